@@ -1,0 +1,91 @@
+"""The answer of a study as plain data: what is recorded, shown, exported and printed as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mixopt import __version__
+from mixopt.assemble import Plan, assemble, find_corpus
+from mixopt.config import StudyFile
+from mixopt.errors import ConfigError
+from mixopt.exporters import Exportable
+from search.confirm import Confirmation
+from search.history import History
+from search.mixture import Mixture
+from search.recommend import Recommendation
+from tracking import names
+from tracking.store import StudyRecord
+
+
+def answer_document(
+    plan: Plan, history: History, recommendation: Recommendation, confirmation: Confirmation | None, run_id: str
+) -> dict[str, Any]:
+    """Everything that is known about the answer."""
+    mixture = confirmation.winner if confirmation else recommendation.mixture
+    space, corpus, file = plan.problem.space, plan.corpus, plan.file
+    epochs = space.epochs(mixture) if space.target_tokens else {}
+    return {
+        "study": file.study,
+        "mixture": mixture.as_dict(),
+        "confirmed": confirmation is not None,
+        "verdict": confirmation.sentence if confirmation else "not confirmed: the prediction stands alone",
+        "objective": {
+            "kind": file.objective.kind,
+            "unit": plan.problem.objective.unit,
+            "metrics": list(plan.problem.objective.metrics),
+            "proxy": plan.problem.target.proxy,
+        },
+        "domains": {
+            limits.name: {
+                "tokens": limits.tokens,
+                "proportional": space.natural[limits.name],
+                "weight": mixture[limits.name],
+                "epochs": epochs.get(limits.name),
+                "mean_document_tokens": corpus.domains[limits.name].mean_document_tokens,
+            }
+            for limits in space.limits
+        },
+        "trials": {"completed": len(history.completed), "failed": len(history.failed), "flops": history.flops},
+        "recommendation": recommendation.as_dict(),
+        "confirmation": confirmation.as_dict() if confirmation else None,
+        "notes": [*plan.notes, *recommendation.warnings],
+        "provenance": {
+            "mixopt": __version__,
+            "study": file.study,
+            "study_digest": plan.digest,
+            "corpus": corpus.fingerprint,
+            "seed": file.seed,
+            "tracking_uri": file.tracking_uri,
+            "mlflow_run": run_id,
+        },
+    }
+
+
+def answer_so_far(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
+    """The recorded answer, or, before the study's end, what its trials say until now.
+
+    Raises:
+        ConfigError, SearchError: too few trials have completed.
+    """
+    recorded = record.read(names.ANSWER)
+    if recorded is not None:
+        return recorded
+    corpus = find_corpus(file)
+    if corpus is None:
+        raise ConfigError(f"study {file.study} has no answer yet", hint=f"go on with: mixopt run {file.file}")
+    plan = assemble(file, corpus)
+    history = record.history().without_running()
+    return answer_document(plan, history, plan.strategy.recommend(history), None, record.run_id)
+
+
+def exportable(document: dict[str, Any], location: str) -> Exportable:
+    """An answer for the exporters; `{domain}` in `location` stands for the domain's name."""
+    if "{domain}" not in location:
+        raise ConfigError(f"--location {location} names one place for all domains", hint="write {domain} where its name goes")
+    domains = document["domains"]
+    return Exportable(
+        Mixture.of(document["mixture"]),
+        {name: domain["mean_document_tokens"] for name, domain in domains.items()},
+        {name: location.replace("{domain}", name) for name in domains},
+        {"verdict": document["verdict"], **document["provenance"]},
+    )

@@ -1,0 +1,278 @@
+"""The command line: one short function a command. What takes time to load is loaded in the command that needs it."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from mixopt.errors import ConfigError
+from proxies.errors import ProxyError
+from search.errors import SearchError
+from tracking.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mixopt.assemble import Plan
+    from mixopt.config import StudyFile
+    from proxies.data.corpus import Corpus
+    from tracking.store import StudyRecord
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Find the share of each pool of text that a language model should be trained on.",
+    epilog="Begin with [bold]mixopt demo[/], or [bold]mixopt init DATA_FOLDER[/] and [bold]mixopt run[/].",
+)
+
+out = Console(highlight=False)
+# Progress and errors: standard output carries the answer alone, so that `--json` can be piped.
+err = Console(stderr=True, highlight=False)
+
+StudyArgument = Annotated[Path, typer.Argument(help="The study file.", show_default=True)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+DEFAULT = Path("study.yaml")
+
+INTERRUPTED = 130
+USER_MISTAKE = 2
+
+
+@app.command(epilog="Example: mixopt init data/ --output study.yaml")
+def init(
+    data: Annotated[Path | None, typer.Argument(help="A folder: each folder or file in it becomes a domain.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the study file.")] = DEFAULT,
+) -> None:
+    """Write a commented study file, from a folder of data if one is given."""
+    from mixopt.init import study_text
+
+    if output.exists():
+        raise ConfigError(f"{output} exists", hint="choose another name with --output, or remove it")
+    output.write_text(study_text(data, output), encoding="utf-8")
+    out.print(f"wrote {output}; next: mixopt validate {output}, then mixopt plan {output} and mixopt run {output}")
+
+
+@app.command(epilog="Example: mixopt validate study.yaml")
+def validate(study: StudyArgument = DEFAULT, json: Json = False) -> None:
+    """Check a study file, that its text can be read, and that its limits leave a mixture."""
+    from mixopt.assemble import assemble, check_sources, find_corpus
+
+    file = _load(study)
+    check_sources(file)
+    corpus = find_corpus(file)
+    if corpus is not None:
+        assemble(file, corpus)
+    checked = "and its corpus" if corpus else "(the limits are checked against token counts after mixopt prepare)"
+    _print({"valid": True, "study": file.study, "corpus_checked": corpus is not None}, f"{study} is valid {checked}", json)
+
+
+@app.command(epilog="Example: mixopt schema > study.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of study files, for editors."""
+    from mixopt.config import json_schema
+
+    print(json_format.dumps(json_schema(), indent=2))
+
+
+@app.command(epilog="Example: mixopt prepare study.yaml")
+def prepare(study: StudyArgument = DEFAULT, json: Json = False) -> None:
+    """Read, split and tokenise the text; does nothing where that is done."""
+    from mixopt.display import corpus_document, corpus_table
+
+    corpus = _prepare(_load(study))
+    _print(corpus_document(corpus), corpus_table(corpus), json)
+
+
+@app.command(epilog="Example: mixopt plan study.yaml")
+def plan(
+    study: StudyArgument = DEFAULT,
+    probe: Annotated[bool, typer.Option(help="Train each proxy for a moment to measure its speed.")] = True,
+    json: Json = False,
+) -> None:
+    """Show what will run: trials, tokens, FLOPs, and the time it will take."""
+    from mixopt.display import plan_table
+    from mixopt.estimate import estimate
+
+    plan = _plan(_load(study))
+    with err.status("measuring the speed of each proxy") if probe else err.status("counting"):
+        document = estimate(plan, probe)
+    _print(document, plan_table(document), json)
+
+
+@app.command(epilog="Example: mixopt run study.yaml     (again, to resume)")
+def run(
+    study: StudyArgument = DEFAULT,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train failed trials again.")] = False,
+    json: Json = False,
+) -> None:
+    """Run a study to its answer, or go on where it was left."""
+    _run(_load(study), retry_failed, json)
+
+
+@app.command(epilog="Example: mixopt status study.yaml")
+def status(study: StudyArgument = DEFAULT, json: Json = False) -> None:
+    """Show how far a study is: trials by state, the best so far, every failure."""
+    from mixopt.display import status_document, status_table
+
+    file = _load(study)
+    document = status_document(file, _record(file))
+    _print(document, status_table(document), json)
+
+
+@app.command(epilog="Example: mixopt best study.yaml --json")
+def best(study: StudyArgument = DEFAULT, json: Json = False) -> None:
+    """Show the answer with its evidence; before the study's end, the answer so far."""
+    from mixopt.answer import answer_so_far
+    from mixopt.display import answer_table
+
+    file = _load(study)
+    document = answer_so_far(file, _record(file))
+    _print(document, answer_table(document), json)
+
+
+@app.command(epilog="Example: mixopt export study.yaml --format megatron --location '/data/{domain}_text_document'")
+def export(
+    study: StudyArgument = DEFAULT,
+    format: Annotated[str, typer.Option("--format", "-f", help="See --list.")] = "yaml",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; default: standard output.")] = None,
+    location: Annotated[str, typer.Option(help="What the trainer reads, {domain} in it stands for the name.")] = "{domain}",
+    list_formats: Annotated[bool, typer.Option("--list", help="List the formats, and what their weights mean.")] = False,
+) -> None:
+    """Write the answer as a trainer's own configuration."""
+    from mixopt.exporters import EXPORTERS, exporter
+
+    if list_formats:
+        for each in EXPORTERS.values():
+            out.print(f"{each.name:10} {each.describes} (draws {each.weights_mean})", soft_wrap=True)
+        return
+    from mixopt.answer import answer_so_far, exportable
+    from mixopt.files import write_text
+
+    chosen = exporter(format)
+    file = _load(study)
+    text = chosen.render(exportable(answer_so_far(file, _record(file)), location))
+    if output is None:
+        print(text, end="")
+    else:
+        write_text(output, text)
+        out.print(f"wrote {output}")
+
+
+@app.command(epilog="Example: mixopt dashboard study.yaml --port 5000")
+def dashboard(
+    study: StudyArgument = DEFAULT,
+    port: Annotated[int, typer.Option(min=1024, max=65535, help="Port on this machine.")] = 5000,
+) -> None:
+    """Serve the MLflow dashboard on this machine until Ctrl-C, and print links into it."""
+    from mixopt.dashboard import links, serve
+
+    file = _load(study)
+    if file.tracking_uri.startswith(("http://", "https://")):
+        out.print("\n".join(links(file, file.tracking_uri)), soft_wrap=True)
+        return
+    with err.status("starting the dashboard") as waiting, serve(file, port) as address:
+        waiting.stop()
+        out.print("\n".join(links(file, address)), soft_wrap=True)
+        err.print("Ctrl-C ends it")
+        try:
+            _wait_for_interrupt()
+        except KeyboardInterrupt:
+            err.print("dashboard ended")
+
+
+@app.command(epilog="Example: mixopt demo --directory demo")
+def demo(
+    directory: Annotated[Path, typer.Option(help="Where to put text, study file and results.")] = Path("demo"),
+    json: Json = False,
+) -> None:
+    """Run a whole study, on text that this Python installation carries, in a few minutes."""
+    from mixopt.demo import write_demo
+
+    with err.status("gathering text from this Python installation"):
+        study = write_demo(directory)
+    err.print(f"study file: {study}")
+    _run(_load(study), retry_failed=False, json=json)
+    if not json:
+        out.print(f"\n[bold]Export[/] as a trainer's own file (mixopt export {study} --list shows the formats):")
+        export(study, format="yaml")
+        export(study, format="megatron", location="/data/{domain}_text_document")
+
+
+def main() -> None:
+    """The program `mixopt`: user mistakes are one line and exit status 2, never a traceback."""
+    try:
+        app()
+    except (ConfigError, SearchError, ProxyError, TrackingError) as mistake:
+        for line in mistake.message.splitlines():
+            remedy = f"; {mistake.hint}" if mistake.hint else ""
+            err.print(f"[bold red]error:[/] ", end="")
+            err.print(line + remedy, markup=False, soft_wrap=True)
+        sys.exit(USER_MISTAKE)
+    except KeyboardInterrupt:
+        err.print("interrupted; what was recorded is kept: run the same command again to go on")
+        sys.exit(INTERRUPTED)
+
+
+def _load(study: Path) -> StudyFile:
+    from mixopt.config import load
+
+    return load(study)
+
+
+def _prepare(file: StudyFile) -> Corpus:
+    from mixopt.assemble import prepare_corpus
+    from mixopt.watch import stage_reporter
+
+    bars, report = stage_reporter(err)
+    with bars:
+        return prepare_corpus(file, lambda progress: report(progress.stage, progress.done, progress.total, progress.unit))
+
+
+def _plan(file: StudyFile) -> Plan:
+    from mixopt.assemble import assemble
+
+    return assemble(file, _prepare(file))
+
+
+def _record(file: StudyFile) -> StudyRecord:
+    from mixopt.recording import open_store
+
+    record = open_store(file).find(file.study)
+    if record is None:
+        raise ConfigError(f"study {file.study} has not run yet", hint=f"run it: mixopt run {file.file}")
+    return record
+
+
+def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
+    from mixopt.display import answer_table
+    from mixopt.executors import executor
+    from mixopt.files import locked
+    from mixopt.study import Study
+    from mixopt.recording import begin
+    from mixopt.watch import watcher_for
+
+    with locked(file.work_directory, f"study {file.study}"):
+        plan = _plan(file)
+        record = begin(plan)
+        with executor(file.executor) as workers, watcher_for(err) as watcher:
+            document = Study(plan, record, workers, watcher, retry_failed).run()
+    _print(document, answer_table(document), json)
+    if not json:
+        out.print(f"[bold]Dashboard[/]: mixopt dashboard {file.file}   then http://127.0.0.1:5000/{record.page()}", soft_wrap=True)
+
+
+def _print(document: Any, view: Any, as_json: bool) -> None:
+    if as_json:
+        print(json_format.dumps(document, indent=2))
+    else:
+        out.print(view)
+
+
+def _wait_for_interrupt() -> None:
+    import threading
+
+    threading.Event().wait()

@@ -1,0 +1,500 @@
+"""The study file: one strict schema, read from YAML, with errors that name the line.
+
+    study.yaml --compose--> nodes with line numbers --construct--> plain data --validate--> StudyFile
+
+Sections, in the order of the file: study, seed, domains, evaluation, groups, target, corpus, proxies,
+baselines, search, objective, confirm, budget, executor, tracking.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from mixopt.errors import ConfigError
+from mixopt.units import Amount, Count, Duration, Share
+
+# Names become MLflow keys, file names and YAML keys, so they keep to characters that all of these take.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Paths = Annotated[
+    list[Annotated[str, Field(min_length=1)]], BeforeValidator(_as_list), Field(min_length=1, max_length=10_000)
+]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class TextSource(Section):
+    """Where text comes from: files, folders, globs, fsspec URLs or a hub data set."""
+
+    paths: Paths
+    """Files, folders, globs, URLs (s3://...) or hub names (hf:owner/name@config); relative to the study file."""
+    text: str | None = None
+    """The field that holds the text, in JSONL, Parquet and Arrow. Default: text."""
+    prompt: str | None = None
+    """With `completion`: the field of the prompt, on which no loss is taken."""
+    completion: str | None = None
+    """With `prompt`: the field of the completion, on which the loss is taken."""
+    split: str = "train"
+    """The split of a hub data set."""
+
+    @model_validator(mode="after")
+    def _one_kind_of_text(self) -> Self:
+        if (self.prompt is None) != (self.completion is None):
+            raise ValueError("prompt and completion go together; give both, or text alone")
+        if self.prompt is not None and self.text is not None:
+            raise ValueError("give either text, or prompt and completion, not both")
+        return self
+
+
+class DomainSettings(TextSource):
+    """A pool of training text, and the limits on its share."""
+
+    min: Share = 0.0
+    """Smallest share of the training tokens."""
+    max: Share = 1.0
+    """Largest share of the training tokens."""
+    pin: Share | None = None
+    """A fixed share: the search does not touch it."""
+    tokens: Count | None = None
+    """Tokens of the whole pool, where the files are only a sample of it. Default: as counted."""
+    sample: Count | None = None
+    """Read about this many tokens and no more, where the pool is huge."""
+
+    @model_validator(mode="after")
+    def _possible_limits(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"max {self.max:g} is below min {self.min:g}; lower min or raise max")
+        if self.pin is not None and ("min" in self.model_fields_set or "max" in self.model_fields_set):
+            raise ValueError("pin fixes the share; remove min and max, or remove pin")
+        return self
+
+
+class GroupSettings(Section):
+    """A limit on the sum of several domains' shares."""
+
+    domains: Annotated[list[str], Field(min_length=1)]
+    """The domains that are added up."""
+    min: Share = 0.0
+    """Smallest sum of their shares."""
+    max: Share = 1.0
+    """Largest sum of their shares."""
+
+    @model_validator(mode="after")
+    def _possible_limits(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"max {self.max:g} is below min {self.min:g}; lower min or raise max")
+        if len(set(self.domains)) < len(self.domains):
+            raise ValueError("a domain is named twice; name each once")
+        return self
+
+
+class TargetSettings(Section):
+    """The final, large run that the mixture is for."""
+
+    tokens: Count | None = None
+    """Its training tokens. With `max_epochs` this caps the share of scarce domains."""
+    max_epochs: Annotated[float, Field(gt=0)] = 4.0
+    """How often a domain may be repeated in it; repetition up to about 4 is nearly free (2305.16264)."""
+    repetition_matched: bool = False
+    """Give proxies only so much of each domain that they repeat it as often as the final run will."""
+
+    @model_validator(mode="after")
+    def _tokens_for_matching(self) -> Self:
+        if self.repetition_matched and self.tokens is None:
+            raise ValueError("repetition_matched needs target.tokens; give the tokens of the final run")
+        return self
+
+
+class CorpusSettings(Section):
+    """How text becomes tokens."""
+
+    tokenizer: str | None = None
+    """A tokenizer.json to use. Default: a byte-level BPE is trained on the corpus."""
+    vocabulary: Annotated[Count, Field(ge=258, le=1_000_000)] = 4096
+    """Size of the trained tokenizer's vocabulary: small, so that proxies are cheap."""
+    validation_tokens: Count = 65_536
+    """Validation tokens of each domain and evaluation set, at most."""
+    validation_share: Share = 0.1
+    """... and at most this share of a domain."""
+    sequence_length: Annotated[Count, Field(ge=16, le=131_072)] = 256
+    """Tokens in a training sequence."""
+    workers: Count | None = None
+    """Tokenising processes. Default: one a core."""
+
+
+class ProxySettings(Section):
+    """A small model that stands for the large one. `depth` derives the rest; any value can be set."""
+
+    kind: Literal["dense", "moe"] = "dense"
+    """dense, or moe: a mixture of experts."""
+    depth: Count = 2
+    """Layers; width, heads, feed-forward and learning rate follow from it."""
+    tokens: Count
+    """Training tokens of one trial."""
+    trials: Annotated[int, Field(ge=0)] = 24
+    """How many mixtures of the design are trained with this proxy, the baselines not counted."""
+    width: Count | None = None
+    """Model width."""
+    heads: Count | None = None
+    """Attention heads."""
+    feed_forward: Count | None = None
+    """Hidden width of the (dense) feed-forward layers."""
+    experts: Count | None = None
+    """moe: routed experts a layer."""
+    top_k: Count | None = None
+    """moe: routed experts a token."""
+    expert_feed_forward: Count | None = None
+    """moe: hidden width of one routed expert."""
+    shared_feed_forward: Count | None = None
+    """moe: hidden width of the shared expert."""
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Peak learning rate. Default: step law (2503.04715), clamped."""
+    batch_rows: Count | None = None
+    """Sequences in a training step. Default: step law, clamped."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 where the processor computes in it."""
+
+    @model_validator(mode="after")
+    def _experts_only_for_moe(self) -> Self:
+        for field in ("experts", "top_k", "expert_feed_forward", "shared_feed_forward"):
+            if self.kind == "dense" and getattr(self, field) is not None:
+                raise ValueError(f"{field} belongs to kind: moe; remove it or set kind: moe")
+        return self
+
+
+class SearchSettings(Section):
+    """How mixtures are chosen."""
+
+    strategy: Literal["random", "regmix"] = "regmix"
+    """random: best of a design; regmix: a regression on the design proposes (2407.01492)."""
+
+
+class ObjectiveSettings(Section):
+    """What is minimised."""
+
+    kind: Literal["weighted", "worst_case"] = "weighted"
+    """weighted: mean of the losses; worst_case: the largest excess over a baseline's losses."""
+    weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    """weighted: weight of each evaluation set. Default: all domains and evaluation sets alike."""
+    metrics: Annotated[list[str], Field(min_length=1)] | None = None
+    """worst_case: the evaluation sets that count. Default: all."""
+    baseline: str = "proportional"
+    """worst_case: the baseline whose losses are the measure."""
+    unit: Literal["nats_per_token", "bits_per_byte"] = "nats_per_token"
+    """In which unit losses are put together; bits per byte does not depend on the tokenizer."""
+
+    @model_validator(mode="after")
+    def _fields_of_its_kind(self) -> Self:
+        if self.kind == "weighted" and self.metrics is not None:
+            raise ValueError("metrics belongs to kind: worst_case; write weights instead")
+        if self.kind == "worst_case" and self.weights is not None:
+            raise ValueError("weights belongs to kind: weighted; write metrics instead")
+        if self.weights is not None and not any(self.weights.values()):
+            raise ValueError("all weights are 0; give at least one evaluation set a weight above 0")
+        return self
+
+
+class ConfirmSettings(Section):
+    """The best candidates and the baselines are trained again before the answer is believed."""
+
+    candidates: Annotated[int, Field(ge=0, le=20)] = 2
+    """How many candidates are confirmed; 0 skips the confirmation."""
+    seeds: Annotated[int, Field(ge=2, le=100)] = 3
+    """Trainings of each, with different seeds."""
+
+
+class BudgetSettings(Section):
+    """When the search stops early. The confirmation is kept a share of it."""
+
+    flops: Amount | None = None
+    """Floating-point operations of all trials, confirmation included."""
+    time: Duration | None = None
+    """Wall-clock time of the search, over all resumes, confirmation not included."""
+
+
+class ExecutorSettings(Section):
+    """Where trials are trained."""
+
+    kind: Literal["ray", "in_process"] = "ray"
+    """ray: processes of a local or remote Ray cluster; in_process: one after the other, under a debugger."""
+    address: str | None = None
+    """Address of a running Ray cluster. Default: a local one, for this study alone."""
+    slots: Count | None = None
+    """Trials at a time. Default: as many as the cluster has room for."""
+    cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
+    """Processor cores of a trial."""
+    gpus_per_trial: Annotated[float, Field(ge=0)] = 0.0
+    """GPUs of a trial; 0.25 puts four on one."""
+    attempts: Count = 3
+    """How often a trial is started again after its worker died, the first start included."""
+
+
+class TrackingSettings(Section):
+    """The MLflow store."""
+
+    uri: str | None = None
+    """sqlite:///file.db or http(s)://server. Default: SQLite in `directory`."""
+    experiment: str = "mixopt"
+    """The MLflow experiment that holds the study."""
+
+
+class StudyFile(Section):
+    """One file, one search, one MLflow parent run."""
+
+    study: Name
+    """The study's name: running it again under this name resumes it."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Every random choice follows from it."""
+    domains: Annotated[dict[Name, DomainSettings], Field(min_length=2, max_length=1000)]
+    """The pools of text, by name."""
+    evaluation: dict[Name, TextSource] = {}
+    """Further evaluation sets, such as tasks; each domain's own validation split is always one."""
+    groups: dict[Name, GroupSettings] = {}
+    """Limits on sums of shares, by name."""
+    target: TargetSettings = TargetSettings()
+    corpus: CorpusSettings = CorpusSettings()
+    proxies: Annotated[dict[Name, ProxySettings], Field(min_length=1)]
+    """The proxies, cheapest first; the answer is given, and confirmed, for the last."""
+    baselines: list[Literal["proportional", "uniform", "unimax", "temperature"]] = [
+        "proportional",
+        "uniform",
+        "unimax",
+        "temperature",
+    ]
+    """Mixtures that are always trials of the study; proportional is always among them."""
+    search: SearchSettings = SearchSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    confirm: ConfirmSettings = ConfirmSettings()
+    budget: BudgetSettings = BudgetSettings()
+    executor: ExecutorSettings = ExecutorSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    directory: str = ".mixopt"
+    """Where tokens, checkpoints and the default store are kept, relative to the study file."""
+
+    _file: Path = PrivateAttr()
+    _text: str = PrivateAttr()
+
+    @property
+    def file(self) -> Path:
+        """The file that this was read from."""
+        return self._file
+
+    @property
+    def text(self) -> str:
+        """The file as it was written."""
+        return self._text
+
+    @property
+    def evaluation_sets(self) -> tuple[str, ...]:
+        return (*self.domains, *self.evaluation)
+
+    @property
+    def home(self) -> Path:
+        """The folder of everything that the study keeps."""
+        return self._file.parent / self.directory
+
+    @property
+    def work_directory(self) -> Path:
+        return self.home / self.study
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where the MLflow store is; a relative SQLite file is meant relative to the study file."""
+        uri = self.tracking.uri
+        if uri is None:
+            return f"sqlite:///{(self.home / 'mlflow.db').absolute()}"
+        if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
+            return f"sqlite:///{(self._file.parent / uri.removeprefix('sqlite:///')).absolute()}"
+        return uri
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide the numbers of each trial and the question; the rest may change between runs.
+
+        More trials, more confirmation seeds, another budget, executor or tracking server only extend or move a
+        study; a design of n mixtures starts with the design of fewer.
+        """
+        settings = self.model_dump(
+            mode="json",
+            exclude={"study", "confirm", "budget", "executor", "tracking", "directory"},
+            exclude_none=True,
+        )
+        settings["corpus"].pop("workers", None)
+        for proxy in settings["proxies"].values():
+            proxy.pop("trials")
+        return settings
+
+
+def load(path: Path) -> StudyFile:
+    """Read and check a study file.
+
+    Raises:
+        ConfigError: one line for each mistake, `file:line: field: what is wrong; what to do`.
+    """
+    if not path.exists():
+        raise ConfigError(f"{path}: no such study file", hint="write one with: mixopt init")
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder", hint=f"name the file in it: {path / 'study.yaml'}")
+    try:
+        return parse(path.read_text(encoding="utf-8"), path)
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: byte {error.start} is not UTF-8", hint="is this really a study file? Save it as UTF-8"
+        ) from error
+
+
+def parse(text: str, path: Path) -> StudyFile:
+    """As `load`, from text; `path` says where it stands, for messages and relative paths."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if not isinstance(root, yaml.MappingNode):
+            raise ConfigError(f"{path}: no settings in this file", hint="start from: mixopt init")
+        _check_keys(root, path)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise ConfigError(
+            f"{place}: not YAML: {getattr(error, 'problem', None) or error}", hint="check indentation, colons and quotes"
+        ) from error
+    try:
+        study = StudyFile.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(problem, root, path) for problem in error.errors())) from error
+    problems = [f"{_place(location, root, path)}: {message}" for location, message in _cross_checks(study)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    study._file, study._text = path, text
+    return study
+
+
+def _cross_checks(study: StudyFile) -> list[tuple[tuple[str, ...], str]]:
+    """What no single section can see: names that must stand elsewhere in the file."""
+    found: list[tuple[tuple[str, ...], str]] = []
+    for group, settings in study.groups.items():
+        for domain in settings.domains:
+            if domain not in study.domains:
+                found.append((("groups", group, "domains"), f"no domain {domain}{_suggest(domain, study.domains)}"))
+    for name in study.evaluation:
+        if name in study.domains:
+            found.append((("evaluation", name), f"{name} is also a domain; give the evaluation set another name"))
+    objective = study.objective
+    for name in objective.weights or {}:
+        if name not in study.evaluation_sets:
+            message = f"no domain or evaluation set {name}{_suggest(name, study.evaluation_sets)}"
+            found.append((("objective", "weights", name), message))
+    for name in objective.metrics or []:
+        if name not in study.evaluation_sets:
+            message = f"no domain or evaluation set {name}{_suggest(name, study.evaluation_sets)}"
+            found.append((("objective", "metrics"), message))
+    baselines = {*study.baselines, "proportional"}
+    if objective.kind == "worst_case" and objective.baseline not in baselines:
+        found.append((("objective", "baseline"), f"no baseline {objective.baseline}; choose {', '.join(sorted(baselines))}"))
+    if not any(proxy.trials for proxy in study.proxies.values()):
+        found.append((("proxies",), "no proxy has trials; set trials above 0 for at least one"))
+    least = math.fsum(domain.pin if domain.pin is not None else domain.min for domain in study.domains.values())
+    most = math.fsum(domain.pin if domain.pin is not None else domain.max for domain in study.domains.values())
+    if least > 1 + 1e-9:
+        found.append((("domains",), f"the minimums and pins sum to {least:g}, above 1; lower some of them"))
+    if most < 1 - 1e-9:
+        found.append((("domains",), f"the maximums and pins sum to {most:g}, below 1; raise some of them"))
+    return found
+
+
+def _suggest(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else f"; choose from {', '.join(list(known)[:12])}"
+
+
+def _explain(problem: Any, root: yaml.Node, path: Path) -> str:
+    """One pydantic error as one line."""
+    location = tuple(str(part) for part in problem["loc"] if part != "[key]")
+    place = _place(location, root, path)
+    match problem["type"]:
+        case "extra_forbidden":
+            parent = _fields_at(location[:-1])
+            return f"{place}: unknown key{_suggest(location[-1], parent)}"
+        case "missing":
+            return f"{place}: missing; add it"
+        case "value_error":
+            return f"{place}: {problem['ctx']['error']}"
+        case "string_pattern_mismatch":
+            return f"{place}: {problem['input']!r} is not a name; use letters, digits, _ . and -"
+        case "too_short":
+            return f"{place}: needs at least {problem['ctx']['min_length']}; add more"
+        case "literal_error":
+            return f"{place}: {problem['input']!r} is unknown; choose {problem['ctx']['expected']}"
+        case _:
+            remedy = problem["msg"].replace("Input should be", "write").replace("a valid ", "a ")
+            return f"{place}: {problem['input']!r} does not fit here; {remedy}"
+
+
+def _fields_at(location: tuple[str, ...]) -> list[str]:
+    """The keys that the schema allows at a place of the file."""
+    section: Any = StudyFile
+    for part in location:
+        if isinstance(section, type) and issubclass(section, BaseModel) and part in section.model_fields:
+            section = section.model_fields[part].annotation
+        elif getattr(section, "__origin__", None) is dict:
+            section = section.__args__[1]
+    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+
+
+def _place(location: tuple[str, ...], root: yaml.Node, path: Path) -> str:
+    """file:line: dotted.field, the line of the deepest part of the location that stands in the file."""
+    node, line = root, root.start_mark.line
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            entry = next((pair for pair in node.value if str(pair[0].value) == part), None)
+            if entry is None:
+                break
+            line, node = entry[0].start_mark.line, entry[1]
+        elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
+            node = node.value[int(part)]
+            line = node.start_mark.line
+        else:
+            break
+    return f"{path}:{line + 1}: {'.'.join(location)}" if location else f"{path}:{line + 1}"
+
+
+def _check_keys(node: yaml.Node, path: Path) -> None:
+    """Two things that YAML readers accept without a word: a key that stands twice, and `no:` read as false."""
+    if isinstance(node, yaml.MappingNode):
+        first_line: dict[str, int] = {}
+        for key, value in node.value:
+            name = str(key.value)
+            if key.tag != "tag:yaml.org,2002:str":
+                raise ConfigError(
+                    f"{path}:{key.start_mark.line + 1}: YAML reads the key {name} as {key.tag.rpartition(':')[2]}, not text",
+                    hint=f'put it in quotes: "{name}"',
+                )
+            if name in first_line:
+                raise ConfigError(
+                    f"{path}:{key.start_mark.line + 1}: {name} stands here a second time (first: line {first_line[name]})",
+                    hint="keep one of the two",
+                )
+            first_line[name] = key.start_mark.line + 1
+            _check_keys(value, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_keys(item, path)
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema of the study file, for editors."""
+    schema = StudyFile.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "mixopt study file"
+    return schema

@@ -1,0 +1,92 @@
+"""What a study will cost: counted exactly in tokens and FLOPs, and in time from a short measured training."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from mixopt.assemble import Plan
+from mixopt.errors import ConfigError
+from mixopt.worker import Closed, run_trial
+from search.trial import Failure, Trial
+
+PROBE_SECONDS = 4.0
+# For whoever will run the study on GPUs and plans on a CPU: what small models reach on one of today's. An assumption.
+ASSUMED_GPU_FLOPS = 1e14
+
+
+def estimate(plan: Plan, probe: bool) -> dict[str, Any]:
+    """The plan as plain data; with `probe`, each proxy is trained for a few seconds and nothing of it is kept."""
+    searched = Counter(trial.fidelity.proxy for trial in plan.search_trials)
+    target = plan.problem.target.proxy
+    proxies = []
+    for rung in plan.problem.rungs:
+        fidelity = rung.fidelity
+        confirmed = plan.confirmation_size if fidelity.proxy == target else 0
+        trials = searched[fidelity.proxy] + confirmed
+        proxies.append(
+            {
+                "proxy": fidelity.proxy,
+                "kind": plan.file.proxies[fidelity.proxy].kind,
+                "params": fidelity.params,
+                "tokens": fidelity.tokens,
+                "flops": fidelity.flops,
+                "search_trials": searched[fidelity.proxy],
+                "confirmation_trials": confirmed,
+                "total_tokens": trials * fidelity.tokens,
+                "total_flops": trials * fidelity.flops,
+                "tokens_per_second": _speed(plan, fidelity.proxy) if probe else None,
+            }
+        )
+    document: dict[str, Any] = {
+        "study": plan.file.study,
+        "device": next(iter(plan.recipes.values())).device,
+        "slots": slots(plan),
+        "proxies": proxies,
+        "trials": sum(each["search_trials"] + each["confirmation_trials"] for each in proxies),
+        "total_tokens": sum(each["total_tokens"] for each in proxies),
+        "total_flops": sum(each["total_flops"] for each in proxies),
+        "notes": list(plan.notes),
+    }
+    training = sum(each["total_tokens"] / each["tokens_per_second"] for each in proxies) if probe else None
+    document["training_seconds"] = training
+    document["wall_seconds"] = None if training is None else training / document["slots"]
+    on_gpu = document["device"] == "cuda"
+    document["gpu_hours"] = (
+        training * plan.file.executor.gpus_per_trial / 3600
+        if training is not None and on_gpu
+        else document["total_flops"] / ASSUMED_GPU_FLOPS / 3600
+    )
+    document["gpu_hours_are"] = "measured" if probe and on_gpu else f"assumed at {ASSUMED_GPU_FLOPS:.0e} FLOP/s"
+    return document
+
+
+def slots(plan: Plan) -> int:
+    """How many trials will run at a time, without asking a cluster: what the file says, or this machine's cores."""
+    settings = plan.file.executor
+    if settings.kind == "in_process":
+        return 1
+    here = max(1, int(len(os.sched_getaffinity(0)) / settings.cpus_per_trial))
+    return min(settings.slots, here) if settings.slots and settings.address is None else settings.slots or here
+
+
+def _speed(plan: Plan, proxy: str) -> float:
+    """Tokens a second of one trial of that proxy.
+
+    Raises:
+        ConfigError: the proxy does not train.
+    """
+    fidelity = next(rung.fidelity for rung in plan.problem.rungs if rung.fidelity.proxy == proxy)
+    trial = Trial(plan.problem.baselines["proportional"], fidelity, seed=0, origin="probe")
+    deadline = time.monotonic() + PROBE_SECONDS
+    for event in run_trial(replace(plan.job(trial), checkpoint=None)):
+        if isinstance(event, Closed):
+            if isinstance(event.outcome, Failure):
+                raise ConfigError(f"proxies.{proxy}: does not train: {event.outcome.message}")
+            return fidelity.tokens / event.outcome.seconds
+        if time.monotonic() > deadline:
+            return event.tokens_per_second
+    raise AssertionError("a trial ends with an outcome")

@@ -1,0 +1,38 @@
+"""Who trains the trials: the interface of every executor."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from mixopt.worker import Event, Job
+
+
+class Executor(ABC):
+    """Trains jobs and tells how they go; a context, at whose end all that it started is gone.
+
+    Attributes:
+        slots: how many jobs run at a time.
+    """
+
+    slots: int
+
+    @abstractmethod
+    def launch(self, job: Job) -> None:
+        """Begin a job; at most `slots` may be unfinished."""
+
+    @abstractmethod
+    def events(self) -> Iterator[Event]:
+        """What happened since the last call; waits a moment for something, and may yield nothing."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End whatever runs. Checkpoints stay, so ended trials can be resumed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,29 @@
+"""Trials in this very process, one after the other: slow, and open to a debugger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mixopt.executors.base import Executor
+from mixopt.worker import Closed, Event, Job, run_trial
+
+
+class InProcess(Executor):
+    slots = 1
+
+    def __init__(self) -> None:
+        self._current: Iterator[Event] | None = None
+
+    def launch(self, job: Job) -> None:
+        assert self._current is None, "one job at a time"
+        self._current = run_trial(job)
+
+    def events(self) -> Iterator[Event]:
+        if self._current is not None:
+            event = next(self._current)
+            if isinstance(event, Closed):
+                self._current = None
+            yield event
+
+    def close(self) -> None:
+        self._current = None

@@ -1,0 +1,186 @@
+"""THE LOOP: one study from its first trial, or wherever it was left, to its answer.
+
+    resume      the history is what the store holds; a first start finds it empty
+    search      ask -> open -> launch -> collect -> close, until the strategy has nothing to ask or the budget is spent
+    recommend   from the search's trials alone
+    confirm     the candidates and the baselines again, at the target fidelity, with seeds that chose nothing
+    answer      the mixture with the lowest confirmed objective, and by how much it beats proportional
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from mixopt.answer import answer_document
+from mixopt.assemble import Plan
+from mixopt.display import markdown
+from mixopt.errors import ConfigError
+from mixopt.executors.base import Executor
+from mixopt.watch import Watcher
+from mixopt.worker import Closed, Job
+from search.confirm import Confirmation, confirm, confirmation_trials
+from search.history import Completed, Failed, History
+from search.recommend import Recommendation
+from search.trial import Failure, Measurement, Trial
+from tracking import names
+from tracking.store import StudyRecord
+
+# A study in which this many trials die and none lives has a mistake in it that more trials will not mend.
+HOPELESS_FAILURES = 4
+
+
+class Study:
+    """One search. The strategy decides, the executor trains, the record remembers, the watcher shows."""
+
+    def __init__(
+        self, plan: Plan, record: StudyRecord, executor: Executor, watcher: Watcher, retry_failed: bool = False
+    ) -> None:
+        self.plan = plan
+        self.record = record
+        self.executor = executor
+        self.watcher = watcher
+        self.history = record.history()
+        if retry_failed:
+            again = tuple(entry.trial for entry in self.history.failed)
+            self.history = History(self.history.completed, (*self.history.running, *again))
+        self._in_flight: set[str] = set()
+
+    def run(self) -> dict[str, Any]:
+        """Returns the answer, as it is recorded.
+
+        Raises:
+            ConfigError: every trial fails.
+            SearchError: the trials that completed are not enough for an answer.
+        """
+        self._search()
+        recommendation = self.plan.strategy.recommend(self.search_history)
+        self._answer(recommendation, None)
+        confirmation = self._confirm(recommendation)
+        answer = self._answer(recommendation, confirmation)
+        self.record.finish()
+        return answer
+
+    @property
+    def search_history(self) -> History:
+        """The history without confirmation trials: these judge the answer and must not shape it."""
+        return search_only(self.history)
+
+    def _search(self) -> None:
+        interrupted = deque(self.history.running)
+        before = float(self.record.tags.get(names.SEARCH_SECONDS, "0"))
+        began = time.monotonic()
+
+        def seconds() -> float:
+            return before + time.monotonic() - began
+
+        def ask(slots: int) -> list[Trial]:
+            if interrupted:
+                return [interrupted.popleft() for _ in range(min(slots, len(interrupted)))]
+            if self._budget_is_spent(seconds()):
+                return []
+            return self.plan.strategy.ask(self.search_history, slots)
+
+        self.watcher.begin("search", self.plan.search_trials, self.history)
+        self._work(ask, lambda: self.record.set_tags({names.SEARCH_SECONDS: f"{seconds():.1f}"}))
+
+    def _confirm(self, recommendation: Recommendation) -> Confirmation | None:
+        settings = self.plan.file.confirm
+        if settings.candidates == 0:
+            return None
+        candidates = recommendation.candidates[: settings.candidates]
+        wanted = confirmation_trials(self.plan.problem, candidates, settings.seeds)
+
+        def ask(slots: int) -> list[Trial]:
+            return self.history.new(wanted)[:slots]
+
+        self.watcher.begin("confirm", tuple(wanted), self.history)
+        self._work(ask)
+        return confirm(self.plan.problem, candidates, settings.seeds, self.history)
+
+    def _answer(self, recommendation: Recommendation, confirmation: Confirmation | None) -> dict[str, Any]:
+        document = answer_document(self.plan, self.history, recommendation, confirmation, self.record.run_id)
+        self.record.write(names.ANSWER, document, names.ANSWER_FILE)
+        self.record.describe(markdown(document))
+        return document
+
+    def _work(self, ask: Callable[[int], list[Trial]], after_each: Callable[[], None] = lambda: None) -> None:
+        """Keep the executor's slots filled with what `ask` gives, until it gives nothing and nothing runs."""
+        while True:
+            for trial in ask(self.executor.slots - len(self._in_flight)):
+                self.record.open(trial)
+                self._running(trial)
+                self.executor.launch(self.plan.job(trial))
+            if not self._in_flight:
+                return
+            for event in self.executor.events():
+                if isinstance(event, Closed):
+                    self._close(event.trial, event.outcome)
+                    after_each()
+                else:
+                    self.watcher.progressed(event)
+                    if event.losses:
+                        self.record.progress(event.trial, event.tokens, event.losses)
+
+    def _running(self, trial: Trial) -> None:
+        self._in_flight.add(trial.id)
+        if trial.id not in self.history.trial_ids:
+            self.history = History(self.history.completed, (*self.history.running, trial), self.history.failed)
+        self.watcher.launched(trial)
+
+    def _close(self, trial: Trial, outcome: Measurement | Failure) -> None:
+        self._in_flight.remove(trial.id)
+        running = tuple(other for other in self.history.running if other.id != trial.id)
+        if isinstance(outcome, Measurement):
+            done = (*self.history.completed, Completed(trial, outcome))
+            self.history = History(done, running, self.history.failed)
+        else:
+            self.history = History(self.history.completed, running, (*self.history.failed, Failed(trial, outcome)))
+        objective = self.plan.problem.objective_of(trial, self.history)
+        self.record.close(trial, outcome, objective)
+        self._report()
+        # The checkpoint has done its duty only now that the outcome is recorded.
+        self.plan.checkpoint(trial).unlink(missing_ok=True)
+        self.watcher.closed(trial, outcome, objective)
+        if len(self.history.failed) >= HOPELESS_FAILURES and not self.history.completed:
+            reason = self.history.failed[-1].failure
+            raise ConfigError(
+                f"the first {len(self.history.failed)} trials all failed: {reason.kind.value}: {reason.message}",
+                hint="mend the cause, then resume with --retry-failed",
+            )
+
+    def _report(self) -> None:
+        completed, failed = self.history.completed, self.history.failed
+        metrics = {
+            names.COMPLETED_TRIALS: float(len(completed)),
+            names.FAILED_TRIALS: float(len(failed)),
+            names.SPENT_FLOPS: self.history.flops,
+        }
+        best = self.plan.problem.best_observed(self.search_history)
+        if best is not None:
+            metrics[names.BEST_OBJECTIVE] = best[1]
+        self.record.report(metrics, step=len(completed) + len(failed))
+
+    def _budget_is_spent(self, seconds: float) -> bool:
+        budget = self.plan.file.budget
+        if budget.time is not None and seconds >= budget.time:
+            return True
+        if budget.flops is None:
+            return False
+        committed = self.history.flops + sum(trial.fidelity.flops for trial in self.history.running)
+        return committed + self.plan.confirmation_flops >= budget.flops
+
+
+def search_only(history: History) -> History:
+    """A history without its confirmation trials."""
+
+    def is_search(trial: Trial) -> bool:
+        return not trial.origin.startswith("confirm")
+
+    return History(
+        tuple(entry for entry in history.completed if is_search(entry.trial)),
+        tuple(filter(is_search, history.running)),
+        tuple(entry for entry in history.failed if is_search(entry.trial)),
+    )

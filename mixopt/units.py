@@ -1,0 +1,88 @@
+"""Quantities as people write them: `2B` tokens, `1e15` FLOPs, `90m`, `10%`."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+COUNT_SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+NUMBER = r"\d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d+)?"
+
+
+def parse_amount(value: Any) -> float:
+    """A number with an optional suffix: 2B, 1.5e15, 300k, 64_000."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    match = re.fullmatch(rf"\s*({NUMBER})\s*([kKmMbBgGtT]?)\s*", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not an amount; write a number such as 2B, 300k or 1e15")
+    return float(match[1].replace("_", "")) * COUNT_SUFFIXES[match[2].lower()]
+
+
+def parse_count(value: Any) -> int:
+    amount = parse_amount(value)
+    if not math.isfinite(amount) or round(amount) < 1:
+        raise ValueError(f"{value!r} is not a count; write a whole number above 0 such as 2B, 300k or 4096")
+    if abs(amount - round(amount)) > 1e-6 * amount:
+        raise ValueError(f"{value!r} is not a whole number")
+    return round(amount)
+
+
+def parse_duration(value: Any) -> float:
+    """Seconds in 45s, 90m, 6h or 2d."""
+    match = re.fullmatch(rf"\s*({NUMBER})\s*([smhd])\s*", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a duration; write it with its unit: 45s, 90m, 6h or 2d")
+    return float(match[1]) * SECONDS[match[2]]
+
+
+def parse_share(value: Any) -> float:
+    if isinstance(value, str) and (match := re.fullmatch(rf"\s*({NUMBER})\s*%\s*", value)):
+        share = float(match[1]) / 100
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        share = float(value)
+    else:
+        raise ValueError(f"{value!r} is not a share; write a number between 0 and 1, or a percentage such as 5%")
+    if not 0 <= share <= 1:
+        raise ValueError(f"{value} is not between 0 and 1; write a share such as 0.05 or 5%")
+    return share
+
+
+def _schema(python_type: str, pattern: str, examples: list[Any]) -> WithJsonSchema:
+    written = [{"type": "string", "pattern": pattern}]
+    numbers = [] if python_type == "duration" else [{"type": "number"}]
+    return WithJsonSchema({"anyOf": [*numbers, *written], "examples": examples})
+
+
+Amount = Annotated[float, BeforeValidator(parse_amount), _schema("amount", rf"^{NUMBER}\s*[kKmMbBgGtT]?$", ["1e15"])]
+Count = Annotated[int, BeforeValidator(parse_count), _schema("count", rf"^{NUMBER}\s*[kKmMbBgGtT]?$", ["2B", "300k"])]
+Duration = Annotated[
+    float, BeforeValidator(parse_duration), _schema("duration", rf"^{NUMBER}\s*[smhd]$", ["90m", "6h"])
+]
+Share = Annotated[
+    float, BeforeValidator(parse_share), Field(ge=0, le=1), _schema("share", rf"^{NUMBER}\s*%$", [0.05, "5%"])
+]
+
+
+def show_count(count: float) -> str:
+    """1234567 as 1.23M: three significant digits, the suffixes that the study file takes."""
+    for factor, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(count) >= factor:
+            return f"{count / factor:.3g}{suffix}"
+    return f"{count:.3g}"
+
+
+def show_duration(seconds: float) -> str:
+    """Seconds for a reader: 45 s, 12 min, 3.5 h, 2.1 d."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172_800:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86_400:.1f} d"

@@ -1,0 +1,214 @@
+"""What a person sees while a study works: live bars in a terminal, a line for each trial elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from mixopt.units import show_count, show_duration
+from mixopt.worker import Progressed
+from search.history import History
+from search.trial import Failure, Measurement, Trial
+
+
+class Watcher(AbstractContextManager["Watcher"]):
+    """Told of everything that happens; this one keeps quiet."""
+
+    def begin(self, phase: str, planned: Sequence[Trial], history: History) -> None:
+        """A phase begins, of which `history` may already hold a part."""
+
+    def launched(self, trial: Trial) -> None: ...
+
+    def progressed(self, event: Progressed) -> None: ...
+
+    def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+
+class _TimeLeft(ProgressColumn):
+    """Time left, from the tasks' own `left` field."""
+
+    def render(self, task: Task) -> Text:
+        left = task.fields.get("left")
+        return Text("" if left is None else f"{show_duration(left)} left", style="cyan")
+
+
+class _Pace:
+    """Time left of a phase, from the FLOPs of its trials: they differ in cost far more than in FLOPs a second."""
+
+    def __init__(self, planned: Sequence[Trial], history: History) -> None:
+        done = history.trial_ids - {trial.id for trial in history.running}
+        self.left = {trial.id: trial.fidelity.flops for trial in planned if trial.id not in done}
+        self._began = time.monotonic()
+        self._done_flops = 0.0
+
+    def done(self, trial: Trial) -> None:
+        self._done_flops += self.left.pop(trial.id, 0.0)
+
+    def seconds(self, partly: float = 0.0) -> float | None:
+        """Seconds left; `partly` FLOPs of the running trials are done as well."""
+        flops = self._done_flops + partly
+        if flops <= 0:
+            return None
+        return (sum(self.left.values()) - partly) * (time.monotonic() - self._began) / flops
+
+
+class LineWatcher(Watcher):
+    """One line for each closed trial: for logs, and terminals that cannot move their cursor."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._pace = _Pace((), History())
+        self._planned: Sequence[Trial] = ()
+        self._speed: dict[str, float] = {}
+
+    def begin(self, phase: str, planned: Sequence[Trial], history: History) -> None:
+        self._planned = planned
+        self._pace = _Pace(planned, history)
+        already = len(planned) - len(self._pace.left)
+        self.console.print(f"{phase}: {len(planned)} trials" + (f", {already} of them already done" if already else ""))
+
+    def progressed(self, event: Progressed) -> None:
+        self._speed[event.trial.id] = event.tokens_per_second
+
+    def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None:
+        self._pace.done(trial)
+        done = len(self._planned) - len(self._pace.left)
+        left = self._pace.seconds()
+        speed = self._speed.pop(trial.id, None)
+        parts = [
+            f"[{done}/{len(self._planned)}]",
+            describe(trial),
+            describe_outcome(outcome, objective),
+            f"{outcome.seconds:.1f} s",
+            f"{show_count(speed)} tokens/s" if speed else "",
+            f"{show_duration(left)} left" if left is not None and self._pace.left else "",
+        ]
+        self.console.print("  ".join(filter(None, parts)), highlight=False, soft_wrap=True)
+
+
+class LiveWatcher(Watcher):
+    """A bar for the phase, one below it for each running trial, and failures as lines above."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.fields[done]}"),
+            TimeElapsedColumn(),
+            _TimeLeft(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        )
+        self._pace = _Pace((), History())
+        self._planned: Sequence[Trial] = ()
+        self._phase: TaskID | None = None
+        self._bars: dict[str, TaskID] = {}
+        self._best: dict[str, float] = {}
+        self._partly: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def begin(self, phase: str, planned: Sequence[Trial], history: History) -> None:
+        self._planned, self._best = planned, {}
+        self._pace = _Pace(planned, history)
+        self._phase = self._progress.add_task(f"[bold]{phase}", total=len(planned), done="", left=None, note="")
+        self._refresh()
+
+    def launched(self, trial: Trial) -> None:
+        self._bars[trial.id] = self._progress.add_task(
+            f"  {describe(trial)}", total=trial.fidelity.tokens, done="starts", left=None, note=""
+        )
+
+    def progressed(self, event: Progressed) -> None:
+        trial = event.trial
+        self._partly[trial.id] = trial.fidelity.flops * event.tokens / trial.fidelity.tokens
+        self._progress.update(
+            self._bars[trial.id],
+            completed=event.tokens,
+            done=f"{show_count(event.tokens)} tokens",
+            left=(trial.fidelity.tokens - event.tokens) / max(event.tokens_per_second, 1e-9),
+            note=f"loss {event.training_loss:.3f}  {show_count(event.tokens_per_second)} tokens/s",
+        )
+        self._refresh()
+
+    def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None:
+        self._pace.done(trial)
+        self._partly.pop(trial.id, None)
+        self._progress.remove_task(self._bars.pop(trial.id))
+        if isinstance(outcome, Failure):
+            self.console.print(f"[red]{describe(trial)} {describe_outcome(outcome, None)}")
+        elif objective is not None:
+            proxy = trial.fidelity.proxy
+            self._best[proxy] = min(objective, self._best.get(proxy, objective))
+        self._refresh()
+
+    def _refresh(self) -> None:
+        assert self._phase is not None, "begin comes first"
+        done = len(self._planned) - len(self._pace.left)
+        self._progress.update(
+            self._phase,
+            completed=done,
+            done=f"{done}/{len(self._planned)} trials",
+            left=self._pace.seconds(sum(self._partly.values())),
+            note="  ".join(f"best {proxy} {value:.3f}" for proxy, value in self._best.items()),
+        )
+
+
+def describe(trial: Trial) -> str:
+    return f"{trial.origin} · {trial.fidelity.proxy} · seed {trial.seed} · {trial.id[:6]}"
+
+
+def describe_outcome(outcome: Measurement | Failure, objective: float | None) -> str:
+    if isinstance(outcome, Failure):
+        return f"failed: {outcome.kind.value}: {outcome.message}"
+    return "done" if objective is None else f"objective {objective:.4f}"
+
+
+def watcher_for(console: Console) -> Watcher:
+    return LiveWatcher(console) if console.is_terminal else LineWatcher(console)
+
+
+def stage_reporter(console: Console) -> tuple[AbstractContextManager[object], Callable[[str, int, int | None, str], None]]:
+    """Bars for the stages of preparation: a context, and what to call with (stage, done, total, unit)."""
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        TextColumn("{task.fields[done]}"),
+        TimeElapsedColumn(),
+        _TimeLeft(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    tasks: dict[str, TaskID] = {}
+    began: dict[str, float] = {}
+
+    def report(stage: str, done: int, total: int | None, unit: str) -> None:
+        if stage not in tasks:
+            tasks[stage] = progress.add_task(stage, total=total, done="", left=None)
+            began[stage] = time.monotonic()
+            if not console.is_terminal:
+                console.print(stage, highlight=False)
+        elapsed = time.monotonic() - began[stage]
+        left = elapsed * (total - done) / done if total and done else None
+        rate = f" · {show_count(done / elapsed)} {unit}/s" if elapsed > 1 else ""
+        progress.update(tasks[stage], completed=done, total=total, done=f"{show_count(done)} {unit}{rate}", left=left)
+
+    return progress, report

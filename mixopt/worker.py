@@ -1,0 +1,132 @@
+"""What a worker does with one trial: train the proxy, say how it goes, and end with an outcome.
+
+A trial never raises: whatever kills it becomes a Failure, and the study goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from proxies.allocator import keep_freed_memory
+from proxies.data.corpus import Corpus
+from proxies.data.mixing import MixedStream
+from proxies.train import Diverged, Evaluation, Recipe, TrainingProgress, TrainingResult, train
+from search.trial import CurvePoint, Failure, FailureKind, Loss, Measurement, Trial
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a worker needs for one trial; small enough to send to another machine.
+
+    Attributes:
+        corpus: folder of the prepared corpus, reachable from the worker.
+        checkpoint: file that the training state is kept in, and resumed from; None keeps none.
+        available_tokens: tokens of a domain that may be used, where repetition is matched to the final run's.
+    """
+
+    trial: Trial
+    recipe: Recipe
+    corpus: Path
+    checkpoint: Path | None
+    study_seed: int
+    available_tokens: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """A trial in training."""
+
+    trial: Trial
+    tokens: int
+    training_loss: float
+    tokens_per_second: float
+    losses: Mapping[str, Loss] | None
+    """Losses of the evaluation sets, where they were just measured."""
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The end of a trial."""
+
+    trial: Trial
+    outcome: Measurement | Failure
+
+
+Event = Progressed | Closed
+
+
+def seed_for(study_seed: int, replicate: int, purpose: str) -> int:
+    """A seed below 2^63 for one purpose.
+
+    The trial's mixture is left out on purpose: trials of one replicate share initial weights and the order of
+    each domain's text, so that what differs between their losses is the mixture (common random numbers).
+    """
+    digest = hashlib.sha256(f"{study_seed}/{replicate}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def run_trial(job: Job) -> Iterator[Event]:
+    """Train one trial; the last event is its outcome."""
+    try:
+        yield from _train(job)
+    except Diverged as error:
+        yield Closed(job.trial, Failure(FailureKind.DIVERGED, str(error)))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        yield Closed(job.trial, Failure(FailureKind.OUT_OF_MEMORY, str(error) or "no memory left"))
+    except Exception as error:
+        # Whatever it was, it is one trial's death and not the study's. The place goes into the record.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        message = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+        kind = FailureKind.OUT_OF_MEMORY if "not enough memory" in str(error) else FailureKind.ERROR
+        yield Closed(job.trial, Failure(kind, message))
+
+
+def _train(job: Job) -> Iterator[Event]:
+    keep_freed_memory()
+    trial = job.trial
+    corpus = Corpus.open(job.corpus)
+    stream = MixedStream(
+        corpus,
+        trial.mixture.as_dict(),
+        job.recipe.model.sequence_length,
+        seed=seed_for(job.study_seed, trial.seed, "order of text"),
+        available_tokens=job.available_tokens,
+    )
+    evaluation_sets = {name: corpus.evaluation(name) for name in corpus.evaluation_sets}
+    if job.checkpoint is not None:
+        job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    steps = train(
+        job.recipe,
+        stream,
+        evaluation_sets,
+        seed=seed_for(job.study_seed, trial.seed, "initial weights"),
+        checkpoint=job.checkpoint,
+    )
+    for step in steps:
+        match step:
+            case TrainingProgress():
+                losses = _losses(step.evaluation) if step.evaluation else None
+                yield Progressed(trial, step.tokens, step.training_loss, step.tokens_per_second, losses)
+            case TrainingResult():
+                domain_tokens, domain_epochs = stream.realised(step.steps * job.recipe.batch_rows)
+                measurement = Measurement(
+                    losses=_losses(step.evaluation),
+                    curve=tuple(CurvePoint(point.tokens, _losses(point)) for point in step.curve),
+                    domain_tokens=domain_tokens,
+                    domain_epochs=domain_epochs,
+                    flops=step.flops,
+                    seconds=step.seconds,
+                    diagnostics=step.diagnostics,
+                    environment=step.environment,
+                )
+                yield Closed(trial, measurement)
+
+
+def _losses(evaluation: Evaluation) -> dict[str, Loss]:
+    return {name: Loss(loss.nats_per_token, loss.bits_per_byte) for name, loss in evaluation.losses.items()}

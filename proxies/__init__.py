@@ -1,0 +1,1 @@
+"""Small language models trained on mixtures of text: data, models and the training loop."""

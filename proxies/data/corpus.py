@@ -1,0 +1,326 @@
+"""Preparing a corpus: raw text into token shards on a disk, with a manifest that says what they are.
+
+    tokenizer-<inputs>.json       given, or trained on a sample of the domains
+    domains/<name>/               one folder a domain: training shards, the held-out shard, state.json
+    evaluations/<name>/           one folder an extra evaluation set: the held-out shard, state.json
+    manifest.json                 written last: a corpus without it is not finished
+
+No training shard in the manifest holds a document that any evaluation set holds: where one did, the manifest
+names a `.clean` copy without it. Folders of sources that are no longer named stay until somebody deletes them.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxies.data.intake import Intake, IntakeState, OnProgress, Progress, Tokenisers, is_finished, take_in
+from proxies.data.manifest import MANIFEST, Corpus, DomainSummary
+from proxies.data.shards import PARTIAL, Shard, ShardWriter, TokenType, write_file
+from proxies.data.sources import Source, SourceFile, check_readable, documents, find_files
+from proxies.data.tokenizer import CorpusTokenizer, load_tokenizer, train_tokenizer
+from proxies.errors import ProxyError
+
+__all__ = ["Corpus", "CorpusSettings", "Progress", "prepare"]
+
+FORMAT = 1  # raised when the same inputs give other files
+CLEAN = ".clean"
+
+# Starting worker processes costs seconds, in which one process reads about this much.
+SMALL_CORPUS = 2_000_000  # bytes
+TOKENIZER_SAMPLE = 10_000_000  # characters, over all domains
+MATCH_SAMPLE = 100_000  # characters of each domain
+SAMPLED_FILES = 16  # of each domain, evenly spaced
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class CorpusSettings:
+    """How raw text becomes a corpus.
+
+    Attributes:
+        tokenizer_file: a tokenizer.json; None trains a byte-level BPE.
+        vocabulary: tokens of a trained tokenizer.
+        validation_tokens: size of each evaluation set, at most, in whole documents.
+        validation_share: of a domain's tokens, at most; one document is always held out.
+        workers: processes that tokenise; None uses all cores.
+    """
+
+    tokenizer_file: str | None = None
+    vocabulary: int = 4096
+    validation_tokens: int = 65_536
+    validation_share: float = 0.1
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.validation_tokens <= 0:
+            raise ProxyError(f"validation_tokens {self.validation_tokens} must be above 0")
+        if not 0 < self.validation_share < 1:
+            raise ProxyError(f"validation_share {self.validation_share} must lie between 0 and 1")
+        if self.workers is not None and self.workers <= 0:
+            raise ProxyError(f"workers {self.workers} must be above 0", hint="leave it out to use all cores")
+
+
+def _quiet(progress: Progress) -> None:
+    """Nobody watches."""
+
+
+def prepare(
+    domains: Sequence[Source],
+    evaluations: Sequence[Source],
+    settings: CorpusSettings,
+    directory: Path,
+    on_progress: OnProgress = _quiet,
+) -> Corpus:
+    """Tokenises `domains` and `evaluations` into `directory`, or opens what an earlier call made of the same.
+
+    A call that was killed, or found no room, is continued by the next one. Changed files or settings: the
+    sources that they concern are read again.
+
+    Raises:
+        ProxyError: the sources or the tokenizer are no good, the disk is full, or another process is at work here.
+    """
+    sources = [*domains, *evaluations]
+    _check_names(domains, evaluations)
+    directory.mkdir(parents=True, exist_ok=True)
+    with _alone_in(directory), _told_when_full(directory):
+        files = {source.name: find_files(source) for source in sources}
+        inputs = _inputs(domains, evaluations, settings, files)
+        if (corpus := _unchanged(directory, inputs)) is not None:
+            return corpus
+        (directory / MANIFEST).unlink(missing_ok=True)
+
+        for source in sources:
+            check_readable(source, files[source.name])
+        tokenizer, tokenizer_file = _tokenizer(domains, settings, files, directory, on_progress)
+        intakes = [
+            *(_intake(source, files[source.name], settings, tokenizer, evaluation_only=False) for source in domains),
+            *(_intake(source, files[source.name], settings, tokenizer, evaluation_only=True) for source in evaluations),
+        ]
+        unread = [intake for intake in intakes if not is_finished(intake, directory, tokenizer.dtype)]
+        with Tokenisers(tokenizer, _workers(settings, unread)) as tokenisers:
+            states = {intake.source.name: take_in(intake, directory, tokenisers, on_progress) for intake in intakes}
+
+        on_progress(Progress("decontaminate", 0, None, "documents"))
+        held_out = np.concatenate([state.held_out.documents_N2(directory)[:, 0] for state in states.values()])
+        domain_entries = {
+            source.name: _domain_entry(source, states[source.name], held_out, directory, tokenizer.dtype)
+            for source in domains
+        }
+        evaluation_entries = {source.name: _held_out_entry(states[source.name]) for source in evaluations}
+        manifest = {
+            "inputs": inputs,
+            "fingerprint": _fingerprint(tokenizer, domain_entries, evaluation_entries),
+            "tokenizer": tokenizer_file,
+            "vocabulary": tokenizer.vocabulary,
+            "end_of_text_id": tokenizer.end_of_text_id,
+            "dtype": tokenizer.dtype.str,
+            "domains": domain_entries,
+            "evaluations": evaluation_entries,
+        }
+        write_file(directory / MANIFEST, json.dumps(manifest, indent=1).encode())
+    return Corpus.open(directory)
+
+
+def _check_names(domains: Sequence[Source], evaluations: Sequence[Source]) -> None:
+    if not domains:
+        raise ProxyError("a corpus without a domain", hint="name at least one")
+    names = [source.name for source in (*domains, *evaluations)]
+    for name in names:
+        if names.count(name) > 1:
+            raise ProxyError(
+                f"{name} names two sources", hint="every domain is an evaluation set too; give each its own name"
+            )
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    with (directory / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ProxyError(
+                f"another process prepares a corpus in {directory}", hint="wait for it, or choose another directory"
+            ) from error
+        yield
+
+
+@contextmanager
+def _told_when_full(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        for partial in directory.rglob(f"*{PARTIAL}"):
+            partial.unlink()
+        raise ProxyError(
+            f"no room left to write in {directory}: {error.strerror}",
+            hint="free some space and start again: it goes on after the last finished shard",
+        ) from error
+
+
+def _inputs(
+    domains: Sequence[Source],
+    evaluations: Sequence[Source],
+    settings: CorpusSettings,
+    files: Mapping[str, Sequence[SourceFile]],
+) -> str:
+    tokenizer = load_tokenizer(settings.tokenizer_file).hash if settings.tokenizer_file else None
+    groups = [[_described(source, files[source.name]) for source in group] for group in (domains, evaluations)]
+    return _sha256(asdict(settings) | {"workers": None}, tokenizer, groups)
+
+
+def _described(source: Source, files: Sequence[SourceFile]) -> object:
+    return [asdict(source), [asdict(file) for file in files]]
+
+
+def _sha256(*parts: object) -> str:
+    return hashlib.sha256(json.dumps([FORMAT, *parts], sort_keys=True).encode()).hexdigest()
+
+
+def _unchanged(directory: Path, inputs: str) -> Corpus | None:
+    """The corpus in `directory`, if it was made of these inputs and its shards are whole."""
+    if not (directory / MANIFEST).exists():
+        return None
+    corpus = Corpus.open(directory)
+    if corpus.inputs != inputs:
+        return None
+    try:
+        corpus.verify()
+    except ProxyError:  # a damaged corpus is prepared again
+        return None
+    return corpus
+
+
+def _tokenizer(
+    domains: Sequence[Source],
+    settings: CorpusSettings,
+    files: Mapping[str, tuple[SourceFile, ...]],
+    directory: Path,
+    on_progress: OnProgress,
+) -> tuple[CorpusTokenizer, str]:
+    """The tokenizer, and the name of the file in `directory` that keeps it for the next start."""
+    if settings.tokenizer_file is not None:
+        tokenizer = load_tokenizer(settings.tokenizer_file)
+        name = f"tokenizer-{tokenizer.hash[:12]}.json"
+        for source in domains:
+            tokenizer.check_matches(source.name, list(_sample(source, files[source.name], MATCH_SAMPLE)))
+    else:
+        inputs = _sha256(settings.vocabulary, [_described(source, files[source.name]) for source in domains])
+        name = f"tokenizer-{inputs[:12]}.json"
+        if (directory / name).exists():
+            return load_tokenizer(str(directory / name)), name
+        on_progress(Progress("train tokenizer", 0, 1, "tokenizer"))
+        share = TOKENIZER_SAMPLE // len(domains)
+        texts = (text for source in domains for text in _sample(source, files[source.name], share))
+        tokenizer = train_tokenizer(texts, settings.vocabulary)
+        on_progress(Progress("train tokenizer", 1, 1, "tokenizer"))
+    write_file(directory / name, tokenizer.definition.encode())
+    return tokenizer, name
+
+
+def _sample(source: Source, files: tuple[SourceFile, ...], characters: int) -> Iterator[str]:
+    """About so many characters of a source, from the beginnings of evenly spaced files."""
+    chosen = files[:: math.ceil(len(files) / SAMPLED_FILES)]
+    for file in chosen:
+        left = characters // len(chosen)
+        for document in documents(source, (file,)):
+            if left <= 0:
+                break
+            if not document.empty:
+                text = (document.prompt or "") + document.text
+                left -= len(text)
+                yield text
+
+
+def _intake(
+    source: Source,
+    files: tuple[SourceFile, ...],
+    settings: CorpusSettings,
+    tokenizer: CorpusTokenizer,
+    evaluation_only: bool,
+) -> Intake:
+    share = 1.0 if evaluation_only else settings.validation_share
+    return Intake(
+        source,
+        files,
+        # Quoted, since a name may hold any character, even a slash.
+        folder=f"{'evaluations' if evaluation_only else 'domains'}/{quote(source.name, safe='')}",
+        held_out_tokens=settings.validation_tokens,
+        held_out_share=share,
+        evaluation_only=evaluation_only,
+        inputs=_sha256(_described(source, files), tokenizer.hash, settings.validation_tokens, share, evaluation_only),
+    )
+
+
+def _workers(settings: CorpusSettings, unread: Sequence[Intake]) -> int:
+    files = [file for intake in unread for file in intake.files]
+    if all(file.size is not None for file in files) and sum(file.size or 0 for file in files) < SMALL_CORPUS:
+        return 1
+    return settings.workers or len(os.sched_getaffinity(0))
+
+
+def _without(shard: Shard, unwanted: NDArray[np.uint64], directory: Path, dtype: TokenType) -> Shard | None:
+    """The shard without the documents of these content hashes: itself, a clean copy, or None if nothing is left."""
+    keep_N = ~np.isin(shard.documents_N2(directory)[:, 0], unwanted)
+    if keep_N.all():
+        return shard
+    if not keep_N.any():
+        return None
+    writer = ShardWriter(directory, shard.name + CLEAN, dtype, shard.masked)
+    writer.copy(shard, keep_N)
+    return writer.close()
+
+
+def _domain_entry(
+    source: Source, state: IntakeState, held_out_hashes: NDArray[np.uint64], directory: Path, dtype: TokenType
+) -> dict[str, Any]:
+    """What the manifest says of one domain."""
+    shards = [_without(shard, held_out_hashes, directory, dtype) for shard in state.shards]
+    train = [shard for shard in shards if shard is not None]
+    documents = sum(shard.documents for shard in train)
+    if not documents:
+        raise ProxyError(
+            f"domain {source.name} has {state.documents} documents and none is left to train on: the others are held"
+            " out for validation, or the same as one that is",
+            hint="give it more documents, or split its text into several",
+        )
+    train_tokens = sum(shard.tokens for shard in train)
+    summary = DomainSummary(
+        documents=documents,
+        train_tokens=train_tokens,
+        validation_tokens=state.held_out.tokens,
+        bytes=state.text_bytes,
+        dropped_empty=state.dropped_empty,
+        dropped_contaminated=state.documents - documents - state.held_out.documents,
+        mean_document_tokens=train_tokens / documents,
+    )
+    return {"summary": asdict(summary), "train": [asdict(shard) for shard in train], **_held_out_entry(state)}
+
+
+def _held_out_entry(state: IntakeState) -> dict[str, Any]:
+    return {"held_out": asdict(state.held_out), "loss_bytes": state.loss_bytes, "dropped_empty": state.dropped_empty}
+
+
+def _fingerprint(tokenizer: CorpusTokenizer, domains: Mapping[str, Any], evaluations: Mapping[str, Any]) -> str:
+    """The same wherever the same domains hold the same tokens of the same tokenizer."""
+    contents = [
+        [[name, [shard["sha256"] for shard in (*entry.get("train", ()), entry["held_out"])]] for name, entry in group]
+        for group in (domains.items(), evaluations.items())
+    ]
+    return _sha256(tokenizer.hash, contents)

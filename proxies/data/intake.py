@@ -1,0 +1,333 @@
+"""One source into token shards and a held-out set, in one pass that survives a kill.
+
+Held out are the documents with the lowest content hashes, as many as fit a number of tokens: the choice depends
+on the set of documents only, not on their order, and documents never move between the two while reading on.
+
+    documents --chunks--> tokenised (other processes) --+--> lowest hashes: held out, in memory
+                                                        +--> the rest: training shards of about 16M tokens
+
+After each shard the state is written: the position in the source, the shards so far and the held-out documents.
+A start finds the state and goes on from there, unless it was made from other files or with other settings.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import math
+import multiprocessing
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from proxies.data.shards import Shard, ShardWriter, TokenType, write_file
+from proxies.data.sources import Document, Position, Source, SourceFile, documents
+from proxies.data.tokenizer import CorpusTokenizer, TokenisedDocument
+from proxies.errors import ProxyError
+
+SHARD_TOKENS = 1 << 24
+CHUNK_DOCUMENTS = 256
+CHUNK_CHARACTERS = 1 << 20  # a chunk of long documents is cut here
+BEYOND_EVERY_HASH = 1 << 64
+STATE_FILE = "state.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far one stage of preparing a corpus is; `total` is None where it is not known."""
+
+    stage: str
+    done: int
+    total: int | None
+    unit: str
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What one source becomes.
+
+    Attributes:
+        folder: where its shards go, relative to the corpus.
+        held_out_tokens, held_out_share: the held-out set has at most so many tokens, and at most this share of
+            the source's tokens, but at least one document.
+        evaluation_only: nothing but the held-out set is wanted.
+        inputs: a fingerprint of all that decides the outcome.
+    """
+
+    source: Source
+    files: tuple[SourceFile, ...]
+    folder: str
+    held_out_tokens: int
+    held_out_share: float
+    evaluation_only: bool
+    inputs: str
+
+    @property
+    def masked(self) -> bool:
+        return self.source.prompt_field is not None
+
+
+@dataclass
+class IntakeState:
+    """How far an intake came, and what it found.
+
+    Attributes:
+        tokens: of all documents read, end-of-text tokens included.
+        text_bytes: UTF-8 bytes of all documents read.
+        finished_with: the held-out documents, once all documents are read.
+        loss_bytes: UTF-8 bytes of the held-out text whose tokens carry loss.
+    """
+
+    inputs: str
+    position: Position = Position()
+    documents: int = 0
+    tokens: int = 0
+    text_bytes: int = 0
+    dropped_empty: int = 0
+    shards: list[Shard] = field(default_factory=list)
+    finished_with: Shard | None = None
+    loss_bytes: int = 0
+
+    @property
+    def finished(self) -> bool:
+        return self.finished_with is not None
+
+    @property
+    def held_out(self) -> Shard:
+        assert self.finished_with is not None, "documents are held out when all have been read"
+        return self.finished_with
+
+    def count(self, document: TokenisedDocument) -> None:
+        self.documents += 1
+        self.tokens += len(document.tokens_N)
+        self.text_bytes += document.text_bytes
+
+    @classmethod
+    def from_json(cls, saved: dict[str, Any]) -> IntakeState:
+        shards = [Shard(**shard) for shard in saved["shards"]]
+        held_out = Shard(**saved["finished_with"]) if saved["finished_with"] else None
+        return cls(**saved | {"position": Position(**saved["position"]), "shards": shards, "finished_with": held_out})
+
+
+class LowestHashes:
+    """Of all documents offered so far, those with the lowest hashes, as many as fit `limit` tokens; at least one."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.tokens = 0
+        self._heap: list[tuple[int, TokenisedDocument]] = []  # by falling hash
+        self._hashes: set[int] = set()
+        self._lowest_rejected = BEYOND_EVERY_HASH
+
+    def offer(self, document: TokenisedDocument) -> list[TokenisedDocument]:
+        """Takes a document; returns those that are not among the lowest (any more). A hash is held only once."""
+        if document.hash >= self._lowest_rejected or document.hash in self._hashes:
+            return [document]
+        heapq.heappush(self._heap, (-document.hash, document))
+        self._hashes.add(document.hash)
+        self.tokens += len(document.tokens_N)
+        return self.shrink(self.limit)
+
+    def shrink(self, limit: int) -> list[TokenisedDocument]:
+        """Lowers the limit; returns the documents that no longer fit."""
+        self.limit = limit
+        rejected = []
+        while self.tokens > self.limit and len(self._heap) > 1:
+            _, document = heapq.heappop(self._heap)
+            self._lowest_rejected = document.hash
+            self._hashes.remove(document.hash)
+            self.tokens -= len(document.tokens_N)
+            rejected.append(document)
+        return rejected
+
+    @property
+    def documents(self) -> list[TokenisedDocument]:
+        """By rising hash."""
+        return [document for _, document in sorted(self._heap, key=lambda entry: -entry[0])]
+
+    def to_json(self) -> dict[str, Any]:
+        held = [asdict(document) | {"tokens_N": document.tokens_N.tolist()} for document in self.documents]
+        return {"lowest_rejected": self._lowest_rejected, "documents": held}
+
+    @classmethod
+    def from_json(cls, limit: int, saved: dict[str, Any]) -> LowestHashes:
+        lowest = cls(limit)
+        for entry in saved["documents"]:
+            lowest.offer(TokenisedDocument(**entry | {"tokens_N": np.array(entry["tokens_N"], dtype=np.uint32)}))
+        lowest._lowest_rejected = saved["lowest_rejected"]
+        return lowest
+
+
+class Tokenisers:
+    """Tokenises chunks of documents, in order: in this process, or in `workers` others that start when needed."""
+
+    def __init__(self, tokenizer: CorpusTokenizer, workers: int) -> None:
+        self.tokenizer = tokenizer
+        self._pool: ProcessPoolExecutor | None = None
+        self._workers = workers
+        if workers > 1:
+            self._pool = ProcessPoolExecutor(
+                workers, multiprocessing.get_context("spawn"), _start_worker, (tokenizer.definition,)
+            )
+
+    def __enter__(self) -> Tokenisers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def tokenised(self, chunks: Iterable[list[Document]]) -> Iterator[tuple[list[Document], list[TokenisedDocument]]]:
+        """Each chunk with the tokens of its documents that are not empty; a few chunks ahead of the reader."""
+        if self._pool is None:
+            for chunk in chunks:
+                yield chunk, self.tokenizer.encode(_texts(chunk))
+            return
+        running: deque[tuple[list[Document], Future[list[TokenisedDocument]]]] = deque()
+        for chunk in chunks:
+            running.append((chunk, self._pool.submit(_encode, _texts(chunk))))
+            if len(running) > 2 * self._workers:
+                done, result = running.popleft()
+                yield done, result.result()
+        for done, result in running:
+            yield done, result.result()
+
+
+class TrainingShards:
+    """The shards of one source, one after the other; `shards` lists those that are safely on the disk."""
+
+    def __init__(self, directory: Path, folder: str, dtype: TokenType, masked: bool, shards: list[Shard]) -> None:
+        self.shards = shards
+        self._directory, self._folder, self._dtype, self._masked = directory, folder, dtype, masked
+        self._writer: ShardWriter | None = None
+
+    def add(self, documents: Iterable[TokenisedDocument]) -> None:
+        for document in documents:
+            if self._writer is None:
+                name = f"{self._folder}/train-{len(self.shards):05d}"
+                self._writer = ShardWriter(self._directory, name, self._dtype, self._masked)
+            self._writer.add(document)
+
+    @property
+    def full(self) -> bool:
+        return self._writer is not None and self._writer.tokens >= SHARD_TOKENS
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self.shards.append(self._writer.close())
+            self._writer = None
+
+
+def take_in(intake: Intake, directory: Path, tokenisers: Tokenisers, on_progress: OnProgress) -> IntakeState:
+    """Reads one source into shards below `directory`, or goes on where an earlier call was killed.
+
+    Raises:
+        ProxyError: a file is broken, or holds no text.
+    """
+    source, dtype = intake.source, tokenisers.tokenizer.dtype
+    state, lowest = _resumed(intake, directory, dtype)
+    if state.finished:
+        return state
+    training = TrainingShards(directory, intake.folder, dtype, intake.masked, state.shards)
+    wanted = source.max_tokens or math.inf
+    total = _text_bytes(intake.files)
+    for chunk, tokenised in tokenisers.tokenised(_chunks(documents(source, intake.files, state.position))):
+        state.dropped_empty += sum(document.empty for document in chunk)
+        for document in tokenised:
+            if state.tokens < wanted:
+                state.count(document)
+                rejected = lowest.offer(document)
+                training.add([] if intake.evaluation_only else rejected)
+        state.position = chunk[-1].end
+        on_progress(Progress(f"tokenise {source.name}", state.text_bytes, total, "bytes"))
+        if state.tokens >= wanted:
+            break
+        if training.full:
+            training.close()
+            _save(state, lowest, directory / intake.folder)
+    rejected = lowest.shrink(int(intake.held_out_share * state.tokens))
+    training.add([] if intake.evaluation_only else rejected)
+    training.close()
+    if not state.documents:
+        raise ProxyError(
+            f"{source.name}: no text in {len(intake.files)} files ({state.dropped_empty} empty documents)",
+            hint=f"check {', '.join(source.paths)}",
+        )
+    writer = ShardWriter(directory, f"{intake.folder}/held-out", dtype, intake.masked)
+    for document in lowest.documents:
+        writer.add(document)
+    state.finished_with = writer.close()
+    state.loss_bytes = sum(document.loss_bytes for document in lowest.documents)
+    _save(state, lowest, directory / intake.folder)
+    return state
+
+
+def is_finished(intake: Intake, directory: Path, dtype: TokenType) -> bool:
+    """Whether `take_in` has nothing left to do."""
+    state, _ = _resumed(intake, directory, dtype)
+    return state.finished
+
+
+def _resumed(intake: Intake, directory: Path, dtype: TokenType) -> tuple[IntakeState, LowestHashes]:
+    """What an earlier call left, where it worked on the same inputs and its shards are whole; else a new start."""
+    file = directory / intake.folder / STATE_FILE
+    if file.exists():
+        saved = json.loads(file.read_bytes())
+        state = IntakeState.from_json(saved["state"])
+        shards = [*state.shards, *([state.held_out] if state.finished else [])]
+        if state.inputs == intake.inputs and all(shard.whole(directory, dtype) for shard in shards):
+            return state, LowestHashes.from_json(intake.held_out_tokens, saved["lowest"])
+        shutil.rmtree(file.parent)
+    return IntakeState(intake.inputs), LowestHashes(intake.held_out_tokens)
+
+
+def _save(state: IntakeState, lowest: LowestHashes, folder: Path) -> None:
+    write_file(folder / STATE_FILE, json.dumps({"state": asdict(state), "lowest": lowest.to_json()}).encode())
+
+
+def _chunks(stream: Iterable[Document]) -> Iterator[list[Document]]:
+    chunk: list[Document] = []
+    characters = 0
+    for document in stream:
+        chunk.append(document)
+        characters += len(document.text)
+        if len(chunk) == CHUNK_DOCUMENTS or characters >= CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
+
+
+def _text_bytes(files: Sequence[SourceFile]) -> int | None:
+    """An upper bound of the text in `files`; None where compression or a hub hides it."""
+    if any(file.compressed or file.kind not in ("json", "text") for file in files):
+        return None
+    return sum(file.size or 0 for file in files)
+
+
+def _texts(chunk: Sequence[Document]) -> list[tuple[str | None, str]]:
+    return [(document.prompt, document.text) for document in chunk if not document.empty]
+
+
+# A worker process keeps its tokenizer here: sent with every chunk, it would cost more than the chunk.
+_worker_tokenizer: CorpusTokenizer
+
+
+def _start_worker(definition: str) -> None:
+    global _worker_tokenizer
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one process a core, one thread a process
+    _worker_tokenizer = CorpusTokenizer(definition)
+
+
+def _encode(texts: list[tuple[str | None, str]]) -> list[TokenisedDocument]:
+    return _worker_tokenizer.encode(texts)

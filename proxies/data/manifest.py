@@ -1,0 +1,130 @@
+"""A prepared corpus, opened: what its manifest says, and the tokens behind it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxies.data.shards import Shard, TokenArray, TokenType
+from proxies.errors import ProxyError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class DomainSummary:
+    """What a domain holds.
+
+    Attributes:
+        documents: for training.
+        train_tokens, validation_tokens: end-of-text tokens included.
+        bytes: UTF-8 bytes of all documents read, for training or not.
+        dropped_empty: documents without text.
+        dropped_contaminated: documents kept out of training because some evaluation set holds them.
+        mean_document_tokens: of the training documents.
+    """
+
+    documents: int
+    train_tokens: int
+    validation_tokens: int
+    bytes: int
+    dropped_empty: int
+    dropped_contaminated: int
+    mean_document_tokens: float
+
+
+@dataclass(frozen=True)
+class EvaluationTokens:
+    """One evaluation set. It opens with an end-of-text token, so that every token of text has one before it.
+
+    Attributes:
+        tokens_N: all its documents, each ended by an end-of-text token.
+        loss_mask_N: uint8, 1 where a token carries loss; None where all do.
+        bytes: UTF-8 bytes of exactly the text whose tokens carry loss.
+    """
+
+    tokens_N: NDArray[np.uint16] | NDArray[np.uint32]
+    loss_mask_N: NDArray[np.uint8] | None
+    bytes: int
+
+
+class Corpus:
+    """A prepared corpus, read-only. Cheap to open; pickled, only its directory travels.
+
+    Attributes:
+        fingerprint: the same for the same domains, tokens and tokenizer on any machine.
+        vocabulary: rows that an embedding table needs.
+        domains: in the order in which they were named.
+        evaluation_sets: all domains, then the extra evaluation sets.
+        inputs: fingerprint of the files and settings that it was made of.
+    """
+
+    def __init__(self, directory: Path, manifest: Mapping[str, Any]) -> None:
+        self.directory = directory
+        self.fingerprint: str = manifest["fingerprint"]
+        self.vocabulary: int = manifest["vocabulary"]
+        self.end_of_text_id: int = manifest["end_of_text_id"]
+        self.tokenizer_file = directory / manifest["tokenizer"]
+        self.inputs: str = manifest["inputs"]
+        self.domains = {name: DomainSummary(**entry["summary"]) for name, entry in manifest["domains"].items()}
+        held_out = manifest["domains"] | manifest["evaluations"]
+        self.evaluation_sets = tuple(held_out)
+        self._dtype: TokenType = np.dtype(manifest["dtype"])
+        self._train = {
+            name: [Shard(**shard) for shard in entry["train"]] for name, entry in manifest["domains"].items()
+        }
+        self._held_out = {name: (Shard(**entry["held_out"]), entry["loss_bytes"]) for name, entry in held_out.items()}
+
+    @classmethod
+    def open(cls, directory: Path) -> Corpus:
+        """Opens what `prepare` wrote.
+
+        Raises:
+            ProxyError: there is no finished corpus.
+        """
+        file = directory / MANIFEST
+        if not file.exists():
+            raise ProxyError(f"no finished corpus in {directory}", hint="prepare it; what is there already is used")
+        return cls(directory, json.loads(file.read_bytes()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Corpus.open, (self.directory,)
+
+    def verify(self) -> None:
+        """Compares the sizes of all shard files with the manifest.
+
+        Raises:
+            ProxyError: a file is missing or was truncated.
+        """
+        shards = [shard for train in self._train.values() for shard in train]
+        for shard in [*shards, *(shard for shard, _ in self._held_out.values())]:
+            shard.check_sizes(self.directory, self._dtype)
+
+    def train_tokens(self, domain: str) -> TokenArray:
+        """The training tokens of `domain`, all documents one after the other."""
+        return self._array(self._train[domain], ".tokens", self._dtype)
+
+    def train_loss_mask(self, domain: str) -> TokenArray | None:
+        """1 where a training token carries loss; None where all do."""
+        shards = self._train[domain]
+        return self._array(shards, ".mask", np.dtype(np.uint8)) if shards[0].masked else None
+
+    def evaluation(self, name: str) -> EvaluationTokens:
+        """The evaluation set `name`."""
+        shard, loss_bytes = self._held_out[name]
+        tokens_N = self._array([shard], ".tokens", self._dtype)[:]
+        mask_N = None
+        if shard.masked:
+            mask_N = np.concatenate([np.zeros(1, np.uint8), self._array([shard], ".mask", np.dtype(np.uint8))[:]])
+        opened_N = np.concatenate([np.array([self.end_of_text_id], self._dtype), tokens_N])
+        return EvaluationTokens(opened_N, mask_N, loss_bytes)
+
+    def _array(self, shards: Sequence[Shard], ending: str, dtype: np.dtype[Any]) -> TokenArray:
+        files = [self.directory / (shard.name + ending) for shard in shards]
+        return TokenArray(files, [shard.tokens for shard in shards], dtype)

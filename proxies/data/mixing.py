@@ -1,0 +1,206 @@
+"""Weights into a stream of training rows: any row can be asked for, and every prefix keeps the weights.
+
+A row is T + 1 consecutive tokens of one domain. Two questions are answered apart:
+
+1. Which domain gives row t?   Tijdeman's chairman assignment: after any number of rows, each domain has given
+   its exact share of them up to less than one row; so has every batch, whatever its size, up to two.
+   (R. Tijdeman, "The chairman assignment problem", Discrete Mathematics 32, 1980.)
+2. Which of the domain's rows?   Its tokens are cut into chunks, and an epoch is a permutation of the chunks,
+   computed by a Feistel network of four rounds from seed, domain and epoch: nothing is stored, whatever the size.
+
+Shapes: B rows, T tokens, D domains of the corpus (K of them with a weight above 0), N rows of the stream.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxies.data.manifest import Corpus
+from proxies.errors import ProxyError
+
+NO_LOSS = -100  # the target that cross-entropy ignores, PyTorch's default
+
+SUM_TOLERANCE = 1e-6
+FEISTEL_ROUNDS = 4
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of the stream.
+
+    Attributes:
+        inputs_BT, targets_BT: tokens, and the token that follows each; -100 where there is no loss.
+        domain_B: index into the corpus's domains.
+    """
+
+    inputs_BT: Integers
+    targets_BT: Integers
+    domain_B: Integers
+
+
+class Schedule:
+    """Which of K domains gives each row, and how many rows it gave before; grown as far as asked for.
+
+    Of the domains whose share is not yet given by a margin d = 1 / (2K - 2), the one is taken that would first
+    be behind by 1 - d. Then |rows given - weight x rows| <= 1 - d < 1 after every row.
+    """
+
+    def __init__(self, weights_K: NDArray[np.float64]) -> None:
+        self._weights_K = weights_K
+        self._margin = 1 / max(1, 2 * len(weights_K) - 2)
+        self._given_K = np.zeros(len(weights_K), dtype=np.int64)
+        self._domain_N = np.empty(0, dtype=np.int64)
+        self._nth_N = np.empty(0, dtype=np.int64)
+
+    def rows(self, start: int, stop: int) -> tuple[Integers, Integers]:
+        """Domain of each row from `start` to `stop`, and which of the domain's rows it is."""
+        if stop > len(self._domain_N):
+            self._grow(max(stop, 2 * len(self._domain_N)))
+        return self._domain_N[start:stop], self._nth_N[start:stop]
+
+    def _grow(self, rows: int) -> None:
+        given_K = self._given_K
+        # Rounding leaves a sum of shares short of a margin that it meets exactly, as with two equal weights.
+        release_K = (given_K + self._margin - 1e-9) / self._weights_K
+        deadline_K = (given_K + 1 - self._margin) / self._weights_K
+        domains, nths = [], []
+        for row in range(len(self._domain_N), rows):
+            domain = int(np.where(release_K <= row + 1, deadline_K, np.inf).argmin())
+            domains.append(domain)
+            nths.append(int(given_K[domain]))
+            given_K[domain] += 1
+            release_K[domain] = (given_K[domain] + self._margin - 1e-9) / self._weights_K[domain]
+            deadline_K[domain] = (given_K[domain] + 1 - self._margin) / self._weights_K[domain]
+        self._domain_N = np.concatenate([self._domain_N, np.array(domains, dtype=np.int64)])
+        self._nth_N = np.concatenate([self._nth_N, np.array(nths, dtype=np.int64)])
+
+
+class MixedStream:
+    """The rows that a trial trains on: a pure function of corpus, weights, row length and seed.
+
+    Args:
+        weights: share of the training tokens of each domain; domains left out have none.
+        sequence_length: T, tokens of a row.
+        available_tokens: of these domains only so many tokens are used (at least one row), the same ones
+            whatever the seed: a short run then repeats its data as often as the long run that it stands for.
+
+    Raises:
+        ProxyError: a domain is unknown or shorter than a row, or the weights are not shares.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        weights: Mapping[str, float],
+        sequence_length: int,
+        seed: int,
+        available_tokens: Mapping[str, int] | None = None,
+    ) -> None:
+        _check_weights(corpus, weights)
+        self._sequence_length = sequence_length
+        self._seed = seed
+        self._names = [name for name in corpus.domains if weights.get(name, 0) > 0]
+        self._index_K = np.array([list(corpus.domains).index(name) for name in self._names])
+        weights_K = np.array([weights[name] for name in self._names])
+        self._schedule = Schedule(weights_K / weights_K.sum())
+        self._tokens = [corpus.train_tokens(name) for name in self._names]
+        self._masks = [corpus.train_loss_mask(name) for name in self._names]
+        self._chunks_K = [(len(tokens) - 1) // sequence_length for tokens in self._tokens]
+        for name, chunks, tokens in zip(self._names, self._chunks_K, self._tokens, strict=True):
+            if chunks < 1:
+                raise ProxyError(
+                    f"domain {name} has {len(tokens)} training tokens, less than one row of {sequence_length} + 1",
+                    hint="lower the sequence length, or give the domain more text",
+                )
+        available = available_tokens or {}
+        self._used_K = [
+            min(chunks, max(1, available.get(name, chunks * sequence_length) // sequence_length))
+            for name, chunks in zip(self._names, self._chunks_K, strict=True)
+        ]
+
+    def rows(self, start: int, count: int) -> Rows:
+        """The rows from `start` to `start + count`."""
+        domain_B, nth_B = self._schedule.rows(start, start + count)
+        chunk_B = np.empty_like(nth_B)
+        for domain in np.unique(domain_B):
+            here_B = domain_B == domain
+            chunk_B[here_B] = self._chunks(int(domain), nth_B[here_B])
+
+        length = self._sequence_length
+        inputs_BT = np.empty((count, length), dtype=np.int64)
+        targets_BT = np.empty((count, length), dtype=np.int64)
+        for row, (domain, chunk) in enumerate(zip(domain_B, chunk_B, strict=True)):
+            tokens = self._tokens[domain][chunk * length : (chunk + 1) * length + 1]
+            inputs_BT[row], targets_BT[row] = tokens[:-1], tokens[1:]
+            mask = self._masks[domain]
+            if mask is not None:
+                targets_BT[row][mask[chunk * length + 1 : (chunk + 1) * length + 1] == 0] = NO_LOSS
+        return Rows(inputs_BT, targets_BT, self._index_K[domain_B])
+
+    def realised(self, rows: int) -> tuple[dict[str, int], dict[str, float]]:
+        """Tokens that each domain gave in the first `rows` rows, and how often that is through what it has to give."""
+        domain_N, _ = self._schedule.rows(0, rows)
+        rows_K = np.bincount(domain_N, minlength=len(self._names))
+        tokens = {name: int(given) * self._sequence_length for name, given in zip(self._names, rows_K, strict=True)}
+        epochs = {
+            name: float(given / used) for name, given, used in zip(self._names, rows_K, self._used_K, strict=True)
+        }
+        return tokens, epochs
+
+    def _chunks(self, domain: int, nth_B: Integers) -> Integers:
+        """Which chunk of a domain its rows number `nth_B` are."""
+        name, used, chunks = self._names[domain], self._used_K[domain], self._chunks_K[domain]
+        epoch_B, position_B = np.divmod(nth_B, used)
+        chunk_B = np.empty_like(nth_B)
+        for epoch in np.unique(epoch_B):
+            here_B = epoch_B == epoch
+            chunk_B[here_B] = permuted(position_B[here_B], used, f"{self._seed} {epoch} {name}")
+        return permuted(chunk_B, chunks, f"available {name}") if used < chunks else chunk_B
+
+
+def permuted(index_N: Integers, size: int, key: str) -> Integers:
+    """Where a permutation of 0 ... size - 1, chosen by `key`, puts each of `index_N`.
+
+    A Feistel network permutes the numbers of an even count of bits; what falls outside `size` is permuted again
+    until it falls inside ("cycle walking"; J. Black and P. Rogaway, "Ciphers with arbitrary finite domains", 2002).
+    """
+    half_bits = max(3, math.ceil((size - 1).bit_length() / 2))
+    low = np.uint64((1 << half_bits) - 1)
+    shift = np.uint64(half_bits)
+    keys = np.frombuffer(hashlib.sha256(key.encode()).digest(), dtype="<u8")
+    value_N = index_N.astype(np.uint64)
+    outside_N = np.ones(len(value_N), dtype=np.bool_)
+    while outside_N.any():
+        left, right = value_N[outside_N] >> shift, value_N[outside_N] & low
+        for number in range(FEISTEL_ROUNDS):
+            left, right = right, left ^ (_mixed(right ^ keys[number]) & low)
+        value_N[outside_N] = (left << shift) | right
+        outside_N = value_N >= size
+    return value_N.astype(np.int64)
+
+
+def _mixed(value_N: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014): every bit in changes half of the bits out."""
+    value_N = (value_N ^ (value_N >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value_N = (value_N ^ (value_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value_N ^ (value_N >> np.uint64(31))
+
+
+def _check_weights(corpus: Corpus, weights: Mapping[str, float]) -> None:
+    for name, weight in weights.items():
+        if name not in corpus.domains:
+            raise ProxyError(f"no domain {name} in the corpus", hint=f"there are {', '.join(corpus.domains)}")
+        if not math.isfinite(weight) or weight < 0:
+            raise ProxyError(f"domain {name}: weight {weight} is not a share", hint="weights are finite and 0 or above")
+    if abs(math.fsum(weights.values()) - 1) > SUM_TOLERANCE:
+        raise ProxyError(
+            f"the weights sum to {math.fsum(weights.values()):.6g}, not 1", hint="divide them by their sum"
+        )

@@ -1,0 +1,151 @@
+"""Token shards: files of tokens, with their loss masks and a list of the documents in them, that never change.
+
+A shard `train-00003` is up to three files: `.tokens`, `.mask` (uint8, 1 where a token carries loss; only of
+sources with prompts) and `.documents` (uint64 pairs: content hash, tokens of the document).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxies.data.tokenizer import TokenisedDocument
+from proxies.errors import ProxyError
+
+PARTIAL = ".partial"  # ending of files that are still written
+
+TokenType = np.dtype[np.uint16] | np.dtype[np.uint32]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What a manifest says of one shard.
+
+    Attributes:
+        name: its path below the corpus folder, without ending.
+        sha256: of tokens and masks.
+    """
+
+    name: str
+    tokens: int
+    documents: int
+    masked: bool
+    sha256: str
+
+    def check_sizes(self, directory: Path, dtype: TokenType) -> None:
+        """Compares the sizes of its files with the manifest.
+
+        Raises:
+            ProxyError: a file is missing or has another size.
+        """
+        sizes = {".tokens": self.tokens * dtype.itemsize, ".documents": self.documents * 16}
+        for ending, size in (sizes | {".mask": self.tokens} if self.masked else sizes).items():
+            file = directory / (self.name + ending)
+            found = file.stat().st_size if file.exists() else None
+            if found != size:
+                raise ProxyError(
+                    f"{file} holds {'nothing' if found is None else f'{found:,} bytes'}, and should hold {size:,}",
+                    hint="it was changed or removed after it was written: prepare the corpus again",
+                )
+
+    def whole(self, directory: Path, dtype: TokenType) -> bool:
+        try:
+            self.check_sizes(directory, dtype)
+        except ProxyError:
+            return False
+        return True
+
+    def documents_N2(self, directory: Path) -> NDArray[np.uint64]:
+        """Content hash and number of tokens of each document, in order."""
+        return np.fromfile(directory / f"{self.name}.documents", dtype="<u8").reshape(-1, 2)
+
+
+class ShardWriter:
+    """Writes one shard: `add` documents, then `close`; until then its files have names that nobody reads."""
+
+    def __init__(self, directory: Path, name: str, dtype: TokenType, masked: bool) -> None:
+        self.tokens = 0
+        self._directory, self._name, self._dtype, self._masked = directory, name, dtype, masked
+        self._documents: list[tuple[int, int]] = []
+        self._sha256 = hashlib.sha256()
+        endings = [".tokens", ".documents", *([".mask"] if masked else [])]
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        self._files = {ending: (directory / (name + ending + PARTIAL)).open("wb") for ending in endings}
+
+    def add(self, document: TokenisedDocument) -> None:
+        tokens = len(document.tokens_N)
+        self._write(".tokens", document.tokens_N.astype(self._dtype).tobytes())
+        if self._masked:
+            self._write(".mask", bytes(document.prompt_tokens) + b"\1" * (tokens - document.prompt_tokens))
+        self._documents.append((document.hash, tokens))
+        self.tokens += tokens
+
+    def copy(self, source: Shard, keep_N: NDArray[np.bool_]) -> None:
+        """Adds those documents of another shard that `keep_N` marks."""
+        documents_N2 = source.documents_N2(self._directory)
+        keep_T = np.repeat(keep_N, documents_N2[:, 1].astype(np.int64))
+        for ending, dtype in ((".tokens", self._dtype), (".mask", np.dtype(np.uint8))):
+            if ending in self._files:
+                values_T = np.fromfile(self._directory / (source.name + ending), dtype=dtype)
+                self._write(ending, values_T[keep_T].tobytes())
+        self._documents += [(int(code), int(tokens)) for code, tokens in documents_N2[keep_N]]
+        self.tokens += int(keep_T.sum())
+
+    def close(self) -> Shard:
+        """Gives the files their names, safely on the disk."""
+        self._files[".documents"].write(np.array(self._documents, dtype="<u8").tobytes())
+        for ending, file in self._files.items():
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+            os.replace(file.name, self._directory / (self._name + ending))
+        return Shard(self._name, self.tokens, len(self._documents), self._masked, self._sha256.hexdigest())
+
+    def _write(self, ending: str, data: bytes) -> None:
+        self._files[ending].write(data)
+        self._sha256.update(data)
+
+
+class TokenArray:
+    """The tokens (or masks) of several shards as one array; only slices that are asked for are read."""
+
+    def __init__(self, files: Sequence[Path], lengths: Sequence[int], dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self._files = tuple(files)
+        self._ends = np.cumsum(lengths, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, index: slice) -> NDArray[Any]:
+        start, stop, step = index.indices(len(self))
+        assert step == 1, "slices without a step only"
+        parts = []
+        while start < stop:
+            number = int(np.searchsorted(self._ends, start, side="right"))
+            first = int(self._ends[number - 1]) if number else 0
+            count = min(stop, int(self._ends[number])) - start
+            # A plain read, no memory map: a large corpus has more shards than a process may keep open.
+            part = np.fromfile(self._files[number], self.dtype, count, offset=(start - first) * self.dtype.itemsize)
+            if len(part) < count:
+                raise ProxyError(f"{self._files[number]} ends early", hint="prepare the corpus again")
+            parts.append(part)
+            start += count
+        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, self.dtype), *parts])
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes all of `data` or nothing, safely on the disk."""
+    partial = path.with_name(path.name + PARTIAL)
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)

@@ -1,0 +1,368 @@
+"""Raw files into documents: JSON lines, plain text, Parquet and Arrow, on a disk, behind a URL or on the hub.
+
+Everything is read as a stream by `datasets`, one file after the other in the order of their names. JSON lines
+are streamed as lines and parsed here: `datasets` would infer one type for every field of the file, while only
+the text fields matter and the others may hold anything, and its errors do not name the line.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import posixpath
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
+
+import fsspec
+
+from proxies.data.diagnose import READ_ERRORS, check_zst_is_whole, located
+from proxies.errors import ProxyError
+
+if TYPE_CHECKING:
+    from datasets import IterableDataset
+
+# Longer documents are cut: a book of 100 MB is many documents, not one that no validation set can hold.
+LONGEST_DOCUMENT = 65_536  # characters
+
+Kind = Literal["json", "text", "parquet", "arrow", "hub"]
+
+# fmt: off
+TEXT_ENDINGS = (
+    ".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".html", ".htm", ".xml", ".csv", ".tsv", ".log",
+    ".yaml", ".yml", ".toml", ".py", ".pyi", ".js", ".ts", ".jsx", ".tsx", ".c", ".h", ".cc", ".cpp", ".hpp", ".cs",
+    ".java", ".kt", ".go", ".rs", ".rb", ".php", ".swift", ".scala", ".r", ".jl", ".lua", ".pl", ".sh", ".sql", ".css",
+)  # fmt: on
+KIND_OF_ENDING: dict[str, Kind] = {
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    **dict.fromkeys(TEXT_ENDINGS, "text"),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the documents of one domain or evaluation set come from.
+
+    Attributes:
+        name: the domain or evaluation set.
+        paths: files, folders, globs, fsspec URLs (s3://...), or hub names ("hf:owner/name", "hf:owner/name@config").
+        text_field: the field of a record that holds the text; not used for text files, which are one document each.
+        prompt_field, completion_field: given together in place of `text_field`: loss on the completion only.
+        split: of hub names and of folders saved from a DatasetDict.
+        max_tokens: reading stops with the document that reaches it; None reads everything.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    text_field: str = "text"
+    prompt_field: str | None = None
+    completion_field: str | None = None
+    split: str = "train"
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.paths:
+            raise ProxyError(f"{self.name}: no path is given", hint="name at least one file, folder or hub name")
+        if (self.prompt_field is None) != (self.completion_field is None):
+            raise ProxyError(
+                f"{self.name}: prompt_field {self.prompt_field} and completion_field {self.completion_field}",
+                hint="give both, or neither",
+            )
+        if self.max_tokens is not None and self.max_tokens <= 0:
+            raise ProxyError(f"{self.name}: max_tokens {self.max_tokens} must be above 0")
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of a record that are read."""
+        if self.prompt_field is not None and self.completion_field is not None:
+            return (self.prompt_field, self.completion_field)
+        return (self.text_field,)
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file, or one hub data set.
+
+    Attributes:
+        url: as fsspec opens it.
+        size: bytes on the disk; None where unknown.
+        stamp: changes when the content does (size and time of change, ETag, commit).
+    """
+
+    url: str
+    kind: Kind
+    size: int | None
+    stamp: str
+
+    @property
+    def compressed(self) -> bool:
+        return self.url.endswith((".gz", ".zst"))
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place between documents: `document` documents of file number `file` lie before it, and all files before."""
+
+    file: int = 0
+    document: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text, or a prompt and its completion, and the position right after it."""
+
+    text: str
+    prompt: str | None
+    end: Position
+
+    @property
+    def empty(self) -> bool:
+        return not self.text.strip()
+
+
+def find_files(source: Source) -> tuple[SourceFile, ...]:
+    """The files that `source` names, sorted, each once.
+
+    Raises:
+        ProxyError: a path matches nothing, has an ending that is not known, or cannot be reached.
+    """
+    found: dict[str, SourceFile] = {}
+    for path in source.paths:
+        for file in [_hub_file(source, path)] if path.startswith("hf:") else _files_at(source, path):
+            found[file.url] = file
+    return tuple(found[url] for url in sorted(found))
+
+
+def check_readable(source: Source, files: Iterable[SourceFile]) -> None:
+    """Reads the first record of each file of records: most mistakes show before any expensive work.
+
+    Raises:
+        ProxyError: see `documents`.
+    """
+    for file in files:
+        if file.url.endswith(".zst"):
+            check_zst_is_whole(source.name, file.url)
+        if file.kind != "text":
+            next(_read(source, file), None)
+
+
+def documents(source: Source, files: tuple[SourceFile, ...], start: Position = Position()) -> Iterator[Document]:
+    """All documents from `start` on, empty ones included.
+
+    Raises:
+        ProxyError: a file is broken or lacks a field; the message names file and line or row.
+    """
+    for number in range(start.file, len(files)):
+        skipped = start.document if number == start.file else 0
+        for index, (prompt, text) in enumerate(islice(_read(source, files[number]), skipped, None), skipped):
+            yield Document(text, prompt, Position(number, index + 1))
+
+
+def _files_at(source: Source, path: str) -> list[SourceFile]:
+    try:
+        fs, root = fsspec.core.url_to_fs(os.path.expanduser(path))
+        if fs.isdir(root):
+            return _files_below(source, fs, root)
+        if fs.exists(root):
+            return [_file(source, fs, root)]
+        matches = sorted(fs.glob(root)) if glob.has_magic(root) else []
+        files = [
+            file
+            for match in matches
+            for file in (_files_below(source, fs, match) if fs.isdir(match) else [_file(source, fs, match)])
+        ]
+    except (OSError, ImportError) as error:
+        raise ProxyError(f"{source.name}: cannot list {path}: {error}", hint="check address and access") from error
+    if not files:
+        raise ProxyError(f"{source.name}: no file matches {path}", hint="check the path; it is relative to here")
+    return files
+
+
+def _files_below(source: Source, fs: fsspec.AbstractFileSystem, root: str) -> list[SourceFile]:
+    root = root.rstrip("/")
+    if fs.exists(f"{root}/dataset_dict.json"):
+        root = f"{root}/{source.split}"
+        if not fs.isdir(root):
+            raise ProxyError(f"{source.name}: no split {source.split} in {posixpath.dirname(root)}", hint="set split")
+    paths = sorted(path for path in fs.find(root) if "/." not in path.removeprefix(root))
+    # save_to_disk lays two files about the data beside the data.
+    saved = {posixpath.dirname(path) for path in paths if path.endswith("/dataset_info.json")}
+    about = {f"{folder}/{name}" for folder in saved for name in ("state.json", "dataset_info.json")}
+    files = [_file(source, fs, path) for path in paths if path not in about and _ending(path) in KIND_OF_ENDING]
+    if not files:
+        raise ProxyError(f"{source.name}: no text below {root}", hint=f"readable: {', '.join(KIND_OF_ENDING)}")
+    return files
+
+
+def _file(source: Source, fs: fsspec.AbstractFileSystem, path: str) -> SourceFile:
+    kind = KIND_OF_ENDING.get(_ending(path))
+    if kind is None:
+        raise ProxyError(
+            f"{source.name}: {path} has an ending that is not known",
+            hint=f"readable are {', '.join(KIND_OF_ENDING)}, and these with .gz or .zst",
+        )
+    if kind in ("parquet", "arrow") and path.endswith((".gz", ".zst")):
+        raise ProxyError(f"{source.name}: {path} is compressed a second time", hint="decompress it")
+    if kind == "text" and source.prompt_field is not None:
+        raise ProxyError(
+            f"{source.name}: {path} is plain text and has no field {source.prompt_field}", hint="leave prompt_field out"
+        )
+    local = isinstance(fs, fsspec.implementations.local.LocalFileSystem)
+    size = fs.info(path).get("size")
+    stamp = f"{size} {os.stat(path).st_mtime_ns}" if local else fs.ukey(path)
+    return SourceFile(path if local else fs.unstrip_protocol(path), kind, size, stamp)
+
+
+def _ending(path: str) -> str:
+    return posixpath.splitext(path.removesuffix(".gz").removesuffix(".zst"))[1].lower()
+
+
+def _read(source: Source, file: SourceFile) -> Iterator[tuple[str | None, str]]:
+    """Prompt (or None) and text of each document of one file."""
+    try:
+        if file.kind == "text":
+            for piece in _pieces(_lines(file)):
+                yield None, piece
+            return
+        for place, record in _records(source, file):
+            texts = [_text(source, file, place, record, field) for field in source.fields]
+            if len(texts) == 2:
+                yield texts[0], texts[1]
+            elif len(texts[0]) <= LONGEST_DOCUMENT:
+                yield None, texts[0]
+            else:
+                for piece in _pieces(texts[0].splitlines(keepends=True)):
+                    yield None, piece
+    except ProxyError:
+        raise
+    except READ_ERRORS as error:
+        raise located(error, source.name, file.url) from error
+
+
+def _records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each record with its place in the file, for messages."""
+    if file.kind == "json":
+        yield from _json_records(source, file)
+        return
+    if file.kind == "hub":
+        rows = iter(_hub_builder(source, file.url).as_streaming_dataset(split=source.split))
+    else:
+        options: dict[str, Any] = {}
+        if file.kind == "parquet":
+            columns = list(_stream(file).features or ())
+            for field in source.fields:
+                if field not in columns:
+                    raise _no_field(f"{source.name}: {file.url}", field, columns)
+            # Small batches: a row group may be larger than memory, and the other columns stay unread.
+            options = {"columns": list(source.fields), "batch_size": 1024}
+        rows = iter(_stream(file, **options))
+    for number, row in enumerate(rows, 1):
+        yield f"row {number}", row
+
+
+def _json_records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for number, line in enumerate(_lines(file), 1):
+        if number == 1 and line.lstrip().startswith("["):
+            whole = "".join(_lines(file))
+            for index, record in enumerate(_parsed(source, file, "", whole), 1):
+                yield f"record {index}", record
+            return
+        if line.strip():
+            yield f"line {number}", _parsed(source, file, f" line {number}", line)
+
+
+def _parsed(source: Source, file: SourceFile, place: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ProxyError(
+            f"{source.name}: {file.url}{place} is not JSON: {error}",
+            hint="every line is one JSON object, or the whole file one JSON list",
+        ) from error
+
+
+def _text(source: Source, file: SourceFile, place: str, record: Mapping[str, Any], field: str) -> str:
+    """The text in `field`; a null counts as an empty text."""
+    where = f"{source.name}: {file.url} {place}"
+    if not isinstance(record, Mapping):
+        raise ProxyError(f"{where} is {type(record).__name__}, not an object", hint=f'write {{"{field}": "..."}}')
+    if field not in record:
+        raise _no_field(where, field, record)
+    value = record[field]
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ProxyError(
+            f"{where}: field {field} holds {type(value).__name__}, not text",
+            hint=f"name the text's field; there are {', '.join(record)}",
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ProxyError(
+            f"{where}: field {field} holds half a character (a lone surrogate) at character {error.start}",
+            hint="write the record again with a whole character there",
+        ) from error
+    return value
+
+
+def _no_field(where: str, field: str, fields: Iterable[str]) -> ProxyError:
+    return ProxyError(f"{where} has no field {field}", hint=f"name the text's field; there are {', '.join(fields)}")
+
+
+def _lines(file: SourceFile) -> Iterator[str]:
+    """The lines of a file of text, each with its line break."""
+    for number, row in enumerate(_stream(file, keep_linebreaks=True)):
+        yield row["text"] if number else row["text"].removeprefix("\ufeff")
+
+
+def _pieces(lines: Iterable[str]) -> Iterator[str]:
+    """`lines` put together again into texts of at most LONGEST_DOCUMENT characters."""
+    piece: list[str] = []
+    length = 0
+    for line in lines:
+        for start in range(0, len(line), LONGEST_DOCUMENT):
+            part = line[start : start + LONGEST_DOCUMENT]
+            if length + len(part) > LONGEST_DOCUMENT:
+                yield "".join(piece)
+                piece, length = [], 0
+            piece.append(part)
+            length += len(part)
+    yield "".join(piece)
+
+
+def _stream(file: SourceFile, **options: Any) -> IterableDataset:
+    # The builders themselves: load_dataset asks the hub to count a download, for local files too.
+    from datasets.packaged_modules.arrow.arrow import Arrow
+    from datasets.packaged_modules.parquet.parquet import Parquet
+    from datasets.packaged_modules.text.text import Text
+
+    builder = {"arrow": Arrow, "parquet": Parquet}.get(file.kind, Text)
+    # The cache would get one lock file for each file that is read.
+    with tempfile.TemporaryDirectory() as cache:
+        built = builder(data_files=glob.escape(file.url), cache_dir=cache, **options)
+        return built.as_streaming_dataset(split="train")
+
+
+def _hub_file(source: Source, path: str) -> SourceFile:
+    return SourceFile(path, "hub", None, str(_hub_builder(source, path).hash))
+
+
+def _hub_builder(source: Source, path: str) -> Any:
+    import datasets
+
+    name, _, configuration = path.removeprefix("hf:").partition("@")
+    try:
+        return datasets.load_dataset_builder(name, configuration or None)
+    except Exception as error:  # the hub's client has no common base class; the cause stays attached
+        raise ProxyError(
+            f"{source.name}: cannot open {path}: {' '.join(str(error).split())}",
+            hint="check the name, the configuration after @, the network, and HF_TOKEN where access is restricted",
+        ) from error

@@ -1,0 +1,89 @@
+"""The loss of a model on one evaluation set, in nats per token and bits per byte.
+
+A set is cut into rows of the model's length: every token is predicted once, from those before it in its row,
+and counted where its loss mask is 1. The first token of the set has nothing before it and is not predicted.
+
+N tokens, B rows, T positions, L expert layers, E experts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from proxies.errors import ProxyError
+from proxies.models.cross_entropy import IGNORED
+from proxies.models.router import assignments
+from proxies.models.transformer import Transformer
+
+
+class EvaluationTokens(Protocol):
+    @property
+    def tokens_N(self) -> NDArray[Any]: ...
+
+    @property
+    def loss_mask_N(self) -> NDArray[Any] | None:
+        """1 where a token's loss counts; None where every token's does."""
+
+    @property
+    def bytes(self) -> int:
+        """UTF-8 bytes of the text whose tokens carry loss."""
+
+
+@dataclass(frozen=True)
+class EvaluationLoss:
+    nats_per_token: float
+    bits_per_byte: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A set's loss, and which experts its tokens went to: the share of each, [L, E], each row summing to one."""
+
+    loss: EvaluationLoss
+    expert_share_LE: Tensor
+
+
+def evaluate(model: Transformer, tokens: EvaluationTokens, *, batch_rows: int) -> Evaluation:
+    """Measure `model` on all of `tokens`.
+
+    Raises:
+        ProxyError: the set has no token to predict.
+    """
+    inputs_BT, targets_BT = _rows(tokens, model.size.sequence_length)
+    predicted = int((targets_BT != IGNORED).sum())
+    if not predicted or not tokens.bytes:
+        raise ProxyError(
+            f"an evaluation set of {len(tokens.tokens_N)} tokens leaves none to predict",
+            hint="give it more text, or a loss mask that is not all 0",
+        )
+    device = model.embedding.device
+    nats, counts_LE = 0.0, torch.zeros(len(model.size.expert_layers), model.size.expert_count, dtype=torch.int64)
+    for inputs, targets in zip(inputs_BT.split(batch_rows), targets_BT.split(batch_rows), strict=True):
+        with torch.no_grad():
+            losses = model(inputs.to(device), targets.to(device))
+        nats += losses.nats.item()
+        counted_N = (targets != IGNORED).flatten().to(device)
+        for counts_E, routing in zip(counts_LE, losses.routings, strict=True):
+            counts_E += assignments(routing.experts_NK[counted_N], model.size.expert_count).cpu()
+    loss = EvaluationLoss(nats / predicted, nats / math.log(2) / tokens.bytes)
+    return Evaluation(loss, counts_LE / counts_LE.sum(dim=1, keepdim=True))
+
+
+def _rows(tokens: EvaluationTokens, length: int) -> tuple[Tensor, Tensor]:
+    """Inputs and targets, [B, T] each; the last row is filled up with targets that are IGNORED."""
+    tokens_N = torch.from_numpy(np.asarray(tokens.tokens_N[:], dtype=np.int64))
+    targets_N = tokens_N[1:]
+    if tokens.loss_mask_N is not None:
+        counted_N = torch.from_numpy(np.asarray(tokens.loss_mask_N[1:], dtype=np.bool_))
+        targets_N = targets_N.where(counted_N, IGNORED)
+    fill = (0, -len(targets_N) % length)
+    inputs_N = torch.nn.functional.pad(tokens_N[:-1], fill)
+    targets_N = torch.nn.functional.pad(targets_N, fill, value=IGNORED)
+    return inputs_N.view(-1, length), targets_N.view(-1, length)

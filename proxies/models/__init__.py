@@ -1,0 +1,1 @@
+"""The proxy: a small decoder language model, dense or mixture of experts."""

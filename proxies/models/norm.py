@@ -1,0 +1,42 @@
+"""RMS norm without a gain: the matrix that follows each norm can hold one.
+
+    y = x / sqrt(mean(x^2) + epsilon)                       Zhang and Sennrich, 1910.07467
+    dx = (dy - y mean(dy y)) / sqrt(mean(x^2) + epsilon)
+
+Its backward pass is written out: derived by autograd from the first line, on a CPU it takes twice as long,
+and there are four norms in a layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-6
+
+
+def rms_norm(x: Tensor) -> Tensor:
+    """`x` with its last axis scaled to a mean square of one."""
+    normed: Tensor = _RMSNorm.apply(x)  # type: ignore[no-untyped-call]
+    return normed
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        scale = torch.rsqrt(_mean_product(x, x) + EPSILON).to(x.dtype)
+        y = x * scale
+        ctx.save_for_backward(y, scale)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (dy,) = gradients
+        y, scale = ctx.saved_tensors
+        return (dy - y * _mean_product(dy, y).to(y.dtype)) * scale
+
+
+def _mean_product(a: Tensor, b: Tensor) -> Tensor:
+    return torch.linalg.vecdot(a, b).float().unsqueeze(-1) / a.shape[-1]

@@ -1,0 +1,144 @@
+"""How large a proxy is: every shape of the model, and how many parameters that makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from proxies.errors import ProxyError
+
+Kind = Literal["dense", "moe"]
+
+HEAD_WIDTH = 64
+
+
+@dataclass(frozen=True)
+class Experts:
+    """The shapes of an expert layer: every token passes `top_k` of `count` experts, and the shared one."""
+
+    count: int
+    top_k: int
+    feed_forward: int
+    shared_feed_forward: int
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """The shapes of one model; with `experts`, all layers but the first are expert layers.
+
+    Raises:
+        ProxyError: no such model can be built.
+    """
+
+    depth: int
+    width: int
+    heads: int
+    feed_forward: int
+    vocabulary: int
+    sequence_length: int
+    experts: Experts | None = None
+
+    def __post_init__(self) -> None:
+        shapes = vars(self) | ({} if self.experts is None else vars(self.experts))
+        for name, value in shapes.items():
+            if name != "experts" and (not isinstance(value, int) or value < 1):
+                raise ProxyError(f"model size: {name} is {value}", hint=f"give {name} a whole number above 0")
+        if self.width % (2 * self.heads):
+            raise ProxyError(
+                f"model size: width {self.width} does not divide into {self.heads} heads of an even width",
+                hint=f"let width be a multiple of {2 * self.heads}, twice the heads",
+            )
+        if self.experts is not None:
+            self._check_experts(self.experts)
+
+    def _check_experts(self, experts: Experts) -> None:
+        if self.depth < 2:
+            raise ProxyError(
+                "model size: an moe of depth 1 has no experts, its first layer is dense", hint="let depth be 2 or more"
+            )
+        if experts.top_k > experts.count:
+            raise ProxyError(
+                f"model size: each token chooses {experts.top_k} of {experts.count} experts",
+                hint=f"let top_k be {experts.count} or less",
+            )
+        # Grouped matrix products on GPUs read rows that start at multiples of 16 bytes: 8 numbers of bfloat16.
+        for name, value in (("width", self.width), ("the experts' feed_forward", experts.feed_forward)):
+            if value % 8:
+                raise ProxyError(f"model size: {name} of an moe is {value}", hint="let it be a multiple of 8")
+
+    @property
+    def expert_layers(self) -> range:
+        return range(1, self.depth) if self.experts else range(0)
+
+    @property
+    def expert_count(self) -> int:
+        return self.experts.count if self.experts else 0
+
+    @property
+    def embedding_parameters(self) -> int:
+        """The token table and the head."""
+        return 2 * self.vocabulary * self.width
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that one token's computation meets, embedding and head left out."""
+        dense = 4 * self.width**2 + 3 * self.width * self.feed_forward
+        if self.experts is None:
+            return self.depth * dense
+        feed_forward = self.experts.shared_feed_forward + self.experts.top_k * self.experts.feed_forward
+        expert = 4 * self.width**2 + 3 * self.width * feed_forward + self.width * self.experts.count
+        return dense + len(self.expert_layers) * expert
+
+    @property
+    def total_parameters(self) -> int:
+        """All parameters: embedding, head and the experts that a token does not meet included."""
+        idle = 0
+        if self.experts is not None:
+            idle = (self.experts.count - self.experts.top_k) * 3 * self.width * self.experts.feed_forward
+        return self.embedding_parameters + self.active_parameters + len(self.expert_layers) * idle
+
+
+def model_size(
+    kind: Kind,
+    depth: int,
+    vocabulary: int,
+    sequence_length: int,
+    *,
+    width: int | None = None,
+    heads: int | None = None,
+    feed_forward: int | None = None,
+    experts: int | None = None,
+    top_k: int | None = None,
+    expert_feed_forward: int | None = None,
+    shared_feed_forward: int | None = None,
+) -> ModelSize:
+    """Every shape from one dial, the depth; whatever is given is kept.
+
+    Raises:
+        ProxyError: no such model can be built, or an expert's shape is given to a dense one.
+    """
+    # 1. Width grows with depth, and a model of one layer still has two heads.
+    width = width or max(128, 64 * depth)
+    # 2. Heads are 64 wide, or there is one.
+    heads = heads or max(1, width // HEAD_WIDTH)
+    # 3. SwiGLU has three matrices where a plain feed-forward layer of 4 x width has two: 8/3 x width costs the same.
+    feed_forward = feed_forward or _rounded(width * 8 / 3, 64)
+    expert_shapes = (experts, top_k, expert_feed_forward, shared_feed_forward)
+    if kind == "dense":
+        if any(shape is not None for shape in expert_shapes):
+            raise ProxyError(
+                "model size: a dense model has no experts", hint="set kind to moe, or leave out the experts' shapes"
+            )
+        return ModelSize(depth, width, heads, feed_forward, vocabulary, sequence_length)
+    # 4. Eight experts, two for each token: enough to specialise by domain, few enough that each sees many tokens.
+    experts = experts or 8
+    top_k = top_k or min(2, experts)
+    # 5. A token's experts and the shared one do together what the dense feed-forward layer does, about half each.
+    expert_feed_forward = expert_feed_forward or _rounded(feed_forward / 2 / top_k, 16)
+    shared_feed_forward = shared_feed_forward or max(16, feed_forward - top_k * expert_feed_forward)
+    chosen = Experts(experts, top_k, expert_feed_forward, shared_feed_forward)
+    return ModelSize(depth, width, heads, feed_forward, vocabulary, sequence_length, chosen)
+
+
+def _rounded(value: float, multiple: int) -> int:
+    return max(multiple, round(value / multiple) * multiple)

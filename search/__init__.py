@@ -1,0 +1,1 @@
+"""Mathematics on histories of trials: what was measured, and what to try next."""

@@ -1,0 +1,1 @@
+"""Where a search starts: baselines, and mixtures drawn over the whole space."""

@@ -1,0 +1,49 @@
+"""RegMix's design (2407.01492, section 3.1 and its public code), made to hold any space.
+
+For each mixture: draw Dirichlet(strength * natural^0.5) with one of 15 strengths, drop what is outside the space,
+set shares below 2e-4 to zero, drop what was drawn already. RegMix then rounds to multiples of 2e-4, which can
+break the sum and the bounds; here mixtures nearer than that count as one instead.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from search.designs.dirichlet import MINIMUM_WEIGHT, draw, reachable, tempered
+from search.mixture import FloatArray, Mixture
+from search.space import Space
+
+POWER = 0.5
+STRENGTHS = np.geomspace(0.1, 5.0, 15)
+# Draws a mixture, as RegMix's sample multiplier.
+DRAWS = 100
+# After so many mixtures in a row that were drawn before, the space counts as exhausted.
+PATIENCE = 20
+
+
+def tempered_dirichlet(space: Space, count: int, generator: np.random.Generator) -> list[Mixture]:
+    """`count` distinct feasible mixtures, fewer only where the space does not hold so many.
+
+    The first n of a longer design are the design of n: raising the number of trials keeps the old ones.
+    """
+    prior_D = reachable(space, tempered(space, POWER))
+    design_ND = np.empty((0, len(space.domains)))
+    misses = 0
+    while len(design_ND) < count and misses < PATIENCE:
+        draws_ND = draw(space, prior_D, generator.choice(STRENGTHS, size=DRAWS), generator)
+        chosen_D = _first_new(space, draws_ND, design_ND)
+        if chosen_D is None:
+            misses += 1
+        else:
+            misses = 0
+            design_ND = np.vstack([design_ND, chosen_D])
+    return [Mixture.from_array(space.domains, weights_D) for weights_D in design_ND]
+
+
+def _first_new(space: Space, draws_ND: FloatArray, design_ND: FloatArray) -> FloatArray | None:
+    """The first draw that is feasible and new; in a space too tight for that, the first moved into it."""
+    weights_D: FloatArray
+    for weights_D in (*draws_ND[space.feasible(draws_ND)], space.project(draws_ND[0]).array):
+        if (np.abs(design_ND - weights_D).sum(axis=1) > MINIMUM_WEIGHT).all():
+            return weights_D
+    return None

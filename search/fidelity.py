@@ -1,0 +1,28 @@
+"""A fidelity: how faithful, and how expensive, one proxy run is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from search.errors import SearchError
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """One proxy model trained on a number of tokens.
+
+    Attributes:
+        proxy: the proxy's name in the study file.
+        params: its parameters that take part in a token's computation, embeddings left out.
+        tokens: training tokens.
+        flops: what one trial costs, floating-point operations of forward and backward passes.
+    """
+
+    proxy: str
+    params: int
+    tokens: int
+    flops: float
+
+    def __post_init__(self) -> None:
+        if self.tokens <= 0 or self.flops <= 0:
+            raise SearchError(f"proxy {self.proxy}: {self.tokens} tokens and {self.flops:g} FLOPs must be above 0")

@@ -1,0 +1,82 @@
+"""A mixture: what share of the training tokens each domain gives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.errors import SearchError
+
+# Shares written by people ("0.333, 0.333, 0.334") are renormalised within this; anything further is a mistake.
+SUM_TOLERANCE = 1e-9
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Non-negative weights over domains that sum to one; a weight is a share of training tokens.
+
+    Raises:
+        SearchError: names repeat, a weight is negative or not finite, or the weights do not sum to one.
+    """
+
+    domains: tuple[str, ...]
+    weights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.domains) != len(self.weights):
+            raise SearchError(f"{len(self.domains)} domains but {len(self.weights)} weights")
+        if len(set(self.domains)) != len(self.domains):
+            raise SearchError(f"a domain is named twice: {', '.join(self.domains)}")
+        for name, weight in zip(self.domains, self.weights, strict=True):
+            if not math.isfinite(weight) or weight < 0:
+                raise SearchError(
+                    f"domain {name}: weight {weight} is not a share", hint="weights are finite and 0 or above"
+                )
+        if abs(math.fsum(self.weights) - 1) > SUM_TOLERANCE:
+            raise SearchError(
+                f"the weights sum to {math.fsum(self.weights):.6g}, not 1",
+                hint="use Mixture.of({...}), which divides by the sum",
+            )
+
+    @classmethod
+    def of(cls, masses: Mapping[str, float]) -> Mixture:
+        """The mixture proportional to `masses` (tokens, counts or unnormalised weights)."""
+        return cls.from_array(tuple(masses), np.array(list(masses.values()), dtype=np.float64))
+
+    @classmethod
+    def from_array(cls, domains: Sequence[str], masses_D: FloatArray) -> Mixture:
+        """The mixture proportional to `masses_D`, in the order of `domains`."""
+        total = float(masses_D.sum())
+        if not math.isfinite(total) or total <= 0:
+            raise SearchError(f"weights that sum to {total} are no mixture", hint="give one domain a weight above 0")
+        return cls(tuple(domains), tuple(float(mass) / total for mass in masses_D))
+
+    @property
+    def array(self) -> FloatArray:
+        """The weights, [D], in the order of `domains`."""
+        return np.array(self.weights, dtype=np.float64)
+
+    def as_dict(self) -> dict[str, float]:
+        return dict(zip(self.domains, self.weights, strict=True))
+
+    def __getitem__(self, domain: str) -> float:
+        return self.weights[self.domains.index(domain)]
+
+    def total_variation(self, other: Mixture) -> float:
+        """Half the L1 distance: the share of tokens that would have to change domain, 0 to 1."""
+        return float(np.abs(self.array - other.reordered(self.domains).array).sum() / 2)
+
+    def reordered(self, domains: Sequence[str]) -> Mixture:
+        """The same mixture with its domains in another order."""
+        if set(domains) != set(self.domains):
+            raise SearchError(
+                f"a mixture over {', '.join(self.domains)} cannot be read as one over {', '.join(domains)}"
+            )
+        weight_of = self.as_dict()
+        return Mixture(tuple(domains), tuple(weight_of[name] for name in domains))

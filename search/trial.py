@@ -1,0 +1,106 @@
+"""A trial and what becomes of it: a measurement, or a failure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+from search.errors import SearchError
+from search.fidelity import Fidelity
+from search.mixture import Mixture
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One mixture at one fidelity with one seed.
+
+    `origin` says why it was asked for ("design", "baseline:uniform", "confirm"); it is not part of the
+    identity, so that asking for the same training for two reasons is one trial.
+    """
+
+    mixture: Mixture
+    fidelity: Fidelity
+    seed: int
+    origin: str = field(default="design", compare=False)
+
+    @cached_property
+    def id(self) -> str:
+        """Twelve hexadecimal digits, equal in every process for the same mixture, fidelity and seed."""
+        identity = {
+            # Nine decimals are far finer than any trainer resolves, and hide last-bit differences between machines.
+            "weights": sorted((name, f"{weight:.9f}") for name, weight in self.mixture.as_dict().items()),
+            "proxy": self.fidelity.proxy,
+            "tokens": self.fidelity.tokens,
+            "seed": self.seed,
+        }
+        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Mean loss on the tokens of one evaluation set."""
+
+    nats_per_token: float
+    bits_per_byte: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.nats_per_token) and math.isfinite(self.bits_per_byte)):
+            raise SearchError(f"a loss of {self.nats_per_token} nats is no measurement", hint="record a Failure instead")
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """The losses after some of the training tokens: with a constant learning rate an honest shorter run."""
+
+    tokens: int
+    losses: Mapping[str, Loss]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a trained trial reports.
+
+    Attributes:
+        losses: final loss of each evaluation set, by name.
+        curve: the same at earlier points of the run, by rising tokens.
+        domain_tokens: training tokens that each domain really gave.
+        domain_epochs: how often each domain was read through; 0.5 is half of it once.
+        flops: floating-point operations of training.
+        seconds: time spent training and evaluating, over all attempts.
+        diagnostics: other numbers worth a look (expert load, gradient norm, ...), by name.
+        environment: what it ran on (device, precision, versions).
+    """
+
+    losses: Mapping[str, Loss]
+    curve: tuple[CurvePoint, ...]
+    domain_tokens: Mapping[str, int]
+    domain_epochs: Mapping[str, float]
+    flops: float
+    seconds: float
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.losses:
+            raise SearchError("a measurement without a loss", hint="record a Failure instead")
+
+
+class FailureKind(StrEnum):
+    DIVERGED = "diverged"
+    OUT_OF_MEMORY = "out of memory"
+    LOST_WORKER = "lost worker"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial has no measurement."""
+
+    kind: FailureKind
+    message: str
+    seconds: float = 0.0

@@ -1,0 +1,79 @@
+"""Every key that mixopt writes to MLflow, in one place.
+
+A study is a parent run, each of its trials a child run. Two kinds of keys are written:
+
+- the record, from which a study resumes: `mixopt.*` tags, which hold trials, measurements and failures whole;
+- the view, for people: parameters and metrics, grouped into the dashboard's sections by the part before the slash.
+"""
+
+from __future__ import annotations
+
+# MLflow's own
+PARENT_RUN = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+
+# the record: both kinds of run
+KIND = "mixopt.kind"
+KIND_STUDY = "study"
+KIND_TRIAL = "trial"
+STUDY_NAME = "mixopt.study"
+SCHEMA_VERSION = "mixopt.schema"
+
+# the record: parent run
+STUDY_DIGEST = "mixopt.study_digest"
+STUDY_SETTINGS = "mixopt.study_settings"
+CORPUS_FINGERPRINT = "mixopt.corpus"
+ANSWER = "mixopt.answer"
+SEARCH_SECONDS = "mixopt.search_seconds"
+
+# the record: child run
+TRIAL = "mixopt.trial"
+TRIAL_ID = "mixopt.trial_id"
+STATE = "mixopt.state"
+STATE_RUNNING = "running"
+STATE_COMPLETED = "completed"
+STATE_FAILED = "failed"
+MEASUREMENT = "mixopt.measurement"
+FAILURE = "mixopt.failure"
+ORIGIN = "mixopt.origin"
+PROXY = "mixopt.proxy"
+
+# the view: artifacts of the parent run
+STUDY_FILE = "study.yaml"
+ANSWER_FILE = "answer.json"
+
+
+# the view: parameters and metrics of a trial
+def weight(domain: str) -> str:
+    return f"weight.{domain}"
+
+
+def nats(evaluation_set: str) -> str:
+    return f"nats/{evaluation_set}"
+
+
+def bits_per_byte(evaluation_set: str) -> str:
+    return f"bits_per_byte/{evaluation_set}"
+
+
+def tokens(domain: str) -> str:
+    return f"tokens/{domain}"
+
+
+def epochs(domain: str) -> str:
+    return f"epochs/{domain}"
+
+
+def diagnostic(name: str) -> str:
+    return f"diagnostics/{name}"
+
+
+OBJECTIVE = "objective/value"
+FLOPS = "cost/flops"
+SECONDS = "cost/seconds"
+
+# the view: metrics of a study, by number of closed trials
+BEST_OBJECTIVE = "progress/best_objective"
+COMPLETED_TRIALS = "progress/completed"
+FAILED_TRIALS = "progress/failed"
+SPENT_FLOPS = "progress/flops"

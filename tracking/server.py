@@ -1,0 +1,63 @@
+"""A local MLflow server: the dashboard over a store that is a file."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tracking.errors import TrackingError
+
+START_WITHIN_SECONDS = 90.0
+
+
+@contextmanager
+def local_server(store_uri: str, port: int) -> Iterator[str]:
+    """Serve a store on this machine's loopback address; yields the address, and stops the server at the end.
+
+    Raises:
+        TrackingError: the port is taken, or the server does not come up.
+    """
+    with socket.socket() as probe:
+        # As the server will: a port whose last connections are still winding down is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise TrackingError(f"port {port} is taken", hint=f"choose another: --port {port + 1}") from error
+    address = f"http://127.0.0.1:{port}"
+    # Without its job runners, and with two workers, MLflow takes a quarter of the memory.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store_uri]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
+    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        _wait_until_up(server, address)
+        yield address
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _wait_until_up(server: subprocess.Popen[bytes], address: str) -> None:
+    deadline = time.monotonic() + START_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            said = server.stderr.read().decode(errors="replace") if server.stderr else ""
+            raise TrackingError(f"the MLflow server ended at once: {said.strip().splitlines()[-1:]}")
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=1):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise TrackingError(f"the MLflow server did not answer within {START_WITHIN_SECONDS:.0f} s")

@@ -1,0 +1,353 @@
+"""The MLflow store: a study is a parent run, each trial a child run, and this the only writer.
+
+Each record is written so that a death at any moment leaves it readable:
+
+    open(trial)      one request creates the child run with the whole trial in its tags, state running
+    progress(...)    metrics for the dashboard; written again after a resume they are the same rows
+    close(trial)     the measurement's tags and metrics first, then the state: a trial is closed when its state is
+
+What `history()` reads are the tags alone, so the store is enough to resume from, and metrics are for people.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from search.history import Completed, Failed, History
+from search.trial import Failure, Loss, Measurement, Trial
+from tracking import codec, names
+from tracking.errors import TrackingError
+
+SCHEMA = "1"
+PAGE = 1_000
+# Metric names end in a domain's or an expert's name; MLflow refuses longer keys.
+LONGEST_METRIC_NAME = 250
+ANSWER_WITHIN_SECONDS = 5.0
+
+
+class Store:
+    """An MLflow tracking store, and in it one experiment.
+
+    Raises:
+        TrackingError: the store does not answer.
+    """
+
+    def __init__(self, uri: str, experiment: str, artifacts: Path | None = None) -> None:
+        """`artifacts`: folder for the experiment's files where the store keeps none itself (SQLite)."""
+        self.uri = uri
+        # The first use of a new SQLite file logs each of its tables otherwise.
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        if uri.startswith(("http://", "https://")):
+            _ping(uri)
+        elif uri.startswith("sqlite:///"):
+            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        with _answering(uri):
+            self.client = MlflowClient(tracking_uri=uri)
+            found = self.client.get_experiment_by_name(experiment)
+            location = artifacts.absolute().as_uri() if artifacts is not None and uri.startswith("sqlite:") else None
+            self.experiment_id: str = (
+                found.experiment_id if found else self.client.create_experiment(experiment, artifact_location=location)
+            )
+
+    def find(self, study: str) -> StudyRecord | None:
+        """The record of the study of that name, or None."""
+        with _answering(self.uri):
+            runs = self.client.search_runs(
+                [self.experiment_id],
+                f"tags.`{names.KIND}` = '{names.KIND_STUDY}' and tags.`{names.STUDY_NAME}` = '{study}'",
+                run_view_type=ViewType.ACTIVE_ONLY,
+            )
+        if not runs:
+            return None
+        oldest = min(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+        return StudyRecord(self, oldest)
+
+    def studies(self) -> list[str]:
+        """Names of all studies in the experiment."""
+        with _answering(self.uri):
+            runs = self.client.search_runs([self.experiment_id], f"tags.`{names.KIND}` = '{names.KIND_STUDY}'")
+        return sorted({run.data.tags[names.STUDY_NAME] for run in runs})
+
+    def resume_or_create(self, study: str, settings: Mapping[str, Any], digest: str, corpus: str) -> StudyRecord:
+        """The record of that study, new or as it was left.
+
+        Args:
+            settings: what decides the study's numbers, kept to say later what was changed.
+            digest: a fingerprint of `settings`.
+            corpus: the fingerprint of the tokenised corpus.
+
+        Raises:
+            TrackingError: a study of that name exists with other settings or another corpus.
+        """
+        record = self.find(study)
+        if record is None:
+            with _answering(self.uri):
+                run = self.client.create_run(
+                    self.experiment_id,
+                    run_name=study,
+                    tags={
+                        names.KIND: names.KIND_STUDY,
+                        names.STUDY_NAME: study,
+                        names.SCHEMA_VERSION: SCHEMA,
+                        names.STUDY_DIGEST: digest,
+                        names.CORPUS_FINGERPRINT: corpus,
+                        **codec.to_tags(names.STUDY_SETTINGS, json.dumps(settings)),
+                    },
+                )
+            return StudyRecord(self, run)
+        rename = "give this one another name under `study:`, or restore what was changed"
+        if record.tags.get(names.SCHEMA_VERSION) != SCHEMA:
+            raise TrackingError(
+                f"study {study} was recorded by another version of mixopt "
+                f"(schema {record.tags.get(names.SCHEMA_VERSION)}, this one writes {SCHEMA})",
+                hint=rename,
+            )
+        if record.tags[names.STUDY_DIGEST] != digest:
+            before = json.loads(codec.from_tags(names.STUDY_SETTINGS, record.tags) or "{}")
+            changed = ", ".join(_differences(before, settings)) or "a default of this version"
+            raise TrackingError(f"study {study} exists with another study file; changed: {changed}", hint=rename)
+        if record.tags[names.CORPUS_FINGERPRINT] != corpus:
+            raise TrackingError(
+                f"study {study} was begun on other text: its data have changed since",
+                hint=f"results on both cannot be compared; {rename}",
+            )
+        return record
+
+
+class StudyRecord:
+    """One study in the store."""
+
+    def __init__(self, store: Store, run: Run) -> None:
+        self.store = store
+        self.run_id: str = run.info.run_id
+        self.tags: dict[str, str] = dict(run.data.tags)
+        self._children: dict[str, Run] = {}
+
+    @property
+    def study(self) -> str:
+        return self.tags[names.STUDY_NAME]
+
+    def history(self) -> History:
+        """Every trial ever opened, from the store."""
+        completed: list[Completed] = []
+        running: list[Trial] = []
+        failed: list[Failed] = []
+        for run in self._child_runs():
+            tags = run.data.tags
+            text = codec.from_tags(names.TRIAL, tags)
+            assert text is not None, "a trial's run is created with the trial in its tags"
+            trial = codec.trial_from_json(text)
+            if trial.id in self._children:
+                # Two drivers of one study once raced: the first record counts.
+                continue
+            self._children[trial.id] = run
+            measurement, failure = codec.from_tags(names.MEASUREMENT, tags), codec.from_tags(names.FAILURE, tags)
+            if tags[names.STATE] == names.STATE_COMPLETED and measurement is not None:
+                completed.append(Completed(trial, codec.measurement_from_json(measurement)))
+            elif tags[names.STATE] == names.STATE_FAILED and failure is not None:
+                failed.append(Failed(trial, codec.failure_from_json(failure)))
+            else:
+                running.append(trial)
+        return History(tuple(completed), tuple(running), tuple(failed))
+
+    def open(self, trial: Trial) -> None:
+        """Record a trial before it is launched; a trial that was opened before is running again."""
+        with _answering(self.store.uri):
+            if trial.id in self._children:
+                self.store.client.set_tag(self._run_id(trial), names.STATE, names.STATE_RUNNING)
+                self.store.client.update_run(self._run_id(trial), status="RUNNING")
+                return
+            run = self.store.client.create_run(
+                self.store.experiment_id,
+                run_name=f"{trial.origin} {trial.fidelity.proxy} {trial.id[:6]}",
+                tags={
+                    names.PARENT_RUN: self.run_id,
+                    names.KIND: names.KIND_TRIAL,
+                    names.STUDY_NAME: self.study,
+                    names.TRIAL_ID: trial.id,
+                    names.STATE: names.STATE_RUNNING,
+                    names.ORIGIN: trial.origin,
+                    names.PROXY: trial.fidelity.proxy,
+                    **codec.to_tags(names.TRIAL, codec.trial_to_json(trial)),
+                },
+            )
+            self._children[trial.id] = run
+            shown = {
+                "proxy": trial.fidelity.proxy,
+                "tokens": str(trial.fidelity.tokens),
+                "params": str(trial.fidelity.params),
+                "seed": str(trial.seed),
+                **{names.weight(domain): f"{weight:.4f}" for domain, weight in trial.mixture.as_dict().items()},
+            }
+            self._log(trial, {}, 0, parameters=shown)
+
+    def progress(self, trial: Trial, tokens: int, losses: Mapping[str, Loss]) -> None:
+        """Losses in the middle of a run, for the dashboard."""
+        with _answering(self.store.uri):
+            self._log(trial, _loss_metrics(losses), tokens)
+
+    def close(self, trial: Trial, outcome: Measurement | Failure, objective: float | None = None) -> None:
+        """Record what became of a trial; only its last write makes it count."""
+        client, run_id = self.store.client, self._run_id(trial)
+        with _answering(self.store.uri):
+            if isinstance(outcome, Measurement):
+                tags = codec.to_tags(names.MEASUREMENT, codec.measurement_to_json(outcome))
+                for point in outcome.curve:
+                    self._log(trial, _loss_metrics(point.losses), point.tokens)
+                self._log(trial, _measurement_metrics(outcome, objective), trial.fidelity.tokens, tags)
+                client.set_tag(run_id, names.STATE, names.STATE_COMPLETED)
+                client.set_terminated(run_id, "FINISHED")
+            else:
+                text = f"{outcome.kind.value}: {outcome.message}"
+                tags = {
+                    **codec.to_tags(names.FAILURE, codec.failure_to_json(outcome)),
+                    names.NOTE: text,
+                }
+                self._log(trial, {}, 0, tags)
+                client.set_tag(run_id, names.STATE, names.STATE_FAILED)
+                client.set_terminated(run_id, "FAILED")
+
+    def report(self, metrics: Mapping[str, float], step: int) -> None:
+        """Metrics of the study itself, at `step` closed trials."""
+        with _answering(self.store.uri):
+            for name, value in metrics.items():
+                self.store.client.log_metric(self.run_id, name, value, step=step)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        with _answering(self.store.uri):
+            self.store.client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        self.tags |= tags
+
+    def write(self, key: str, data: Mapping[str, Any], file: str) -> None:
+        """Keep a JSON value with the study: whole in its tags, and as an artifact `file` to look at."""
+        text = json.dumps(data, allow_nan=False)
+        self.set_tags(codec.to_tags(key, text))
+        self.attach(json.dumps(data, indent=2), file)
+
+    def read(self, key: str) -> dict[str, Any] | None:
+        """What `write` kept under that key, or None."""
+        text = codec.from_tags(key, self.tags)
+        return None if text is None else json.loads(text)
+
+    def attach(self, text: str, file: str) -> None:
+        """Keep a text file with the study."""
+        with _answering(self.store.uri):
+            self.store.client.log_text(self.run_id, text, file)
+
+    def describe(self, markdown: str) -> None:
+        """The text at the head of the study's page in the dashboard."""
+        self.set_tags({names.NOTE: markdown})
+
+    def finish(self) -> None:
+        with _answering(self.store.uri):
+            self.store.client.set_terminated(self.run_id, "FINISHED")
+
+    def page(self) -> str:
+        """The study's page, relative to the dashboard's root."""
+        return f"#/experiments/{self.store.experiment_id}/runs/{self.run_id}"
+
+    def _child_runs(self) -> Iterator[Run]:
+        """All trials' runs, oldest first."""
+        token = None
+        self._children.clear()
+        while True:
+            with _answering(self.store.uri):
+                page = self.store.client.search_runs(
+                    [self.store.experiment_id],
+                    f"tags.`{names.PARENT_RUN}` = '{self.run_id}' and tags.`{names.KIND}` = '{names.KIND_TRIAL}'",
+                    max_results=PAGE,
+                    order_by=["attributes.start_time ASC"],
+                    page_token=token,
+                )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _run_id(self, trial: Trial) -> str:
+        run_id: str = self._children[trial.id].info.run_id
+        return run_id
+
+    def _log(
+        self,
+        trial: Trial,
+        metrics: Mapping[str, float],
+        step: int,
+        tags: Mapping[str, str] | None = None,
+        parameters: Mapping[str, str] | None = None,
+    ) -> None:
+        # One timestamp for all of a run's metrics: writing a point again after a resume then adds no second row.
+        timestamp = self._children[trial.id].info.start_time
+        self.store.client.log_batch(
+            self._run_id(trial),
+            metrics=[Metric(name[:LONGEST_METRIC_NAME], value, timestamp, step) for name, value in metrics.items()],
+            params=[Param(name, value) for name, value in (parameters or {}).items()],
+            tags=[RunTag(name, value) for name, value in (tags or {}).items()],
+        )
+
+
+def _loss_metrics(losses: Mapping[str, Loss]) -> dict[str, float]:
+    return {
+        **{names.nats(name): loss.nats_per_token for name, loss in losses.items()},
+        **{names.bits_per_byte(name): loss.bits_per_byte for name, loss in losses.items()},
+    }
+
+
+def _measurement_metrics(measurement: Measurement, objective: float | None) -> dict[str, float]:
+    return {
+        **_loss_metrics(measurement.losses),
+        **{names.tokens(domain): float(count) for domain, count in measurement.domain_tokens.items()},
+        **{names.epochs(domain): epochs for domain, epochs in measurement.domain_epochs.items()},
+        **{names.diagnostic(name): value for name, value in measurement.diagnostics.items()},
+        names.FLOPS: measurement.flops,
+        names.SECONDS: measurement.seconds,
+        **({names.OBJECTIVE: objective} if objective is not None else {}),
+    }
+
+
+def _differences(before: Any, after: Any, path: str = "") -> list[str]:
+    """The dotted names of the settings in which two trees of settings differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [
+            difference
+            for key in [*before, *(key for key in after if key not in before)]
+            for difference in _differences(before.get(key), after.get(key), f"{path}.{key}" if path else key)
+        ]
+    return [] if before == after else [path]
+
+
+def _ping(uri: str) -> None:
+    """MLflow's client retries for minutes; a server that is not there is noticed in seconds."""
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=ANSWER_WITHIN_SECONDS):
+            return
+    except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
+        raise TrackingError(
+            f"no MLflow server answers at {uri} ({error})",
+            hint="start it, or correct tracking.uri; without tracking.uri a local SQLite file is used",
+        ) from error
+
+
+@contextmanager
+def _answering(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, ConnectionError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise TrackingError(
+            f"the MLflow store {uri} refused: {first_line}",
+            hint="nothing recorded is lost; when the store works again, run the same command to resume",
+        ) from error
