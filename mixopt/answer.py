@@ -21,14 +21,14 @@ def answer_document(
     plan: Plan, history: History, recommendation: Recommendation, confirmation: Confirmation | None, run_id: str
 ) -> dict[str, Any]:
     """Everything that is known about the answer."""
-    mixture = confirmation.winner if confirmation else recommendation.mixture
+    mixture = confirmation.winner.mixture if confirmation else recommendation.mixture
     space, corpus, file = plan.problem.space, plan.corpus, plan.file
     epochs = space.epochs(mixture) if space.target_tokens else {}
     return {
         "study": file.study,
         "mixture": mixture.as_dict(),
         "confirmed": confirmation is not None,
-        "verdict": confirmation.sentence if confirmation else "not confirmed: the prediction stands alone",
+        "verdict": _verdict(confirmation),
         "objective": {
             "kind": file.objective.kind,
             "unit": plan.problem.objective.unit,
@@ -59,6 +59,18 @@ def answer_document(
             "mlflow_run": run_id,
         },
     }
+
+
+def _verdict(confirmation: Confirmation | None) -> str:
+    """The sentence that a user should remember."""
+    if confirmation is None:
+        return "not confirmed: the prediction stands alone"
+    winner = confirmation.winner
+    best = confirmation.candidates[0]
+    if winner in confirmation.candidates:
+        return f"the {winner.label} mixture {winner.sentence}"
+    name = winner.label.removeprefix("baseline:")
+    return f"keep the {name} mixture: no candidate did better; the {best.label} mixture {best.sentence}"
 
 
 def answer_so_far(file: StudyFile, record: StudyRecord) -> dict[str, Any]:

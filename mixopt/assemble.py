@@ -8,24 +8,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mixopt.config import ProxySettings, StudyFile, TextSource
 from mixopt.errors import ConfigError
-from proxies.data.corpus import Corpus, CorpusSettings, Progress, prepare
-from proxies.data.sources import Source
+from proxies.data.corpus import Corpus, CorpusSettings, Progress, prepare, prepared
+from proxies.data.mixing import MixedStream
+from proxies.data.sources import Source, check_readable, find_files
+from proxies.errors import ProxyError
 from search.designs.baselines import baselines
 from search.fidelity import Fidelity
 from search.objective import Objective, WeightedMean, WorstCase
 from search.problem import Problem, Rung
 from search.space import DomainLimits, Group, Space
-from search.strategies import strategy
+from search.strategies import STRATEGIES
 from search.strategies.base import Strategy
 from search.trial import Trial
 
 if TYPE_CHECKING:
     from mixopt.worker import Job
     from proxies.train import Recipe
+
+
+# Settings of a proxy that its model takes as they are.
+MODEL_SETTINGS = {
+    *("width", "heads", "feed_forward"),
+    *("experts", "top_k", "expert_feed_forward", "shared_feed_forward"),
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,7 @@ class Plan:
     Attributes:
         recipes: how each proxy is trained, by its name.
         available_tokens: by proxy, the tokens of each domain that it may use; None where it may use all.
+        notes: sentences that a careful reader wants to know before the study runs.
     """
 
     file: StudyFile
@@ -43,6 +53,7 @@ class Plan:
     strategy: Strategy
     recipes: Mapping[str, Recipe]
     available_tokens: Mapping[str, Mapping[str, int] | None]
+    notes: tuple[str, ...]
 
     @cached_property
     def search_trials(self) -> tuple[Trial, ...]:
@@ -87,9 +98,60 @@ class Plan:
 
 def prepare_corpus(file: StudyFile, on_progress: Callable[[Progress], None]) -> Corpus:
     """The study's tokens: made now, or found as they were made before."""
+    return prepare(*_corpus_request(file), on_progress)
+
+
+def find_corpus(file: StudyFile) -> Corpus | None:
+    """The study's tokens where they are prepared already, and still those of its text; None otherwise."""
+    return prepared(*_corpus_request(file))
+
+
+def check_sources(file: StudyFile) -> None:
+    """Look for each file of the study's text and read its beginning.
+
+    Raises:
+        ProxyError: something is missing, or cannot be read.
+    """
+    domains, evaluations, *_ = _corpus_request(file)
+    for source in (*domains, *evaluations):
+        check_readable(source, find_files(source))
+
+
+def assemble(file: StudyFile, corpus: Corpus) -> Plan:
+    """
+    Raises:
+        ConfigError, SearchError, ProxyError: the settings contradict each other or the corpus.
+    """
+    # Says so now, and not in the first trial, where a domain is too short for a single row.
+    MixedStream(corpus, dict.fromkeys(corpus.domains, 1 / len(corpus.domains)), file.corpus.sequence_length, seed=0)
+    recipes = {name: _recipe(file, name, settings, corpus) for name, settings in file.proxies.items()}
+    space = _space(file, corpus)
+    rungs = tuple(
+        Rung(_fidelity(name, recipe), file.proxies[name].trials) for name, recipe in recipes.items()
+    )
+    named = baselines(space, dict.fromkeys(("proportional", *file.baselines)))
+    problem = Problem(
+        space=space,
+        rungs=rungs,
+        objective=_objective(file),
+        baselines={baseline.name: baseline.mixture for baseline in named},
+        seed=file.seed,
+    )
+    notes = [
+        f"baseline {baseline.name} is the nearest mixture inside the limits: {'; '.join(baseline.broken)}"
+        for baseline in named
+        if baseline.broken
+    ]
+    available = {name: _available_tokens(file, space, recipe) for name, recipe in recipes.items()}
+    strategy = STRATEGIES[file.search.strategy](problem)
+    return Plan(file, corpus, problem, strategy, recipes, available, tuple(notes))
+
+
+def _corpus_request(file: StudyFile) -> tuple[list[Source], list[Source], CorpusSettings, Path]:
+    """Domains, evaluation sets, settings and folder of the study's corpus."""
     settings = file.corpus
     tokenizer = None if settings.tokenizer is None else str(_relative_to(file.file, settings.tokenizer))
-    return prepare(
+    return (
         [_source(file, name, domain, domain.sample) for name, domain in file.domains.items()],
         [_source(file, name, evaluation, None) for name, evaluation in file.evaluation.items()],
         CorpusSettings(
@@ -100,30 +162,7 @@ def prepare_corpus(file: StudyFile, on_progress: Callable[[Progress], None]) -> 
             workers=settings.workers,
         ),
         file.work_directory / "corpus",
-        on_progress,
     )
-
-
-def assemble(file: StudyFile, corpus: Corpus) -> Plan:
-    """
-    Raises:
-        ConfigError, SearchError, ProxyError: the settings contradict each other or the corpus.
-    """
-    recipes = {name: _recipe(file, name, settings, corpus) for name, settings in file.proxies.items()}
-    space = _space(file, corpus)
-    rungs = tuple(
-        Rung(_fidelity(name, recipe), file.proxies[name].trials) for name, recipe in recipes.items()
-    )
-    problem = Problem(
-        space=space,
-        rungs=rungs,
-        objective=_objective(file),
-        baselines=baselines(space, tuple(dict.fromkeys(("proportional", *file.baselines)))),
-        seed=file.seed,
-    )
-    available = {name: _available_tokens(file, space, recipe) for name, recipe in recipes.items()}
-    _check_rows(file, corpus, recipes)
-    return Plan(file, corpus, problem, strategy(file.search.strategy, problem), recipes, available)
 
 
 def _source(file: StudyFile, name: str, settings: TextSource, sample: int | None) -> Source:
@@ -154,7 +193,7 @@ def _space(file: StudyFile, corpus: Corpus) -> Space:
     groups = tuple(
         Group(name, tuple(group.domains), group.min, group.max) for name, group in file.groups.items()
     )
-    return Space.build(tuple(limits), groups, file.target.tokens, file.target.max_epochs)
+    return Space(tuple(limits), groups, file.target.tokens, file.target.max_epochs)
 
 
 def _objective(file: StudyFile) -> Objective:
@@ -166,13 +205,25 @@ def _objective(file: StudyFile) -> Objective:
 
 def _recipe(file: StudyFile, name: str, settings: ProxySettings, corpus: Corpus) -> Recipe:
     from proxies.models.size import model_size
-    from proxies.train import recipe
+    from proxies.recipe import recipe
 
-    raise NotImplementedError
+    shapes = settings.model_dump(include=MODEL_SETTINGS, exclude_none=True)
+    training = settings.model_dump(include={"learning_rate", "batch_rows"}, exclude_none=True)
+    if settings.precision != "auto":
+        training["precision"] = settings.precision
+    try:
+        model = model_size(settings.kind, settings.depth, corpus.vocabulary, file.corpus.sequence_length, **shapes)
+        device: Literal["cpu", "cuda"] = "cuda" if file.executor.gpus_per_trial > 0 else "cpu"
+        return recipe(model, settings.tokens, device=device, **training)
+    except ProxyError as error:
+        raise ConfigError(f"proxies.{name}: {error.message}", error.hint) from error
 
 
 def _fidelity(name: str, recipe: Recipe) -> Fidelity:
-    raise NotImplementedError
+    from proxies.flops import training_flops
+
+    tokens = recipe.steps * recipe.batch_tokens
+    return Fidelity(name, recipe.model.active_parameters, tokens, training_flops(recipe.model, tokens))
 
 
 def _available_tokens(file: StudyFile, space: Space, recipe: Recipe) -> dict[str, int] | None:
@@ -186,7 +237,3 @@ def _available_tokens(file: StudyFile, space: Space, recipe: Recipe) -> dict[str
     assert file.target.tokens is not None, "checked with the file"
     shrink = recipe.tokens / file.target.tokens
     return {limits.name: max(1, round(limits.tokens * shrink)) for limits in space.limits}
-
-
-def _check_rows(file: StudyFile, corpus: Corpus, recipes: Mapping[str, Recipe]) -> None:
-    raise NotImplementedError

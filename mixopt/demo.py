@@ -19,7 +19,7 @@ PACKAGES = Path(sysconfig.get_paths()["purelib"])
 HEADERS = Path(sysconfig.get_paths()["include"])
 
 # A file gives at most this much, so that one bundle of scripts is not a whole domain.
-LONGEST_DOCUMENT = 16_000
+LONGEST_DOCUMENT = 6_000
 SHORTEST_DOCUMENT = 200
 
 STUDY = """\
@@ -46,7 +46,7 @@ target:                       # the run that the mixture is for
 
 corpus:
   vocabulary: 1024            # small, so that proxies are cheap
-  validation_tokens: 8k       # per domain
+  validation_tokens: 12k      # per domain
   sequence_length: 128
 
 proxies:                      # the answer is given, and confirmed, for the last one

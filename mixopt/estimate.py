@@ -11,6 +11,7 @@ from typing import Any
 from mixopt.assemble import Plan
 from mixopt.errors import ConfigError
 from mixopt.worker import Closed, run_trial
+from proxies.allocator import keep_freed_memory
 from search.trial import Failure, Trial
 
 PROBE_SECONDS = 4.0
@@ -81,6 +82,7 @@ def _speed(plan: Plan, proxy: str) -> float:
     """
     fidelity = next(rung.fidelity for rung in plan.problem.rungs if rung.fidelity.proxy == proxy)
     trial = Trial(plan.problem.baselines["proportional"], fidelity, seed=0, origin="probe")
+    keep_freed_memory()  # as workers do
     deadline = time.monotonic() + PROBE_SECONDS
     for event in run_trial(replace(plan.job(trial), checkpoint=None)):
         if isinstance(event, Closed):

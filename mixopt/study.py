@@ -2,7 +2,7 @@
 
     resume      the history is what the store holds; a first start finds it empty
     search      ask -> open -> launch -> collect -> close, until the strategy has nothing to ask or the budget is spent
-    recommend   from the search's trials alone
+    recommend   from the search's trials alone: strategies look at no other seed
     confirm     the candidates and the baselines again, at the target fidelity, with seeds that chose nothing
     answer      the mixture with the lowest confirmed objective, and by how much it beats proportional
 """
@@ -56,17 +56,12 @@ class Study:
             SearchError: the trials that completed are not enough for an answer.
         """
         self._search()
-        recommendation = self.plan.strategy.recommend(self.search_history)
+        recommendation = self.plan.strategy.recommend(self.history)
         self._answer(recommendation, None)
         confirmation = self._confirm(recommendation)
         answer = self._answer(recommendation, confirmation)
         self.record.finish()
         return answer
-
-    @property
-    def search_history(self) -> History:
-        """The history without confirmation trials: these judge the answer and must not shape it."""
-        return search_only(self.history)
 
     def _search(self) -> None:
         interrupted = deque(self.history.running)
@@ -81,7 +76,7 @@ class Study:
                 return [interrupted.popleft() for _ in range(min(slots, len(interrupted)))]
             if self._budget_is_spent(seconds()):
                 return []
-            return self.plan.strategy.ask(self.search_history, slots)
+            return self.plan.strategy.ask(self.history, slots)
 
         self.watcher.begin("search", self.plan.search_trials, self.history)
         self._work(ask, lambda: self.record.set_tags({names.SEARCH_SECONDS: f"{seconds():.1f}"}))
@@ -158,7 +153,7 @@ class Study:
             names.FAILED_TRIALS: float(len(failed)),
             names.SPENT_FLOPS: self.history.flops,
         }
-        best = self.plan.problem.best_observed(self.search_history)
+        best = self.plan.problem.best_observed(self.history)
         if best is not None:
             metrics[names.BEST_OBJECTIVE] = best[1]
         self.record.report(metrics, step=len(completed) + len(failed))
@@ -171,16 +166,3 @@ class Study:
             return False
         committed = self.history.flops + sum(trial.fidelity.flops for trial in self.history.running)
         return committed + self.plan.confirmation_flops >= budget.flops
-
-
-def search_only(history: History) -> History:
-    """A history without its confirmation trials."""
-
-    def is_search(trial: Trial) -> bool:
-        return not trial.origin.startswith("confirm")
-
-    return History(
-        tuple(entry for entry in history.completed if is_search(entry.trial)),
-        tuple(filter(is_search, history.running)),
-        tuple(entry for entry in history.failed if is_search(entry.trial)),
-    )

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import torch
 
-from proxies.allocator import keep_freed_memory
 from proxies.data.corpus import Corpus
 from proxies.data.mixing import MixedStream
-from proxies.train import Diverged, Evaluation, Recipe, TrainingProgress, TrainingResult, train
+from proxies.evaluate import EvaluationLoss
+from proxies.recipe import Recipe
+from proxies.train import Diverged, TrainingProgress, TrainingResult, train
 from search.trial import CurvePoint, Failure, FailureKind, Loss, Measurement, Trial
 
 
@@ -62,7 +63,7 @@ Event = Progressed | Closed
 
 
 def seed_for(study_seed: int, replicate: int, purpose: str) -> int:
-    """A seed below 2^63 for one purpose.
+    """A seed for one purpose, below 2^63.
 
     The trial's mixture is left out on purpose: trials of one replicate share initial weights and the order of
     each domain's text, so that what differs between their losses is the mixture (common random numbers).
@@ -88,7 +89,6 @@ def run_trial(job: Job) -> Iterator[Event]:
 
 
 def _train(job: Job) -> Iterator[Event]:
-    keep_freed_memory()
     trial = job.trial
     corpus = Corpus.open(job.corpus)
     stream = MixedStream(
@@ -111,15 +111,15 @@ def _train(job: Job) -> Iterator[Event]:
     for step in steps:
         match step:
             case TrainingProgress():
-                losses = _losses(step.evaluation) if step.evaluation else None
+                losses = _losses(step.evaluation.losses) if step.evaluation else None
                 yield Progressed(trial, step.tokens, step.training_loss, step.tokens_per_second, losses)
             case TrainingResult():
                 domain_tokens, domain_epochs = stream.realised(step.steps * job.recipe.batch_rows)
                 measurement = Measurement(
-                    losses=_losses(step.evaluation),
-                    curve=tuple(CurvePoint(point.tokens, _losses(point)) for point in step.curve),
-                    domain_tokens=domain_tokens,
-                    domain_epochs=domain_epochs,
+                    losses=_losses(step.losses),
+                    curve=tuple(CurvePoint(point.tokens, _losses(point.losses)) for point in step.curve),
+                    domain_tokens=dict.fromkeys(corpus.domains, 0) | domain_tokens,
+                    domain_epochs=dict.fromkeys(corpus.domains, 0.0) | domain_epochs,
                     flops=step.flops,
                     seconds=step.seconds,
                     diagnostics=step.diagnostics,
@@ -128,5 +128,5 @@ def _train(job: Job) -> Iterator[Event]:
                 yield Closed(trial, measurement)
 
 
-def _losses(evaluation: Evaluation) -> dict[str, Loss]:
-    return {name: Loss(loss.nats_per_token, loss.bits_per_byte) for name, loss in evaluation.losses.items()}
+def _losses(losses: Mapping[str, EvaluationLoss]) -> dict[str, Loss]:
+    return {name: Loss(loss.nats_per_token, loss.bits_per_byte) for name, loss in losses.items()}

@@ -24,7 +24,7 @@ def save(path: Path, identity: str, state: dict[str, Any]) -> None:
         file.write(buffer.getbuffer())
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def load(path: Path, identity: str) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ N tokens, B rows, T positions, L expert layers, E experts.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,10 +45,10 @@ class EvaluationLoss:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A set's loss, and which experts its tokens went to: the share of each, [L, E], each row summing to one."""
+    """A set's loss, and by name the share of its assignments that each expert got, and the entropy of these shares."""
 
     loss: EvaluationLoss
-    expert_share_LE: Tensor
+    routing: Mapping[str, float]
 
 
 def evaluate(model: Transformer, tokens: EvaluationTokens, *, batch_rows: int) -> Evaluation:
@@ -65,7 +66,7 @@ def evaluate(model: Transformer, tokens: EvaluationTokens, *, batch_rows: int) -
         )
     device = model.embedding.device
     nats, counts_LE = 0.0, torch.zeros(len(model.size.expert_layers), model.size.expert_count, dtype=torch.int64)
-    for inputs, targets in zip(inputs_BT.split(batch_rows), targets_BT.split(batch_rows), strict=True):
+    for inputs, targets in zip(torch.split(inputs_BT, batch_rows), torch.split(targets_BT, batch_rows), strict=True):
         with torch.no_grad():
             losses = model(inputs.to(device), targets.to(device))
         nats += losses.nats.item()
@@ -73,7 +74,16 @@ def evaluate(model: Transformer, tokens: EvaluationTokens, *, batch_rows: int) -
         for counts_E, routing in zip(counts_LE, losses.routings, strict=True):
             counts_E += assignments(routing.experts_NK[counted_N], model.size.expert_count).cpu()
     loss = EvaluationLoss(nats / predicted, nats / math.log(2) / tokens.bytes)
-    return Evaluation(loss, counts_LE / counts_LE.sum(dim=1, keepdim=True))
+    return Evaluation(loss, _routing(counts_LE, model.size.expert_layers))
+
+
+def _routing(counts_LE: Tensor, layers: Sequence[int]) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for layer, counts_E in zip(layers, counts_LE, strict=True):
+        shares_E = counts_E / counts_E.sum()
+        numbers |= {f"layer{layer}/expert{expert}": share for expert, share in enumerate(shares_E.tolist())}
+        numbers[f"layer{layer}/entropy_nats"] = torch.special.entr(shares_E).sum().item()
+    return numbers
 
 
 def _rows(tokens: EvaluationTokens, length: int) -> tuple[Tensor, Tensor]:

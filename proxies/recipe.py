@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from proxies.device import Device, Precision, native_precision
 from proxies.errors import ProxyError
 from proxies.models.size import ModelSize
-from proxies.precision import Device, Precision, native_precision
 
 MAX_LEARNING_RATE = 1e-2
 MIN_BATCH_ROWS = 8

@@ -125,6 +125,16 @@ class Space:
     def group_upper_G(self) -> FloatArray:
         return np.array([group.maximum for group in self.groups])
 
+    @property
+    def least_D(self) -> FloatArray:
+        """The least that each domain has in any feasible mixture: its minimum, or more where the others must stop."""
+        return self._extremes[0][: len(self.domains)]
+
+    @property
+    def most_D(self) -> FloatArray:
+        """The most that each domain has in any feasible mixture."""
+        return self._extremes[1][: len(self.domains)]
+
     def feasible(self, weights_ND: FloatArray) -> NDArray[np.bool_]:
         """Which rows, already summing to one, keep every constraint, [N]."""
         sums_NG = weights_ND @ self.group_GD.T

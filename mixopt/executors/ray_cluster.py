@@ -18,6 +18,7 @@ from ray.exceptions import OutOfMemoryError, RayError
 from mixopt.errors import ConfigError
 from mixopt.executors.base import Executor
 from mixopt.worker import Closed, Event, Job, run_trial
+from proxies.allocator import keep_freed_memory
 from search.trial import Failure, FailureKind
 
 WAIT_SECONDS = 0.5
@@ -53,7 +54,7 @@ class RayCluster(Executor):
             raise
         self._task = ray.remote(
             num_cpus=cpus_per_trial, num_gpus=gpus_per_trial, max_retries=0, num_returns="streaming"
-        )(run_trial)
+        )(_run_in_worker)
 
     def launch(self, job: Job) -> None:
         self._start(job, attempt=1)
@@ -87,6 +88,11 @@ class RayCluster(Executor):
     def close(self) -> None:
         self._running.clear()
         ray.shutdown()
+
+
+def _run_in_worker(job: Job) -> Iterator[Event]:
+    keep_freed_memory()
+    yield from run_trial(job)
 
 
 def _connect(address: str | None) -> None:

@@ -272,7 +272,7 @@ def _workers(settings: CorpusSettings, unread: Sequence[Intake]) -> int:
     files = [file for intake in unread for file in intake.files]
     if all(file.size is not None for file in files) and sum(file.size or 0 for file in files) < SMALL_CORPUS:
         return 1
-    return settings.workers or len(os.sched_getaffinity(0))
+    return settings.workers or os.cpu_count() or 1
 
 
 def _without(shard: Shard, unwanted: NDArray[np.uint64], directory: Path, dtype: TokenType) -> Shard | None:

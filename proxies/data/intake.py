@@ -17,7 +17,6 @@ import json
 import math
 import multiprocessing
 import os
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -106,6 +105,10 @@ class IntakeState:
     def held_out(self) -> Shard:
         assert self.finished_with is not None, "documents are held out when all have been read"
         return self.finished_with
+
+    @property
+    def all_shards(self) -> list[Shard]:
+        return [*self.shards, *([self.held_out] if self.finished else [])]
 
     def count(self, document: TokenisedDocument) -> None:
         self.documents += 1
@@ -235,7 +238,10 @@ def take_in(intake: Intake, directory: Path, tokenisers: Tokenisers, on_progress
         ProxyError: a file is broken, or holds no text.
     """
     source, dtype = intake.source, tokenisers.tokenizer.dtype
-    state, lowest = _resumed(intake, directory, dtype)
+    saved = _saved(intake, directory, dtype)
+    if saved is None:
+        _forget(intake, directory)
+    state, lowest = saved or (IntakeState(intake.inputs), LowestHashes(intake.held_out_tokens))
     if state.finished:
         return state
     training = TrainingShards(directory, intake.folder, dtype, intake.masked, state.shards)
@@ -247,7 +253,8 @@ def take_in(intake: Intake, directory: Path, tokenisers: Tokenisers, on_progress
             if state.tokens < wanted:
                 state.count(document)
                 rejected = lowest.offer(document)
-                training.add([] if intake.evaluation_only else rejected)
+                if not intake.evaluation_only:
+                    training.add(rejected)
         state.position = chunk[-1].end
         on_progress(Progress(f"tokenise {source.name}", state.text_bytes, total, "bytes"))
         if state.tokens >= wanted:
@@ -256,7 +263,8 @@ def take_in(intake: Intake, directory: Path, tokenisers: Tokenisers, on_progress
             training.close()
             _save(state, lowest, directory / intake.folder)
     rejected = lowest.shrink(int(intake.held_out_share * state.tokens))
-    training.add([] if intake.evaluation_only else rejected)
+    if not intake.evaluation_only:
+        training.add(rejected)
     training.close()
     if not state.documents:
         raise ProxyError(
@@ -274,21 +282,30 @@ def take_in(intake: Intake, directory: Path, tokenisers: Tokenisers, on_progress
 
 def is_finished(intake: Intake, directory: Path, dtype: TokenType) -> bool:
     """Whether `take_in` has nothing left to do."""
-    state, _ = _resumed(intake, directory, dtype)
-    return state.finished
+    saved = _saved(intake, directory, dtype)
+    return saved is not None and saved[0].finished
 
 
-def _resumed(intake: Intake, directory: Path, dtype: TokenType) -> tuple[IntakeState, LowestHashes]:
-    """What an earlier call left, where it worked on the same inputs and its shards are whole; else a new start."""
+def _saved(intake: Intake, directory: Path, dtype: TokenType) -> tuple[IntakeState, LowestHashes] | None:
+    """What an earlier call left, if it worked on the same inputs and its shards are whole."""
+    file = directory / intake.folder / STATE_FILE
+    if not file.exists():
+        return None
+    saved = json.loads(file.read_bytes())
+    state = IntakeState.from_json(saved["state"])
+    if state.inputs != intake.inputs or not all(shard.whole(directory, dtype) for shard in state.all_shards):
+        return None
+    return state, LowestHashes.from_json(intake.held_out_tokens, saved["lowest"])
+
+
+def _forget(intake: Intake, directory: Path) -> None:
+    """Removes what an earlier call made of other inputs: the state first, so that it is never taken for whole."""
     file = directory / intake.folder / STATE_FILE
     if file.exists():
-        saved = json.loads(file.read_bytes())
-        state = IntakeState.from_json(saved["state"])
-        shards = [*state.shards, *([state.held_out] if state.finished else [])]
-        if state.inputs == intake.inputs and all(shard.whole(directory, dtype) for shard in shards):
-            return state, LowestHashes.from_json(intake.held_out_tokens, saved["lowest"])
-        shutil.rmtree(file.parent)
-    return IntakeState(intake.inputs), LowestHashes(intake.held_out_tokens)
+        state = IntakeState.from_json(json.loads(file.read_bytes())["state"])
+        file.unlink()
+        for shard in state.all_shards:
+            shard.remove(directory)
 
 
 def _save(state: IntakeState, lowest: LowestHashes, folder: Path) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from proxies.data.tokenizer import TokenisedDocument
 from proxies.errors import ProxyError
 
-PARTIAL = ".partial"  # ending of files that are still written
+PARTIAL = ".mixopt-partial"  # ending of files that are still written; a name that nothing else uses
 
 TokenType = np.dtype[np.uint16] | np.dtype[np.uint32]
 
@@ -61,6 +61,10 @@ class Shard:
         except ProxyError:
             return False
         return True
+
+    def remove(self, directory: Path) -> None:
+        for ending in (".tokens", ".mask", ".documents"):
+            (directory / (self.name + ending)).unlink(missing_ok=True)
 
     def documents_N2(self, directory: Path) -> NDArray[np.uint64]:
         """Content hash and number of tokens of each document, in order."""

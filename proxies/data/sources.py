@@ -18,6 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from proxies.data.diagnose import READ_ERRORS, check_zst_is_whole, located
 from proxies.errors import ProxyError
@@ -25,7 +26,8 @@ from proxies.errors import ProxyError
 if TYPE_CHECKING:
     from datasets import IterableDataset
 
-# Longer documents are cut: a book of 100 MB is many documents, not one that no validation set can hold.
+# Longer texts are cut: a book of 100 MB is many documents, not one that no validation set can hold. Pairs of
+# prompt and completion stay whole.
 LONGEST_DOCUMENT = 65_536  # characters
 
 Kind = Literal["json", "text", "parquet", "arrow", "hub"]
@@ -178,8 +180,11 @@ def _files_at(source: Source, path: str) -> list[SourceFile]:
             for match in matches
             for file in (_files_below(source, fs, match) if fs.isdir(match) else [_file(source, fs, match)])
         ]
-    except (OSError, ImportError) as error:
-        raise ProxyError(f"{source.name}: cannot list {path}: {error}", hint="check address and access") from error
+    except ProxyError:
+        raise
+    except Exception as error:  # every file system has its own; the cause stays attached
+        reason = " ".join(str(error).split())
+        raise ProxyError(f"{source.name}: cannot list {path}: {reason}", hint="check address and access") from error
     if not files:
         raise ProxyError(f"{source.name}: no file matches {path}", hint="check the path; it is relative to here")
     return files
@@ -214,7 +219,9 @@ def _file(source: Source, fs: fsspec.AbstractFileSystem, path: str) -> SourceFil
         raise ProxyError(
             f"{source.name}: {path} is plain text and has no field {source.prompt_field}", hint="leave prompt_field out"
         )
-    local = isinstance(fs, fsspec.implementations.local.LocalFileSystem)
+    local = isinstance(fs, LocalFileSystem)
+    if "[" in path and (not local or path.endswith((".gz", ".zst"))):
+        raise ProxyError(f"{source.name}: {path} has a [ in its name", hint="rename it: it is taken for an address")
     size = fs.info(path).get("size")
     stamp = f"{size} {os.stat(path).st_mtime_ns}" if local else fs.ukey(path)
     return SourceFile(path if local else fs.unstrip_protocol(path), kind, size, stamp)
@@ -319,8 +326,10 @@ def _no_field(where: str, field: str, fields: Iterable[str]) -> ProxyError:
 
 def _lines(file: SourceFile) -> Iterator[str]:
     """The lines of a file of text, each with its line break."""
-    for number, row in enumerate(_stream(file, keep_linebreaks=True)):
-        yield row["text"] if number else row["text"].removeprefix("\ufeff")
+    tables = _stream(file, keep_linebreaks=True).with_format("arrow").iter(batch_size=1024)  # 4x faster than by row
+    lines = (line for table in tables for line in table["text"].to_pylist())
+    yield next(lines, "").removeprefix("\ufeff")
+    yield from lines
 
 
 def _pieces(lines: Iterable[str]) -> Iterator[str]:

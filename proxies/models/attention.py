@@ -1,6 +1,6 @@
 """Causal self-attention with rotary positions (2104.09864) and normed queries and keys (2010.04245).
 
-B rows, T positions, H heads, C numbers a head, D = H C width.
+B rows, T positions, H heads, C width of a head, D = H C width, R = C / 2 rotated pairs.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ ROTARY_BASE = 10_000.0
 
 class Attention(nn.Module):
     mask_TT: Tensor
-    cos_TC: Tensor
-    sin_TC: Tensor
+    cos_TR: Tensor
+    sin_TR: Tensor
 
     def __init__(self, size: ModelSize, generator: torch.Generator, *, gain: float) -> None:
         super().__init__()
@@ -28,10 +28,10 @@ class Attention(nn.Module):
         self.value = Linear(size.width, size.width, generator)
         self.out = Linear(size.width, size.width, generator, gain=gain)
 
-        length, half = size.sequence_length, size.width // size.heads // 2
-        angle_TC = torch.outer(torch.arange(length), ROTARY_BASE ** (-torch.arange(half) / half))
-        self.register_buffer("cos_TC", angle_TC.cos(), persistent=False)
-        self.register_buffer("sin_TC", angle_TC.sin(), persistent=False)
+        length, pairs = size.sequence_length, size.width // size.heads // 2
+        angle_TR = torch.outer(torch.arange(length), ROTARY_BASE ** (-torch.arange(pairs) / pairs))
+        self.register_buffer("cos_TR", angle_TR.cos(), persistent=False)
+        self.register_buffer("sin_TR", angle_TR.sin(), persistent=False)
         self.register_buffer("mask_TT", torch.full((length, length), -torch.inf).triu(1), persistent=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
@@ -43,13 +43,13 @@ class Attention(nn.Module):
         return mixed_BTD
 
     def _by_head(self, x_BTD: Tensor) -> Tensor:
-        return x_BTD.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return x_BTD.view(*x_BTD.shape[:2], self.heads, -1).transpose(1, 2)
 
     def _rotated(self, x_BHTC: Tensor) -> Tensor:
         length = x_BHTC.shape[2]
-        cos, sin = self.cos_TC[:length].to(x_BHTC.dtype), self.sin_TC[:length].to(x_BHTC.dtype)
-        left, right = x_BHTC.chunk(2, dim=-1)
-        return torch.cat([left * cos - right * sin, right * cos + left * sin], dim=-1)
+        cos_TR, sin_TR = self.cos_TR[:length].to(x_BHTC.dtype), self.sin_TR[:length].to(x_BHTC.dtype)
+        left_BHTR, right_BHTR = x_BHTC.chunk(2, dim=-1)
+        return torch.cat([left_BHTR * cos_TR - right_BHTR * sin_TR, right_BHTR * cos_TR + left_BHTR * sin_TR], dim=-1)
 
     def _attended(self, query_BHTC: Tensor, key_BHTC: Tensor, value_BHTC: Tensor) -> Tensor:
         if query_BHTC.is_cuda:

@@ -27,7 +27,7 @@ class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         scale = torch.rsqrt(_mean_product(x, x) + EPSILON).to(x.dtype)
-        y = x * scale
+        y: Tensor = x * scale
         ctx.save_for_backward(y, scale)
         return y
 
@@ -35,8 +35,10 @@ class _RMSNorm(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (dy,) = gradients
         y, scale = ctx.saved_tensors
-        return (dy - y * _mean_product(dy, y).to(y.dtype)) * scale
+        dx: Tensor = (dy - y * _mean_product(dy, y).to(y.dtype)) * scale
+        return dx
 
 
 def _mean_product(a: Tensor, b: Tensor) -> Tensor:
-    return torch.linalg.vecdot(a, b).float().unsqueeze(-1) / a.shape[-1]
+    mean: Tensor = torch.linalg.vecdot(a, b).float().unsqueeze(-1) / a.shape[-1]
+    return mean

@@ -13,12 +13,14 @@ N tokens, D width, E experts, K experts for each token.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from proxies.models.linear import Linear
+from proxies.models.size import ModelSize
 
 
 @dataclass(frozen=True)
@@ -60,3 +62,14 @@ def balance_loss(probabilities_NE: Tensor, experts_NK: Tensor) -> Tensor:
     experts = probabilities_NE.shape[1]
     share_E = assignments(experts_NK, experts) / experts_NK.numel()
     return experts * (share_E * probabilities_NE.mean(dim=0)).sum()
+
+
+def load_diagnostics(routings: Sequence[Routing], size: ModelSize) -> dict[str, float]:
+    """How evenly each expert layer is used: max_over_mean is 1 where all experts have the same load."""
+    numbers = {}
+    for layer, routing in zip(size.expert_layers, routings, strict=True):
+        count_E = assignments(routing.experts_NK, size.expert_count)
+        numbers[f"expert_load/layer{layer}/max_over_mean"] = (count_E.max() / count_E.float().mean()).item()
+        numbers[f"expert_load/layer{layer}/balance_loss"] = routing.balance_loss.item()
+        numbers[f"expert_load/layer{layer}/z_loss"] = routing.z_loss.item()
+    return numbers

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from search.mixture import FloatArray
-from search.space import Space
+from search.space import TOLERANCE, Space
 
 # Smaller shares become 0 (RegMix, 2407.01492: 100 of the 512k documents of a proxy run).
 MINIMUM_WEIGHT = 2e-4
@@ -31,23 +31,23 @@ def reachable(space: Space, prior_D: FloatArray) -> FloatArray:
 
 
 def draw(space: Space, prior_D: FloatArray, strengths_N: FloatArray, generator: np.random.Generator) -> FloatArray:
-    """Mixtures spread around a prior, [N, D]: they keep minimums and pins, but not yet maximums and groups.
+    """Mixtures spread around a prior, [N, D]: they keep minimums and pins, not always maximums and groups.
 
     What the minimums leave is shared out by Dirichlet(strength * prior). A strength of 0.1 puts nearly all on
     one domain, one of 5 stays near the prior.
     """
-    free_D = (space.upper_D > space.lower_D) & (prior_D > 0)
-    left = 1 - space.lower_D.sum()
-    weights_ND = np.tile(space.lower_D, (len(strengths_N), 1))
-    if left <= 0 or not free_D.any():
+    free_D = (space.most_D - space.least_D > TOLERANCE) & (prior_D > 0)
+    weights_ND = np.tile(space.least_D, (len(strengths_N), 1))
+    if not free_D.any():
         return weights_ND
+    left = 1 - space.least_D.sum()
     alpha_NF = strengths_N[:, None] * (prior_D[free_D] / prior_D[free_D].sum())
     # Gamma(a) = Gamma(a + 1) U^(1/a), in logarithms: shapes of .001 underflow otherwise.
     log_uniform_NF = np.log1p(-generator.random(alpha_NF.shape))
     log_gamma_NF = np.log(generator.standard_gamma(alpha_NF + 1)) + log_uniform_NF / alpha_NF
     gamma_NF = np.exp(log_gamma_NF - log_gamma_NF.max(axis=1, keepdims=True))
     weights_ND[:, free_D] += left * gamma_NF / gamma_NF.sum(axis=1, keepdims=True)
-    small_ND = (weights_ND < MINIMUM_WEIGHT) & (space.lower_D == 0)
+    small_ND = (weights_ND < MINIMUM_WEIGHT) & (space.least_D == 0)
     moved_N = np.where(small_ND, weights_ND, 0).sum(axis=1)
     weights_ND[small_ND] = 0
     # The largest free weight takes what the small ones gave up, so that pins stay where they are.

@@ -39,7 +39,7 @@ def points(space: Space, count: int) -> FloatArray:
     return np.random.default_rng(0).dirichlet(np.full(len(space.domains), 0.3), size=count)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(spaces())
 def test_a_projection_is_feasible_and_no_feasible_mixture_is_nearer(space: Space) -> None:
     projected = [space.project(weights).array for weights in points(space, 6)]
@@ -50,7 +50,7 @@ def test_a_projection_is_feasible_and_no_feasible_mixture_is_nearer(space: Space
             assert (wanted - nearest) @ (other - nearest) < 1e-6
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(spaces())
 def test_projecting_a_feasible_mixture_leaves_it_alone(space: Space) -> None:
     inside = space.project(points(space, 1)[0])

@@ -1,0 +1,170 @@
+"""What commands print: each answer as plain data for programs, and the same as tables for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mixopt.units import show_count, show_duration
+
+if TYPE_CHECKING:
+    from mixopt.config import StudyFile
+    from proxies.data.corpus import Corpus
+    from tracking.store import StudyRecord
+
+BAR_WIDTH = 16
+
+
+def corpus_document(corpus: Corpus) -> dict[str, Any]:
+    domains = {
+        name: {
+            "documents": domain.documents,
+            "train_tokens": domain.train_tokens,
+            "validation_tokens": domain.validation_tokens,
+            "mean_document_tokens": domain.mean_document_tokens,
+            "dropped_empty": domain.dropped_empty,
+            "dropped_contaminated": domain.dropped_contaminated,
+        }
+        for name, domain in corpus.domains.items()
+    }
+    return {
+        "directory": str(corpus.directory),
+        "fingerprint": corpus.fingerprint,
+        "vocabulary": corpus.vocabulary,
+        "domains": domains,
+        "evaluation_sets": list(corpus.evaluation_sets),
+    }
+
+
+def corpus_table(document: dict[str, Any]) -> RenderableType:
+    table = _table("domain", ">documents", ">train tokens", ">validation tokens", ">tokens/document", "dropped")
+    for name, domain in document["domains"].items():
+        dropped = [
+            f"{domain[key]} {what}"
+            for key, what in (("dropped_empty", "empty"), ("dropped_contaminated", "also in validation"))
+            if domain[key]
+        ]
+        table.add_row(
+            name,
+            str(domain["documents"]),
+            show_count(domain["train_tokens"]),
+            show_count(domain["validation_tokens"]),
+            f"{domain['mean_document_tokens']:.0f}",
+            ", ".join(dropped),
+        )
+    return Group(table, Text(f"corpus {document['fingerprint'][:12]}, vocabulary {document['vocabulary']}"))
+
+
+def plan_table(document: dict[str, Any]) -> RenderableType:
+    table = _table("proxy", "kind", ">parameters", ">tokens", ">FLOPs", ">search", ">confirm", ">tokens/s")
+    for proxy in document["proxies"]:
+        speed = proxy["tokens_per_second"]
+        table.add_row(
+            proxy["proxy"],
+            proxy["kind"],
+            show_count(proxy["params"]),
+            show_count(proxy["tokens"]),
+            f"{proxy['flops']:.2g}",
+            str(proxy["search_trials"]),
+            str(proxy["confirmation_trials"]),
+            show_count(speed) if speed else "-",
+        )
+    gpu_hours = f"{document['gpu_hours']:.2g} GPU hours ({document['gpu_hours_are']})"
+    lines = [
+        f"{document['trials']} trials, {show_count(document['total_tokens'])} tokens, {document['total_flops']:.2g} FLOPs"
+    ]
+    if document["wall_seconds"] is not None:
+        lines.append(
+            f"about {show_duration(document['wall_seconds'])} with {document['slots']} at a time "
+            f"({show_duration(document['training_seconds'])} of training, measured on {document['device']}); {gpu_hours}"
+        )
+    else:
+        lines.append(f"time not measured (--no-probe); {gpu_hours}")
+    return Group(table, Text("\n".join(lines)), *_notes(document["notes"]))
+
+
+def status_document(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
+    from tracking import names
+
+    history = record.history()
+    states = {
+        "completed": [entry.trial for entry in history.completed],
+        "running": list(history.running),
+        "failed": [entry.trial for entry in history.failed],
+    }
+    answer = record.read(names.ANSWER)
+    return {
+        "study": file.study,
+        "trials": {
+            state: {"total": len(trials), "by_proxy": dict(Counter(trial.fidelity.proxy for trial in trials))}
+            for state, trials in states.items()
+        },
+        "flops": history.flops,
+        "training_seconds": sum(entry.measurement.seconds for entry in history.completed),
+        "failures": [
+            {"trial": entry.trial.id, "origin": entry.trial.origin, "kind": entry.failure.kind.value}
+            | {"message": entry.failure.message}
+            for entry in history.failed
+        ],
+        "answer": answer and {"mixture": answer["mixture"], "confirmed": answer["confirmed"], "verdict": answer["verdict"]},
+        "tracking_uri": file.tracking_uri,
+    }
+
+
+def status_table(document: dict[str, Any]) -> RenderableType:
+    proxies = sorted({proxy for state in document["trials"].values() for proxy in state["by_proxy"]})
+    table = _table("trials", *(f">{proxy}" for proxy in proxies), ">all")
+    for state, counts in document["trials"].items():
+        table.add_row(state, *(str(counts["by_proxy"].get(proxy, 0)) for proxy in proxies), str(counts["total"]))
+    lines = [f"{document['flops']:.3g} FLOPs in {show_duration(document['training_seconds'])} of training"]
+    lines += [f"failed: {each['trial']} ({each['origin']}): {each['kind']}: {each['message']}" for each in document["failures"]]
+    answer = document["answer"]
+    lines.append(f"answer: {answer['verdict']}" if answer else "no answer yet")
+    return Group(table, Text("\n".join(lines)))
+
+
+def answer_table(document: dict[str, Any]) -> RenderableType:
+    with_epochs = any(domain["epochs"] is not None for domain in document["domains"].values())
+    columns = ["domain", ">tokens", ">proportional", ">recommended", "", *([">epochs"] if with_epochs else [])]
+    table = _table(*columns, title=f"Recommended mixture of study {document['study']}")
+    for name, domain in document["domains"].items():
+        table.add_row(
+            name,
+            show_count(domain["tokens"]),
+            f"{domain['proportional']:.1%}",
+            Text(f"{domain['weight']:.1%}", style="bold"),
+            Text("█" * round(domain["weight"] * BAR_WIDTH) or "▏", style="cyan"),
+            *([f"{domain['epochs']:.2f}"] if with_epochs else []),
+        )
+    parts: list[RenderableType] = [table]
+    if document["confirmation"]:
+        parts.append(_confirmation_table(document))
+    parts.append(Text(document["verdict"], style="bold"))
+    return Group(*parts, *_notes(document["notes"]))
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """The answer for the head of the study's page in the dashboard."""
+    rows = [
+        f"| {name} | {domain['proportional']:.1%} | **{domain['weight']:.1%}** |"
+        for name, domain in document["domains"].items()
+    ]
+    notes = [f"- {note}" for note in document["notes"]]
+    lines = [f"**{document['verdict']}**", "", "| domain | proportional | recommended |", "|---|---|---|", *rows, "", *notes]
+    return "\n".join(lines)
+
+
+def _notes(notes: list[str]) -> list[RenderableType]:
+    return [Text(f"note: {note}", style="yellow") for note in notes]
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    """A table whose columns named `>...` are aligned to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+    return table

@@ -1,0 +1,60 @@
+"""What a training run reports: where it is, and in the end what it measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from proxies.evaluate import EvaluationLoss
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """The losses by evaluation set after that many training tokens."""
+
+    tokens: int
+    losses: Mapping[str, EvaluationLoss]
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """Where a run is.
+
+    Attributes:
+        tokens: those trained on, of the whole run.
+        training_loss: mean nats per token of the steps since the last report.
+        tokens_per_second: since the last report.
+        evaluation: the losses, where they were just measured.
+    """
+
+    step: int
+    steps: int
+    tokens: int
+    training_loss: float
+    tokens_per_second: float
+    evaluation: CurvePoint | None
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run measured.
+
+    Attributes:
+        losses: of each evaluation set, at the end.
+        curve: the same at each evaluation, the last one at the end.
+        training_losses: mean nats per token of each step's batch.
+        flops: of training, by formula; evaluation is not counted.
+        seconds: of training and evaluation, over all attempts whose work was kept.
+        diagnostics: gradient norm, share of tokens by expert and the like, at the last evaluation, by name.
+        environment: what it ran on.
+    """
+
+    losses: Mapping[str, EvaluationLoss]
+    curve: tuple[CurvePoint, ...]
+    training_losses: tuple[float, ...]
+    steps: int
+    tokens: int
+    flops: float
+    seconds: float
+    diagnostics: Mapping[str, float]
+    environment: Mapping[str, str]

@@ -1,0 +1,37 @@
+"""What every strategy is: a pure function of the problem and the history."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from search.history import History
+from search.problem import Problem
+from search.recommend import Recommendation
+from search.trial import Trial
+
+
+class Strategy(ABC):
+    """Built anew from the problem in every process; nothing is remembered but the history.
+
+    Attributes:
+        planned: every search trial in the order of asking, or None where the next depends on results.
+    """
+
+    planned: tuple[Trial, ...] | None
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    @abstractmethod
+    def ask(self, history: History, slots: int) -> list[Trial]:
+        """At most `slots` trials that were never asked for; none when the search is over."""
+
+    @abstractmethod
+    def recommend(self, history: History) -> Recommendation:
+        """The answer from what is completed so far.
+
+        Trials with other seeds than the search's are ignored, so confirming does not change the answer.
+
+        Raises:
+            SearchError: no trial, or not the baseline that the objective needs, was completed at the target.
+        """

@@ -1,0 +1,13 @@
+"""The control: train the design, take the best that was measured."""
+
+from __future__ import annotations
+
+from search.history import History
+from search.pooling import gather
+from search.recommend import Recommendation, recommend_observed
+from search.strategies.fixed_design import FixedDesign
+
+
+class Random(FixedDesign):
+    def recommend(self, history: History) -> Recommendation:
+        return recommend_observed(self.problem, history, gather(self.problem, history))

@@ -1,0 +1,46 @@
+"""RegMix (2407.01492): train a design, regress each metric on the mixture, average the best predicted mixtures.
+
+Beyond RegMix: runs of several fidelities are pooled; the regression has to prove itself in cross-validation, or the
+best observed mixture is the answer; candidates keep the space's constraints, so the average does too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from search.designs.candidates import feasible_candidates
+from search.history import History
+from search.pooling import gather
+from search.randomness import generator
+from search.recommend import Recommendation, recommend_observed, recommend_predicted
+from search.strategies.fixed_design import FixedDesign
+from search.surrogates import SURROGATES
+from search.surrogates.loss_model import LossModel
+from search.validation import FEWEST_RUNS, cross_validate
+
+SURROGATE = "lightgbm"
+CANDIDATES = 30_000
+AVERAGED = 32
+
+
+class RegMix(FixedDesign):
+    def recommend(self, history: History) -> Recommendation:
+        problem = self.problem
+        evidence = gather(problem, history)
+        if len(evidence.mixtures) < FEWEST_RUNS:
+            reason = (
+                f"{len(evidence.mixtures)} completed mixtures are too few for a regression, {FEWEST_RUNS} the least"
+            )
+            return recommend_observed(problem, history, evidence, reason)
+
+        kind = SURROGATES[SURROGATE]
+        validation = cross_validate(kind, problem.seed, evidence, problem.objective)
+        if not validation.trustworthy:
+            reason = "cross-validation does not show that the regression ranks mixtures better than chance"
+            return recommend_observed(problem, history, evidence, reason, validation)
+
+        model = LossModel.fit(kind, problem.seed, evidence.weights_ND, evidence.losses_NM)
+        candidates_ND = feasible_candidates(problem.space, CANDIDATES, generator(problem.seed, "candidates"))
+        predicted_N = problem.objective.value(model.mean(candidates_ND), evidence.baseline_M)
+        best_KD = candidates_ND[np.argsort(predicted_N, kind="stable")[:AVERAGED]]
+        return recommend_predicted(problem, history, evidence, SURROGATE, model, validation, best_KD)

@@ -1,0 +1,80 @@
+"""A study small enough to run whole in a test, through the program that a user starts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from mixopt.config import load
+from mixopt.recording import open_store
+from search.history import History
+from tests.text import write_jsonl
+
+STUDY = """\
+study: small
+seed: 3
+domains:
+  prose: {paths: data/prose.jsonl}
+  code:  {paths: data/code.jsonl, max: 70%}
+  sums:  {paths: data/sums.jsonl, min: 5%}
+groups:
+  plain: {domains: [prose, sums], min: 30%}
+target: {tokens: 40k, max_epochs: 4}
+corpus: {vocabulary: 300, validation_tokens: 500, sequence_length: 32}
+proxies:
+  dense: {kind: dense, depth: 1, width: 32, heads: 2, tokens: 6k, trials: 8}
+  moe:   {kind: moe, depth: 2, width: 32, heads: 2, experts: 4, tokens: 6k, trials: 3}
+objective: {weights: {prose: 2, code: 1}}
+baselines: [proportional, uniform]
+confirm: {candidates: 1, seeds: 2}
+executor: {kind: in_process}
+"""
+
+
+def write_study(folder: Path, text: str = STUDY) -> Path:
+    write_jsonl(folder / "data", {"prose": 60, "code": 30, "sums": 20})
+    path = folder / "study.yaml"
+    path.write_text(text)
+    return path
+
+
+def mixopt(*arguments: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """The program, in a process of its own."""
+    command = [sys.executable, "-c", "from mixopt.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def answer_of(*arguments: object) -> dict[str, Any]:
+    """What the program prints with --json.
+
+    Raises:
+        AssertionError: it failed.
+    """
+    done = mixopt(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def recorded(path: Path) -> History:
+    """The study's history, as its store has it."""
+    file = load(path)
+    record = open_store(file).find(file.study)
+    return record.history() if record else History()
+
+
+def numbers(history: History) -> dict[str, Any]:
+    """By trial id, everything about its measurement that must not depend on where and when it ran."""
+    return {
+        entry.trial.id: (
+            entry.trial.origin,
+            entry.measurement.losses,
+            entry.measurement.curve,
+            entry.measurement.domain_tokens,
+            entry.measurement.flops,
+        )
+        for entry in history.completed
+    }

@@ -1,0 +1,136 @@
+"""Whole studies, as a user runs them."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.mixture import Mixture
+from tests.e2e.study import STUDY, answer_of, mixopt, numbers, recorded, write_study
+
+pytestmark = pytest.mark.slow
+
+BASELINES = 2
+SEARCH_TRIALS = (8 + BASELINES) + (3 + BASELINES)
+CONFIRMATION_TRIALS = 2 * (1 + BASELINES)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The small study, run to its end in one go."""
+    path = write_study(tmp_path_factory.mktemp("undisturbed"))
+    return path, answer_of("run", path)
+
+
+def test_the_answer_keeps_the_limits_and_says_what_it_is_worth(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    _, answer = undisturbed
+    mixture = Mixture.of(answer["mixture"])
+    assert mixture["code"] <= 0.7 + 1e-6
+    assert mixture["sums"] >= 0.05 - 1e-6
+    assert mixture["prose"] + mixture["sums"] >= 0.3 - 1e-6
+    assert all(domain["epochs"] <= 4 + 1e-6 for domain in answer["domains"].values())
+    assert answer["confirmed"]
+    assert "proportional" in answer["verdict"]
+
+
+def test_every_planned_trial_is_recorded_once(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    path, answer = undisturbed
+    history = recorded(path)
+    assert len(history.completed) == SEARCH_TRIALS + CONFIRMATION_TRIALS
+    assert not history.running
+    assert not history.failed
+    assert answer["trials"]["completed"] == len(history.completed)
+    for entry in history.completed:
+        assert sum(entry.measurement.domain_tokens.values()) == entry.trial.fidelity.tokens
+        assert set(entry.measurement.losses) == {"prose", "code", "sums"}
+
+
+def test_running_again_trains_nothing_and_gives_the_same_answer(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    path, answer = undisturbed
+    before = recorded(path)
+    again = answer_of("run", path)
+    assert recorded(path) == before
+    assert again == answer == answer_of("best", path)
+
+
+def test_what_the_other_commands_say_of_it(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    path, answer = undisturbed
+    status = answer_of("status", path)
+    assert status["trials"]["completed"]["total"] == SEARCH_TRIALS + CONFIRMATION_TRIALS
+    assert status["answer"]["mixture"] == answer["mixture"]
+    plan = answer_of("plan", path)
+    assert plan["trials"] == SEARCH_TRIALS + CONFIRMATION_TRIALS
+    assert all(proxy["tokens_per_second"] > 0 for proxy in plan["proxies"])
+    megatron = mixopt("export", path, "-f", "megatron", "--location", "/data/{domain}").stdout.split()
+    assert sum(map(float, megatron[1::2])) == pytest.approx(1)
+
+
+def test_more_trials_extend_the_study(undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    path, _ = undisturbed
+    short = write_study(tmp_path, STUDY.replace("trials: 8", "trials: 4"))
+    answer_of("run", short)
+    few = numbers(recorded(short))
+    short.write_text(STUDY)
+    answer_of("run", short)
+    searched = {trial: facts for trial, facts in numbers(recorded(path)).items() if not facts[0].startswith("confirm")}
+    extended = numbers(recorded(short))
+    assert searched.items() <= extended.items()
+    assert few.items() <= extended.items()
+
+
+def test_the_name_of_another_study_is_refused(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    path, _ = undisturbed
+    other = path.with_name("other.yaml")
+    other.write_text(STUDY.replace("seed: 3", "seed: 4"))
+    done = mixopt("run", other)
+    assert done.returncode == 2
+    assert "study small exists with another study file; changed: seed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ray_gives_the_same_numbers_as_this_process(undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    path, answer = undisturbed
+    on_ray = write_study(tmp_path, STUDY.replace("executor: {kind: in_process}\n", ""))
+    answer_on_ray = answer_of("run", on_ray)
+    assert numbers(recorded(on_ray)) == numbers(recorded(path))
+    assert answer_on_ray["mixture"] == answer["mixture"]
+
+
+@pytest.mark.parametrize(("executor", "kills"), [("in_process", 10), ("ray", 3)])
+def test_a_study_that_is_killed_again_and_again_ends_as_if_it_had_not(
+    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path, executor: str, kills: int
+) -> None:
+    path, answer = undisturbed
+    killed = write_study(tmp_path, STUDY.replace("kind: in_process", f"kind: {executor}"))
+    moments = random.Random(7)
+    for _ in range(kills):
+        _kill_after(killed, moments.uniform(3, 9))
+    disturbed = answer_of("run", killed)
+    history = recorded(killed)
+    assert numbers(history) == numbers(recorded(path))
+    assert not history.running
+    assert not history.failed
+    assert disturbed["mixture"] == answer["mixture"]
+    assert disturbed["verdict"] == answer["verdict"]
+
+
+def _kill_after(study: Path, seconds: float) -> None:
+    """Run the study, and after so many seconds kill -9 its process and all that it started."""
+    command = [sys.executable, "-c", "from mixopt.cli import main; main()", "run", str(study)]
+    driver = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + seconds
+    while driver.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if driver.poll() is None:
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()

@@ -1,0 +1,137 @@
+"""The study file: what it accepts, and the one line that each mistake gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mixopt.config import StudyFile, json_schema, load, parse
+from mixopt.errors import ConfigError
+from mixopt.init import study_text
+
+GOOD = """\
+study: test
+domains:
+  web: {paths: web/*.jsonl, max: 60%}
+  code:
+    paths: [code.jsonl, more/]
+    min: 0.05
+proxies:
+  dense: {tokens: 2M}
+"""
+
+
+def parsed(text: str) -> StudyFile:
+    return parse(text, Path("folder/study.yaml"))
+
+
+def test_a_small_file_gets_every_default() -> None:
+    study = parsed(GOOD)
+    assert study.proxies["dense"].tokens == 2_000_000
+    assert (study.domains["web"].max, study.domains["web"].paths) == (0.6, ["web/*.jsonl"])
+    assert study.search.strategy == "regmix"
+    assert study.home == Path("folder/.mixopt")
+    assert study.tracking_uri.startswith("sqlite:////")
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "line", "says"),
+    [
+        ("max: 60%", "maxx: 60%", 3, "domains.web.maxx: unknown key; did you mean max?"),
+        ("max: 60%", "max: 1.3", 3, "domains.web.max: 1.3 is not between 0 and 1"),
+        ("max: 60%", "max: lots", 3, "'lots' is not a share"),
+        ("max: 60%", "max: 10%, min: 20%", 3, "max 0.1 is below min 0.2; lower min or raise max"),
+        ("max: 60%", "max: 10%, pin: 10%", 3, "remove min and max, or remove pin"),
+        ("max: 60%", "max: 10%, prompt: q", 3, "prompt and completion go together"),
+        ("paths: web/*.jsonl, ", "", 3, "domains.web.paths: missing"),
+        ("paths: web/*.jsonl", "paths: 7", 3, "7 does not fit here"),
+        ("  web: {", "  we/b: {", 3, "'we/b' is not a name"),
+        ("  web: {", "  no: {", 3, 'YAML reads the key no as bool'),
+        ("  code:\n", "  web:\n", 4, "web stands here a second time (first: line 3)"),
+        ("study: test\n", "", 1, "study: missing"),
+        ("study: test", "study: [test", 2, "not YAML"),
+        ("tokens: 2M", "tokens: -2M", 8, "'-2M' is not an amount"),
+        ("tokens: 2M", "tokens: 2.5", 8, "2.5 is not a whole number"),
+        ("tokens: 2M", "tokens: 2M, kind: sparse", 8, "'sparse' is unknown; choose 'dense' or 'moe'"),
+        ("tokens: 2M", "tokens: 2M, top_k: 2", 8, "top_k belongs to kind: moe"),
+        ("tokens: 2M", "tokens: 2M, trials: 0", 7, "no proxy has trials"),
+        ("tokens: 2M", "tokens: 2M, trials: many", 8, "'many' does not fit here"),
+        ("min: 0.05", "pin: 0.2", 2, "the maximums and pins sum to 0.8, below 1"),
+        ("min: 0.05", "min: 1\n  more: {paths: x, min: 0.2}", 2, "the minimums and pins sum to 1.2, above 1"),
+        ("proxies:", "groups: {g: {domains: [cod]}}\nproxies:", 7, "groups.g.domains: no domain cod; did you mean code?"),
+        ("proxies:", "objective: {weights: {wob: 1}}\nproxies:", 7, "no domain or evaluation set wob; did you mean web?"),
+        ("proxies:", "objective: {weights: {web: 0}}\nproxies:", 7, "all weights are 0"),
+        ("proxies:", "objective: {kind: worst_case, weights: {web: 1}}\nproxies:", 7, "write metrics instead"),
+        ("proxies:", "objective: {kind: worst_case, baseline: best}\nproxies:", 7, "no baseline best"),
+        ("proxies:", "evaluation: {web: {paths: x}}\nproxies:", 7, "web is also a domain"),
+        ("proxies:", "target: {repetition_matched: true}\nproxies:", 7, "repetition_matched needs target.tokens"),
+        ("proxies:", "budget: {time: 90}\nproxies:", 7, "90 is not a duration; write it with its unit"),
+        ("proxies:", "confirm: {seeds: 1}\nproxies:", 7, "1 does not fit here"),
+        ("proxies:", "baselines: [best]\nproxies:", 7, "'best' is unknown"),
+    ],
+)
+def test_each_mistake_is_one_line_with_its_place(was: str, becomes: str, line: int, says: str) -> None:
+    assert was in GOOD
+    with pytest.raises(ConfigError) as caught:
+        parsed(GOOD.replace(was, becomes, 1))
+    message = caught.value.message
+    assert says in message
+    assert f"folder/study.yaml:{line}:" in message
+    assert "\n" not in message
+
+
+def test_several_mistakes_are_all_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parsed(GOOD.replace("max: 60%", "max: 2").replace("tokens: 2M", "token: 2M"))
+    assert len(caught.value.message.splitlines()) == 3  # the share, the unknown key, the missing one
+
+
+@pytest.mark.parametrize("content", [b"", b"- a\n- b\n", b"just text", b"\xff\xfe\x00", b"a: !!python/object:os.system x"])
+def test_a_file_that_is_no_study(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError):
+        load(path)
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such study file") as caught:
+        load(tmp_path / "study.yaml")
+    assert "mixopt init" in caught.value.hint
+
+
+def test_what_only_extends_a_study_is_not_deciding() -> None:
+    same = parsed(GOOD + "confirm: {seeds: 5}\nbudget: {time: 3h}\nexecutor: {kind: in_process}\n")
+    longer = parsed(GOOD.replace("tokens: 2M", "tokens: 2M, trials: 99"))
+    other = parsed(GOOD + "seed: 1\n")
+    assert same.deciding() == longer.deciding() == parsed(GOOD).deciding() != other.deciding()
+
+
+def test_the_schema_takes_what_the_file_takes() -> None:
+    schema = json_schema()
+    assert {"anyOf", "examples"} <= schema["$defs"]["ProxySettings"]["properties"]["tokens"].keys()
+    assert schema["$defs"]["DomainSettings"]["properties"]["max"]["description"] == "Largest share of the training tokens."
+    assert schema["additionalProperties"] is False
+
+
+def test_init_writes_a_file_that_is_valid(tmp_path: Path) -> None:
+    assert list(parse(study_text(None, tmp_path / "study.yaml"), tmp_path / "study.yaml").domains) == ["web", "code", "books"]
+
+
+def test_init_finds_a_domain_in_each_folder_and_file(tmp_path: Path) -> None:
+    (tmp_path / "data" / "web pages").mkdir(parents=True)
+    for name in ("code.jsonl.gz", "it's 100% prose.txt", ".hidden", "picture.png"):
+        (tmp_path / "data" / name).write_text("x")
+    study = parse(study_text(tmp_path / "data", tmp_path / "study.yaml"), tmp_path / "study.yaml")
+    assert {name: domain.paths for name, domain in study.domains.items()} == {
+        "code": ["data/code.jsonl.gz"],
+        "it_s_100_prose": ["data/it's 100% prose.txt"],
+        "web_pages": ["data/web pages"],
+    }
+
+
+def test_init_on_one_domain_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(ConfigError, match="at least 2"):
+        study_text(tmp_path, tmp_path / "study.yaml")

@@ -1,0 +1,281 @@
+"""A corpus holds its text once, keeps evaluation apart from training, and survives kills, changes and full disks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from proxies.data import intake
+from proxies.data.corpus import Corpus, CorpusSettings, Progress, prepare
+from proxies.data.intake import LowestHashes
+from proxies.data.tokenizer import TokenisedDocument
+from proxies.errors import ProxyError
+from tests.proxies.data.conftest import SETTINGS, sentences, source, write_jsonl
+
+
+def texts_of(corpus: Corpus, ids: np.ndarray) -> list[str]:
+    """The documents in a run of tokens."""
+    tokenizer = Tokenizer.from_file(str(corpus.tokenizer_file))
+    ends = np.flatnonzero(ids == corpus.end_of_text_id)
+    return [tokenizer.decode(part[part != corpus.end_of_text_id].tolist()) for part in np.split(ids, ends + 1)[:-1]]
+
+
+def train_texts(corpus: Corpus, domain: str) -> list[str]:
+    return texts_of(corpus, corpus.train_tokens(domain)[:])
+
+
+def held_out_texts(corpus: Corpus, name: str) -> list[str]:
+    return texts_of(corpus, corpus.evaluation(name).tokens_N[1:])
+
+
+def test_every_document_is_trained_on_or_held_out(corpus: Corpus) -> None:
+    for name, texts in {"web": sentences(200, seed=1), "code": sentences(100, seed=2)}.items():
+        train, held_out = train_texts(corpus, name), held_out_texts(corpus, name)
+        assert sorted(train + held_out) == sorted(texts)
+        summary = corpus.domains[name]
+        assert summary.documents == len(train)
+        assert summary.train_tokens == len(corpus.train_tokens(name))
+        assert summary.validation_tokens == len(corpus.evaluation(name).tokens_N) - 1
+        assert 0 < summary.validation_tokens <= 0.1 * (summary.train_tokens + summary.validation_tokens)
+        assert summary.bytes == sum(len(text) for text in texts)
+        assert corpus.evaluation(name).bytes == sum(len(text) for text in held_out)
+        assert corpus.evaluation(name).loss_mask_N is None
+    assert corpus.evaluation_sets == ("web", "code", "chat")
+    assert corpus.vocabulary == 300
+
+
+def test_bytes_of_pairs_are_those_of_the_completions(corpus: Corpus) -> None:
+    chat = corpus.evaluation("chat")
+    mask_N = chat.loss_mask_N
+    assert mask_N is not None and len(mask_N) == len(chat.tokens_N) and mask_N[0] == 0
+    completions = texts_of(corpus, chat.tokens_N[mask_N == 1])
+    assert chat.bytes == sum(len(text.encode()) for text in completions)
+    assert set(completions) <= {text[::-1] for text in sentences(20, seed=3, words=10)}
+
+
+def test_only_the_directory_of_a_corpus_is_pickled(corpus: Corpus) -> None:
+    packed = pickle.dumps(corpus)
+    assert len(packed) < 500
+    assert pickle.loads(packed).fingerprint == corpus.fingerprint
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 9)), max_size=30), st.integers(1, 40), st.randoms())
+def test_what_is_held_out_does_not_depend_on_the_order(
+    offers: list[tuple[int, int]], limit: int, random: Random
+) -> None:
+    # The same hash is the same document, and so as long.
+    documents = [TokenisedDocument(code, np.zeros(length, np.uint32), 0, 0, 0) for code, length in dict(offers).items()]
+    chosen = []
+    for _ in range(2):
+        lowest = LowestHashes(limit)
+        rejected = [out for document in documents for out in lowest.offer(document)]
+        assert len(rejected) + len(lowest.documents) == len(documents)
+        chosen.append([document.hash for document in lowest.documents])
+        random.shuffle(documents)
+    expected: list[TokenisedDocument] = []
+    for document in sorted(documents, key=lambda document: document.hash):
+        if expected and sum(len(held.tokens_N) for held in expected) + len(document.tokens_N) > limit:
+            break
+        expected.append(document)
+    assert chosen[0] == chosen[1] == [document.hash for document in expected]
+
+
+def test_no_held_out_document_is_trained_on(tmp_path: Path) -> None:
+    web, code, exam = sentences(100, seed=1), sentences(100, seed=2), sentences(30, seed=3)
+    pools = [
+        source("web", write_jsonl(tmp_path / "web.jsonl", [*web, *code, *web, *exam[:10]])),
+        source(
+            "code", write_jsonl(tmp_path / "code.jsonl", [*(f"  {text.replace(' ', '  ')}" for text in web), *code])
+        ),
+    ]
+    evaluation = source("exam", write_jsonl(tmp_path / "exam.jsonl", exam))
+    corpus = prepare(pools, [evaluation], SETTINGS, tmp_path / "corpus")
+    held_out = {" ".join(text.split()) for name in corpus.evaluation_sets for text in held_out_texts(corpus, name)}
+    for name in corpus.domains:
+        assert not held_out & {" ".join(text.split()) for text in train_texts(corpus, name)}
+    kept_exam = held_out_texts(corpus, "exam")
+    summary = corpus.domains["web"]
+    assert summary.documents == sum(text not in held_out for text in [*web, *code, *web, *exam[:10]])
+    held_out_of_web = len(held_out_texts(corpus, "web"))
+    assert summary.dropped_contaminated == 310 - summary.documents - held_out_of_web
+    assert len(corpus.evaluation("exam").tokens_N) - 1 <= SETTINGS.validation_tokens
+    assert set(kept_exam) <= set(exam)
+    # Duplicates that nobody evaluates on stay: how often a text occurs is part of the pool.
+    counts = Counter(train_texts(corpus, "web"))
+    assert {counts[text] for text in web if text not in held_out} == {2}
+
+
+def test_empty_documents_are_dropped_and_counted(tmp_path: Path) -> None:
+    pool = write_jsonl(tmp_path / "web.jsonl", ["", *sentences(20, seed=1), " \n", None])
+    corpus = prepare([source("web", pool)], [], SETTINGS, tmp_path / "corpus")
+    assert corpus.domains["web"].dropped_empty == 3
+
+
+def test_max_tokens_takes_a_sample(tmp_path: Path) -> None:
+    pool = source("web", write_jsonl(tmp_path / "web.jsonl", sentences(500, seed=1)), max_tokens=3000)
+    summary = prepare([pool], [], SETTINGS, tmp_path / "corpus").domains["web"]
+    assert 3000 <= summary.train_tokens + summary.validation_tokens < 3000 + 200
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["", " "], r"web: no text in 1 files \(2 empty documents\)"),
+        ([], "web: no text"),
+        (["only one"], "domain web has 1 documents and none is left"),
+        (["twice the same", "twice  the same"], "domain web has 2 documents and none is left"),
+    ],
+)
+def test_domains_without_training_text(tmp_path: Path, texts: list[str], message: str) -> None:
+    with pytest.raises(ProxyError, match=message) as caught:
+        prepare([source("web", write_jsonl(tmp_path / "web.jsonl", texts))], [], SETTINGS, tmp_path / "corpus")
+    assert caught.value.hint
+    with pytest.raises(ProxyError, match="no finished corpus"):
+        Corpus.open(tmp_path / "corpus")
+
+
+def test_names_are_given_once(tmp_path: Path) -> None:
+    pool = source("web", write_jsonl(tmp_path / "web.jsonl", sentences(20, seed=1)))
+    with pytest.raises(ProxyError, match="web names two sources"):
+        prepare([pool], [pool], SETTINGS, tmp_path / "corpus")
+
+
+def test_the_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:
+    def fingerprint(folder: str, texts: list[str], settings: CorpusSettings = SETTINGS) -> str:
+        pool = source("web/a b", write_jsonl(tmp_path / folder / "web.jsonl", texts))
+        return prepare([pool], [], settings, tmp_path / folder / "corpus").fingerprint
+
+    texts = sentences(50, seed=1)
+    first = fingerprint("one", texts)
+    assert fingerprint("two", texts) == first
+    assert fingerprint("three", [*texts, "another"]) != first
+    assert fingerprint("four", texts, dataclasses.replace(SETTINGS, vocabulary=310)) != first
+    assert fingerprint("five", texts, dataclasses.replace(SETTINGS, validation_tokens=100)) != first
+
+
+def test_unchanged_inputs_are_not_read_again(tmp_path: Path) -> None:
+    web = source("web", write_jsonl(tmp_path / "web.jsonl", sentences(50, seed=1)))
+    code = source("code", write_jsonl(tmp_path / "code.jsonl", sentences(50, seed=2)))
+    stages: list[str] = []
+
+    def watch(progress: Progress) -> None:
+        stages.append(progress.stage)
+
+    first = prepare([web, code], [], SETTINGS, tmp_path / "corpus", watch)
+    assert set(stages) == {"train tokenizer", "tokenise web", "tokenise code", "decontaminate"}
+    stages.clear()
+    assert prepare([web, code], [], SETTINGS, tmp_path / "corpus", watch).fingerprint == first.fingerprint
+    assert prepare([web, code], [], dataclasses.replace(SETTINGS, workers=2), tmp_path / "corpus", watch)
+    assert stages == []
+
+    given = dataclasses.replace(SETTINGS, tokenizer_file=str(first.tokenizer_file))
+    prepare([web, code], [], given, tmp_path / "corpus", watch)
+    stages.clear()
+    write_jsonl(tmp_path / "code.jsonl", sentences(60, seed=2))
+    changed = prepare([web, code], [], given, tmp_path / "corpus", watch)
+    assert set(stages) == {"tokenise code", "decontaminate"}
+    assert sorted(train_texts(changed, "code") + held_out_texts(changed, "code")) == sorted(sentences(60, seed=2))
+
+
+def test_a_damaged_corpus_is_noticed_and_repaired(tmp_path: Path) -> None:
+    web = source("web", write_jsonl(tmp_path / "web.jsonl", sentences(50, seed=1)))
+    corpus = prepare([web], [], SETTINGS, tmp_path / "corpus")
+    corpus.verify()
+    (shard,) = (tmp_path / "corpus").glob("domains/web/train-*.tokens")
+    whole = shard.read_bytes()
+    os.truncate(shard, 100)
+    with pytest.raises(ProxyError, match="holds 100 bytes"):
+        corpus.verify()
+    with pytest.raises(ProxyError, match="ends early"):
+        corpus.train_tokens("web")[:]
+    assert prepare([web], [], SETTINGS, tmp_path / "corpus").fingerprint == corpus.fingerprint
+    assert shard.read_bytes() == whole
+
+
+def test_a_tokenizer_that_does_not_match_is_refused(tmp_path: Path, corpus: Corpus) -> None:
+    definition = json.loads(corpus.tokenizer_file.read_text())
+    definition["model"]["vocab"] = {"a": 0, "<|endoftext|>": 1}
+    definition["model"]["merges"] = []
+    (tmp_path / "tokenizer.json").write_text(json.dumps(definition))
+    web = source("web", write_jsonl(tmp_path / "web.jsonl", sentences(50, seed=1)))
+    settings = dataclasses.replace(SETTINGS, tokenizer_file=str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ProxyError, match="web: the tokenizer does not match"):
+        prepare([web], [], settings, tmp_path / "corpus")
+
+
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "SHARD_TOKENS", 3000)
+    monkeypatch.setattr(intake, "CHUNK_DOCUMENTS", 20)
+
+
+SCRIPT = """
+import os, resource, signal, sys
+from pathlib import Path
+from proxies.data import intake
+from proxies.data.corpus import prepare
+from proxies.errors import ProxyError
+from tests.proxies.data.conftest import SETTINGS, source
+
+intake.SHARD_TOKENS, intake.CHUNK_DOCUMENTS = 3000, 20
+folder, end = Path(sys.argv[1]), sys.argv[2]
+
+def watch(progress):
+    if progress.stage == "tokenise code" and progress.done > 30_000:
+        if end == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+try:
+    prepare([source(n, folder / f"{n}.jsonl") for n in ("web", "code")], [], SETTINGS, folder / "corpus", watch)
+except ProxyError as error:
+    print(error.message, "|", error.hint)
+"""
+
+
+@pytest.mark.parametrize("end", ["kill", "no room"])
+def test_an_interrupted_start_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    for number, name in enumerate(("web", "code")):
+        write_jsonl(tmp_path / f"{name}.jsonl", sentences(300, seed=number))
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path), end], capture_output=True, text=True, cwd=Path.cwd()
+    )
+    if end == "kill":
+        assert done.returncode == -signal.SIGKILL
+    else:
+        assert done.stdout.startswith(f"no room left to write in {tmp_path / 'corpus'}"), done.stderr
+        assert not list(tmp_path.rglob("*-partial"))
+    assert len(list((tmp_path / "corpus/domains/code").glob("train-*.tokens"))) >= 2
+    with pytest.raises(ProxyError, match="no finished corpus"):
+        Corpus.open(tmp_path / "corpus")
+
+    small_shards(monkeypatch)
+    read: list[Progress] = []
+    pools = [source(name, tmp_path / f"{name}.jsonl") for name in ("web", "code")]
+    continued = prepare(pools, [], SETTINGS, tmp_path / "corpus", read.append)
+    assert not [progress for progress in read if progress.stage in ("train tokenizer", "tokenise web")]
+    assert read[0].done > 10_000
+    assert continued.fingerprint == prepare(pools, [], SETTINGS, tmp_path / "fresh").fingerprint
+    assert not list(tmp_path.rglob("*-partial"))
+
+
+def test_processes_make_the_same_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pools = [source(name, write_jsonl(tmp_path / f"{name}.jsonl", sentences(300, seed=1))) for name in ("web", "code")]
+    alone = prepare(pools, [], SETTINGS, tmp_path / "alone")
+    monkeypatch.setattr("proxies.data.corpus.SMALL_CORPUS", 0)
+    together = prepare(pools, [], dataclasses.replace(SETTINGS, workers=2), tmp_path / "together")
+    assert together.fingerprint == alone.fingerprint
