@@ -27,7 +27,7 @@ from search.trial import Trial
 
 if TYPE_CHECKING:
     from mixopt.worker import Job
-    from proxies.train import Recipe
+    from proxies.recipe import Recipe
 
 
 # Settings of a proxy that its model takes as they are.

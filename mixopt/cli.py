@@ -83,8 +83,8 @@ def prepare(study: StudyArgument = DEFAULT, json: Json = False) -> None:
     """Read, split and tokenise the text; does nothing where that is done."""
     from mixopt.display import corpus_document, corpus_table
 
-    corpus = _prepare(_load(study))
-    _print(corpus_document(corpus), corpus_table(corpus), json)
+    document = corpus_document(_prepare(_load(study)))
+    _print(document, corpus_table(document), json)
 
 
 @app.command(epilog="Example: mixopt plan study.yaml")

@@ -147,6 +147,22 @@ def answer_table(document: dict[str, Any]) -> RenderableType:
     return Group(*parts, *_notes(document["notes"]))
 
 
+def _confirmation_table(document: dict[str, Any]) -> RenderableType:
+    """Every confirmed mixture and its distance from the proportional one."""
+    outcomes = [*document["confirmation"]["candidates"], *document["confirmation"]["baselines"]]
+    unit = document["objective"]["unit"].replace("_", " ")
+    table = _table("confirmed", ">objective", ">against proportional", ">seeds", title=f"\nConfirmation ({unit})")
+    for outcome in sorted(outcomes, key=lambda each: (each["mean"] is None, each["mean"])):
+        margin = "" if outcome["margin"] is None else f" ± {outcome['margin']:.4f}"
+        table.add_row(
+            Text(outcome["label"], style="bold" if outcome["label"] == document["confirmation"]["winner"]["label"] else ""),
+            "failed" if outcome["mean"] is None else f"{outcome['mean']:.4f}",
+            "" if outcome["difference"] is None else f"{outcome['difference']:+.4f}{margin}",
+            str(len(outcome["values"])),
+        )
+    return table
+
+
 def markdown(document: dict[str, Any]) -> str:
     """The answer for the head of the study's page in the dashboard."""
     rows = [

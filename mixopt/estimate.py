@@ -23,7 +23,7 @@ def estimate(plan: Plan, probe: bool) -> dict[str, Any]:
     """The plan as plain data; with `probe`, each proxy is trained for a few seconds and nothing of it is kept."""
     searched = Counter(trial.fidelity.proxy for trial in plan.search_trials)
     target = plan.problem.target.proxy
-    proxies = []
+    proxies: list[dict[str, Any]] = []
     for rung in plan.problem.rungs:
         fidelity = rung.fidelity
         confirmed = plan.confirmation_size if fidelity.proxy == target else 0

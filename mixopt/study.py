@@ -155,7 +155,7 @@ class Study:
         }
         best = self.plan.problem.best_observed(self.history)
         if best is not None:
-            metrics[names.BEST_OBJECTIVE] = best[1]
+            metrics[names.BEST_OBJECTIVE] = best
         self.record.report(metrics, step=len(completed) + len(failed))
 
     def _budget_is_spent(self, seconds: float) -> bool:

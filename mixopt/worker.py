@@ -17,7 +17,8 @@ from proxies.data.corpus import Corpus
 from proxies.data.mixing import MixedStream
 from proxies.evaluate import EvaluationLoss
 from proxies.recipe import Recipe
-from proxies.train import Diverged, TrainingProgress, TrainingResult, train
+from proxies.result import TrainingProgress, TrainingResult
+from proxies.train import Diverged, train
 from search.trial import CurvePoint, Failure, FailureKind, Loss, Measurement, Trial
 
 

@@ -9,7 +9,7 @@ from proxies.device import Device, Precision, native_precision
 from proxies.errors import ProxyError
 from proxies.models.size import ModelSize
 
-MAX_LEARNING_RATE = 1e-2
+MAX_LEARNING_RATE = 5e-3
 MIN_BATCH_ROWS = 8
 MIN_STEPS = 50
 
@@ -93,7 +93,7 @@ def recipe(model: ModelSize, tokens: int, *, device: Device = "cpu", **overrides
     """
     # 1. N counts all experts, and neither embedding nor head, as in the law's own fits.
     parameters = model.total_parameters - model.embedding_parameters
-    # 2. Learning rate 1.79 N^-0.713 D^0.307: for the smallest models several times what trains stably.
+    # 2. Learning rate 1.79 N^-0.713 D^0.307: for the smallest models several times the best rate.
     learning_rate = min(MAX_LEARNING_RATE, 1.79 * parameters**-0.713 * tokens**0.307)
     # 3. Batch 0.58 D^0.571 tokens, but enough rows to average over domains...
     batch_rows = max(MIN_BATCH_ROWS, round(0.58 * tokens**0.571 / model.sequence_length))

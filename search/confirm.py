@@ -128,19 +128,11 @@ def _seeds(count: int) -> range:
 
 def _values(problem: Problem, mixture: Mixture, seeds: int, history: History) -> dict[int, float]:
     """The mixture's objective by seed, where it was measured, and the objective's baseline too if it needs one."""
-    objective = problem.objective
     values = {}
     for seed in _seeds(seeds):
-        measurement = history.measured(mixture, problem.target, seed)
-        if measurement is None:
-            continue
-        baseline_M = None
-        if objective.baseline is not None:
-            baseline = history.measured(problem.baselines[objective.baseline], problem.target, seed)
-            if baseline is None:
-                continue
-            baseline_M = objective.losses(baseline)
-        values[seed] = float(objective.value(objective.losses(measurement)[None], baseline_M)[0])
+        value = problem.objective_of(Trial(mixture, problem.target, seed), history)
+        if value is not None:
+            values[seed] = value
     return values
 
 

@@ -74,7 +74,8 @@ class WeightedMean(Objective):
 
     def value(self, losses_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:
         weights_M = np.array([self.weights[name] for name in self.metrics])
-        return losses_NM @ (weights_M / weights_M.sum())
+        mean_N: FloatArray = losses_NM @ (weights_M / weights_M.sum())
+        return mean_N
 
 
 @dataclass(frozen=True)

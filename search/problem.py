@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 from search.errors import SearchError
 from search.fidelity import Fidelity
+from search.history import History
 from search.mixture import Mixture
 from search.objective import Objective
 from search.space import Space
+from search.trial import Trial
 
 # What every answer is compared with: to change nothing.
 REFERENCE = "proportional"
@@ -27,10 +28,8 @@ class Rung:
     trials: int
 
     def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise SearchError(
-                f"proxy {self.fidelity.proxy}: {self.trials} trials", hint="ask for at least 1, or remove the proxy"
-            )
+        if self.trials < 0:
+            raise SearchError(f"proxy {self.fidelity.proxy}: {self.trials} trials", hint="ask for 0 or more")
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,12 @@ class Problem:
     """What a strategy is given once.
 
     Attributes:
-        rungs: cheapest first; the last is the fidelity that the answer is for.
+        rungs: the last is the fidelity that the answer is for.
         baselines: feasible mixtures that are trained at every rung, "proportional" among them.
         seed: of everything random in the search.
 
     Raises:
-        SearchError: rungs out of order, or a baseline that is missing or infeasible.
+        SearchError: no rung, or a baseline that is missing or infeasible.
     """
 
     space: Space
@@ -55,13 +54,6 @@ class Problem:
     def __post_init__(self) -> None:
         if not self.rungs:
             raise SearchError("no proxy to train", hint="name at least one in proxies")
-        for cheap, dear in pairwise(self.rungs):
-            if dear.fidelity.flops <= cheap.fidelity.flops:
-                raise SearchError(
-                    f"proxy {dear.fidelity.proxy} costs {dear.fidelity.flops:.3g} FLOPs a trial, "
-                    f"no more than {cheap.fidelity.proxy} before it ({cheap.fidelity.flops:.3g})",
-                    hint="order proxies from cheap to expensive",
-                )
         for name in (REFERENCE, self.objective.baseline or REFERENCE):
             if name not in self.baselines:
                 raise SearchError(
@@ -75,3 +67,25 @@ class Problem:
     @property
     def target(self) -> Fidelity:
         return self.rungs[-1].fidelity
+
+    def objective_of(self, trial: Trial, history: History) -> float | None:
+        """The objective that a trial reached; None without its measurement, or that of the baseline it is judged by."""
+        measurement = history.measurements.get(trial.id)
+        if measurement is None:
+            return None
+        baseline_M = None
+        if self.objective.baseline is not None:
+            baseline = history.measured(self.baselines[self.objective.baseline], trial.fidelity, trial.seed)
+            if baseline is None:
+                return None
+            baseline_M = self.objective.losses(baseline)
+        return float(self.objective.value(self.objective.losses(measurement)[None], baseline_M)[0])
+
+    def best_observed(self, history: History) -> float | None:
+        """The lowest objective that a search trial reached at the target; None before the first."""
+        values = [
+            self.objective_of(entry.trial, history)
+            for entry in history.at(self.target)
+            if entry.trial.seed == SEARCH_SEED
+        ]
+        return min((value for value in values if value is not None), default=None)

@@ -63,6 +63,7 @@ class RayCluster(Executor):
         self._running[self._task.remote(job)] = _Running(job, attempt)
 
     def events(self) -> Iterator[Event]:
+        ready: list[Any]
         ready, _ = ray.wait(list(self._running), num_returns=1, timeout=WAIT_SECONDS, fetch_local=False)
         for generator in ready:
             running = self._running[generator]
@@ -113,7 +114,7 @@ def _connect(address: str | None) -> None:
 
 
 def _room(cpus: float, gpus: float, wanted: int | None) -> int:
-    have = ray.cluster_resources()
+    have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     room = int(have.get("CPU", 0) / cpus)
     if gpus > 0:
         room = min(room, int(have.get("GPU", 0) / gpus))

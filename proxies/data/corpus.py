@@ -34,7 +34,7 @@ from proxies.data.sources import Source, SourceFile, check_readable, documents, 
 from proxies.data.tokenizer import CorpusTokenizer, load_tokenizer, train_tokenizer
 from proxies.errors import ProxyError
 
-__all__ = ["Corpus", "CorpusSettings", "Progress", "prepare"]
+__all__ = ["Corpus", "CorpusSettings", "Progress", "prepare", "prepared"]
 
 FORMAT = 1  # raised when the same inputs give other files
 CLEAN = ".clean"
@@ -134,6 +134,21 @@ def prepare(
         }
         write_file(directory / MANIFEST, json.dumps(manifest, indent=1).encode())
     return Corpus.open(directory)
+
+
+def prepared(
+    domains: Sequence[Source], evaluations: Sequence[Source], settings: CorpusSettings, directory: Path
+) -> Corpus | None:
+    """What `prepare` would open without any work; None where it has something to do. Writes nothing.
+
+    Raises:
+        ProxyError: a source cannot be found.
+    """
+    _check_names(domains, evaluations)
+    if not (directory / MANIFEST).exists():
+        return None
+    files = {source.name: find_files(source) for source in (*domains, *evaluations)}
+    return _unchanged(directory, _inputs(domains, evaluations, settings, files))
 
 
 def _check_names(domains: Sequence[Source], evaluations: Sequence[Source]) -> None:

@@ -88,7 +88,7 @@ class IntakeState:
     """
 
     inputs: str
-    position: Position = Position()
+    position: Position = field(default_factory=Position)
     documents: int = 0
     tokens: int = 0
     text_bytes: int = 0

@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from proxies.data.tokenizer import TokenisedDocument
 from proxies.errors import ProxyError
 
+OPEN_MAPS = 8  # of one domain; there may be a hundred domains
 PARTIAL = ".mixopt-partial"  # ending of files that are still written; a name that nothing else uses
 
 TokenType = np.dtype[np.uint16] | np.dtype[np.uint32]
@@ -109,7 +111,7 @@ class ShardWriter:
             file.flush()
             os.fsync(file.fileno())
             file.close()
-            os.replace(file.name, self._directory / (self._name + ending))
+            Path(file.name).replace(self._directory / (self._name + ending))
         return Shard(self._name, self.tokens, len(self._documents), self._masked, self._sha256.hexdigest())
 
     def _write(self, ending: str, data: bytes) -> None:
@@ -118,12 +120,14 @@ class ShardWriter:
 
 
 class TokenArray:
-    """The tokens (or masks) of several shards as one array; only slices that are asked for are read."""
+    """The tokens (or masks) of several shards as one array, mapped into memory; only what is asked for is read."""
 
     def __init__(self, files: Sequence[Path], lengths: Sequence[int], dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
         self._files = tuple(files)
         self._ends = np.cumsum(lengths, dtype=np.int64)
+        # A map holds its file open, and a large corpus has more shards than a process may.
+        self._map = lru_cache(OPEN_MAPS)(self._mapped)
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -131,18 +135,23 @@ class TokenArray:
     def __getitem__(self, index: slice) -> NDArray[Any]:
         start, stop, step = index.indices(len(self))
         assert step == 1, "slices without a step only"
-        parts = []
+        parts = [np.empty(0, self.dtype)]
         while start < stop:
             number = int(np.searchsorted(self._ends, start, side="right"))
             first = int(self._ends[number - 1]) if number else 0
-            count = min(stop, int(self._ends[number])) - start
-            # A plain read, no memory map: a large corpus has more shards than a process may keep open.
-            part = np.fromfile(self._files[number], self.dtype, count, offset=(start - first) * self.dtype.itemsize)
-            if len(part) < count:
-                raise ProxyError(f"{self._files[number]} ends early", hint="prepare the corpus again")
-            parts.append(part)
-            start += count
-        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, self.dtype), *parts])
+            end = min(stop, int(self._ends[number]))
+            parts.append(self._map(number)[start - first : end - first])
+            start = end
+        return np.concatenate(parts)
+
+    def _mapped(self, number: int) -> NDArray[Any]:
+        before = int(self._ends[number - 1]) if number else 0
+        try:
+            return np.memmap(self._files[number], self.dtype, mode="r", shape=(int(self._ends[number]) - before,))
+        except (ValueError, OSError) as error:
+            raise ProxyError(
+                f"{self._files[number]} is missing or ends early", hint="prepare the corpus again"
+            ) from error
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -152,4 +161,4 @@ def write_file(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
+    partial.replace(path)

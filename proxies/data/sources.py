@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import glob
 import json
-import os
 import posixpath
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import fsspec
@@ -37,7 +37,8 @@ TEXT_ENDINGS = (
     ".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".html", ".htm", ".xml", ".csv", ".tsv", ".log",
     ".yaml", ".yml", ".toml", ".py", ".pyi", ".js", ".ts", ".jsx", ".tsx", ".c", ".h", ".cc", ".cpp", ".hpp", ".cs",
     ".java", ".kt", ".go", ".rs", ".rb", ".php", ".swift", ".scala", ".r", ".jl", ".lua", ".pl", ".sh", ".sql", ".css",
-)  # fmt: on
+)
+# fmt: on
 KIND_OF_ENDING: dict[str, Kind] = {
     ".jsonl": "json",
     ".ndjson": "json",
@@ -169,7 +170,7 @@ def documents(source: Source, files: tuple[SourceFile, ...], start: Position = P
 
 def _files_at(source: Source, path: str) -> list[SourceFile]:
     try:
-        fs, root = fsspec.core.url_to_fs(os.path.expanduser(path))
+        fs, root = fsspec.core.url_to_fs(path)
         if fs.isdir(root):
             return _files_below(source, fs, root)
         if fs.exists(root):
@@ -223,7 +224,7 @@ def _file(source: Source, fs: fsspec.AbstractFileSystem, path: str) -> SourceFil
     if "[" in path and (not local or path.endswith((".gz", ".zst"))):
         raise ProxyError(f"{source.name}: {path} has a [ in its name", hint="rename it: it is taken for an address")
     size = fs.info(path).get("size")
-    stamp = f"{size} {os.stat(path).st_mtime_ns}" if local else fs.ukey(path)
+    stamp = f"{size} {Path(path).stat().st_mtime_ns}" if local else fs.ukey(path)
     return SourceFile(path if local else fs.unstrip_protocol(path), kind, size, stamp)
 
 

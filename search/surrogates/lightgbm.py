@@ -41,6 +41,7 @@ class LightGBM(Surrogate):
                 valid_sets=[held_out],
                 valid_names=["held out"],
                 callbacks=[lgb.record_evaluation(errors)],
+                keep_training_booster=True,  # else it is copied through text, a third of the time
             )
             squares_T += np.array(errors["held out"]["l2"]) * held_out_N.sum()
             self._fold_models.append(model)

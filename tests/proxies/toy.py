@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,9 @@ class ToyRows:
 
 
 def sentences(first_B: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    powers = np.array([pow(2, position, VOCABULARY) for position in range(length)])
-    return first_B[:, None] * powers % VOCABULARY
+    powers_S = np.array([pow(2, position, VOCABULARY) for position in range(length)])
+    tokens_BS: NDArray[np.int64] = first_B[:, None] * powers_S % VOCABULARY
+    return tokens_BS
 
 
 class ToyStream:
@@ -44,7 +46,7 @@ EVALUATION_SETS = {
 }
 
 
-def toy_recipe(kind: Kind, steps: int = 12, **overrides: object) -> Recipe:
+def toy_recipe(kind: Kind, steps: int = 12, **overrides: Any) -> Recipe:
     size = model_size(kind, 2, VOCABULARY, LENGTH, width=32, heads=2, feed_forward=64)
-    settings = {"batch_rows": 8, "learning_rate": 1e-2, "precision": "fp32"} | overrides
+    settings: dict[str, Any] = {"batch_rows": 8, "learning_rate": 1e-2, "precision": "fp32"} | overrides
     return recipe(size, steps * 8 * LENGTH, **settings)

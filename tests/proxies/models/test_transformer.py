@@ -149,7 +149,8 @@ def test_experts_have_the_gradients_of_the_plain_computation() -> None:
         every = silu(torch.einsum("nd,edf->nef", x, layer.gate_EDF)) * torch.einsum("nd,edf->nef", x, layer.up_EDF)
         every = torch.einsum("nef,efd->ned", every, layer.down_EFD)
         weights = torch.zeros(len(x), 4).scatter(1, routing.experts_NK, routing.weights_NK)
-        return layer.shared(x) + torch.einsum("ne,ned->nd", weights, every)
+        out: torch.Tensor = layer.shared(x) + torch.einsum("ne,ned->nd", weights, every)
+        return out
 
     out, routing = layer(x)
     expected = plain(x.flatten(0, 1), routing)

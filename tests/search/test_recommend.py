@@ -1,0 +1,114 @@
+from dataclasses import replace
+
+import numpy as np
+
+from search.designs.candidates import feasible_candidates
+from search.history import Failed, History
+from search.mixture import Mixture
+from search.objective import WeightedMean, WorstCase
+from search.pooling import gather
+from search.problem import Problem
+from search.randomness import generator
+from search.recommend import Recommendation, recommend_predicted
+from search.space import Space
+from search.strategies.random import Random
+from search.strategies.regmix import RegMix
+from search.surrogates.linear import Linear
+from search.surrogates.loss_model import LossModel
+from search.trial import Failure, FailureKind
+from search.validation import cross_validate
+from tests.search.worlds import LARGE, SPACE, completed, losses, measure, problem
+
+
+def answer(question: Problem, noise: float = 0.01) -> Recommendation:
+    strategy = RegMix(question)
+    return strategy.recommend(completed(strategy.ask(History(), 1000), lambda trial: measure(trial, noise)))
+
+
+def regret(question: Problem, recommendation: Recommendation) -> float:
+    """True objective of the answer above the best of many mixtures."""
+    baseline = losses(question.baselines["proportional"])
+    pool = feasible_candidates(question.space, 20_000, generator("pool"))
+    weights = [question.space.project(row) for row in pool[::20]]
+    reached = question.objective.value(losses(recommendation.mixture)[None], baseline)
+    return float(reached[0] - question.objective.value(np.array([losses(w) for w in weights]), baseline).min())
+
+
+def test_regmix_finds_a_known_optimum_says_so_and_what_it_expects() -> None:
+    question = problem(trials=(36,))
+    found = answer(question)
+    assert found.method == "lightgbm"
+    assert found.validation is not None and found.validation.trustworthy
+    gain = found.baselines["proportional"] - float(question.objective.value(losses(found.mixture)[None])[0])
+    assert regret(question, found) < 0.15 * gain
+    assert found.predicted is not None
+    assert found.predicted.lower < question.objective.value(losses(found.mixture)[None])[0] < found.predicted.upper
+    assert set(found.predicted_losses) == {"prose", "programs"}
+    for domain, (low, high) in found.ranges.items():
+        assert low <= found.mixture[domain] <= high
+    labels = [candidate.label for candidate in found.candidates]
+    assert labels[0] == "recommended" and "best observed" in labels
+    assert set(found.baselines) == set(question.baselines)
+
+
+def test_losses_that_are_noise_leave_the_best_observed_mixture_and_a_reason() -> None:
+    found = answer(problem(trials=(10,), objective=WeightedMean({"prose": 1})), noise=100.0)
+    assert found.method == "best observed"
+    assert found.predicted is None
+    assert "does not show that the regression ranks" in found.warnings[0]
+    assert found.validation is not None and not found.validation.trustworthy
+
+
+def test_few_runs_leave_the_best_observed_mixture_and_a_reason() -> None:
+    found = answer(problem(trials=(3,)))
+    assert found.method == "best observed"
+    assert "too few for a regression" in found.warnings[0]
+
+
+def test_the_best_observed_mixture_is_the_best_at_the_target() -> None:
+    question = problem(trials=(20, 5))
+    strategy = Random(question)
+    history = completed(strategy.ask(History(), 1000))
+    found = strategy.recommend(history)
+    best = min(history.at(LARGE), key=lambda entry: question.objective.losses(entry.measurement).mean())
+    assert found.mixture == best.trial.mixture
+
+
+def predicted(space: Space, mixture: Mixture) -> Recommendation:
+    """What is said of an answer that averages nothing but `mixture`."""
+    question = problem(trials=(12,), space=space)
+    history = completed(Random(question).ask(History(), 1000))
+    evidence = gather(question, history)
+    model = LossModel.fit(Linear, 0, evidence.weights_ND, evidence.losses_NM)
+    validation = cross_validate(Linear, 0, evidence, question.objective)
+    return recommend_predicted(question, history, evidence, "linear", model, validation, mixture.array[None])
+
+
+def test_a_domain_held_back_by_its_cap_is_named() -> None:
+    limits = [replace(limit, maximum=0.15) if limit.name == "books" else limit for limit in SPACE.limits]
+    found = predicted(Space(tuple(limits)), Mixture.of({"web": 0.45, "code": 0.3, "books": 0.15, "chat": 0.1}))
+    [warning] = [warning for warning in found.warnings if "at the most" in warning]
+    assert warning.startswith("domain books is at the most that it may have, 0.15")
+
+
+def test_an_answer_far_from_every_trial_is_flagged_and_one_among_them_is_not() -> None:
+    tight = Space(tuple(replace(limit, maximum=0.9) for limit in SPACE.limits))
+    far = predicted(tight, Mixture.of({"web": 0.1, "code": 0.0, "books": 0.0, "chat": 0.9}))
+    near = predicted(tight, far.candidates[-1].mixture)
+    assert any("outside the evidence" in warning for warning in far.warnings)
+    assert not any("outside the evidence" in warning for warning in near.warnings)
+
+
+def test_failed_trials_are_counted() -> None:
+    question = problem(trials=(6,))
+    first, *rest = reversed(Random(question).ask(History(), 1000))
+    history = History(completed(rest).completed, (), (Failed(first, Failure(FailureKind.DIVERGED, "")),))
+    assert any(warning.startswith("1 trials failed") for warning in Random(question).recommend(history).warnings)
+
+
+def test_the_worst_case_is_measured_against_the_baseline_at_the_target() -> None:
+    question = problem(trials=(6, 3), objective=WorstCase(("prose", "programs")))
+    strategy = Random(question)
+    history = completed(strategy.ask(History(), 1000))
+    assert strategy.recommend(history).baselines["proportional"] == 0
+    assert gather(question, history).objective_N.min() <= 0
