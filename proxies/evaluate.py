@@ -88,10 +88,10 @@ def _routing(counts_LE: Tensor, layers: Sequence[int]) -> dict[str, float]:
 
 def _rows(tokens: EvaluationTokens, length: int) -> tuple[Tensor, Tensor]:
     """Inputs and targets, [B, T] each; the last row is filled up with targets that are IGNORED."""
-    tokens_N = torch.from_numpy(np.asarray(tokens.tokens_N[:], dtype=np.int64))
+    tokens_N = torch.from_numpy(tokens.tokens_N[:].astype(np.int64))
     targets_N = tokens_N[1:]
     if tokens.loss_mask_N is not None:
-        counted_N = torch.from_numpy(np.asarray(tokens.loss_mask_N[1:], dtype=np.bool_))
+        counted_N = torch.from_numpy(tokens.loss_mask_N[1:].astype(np.bool_))
         targets_N = targets_N.where(counted_N, IGNORED)
     fill = (0, -len(targets_N) % length)
     inputs_N = torch.nn.functional.pad(tokens_N[:-1], fill)

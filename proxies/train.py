@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -81,7 +81,7 @@ def train(
     seed: int,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 5.0,
-) -> Iterator[TrainingProgress | TrainingResult]:
+) -> Generator[TrainingProgress | TrainingResult]:
     """Train a proxy; the last thing yielded is its result. Until then, this process's torch has one thread.
 
     Args:
@@ -121,11 +121,11 @@ def train(
                 )
             losses = model(inputs_BT, targets_BT)
             loss = losses.nats / (targets_BT != IGNORED).sum().clamp(min=1)
-            objective = loss
-            for routing in losses.routings:
-                objective = objective + recipe.balance_loss * routing.balance_loss
-                objective = objective + recipe.router_z_loss * routing.z_loss
-            objective.backward()
+            routing_loss = sum(
+                recipe.balance_loss * routing.balance_loss + recipe.router_z_loss * routing.z_loss
+                for routing in losses.routings
+            )
+            (loss + routing_loss).backward()
             gradient_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
             optimizer.step()
             optimizer.zero_grad()

@@ -16,6 +16,7 @@ from search.mixture import FloatArray, Mixture
 from search.pooling import Evidence
 from search.problem import SEARCH_SEED, Problem
 from search.surrogates.loss_model import LossModel
+from search.trial import Trial
 from search.validation import Validation, objective_sd
 
 # Mixtures that differ in less than this share of their tokens are not worth two confirmations.
@@ -98,7 +99,7 @@ def recommend_observed(
     return Recommendation(
         mixture=best,
         method="best observed",
-        baselines=_baseline_values(problem, history, evidence),
+        baselines=_baseline_values(problem, history),
         candidates=(Candidate("best observed", best),),
         warnings=warnings,
         trials=len(evidence.mixtures),
@@ -127,7 +128,7 @@ def recommend_predicted(
     return Recommendation(
         mixture=mixture,
         method=method,
-        baselines=_baseline_values(problem, history, evidence),
+        baselines=_baseline_values(problem, history),
         candidates=_distinct(
             Candidate("recommended", mixture),
             Candidate("best predicted", Mixture.from_array(problem.space.domains, best_KD[0])),
@@ -168,14 +169,12 @@ def _distinct(*candidates: Candidate) -> tuple[Candidate, ...]:
     return tuple(kept)
 
 
-def _baseline_values(problem: Problem, history: History, evidence: Evidence) -> dict[str, float]:
-    values = {}
-    for name, mixture in problem.baselines.items():
-        measurement = history.measured(mixture, problem.target, SEARCH_SEED)
-        if measurement is not None:
-            losses_1M = problem.objective.losses(measurement)[None]
-            values[name] = float(problem.objective.value(losses_1M, evidence.baseline_M)[0])
-    return values
+def _baseline_values(problem: Problem, history: History) -> dict[str, float]:
+    values = {
+        name: problem.objective_of(Trial(mixture, problem.target, SEARCH_SEED), history)
+        for name, mixture in problem.baselines.items()
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _history_warnings(problem: Problem, history: History, evidence: Evidence) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import NormalDist
 
 import numpy as np
@@ -50,7 +50,7 @@ class Validation:
     runs: int
     metrics: Mapping[str, Score]
     objective: Score
-    residual_NM: FloatArray
+    residual_NM: FloatArray = field(compare=False, repr=False)
 
     @property
     def trustworthy(self) -> bool:

@@ -39,19 +39,20 @@ class ModelSize:
     experts: Experts | None = None
 
     def __post_init__(self) -> None:
-        shapes = vars(self) | ({} if self.experts is None else vars(self.experts))
-        for name, value in shapes.items():
-            if name != "experts" and (not isinstance(value, int) or value < 1):
-                raise ProxyError(f"model size: {name} is {value}", hint=f"give {name} a whole number above 0")
+        for name, value in vars(self).items():
+            if name != "experts":
+                _check_whole(name, value)
         if self.width % (2 * self.heads):
             raise ProxyError(
                 f"model size: width {self.width} does not divide into {self.heads} heads of an even width",
-                hint=f"let width be a multiple of {2 * self.heads}, twice the heads",
+                hint=f"let width be a multiple of {2 * self.heads}, twice the heads, or choose other heads",
             )
         if self.experts is not None:
             self._check_experts(self.experts)
 
     def _check_experts(self, experts: Experts) -> None:
+        for name, value in vars(experts).items():
+            _check_whole(f"experts.{name}", value)
         if self.depth < 2:
             raise ProxyError(
                 "model size: an moe of depth 1 has no experts, its first layer is dense", hint="let depth be 2 or more"
@@ -62,7 +63,7 @@ class ModelSize:
                 hint=f"let top_k be {experts.count} or less",
             )
         # Grouped matrix products on GPUs read rows that start at multiples of 16 bytes: 8 numbers of bfloat16.
-        for name, value in (("width", self.width), ("the experts' feed_forward", experts.feed_forward)):
+        for name, value in (("width", self.width), ("experts.feed_forward", experts.feed_forward)):
             if value % 8:
                 raise ProxyError(f"model size: {name} of an moe is {value}", hint="let it be a multiple of 8")
 
@@ -118,11 +119,11 @@ def model_size(
         ProxyError: no such model can be built, or an expert's shape is given to a dense one.
     """
     # 1. Width grows with depth, and a model of one layer still has two heads.
-    width = width or max(128, 64 * depth)
+    width = max(128, 64 * depth) if width is None else width
     # 2. Heads are 64 wide, or there is one.
-    heads = heads or max(1, width // HEAD_WIDTH)
+    heads = max(1, width // HEAD_WIDTH) if heads is None else heads
     # 3. SwiGLU has three matrices where a plain feed-forward layer of 4 x width has two: 8/3 x width costs the same.
-    feed_forward = feed_forward or _rounded(width * 8 / 3, 64)
+    feed_forward = _rounded(width * 8 / 3, 64) if feed_forward is None else feed_forward
     expert_shapes = (experts, top_k, expert_feed_forward, shared_feed_forward)
     if kind == "dense":
         if any(shape is not None for shape in expert_shapes):
@@ -131,13 +132,21 @@ def model_size(
             )
         return ModelSize(depth, width, heads, feed_forward, vocabulary, sequence_length)
     # 4. Eight experts, two for each token: enough to specialise by domain, few enough that each sees many tokens.
-    experts = experts or 8
-    top_k = top_k or min(2, experts)
+    assert kind == "moe", kind
+    experts = 8 if experts is None else experts
+    top_k = min(2, experts) if top_k is None else top_k
     # 5. A token's experts and the shared one do together what the dense feed-forward layer does, about half each.
-    expert_feed_forward = expert_feed_forward or _rounded(feed_forward / 2 / top_k, 16)
-    shared_feed_forward = shared_feed_forward or max(16, feed_forward - top_k * expert_feed_forward)
+    if expert_feed_forward is None:
+        expert_feed_forward = _rounded(feed_forward / 2 / max(1, top_k), 16)
+    if shared_feed_forward is None:
+        shared_feed_forward = max(16, feed_forward - top_k * expert_feed_forward)
     chosen = Experts(experts, top_k, expert_feed_forward, shared_feed_forward)
     return ModelSize(depth, width, heads, feed_forward, vocabulary, sequence_length, chosen)
+
+
+def _check_whole(name: str, value: int) -> None:
+    if not isinstance(value, int) or value < 1:
+        raise ProxyError(f"model size: {name} is {value}", hint=f"give {name} a whole number above 0")
 
 
 def _rounded(value: float, multiple: int) -> int:

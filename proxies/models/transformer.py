@@ -5,8 +5,9 @@
     x = x + feed_forward(norm(x))            an expert layer in all layers but the first of an moe
     logits = head(norm(x))
 
-Head and embedding are two matrices, as in the models that proxies stand for. Weights are float32; the
-computation runs in `dtype`, its norms' and softmaxes' sums, the router and the loss in float32.
+Head and embedding are two matrices: as one they save memory, not operations, and small models learnt less (.03
+nats after 600,000 tokens). Weights are float32; the computation runs in `dtype`, its norms' and softmaxes' sums,
+the router and the loss in float32.
 
 B rows, T positions, D width, V vocabulary, N = B T tokens.
 """

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
+
+import pytest
 
 PROGRAM = """
 import resource, torch
@@ -13,16 +16,15 @@ def page_faults(rounds):
         torch.ones(2**24) + torch.ones(2**24)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-default = page_faults(5)
+default = page_faults(3)
 keep_freed_memory()
-page_faults(15)
-print(default, page_faults(5))
+page_faults(10)
+print(default, page_faults(3))
 """
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators are left as they are")
 def test_memory_freed_is_used_again_without_page_faults() -> None:
-    """Five rounds of three tensors of 64 MB, which are 16384 pages each."""
     answer = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     default, kept = (int(count) for count in answer.stdout.split())
-    assert default > 5 * 3 * 16384 / 2
-    assert kept < 100
+    assert kept < default / 10

@@ -48,7 +48,7 @@ def test_tokens_may_be_stored_in_few_bits_and_read_only() -> None:
     tokens_N = np.arange(15, dtype=np.uint16)
     expected = evaluate(MODELS["dense"], ToyTokens(tokens_N.astype(np.int64)), batch_rows=2)
     tokens_N.flags.writeable = False
-    assert evaluate(MODELS["dense"], ToyTokens(tokens_N), batch_rows=2) == expected  # type: ignore[arg-type]
+    assert evaluate(MODELS["dense"], ToyTokens(tokens_N), batch_rows=2) == expected
 
 
 def test_the_row_that_is_filled_up_does_not_count_in_the_routing() -> None:

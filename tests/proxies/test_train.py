@@ -75,7 +75,7 @@ def test_a_run_closed_midway_goes_on_to_the_same_bits(kind: Kind, tmp_path: Path
     event = next(interrupted)
     assert isinstance(event, TrainingProgress)
     assert 0 < event.step < recipe.steps
-    interrupted.close()  # type: ignore[attr-defined]
+    interrupted.close()
     resumed = result_of(recipe, checkpoint=tmp_path / "run")
 
     assert numbers(resumed) == numbers(whole)
@@ -169,7 +169,7 @@ def test_the_thread_count_of_the_process_is_given_back() -> None:
         run = train(toy_recipe("dense"), ToyStream(), EVALUATION_SETS, seed=1)
         next(run)
         assert torch.get_num_threads() == 1
-        run.close()  # type: ignore[attr-defined]
+        run.close()
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

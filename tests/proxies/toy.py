@@ -35,7 +35,7 @@ class ToyStream:
 
 @dataclass(frozen=True)
 class ToyTokens:
-    tokens_N: NDArray[np.int64]
+    tokens_N: NDArray[np.integer]
     loss_mask_N: NDArray[np.uint8] | None = None
     bytes: int = 100
 

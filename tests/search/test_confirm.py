@@ -9,7 +9,7 @@ from search.history import Completed, History
 from search.mixture import Mixture
 from search.objective import WorstCase
 from search.recommend import Candidate
-from search.trial import Measurement, Trial
+from search.trial import Loss, Measurement, Trial
 from tests.search.worlds import LARGE, completed, measure, problem
 
 QUESTION = problem()
@@ -70,7 +70,7 @@ def test_what_a_seed_does_to_all_mixtures_is_no_noise() -> None:
         # The same draw of noise for every mixture of one seed, far larger than the gain.
         noisy = measure(Trial(GOOD.mixture, trial.fidelity, trial.seed), noise=50.0).losses["prose"].nats_per_token
         clean = measure(trial, noise=0.001)
-        losses = {n: type(loss)(loss.nats_per_token + noisy, loss.bits_per_byte) for n, loss in clean.losses.items()}
+        losses = {n: Loss(loss.nats_per_token + noisy, loss.bits_per_byte) for n, loss in clean.losses.items()}
         return Measurement(losses, (), {}, {}, 1.0, 1.0)
 
     [good] = confirm(QUESTION, [GOOD], 3, completed(confirmation_trials(QUESTION, [GOOD], seeds=3), shifted)).candidates

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -7,7 +9,7 @@ from search.history import Failed, History
 from search.pooling import gather
 from search.problem import Problem
 from search.strategies.random import Random
-from search.trial import Failure, FailureKind, Trial
+from search.trial import Failure, FailureKind, Loss, Measurement, Trial
 from tests.search.worlds import LARGE, SMALL, completed, losses, measure, problem
 
 QUESTION = problem(trials=(40, 6))
@@ -38,19 +40,11 @@ def test_each_mixture_is_one_row_and_the_target_counts_where_it_was_measured() -
 def test_few_pairs_never_turn_the_ranking_around() -> None:
     """At the target the losses of the shared mixtures fall where they rise at the cheap fidelity."""
 
-    def contrary(trial: Trial):  # type: ignore[no-untyped-def]
-        turned = Trial(trial.mixture, trial.fidelity, trial.seed)
-        measurement = measure(turned, noise=0)
+    def contrary(trial: Trial) -> Measurement:
+        measured = measure(trial, noise=0)
         if trial.fidelity == SMALL:
-            return measurement
-        return measurement.__class__(
-            {name: type(loss)(9 - loss.nats_per_token, 1.0) for name, loss in measurement.losses.items()},
-            (),
-            {},
-            {},
-            1.0,
-            1.0,
-        )
+            return measured
+        return replace(measured, losses={n: Loss(9 - loss.nats_per_token, 1.0) for n, loss in measured.losses.items()})
 
     evidence = gather(QUESTION, completed(asked(QUESTION), contrary))
     cheap = np.array([losses(mixture, SMALL) for mixture in evidence.mixtures])[~evidence.at_target_N]

@@ -4,22 +4,16 @@ from search.errors import SearchError
 from search.mixture import Mixture
 from search.objective import WeightedMean, WorstCase
 from search.problem import Problem, Rung
-from tests.search.worlds import LARGE, SMALL, SPACE, TIGHT, problem
+from search.trial import Trial
+from tests.search.worlds import LARGE, SMALL, SPACE, TIGHT, completed, problem
 
 OBJECTIVE = WeightedMean({"prose": 1.0})
 BASELINES = {"proportional": SPACE.natural}
 
 
-def test_rungs_are_ordered_by_cost() -> None:
-    with pytest.raises(SearchError) as error:
-        Problem(SPACE, (Rung(LARGE, 4), Rung(SMALL, 4)), OBJECTIVE, BASELINES, 0)
-    assert "proxy small costs 1e+12 FLOPs a trial, no more than large" in error.value.message
-    assert "cheap to expensive" in error.value.hint
-
-
-def test_a_rung_has_trials() -> None:
-    with pytest.raises(SearchError, match="proxy small: 0 trials"):
-        Rung(SMALL, 0)
+def test_a_rung_of_less_than_no_trials_is_refused() -> None:
+    with pytest.raises(SearchError, match="proxy small: -1 trials"):
+        Rung(SMALL, -1)
 
 
 def test_there_is_a_proxy() -> None:
@@ -35,7 +29,7 @@ def test_the_reference_and_the_objectives_baseline_are_there() -> None:
 
 
 def test_baselines_are_feasible() -> None:
-    with pytest.raises(SearchError, match="baseline mine is not feasible: .*chat"):
+    with pytest.raises(SearchError, match="baseline mine is not feasible: domain chat"):
         Problem(
             TIGHT,
             (Rung(SMALL, 4),),
@@ -47,3 +41,25 @@ def test_baselines_are_feasible() -> None:
 
 def test_the_answer_is_for_the_last_rung() -> None:
     assert problem(trials=(8, 2)).target == LARGE
+
+
+def test_the_objective_of_a_trial_is_known_once_it_and_what_it_is_judged_by_are_measured() -> None:
+    question = problem(objective=WorstCase(("prose", "programs")))
+    proportional, uniform = (Trial(question.baselines[name], LARGE, 1) for name in ("proportional", "uniform"))
+    both = completed([proportional, uniform])
+    excess = question.objective.losses(both.measurements[uniform.id]) - question.objective.losses(
+        both.measurements[proportional.id]
+    )
+    assert question.objective_of(uniform, both) == pytest.approx(excess.max())
+    assert question.objective_of(uniform, completed([uniform])) is None
+    assert question.objective_of(uniform, completed([proportional])) is None
+
+
+def test_the_best_observed_objective_counts_search_trials_at_the_target_alone() -> None:
+    question = problem()
+    uniform, unimax = question.baselines["uniform"], question.baselines["unimax"]
+    search = [Trial(uniform, LARGE, 0), Trial(question.space.natural, LARGE, 0)]
+    others = [Trial(unimax, LARGE, 1), Trial(unimax, SMALL, 0)]
+    best = min(question.objective_of(trial, completed(search)) or 99 for trial in search)
+    assert question.best_observed(completed([*search, *others])) == best
+    assert question.best_observed(completed(others)) is None

@@ -29,7 +29,7 @@ def spaces(draw: st.DrawFn) -> Space:
     groups = []
     for number in range(draw(st.integers(0, 3))):
         members = sorted(draw(st.sets(st.integers(0, count - 1), min_size=1)))
-        total = float(inside[members].sum())
+        total = min(1.0, float(inside[members].sum()))
         low, high = max(0.0, total - draw(room)), min(1.0, total + draw(room))
         groups.append(Group(f"g{number}", tuple(f"d{member}" for member in members), low, high))
     return Space(limits, tuple(groups))

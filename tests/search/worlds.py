@@ -35,7 +35,7 @@ def loss(metric: str, mixture: Mixture, fidelity: Fidelity) -> float:
     """Nats per token without noise: a law of effective data, higher and steeper for the small proxy."""
     effective = float(mixture.reordered(DOMAINS).array @ np.array(WORTH[metric]))
     scale = 1.5 if fidelity == SMALL else 1.0
-    return 2.0 + scale * (effective + 0.02) ** -0.4
+    return 2.0 + scale * float((effective + 0.02) ** -0.4)
 
 
 def losses(mixture: Mixture, fidelity: Fidelity = LARGE) -> FloatArray:

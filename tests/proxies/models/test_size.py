@@ -57,6 +57,8 @@ def test_what_is_given_is_kept() -> None:
     [
         (lambda: model_size("dense", 0, 100, 16), "depth is 0"),
         (lambda: model_size("dense", 2, 100, 16, width=100, heads=3), "width 100"),
+        (lambda: model_size("moe", 2, 100, 16, feed_forward=0), "feed_forward is 0"),
+        (lambda: model_size("moe", 2, 100, 16, top_k=0), "experts.top_k is 0"),
         (lambda: model_size("dense", 2, 100, 16, top_k=2), "dense model has no experts"),
         (lambda: model_size("moe", 1, 100, 16), "depth 1"),
         (lambda: model_size("moe", 2, 100, 16, experts=4, top_k=5), "5 of 4 experts"),
