@@ -93,7 +93,9 @@ def answer_so_far(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
 def exportable(document: dict[str, Any], location: str) -> Exportable:
     """An answer for the exporters; `{domain}` in `location` stands for the domain's name."""
     if "{domain}" not in location:
-        raise ConfigError(f"--location {location} names one place for all domains", hint="write {domain} where its name goes")
+        raise ConfigError(
+            f"--location {location} names one place for all domains", hint="write {domain} where its name goes"
+        )
     domains = document["domains"]
     return Exportable(
         Mixture.of(document["mixture"]),

@@ -62,9 +62,10 @@ class Plan:
 
     @property
     def confirmation_size(self) -> int:
-        """How many trials the confirmation trains."""
+        """How many trials the confirmation trains, at most."""
         settings = self.file.confirm
-        return settings.seeds * (settings.candidates + len(self.problem.baselines)) if settings.candidates else 0
+        baselines = len(set(self.problem.baselines.values()))
+        return settings.seeds * (settings.candidates + baselines) if settings.candidates else 0
 
     @property
     def confirmation_flops(self) -> float:
@@ -85,7 +86,11 @@ class Plan:
 
     def checkpoint(self, trial: Trial) -> Path:
         """Where the trial's training state is kept while it trains."""
-        return (self.file.work_directory / "checkpoints" / f"{trial.id}.pt").absolute()
+        return self.checkpoints / f"{trial.id}.pt"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.file.work_directory.absolute() / "checkpoints"
 
     def deciding(self) -> dict[str, Any]:
         """What decides the study's numbers: the file's settings, and the recipes that follow from them here."""
@@ -126,9 +131,7 @@ def assemble(file: StudyFile, corpus: Corpus) -> Plan:
     MixedStream(corpus, dict.fromkeys(corpus.domains, 1 / len(corpus.domains)), file.corpus.sequence_length, seed=0)
     recipes = {name: _recipe(file, name, settings, corpus) for name, settings in file.proxies.items()}
     space = _space(file, corpus)
-    rungs = tuple(
-        Rung(_fidelity(name, recipe), file.proxies[name].trials) for name, recipe in recipes.items()
-    )
+    rungs = tuple(Rung(_fidelity(name, recipe), file.proxies[name].trials) for name, recipe in recipes.items())
     named = baselines(space, dict.fromkeys(("proportional", *file.baselines)))
     problem = Problem(
         space=space,
@@ -190,9 +193,7 @@ def _space(file: StudyFile, corpus: Corpus) -> Space:
         supply = domain.tokens or corpus.domains[name].train_tokens
         least, most = (domain.min, domain.max) if domain.pin is None else (domain.pin, domain.pin)
         limits.append(DomainLimits(name, supply, least, most))
-    groups = tuple(
-        Group(name, tuple(group.domains), group.min, group.max) for name, group in file.groups.items()
-    )
+    groups = tuple(Group(name, tuple(group.domains), group.min, group.max) for name, group in file.groups.items())
     return Space(tuple(limits), groups, file.target.tokens, file.target.max_epochs)
 
 
@@ -208,7 +209,7 @@ def _recipe(file: StudyFile, name: str, settings: ProxySettings, corpus: Corpus)
     from proxies.recipe import recipe
 
     shapes = settings.model_dump(include=MODEL_SETTINGS, exclude_none=True)
-    training = settings.model_dump(include={"learning_rate", "batch_rows"}, exclude_none=True)
+    training = settings.model_dump(include={"learning_rate", "batch_rows", "evaluations"}, exclude_none=True)
     if settings.precision != "auto":
         training["precision"] = settings.precision
     try:

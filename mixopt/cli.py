@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as json_format
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,7 +69,9 @@ def validate(study: StudyArgument = DEFAULT, json: Json = False) -> None:
     if corpus is not None:
         assemble(file, corpus)
     checked = "and its corpus" if corpus else "(the limits are checked against token counts after mixopt prepare)"
-    _print({"valid": True, "study": file.study, "corpus_checked": corpus is not None}, f"{study} is valid {checked}", json)
+    _print(
+        {"valid": True, "study": file.study, "corpus_checked": corpus is not None}, f"{study} is valid {checked}", json
+    )
 
 
 @app.command(epilog="Example: mixopt schema > study.schema.json")
@@ -139,8 +143,12 @@ def export(
     study: StudyArgument = DEFAULT,
     format: Annotated[str, typer.Option("--format", "-f", help="See --list.")] = "yaml",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; default: standard output.")] = None,
-    location: Annotated[str, typer.Option(help="What the trainer reads, {domain} in it stands for the name.")] = "{domain}",
-    list_formats: Annotated[bool, typer.Option("--list", help="List the formats, and what their weights mean.")] = False,
+    location: Annotated[
+        str, typer.Option(help="What the trainer reads, {domain} in it stands for the name.")
+    ] = "{domain}",
+    list_formats: Annotated[
+        bool, typer.Option("--list", help="List the formats, and what their weights mean.")
+    ] = False,
 ) -> None:
     """Write the answer as a trainer's own configuration."""
     from mixopt.exporters import EXPORTERS, exporter
@@ -204,17 +212,26 @@ def demo(
 
 def main() -> None:
     """The program `mixopt`: user mistakes are one line and exit status 2, never a traceback."""
+    # Broken files are reported by us, with their place.
+    os.environ.setdefault("DATASETS_VERBOSITY", "critical")
     try:
         app()
     except (ConfigError, SearchError, ProxyError, TrackingError) as mistake:
         for line in mistake.message.splitlines():
-            remedy = f"; {mistake.hint}" if mistake.hint else ""
-            err.print(f"[bold red]error:[/] ", end="")
-            err.print(line + remedy, markup=False, soft_wrap=True)
+            _complain(f"{line}; {mistake.hint}" if mistake.hint else line)
         sys.exit(USER_MISTAKE)
-    except KeyboardInterrupt:
-        err.print("interrupted; what was recorded is kept: run the same command again to go on")
-        sys.exit(INTERRUPTED)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        _complain(
+            f"{error.filename or 'the system'}: {error.strerror}; what was recorded is kept: mend it and run again"
+        )
+        sys.exit(USER_MISTAKE)
+
+
+def _complain(line: str) -> None:
+    err.print("[bold red]error:[/] ", end="")
+    err.print(line, markup=False, soft_wrap=True)
 
 
 def _load(study: Path) -> StudyFile:
@@ -229,7 +246,9 @@ def _prepare(file: StudyFile) -> Corpus:
 
     bars, report = stage_reporter(err)
     with bars:
-        return prepare_corpus(file, lambda progress: report(progress.stage, progress.done, progress.total, progress.unit))
+        return prepare_corpus(
+            file, lambda progress: report(progress.stage, progress.done, progress.total, progress.unit)
+        )
 
 
 def _plan(file: StudyFile) -> Plan:
@@ -251,18 +270,32 @@ def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
     from mixopt.display import answer_table
     from mixopt.executors import executor
     from mixopt.files import locked
+    from mixopt.recording import begin, open_store
     from mixopt.study import Study
-    from mixopt.recording import begin
     from mixopt.watch import watcher_for
 
     with locked(file.work_directory, f"study {file.study}"):
+        store = open_store(file)  # first: a server that does not answer is said before any work
         plan = _plan(file)
-        record = begin(plan)
-        with executor(file.executor) as workers, watcher_for(err) as watcher:
-            document = Study(plan, record, workers, watcher, retry_failed).run()
+        record = begin(plan, store)
+        try:
+            with executor(file.executor) as workers, watcher_for(err) as watcher:
+                # After Ray has started, which answers the signal with a stack trace.
+                signal.signal(signal.SIGTERM, _interrupt)
+                document = Study(plan, record, workers, watcher, retry_failed).run()
+        except KeyboardInterrupt:
+            err.print("interrupted; what was recorded is kept: run the same command again to go on")
+            raise typer.Exit(INTERRUPTED) from None
     _print(document, answer_table(document), json)
     if not json:
-        out.print(f"[bold]Dashboard[/]: mixopt dashboard {file.file}   then http://127.0.0.1:5000/{record.page()}", soft_wrap=True)
+        out.print(
+            f"[bold]Dashboard[/]: mixopt dashboard {file.file}   then http://127.0.0.1:5000/{record.page()}",
+            soft_wrap=True,
+        )
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _print(document: Any, view: Any, as_json: bool) -> None:

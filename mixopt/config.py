@@ -164,6 +164,8 @@ class ProxySettings(Section):
     """Peak learning rate. Default: step law (2503.04715), clamped."""
     batch_rows: Count | None = None
     """Sequences in a training step. Default: step law, clamped."""
+    evaluations: Annotated[int, Field(ge=1, le=100)] = 4
+    """How often the losses are measured, evenly spaced before the learning rate decays, and at the end."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bf16 where the processor computes in it."""
 
@@ -367,7 +369,8 @@ def parse(text: str, path: Path) -> StudyFile:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         raise ConfigError(
-            f"{place}: not YAML: {getattr(error, 'problem', None) or error}", hint="check indentation, colons and quotes"
+            f"{place}: not YAML: {getattr(error, 'problem', None) or error}",
+            hint="check indentation, colons and quotes",
         ) from error
     try:
         study = StudyFile.model_validate(data)
@@ -391,17 +394,18 @@ def _cross_checks(study: StudyFile) -> list[tuple[tuple[str, ...], str]]:
         if name in study.domains:
             found.append((("evaluation", name), f"{name} is also a domain; give the evaluation set another name"))
     objective = study.objective
-    for name in objective.weights or {}:
-        if name not in study.evaluation_sets:
-            message = f"no domain or evaluation set {name}{_suggest(name, study.evaluation_sets)}"
-            found.append((("objective", "weights", name), message))
-    for name in objective.metrics or []:
-        if name not in study.evaluation_sets:
-            message = f"no domain or evaluation set {name}{_suggest(name, study.evaluation_sets)}"
-            found.append((("objective", "metrics"), message))
+    judged_by = [(("objective", "weights", name), name) for name in objective.weights or {}]
+    judged_by += [(("objective", "metrics", str(place)), name) for place, name in enumerate(objective.metrics or [])]
+    found += [
+        (place, f"no domain or evaluation set {name}{_suggest(name, study.evaluation_sets)}")
+        for place, name in judged_by
+        if name not in study.evaluation_sets
+    ]
     baselines = {*study.baselines, "proportional"}
     if objective.kind == "worst_case" and objective.baseline not in baselines:
-        found.append((("objective", "baseline"), f"no baseline {objective.baseline}; choose {', '.join(sorted(baselines))}"))
+        found.append(
+            (("objective", "baseline"), f"no baseline {objective.baseline}; choose {', '.join(sorted(baselines))}")
+        )
     if not any(proxy.trials for proxy in study.proxies.values()):
         found.append((("proxies",), "no proxy has trials; set trials above 0 for at least one"))
     least = math.fsum(domain.pin if domain.pin is not None else domain.min for domain in study.domains.values())
@@ -474,18 +478,18 @@ def _check_keys(node: yaml.Node, path: Path) -> None:
     if isinstance(node, yaml.MappingNode):
         first_line: dict[str, int] = {}
         for key, value in node.value:
-            name = str(key.value)
+            name, line = str(key.value), key.start_mark.line + 1
             if key.tag != "tag:yaml.org,2002:str":
                 raise ConfigError(
-                    f"{path}:{key.start_mark.line + 1}: YAML reads the key {name} as {key.tag.rpartition(':')[2]}, not text",
+                    f"{path}:{line}: YAML reads the key {name} as {key.tag.rpartition(':')[2]}, not text",
                     hint=f'put it in quotes: "{name}"',
                 )
             if name in first_line:
                 raise ConfigError(
-                    f"{path}:{key.start_mark.line + 1}: {name} stands here a second time (first: line {first_line[name]})",
+                    f"{path}:{line}: {name} stands here a second time (first: line {first_line[name]})",
                     hint="keep one of the two",
                 )
-            first_line[name] = key.start_mark.line + 1
+            first_line[name] = line
             _check_keys(value, path)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:

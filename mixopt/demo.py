@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import gzip
 import json
-import os
 import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,12 +45,12 @@ target:                       # the run that the mixture is for
 
 corpus:
   vocabulary: 1024            # small, so that proxies are cheap
-  validation_tokens: 12k      # per domain
+  validation_tokens: 4k       # per domain
   sequence_length: 128
 
 proxies:                      # the answer is given, and confirmed, for the last one
-  dense: {{kind: dense, depth: 2, tokens: 260k, trials: 24}}
-  moe:   {{kind: moe, depth: 2, tokens: 260k, trials: 8}}
+  dense: {{kind: dense, depth: 2, width: 64, tokens: 160k, batch_rows: 16, evaluations: 2, trials: 24}}
+  moe:   {{kind: moe, depth: 2, width: 64, tokens: 160k, batch_rows: 16, evaluations: 2, trials: 8}}
 
 objective:                    # the mean over the domains that the model will be judged on
   weights: {{python_code: 1, documentation: 1, docstrings: 1}}
@@ -92,7 +91,7 @@ def _write(documents: Iterator[str], size: int, target: Path) -> None:
             written += len(document)
             if written >= size:
                 break
-    os.replace(temporary, target)
+    temporary.replace(target)
 
 
 def _files(root: Path, *patterns: str, without: tuple[str, ...] = ("site-packages",)) -> Iterator[str]:

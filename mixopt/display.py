@@ -74,13 +74,12 @@ def plan_table(document: dict[str, Any]) -> RenderableType:
             show_count(speed) if speed else "-",
         )
     gpu_hours = f"{document['gpu_hours']:.2g} GPU hours ({document['gpu_hours_are']})"
-    lines = [
-        f"{document['trials']} trials, {show_count(document['total_tokens'])} tokens, {document['total_flops']:.2g} FLOPs"
-    ]
+    tokens, flops = show_count(document["total_tokens"]), f"{document['total_flops']:.2g}"
+    lines = [f"{document['trials']} trials, {tokens} tokens, {flops} FLOPs"]
     if document["wall_seconds"] is not None:
         lines.append(
-            f"about {show_duration(document['wall_seconds'])} with {document['slots']} at a time "
-            f"({show_duration(document['training_seconds'])} of training, measured on {document['device']}); {gpu_hours}"
+            f"about {show_duration(document['wall_seconds'])} with {document['slots']} at a time, by "
+            f"{show_duration(document['training_seconds'])} of training as measured on {document['device']}; {gpu_hours}"
         )
     else:
         lines.append(f"time not measured (--no-probe); {gpu_hours}")
@@ -110,7 +109,8 @@ def status_document(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
             | {"message": entry.failure.message}
             for entry in history.failed
         ],
-        "answer": answer and {"mixture": answer["mixture"], "confirmed": answer["confirmed"], "verdict": answer["verdict"]},
+        "answer": answer
+        and {"mixture": answer["mixture"], "confirmed": answer["confirmed"], "verdict": answer["verdict"]},
         "tracking_uri": file.tracking_uri,
     }
 
@@ -121,7 +121,10 @@ def status_table(document: dict[str, Any]) -> RenderableType:
     for state, counts in document["trials"].items():
         table.add_row(state, *(str(counts["by_proxy"].get(proxy, 0)) for proxy in proxies), str(counts["total"]))
     lines = [f"{document['flops']:.3g} FLOPs in {show_duration(document['training_seconds'])} of training"]
-    lines += [f"failed: {each['trial']} ({each['origin']}): {each['kind']}: {each['message']}" for each in document["failures"]]
+    lines += [
+        f"failed: {each['trial']} ({each['origin']}): {each['kind']}: {each['message']}"
+        for each in document["failures"]
+    ]
     answer = document["answer"]
     lines.append(f"answer: {answer['verdict']}" if answer else "no answer yet")
     return Group(table, Text("\n".join(lines)))
@@ -155,7 +158,10 @@ def _confirmation_table(document: dict[str, Any]) -> RenderableType:
     for outcome in sorted(outcomes, key=lambda each: (each["mean"] is None, each["mean"])):
         margin = "" if outcome["margin"] is None else f" ± {outcome['margin']:.4f}"
         table.add_row(
-            Text(outcome["label"], style="bold" if outcome["label"] == document["confirmation"]["winner"]["label"] else ""),
+            Text(
+                outcome["label"],
+                style="bold" if outcome["label"] == document["confirmation"]["winner"]["label"] else "",
+            ),
             "failed" if outcome["mean"] is None else f"{outcome['mean']:.4f}",
             "" if outcome["difference"] is None else f"{outcome['difference']:+.4f}{margin}",
             str(len(outcome["values"])),
@@ -170,7 +176,15 @@ def markdown(document: dict[str, Any]) -> str:
         for name, domain in document["domains"].items()
     ]
     notes = [f"- {note}" for note in document["notes"]]
-    lines = [f"**{document['verdict']}**", "", "| domain | proportional | recommended |", "|---|---|---|", *rows, "", *notes]
+    lines = [
+        f"**{document['verdict']}**",
+        "",
+        "| domain | proportional | recommended |",
+        "|---|---|---|",
+        *rows,
+        "",
+        *notes,
+    ]
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ def write_text(path: Path, text: str) -> None:
     """Write under a temporary name, then rename."""
     temporary = path.with_name(f".{path.name}.partial")
     temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 @contextmanager

@@ -71,7 +71,10 @@ def study_text(data: Path | None, output: Path) -> str:
     lines = [f"  {name + ':':{width}} {{paths: {_quoted(path)}}}" for name, path in domains.items()]
     # Enough runs for a regression over the domains (Olmix: from 3 (domains + 1) on).
     return TEMPLATE.format(
-        file=output, study=_name(output.absolute().parent.name), domains="\n".join(lines), trials=max(24, 4 * len(domains))
+        file=output,
+        study=_name(output.absolute().parent.name),
+        domains="\n".join(lines),
+        trials=max(24, 4 * len(domains)),
     )
 
 

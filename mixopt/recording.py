@@ -18,14 +18,14 @@ def open_store(file: StudyFile) -> Store:
     return Store(file.tracking_uri, file.tracking.experiment, artifacts=file.home / "artifacts")
 
 
-def begin(plan: Plan) -> StudyRecord:
+def begin(plan: Plan, store: Store) -> StudyRecord:
     """The study's record, new or as it was left, with what reproduces it.
 
     Raises:
-        TrackingError: the store does not answer, or holds a study of this name with another file or corpus.
+        TrackingError: the store holds a study of this name with another file or corpus.
     """
     file = plan.file
-    record = open_store(file).resume_or_create(file.study, plan.deciding(), plan.digest, plan.corpus.fingerprint)
+    record = store.resume_or_create(file.study, plan.deciding(), plan.digest, plan.corpus.fingerprint)
     record.attach(file.text, names.STUDY_FILE)
     record.set_tags(
         {

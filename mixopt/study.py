@@ -1,10 +1,10 @@
 """THE LOOP: one study from its first trial, or wherever it was left, to its answer.
 
-    resume      the history is what the store holds; a first start finds it empty
-    search      ask -> open -> launch -> collect -> close, until the strategy has nothing to ask or the budget is spent
-    recommend   from the search's trials alone: strategies look at no other seed
-    confirm     the candidates and the baselines again, at the target fidelity, with seeds that chose nothing
-    answer      the mixture with the lowest confirmed objective, and by how much it beats proportional
+resume      the history is what the store holds; a first start finds it empty
+search      ask -> open -> launch -> collect -> close, until the strategy has nothing to ask or the budget is spent
+recommend   from the search's trials alone: strategies look at no other seed
+confirm     the candidates and the baselines again, at the target fidelity, with seeds that chose nothing
+answer      the mixture with the lowest confirmed objective, and by how much it beats proportional
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mixopt.display import markdown
 from mixopt.errors import ConfigError
 from mixopt.executors.base import Executor
 from mixopt.watch import Watcher
-from mixopt.worker import Closed, Job
+from mixopt.worker import Closed
 from search.confirm import Confirmation, confirm, confirmation_trials
 from search.history import Completed, Failed, History
 from search.recommend import Recommendation
@@ -47,6 +47,7 @@ class Study:
             again = tuple(entry.trial for entry in self.history.failed)
             self.history = History(self.history.completed, (*self.history.running, *again))
         self._in_flight: set[str] = set()
+        self._sweep()
 
     def run(self) -> dict[str, Any]:
         """Returns the answer, as it is recorded.
@@ -56,7 +57,8 @@ class Study:
             SearchError: the trials that completed are not enough for an answer.
         """
         self._search()
-        recommendation = self.plan.strategy.recommend(self.history)
+        with self.watcher.busy("fitting the losses, looking for the best mixture"):
+            recommendation = self.plan.strategy.recommend(self.history)
         self._answer(recommendation, None)
         confirmation = self._confirm(recommendation)
         answer = self._answer(recommendation, confirmation)
@@ -118,6 +120,12 @@ class Study:
                     self.watcher.progressed(event)
                     if event.losses:
                         self.record.progress(event.trial, event.tokens, event.losses)
+
+    def _sweep(self) -> None:
+        """Remove what a killed run left: half-written files, and checkpoints of trials that are closed."""
+        for file in self.plan.checkpoints.glob("*"):
+            if file.stem not in {trial.id for trial in self.history.running}:
+                file.unlink()
 
     def _running(self, trial: Trial) -> None:
         self._in_flight.add(trial.id)

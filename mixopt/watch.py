@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
 from mixopt.units import show_count, show_duration
@@ -30,7 +39,14 @@ class Watcher(AbstractContextManager["Watcher"]):
 
     def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None: ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Around what takes a while and trains nothing."""
+        yield
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         return None
 
 
@@ -69,7 +85,6 @@ class LineWatcher(Watcher):
         self.console = console
         self._pace = _Pace((), History())
         self._planned: Sequence[Trial] = ()
-        self._speed: dict[str, float] = {}
 
     def begin(self, phase: str, planned: Sequence[Trial], history: History) -> None:
         self._planned = planned
@@ -77,14 +92,11 @@ class LineWatcher(Watcher):
         already = len(planned) - len(self._pace.left)
         self.console.print(f"{phase}: {len(planned)} trials" + (f", {already} of them already done" if already else ""))
 
-    def progressed(self, event: Progressed) -> None:
-        self._speed[event.trial.id] = event.tokens_per_second
-
     def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None:
         self._pace.done(trial)
         done = len(self._planned) - len(self._pace.left)
         left = self._pace.seconds()
-        speed = self._speed.pop(trial.id, None)
+        speed = trial.fidelity.tokens / outcome.seconds if isinstance(outcome, Measurement) else None
         parts = [
             f"[{done}/{len(self._planned)}]",
             describe(trial),
@@ -94,6 +106,11 @@ class LineWatcher(Watcher):
             f"{show_duration(left)} left" if left is not None and self._pace.left else "",
         ]
         self.console.print("  ".join(filter(None, parts)), highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        self.console.print(what)
+        yield
 
 
 class LiveWatcher(Watcher):
@@ -122,7 +139,9 @@ class LiveWatcher(Watcher):
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def begin(self, phase: str, planned: Sequence[Trial], history: History) -> None:
@@ -159,6 +178,12 @@ class LiveWatcher(Watcher):
             self._best[proxy] = min(objective, self._best.get(proxy, objective))
         self._refresh()
 
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        task = self._progress.add_task(f"[bold]{what}", total=None, done="", left=None, note="")
+        yield
+        self._progress.remove_task(task)
+
     def _refresh(self) -> None:
         assert self._phase is not None, "begin comes first"
         done = len(self._planned) - len(self._pace.left)
@@ -185,7 +210,9 @@ def watcher_for(console: Console) -> Watcher:
     return LiveWatcher(console) if console.is_terminal else LineWatcher(console)
 
 
-def stage_reporter(console: Console) -> tuple[AbstractContextManager[object], Callable[[str, int, int | None, str], None]]:
+def stage_reporter(
+    console: Console,
+) -> tuple[AbstractContextManager[object], Callable[[str, int, int | None, str], None]]:
     """Bars for the stages of preparation: a context, and what to call with (stage, done, total, unit)."""
     progress = Progress(
         SpinnerColumn(),

@@ -50,7 +50,9 @@ class Loss:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.nats_per_token) and math.isfinite(self.bits_per_byte)):
-            raise SearchError(f"a loss of {self.nats_per_token} nats is no measurement", hint="record a Failure instead")
+            raise SearchError(
+                f"a loss of {self.nats_per_token} nats is no measurement", hint="record a Failure instead"
+            )
 
 
 @dataclass(frozen=True)

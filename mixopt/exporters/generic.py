@@ -27,7 +27,6 @@ class Json(Exporter):
         return json.dumps(_content(exportable), indent=2) + "\n"
 
 
-
 class Yaml(Exporter):
     name = "yaml"
     weights_mean = "tokens"

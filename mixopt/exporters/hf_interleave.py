@@ -1,9 +1,9 @@
 """Hugging Face `datasets.interleave_datasets`, which draws documents.
 
-    settings = json.load(open("mixture.json"))
-    parts = [load_dataset(...) for domain in settings["domains"]]
-    mixed = interleave_datasets(parts, probabilities=settings["probabilities"],
-                                stopping_strategy=settings["stopping_strategy"], seed=0)
+settings = json.load(open("mixture.json"))
+parts = [load_dataset(...) for domain in settings["domains"]]
+mixed = interleave_datasets(parts, probabilities=settings["probabilities"],
+                            stopping_strategy=settings["stopping_strategy"], seed=0)
 """
 
 from __future__ import annotations

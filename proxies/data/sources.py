@@ -264,7 +264,7 @@ def _records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[st
     else:
         options: dict[str, Any] = {}
         if file.kind == "parquet":
-            columns = list(_stream(file).features or ())
+            columns = _parquet_columns(file)
             for field in source.fields:
                 if field not in columns:
                     raise _no_field(f"{source.name}: {file.url}", field, columns)
@@ -273,6 +273,14 @@ def _records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[st
         rows = iter(_stream(file, **options))
     for number, row in enumerate(rows, 1):
         yield f"row {number}", row
+
+
+def _parquet_columns(file: SourceFile) -> list[str]:
+    import pyarrow.parquet
+
+    with fsspec.open(file.url) as opened:
+        names: list[str] = pyarrow.parquet.read_schema(opened).names
+    return names
 
 
 def _json_records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -47,7 +47,7 @@ def test_a_small_file_gets_every_default() -> None:
         ("paths: web/*.jsonl, ", "", 3, "domains.web.paths: missing"),
         ("paths: web/*.jsonl", "paths: 7", 3, "7 does not fit here"),
         ("  web: {", "  we/b: {", 3, "'we/b' is not a name"),
-        ("  web: {", "  no: {", 3, 'YAML reads the key no as bool'),
+        ("  web: {", "  no: {", 3, "YAML reads the key no as bool"),
         ("  code:\n", "  web:\n", 4, "web stands here a second time (first: line 3)"),
         ("study: test\n", "", 1, "study: missing"),
         ("study: test", "study: [test", 2, "not YAML"),
@@ -59,8 +59,18 @@ def test_a_small_file_gets_every_default() -> None:
         ("tokens: 2M", "tokens: 2M, trials: many", 8, "'many' does not fit here"),
         ("min: 0.05", "pin: 0.2", 2, "the maximums and pins sum to 0.8, below 1"),
         ("min: 0.05", "min: 1\n  more: {paths: x, min: 0.2}", 2, "the minimums and pins sum to 1.2, above 1"),
-        ("proxies:", "groups: {g: {domains: [cod]}}\nproxies:", 7, "groups.g.domains: no domain cod; did you mean code?"),
-        ("proxies:", "objective: {weights: {wob: 1}}\nproxies:", 7, "no domain or evaluation set wob; did you mean web?"),
+        (
+            "proxies:",
+            "groups: {g: {domains: [cod]}}\nproxies:",
+            7,
+            "groups.g.domains: no domain cod; did you mean code?",
+        ),
+        (
+            "proxies:",
+            "objective: {weights: {wob: 1}}\nproxies:",
+            7,
+            "no domain or evaluation set wob; did you mean web?",
+        ),
         ("proxies:", "objective: {weights: {web: 0}}\nproxies:", 7, "all weights are 0"),
         ("proxies:", "objective: {kind: worst_case, weights: {web: 1}}\nproxies:", 7, "write metrics instead"),
         ("proxies:", "objective: {kind: worst_case, baseline: best}\nproxies:", 7, "no baseline best"),
@@ -87,7 +97,9 @@ def test_several_mistakes_are_all_named() -> None:
     assert len(caught.value.message.splitlines()) == 3  # the share, the unknown key, the missing one
 
 
-@pytest.mark.parametrize("content", [b"", b"- a\n- b\n", b"just text", b"\xff\xfe\x00", b"a: !!python/object:os.system x"])
+@pytest.mark.parametrize(
+    "content", [b"", b"- a\n- b\n", b"just text", b"\xff\xfe\x00", b"a: !!python/object:os.system x"]
+)
 def test_a_file_that_is_no_study(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "study.yaml"
     path.write_bytes(content)
@@ -111,12 +123,18 @@ def test_what_only_extends_a_study_is_not_deciding() -> None:
 def test_the_schema_takes_what_the_file_takes() -> None:
     schema = json_schema()
     assert {"anyOf", "examples"} <= schema["$defs"]["ProxySettings"]["properties"]["tokens"].keys()
-    assert schema["$defs"]["DomainSettings"]["properties"]["max"]["description"] == "Largest share of the training tokens."
+    assert (
+        schema["$defs"]["DomainSettings"]["properties"]["max"]["description"] == "Largest share of the training tokens."
+    )
     assert schema["additionalProperties"] is False
 
 
 def test_init_writes_a_file_that_is_valid(tmp_path: Path) -> None:
-    assert list(parse(study_text(None, tmp_path / "study.yaml"), tmp_path / "study.yaml").domains) == ["web", "code", "books"]
+    assert list(parse(study_text(None, tmp_path / "study.yaml"), tmp_path / "study.yaml").domains) == [
+        "web",
+        "code",
+        "books",
+    ]
 
 
 def test_init_finds_a_domain_in_each_folder_and_file(tmp_path: Path) -> None:
