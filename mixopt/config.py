@@ -386,14 +386,17 @@ def parse(text: str, path: Path) -> StudyFile:
 def _cross_checks(study: StudyFile) -> list[tuple[tuple[str, ...], str]]:
     """What no single section can see: names that must stand elsewhere in the file."""
     found: list[tuple[tuple[str, ...], str]] = []
-    for group, settings in study.groups.items():
-        for domain in settings.domains:
-            if domain not in study.domains:
-                found.append((("groups", group, "domains"), f"no domain {domain}{_suggest(domain, study.domains)}"))
-    for name in study.evaluation:
-        if name in study.domains:
-            found.append((("evaluation", name), f"{name} is also a domain; give the evaluation set another name"))
-    objective = study.objective
+    found += [
+        (("groups", group, "domains"), f"no domain {domain}{_suggest(domain, study.domains)}")
+        for group, settings in study.groups.items()
+        for domain in settings.domains
+        if domain not in study.domains
+    ]
+    found += [
+        (("evaluation", name), f"{name} is also a domain; give the evaluation set another name")
+        for name in study.evaluation
+        if name in study.domains
+    ]
     judged_by = [(("objective", "weights", name), name) for name in objective.weights or {}]
     judged_by += [(("objective", "metrics", str(place)), name) for place, name in enumerate(objective.metrics or [])]
     found += [

@@ -78,8 +78,8 @@ def plan_table(document: dict[str, Any]) -> RenderableType:
     lines = [f"{document['trials']} trials, {tokens} tokens, {flops} FLOPs"]
     if document["wall_seconds"] is not None:
         lines.append(
-            f"about {show_duration(document['wall_seconds'])} with {document['slots']} at a time, by "
-            f"{show_duration(document['training_seconds'])} of training as measured on {document['device']}; {gpu_hours}"
+            f"about {show_duration(document['wall_seconds'])} with {document['slots']} at a time: "
+            f"{show_duration(document['training_seconds'])} of training, measured on {document['device']}; {gpu_hours}"
         )
     else:
         lines.append(f"time not measured (--no-probe); {gpu_hours}")
@@ -140,7 +140,7 @@ def answer_table(document: dict[str, Any]) -> RenderableType:
             show_count(domain["tokens"]),
             f"{domain['proportional']:.1%}",
             Text(f"{domain['weight']:.1%}", style="bold"),
-            Text("█" * round(domain["weight"] * BAR_WIDTH) or "▏", style="cyan"),
+            Text("█" * round(domain["weight"] * BAR_WIDTH) or "▏" * (domain["weight"] > 0), style="cyan"),
             *([f"{domain['epochs']:.2f}"] if with_epochs else []),
         )
     parts: list[RenderableType] = [table]

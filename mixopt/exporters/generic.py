@@ -33,5 +33,5 @@ class Yaml(Exporter):
     describes = "YAML: domain -> share of tokens, and its provenance"
 
     def render(self, exportable: Exportable) -> str:
-        text: str = yaml.safe_dump(_content(exportable), sort_keys=False)
+        text: str = yaml.safe_dump(_content(exportable), sort_keys=False, allow_unicode=True)
         return text

@@ -311,7 +311,7 @@ def _domain_entry(
     documents = sum(shard.documents for shard in train)
     if not documents:
         raise ProxyError(
-            f"domain {source.name} has {state.documents} document{'s' * (state.documents > 1)} and none left to train on:"
+            f"domain {source.name} has {state.documents} document{'s' * (state.documents > 1)} and none to train on:"
             " each is held out for validation, or the same as one that is",
             hint="give it more documents, or split its text into several",
         )
