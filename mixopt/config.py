@@ -397,6 +397,7 @@ def _cross_checks(study: StudyFile) -> list[tuple[tuple[str, ...], str]]:
         for name in study.evaluation
         if name in study.domains
     ]
+    objective = study.objective
     judged_by = [(("objective", "weights", name), name) for name in objective.weights or {}]
     judged_by += [(("objective", "metrics", str(place)), name) for place, name in enumerate(objective.metrics or [])]
     found += [
