@@ -22,7 +22,6 @@ from mixopt.executors.base import Executor
 from mixopt.watch import Watcher
 from mixopt.worker import Closed
 from search.confirm import Confirmation, confirm, confirmation_trials
-from search.history import Completed, Failed, History
 from search.recommend import Recommendation
 from search.trial import Failure, Measurement, Trial
 from tracking import names
@@ -43,9 +42,8 @@ class Study:
         self.executor = executor
         self.watcher = watcher
         self.history = record.history()
-        if retry_failed:
-            again = tuple(entry.trial for entry in self.history.failed)
-            self.history = History(self.history.completed, (*self.history.running, *again))
+        for entry in self.history.failed if retry_failed else ():
+            self.history = self.history.opened(entry.trial)
         self._in_flight: set[str] = set()
         self._sweep()
 
@@ -108,8 +106,10 @@ class Study:
         while True:
             for trial in ask(self.executor.slots - len(self._in_flight)):
                 self.record.open(trial)
-                self._running(trial)
+                self.history = self.history.opened(trial)
+                self.watcher.launched(trial)
                 self.executor.launch(self.plan.job(trial))
+                self._in_flight.add(trial.id)
             if not self._in_flight:
                 return
             for event in self.executor.events():
@@ -127,20 +127,9 @@ class Study:
             if file.stem not in {trial.id for trial in self.history.running}:
                 file.unlink()
 
-    def _running(self, trial: Trial) -> None:
-        self._in_flight.add(trial.id)
-        if trial.id not in self.history.trial_ids:
-            self.history = History(self.history.completed, (*self.history.running, trial), self.history.failed)
-        self.watcher.launched(trial)
-
     def _close(self, trial: Trial, outcome: Measurement | Failure) -> None:
         self._in_flight.remove(trial.id)
-        running = tuple(other for other in self.history.running if other.id != trial.id)
-        if isinstance(outcome, Measurement):
-            done = (*self.history.completed, Completed(trial, outcome))
-            self.history = History(done, running, self.history.failed)
-        else:
-            self.history = History(self.history.completed, running, (*self.history.failed, Failed(trial, outcome)))
+        self.history = self.history.closed(trial, outcome)
         objective = self.plan.problem.objective_of(trial, self.history)
         self.record.close(trial, outcome, objective)
         self._report()

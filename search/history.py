@@ -73,6 +73,25 @@ class History:
         """The measurement of that very trial, or None where it has none (yet)."""
         return self.measurements.get(Trial(mixture, fidelity, seed).id)
 
+    def opened(self, trial: Trial) -> History:
+        """The history in which this trial is running, whatever had become of it."""
+        before = self._without(trial)
+        return History(before.completed, (*before.running, trial), before.failed)
+
+    def closed(self, trial: Trial, outcome: Measurement | Failure) -> History:
+        """The history in which this trial ended so."""
+        before = self._without(trial)
+        if isinstance(outcome, Measurement):
+            return History((*before.completed, Completed(trial, outcome)), before.running, before.failed)
+        return History(before.completed, before.running, (*before.failed, Failed(trial, outcome)))
+
+    def _without(self, trial: Trial) -> History:
+        return History(
+            tuple(entry for entry in self.completed if entry.trial.id != trial.id),
+            tuple(other for other in self.running if other.id != trial.id),
+            tuple(entry for entry in self.failed if entry.trial.id != trial.id),
+        )
+
     def without_running(self) -> History:
         return History(self.completed, (), self.failed)
 

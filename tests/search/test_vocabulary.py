@@ -122,3 +122,12 @@ def test_a_metric_that_was_not_measured_is_named_with_those_that_were() -> None:
         WeightedMean({"poetry": 1}).losses(measure(Trial(SPACE.natural, SMALL, 0)))
     assert "poetry" in error.value.message
     assert "prose, programs" in error.value.hint
+
+
+def test_a_trial_is_running_or_closed_and_never_both() -> None:
+    trial = Trial(SPACE.natural, SMALL, 0)
+    failure = Failure(FailureKind.LOST_WORKER, "node gone")
+    failed = History().opened(trial).closed(trial, failure)
+    assert failed == History(failed=(Failed(trial, failure),))
+    assert failed.opened(trial) == History(running=(trial,)), "a failed trial may be tried again"
+    assert failed.opened(trial).closed(trial, measure(trial)) == History((Completed(trial, measure(trial)),))
