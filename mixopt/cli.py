@@ -6,6 +6,7 @@ import json as json_format
 import os
 import signal
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -182,14 +183,15 @@ def dashboard(
     if file.tracking_uri.startswith(("http://", "https://")):
         out.print("\n".join(links(file, file.tracking_uri)), soft_wrap=True)
         return
-    with err.status("starting the dashboard") as waiting, serve(file, port) as address:
-        waiting.stop()
-        out.print("\n".join(links(file, address)), soft_wrap=True)
-        err.print("Ctrl-C ends it")
-        try:
-            _wait_for_interrupt()
-        except KeyboardInterrupt:
-            err.print("dashboard ended")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with err.status("starting the dashboard") as waiting, serve(file, port) as address:
+            waiting.stop()
+            out.print("\n".join(links(file, address)), soft_wrap=True)
+            err.print("Ctrl-C ends it")
+            signal.pause()
+    except KeyboardInterrupt:
+        err.print("dashboard ended")
 
 
 @app.command(epilog="Example: mixopt demo --directory demo")
@@ -279,7 +281,8 @@ def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
         plan = _plan(file)
         record = begin(plan, store)
         try:
-            with executor(file.executor) as workers, watcher_for(err) as watcher:
+            # Ray prints to standard output when a worker dies.
+            with redirect_stdout(sys.stderr), executor(file.executor) as workers, watcher_for(err) as watcher:
                 # After Ray has started, which answers the signal with a stack trace.
                 signal.signal(signal.SIGTERM, _interrupt)
                 document = Study(plan, record, workers, watcher, retry_failed).run()
@@ -303,9 +306,3 @@ def _print(document: Any, view: Any, as_json: bool) -> None:
         print(json_format.dumps(document, indent=2))
     else:
         out.print(view)
-
-
-def _wait_for_interrupt() -> None:
-    import threading
-
-    threading.Event().wait()

@@ -10,7 +10,7 @@ from typing import Any
 
 from mixopt.assemble import Plan
 from mixopt.errors import ConfigError
-from mixopt.worker import Closed, run_trial
+from mixopt.worker import Closed, Progressed, run_trial
 from proxies.allocator import keep_freed_memory
 from search.trial import Failure, Trial
 
@@ -89,6 +89,6 @@ def _speed(plan: Plan, proxy: str) -> float:
             if isinstance(event.outcome, Failure):
                 raise ConfigError(f"proxies.{proxy}: does not train: {event.outcome.message}")
             return fidelity.tokens / event.outcome.seconds
-        if time.monotonic() > deadline:
+        if isinstance(event, Progressed) and time.monotonic() > deadline:
             return event.tokens_per_second
     raise AssertionError("a trial ends with an outcome")

@@ -20,7 +20,7 @@ from mixopt.display import markdown
 from mixopt.errors import ConfigError
 from mixopt.executors.base import Executor
 from mixopt.watch import Watcher
-from mixopt.worker import Closed
+from mixopt.worker import Closed, Progressed, Restarted
 from search.confirm import Confirmation, confirm, confirmation_trials
 from search.recommend import Recommendation
 from search.trial import Failure, Measurement, Trial
@@ -113,13 +113,16 @@ class Study:
             if not self._in_flight:
                 return
             for event in self.executor.events():
-                if isinstance(event, Closed):
-                    self._close(event.trial, event.outcome)
-                    after_each()
-                else:
-                    self.watcher.progressed(event)
-                    if event.losses:
-                        self.record.progress(event.trial, event.tokens, event.losses)
+                match event:
+                    case Closed():
+                        self._close(event.trial, event.outcome)
+                        after_each()
+                    case Restarted():
+                        self.watcher.restarted(event)
+                    case Progressed():
+                        self.watcher.progressed(event)
+                        if event.losses:
+                            self.record.progress(event.trial, event.tokens, event.losses)
 
     def _sweep(self) -> None:
         """Remove what a killed run left: half-written files, and checkpoints of trials that are closed."""

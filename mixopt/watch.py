@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.text import Text
 
 from mixopt.units import show_count, show_duration
-from mixopt.worker import Progressed
+from mixopt.worker import Progressed, Restarted
 from search.history import History
 from search.trial import Failure, Measurement, Trial
 
@@ -36,6 +36,8 @@ class Watcher(AbstractContextManager["Watcher"]):
     def launched(self, trial: Trial) -> None: ...
 
     def progressed(self, event: Progressed) -> None: ...
+
+    def restarted(self, event: Restarted) -> None: ...
 
     def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None: ...
 
@@ -78,11 +80,22 @@ class _Pace:
         return (sum(self.left.values()) - partly) * (time.monotonic() - self._began) / flops
 
 
-class LineWatcher(Watcher):
-    """One line for each closed trial: for logs, and terminals that cannot move their cursor."""
+class _Printing(Watcher):
+    """What both kinds of watcher print as lines."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
+
+    def restarted(self, event: Restarted) -> None:
+        line = f"{describe(event.trial)}  start {event.start}, from its checkpoint: {event.reason}"
+        self.console.print(line, style="yellow", highlight=False, soft_wrap=True)
+
+
+class LineWatcher(_Printing):
+    """One line for each closed trial: for logs, and terminals that cannot move their cursor."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
         self._pace = _Pace((), History())
         self._planned: Sequence[Trial] = ()
 
@@ -113,11 +126,11 @@ class LineWatcher(Watcher):
         yield
 
 
-class LiveWatcher(Watcher):
+class LiveWatcher(_Printing):
     """A bar for the phase, one below it for each running trial, and failures as lines above."""
 
     def __init__(self, console: Console) -> None:
-        self.console = console
+        super().__init__(console)
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),

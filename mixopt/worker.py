@@ -9,7 +9,9 @@ import hashlib
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 
 import torch
 
@@ -53,6 +55,16 @@ class Progressed:
 
 
 @dataclass(frozen=True)
+class Restarted:
+    """A trial whose worker died, and that goes on from its checkpoint."""
+
+    trial: Trial
+    start: int
+    """Which start of the trial this is; 2 after the first death."""
+    reason: str
+
+
+@dataclass(frozen=True)
 class Closed:
     """The end of a trial."""
 
@@ -60,7 +72,7 @@ class Closed:
     outcome: Measurement | Failure
 
 
-Event = Progressed | Closed
+Event = Progressed | Restarted | Closed
 
 
 def seed_for(study_seed: int, replicate: int, purpose: str) -> int:
@@ -118,7 +130,7 @@ def _train(job: Job) -> Iterator[Event]:
                 domain_tokens, domain_epochs = stream.realised(step.steps * job.recipe.batch_rows)
                 measurement = Measurement(
                     losses=_losses(step.losses),
-                    curve=tuple(CurvePoint(point.tokens, _losses(point.losses)) for point in step.curve),
+                    curve=_curve(step, job.recipe),
                     domain_tokens=dict.fromkeys(corpus.domains, 0) | domain_tokens,
                     domain_epochs=dict.fromkeys(corpus.domains, 0.0) | domain_epochs,
                     flops=step.flops,
@@ -127,6 +139,14 @@ def _train(job: Job) -> Iterator[Event]:
                     environment=step.environment,
                 )
                 yield Closed(trial, measurement)
+
+
+def _curve(result: TrainingResult, recipe: Recipe) -> tuple[CurvePoint, ...]:
+    steps = [0, *recipe.evaluation_steps]
+    return tuple(
+        CurvePoint(point.tokens, _losses(point.losses), fmean(result.training_losses[begin:end]))
+        for point, (begin, end) in zip(result.curve, pairwise(steps), strict=True)
+    )
 
 
 def _losses(losses: Mapping[str, EvaluationLoss]) -> dict[str, Loss]:

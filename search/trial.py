@@ -57,10 +57,14 @@ class Loss:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """The losses after some of the training tokens: with a constant learning rate an honest shorter run."""
+    """The losses after some of the training tokens: with a constant learning rate an honest shorter run.
+
+    `training_loss` is the mean over the batches since the point before, in nats per token.
+    """
 
     tokens: int
     losses: Mapping[str, Loss]
+    training_loss: float
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def measurement_to_json(measurement: Measurement) -> str:
     data = {
         **{name: getattr(measurement, name) for name in ("flops", "seconds")},
         "losses": _losses_to_plain(measurement.losses),
-        "curve": [[point.tokens, _losses_to_plain(point.losses)] for point in measurement.curve],
+        "curve": [[point.tokens, _losses_to_plain(point.losses), point.training_loss] for point in measurement.curve],
         "domain_tokens": dict(measurement.domain_tokens),
         "domain_epochs": dict(measurement.domain_epochs),
         "diagnostics": dict(measurement.diagnostics),
@@ -54,7 +54,9 @@ def measurement_to_json(measurement: Measurement) -> str:
 def measurement_from_json(text: str) -> Measurement:
     data = json.loads(text)
     data["losses"] = _losses_from_plain(data["losses"])
-    data["curve"] = tuple(CurvePoint(tokens, _losses_from_plain(losses)) for tokens, losses in data["curve"])
+    data["curve"] = tuple(
+        CurvePoint(tokens, _losses_from_plain(losses), loss) for tokens, losses, loss in data["curve"]
+    )
     return Measurement(**data)
 
 

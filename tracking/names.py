@@ -68,6 +68,7 @@ def diagnostic(name: str) -> str:
     return f"diagnostics/{name}"
 
 
+TRAINING_LOSS = "training/nats"
 OBJECTIVE = "objective/value"
 FLOPS = "cost/flops"
 SECONDS = "cost/seconds"

@@ -206,7 +206,8 @@ class StudyRecord:
             if isinstance(outcome, Measurement):
                 tags = codec.to_tags(names.MEASUREMENT, codec.measurement_to_json(outcome))
                 for point in outcome.curve:
-                    self._log(trial, _loss_metrics(point.losses), point.tokens)
+                    metrics = {**_loss_metrics(point.losses), names.TRAINING_LOSS: point.training_loss}
+                    self._log(trial, metrics, point.tokens)
                 self._log(trial, _measurement_metrics(outcome, objective), trial.fidelity.tokens, tags)
                 client.set_tag(run_id, names.STATE, names.STATE_COMPLETED)
                 client.set_terminated(run_id, "FINISHED")

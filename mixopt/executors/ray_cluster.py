@@ -17,7 +17,7 @@ from ray.exceptions import OutOfMemoryError, RayError
 
 from mixopt.errors import ConfigError
 from mixopt.executors.base import Executor
-from mixopt.worker import Closed, Event, Job, run_trial
+from mixopt.worker import Closed, Event, Job, Restarted, run_trial
 from proxies.allocator import keep_freed_memory
 from search.trial import Failure, FailureKind
 
@@ -79,12 +79,14 @@ class RayCluster(Executor):
             yield event
 
     def _restart(self, running: _Running, error: BaseException) -> Iterator[Event]:
+        trial = running.job.trial
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if running.attempt < self._attempts:
             self._start(running.job, running.attempt + 1)
-            return
-        kind = FailureKind.OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else FailureKind.LOST_WORKER
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        yield Closed(running.job.trial, Failure(kind, f"{reason} (started {running.attempt} times)"))
+            yield Restarted(trial, running.attempt + 1, reason)
+        else:
+            kind = FailureKind.OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else FailureKind.LOST_WORKER
+            yield Closed(trial, Failure(kind, f"{reason} (started {running.attempt} times)"))
 
     def close(self) -> None:
         self._running.clear()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from search.mixture import Mixture
+from search.trial import FailureKind
 from tests.e2e.study import STUDY, answer_of, mixopt, numbers, recorded, write_study
 
 pytestmark = pytest.mark.slow
@@ -126,6 +129,79 @@ def test_a_study_that_is_killed_again_and_again_ends_as_if_it_had_not(
     assert not history.failed
     assert disturbed["mixture"] == answer["mixture"]
     assert disturbed["verdict"] == answer["verdict"]
+
+
+def test_a_killed_worker_costs_no_trial(undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    path, answer = undisturbed
+    study = write_study(tmp_path, STUDY.replace("kind: in_process", "kind: ray"))
+    command = [sys.executable, "-c", "from mixopt.cli import main; main()", "run", str(study), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
+        for _ in range(3):
+            worker = _next_worker(driver)
+            if worker is not None:
+                os.kill(worker, signal.SIGKILL)
+                time.sleep(1)
+        said, errors = driver.communicate(timeout=200)
+    assert driver.returncode == 0, errors
+    assert numbers(recorded(study)) == numbers(recorded(path))
+    assert json.loads(said)["verdict"] == answer["verdict"]
+
+
+def _next_worker(driver: subprocess.Popen[str]) -> int | None:
+    """The process of a running trial of that study; None once the study has ended."""
+    ours = re.compile(rb"ray::_run_in_worker")
+    while driver.poll() is None:
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if ours.search((process / "cmdline").read_bytes()):
+                    return int(process.name)
+            except OSError:
+                continue  # it ended meanwhile
+        time.sleep(0.02)
+    return None
+
+
+def test_trials_that_diverge_are_failures_with_a_reason_and_the_study_goes_on(tmp_path: Path) -> None:
+    path = write_study(tmp_path, STUDY.replace("kind: dense, depth: 1", "kind: dense, learning_rate: 1e6, depth: 1"))
+    answer = answer_of("run", path)
+    history = recorded(path)
+    assert {entry.trial.fidelity.proxy for entry in history.completed} == {"moe"}
+    assert {entry.failure.kind for entry in history.failed} == {FailureKind.DIVERGED}
+    assert len(history.failed) == 8 + BASELINES
+    assert any("10 trials failed" in note for note in answer["notes"])
+    status = answer_of("status", path)
+    assert all("diverged" in failure["message"] for failure in status["failures"])
+
+
+def test_a_study_in_which_every_trial_fails_ends_with_the_reason(tmp_path: Path) -> None:
+    path = write_study(tmp_path, STUDY.replace("depth: ", "learning_rate: 1e6, depth: "))
+    done = mixopt("run", path)
+    assert done.returncode == 2
+    assert "the first 4 trials all failed: diverged" in done.stderr
+
+
+def test_the_other_objective_and_matched_repetition(tmp_path: Path) -> None:
+    path = write_study(
+        tmp_path,
+        STUDY.replace("{weights: {prose: 2, code: 1}}", "{kind: worst_case, metrics: [prose, code]}").replace(
+            "max_epochs: 4}", "max_epochs: 4, repetition_matched: true}"
+        ),
+    )
+    answer = answer_of("run", path)
+    assert answer["recommendation"]["baselines"]["proportional"] == 0.0
+    supply = {name: domain["tokens"] for name, domain in answer["domains"].items()}
+    for entry in recorded(path).completed:
+        for domain, epochs in entry.measurement.domain_epochs.items():
+            final_run_epochs = entry.trial.mixture[domain] * 40_000 / supply[domain]
+            assert epochs == pytest.approx(final_run_epochs, rel=0.2, abs=0.2)
+
+
+@pytest.mark.parametrize("budget", ["{time: 1s}", "{flops: 2e10}"])
+def test_a_budget_ends_the_search_early_and_still_answers(tmp_path: Path, budget: str) -> None:
+    path = write_study(tmp_path, STUDY + f"budget: {budget}\n")
+    answer_of("run", path)
+    searched = [entry for entry in recorded(path).completed if not entry.trial.origin.startswith("confirm")]
+    assert 0 < len(searched) < SEARCH_TRIALS
 
 
 def _kill_after(study: Path, seconds: float) -> None:

@@ -109,7 +109,7 @@ CASES: dict[str, tuple[Spoil, str]] = {
     ),
     "an impossible model": (study("heads: 2, tokens", "heads: 7, tokens"), "proxies.dense"),
     "more than a batch of tokens": (
-        study("width: 32, heads: 2, tokens: 6k", "width: 32, heads: 2, tokens: 10"),
+        study("width: 32, heads: 2, tokens: 4k", "width: 32, heads: 2, tokens: 10"),
         "proxies",
     ),
     "no GPU": (study("executor: {kind: in_process}", "executor: {kind: ray, gpus_per_trial: 1}"), "GPU"),

@@ -48,7 +48,7 @@ def measure(trial: Trial, noise: float = 0.01) -> Measurement:
     measured = {metric: Loss(value, value / math.log(2) / 4) for metric, value in nats.items()}
     return Measurement(
         losses=measured,
-        curve=(CurvePoint(trial.fidelity.tokens, measured),),
+        curve=(CurvePoint(trial.fidelity.tokens, measured, training_loss=3.0),),
         domain_tokens={},
         domain_epochs={},
         flops=trial.fidelity.flops,

@@ -19,7 +19,7 @@ trials = st.builds(Trial, mixtures, fidelities, st.integers(0, 2**31), names)
 measurements = st.builds(
     Measurement,
     losses=losses,
-    curve=st.lists(st.builds(CurvePoint, st.integers(0, 10**12), losses), max_size=5).map(tuple),
+    curve=st.lists(st.builds(CurvePoint, st.integers(0, 10**12), losses, numbers), max_size=5).map(tuple),
     domain_tokens=st.dictionaries(names, st.integers(0, 10**12), max_size=40),
     domain_epochs=st.dictionaries(names, numbers, max_size=40),
     flops=st.floats(0, 1e24),

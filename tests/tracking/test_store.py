@@ -30,7 +30,7 @@ def measurement(loss: float) -> Measurement:
     losses = {"web": Loss(loss, loss / 2), "code": Loss(loss + 1, loss)}
     return Measurement(
         losses=losses,
-        curve=(CurvePoint(32_768, losses), CurvePoint(65_536, losses)),
+        curve=(CurvePoint(32_768, losses, 5.0), CurvePoint(65_536, losses, 4.0)),
         domain_tokens={"web": 40_000, "code": 25_536},
         domain_epochs={"web": 0.1 + 0.2, "code": 3.0},
         flops=1e9,
