@@ -79,6 +79,7 @@ class Plan:
             trial,
             self.recipes[proxy],
             corpus=self.corpus.directory.absolute(),
+            corpus_fingerprint=self.corpus.fingerprint,
             checkpoint=self.checkpoint(trial),
             study_seed=self.file.seed,
             available_tokens=self.available_tokens[proxy],

@@ -10,7 +10,8 @@ from typing import Any
 
 from mixopt.assemble import Plan
 from mixopt.errors import ConfigError
-from mixopt.worker import Closed, Progressed, run_trial
+from mixopt.events import Closed, Progressed
+from mixopt.worker import run_trial
 from proxies.allocator import keep_freed_memory
 from search.trial import Failure, Trial
 

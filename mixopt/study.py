@@ -18,9 +18,9 @@ from mixopt.answer import answer_document
 from mixopt.assemble import Plan
 from mixopt.display import markdown
 from mixopt.errors import ConfigError
+from mixopt.events import Closed, Progressed, Restarted
 from mixopt.executors.base import Executor
 from mixopt.watch import Watcher
-from mixopt.worker import Closed, Progressed, Restarted
 from search.confirm import Confirmation, confirm, confirmation_trials
 from search.recommend import Recommendation
 from search.trial import Failure, Measurement, Trial

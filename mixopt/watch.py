@@ -21,8 +21,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from mixopt.events import Progressed, Restarted
 from mixopt.units import show_count, show_duration
-from mixopt.worker import Progressed, Restarted
 from search.history import History
 from search.trial import Failure, Measurement, Trial
 

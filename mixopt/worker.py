@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
+from time import perf_counter
 
 import torch
 
+from mixopt.events import Closed, Event, Progressed
 from proxies.data.corpus import Corpus
 from proxies.data.mixing import MixedStream
+from proxies.errors import ProxyError
 from proxies.evaluate import EvaluationLoss
 from proxies.recipe import Recipe
 from proxies.result import TrainingProgress, TrainingResult
@@ -30,6 +33,7 @@ class Job:
 
     Attributes:
         corpus: folder of the prepared corpus, reachable from the worker.
+        corpus_fingerprint: of the text that the study is about; another is refused.
         checkpoint: file that the training state is kept in, and resumed from; None keeps none.
         available_tokens: tokens of a domain that may be used, where repetition is matched to the final run's.
     """
@@ -37,42 +41,10 @@ class Job:
     trial: Trial
     recipe: Recipe
     corpus: Path
+    corpus_fingerprint: str
     checkpoint: Path | None
     study_seed: int
     available_tokens: Mapping[str, int] | None = None
-
-
-@dataclass(frozen=True)
-class Progressed:
-    """A trial in training."""
-
-    trial: Trial
-    tokens: int
-    training_loss: float
-    tokens_per_second: float
-    losses: Mapping[str, Loss] | None
-    """Losses of the evaluation sets, where they were just measured."""
-
-
-@dataclass(frozen=True)
-class Restarted:
-    """A trial whose worker died, and that goes on from its checkpoint."""
-
-    trial: Trial
-    start: int
-    """Which start of the trial this is; 2 after the first death."""
-    reason: str
-
-
-@dataclass(frozen=True)
-class Closed:
-    """The end of a trial."""
-
-    trial: Trial
-    outcome: Measurement | Failure
-
-
-Event = Progressed | Restarted | Closed
 
 
 def seed_for(study_seed: int, replicate: int, purpose: str) -> int:
@@ -87,23 +59,30 @@ def seed_for(study_seed: int, replicate: int, purpose: str) -> int:
 
 def run_trial(job: Job) -> Iterator[Event]:
     """Train one trial; the last event is its outcome."""
+    began = perf_counter()
     try:
         yield from _train(job)
-    except Diverged as error:
-        yield Closed(job.trial, Failure(FailureKind.DIVERGED, str(error)))
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        yield Closed(job.trial, Failure(FailureKind.OUT_OF_MEMORY, str(error) or "no memory left"))
     except Exception as error:
-        # Whatever it was, it is one trial's death and not the study's. The place goes into the record.
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        message = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
-        kind = FailureKind.OUT_OF_MEMORY if "not enough memory" in str(error) else FailureKind.ERROR
-        yield Closed(job.trial, Failure(kind, message))
+        # Whatever it was, it is one trial's death and not the study's.
+        yield Closed(job.trial, _failure(error, perf_counter() - began))
+
+
+def _failure(error: Exception, seconds: float) -> Failure:
+    if isinstance(error, Diverged):
+        return Failure(FailureKind.DIVERGED, str(error), seconds)
+    # torch raises a plain RuntimeError where the system refuses it memory on a CPU.
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+        return Failure(FailureKind.OUT_OF_MEMORY, str(error) or "no memory left", seconds)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    message = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+    return Failure(FailureKind.ERROR, message, seconds)
 
 
 def _train(job: Job) -> Iterator[Event]:
     trial = job.trial
     corpus = Corpus.open(job.corpus)
+    if corpus.fingerprint != job.corpus_fingerprint:
+        raise ProxyError(f"the corpus in {job.corpus} was replaced while the study ran")
     stream = MixedStream(
         corpus,
         trial.mixture.as_dict(),

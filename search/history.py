@@ -73,23 +73,23 @@ class History:
         """The measurement of that very trial, or None where it has none (yet)."""
         return self.measurements.get(Trial(mixture, fidelity, seed).id)
 
-    def opened(self, trial: Trial) -> History:
-        """The history in which this trial is running, whatever had become of it."""
-        before = self._without(trial)
-        return History(before.completed, (*before.running, trial), before.failed)
+    def opened(self, *trials: Trial) -> History:
+        """The history in which these trials are running, whatever had become of them."""
+        completed, running, failed = self._without({trial.id for trial in trials})
+        return History(completed, (*running, *trials), failed)
 
     def closed(self, trial: Trial, outcome: Measurement | Failure) -> History:
         """The history in which this trial ended so."""
-        before = self._without(trial)
+        completed, running, failed = self._without({trial.id})
         if isinstance(outcome, Measurement):
-            return History((*before.completed, Completed(trial, outcome)), before.running, before.failed)
-        return History(before.completed, before.running, (*before.failed, Failed(trial, outcome)))
+            return History((*completed, Completed(trial, outcome)), running, failed)
+        return History(completed, running, (*failed, Failed(trial, outcome)))
 
-    def _without(self, trial: Trial) -> History:
-        return History(
-            tuple(entry for entry in self.completed if entry.trial.id != trial.id),
-            tuple(other for other in self.running if other.id != trial.id),
-            tuple(entry for entry in self.failed if entry.trial.id != trial.id),
+    def _without(self, ids: set[str]) -> tuple[tuple[Completed, ...], tuple[Trial, ...], tuple[Failed, ...]]:
+        return (
+            tuple(entry for entry in self.completed if entry.trial.id not in ids),
+            tuple(trial for trial in self.running if trial.id not in ids),
+            tuple(entry for entry in self.failed if entry.trial.id not in ids),
         )
 
     def without_running(self) -> History:

@@ -94,6 +94,11 @@ class Measurement:
     def __post_init__(self) -> None:
         if not self.losses:
             raise SearchError("a measurement without a loss", hint="record a Failure instead")
+        numbers = {"flops": self.flops, "seconds": self.seconds, **self.domain_epochs, **self.diagnostics}
+        numbers |= {f"training loss at {point.tokens} tokens": point.training_loss for point in self.curve}
+        for name, number in numbers.items():
+            if not math.isfinite(number):
+                raise SearchError(f"{name} is {number}, which is no measurement", hint="record a Failure instead")
 
 
 class FailureKind(StrEnum):

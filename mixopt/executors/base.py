@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from mixopt.worker import Event, Job
+from mixopt.events import Event
+
+if TYPE_CHECKING:
+    from mixopt.worker import Job
 
 
 class Executor(ABC):

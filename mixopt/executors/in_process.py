@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mixopt.events import Closed, Event
 from mixopt.executors.base import Executor
-from mixopt.worker import Closed, Event, Job, run_trial
+from mixopt.worker import Job, run_trial
 
 
 class InProcess(Executor):

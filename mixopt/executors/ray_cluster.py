@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayError
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from mixopt.errors import ConfigError
+from mixopt.events import Closed, Event, Restarted
 from mixopt.executors.base import Executor
-from mixopt.worker import Closed, Event, Job, Restarted, run_trial
+from mixopt.worker import Job, run_trial
 from proxies.allocator import keep_freed_memory
 from search.trial import Failure, FailureKind
 
@@ -69,24 +70,28 @@ class RayCluster(Executor):
             running = self._running[generator]
             try:
                 event: Event = ray.get(next(generator))
+            except RayTaskError as error:
+                # The task turns its own exceptions into outcomes: the worker could not even begin.
+                del self._running[generator]
+                cause = f"the worker cannot run trials: {type(error.cause).__name__}: {error.cause}"
+                yield Closed(running.job.trial, Failure(FailureKind.ERROR, cause))
             except (RayError, StopIteration) as error:
-                # The task itself turns exceptions into outcomes, so this is the death of its process or node.
                 del self._running[generator]
-                yield from self._restart(running, error)
-                continue
-            if isinstance(event, Closed):
-                del self._running[generator]
-            yield event
+                yield self._started_again(running, error)
+            else:
+                if isinstance(event, Closed):
+                    del self._running[generator]
+                yield event
 
-    def _restart(self, running: _Running, error: BaseException) -> Iterator[Event]:
+    def _started_again(self, running: _Running, error: BaseException) -> Event:
+        """The process or node of a trial died."""
         trial = running.job.trial
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         if running.attempt < self._attempts:
             self._start(running.job, running.attempt + 1)
-            yield Restarted(trial, running.attempt + 1, reason)
-        else:
-            kind = FailureKind.OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else FailureKind.LOST_WORKER
-            yield Closed(trial, Failure(kind, f"{reason} (started {running.attempt} times)"))
+            return Restarted(trial, running.attempt + 1, reason)
+        kind = FailureKind.OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else FailureKind.LOST_WORKER
+        return Closed(trial, Failure(kind, f"{reason} (started {running.attempt} times)"))
 
     def close(self) -> None:
         self._running.clear()

@@ -1,0 +1,41 @@
+"""What an executor tells of the trials it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from search.trial import Failure, Loss, Measurement, Trial
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """A trial in training."""
+
+    trial: Trial
+    tokens: int
+    training_loss: float
+    tokens_per_second: float
+    losses: Mapping[str, Loss] | None
+    """Losses of the evaluation sets, where they were just measured."""
+
+
+@dataclass(frozen=True)
+class Restarted:
+    """A trial whose worker died, and that goes on from its checkpoint."""
+
+    trial: Trial
+    start: int
+    """Which start of the trial this is; 2 after the first death."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The end of a trial."""
+
+    trial: Trial
+    outcome: Measurement | Failure
+
+
+Event = Progressed | Restarted | Closed
