@@ -65,12 +65,11 @@ def _verdict(confirmation: Confirmation | None) -> str:
     """The sentence that a user should remember."""
     if confirmation is None:
         return "not confirmed: the prediction stands alone"
-    winner = confirmation.winner
-    best = confirmation.candidates[0]
+    winner, first = confirmation.winner, confirmation.candidates[0]
     if winner in confirmation.candidates:
         return f"the {winner.label} mixture {winner.sentence}"
     name = winner.label.removeprefix("baseline:")
-    return f"keep the {name} mixture: no candidate did better; the {best.label} mixture {best.sentence}"
+    return f"keep the {name} mixture: no candidate did better; the {first.label} mixture {first.sentence}"
 
 
 def answer_so_far(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
@@ -80,13 +79,18 @@ def answer_so_far(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
         ConfigError, SearchError: too few trials have completed.
     """
     recorded = record.read(names.ANSWER)
+    history = record.history().without_running()
     if recorded is not None:
+        newer = len(history.completed) - recorded["trials"]["completed"]
+        if newer > 0:
+            recorded["notes"].append(
+                f"{newer} trials have completed since this answer: mixopt run {file.file} renews it"
+            )
         return recorded
     corpus = find_corpus(file)
     if corpus is None:
         raise ConfigError(f"study {file.study} has no answer yet", hint=f"go on with: mixopt run {file.file}")
     plan = assemble(file, corpus)
-    history = record.history().without_running()
     return answer_document(plan, history, plan.strategy.recommend(history), None, record.run_id)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mixopt.config import ProxySettings, StudyFile, TextSource
 from mixopt.errors import ConfigError
+from mixopt.units import show_count
 from proxies.data.corpus import Corpus, CorpusSettings, Progress, prepare, prepared
 from proxies.data.mixing import MixedStream
 from proxies.data.sources import Source, check_readable, find_files
@@ -147,8 +148,16 @@ def assemble(file: StudyFile, corpus: Corpus) -> Plan:
         if baseline.broken
     ]
     available = {name: _available_tokens(file, space, recipe) for name, recipe in recipes.items()}
+    notes += [
+        f"domain {name}: its supply is counted on a sample; give domains.{name}.tokens, the tokens of the whole pool"
+        for name, domain in file.domains.items()
+        if domain.sample is not None and domain.tokens is None
+    ]
+    notes += _repetition_notes(corpus, available)
     strategy = STRATEGIES[file.search.strategy](problem)
-    return Plan(file, corpus, problem, strategy, recipes, available, tuple(notes))
+    plan = Plan(file, corpus, problem, strategy, recipes, available, tuple(notes))
+    _check_budget(plan)
+    return plan
 
 
 def _corpus_request(file: StudyFile) -> tuple[list[Source], list[Source], CorpusSettings, Path]:
@@ -211,11 +220,13 @@ def _recipe(file: StudyFile, name: str, settings: ProxySettings, corpus: Corpus)
 
     shapes = settings.model_dump(include=MODEL_SETTINGS, exclude_none=True)
     training = settings.model_dump(include={"learning_rate", "batch_rows", "evaluations"}, exclude_none=True)
+    device: Literal["cpu", "cuda"] = "cuda" if file.executor.gpus_per_trial > 0 else "cpu"
     if settings.precision != "auto":
         training["precision"] = settings.precision
+    elif device == "cuda":
+        training["precision"] = "bf16"  # not asked of this machine: the GPUs may be on others
     try:
         model = model_size(settings.kind, settings.depth, corpus.vocabulary, file.corpus.sequence_length, **shapes)
-        device: Literal["cpu", "cuda"] = "cuda" if file.executor.gpus_per_trial > 0 else "cpu"
         return recipe(model, settings.tokens, device=device, **training)
     except ProxyError as error:
         raise ConfigError(f"proxies.{name}: {error.message}", error.hint) from error
@@ -239,3 +250,29 @@ def _available_tokens(file: StudyFile, space: Space, recipe: Recipe) -> dict[str
     assert file.target.tokens is not None, "checked with the file"
     shrink = recipe.tokens / file.target.tokens
     return {limits.name: max(1, round(limits.tokens * shrink)) for limits in space.limits}
+
+
+def _repetition_notes(corpus: Corpus, available: Mapping[str, Mapping[str, int] | None]) -> list[str]:
+    """Where repetition cannot be matched, because the files hold less than the proxy would need."""
+    return [
+        f"proxy {proxy} repeats domain {domain} more often than the final run: "
+        f"its files hold {show_count(corpus.domains[domain].train_tokens)} tokens, {show_count(tokens)} are needed"
+        for proxy, needed in available.items()
+        for domain, tokens in (needed or {}).items()
+        if tokens > corpus.domains[domain].train_tokens
+    ]
+
+
+def _check_budget(plan: Plan) -> None:
+    """
+    Raises:
+        ConfigError: the budget pays for nothing but the confirmation.
+    """
+    budget = plan.file.budget.flops
+    cheapest = min(rung.fidelity.flops for rung in plan.problem.rungs)
+    if budget is not None and budget < plan.confirmation_flops + cheapest:
+        raise ConfigError(
+            f"budget.flops {budget:.3g} leaves no trial to the search: the confirmation needs "
+            f"{plan.confirmation_flops:.3g}, a trial {cheapest:.3g}",
+            hint="raise budget.flops, or lower confirm.seeds, confirm.candidates or the proxies' tokens",
+        )

@@ -87,8 +87,11 @@ def schema() -> None:
 def prepare(study: StudyArgument = DEFAULT, json: Json = False) -> None:
     """Read, split and tokenise the text; does nothing where that is done."""
     from mixopt.display import corpus_document, corpus_table
+    from mixopt.files import locked
 
-    document = corpus_document(_prepare(_load(study)))
+    file = _load(study)
+    with locked(file.work_directory, f"study {file.study}"):
+        document = corpus_document(_prepare(file))
     _print(document, corpus_table(document), json)
 
 
@@ -101,8 +104,11 @@ def plan(
     """Show what will run: trials, tokens, FLOPs, and the time it will take."""
     from mixopt.display import plan_table
     from mixopt.estimate import estimate
+    from mixopt.files import locked
 
-    plan = _plan(_load(study))
+    file = _load(study)
+    with locked(file.work_directory, f"study {file.study}"):
+        plan = _plan(file)
     with err.status("measuring the speed of each proxy") if probe else err.status("counting"):
         document = estimate(plan, probe)
     _print(document, plan_table(document), json)
@@ -185,11 +191,11 @@ def dashboard(
         return
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with err.status("starting the dashboard") as waiting, serve(file, port) as address:
+        with err.status("starting the dashboard") as waiting, serve(file, port) as server:
             waiting.stop()
-            out.print("\n".join(links(file, address)), soft_wrap=True)
+            out.print("\n".join(links(file, server.address)), soft_wrap=True)
             err.print("Ctrl-C ends it")
-            signal.pause()
+            server.process.wait()
     except KeyboardInterrupt:
         err.print("dashboard ended")
 
@@ -265,6 +271,7 @@ def _record(file: StudyFile) -> StudyRecord:
     record = open_store(file).find(file.study)
     if record is None:
         raise ConfigError(f"study {file.study} has not run yet", hint=f"run it: mixopt run {file.file}")
+    record.require(file.deciding())
     return record
 
 
@@ -277,7 +284,10 @@ def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
     from mixopt.watch import watcher_for
 
     with locked(file.work_directory, f"study {file.study}"):
-        store = open_store(file)  # first: a server that does not answer is said before any work
+        # First, before any work: does the store answer, and is the study in it this file's?
+        store = open_store(file)
+        if (begun := store.find(file.study)) is not None:
+            begun.require(file.deciding())
         plan = _plan(file)
         record = begin(plan, store)
         try:
@@ -291,10 +301,10 @@ def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
             raise typer.Exit(INTERRUPTED) from None
     _print(document, answer_table(document), json)
     if not json:
-        out.print(
-            f"[bold]Dashboard[/]: mixopt dashboard {file.file}   then http://127.0.0.1:5000/{record.page()}",
-            soft_wrap=True,
-        )
+        served = file.tracking_uri.startswith(("http://", "https://"))
+        address = file.tracking_uri.rstrip("/") if served else "http://127.0.0.1:5000"
+        how = "" if served else f"   (served by: mixopt dashboard {file.file})"
+        out.print(f"[bold]Dashboard[/] {address}/{record.page()}{how}", soft_wrap=True)
 
 
 def _interrupt(*_: object) -> None:

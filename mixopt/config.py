@@ -14,10 +14,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from mixopt.errors import ConfigError
-from mixopt.units import Amount, Count, Duration, Share
+from mixopt.units import Amount, Count, Duration, Number, Share
 
 # Names become MLflow keys, file names and YAML keys, so they keep to characters that all of these take.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
@@ -28,7 +37,10 @@ def _as_list(value: Any) -> Any:
 
 
 Paths = Annotated[
-    list[Annotated[str, Field(min_length=1)]], BeforeValidator(_as_list), Field(min_length=1, max_length=10_000)
+    list[Annotated[str, Field(min_length=1)]],
+    BeforeValidator(_as_list),
+    Field(min_length=1, max_length=10_000),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
 ]
 
 
@@ -106,7 +118,7 @@ class TargetSettings(Section):
 
     tokens: Count | None = None
     """Its training tokens. With `max_epochs` this caps the share of scarce domains."""
-    max_epochs: Annotated[float, Field(gt=0)] = 4.0
+    max_epochs: Annotated[Number, Field(gt=0)] = 4.0
     """How often a domain may be repeated in it; repetition up to about 4 is nearly free (2305.16264)."""
     repetition_matched: bool = False
     """Give proxies only so much of each domain that they repeat it as often as the final run will."""
@@ -160,7 +172,7 @@ class ProxySettings(Section):
     """moe: hidden width of one routed expert."""
     shared_feed_forward: Count | None = None
     """moe: hidden width of the shared expert."""
-    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    learning_rate: Annotated[Number, Field(gt=0)] | None = None
     """Peak learning rate. Default: step law (2503.04715), clamped."""
     batch_rows: Count | None = None
     """Sequences in a training step. Default: step law, clamped."""
@@ -189,7 +201,7 @@ class ObjectiveSettings(Section):
 
     kind: Literal["weighted", "worst_case"] = "weighted"
     """weighted: mean of the losses; worst_case: the largest excess over a baseline's losses."""
-    weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    weights: dict[str, Annotated[Number, Field(ge=0)]] | None = None
     """weighted: weight of each evaluation set. Default: all domains and evaluation sets alike."""
     metrics: Annotated[list[str], Field(min_length=1)] | None = None
     """worst_case: the evaluation sets that count. Default: all."""
@@ -236,9 +248,9 @@ class ExecutorSettings(Section):
     """Address of a running Ray cluster. Default: a local one, for this study alone."""
     slots: Count | None = None
     """Trials at a time. Default: as many as the cluster has room for."""
-    cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
+    cpus_per_trial: Annotated[Number, Field(gt=0)] = 1.0
     """Processor cores of a trial."""
-    gpus_per_trial: Annotated[float, Field(ge=0)] = 0.0
+    gpus_per_trial: Annotated[Number, Field(ge=0)] = 0.0
     """GPUs of a trial; 0.25 puts four on one."""
     attempts: Count = 3
     """How often a trial is started again after its worker died, the first start included."""
@@ -325,8 +337,8 @@ class StudyFile(Section):
     def deciding(self) -> dict[str, Any]:
         """The settings that decide the numbers of each trial and the question; the rest may change between runs.
 
-        More trials, more confirmation seeds, another budget, executor or tracking server only extend or move a
-        study; a design of n mixtures starts with the design of fewer.
+        More trials, more confirmation seeds, another budget or executor only extend a study; a design of n mixtures
+        starts with the design of fewer.
         """
         settings = self.model_dump(
             mode="json",
@@ -336,6 +348,8 @@ class StudyFile(Section):
         settings["corpus"].pop("workers", None)
         for proxy in settings["proxies"].values():
             proxy.pop("trials")
+        # The last proxy is the target, and mixtures are drawn in the order of the domains.
+        settings["order"] = {"domains": list(self.domains), "proxies": list(self.proxies)}
         return settings
 
 
@@ -477,8 +491,12 @@ def _place(location: tuple[str, ...], root: yaml.Node, path: Path) -> str:
     return f"{path}:{line + 1}: {'.'.join(location)}" if location else f"{path}:{line + 1}"
 
 
-def _check_keys(node: yaml.Node, path: Path) -> None:
-    """Two things that YAML readers accept without a word: a key that stands twice, and `no:` read as false."""
+def _check_keys(node: yaml.Node, path: Path, inside: frozenset[int] = frozenset()) -> None:
+    """Three things that YAML readers accept without a word: a key that stands twice, `no:` read as false, and a
+    list that holds itself; `inside` are the nodes that this one stands in."""
+    if id(node) in inside:
+        raise ConfigError(f"{path}:{node.start_mark.line + 1}: an anchor refers to itself", hint="write it out")
+    inside |= {id(node)}
     if isinstance(node, yaml.MappingNode):
         first_line: dict[str, int] = {}
         for key, value in node.value:
@@ -494,10 +512,10 @@ def _check_keys(node: yaml.Node, path: Path) -> None:
                     hint="keep one of the two",
                 )
             first_line[name] = line
-            _check_keys(value, path)
+            _check_keys(value, path, inside)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _check_keys(item, path)
+            _check_keys(item, path, inside)
 
 
 def json_schema() -> dict[str, Any]:

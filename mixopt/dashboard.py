@@ -8,11 +8,11 @@ from urllib.parse import quote
 from mixopt.config import StudyFile
 from mixopt.recording import open_store
 from tracking import names
-from tracking.server import local_server
+from tracking.server import LocalServer, local_server
 
 
-def serve(file: StudyFile, port: int) -> AbstractContextManager[str]:
-    """Serve the study's store on this machine; the context's value is the server's address."""
+def serve(file: StudyFile, port: int) -> AbstractContextManager[LocalServer]:
+    """Serve the study's store on this machine."""
     open_store(file)  # makes a new store before two server processes try to
     return local_server(file.tracking_uri, port)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import chain, count
 from pathlib import Path
+from textwrap import indent
+
+import yaml
 
 from mixopt.errors import ConfigError
-from mixopt.units import show_count
 from proxies.data.sources import KIND_OF_ENDING
 
 TEMPLATE = """\
@@ -57,6 +60,9 @@ confirm:                      # the best candidates and the baselines, trained a
 # budget: {{time: 6h}}          # or flops: 1e18
 """
 
+# Enough for a regression over the domains (Olmix, 2602.12237: from 3 on).
+RUNS_PER_DOMAIN = 4
+
 EXAMPLE_DOMAINS = {"web": "data/web/*.jsonl.gz", "code": "data/code/*.parquet", "books": "data/books/**/*.txt"}
 
 
@@ -67,31 +73,33 @@ def study_text(data: Path | None, output: Path) -> str:
         ConfigError: `data` holds fewer than two domains.
     """
     domains = EXAMPLE_DOMAINS if data is None else _domains(data, output)
-    width = max(map(len, domains)) + 1
-    lines = [f"  {name + ':':{width}} {{paths: {_quoted(path)}}}" for name, path in domains.items()]
-    # Enough runs for a regression over the domains (Olmix: from 3 (domains + 1) on).
+    # Written by the YAML library, which knows what has to be quoted: 2019, no, it's.
+    lines = yaml.safe_dump(
+        {name: {"paths": path} for name, path in domains.items()}, sort_keys=False, allow_unicode=True, width=10_000
+    )
     return TEMPLATE.format(
         file=output,
-        study=_name(output.absolute().parent.name),
-        domains="\n".join(lines),
-        trials=max(24, 4 * len(domains)),
+        study=_quoted(_name(output.absolute().parent.name, "study")),
+        domains=indent(lines, "  "),
+        trials=max(24, RUNS_PER_DOMAIN * len(domains)),
     )
 
 
 def _domains(data: Path, output: Path) -> dict[str, str]:
+    """Name -> path of each folder and readable file in `data`."""
     if not data.is_dir():
         raise ConfigError(f"{data} is not a folder", hint="name the folder that holds one folder or file a domain")
     found: dict[str, str] = {}
     for entry in sorted(data.iterdir()):
         if entry.name.startswith(".") or not (entry.is_dir() or _is_text(entry)):
             continue
-        name = _name(entry.name if entry.is_dir() else entry.name.partition(".")[0])
-        if name in found:
-            name = _name(entry.name)
+        plain = _name(entry.name if entry.is_dir() else entry.name.partition(".")[0], "domain")
+        numbered = (f"{plain}_{number}" for number in count(2))
+        name = next(name for name in chain([plain], numbered) if name not in found)
         found[name] = os.path.relpath(entry, output.absolute().parent)
     if len(found) < 2:
         raise ConfigError(
-            f"{data} holds {show_count(len(found))} domains; a mixture needs at least 2",
+            f"{data} holds {len(found)} domain{'s' * (len(found) != 1)}; a mixture needs at least 2",
             hint=f"put each pool of text into a folder or file of its own ({', '.join(list(KIND_OF_ENDING)[:6])}, ...)",
         )
     return found
@@ -101,10 +109,12 @@ def _is_text(path: Path) -> bool:
     return Path(path.name.removesuffix(".gz").removesuffix(".zst")).suffix.lower() in KIND_OF_ENDING
 
 
-def _name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("._-") or "study"
+def _name(text: str, otherwise: str) -> str:
+    """`text` as a name of the study file, which keeps to ASCII; `otherwise` where nothing of it is left."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("._-") or otherwise
 
 
-def _quoted(path: str) -> str:
-    """As YAML reads it back, inside a flow mapping."""
-    return path if re.fullmatch(r"[A-Za-z0-9_./-][A-Za-z0-9_./*-]*", path) else "'" + path.replace("'", "''") + "'"
+def _quoted(text: str) -> str:
+    """As YAML reads it back as text."""
+    written: str = yaml.safe_dump(text, allow_unicode=True).removesuffix("...\n")
+    return written.strip()

@@ -25,7 +25,7 @@ def begin(plan: Plan, store: Store) -> StudyRecord:
         TrackingError: the store holds a study of this name with another file or corpus.
     """
     file = plan.file
-    record = store.resume_or_create(file.study, plan.deciding(), plan.digest, plan.corpus.fingerprint)
+    record = store.resume_or_create(file.study, plan.deciding(), plan.corpus.fingerprint)
     record.attach(file.text, names.STUDY_FILE)
     record.set_tags(
         {

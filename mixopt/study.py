@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 from mixopt.answer import answer_document
@@ -22,13 +23,15 @@ from mixopt.events import Closed, Progressed, Restarted
 from mixopt.executors.base import Executor
 from mixopt.watch import Watcher
 from search.confirm import Confirmation, confirm, confirmation_trials
+from search.problem import SEARCH_SEED
 from search.recommend import Recommendation
 from search.trial import Failure, Measurement, Trial
 from tracking import names
 from tracking.store import StudyRecord
 
-# A study in which this many trials die and none lives has a mistake in it that more trials will not mend.
-HOPELESS_FAILURES = 4
+# So many failures in a row, before any trial has lived and after: a mistake that more trials will not mend.
+HOPELESS_AT_FIRST = 4
+HOPELESS_LATER = 10
 
 
 class Study:
@@ -42,44 +45,41 @@ class Study:
         self.executor = executor
         self.watcher = watcher
         self.history = record.history()
-        for entry in self.history.failed if retry_failed else ():
-            self.history = self.history.opened(entry.trial)
+        if retry_failed:
+            self.history = self.history.opened(*(entry.trial for entry in self.history.failed))
+        self._best = plan.problem.best_observed(self.history)
         self._in_flight: set[str] = set()
-        self._sweep()
+        self._failures_in_a_row = 0
+        self._seconds_before = float(record.tags.get(names.SEARCH_SECONDS, "0"))
+        self._began = time.monotonic()
 
     def run(self) -> dict[str, Any]:
         """Returns the answer, as it is recorded.
 
         Raises:
-            ConfigError: every trial fails.
+            ConfigError: trial after trial fails.
             SearchError: the trials that completed are not enough for an answer.
         """
+        self._sweep()
         self._search()
         with self.watcher.busy("fitting the losses, looking for the best mixture"):
             recommendation = self.plan.strategy.recommend(self.history)
-        self._answer(recommendation, None)
-        confirmation = self._confirm(recommendation)
-        answer = self._answer(recommendation, confirmation)
+        if self.record.read(names.ANSWER) is None:
+            self._answer(recommendation, None)
+        answer = self._answer(recommendation, self._confirm(recommendation))
         self.record.finish()
         return answer
 
     def _search(self) -> None:
         interrupted = deque(self.history.running)
-        before = float(self.record.tags.get(names.SEARCH_SECONDS, "0"))
-        began = time.monotonic()
-
-        def seconds() -> float:
-            return before + time.monotonic() - began
 
         def ask(slots: int) -> list[Trial]:
             if interrupted:
                 return [interrupted.popleft() for _ in range(min(slots, len(interrupted)))]
-            if self._budget_is_spent(seconds()):
-                return []
-            return self.plan.strategy.ask(self.history, slots)
+            return self._affordable(self.plan.strategy.ask(self.history, slots))
 
         self.watcher.begin("search", self.plan.search_trials, self.history)
-        self._work(ask, lambda: self.record.set_tags({names.SEARCH_SECONDS: f"{seconds():.1f}"}))
+        self._work(ask)
 
     def _confirm(self, recommendation: Recommendation) -> Confirmation | None:
         settings = self.plan.file.confirm
@@ -101,7 +101,7 @@ class Study:
         self.record.describe(markdown(document))
         return document
 
-    def _work(self, ask: Callable[[int], list[Trial]], after_each: Callable[[], None] = lambda: None) -> None:
+    def _work(self, ask: Callable[[int], list[Trial]]) -> None:
         """Keep the executor's slots filled with what `ask` gives, until it gives nothing and nothing runs."""
         while True:
             for trial in ask(self.executor.slots - len(self._in_flight)):
@@ -116,7 +116,6 @@ class Study:
                 match event:
                     case Closed():
                         self._close(event.trial, event.outcome)
-                        after_each()
                     case Restarted():
                         self.watcher.restarted(event)
                     case Progressed():
@@ -124,45 +123,65 @@ class Study:
                         if event.losses:
                             self.record.progress(event.trial, event.tokens, event.losses)
 
-    def _sweep(self) -> None:
-        """Remove what a killed run left: half-written files, and checkpoints of trials that are closed."""
-        for file in self.plan.checkpoints.glob("*"):
-            if file.stem not in {trial.id for trial in self.history.running}:
-                file.unlink()
-
     def _close(self, trial: Trial, outcome: Measurement | Failure) -> None:
         self._in_flight.remove(trial.id)
         self.history = self.history.closed(trial, outcome)
         objective = self.plan.problem.objective_of(trial, self.history)
         self.record.close(trial, outcome, objective)
-        self._report()
         # The checkpoint has done its duty only now that the outcome is recorded.
         self.plan.checkpoint(trial).unlink(missing_ok=True)
+        self._report(trial, objective)
         self.watcher.closed(trial, outcome, objective)
-        if len(self.history.failed) >= HOPELESS_FAILURES and not self.history.completed:
-            reason = self.history.failed[-1].failure
+        self._give_up_if_hopeless(outcome)
+
+    def _report(self, trial: Trial, objective: float | None) -> None:
+        """How far the study is, for the dashboard."""
+        completed, failed = len(self.history.completed), len(self.history.failed)
+        is_search = trial.fidelity == self.plan.problem.target and trial.seed == SEARCH_SEED
+        if is_search and objective is not None:
+            self._best = min(objective, self._best if self._best is not None else objective)
+        metrics = {
+            names.COMPLETED_TRIALS: float(completed),
+            names.FAILED_TRIALS: float(failed),
+            names.SPENT_FLOPS: self.history.flops,
+            **({names.BEST_OBJECTIVE: self._best} if self._best is not None else {}),
+        }
+        self.record.report(metrics, completed + failed, {names.SEARCH_SECONDS: f"{self._seconds:.1f}"})
+
+    def _give_up_if_hopeless(self, outcome: Measurement | Failure) -> None:
+        if isinstance(outcome, Measurement):
+            self._failures_in_a_row = 0
+            return
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row >= (HOPELESS_LATER if self.history.completed else HOPELESS_AT_FIRST):
             raise ConfigError(
-                f"the first {len(self.history.failed)} trials all failed: {reason.kind.value}: {reason.message}",
+                f"{self._failures_in_a_row} trials in a row failed, the last: {outcome.kind.value}: {outcome.message}",
                 hint="mend the cause, then resume with --retry-failed",
             )
 
-    def _report(self) -> None:
-        completed, failed = self.history.completed, self.history.failed
-        metrics = {
-            names.COMPLETED_TRIALS: float(len(completed)),
-            names.FAILED_TRIALS: float(len(failed)),
-            names.SPENT_FLOPS: self.history.flops,
-        }
-        best = self.plan.problem.best_observed(self.history)
-        if best is not None:
-            metrics[names.BEST_OBJECTIVE] = best
-        self.record.report(metrics, step=len(completed) + len(failed))
+    @property
+    def _seconds(self) -> float:
+        """How long the study has run, over all resumes."""
+        return self._seconds_before + time.monotonic() - self._began
 
-    def _budget_is_spent(self, seconds: float) -> bool:
+    def _affordable(self, trials: list[Trial]) -> list[Trial]:
+        """The first of `trials` that the budget pays for, with the confirmation's part kept aside.
+
+        Failed trials are charged in full: what they spent before they died is not known.
+        """
         budget = self.plan.file.budget
-        if budget.time is not None and seconds >= budget.time:
-            return True
+        if budget.time is not None and self._seconds >= budget.time:
+            return []
         if budget.flops is None:
-            return False
-        committed = self.history.flops + sum(trial.fidelity.flops for trial in self.history.running)
-        return committed + self.plan.confirmation_flops >= budget.flops
+            return trials
+        left = budget.flops - self.plan.confirmation_flops
+        left -= sum(trial.fidelity.flops for trial in self.history.trials if trial.seed == SEARCH_SEED)
+        costs = accumulate(trial.fidelity.flops for trial in trials)
+        return [trial for trial, cost in zip(trials, costs, strict=True) if cost <= left]
+
+    def _sweep(self) -> None:
+        """Remove what a killed run left: half-written files, and checkpoints of trials that are closed."""
+        running = {trial.id for trial in self.history.running}
+        for file in self.plan.checkpoints.glob("*"):
+            if file.suffix == ".tmp" or (file.stem in self.history.trial_ids and file.stem not in running):
+                file.unlink()

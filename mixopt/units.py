@@ -14,9 +14,20 @@ SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 NUMBER = r"\d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d+)?"
 
 
+def parse_number(value: Any) -> float:
+    """A finite number; YAML reads 3e-4, which has no point, as text."""
+    if isinstance(value, str) and re.fullmatch(rf"\s*-?{NUMBER}\s*", value):
+        value = float(value.replace("_", ""))
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is not a number; write one such as 0.5 or 3e-4")
+    return float(value)
+
+
 def parse_amount(value: Any) -> float:
-    """A number with an optional suffix: 2B, 1.5e15, 300k, 64_000."""
+    """A number above 0 with an optional suffix: 2B, 1.5e15, 300k, 64_000."""
     if isinstance(value, int | float) and not isinstance(value, bool):
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{value!r} is not an amount; write a number above 0")
         return float(value)
     match = re.fullmatch(rf"\s*({NUMBER})\s*([kKmMbBgGtT]?)\s*", value) if isinstance(value, str) else None
     if match is None:
@@ -44,10 +55,12 @@ def parse_duration(value: Any) -> float:
 def parse_share(value: Any) -> float:
     if isinstance(value, str) and (match := re.fullmatch(rf"\s*({NUMBER})\s*%\s*", value)):
         share = float(match[1]) / 100
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        share = float(value)
     else:
-        raise ValueError(f"{value!r} is not a share; write a number between 0 and 1, or a percentage such as 5%")
+        try:
+            share = parse_number(value)
+        except ValueError:
+            message = f"{value!r} is not a share; write a number between 0 and 1, or a percentage such as 5%"
+            raise ValueError(message) from None
     if not 0 <= share <= 1:
         raise ValueError(f"{value} is not between 0 and 1; write a share such as 0.05 or 5%")
     return share
@@ -59,6 +72,7 @@ def _schema(python_type: str, pattern: str, examples: list[Any]) -> WithJsonSche
     return WithJsonSchema({"anyOf": [*numbers, *written], "examples": examples})
 
 
+Number = Annotated[float, BeforeValidator(parse_number), WithJsonSchema({"type": "number"})]
 Amount = Annotated[float, BeforeValidator(parse_amount), _schema("amount", rf"^{NUMBER}\s*[kKmMbBgGtT]?$", ["1e15"])]
 Count = Annotated[int, BeforeValidator(parse_count), _schema("count", rf"^{NUMBER}\s*[kKmMbBgGtT]?$", ["2B", "300k"])]
 Duration = Annotated[

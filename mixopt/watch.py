@@ -88,7 +88,7 @@ class _Printing(Watcher):
 
     def restarted(self, event: Restarted) -> None:
         line = f"{describe(event.trial)}  start {event.start}, from its checkpoint: {event.reason}"
-        self.console.print(line, style="yellow", highlight=False, soft_wrap=True)
+        self.console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 class LineWatcher(_Printing):
@@ -118,7 +118,7 @@ class LineWatcher(_Printing):
             f"{show_count(speed)} tokens/s" if speed else "",
             f"{show_duration(left)} left" if left is not None and self._pace.left else "",
         ]
-        self.console.print("  ".join(filter(None, parts)), highlight=False, soft_wrap=True)
+        self.console.print("  ".join(filter(None, parts)), markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
@@ -185,7 +185,8 @@ class LiveWatcher(_Printing):
         self._partly.pop(trial.id, None)
         self._progress.remove_task(self._bars.pop(trial.id))
         if isinstance(outcome, Failure):
-            self.console.print(f"[red]{describe(trial)} {describe_outcome(outcome, None)}")
+            line = f"{describe(trial)} {describe_outcome(outcome, None)}"
+            self.console.print(line, style="red", markup=False, highlight=False)
         elif objective is not None:
             proxy = trial.fidelity.proxy
             self._best[proxy] = min(objective, self._best.get(proxy, objective))

@@ -20,7 +20,6 @@ STUDY_NAME = "mixopt.study"
 SCHEMA_VERSION = "mixopt.schema"
 
 # the record: parent run
-STUDY_DIGEST = "mixopt.study_digest"
 STUDY_SETTINGS = "mixopt.study_settings"
 CORPUS_FINGERPRINT = "mixopt.corpus"
 ANSWER = "mixopt.answer"

@@ -6,20 +6,29 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
 
 from tracking.errors import TrackingError
 
 START_WITHIN_SECONDS = 90.0
 
 
+@dataclass(frozen=True)
+class LocalServer:
+    address: str
+    process: subprocess.Popen[bytes]
+
+
 @contextmanager
-def local_server(store_uri: str, port: int) -> Iterator[str]:
-    """Serve a store on this machine's loopback address; yields the address, and stops the server at the end.
+def local_server(store_uri: str, port: int) -> Iterator[LocalServer]:
+    """Serve a store on this machine's loopback address; the server ends with the context.
 
     Raises:
         TrackingError: the port is taken, or the server does not come up.
@@ -36,25 +45,27 @@ def local_server(store_uri: str, port: int) -> Iterator[str]:
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store_uri]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
-    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        _wait_until_up(server, address)
-        yield address
-    finally:
-        server.terminate()
+    with tempfile.TemporaryFile() as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
-            server.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+            _wait_until_up(server, address, log)
+            yield LocalServer(address, server)
+        finally:
+            server.terminate()
+            try:
+                server.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
 
 
-def _wait_until_up(server: subprocess.Popen[bytes], address: str) -> None:
+def _wait_until_up(server: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:
     deadline = time.monotonic() + START_WITHIN_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            said = server.stderr.read().decode(errors="replace") if server.stderr else ""
-            raise TrackingError(f"the MLflow server ended at once: {said.strip().splitlines()[-1:]}")
+            log.seek(0)
+            said = log.read().decode(errors="replace").strip().splitlines()
+            raise TrackingError(f"the MLflow server ended at once: {said[-1] if said else 'without a word'}")
         try:
             with urllib.request.urlopen(f"{address}/health", timeout=1):
                 return

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from tracking.errors import TrackingError
 
 SCHEMA = "1"
 PAGE = 1_000
+RENAME = "give this one another name under `study:`, or restore what was changed"
 # Metric names end in a domain's or an expert's name; MLflow refuses longer keys.
 LONGEST_METRIC_NAME = 250
 ANSWER_WITHIN_SECONDS = 5.0
@@ -75,18 +77,11 @@ class Store:
         oldest = min(runs, key=lambda run: (run.info.start_time, run.info.run_id))
         return StudyRecord(self, oldest)
 
-    def studies(self) -> list[str]:
-        """Names of all studies in the experiment."""
-        with _answering(self.uri):
-            runs = self.client.search_runs([self.experiment_id], f"tags.`{names.KIND}` = '{names.KIND_STUDY}'")
-        return sorted({run.data.tags[names.STUDY_NAME] for run in runs})
-
-    def resume_or_create(self, study: str, settings: Mapping[str, Any], digest: str, corpus: str) -> StudyRecord:
+    def resume_or_create(self, study: str, settings: Mapping[str, Any], corpus: str) -> StudyRecord:
         """The record of that study, new or as it was left.
 
         Args:
-            settings: what decides the study's numbers, kept to say later what was changed.
-            digest: a fingerprint of `settings`.
+            settings: what decides the study's numbers.
             corpus: the fingerprint of the tokenised corpus.
 
         Raises:
@@ -95,35 +90,31 @@ class Store:
         record = self.find(study)
         if record is None:
             with _answering(self.uri):
-                run = self.client.create_run(
+                created = self.client.create_run(
                     self.experiment_id,
                     run_name=study,
                     tags={
                         names.KIND: names.KIND_STUDY,
                         names.STUDY_NAME: study,
                         names.SCHEMA_VERSION: SCHEMA,
-                        names.STUDY_DIGEST: digest,
                         names.CORPUS_FINGERPRINT: corpus,
                         **codec.to_tags(names.STUDY_SETTINGS, json.dumps(settings)),
                     },
                 )
-            return StudyRecord(self, run)
-        rename = "give this one another name under `study:`, or restore what was changed"
-        if record.tags.get(names.SCHEMA_VERSION) != SCHEMA:
-            raise TrackingError(
-                f"study {study} was recorded by another version of mixopt "
-                f"(schema {record.tags.get(names.SCHEMA_VERSION)}, this one writes {SCHEMA})",
-                hint=rename,
-            )
-        if record.tags[names.STUDY_DIGEST] != digest:
-            before = json.loads(codec.from_tags(names.STUDY_SETTINGS, record.tags) or "{}")
-            changed = ", ".join(_differences(before, settings)) or "a default of this version"
-            raise TrackingError(f"study {study} exists with another study file; changed: {changed}", hint=rename)
+            record = self.find(study)
+            assert record is not None, "it was just created"
+            if record.run_id != created.info.run_id:
+                # Another machine was first, between the two requests.
+                with _answering(self.uri):
+                    self.client.delete_run(created.info.run_id)
+        record.require(settings)
         if record.tags[names.CORPUS_FINGERPRINT] != corpus:
             raise TrackingError(
                 f"study {study} was begun on other text: its data have changed since",
-                hint=f"results on both cannot be compared; {rename}",
+                hint=f"results on both cannot be compared; {RENAME}",
             )
+        with _answering(self.uri):
+            self.client.update_run(record.run_id, status="RUNNING")
         return record
 
 
@@ -139,6 +130,27 @@ class StudyRecord:
     @property
     def study(self) -> str:
         return self.tags[names.STUDY_NAME]
+
+    def require(self, settings: Mapping[str, Any]) -> None:
+        """Make sure that the study was begun with these settings, which may be a part of all.
+
+        Raises:
+            TrackingError: with the names of those that differ.
+        """
+        schema = self.tags.get(names.SCHEMA_VERSION)
+        if schema != SCHEMA:
+            raise TrackingError(
+                f"study {self.study} was recorded by another version of mixopt (schema {schema}, this is {SCHEMA})",
+                hint=RENAME,
+            )
+        recorded = self.read(names.STUDY_SETTINGS) or {}
+        # What is compared has been through JSON on both sides, where tuples are lists.
+        asked = json.loads(json.dumps(settings))
+        changed = [name for key in asked for name in _differences(recorded.get(key), asked[key], key)]
+        if changed:
+            raise TrackingError(
+                f"study {self.study} exists with another study file; changed: {', '.join(changed)}", hint=RENAME
+            )
 
     def history(self) -> History:
         """Every trial ever opened, from the store."""
@@ -167,7 +179,8 @@ class StudyRecord:
         """Record a trial before it is launched; a trial that was opened before is running again."""
         with _answering(self.store.uri):
             if trial.id in self._children:
-                self.store.client.set_tag(self._run_id(trial), names.STATE, names.STATE_RUNNING)
+                running = {names.STATE: names.STATE_RUNNING, names.NOTE: ""}
+                self._log(trial, [], running)
                 self.store.client.update_run(self._run_id(trial), status="RUNNING")
                 return
             run = self.store.client.create_run(
@@ -192,40 +205,47 @@ class StudyRecord:
                 "seed": str(trial.seed),
                 **{names.weight(domain): f"{weight:.4f}" for domain, weight in trial.mixture.as_dict().items()},
             }
-            self._log(trial, {}, 0, parameters=shown)
+            self._log(trial, [], parameters=shown)
 
     def progress(self, trial: Trial, tokens: int, losses: Mapping[str, Loss]) -> None:
         """Losses in the middle of a run, for the dashboard."""
         with _answering(self.store.uri):
-            self._log(trial, _loss_metrics(losses), tokens)
+            self._log(trial, [(name, value, tokens) for name, value in _loss_metrics(losses).items()])
 
     def close(self, trial: Trial, outcome: Measurement | Failure, objective: float | None = None) -> None:
         """Record what became of a trial; only its last write makes it count."""
         client, run_id = self.store.client, self._run_id(trial)
         with _answering(self.store.uri):
             if isinstance(outcome, Measurement):
+                curve = [
+                    (name, value, point.tokens)
+                    for point in outcome.curve
+                    for name, value in [
+                        *_loss_metrics(point.losses).items(),
+                        (names.TRAINING_LOSS, point.training_loss),
+                    ]
+                ]
+                final = _measurement_metrics(outcome, objective).items()
                 tags = codec.to_tags(names.MEASUREMENT, codec.measurement_to_json(outcome))
-                for point in outcome.curve:
-                    metrics = {**_loss_metrics(point.losses), names.TRAINING_LOSS: point.training_loss}
-                    self._log(trial, metrics, point.tokens)
-                self._log(trial, _measurement_metrics(outcome, objective), trial.fidelity.tokens, tags)
-                client.set_tag(run_id, names.STATE, names.STATE_COMPLETED)
-                client.set_terminated(run_id, "FINISHED")
+                self._log(trial, [*curve, *((name, value, trial.fidelity.tokens) for name, value in final)], tags)
+                state, status = names.STATE_COMPLETED, "FINISHED"
             else:
-                text = f"{outcome.kind.value}: {outcome.message}"
-                tags = {
-                    **codec.to_tags(names.FAILURE, codec.failure_to_json(outcome)),
-                    names.NOTE: text,
-                }
-                self._log(trial, {}, 0, tags)
-                client.set_tag(run_id, names.STATE, names.STATE_FAILED)
-                client.set_terminated(run_id, "FAILED")
+                note = {names.NOTE: f"{outcome.kind.value}: {outcome.message}"}
+                self._log(trial, [], codec.to_tags(names.FAILURE, codec.failure_to_json(outcome)) | note)
+                state, status = names.STATE_FAILED, "FAILED"
+            client.set_tag(run_id, names.STATE, state)
+            client.set_terminated(run_id, status)
 
-    def report(self, metrics: Mapping[str, float], step: int) -> None:
-        """Metrics of the study itself, at `step` closed trials."""
+    def report(self, metrics: Mapping[str, float], step: int, tags: Mapping[str, str]) -> None:
+        """Metrics of the study itself, at `step` closed trials, and what it has to remember."""
+        now = int(time.time() * 1000)
         with _answering(self.store.uri):
-            for name, value in metrics.items():
-                self.store.client.log_metric(self.run_id, name, value, step=step)
+            self.store.client.log_batch(
+                self.run_id,
+                metrics=[Metric(name, value, now, step) for name, value in metrics.items()],
+                tags=[RunTag(name, value) for name, value in tags.items()],
+            )
+        self.tags |= tags
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         with _answering(self.store.uri):
@@ -285,16 +305,16 @@ class StudyRecord:
     def _log(
         self,
         trial: Trial,
-        metrics: Mapping[str, float],
-        step: int,
+        metrics: Sequence[tuple[str, float, int]],
         tags: Mapping[str, str] | None = None,
         parameters: Mapping[str, str] | None = None,
     ) -> None:
+        """Write to a trial's run; metrics are (name, value, step)."""
         # One timestamp for all of a run's metrics: writing a point again after a resume then adds no second row.
         timestamp = self._children[trial.id].info.start_time
         self.store.client.log_batch(
             self._run_id(trial),
-            metrics=[Metric(name[:LONGEST_METRIC_NAME], value, timestamp, step) for name, value in metrics.items()],
+            metrics=[Metric(name[:LONGEST_METRIC_NAME], value, timestamp, step) for name, value, step in metrics],
             params=[Param(name, value) for name, value in (parameters or {}).items()],
             tags=[RunTag(name, value) for name, value in (tags or {}).items()],
         )
@@ -347,7 +367,7 @@ def _answering(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, ConnectionError) as error:
-        first_line = str(error).strip().splitlines()[0]
+        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise TrackingError(
             f"the MLflow store {uri} refused: {first_line}",
             hint="nothing recorded is lost; when the store works again, run the same command to resume",

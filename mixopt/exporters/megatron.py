@@ -19,7 +19,7 @@ class Megatron(Exporter):
 
     def render(self, exportable: Exportable) -> str:
         pairs = [
-            f"{share:.9f} {shlex.quote(exportable.locations[domain])}"
+            f"{share:.9g} {shlex.quote(exportable.locations[domain])}"
             for domain, share in exportable.token_shares.items()
         ]
         return "--data-path " + " ".join(pairs) + "\n"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
 from mixopt.config import StudyFile, json_schema, load, parse
+from mixopt.demo import STUDY
 from mixopt.errors import ConfigError
 from mixopt.init import study_text
 
@@ -78,6 +81,9 @@ def test_a_small_file_gets_every_default() -> None:
         ("proxies:", "target: {repetition_matched: true}\nproxies:", 7, "repetition_matched needs target.tokens"),
         ("proxies:", "budget: {time: 90}\nproxies:", 7, "90 is not a duration; write it with its unit"),
         ("proxies:", "confirm: {seeds: 1}\nproxies:", 7, "1 does not fit here"),
+        ("proxies:", "budget: {flops: -5}\nproxies:", 7, "-5 is not an amount"),
+        ("proxies:", "target: {tokens: 1M, max_epochs: .inf}\nproxies:", 7, "inf is not a number"),
+        ("proxies:", "groups: &a {g: *a}\nproxies:", 7, "an anchor refers to itself"),
         ("proxies:", "baselines: [best]\nproxies:", 7, "'best' is unknown"),
     ],
 )
@@ -116,8 +122,11 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
 def test_what_only_extends_a_study_is_not_deciding() -> None:
     same = parsed(GOOD + "confirm: {seeds: 5}\nbudget: {time: 3h}\nexecutor: {kind: in_process}\n")
     longer = parsed(GOOD.replace("tokens: 2M", "tokens: 2M, trials: 99"))
-    other = parsed(GOOD + "seed: 1\n")
-    assert same.deciding() == longer.deciding() == parsed(GOOD).deciding() != other.deciding()
+    assert same.deciding() == longer.deciding() == parsed(GOOD).deciding()
+    two = "proxies:\n  moe: {kind: moe, tokens: 2M}\n"
+    first, last = GOOD.replace("proxies:\n", two), GOOD + "  moe: {kind: moe, tokens: 2M}\n"
+    assert parsed(first).deciding() != parsed(last).deciding(), "the answer is given for the last proxy"
+    assert parsed(GOOD + "seed: 1\n").deciding() != parsed(GOOD).deciding()
 
 
 def test_the_schema_takes_what_the_file_takes() -> None:
@@ -127,6 +136,26 @@ def test_the_schema_takes_what_the_file_takes() -> None:
         schema["$defs"]["DomainSettings"]["properties"]["max"]["description"] == "Largest share of the training tokens."
     )
     assert schema["additionalProperties"] is False
+    for text in (GOOD, study_text(None, Path("study.yaml")), STUDY.format(file="study.yaml"), readme_study()):
+        jsonschema.validate(yaml.safe_load(text), schema)
+        parsed(text)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(yaml.safe_load(GOOD.replace("max: 60%", "maxx: 60%")), schema)
+
+
+def readme_study() -> str:
+    """The study file that the README shows."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    return readme.partition("```yaml\n")[2].partition("```")[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [("learning_rate: 3e-4", 3e-4), ("learning_rate: 0.001", 1e-3), ("learning_rate: 1", 1.0)],
+)
+def test_numbers_are_read_as_people_write_them(line: str, value: float) -> None:
+    study = parsed(GOOD.replace("tokens: 2M", f"tokens: 2M, {line}"))
+    assert study.proxies["dense"].learning_rate == value
 
 
 def test_init_writes_a_file_that_is_valid(tmp_path: Path) -> None:
@@ -139,13 +168,20 @@ def test_init_writes_a_file_that_is_valid(tmp_path: Path) -> None:
 
 def test_init_finds_a_domain_in_each_folder_and_file(tmp_path: Path) -> None:
     (tmp_path / "data" / "web pages").mkdir(parents=True)
-    for name in ("code.jsonl.gz", "it's 100% prose.txt", ".hidden", "picture.png"):
+    for name in ("code.jsonl.gz", "code.md", "it's 100% prose.txt", "2019.txt", "no.txt", "中文.txt", "日本.txt"):
+        (tmp_path / "data" / name).write_text("x")
+    for name in (".hidden", "picture.png"):
         (tmp_path / "data" / name).write_text("x")
     study = parse(study_text(tmp_path / "data", tmp_path / "study.yaml"), tmp_path / "study.yaml")
     assert {name: domain.paths for name, domain in study.domains.items()} == {
+        "2019": ["data/2019.txt"],
         "code": ["data/code.jsonl.gz"],
+        "code_2": ["data/code.md"],
         "it_s_100_prose": ["data/it's 100% prose.txt"],
+        "no": ["data/no.txt"],
         "web_pages": ["data/web pages"],
+        "domain": ["data/中文.txt"],
+        "domain_2": ["data/日本.txt"],
     }
 
 

@@ -15,7 +15,7 @@ def test_counts(written: object, count: int) -> None:
     assert parse_count(written) == count
 
 
-@pytest.mark.parametrize("written", ["", "B", "2X", "-3", 0, True, None, "1.0001", "1e400", [1]])
+@pytest.mark.parametrize("written", ["", "B", "2X", "-3", 0, -1, True, None, "1.0001", "1e400", [1], float("inf")])
 def test_no_counts(written: object) -> None:
     with pytest.raises(ValueError, match="is not a"):
         parse_count(written)

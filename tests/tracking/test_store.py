@@ -51,12 +51,12 @@ def server_uri(sqlite_uri: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with local_server(sqlite_uri, port) as address:
-        yield address
+    with local_server(sqlite_uri, port) as server:
+        yield server.address
 
 
 def study(uri: str, name: str, artifacts: Path) -> StudyRecord:
-    return Store(uri, "tests", artifacts).resume_or_create(name, SETTINGS, "digest", "corpus")
+    return Store(uri, "tests", artifacts).resume_or_create(name, SETTINGS, "corpus")
 
 
 def test_everything_recorded_is_read_back_by_another_process(sqlite_uri: str, tmp_path: Path) -> None:
@@ -131,19 +131,19 @@ def test_no_failure_becomes_an_observation(sqlite_uri: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("settings", "digest", "corpus", "says"),
+    ("settings", "corpus", "says"),
     [
-        ({**SETTINGS, "seed": 1}, "other", "corpus", "another study file; changed: seed"),
-        ({"seed": 0, "domains": {"web": {"max": 0.6}, "code": {}}}, "other", "corpus", "changed: domains.web.max"),
-        (SETTINGS, "digest", "other", "its data have changed since"),
+        ({**SETTINGS, "seed": 1}, "corpus", "another study file; changed: seed"),
+        ({"seed": 0, "domains": {"web": {"max": 0.6}, "code": {}}}, "corpus", "changed: domains.web.max"),
+        (SETTINGS, "other", "its data have changed since"),
     ],
 )
 def test_a_study_of_another_file_is_refused(
-    sqlite_uri: str, tmp_path: Path, settings: dict[str, object], digest: str, corpus: str, says: str
+    sqlite_uri: str, tmp_path: Path, settings: dict[str, object], corpus: str, says: str
 ) -> None:
     study(sqlite_uri, "taken", tmp_path)
     with pytest.raises(TrackingError, match=says):
-        Store(sqlite_uri, "tests").resume_or_create("taken", settings, digest, corpus)
+        Store(sqlite_uri, "tests").resume_or_create("taken", settings, corpus)
 
 
 def test_long_values_are_kept_whole(sqlite_uri: str, tmp_path: Path) -> None:
