@@ -6,7 +6,7 @@ import json as json_format
 import os
 import signal
 import sys
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -250,13 +250,10 @@ def _load(study: Path) -> StudyFile:
 
 def _prepare(file: StudyFile) -> Corpus:
     from mixopt.assemble import prepare_corpus
-    from mixopt.watch import stage_reporter
+    from mixopt.watch import Stages
 
-    bars, report = stage_reporter(err)
-    with bars:
-        return prepare_corpus(
-            file, lambda progress: report(progress.stage, progress.done, progress.total, progress.unit)
-        )
+    with Stages(err) as stages:
+        return prepare_corpus(file, stages.report)
 
 
 def _plan(file: StudyFile) -> Plan:
@@ -283,22 +280,26 @@ def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
     from mixopt.study import Study
     from mixopt.watch import watcher_for
 
-    with locked(file.work_directory, f"study {file.study}"):
-        # First, before any work: does the store answer, and is the study in it this file's?
-        store = open_store(file)
-        if (begun := store.find(file.study)) is not None:
-            begun.require(file.deciding())
-        plan = _plan(file)
-        record = begin(plan, store)
-        try:
+    try:
+        with locked(file.work_directory, f"study {file.study}"), ExitStack() as stack:
+            # First, before any work: does the store answer, and is the study in it this file's?
+            with err.status("opening the record"):
+                store = open_store(file)
+                if (begun := store.find(file.study)) is not None:
+                    begun.require(file.deciding())
+            plan = _plan(file)
+            record = begin(plan, store)
             # Ray prints to standard output when a worker dies.
-            with redirect_stdout(sys.stderr), executor(file.executor) as workers, watcher_for(err) as watcher:
-                # After Ray has started, which answers the signal with a stack trace.
-                signal.signal(signal.SIGTERM, _interrupt)
-                document = Study(plan, record, workers, watcher, retry_failed).run()
-        except KeyboardInterrupt:
-            err.print("interrupted; what was recorded is kept: run the same command again to go on")
-            raise typer.Exit(INTERRUPTED) from None
+            stack.enter_context(redirect_stdout(sys.stderr))
+            with err.status("starting the workers"):
+                workers = stack.enter_context(executor(file.executor))
+            # After Ray has started, which answers the signal with a stack trace.
+            signal.signal(signal.SIGTERM, _interrupt)
+            watcher = stack.enter_context(watcher_for(err))
+            document = Study(plan, record, workers, watcher, retry_failed).run()
+    except KeyboardInterrupt:
+        err.print("interrupted; what was recorded is kept: run the same command again to go on")
+        raise typer.Exit(INTERRUPTED) from None
     _print(document, answer_table(document), json)
     if not json:
         served = file.tracking_uri.startswith(("http://", "https://"))

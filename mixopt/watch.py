@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -25,6 +25,9 @@ from mixopt.events import Progressed, Restarted
 from mixopt.units import show_count, show_duration
 from search.history import History
 from search.trial import Failure, Measurement, Trial
+
+if TYPE_CHECKING:
+    from proxies.data.corpus import Progress as StageProgress
 
 
 class Watcher(AbstractContextManager["Watcher"]):
@@ -224,32 +227,50 @@ def watcher_for(console: Console) -> Watcher:
     return LiveWatcher(console) if console.is_terminal else LineWatcher(console)
 
 
-def stage_reporter(
-    console: Console,
-) -> tuple[AbstractContextManager[object], Callable[[str, int, int | None, str], None]]:
-    """Bars for the stages of preparation: a context, and what to call with (stage, done, total, unit)."""
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=28),
-        TextColumn("{task.fields[done]}"),
-        TimeElapsedColumn(),
-        _TimeLeft(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    tasks: dict[str, TaskID] = {}
-    began: dict[str, float] = {}
+class Stages(AbstractContextManager["Stages"]):
+    """Bars for the stages of preparation, one after the other; a line for each where the cursor cannot move."""
 
-    def report(stage: str, done: int, total: int | None, unit: str) -> None:
-        if stage not in tasks:
-            tasks[stage] = progress.add_task(stage, total=total, done="", left=None)
-            began[stage] = time.monotonic()
-            if not console.is_terminal:
-                console.print(stage, highlight=False)
-        elapsed = time.monotonic() - began[stage]
-        left = elapsed * (total - done) / done if total and done else None
-        rate = f" · {show_count(done / elapsed)} {unit}/s" if elapsed > 1 else ""
-        progress.update(tasks[stage], completed=done, total=total, done=f"{show_count(done)} {unit}{rate}", left=left)
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.fields[done]}"),
+            TimeElapsedColumn(),
+            _TimeLeft(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._stage: TaskID | None = None
+        self._name = ""
+        self._began = 0.0
 
-    return progress, report
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._finish()
+        self._progress.stop()
+
+    def report(self, progress: StageProgress) -> None:
+        if self._stage is None or progress.stage != self._name:
+            self._finish()
+            self._name, self._began = progress.stage, time.monotonic()
+            self._stage = self._progress.add_task(progress.stage, total=progress.total, done="", left=None)
+            if not self._console.is_terminal:
+                self._console.print(progress.stage, highlight=False)
+        elapsed = time.monotonic() - self._began
+        left = elapsed * (progress.total - progress.done) / progress.done if progress.total and progress.done else None
+        rate = f" · {show_count(progress.done / elapsed)} {progress.unit}/s" if elapsed > 1 else ""
+        shown = f"{show_count(progress.done)} {progress.unit}{rate}" if progress.done else ""
+        self._progress.update(self._stage, completed=progress.done, total=progress.total, done=shown, left=left)
+
+    def _finish(self) -> None:
+        """The stage before is over, whatever its total was estimated at."""
+        if self._stage is not None:
+            self._progress.update(self._stage, completed=1, total=1, left=None)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from search.errors import SearchError
 
-# Shares written by people ("0.333, 0.333, 0.334") are renormalised within this; anything further is a mistake.
+# Room for the rounding of floating-point sums only: shares that do not sum to one are a mistake.
 SUM_TOLERANCE = 1e-9
 
 FloatArray = NDArray[np.float64]

@@ -39,7 +39,7 @@ class Objective(ABC):
         if missing:
             raise SearchError(
                 f"no loss was measured on {', '.join(missing)}",
-                hint=f"choose from {', '.join(measurement.losses)} in objective.weights",
+                hint=f"choose from {', '.join(measurement.losses)} in the objective",
             )
         return np.array([getattr(measurement.losses[name], self.unit) for name in self.metrics])
 

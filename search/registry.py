@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from search.errors import SearchError
 
 Kind = TypeVar("Kind")
 
 
-class Registry(Mapping[str, type[Kind]]):
+class Registry(Generic[Kind]):
     """Name -> class; a place is "module:Class".
 
     Raises:
@@ -29,11 +29,5 @@ class Registry(Mapping[str, type[Kind]]):
         kind: type[Kind] = getattr(import_module(module), class_name)
         return kind
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._places
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)

@@ -18,6 +18,8 @@ from search.mixture import FloatArray, Mixture
 
 # Shares this far outside a bound still keep it: one training token in a million.
 TOLERANCE = 1e-6
+# Bounds that miss each other by less than the tolerance (three pins of .3333335) give way by half of it.
+SLACK = TOLERANCE / 2
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Space:
         self._check_words()
         self._check_domains()
         self._check_groups()
+        assert self._extremes, "found, or refused with the remaining reason"
 
     @cached_property
     def domains(self) -> tuple[str, ...]:
@@ -128,12 +131,12 @@ class Space:
     @property
     def least_D(self) -> FloatArray:
         """The least that each domain has in any feasible mixture: its minimum, or more where the others must stop."""
-        return self._extremes[0][: len(self.domains)]
+        return self._extremes[1][: len(self.domains)]
 
     @property
     def most_D(self) -> FloatArray:
         """The most that each domain has in any feasible mixture."""
-        return self._extremes[1][: len(self.domains)]
+        return self._extremes[2][: len(self.domains)]
 
     def feasible(self, weights_ND: FloatArray) -> NDArray[np.bool_]:
         """Which rows, already summing to one, keep every constraint, [N]."""
@@ -194,7 +197,7 @@ class Space:
             wanted = np.append(np.zeros(basis_DK.shape[1]), 1.0)
             residual = system @ nnls(system, wanted, maxiter=20 * system.shape[1])[0] - wanted
             nearest_D = nearest_D - basis_DK @ (residual[:-1] / residual[-1])
-        return Mixture.from_array(self.domains, np.clip(nearest_D, self.lower_D, self.upper_D))
+        return Mixture.from_array(self.domains, np.clip(nearest_D, *self._bounds(self._slack)))
 
     @cached_property
     def _constraints(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -207,15 +210,17 @@ class Space:
         """
         identity_DD = np.eye(len(self.domains))
         rows_RD = np.vstack([identity_DD, self.group_GD])
-        least_R, most_R = self._extremes
-        fixed_R = most_R - least_R <= TOLERANCE
+        _, least_R, most_R = self._extremes
+        fixed_R = most_R - least_R <= TOLERANCE + 2 * self._slack
         equal_ED = np.vstack([np.ones(len(self.domains)), rows_RD[fixed_R]])
         equal_E = np.append(1.0, (least_R + most_R)[fixed_R] / 2)
         _, singular, right_DD = np.linalg.svd(equal_ED)
         basis_DK = right_DD[(singular > 1e-10).sum() :].T
 
         rows_CD = np.vstack([identity_DD, -identity_DD, self.group_GD, -self.group_GD])
-        floor_C = np.concatenate([self.lower_D, -self.upper_D, self.group_lower_G, -self.group_upper_G])
+        lower_D, upper_D = self._bounds(self._slack)
+        group_lower_G, group_upper_G = self.group_lower_G - self._slack, self.group_upper_G + self._slack
+        floor_C = np.concatenate([lower_D, -upper_D, group_lower_G, -group_upper_G])
         breakable_C = np.linalg.norm(rows_CD @ basis_DK, axis=1) > 1e-10
         return equal_ED, equal_E, basis_DK, rows_CD[breakable_C], floor_C[breakable_C]
 
@@ -293,17 +298,30 @@ class Space:
 
     def _possible(self, groups: list[Group]) -> bool:
         """Whether a mixture within the domains' limits satisfies `groups`."""
-        return self._least(np.zeros(len(self.domains)), groups) is not None
+        return self._least(np.zeros(len(self.domains)), groups, SLACK) is not None
 
     @cached_property
-    def _extremes(self) -> tuple[FloatArray, FloatArray]:
-        """The least and most that each domain, then each group, has in any feasible mixture, twice [D + G]."""
+    def _extremes(self) -> tuple[float, FloatArray, FloatArray]:
+        """How much the bounds have to give, and the least and most of each domain, then each group, twice [D + G]."""
         rows = [*np.eye(len(self.domains)), *self.group_GD]
-        least = [self._least(row_D, list(self.groups)) for row_D in rows]
-        most = [self._least(-row_D, list(self.groups)) for row_D in rows]
-        return np.array(least, dtype=np.float64), -np.array(most, dtype=np.float64)
+        groups = list(self.groups)
+        for slack in (0.0, SLACK):
+            least = [self._least(row_D, groups, slack) for row_D in rows]
+            most = [self._least(-row_D, groups, slack) for row_D in rows]
+            if None not in least and None not in most:
+                return slack, np.array(least, dtype=np.float64), -np.array(most, dtype=np.float64)
+        raise SearchError("the limits of the domains and groups leave no mixture", hint="widen one of them a little")
 
-    def _least(self, cost_D: FloatArray, groups: list[Group]) -> float | None:
+    @property
+    def _slack(self) -> float:
+        return self._extremes[0]
+
+    def _bounds(self, slack: float) -> tuple[FloatArray, FloatArray]:
+        """The least and largest shares of the domains by their own limits, twice [D]."""
+        lower_D = np.maximum(self.lower_D - slack, 0)
+        return lower_D, np.maximum(lower_D, self.upper_D + slack)
+
+    def _least(self, cost_D: FloatArray, groups: list[Group], slack: float) -> float | None:
         """The least cost_D @ weights within the domains' limits and `groups`; None where there is no mixture."""
         from scipy.optimize import linprog
 
@@ -311,10 +329,10 @@ class Space:
         solution = linprog(
             cost_D,
             A_ub=np.vstack([member_GD, -member_GD]),
-            b_ub=[group.maximum for group in groups] + [-group.minimum for group in groups],
+            b_ub=[group.maximum + slack for group in groups] + [slack - group.minimum for group in groups],
             A_eq=np.ones((1, len(self.domains))),
             b_eq=[1.0],
-            bounds=list(zip(self.lower_D, np.maximum(self.lower_D, self.upper_D), strict=True)),
+            bounds=np.column_stack(self._bounds(slack)),
         )
         return None if solution.fun is None else float(solution.fun)
 

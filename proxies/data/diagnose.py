@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import zlib
+from typing import IO
 
 import fsspec
 import pyarrow
@@ -12,7 +14,6 @@ from proxies.errors import ProxyError
 
 READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, zstandard.ZstdError, pyarrow.ArrowException)
 
-BLOCK = 1 << 16  # bytes read at once
 
 
 def located(error: Exception, name: str, url: str) -> ProxyError:
@@ -27,25 +28,36 @@ def located(error: Exception, name: str, url: str) -> ProxyError:
     return ProxyError(f"{name}: {url} cannot be read: {reason}", hint="it is damaged or out of reach: copy it again")
 
 
-def check_zst_is_whole(name: str, url: str) -> None:
-    """Decompresses the file once, since the streaming reader takes a truncated file for a short one.
+class WholeZst(io.RawIOBase):
+    """The content of a .zst file of any number of frames; the library's own reader takes a cut-off one for short.
 
     Raises:
-        ProxyError: the file ends within a frame, or is no zst file.
+        EOFError: on reading to the end, if the file ends within a frame.
     """
-    frame = zstandard.ZstdDecompressor().decompressobj()
-    try:
-        with fsspec.open(url, "rb") as file:
-            while block := file.read(BLOCK):
-                while block:
-                    if frame.eof:
-                        frame = zstandard.ZstdDecompressor().decompressobj()
-                    frame.decompress(block)
-                    block = frame.unused_data
-        if not frame.eof:
-            raise EOFError("it ends within a compressed frame")
-    except READ_ERRORS as error:
-        raise located(error, name, url) from error
+
+    BLOCK = 1 << 16  # compressed bytes read at once
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._content = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._content:
+            block = self._frame.unused_data or self._file.read(self.BLOCK)
+            if not block and not self._frame.eof:
+                raise EOFError("it ends within a compressed frame")
+            if not block:
+                return 0
+            if self._frame.eof:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            self._content = memoryview(self._frame.decompress(block))
+        size = min(len(buffer), len(self._content))
+        buffer[:size], self._content = self._content[:size], self._content[size:]
+        return size
 
 
 def _first_bad_utf8(url: str) -> str:

@@ -23,7 +23,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes `content` for `read_json` of the same format."""
-    write_file(path, json.dumps({"format": FORMAT, "content": content}, indent=1).encode())
+    write_file(path, json.dumps({"format": FORMAT} | content).encode())
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -34,7 +34,4 @@ def read_json(path: Path) -> dict[str, Any] | None:
         saved = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         return None
-    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
-        return None
-    content: dict[str, Any] = saved["content"]
-    return content
+    return saved if isinstance(saved, dict) and saved.get("format") == FORMAT else None

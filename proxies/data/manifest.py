@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proxies.data.disk import read_json
 from proxies.data.shards import Shard, TokenArray, TokenType
 from proxies.errors import ProxyError
 
@@ -22,12 +22,13 @@ class DomainSummary:
     """What a domain holds.
 
     Attributes:
-        documents: for training.
+        documents: with text, as they stand in the sources, for training or not; a text file is one.
         train_tokens, validation_tokens: end-of-text tokens included.
         bytes: UTF-8 bytes of all documents read, for training or not.
         dropped_empty: documents without text.
-        dropped_contaminated: documents kept out of training because some evaluation set holds them.
-        mean_document_tokens: of the training documents.
+        dropped_contaminated: documents, or pieces of long ones, kept out of training because some evaluation set
+            holds them.
+        mean_document_tokens: tokens of all `documents`, for training or not, by their number.
     """
 
     documents: int
@@ -58,7 +59,8 @@ class Corpus:
     """A prepared corpus, read-only. Cheap to open; pickled, only its directory travels.
 
     Attributes:
-        fingerprint: the same for the same domains, tokens and tokenizer on any machine.
+        fingerprint: the same on any machine for the same tokenizer and domains of the same documents, read in the
+            same order and cut into the same shards.
         vocabulary: rows that an embedding table needs.
         domains: in the order in which they were named.
         evaluation_sets: all domains, then the extra evaluation sets.
@@ -86,21 +88,24 @@ class Corpus:
         """Opens what `prepare` wrote.
 
         Raises:
-            ProxyError: there is no finished corpus.
+            ProxyError: there is no finished corpus, or one that another version wrote, or its manifest is damaged.
         """
-        file = directory / MANIFEST
-        if not file.exists():
-            raise ProxyError(f"no finished corpus in {directory}", hint="prepare it; what is there already is used")
-        return cls(directory, json.loads(file.read_bytes()))
+        manifest = read_json(directory / MANIFEST)
+        if manifest is None:
+            raise ProxyError(
+                f"no finished corpus in {directory}",
+                hint="prepare it; what is there already is used",
+            )
+        return cls(directory, manifest)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Corpus.open, (self.directory,)
 
     def verify(self) -> None:
-        """Compares the sizes of all shard files with the manifest.
+        """Compares the sizes of all shard files with the manifest; their content is not read.
 
         Raises:
-            ProxyError: a file is missing or was truncated.
+            ProxyError: a file is missing or has another size.
         """
         shards = [shard for train in self._train.values() for shard in train]
         for shard in [*shards, *(shard for shard, _ in self._held_out.values())]:

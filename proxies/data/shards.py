@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proxies.data.disk import PARTIAL
 from proxies.data.tokenizer import TokenisedDocument
 from proxies.errors import ProxyError
 
 OPEN_MAPS = 8  # of one domain; there may be a hundred domains
-PARTIAL = ".mixopt-partial"  # ending of files that are still written; a name that nothing else uses
 
 TokenType = np.dtype[np.uint16] | np.dtype[np.uint32]
 
@@ -32,7 +33,7 @@ class Shard:
 
     Attributes:
         name: its path below the corpus folder, without ending.
-        sha256: of tokens and masks.
+        sha256: of its tokens and its masks: the same for the same documents, in whatever way they were added.
     """
 
     name: str
@@ -57,16 +58,13 @@ class Shard:
                     hint="it was changed or removed after it was written: prepare the corpus again",
                 )
 
-    def whole(self, directory: Path, dtype: TokenType) -> bool:
+    def in_full_length(self, directory: Path, dtype: TokenType) -> bool:
+        """Whether its files are there, with the sizes that they should have; what they hold is not read."""
         try:
             self.check_sizes(directory, dtype)
         except ProxyError:
             return False
         return True
-
-    def remove(self, directory: Path) -> None:
-        for ending in (".tokens", ".mask", ".documents"):
-            (directory / (self.name + ending)).unlink(missing_ok=True)
 
     def documents_N2(self, directory: Path) -> NDArray[np.uint64]:
         """Content hash and number of tokens of each document, in order."""
@@ -74,16 +72,29 @@ class Shard:
 
 
 class ShardWriter:
-    """Writes one shard: `add` documents, then `close`; until then its files have names that nobody reads."""
+    """Writes one shard: `add` documents, then `close`; until then its files have names that nobody reads.
+
+    As a context manager, it leaves no file open after an error.
+    """
 
     def __init__(self, directory: Path, name: str, dtype: TokenType, masked: bool) -> None:
         self.tokens = 0
         self._directory, self._name, self._dtype, self._masked = directory, name, dtype, masked
         self._documents: list[tuple[int, int]] = []
-        self._sha256 = hashlib.sha256()
-        endings = [".tokens", ".documents", *([".mask"] if masked else [])]
+        endings = [".tokens", *([".mask"] if masked else [])]
+        self._digests = {ending: hashlib.sha256() for ending in endings}
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
-        self._files = {ending: (directory / (name + ending + PARTIAL)).open("wb") for ending in endings}
+        self._open = ExitStack()
+        self._files = {
+            ending: self._open.enter_context((directory / (name + ending + PARTIAL)).open("wb"))
+            for ending in (*endings, ".documents")
+        }
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
     def add(self, document: TokenisedDocument) -> None:
         tokens = len(document.tokens_N)
@@ -97,10 +108,10 @@ class ShardWriter:
         """Adds those documents of another shard that `keep_N` marks."""
         documents_N2 = source.documents_N2(self._directory)
         keep_T = np.repeat(keep_N, documents_N2[:, 1].astype(np.int64))
-        for ending, dtype in ((".tokens", self._dtype), (".mask", np.dtype(np.uint8))):
-            if ending in self._files:
-                values_T = np.fromfile(self._directory / (source.name + ending), dtype=dtype)
-                self._write(ending, values_T[keep_T].tobytes())
+        for ending in self._digests:
+            dtype = self._dtype if ending == ".tokens" else np.dtype(np.uint8)
+            values_T = np.fromfile(self._directory / (source.name + ending), dtype=dtype)
+            self._write(ending, values_T[keep_T].tobytes())
         self._documents += [(int(code), int(tokens)) for code, tokens in documents_N2[keep_N]]
         self.tokens += int(keep_T.sum())
 
@@ -112,11 +123,13 @@ class ShardWriter:
             os.fsync(file.fileno())
             file.close()
             Path(file.name).replace(self._directory / (self._name + ending))
-        return Shard(self._name, self.tokens, len(self._documents), self._masked, self._sha256.hexdigest())
+        digests = b"".join(digest.digest() for digest in self._digests.values())
+        sha256 = hashlib.sha256(digests).hexdigest()
+        return Shard(self._name, self.tokens, len(self._documents), self._masked, sha256)
 
     def _write(self, ending: str, data: bytes) -> None:
         self._files[ending].write(data)
-        self._sha256.update(data)
+        self._digests[ending].update(data)
 
 
 class TokenArray:
@@ -152,13 +165,3 @@ class TokenArray:
             raise ProxyError(
                 f"{self._files[number]} is missing or ends early", hint="prepare the corpus again"
             ) from error
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Writes all of `data` or nothing, safely on the disk."""
-    partial = path.with_name(path.name + PARTIAL)
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

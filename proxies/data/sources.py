@@ -1,14 +1,19 @@
 """Raw files into documents: JSON lines, plain text, Parquet and Arrow, on a disk, behind a URL or on the hub.
 
-Everything is read as a stream by `datasets`, one file after the other in the order of their names. JSON lines
-are streamed as lines and parsed here: `datasets` would infer one type for every field of the file, while only
-the text fields matter and the others may hold anything, and its errors do not name the line.
+Everything is read as a stream by `datasets`, one file after the other. JSON lines are streamed as lines and
+parsed here: `datasets` would infer one type for every field of the file, while only the text fields matter and
+the others may hold anything, and its errors do not name the line. The lines of .zst files are decompressed here
+too: `datasets` would not notice that one is cut off.
 """
 
 from __future__ import annotations
 
 import glob
+import hashlib
+import io
 import json
+import logging
+import os
 import posixpath
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,15 +25,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from proxies.data.diagnose import READ_ERRORS, check_zst_is_whole, located
+from proxies.data.diagnose import READ_ERRORS, WholeZst, located
 from proxies.errors import ProxyError
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
 
-# Longer texts are cut: a book of 100 MB is many documents, not one that no validation set can hold. Pairs of
-# prompt and completion stay whole.
-LONGEST_DOCUMENT = 65_536  # characters
+# Longer texts are cut into pieces: no validation set could hold a book of 100 MB. Pairs of prompt and completion
+# stay whole.
+LONGEST_PIECE = 65_536  # characters
 
 Kind = Literal["json", "text", "parquet", "arrow", "hub"]
 
@@ -59,7 +64,9 @@ class Source:
         text_field: the field of a record that holds the text; not used for text files, which are one document each.
         prompt_field, completion_field: given together in place of `text_field`: loss on the completion only.
         split: of hub names and of folders saved from a DatasetDict.
-        max_tokens: reading stops with the document that reaches it; None reads everything.
+        max_tokens: a sample: reading stops with the piece of a document that reaches it. The files are then read in
+            an order hashed from their names, so that the sample is not one crawl or one language; within a file it
+            is the beginning. None reads everything, in the order of the names.
     """
 
     name: str
@@ -111,7 +118,7 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place between documents: `document` documents of file number `file` lie before it, and all files before."""
+    """A place between (pieces of) documents: so many of file number `file` lie before it, and all files before."""
 
     file: int = 0
     document: int = 0
@@ -119,10 +126,17 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text, or a prompt and its completion, and the position right after it."""
+    """A text, or a prompt and its completion.
+
+    Attributes:
+        text: at most LONGEST_PIECE characters: of a longer document, a piece.
+        last: whether the document ends here: False for all pieces but its last.
+        end: the position right after it.
+    """
 
     text: str
     prompt: str | None
+    last: bool
     end: Position
 
     @property
@@ -131,7 +145,7 @@ class Document:
 
 
 def find_files(source: Source) -> tuple[SourceFile, ...]:
-    """The files that `source` names, sorted, each once.
+    """The files that `source` names, each once, in the order in which they are read.
 
     Raises:
         ProxyError: a path matches nothing, has an ending that is not known, or cannot be reached.
@@ -140,7 +154,11 @@ def find_files(source: Source) -> tuple[SourceFile, ...]:
     for path in source.paths:
         for file in [_hub_file(source, path)] if path.startswith("hf:") else _files_at(source, path):
             found[file.url] = file
-    return tuple(found[url] for url in sorted(found))
+    urls = sorted(found)
+    if source.max_tokens is not None:
+        shared = len(os.path.commonprefix(urls))  # left out: where a pool lies does not change its sample
+        urls.sort(key=lambda url: hashlib.sha256(url[shared:].encode()).digest())
+    return tuple(found[url] for url in urls)
 
 
 def check_readable(source: Source, files: Iterable[SourceFile]) -> None:
@@ -150,22 +168,20 @@ def check_readable(source: Source, files: Iterable[SourceFile]) -> None:
         ProxyError: see `documents`.
     """
     for file in files:
-        if file.url.endswith(".zst"):
-            check_zst_is_whole(source.name, file.url)
         if file.kind != "text":
             next(_read(source, file), None)
 
 
 def documents(source: Source, files: tuple[SourceFile, ...], start: Position = Position()) -> Iterator[Document]:
-    """All documents from `start` on, empty ones included.
+    """All documents from `start` on, long ones in pieces, empty ones included.
 
     Raises:
         ProxyError: a file is broken or lacks a field; the message names file and line or row.
     """
     for number in range(start.file, len(files)):
         skipped = start.document if number == start.file else 0
-        for index, (prompt, text) in enumerate(islice(_read(source, files[number]), skipped, None), skipped):
-            yield Document(text, prompt, Position(number, index + 1))
+        for index, (prompt, text, last) in enumerate(islice(_read(source, files[number]), skipped, None), skipped):
+            yield Document(text, prompt, last, Position(number, index + 1))
 
 
 def _files_at(source: Source, path: str) -> list[SourceFile]:
@@ -232,22 +248,22 @@ def _ending(path: str) -> str:
     return posixpath.splitext(path.removesuffix(".gz").removesuffix(".zst"))[1].lower()
 
 
-def _read(source: Source, file: SourceFile) -> Iterator[tuple[str | None, str]]:
-    """Prompt (or None) and text of each document of one file."""
+def _read(source: Source, file: SourceFile) -> Iterator[tuple[str | None, str, bool]]:
+    """Prompt (or None) and text of each piece of one file, and whether a document ends with it."""
     try:
         if file.kind == "text":
-            for piece in _pieces(_lines(file)):
-                yield None, piece
+            for piece, last in _pieces(_lines(file)):
+                yield None, piece, last
             return
         for place, record in _records(source, file):
             texts = [_text(source, file, place, record, field) for field in source.fields]
             if len(texts) == 2:
-                yield texts[0], texts[1]
-            elif len(texts[0]) <= LONGEST_DOCUMENT:
-                yield None, texts[0]
+                yield texts[0], texts[1], True
+            elif len(texts[0]) <= LONGEST_PIECE:
+                yield None, texts[0], True
             else:
-                for piece in _pieces(texts[0].splitlines(keepends=True)):
-                    yield None, piece
+                for piece, last in _pieces(texts[0].splitlines(keepends=True)):
+                    yield None, piece, last
     except ProxyError:
         raise
     except READ_ERRORS as error:
@@ -302,6 +318,10 @@ def _parsed(source: Source, file: SourceFile, place: str, text: str) -> Any:
             f"{source.name}: {file.url}{place} is not JSON: {error}",
             hint="every line is one JSON object, or the whole file one JSON list",
         ) from error
+    except RecursionError as error:
+        raise ProxyError(
+            f"{source.name}: {file.url}{place} holds JSON nested too deeply to be read", hint="take the record out"
+        ) from error
 
 
 def _text(source: Source, file: SourceFile, place: str, record: Mapping[str, Any], field: str) -> str:
@@ -335,25 +355,35 @@ def _no_field(where: str, field: str, fields: Iterable[str]) -> ProxyError:
 
 def _lines(file: SourceFile) -> Iterator[str]:
     """The lines of a file of text, each with its line break."""
-    tables = _stream(file, keep_linebreaks=True).with_format("arrow").iter(batch_size=1024)  # 4x faster than by row
-    lines = (line for table in tables for line in table["text"].to_pylist())
+    lines = _zst_lines(file) if file.url.endswith(".zst") else _streamed_lines(file)
     yield next(lines, "").removeprefix("\ufeff")
     yield from lines
 
 
-def _pieces(lines: Iterable[str]) -> Iterator[str]:
-    """`lines` put together again into texts of at most LONGEST_DOCUMENT characters."""
+def _streamed_lines(file: SourceFile) -> Iterator[str]:
+    tables = _stream(file, keep_linebreaks=True).with_format("arrow").iter(batch_size=1024)  # 4x faster than by row
+    for table in tables:
+        yield from table["text"].to_pylist()
+
+
+def _zst_lines(file: SourceFile) -> Iterator[str]:
+    with fsspec.open(file.url, "rb") as packed:
+        yield from io.TextIOWrapper(io.BufferedReader(WholeZst(packed), 1 << 18), encoding="utf-8")
+
+
+def _pieces(lines: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    """`lines` put together again into texts of at most LONGEST_PIECE characters, and whether each is the last."""
     piece: list[str] = []
     length = 0
     for line in lines:
-        for start in range(0, len(line), LONGEST_DOCUMENT):
-            part = line[start : start + LONGEST_DOCUMENT]
-            if length + len(part) > LONGEST_DOCUMENT:
-                yield "".join(piece)
+        for start in range(0, len(line), LONGEST_PIECE):
+            part = line[start : start + LONGEST_PIECE]
+            if length + len(part) > LONGEST_PIECE:
+                yield "".join(piece), False
                 piece, length = [], 0
             piece.append(part)
             length += len(part)
-    yield "".join(piece)
+    yield "".join(piece), True
 
 
 def _stream(file: SourceFile, **options: Any) -> IterableDataset:
@@ -363,6 +393,8 @@ def _stream(file: SourceFile, **options: Any) -> IterableDataset:
     from datasets.packaged_modules.text.text import Text
 
     builder = {"arrow": Arrow, "parquet": Parquet}.get(file.kind, Text)
+    # What it logs as an error, it raises as well.
+    logging.getLogger(builder.__module__).setLevel(logging.CRITICAL)
     # The cache would get one lock file for each file that is read.
     with tempfile.TemporaryDirectory() as cache:
         built = builder(data_files=glob.escape(file.url), cache_dir=cache, **options)

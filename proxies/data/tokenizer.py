@@ -19,7 +19,7 @@ END_OF_TEXT = "<|endoftext|>"
 END_OF_TEXT_NAMES = (
     END_OF_TEXT,
     "<|end_of_text|>",
-    "<|end▁of▁sentence|>",
+    "<\uff5cend\u2581of\u2581sentence\uff5c>",  # DeepSeek's, between wide bars
     "</s>",
     "<eos>",
     "<|im_end|>",
@@ -181,9 +181,9 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> CorpusTokenizer:
 
 
 def content_hash(text: str) -> int:
-    """64 bits that texts share when they differ in white space only."""
-    collapsed = " ".join(text.split()).encode()
-    return int.from_bytes(hashlib.blake2b(collapsed, digest_size=8).digest(), "little")
+    """64 bits that texts share when they differ in white space only: "Q?" before "A" is the text "Q? A"."""
+    bare = "".join(text.split()).encode()
+    return int.from_bytes(hashlib.blake2b(bare, digest_size=8).digest(), "little")
 
 
 def _bare(text: str) -> str:

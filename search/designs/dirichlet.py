@@ -47,7 +47,7 @@ def draw(space: Space, prior_D: FloatArray, strengths_N: FloatArray, generator: 
     log_gamma_NF = np.log(generator.standard_gamma(alpha_NF + 1)) + log_uniform_NF / alpha_NF
     gamma_NF = np.exp(log_gamma_NF - log_gamma_NF.max(axis=1, keepdims=True))
     weights_ND[:, free_D] += left * gamma_NF / gamma_NF.sum(axis=1, keepdims=True)
-    small_ND = (weights_ND < MINIMUM_WEIGHT) & (space.least_D == 0)
+    small_ND = (weights_ND < MINIMUM_WEIGHT) & (space.least_D <= TOLERANCE)
     moved_N = np.where(small_ND, weights_ND, 0).sum(axis=1)
     weights_ND[small_ND] = 0
     # The largest free weight takes what the small ones gave up, so that pins stay where they are.

@@ -42,8 +42,13 @@ def tempered_dirichlet(space: Space, count: int, generator: np.random.Generator)
 
 def _first_new(space: Space, draws_ND: FloatArray, design_ND: FloatArray) -> FloatArray | None:
     """The first draw that is feasible and new; in a space too tight for that, the first moved into it."""
+
+    def new(weights_D: FloatArray) -> bool:
+        return bool((np.abs(design_ND - weights_D).sum(axis=1) > MINIMUM_WEIGHT).all())
+
     weights_D: FloatArray
-    for weights_D in (*draws_ND[space.feasible(draws_ND)], space.project(draws_ND[0]).array):
-        if (np.abs(design_ND - weights_D).sum(axis=1) > MINIMUM_WEIGHT).all():
+    for weights_D in draws_ND[space.feasible(draws_ND)]:
+        if new(weights_D):
             return weights_D
-    return None
+    moved_D = space.project(draws_ND[0]).array
+    return moved_D if new(moved_D) else None
