@@ -21,6 +21,7 @@ def answer_document(
     plan: Plan, history: History, recommendation: Recommendation, confirmation: Confirmation | None, run_id: str
 ) -> dict[str, Any]:
     """Everything that is known about the answer."""
+    unasked = len(history.new(plan.search_trials))
     mixture = confirmation.winner.mixture if confirmation else recommendation.mixture
     space, corpus, file = plan.problem.space, plan.corpus, plan.file
     epochs = space.epochs(mixture) if space.target_tokens else {}
@@ -48,7 +49,11 @@ def answer_document(
         "trials": {"completed": len(history.completed), "failed": len(history.failed), "flops": history.flops},
         "recommendation": recommendation.as_dict(),
         "confirmation": confirmation.as_dict() if confirmation else None,
-        "notes": [*plan.notes, *recommendation.warnings],
+        "notes": [
+            *([f"the budget ended the search with {unasked} trials left to ask"] if unasked else []),
+            *plan.notes,
+            *recommendation.warnings,
+        ],
         "provenance": {
             "mixopt": __version__,
             "study": file.study,
@@ -69,7 +74,7 @@ def _verdict(confirmation: Confirmation | None) -> str:
     if winner in confirmation.candidates:
         return f"the {winner.label} mixture {winner.sentence}"
     name = winner.label.removeprefix("baseline:")
-    return f"keep the {name} mixture: no candidate did better; the {first.label} mixture {first.sentence}"
+    return f"keep the {name} mixture, which {winner.sentence}; the {first.label} mixture {first.sentence}"
 
 
 def answer_so_far(file: StudyFile, record: StudyRecord) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -113,6 +114,18 @@ def find_corpus(file: StudyFile) -> Corpus | None:
     return prepared(*_corpus_request(file))
 
 
+def check(file: StudyFile) -> None:
+    """Whatever can be found wrong before any text is read: limits that admit no mixture, impossible models.
+
+    Raises:
+        ConfigError, SearchError: what is wrong.
+    """
+    counted = all(domain.tokens for domain in file.domains.values())
+    _space(file, {name: domain.tokens or 1 for name, domain in file.domains.items()}, with_supply=counted)
+    for name, settings in file.proxies.items():
+        _recipe(file, name, settings, file.corpus.vocabulary)
+
+
 def check_sources(file: StudyFile) -> None:
     """Look for each file of the study's text and read its beginning.
 
@@ -131,8 +144,9 @@ def assemble(file: StudyFile, corpus: Corpus) -> Plan:
     """
     # Says so now, and not in the first trial, where a domain is too short for a single row.
     MixedStream(corpus, dict.fromkeys(corpus.domains, 1 / len(corpus.domains)), file.corpus.sequence_length, seed=0)
-    recipes = {name: _recipe(file, name, settings, corpus) for name, settings in file.proxies.items()}
-    space = _space(file, corpus)
+    recipes = {name: _recipe(file, name, settings, corpus.vocabulary) for name, settings in file.proxies.items()}
+    supply = {name: domain.tokens or corpus.domains[name].train_tokens for name, domain in file.domains.items()}
+    space = _space(file, supply)
     rungs = tuple(Rung(_fidelity(name, recipe), file.proxies[name].trials) for name, recipe in recipes.items())
     named = baselines(space, dict.fromkeys(("proportional", *file.baselines)))
     problem = Problem(
@@ -142,11 +156,9 @@ def assemble(file: StudyFile, corpus: Corpus) -> Plan:
         baselines={baseline.name: baseline.mixture for baseline in named},
         seed=file.seed,
     )
-    notes = [
-        f"baseline {baseline.name} is the nearest mixture inside the limits: {'; '.join(baseline.broken)}"
-        for baseline in named
-        if baseline.broken
-    ]
+    notes = []
+    if moved := [baseline.name for baseline in named if baseline.broken]:
+        notes.append(f"outside the limits, and so replaced by the nearest mixture inside: {', '.join(moved)}")
     available = {name: _available_tokens(file, space, recipe) for name, recipe in recipes.items()}
     notes += [
         f"domain {name}: its supply is counted on a sample; give domains.{name}.tokens, the tokens of the whole pool"
@@ -163,7 +175,7 @@ def assemble(file: StudyFile, corpus: Corpus) -> Plan:
 def _corpus_request(file: StudyFile) -> tuple[list[Source], list[Source], CorpusSettings, Path]:
     """Domains, evaluation sets, settings and folder of the study's corpus."""
     settings = file.corpus
-    tokenizer = None if settings.tokenizer is None else str(_relative_to(file.file, settings.tokenizer))
+    tokenizer = None if settings.tokenizer is None else _relative_to(file.file, settings.tokenizer)
     return (
         [_source(file, name, domain, domain.sample) for name, domain in file.domains.items()],
         [_source(file, name, evaluation, None) for name, evaluation in file.evaluation.items()],
@@ -181,7 +193,7 @@ def _corpus_request(file: StudyFile) -> tuple[list[Source], list[Source], Corpus
 def _source(file: StudyFile, name: str, settings: TextSource, sample: int | None) -> Source:
     return Source(
         name=name,
-        paths=tuple(str(_relative_to(file.file, path)) for path in settings.paths),
+        paths=tuple(_relative_to(file.file, path) for path in settings.paths),
         text_field=settings.text or "text",
         prompt_field=settings.prompt,
         completion_field=settings.completion,
@@ -190,21 +202,22 @@ def _source(file: StudyFile, name: str, settings: TextSource, sample: int | None
     )
 
 
-def _relative_to(study_file: Path, path: str) -> str | Path:
+def _relative_to(study_file: Path, path: str) -> str:
     """A path of the study file, relative to it; URLs and hub names as they are."""
     if "://" in path or path.startswith("hf:"):
         return path
-    return study_file.parent.absolute() / Path(path).expanduser()
+    return os.path.normpath(study_file.parent.absolute() / Path(path).expanduser())
 
 
-def _space(file: StudyFile, corpus: Corpus) -> Space:
+def _space(file: StudyFile, supply: Mapping[str, int], with_supply: bool = True) -> Space:
+    """The space over `supply` tokens a domain; they limit the shares only `with_supply`."""
     limits = []
     for name, domain in file.domains.items():
-        supply = domain.tokens or corpus.domains[name].train_tokens
         least, most = (domain.min, domain.max) if domain.pin is None else (domain.pin, domain.pin)
-        limits.append(DomainLimits(name, supply, least, most))
+        limits.append(DomainLimits(name, supply[name], least, most))
     groups = tuple(Group(name, tuple(group.domains), group.min, group.max) for name, group in file.groups.items())
-    return Space(tuple(limits), groups, file.target.tokens, file.target.max_epochs)
+    target = file.target.tokens if with_supply else None
+    return Space(tuple(limits), groups, target, file.target.max_epochs)
 
 
 def _objective(file: StudyFile) -> Objective:
@@ -214,7 +227,7 @@ def _objective(file: StudyFile) -> Objective:
     return WeightedMean(settings.weights or dict.fromkeys(file.evaluation_sets, 1.0), settings.unit)
 
 
-def _recipe(file: StudyFile, name: str, settings: ProxySettings, corpus: Corpus) -> Recipe:
+def _recipe(file: StudyFile, name: str, settings: ProxySettings, vocabulary: int) -> Recipe:
     from proxies.models.size import model_size
     from proxies.recipe import recipe
 
@@ -226,7 +239,7 @@ def _recipe(file: StudyFile, name: str, settings: ProxySettings, corpus: Corpus)
     elif device == "cuda":
         training["precision"] = "bf16"  # not asked of this machine: the GPUs may be on others
     try:
-        model = model_size(settings.kind, settings.depth, corpus.vocabulary, file.corpus.sequence_length, **shapes)
+        model = model_size(settings.kind, settings.depth, vocabulary, file.corpus.sequence_length, **shapes)
         return recipe(model, settings.tokens, device=device, **training)
     except ProxyError as error:
         raise ConfigError(f"proxies.{name}: {error.message}", error.hint) from error

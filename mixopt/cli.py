@@ -56,15 +56,18 @@ def init(
     if output.exists():
         raise ConfigError(f"{output} exists", hint="choose another name with --output, or remove it")
     output.write_text(study_text(data, output), encoding="utf-8")
-    out.print(f"wrote {output}; next: mixopt validate {output}, then mixopt plan {output} and mixopt run {output}")
+    out.print(
+        f"wrote {output}; next: mixopt validate {output}, mixopt plan {output}, mixopt run {output}", soft_wrap=True
+    )
 
 
 @app.command(epilog="Example: mixopt validate study.yaml")
 def validate(study: StudyArgument = DEFAULT, json: Json = False) -> None:
     """Check a study file, that its text can be read, and that its limits leave a mixture."""
-    from mixopt.assemble import assemble, check_sources, find_corpus
+    from mixopt.assemble import assemble, check, check_sources, find_corpus
 
     file = _load(study)
+    check(file)
     check_sources(file)
     corpus = find_corpus(file)
     if corpus is not None:
@@ -222,6 +225,7 @@ def main() -> None:
     """The program `mixopt`: user mistakes are one line and exit status 2, never a traceback."""
     # Broken files are reported by us, with their place.
     os.environ.setdefault("DATASETS_VERBOSITY", "critical")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     try:
         app()
     except (ConfigError, SearchError, ProxyError, TrackingError) as mistake:
@@ -232,7 +236,7 @@ def main() -> None:
         if error.filename is None and error.errno is None:
             raise
         _complain(
-            f"{error.filename or 'the system'}: {error.strerror}; what was recorded is kept: mend it and run again"
+            f"{error.filename or 'the system'}: {error.strerror}; check the path, its permissions and the free space"
         )
         sys.exit(USER_MISTAKE)
 
@@ -249,9 +253,10 @@ def _load(study: Path) -> StudyFile:
 
 
 def _prepare(file: StudyFile) -> Corpus:
-    from mixopt.assemble import prepare_corpus
+    from mixopt.assemble import check, prepare_corpus
     from mixopt.watch import Stages
 
+    check(file)
     with Stages(err) as stages:
         return prepare_corpus(file, stages.report)
 
@@ -316,4 +321,4 @@ def _print(document: Any, view: Any, as_json: bool) -> None:
     if as_json:
         print(json_format.dumps(document, indent=2))
     else:
-        out.print(view)
+        out.print(view, soft_wrap=not out.is_terminal)

@@ -32,6 +32,9 @@ from mixopt.units import Amount, Count, Duration, Number, Share
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
 
 
+STORES = ("sqlite:///", "http://", "https://", "postgresql://", "mysql://")
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -261,8 +264,14 @@ class TrackingSettings(Section):
 
     uri: str | None = None
     """sqlite:///file.db or http(s)://server. Default: SQLite in `directory`."""
-    experiment: str = "mixopt"
+    experiment: Annotated[str, Field(min_length=1)] = "mixopt"
     """The MLflow experiment that holds the study."""
+
+    @model_validator(mode="after")
+    def _known_store(self) -> Self:
+        if self.uri is not None and not self.uri.startswith(STORES):
+            raise ValueError(f"uri {self.uri} names no MLflow store; write sqlite:///file.db or http(s)://server")
+        return self
 
 
 class StudyFile(Section):
@@ -456,6 +465,15 @@ def _explain(problem: Any, root: yaml.Node, path: Path) -> str:
             return f"{place}: {problem['input']!r} is not a name; use letters, digits, _ . and -"
         case "too_short":
             return f"{place}: needs at least {problem['ctx']['min_length']}; add more"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            fields = ", ".join(_fields_at(location)[:4])
+            settings = f"its settings, {{key: value}} of {fields}, ..." if fields else "{name: ...}"
+            return f"{place}: {problem['input']!r} does not fit here; write {settings}"
+        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
+            wanted = problem["msg"].replace("Input should be", "write a number")
+            return f"{place}: {problem['input']!r} is out of range; {wanted}"
+        case "int_type" | "int_from_float":
+            return f"{place}: {problem['input']!r} does not fit here; write a whole number"
         case "literal_error":
             return f"{place}: {problem['input']!r} is unknown; choose {problem['ctx']['expected']}"
         case _:

@@ -132,8 +132,8 @@ def status_table(document: dict[str, Any]) -> RenderableType:
 
 def answer_table(document: dict[str, Any]) -> RenderableType:
     with_epochs = any(domain["epochs"] is not None for domain in document["domains"].values())
-    columns = ["domain", ">tokens", ">proportional", ">recommended", "", *([">epochs"] if with_epochs else [])]
-    table = _table(*columns, title=f"Recommended mixture of study {document['study']}")
+    columns = ["domain", ">tokens", ">proportional", ">answer", "", *([">epochs"] if with_epochs else [])]
+    table = _table(*columns, title=f"The answer of study {document['study']}")
     for name, domain in document["domains"].items():
         table.add_row(
             name,
@@ -179,7 +179,7 @@ def markdown(document: dict[str, Any]) -> str:
     lines = [
         f"**{document['verdict']}**",
         "",
-        "| domain | proportional | recommended |",
+        "| domain | proportional | answer |",
         "|---|---|---|",
         *rows,
         "",

@@ -12,7 +12,13 @@ from mixopt.errors import ConfigError
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename."""
+    """Write under a temporary name, then rename.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {path.parent}", hint="make it, or choose another")
     temporary = path.with_name(f".{path.name}.partial")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

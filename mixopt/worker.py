@@ -98,6 +98,7 @@ def _train(job: Job) -> Iterator[Event]:
         stream,
         evaluation_sets,
         seed=seed_for(job.study_seed, trial.seed, "initial weights"),
+        data=f"trial {trial.id} on corpus {corpus.fingerprint}",
         checkpoint=job.checkpoint,
     )
     for step in steps:

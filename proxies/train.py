@@ -79,6 +79,7 @@ def train(
     evaluation_sets: Mapping[str, EvaluationTokens],
     *,
     seed: int,
+    data: str = "",
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 5.0,
 ) -> Generator[TrainingProgress | TrainingResult]:
@@ -86,8 +87,9 @@ def train(
 
     Args:
         seed: of the first weights.
+        data: what the rows are, in words that differ wherever the rows do; a checkpoint of other data is replaced.
         checkpoint: where the run's state is kept, and taken up again; that of a finished run yields the result
-            at once. One that is damaged, or of another recipe or seed, is replaced, which is noted in
+            at once. One that is damaged, or of another recipe, seed or data, is replaced, which is noted in
             diagnostics["checkpoint/replaced"].
 
     Raises:
@@ -104,7 +106,7 @@ def train(
         generator = torch.Generator().manual_seed(int.from_bytes(weights_seed))
         model = Transformer(recipe.model, generator, device.DTYPES[recipe.precision]).to(recipe.device)
         optimizer = adamw(model, recipe)
-        identity = f"{recipe}, seed {seed}, evaluated on {sorted(evaluation_sets)}"
+        identity = f"{recipe}, seed {seed}, trained on {data}, evaluated on {sorted(evaluation_sets)}"
         run = _Run()
         if checkpoint is not None and checkpoint.exists():
             run = _resumed(checkpoint, identity, model, optimizer)

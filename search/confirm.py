@@ -1,8 +1,9 @@
 """Confirmation: the best few mixtures and the baselines, trained again with new seeds.
 
 The search's own runs are not counted again: a mixture was picked because its run, or runs like it, came out well, so
-part of that was luck. New seeds are free of it. All comparisons are with the proportional mixture and paired by
-seed, which removes what a seed does to every mixture alike.
+part of that was luck. New seeds are free of it. Comparisons are paired by seed, which removes what a seed does to every
+mixture alike. Nor does the lowest confirmed objective win, which would be luck again: the search's first candidate
+does, unless the new seeds show that another mixture is better.
 """
 
 from __future__ import annotations
@@ -69,7 +70,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Outcomes of the candidates, then of the baselines; `winner` has the lowest confirmed objective of them all."""
+    """Outcomes of the candidates, then of the baselines, and the winner among them.
+
+    The winner is the first candidate that was measured, unless it is worse than proportional or another mixture is
+    shown to be better; then that one, the best where there are several.
+    """
 
     candidates: tuple[Outcome, ...]
     baselines: tuple[Outcome, ...]
@@ -112,10 +117,19 @@ def confirm(problem: Problem, candidates: Sequence[Candidate], seeds: int, histo
         )
         for entries in (candidates, baselines)
     )
-    compared = [entry for entry in (*candidate_outcomes, *baseline_outcomes) if entry.difference is not None]
-    # By difference and not by mean: where seeds failed, means are over different seeds.
-    winner = min(compared, key=lambda outcome: outcome.difference or 0.0)
-    return Confirmation(candidate_outcomes, baseline_outcomes, winner)
+    return Confirmation(candidate_outcomes, baseline_outcomes, _winner(candidate_outcomes, baseline_outcomes))
+
+
+def _winner(candidates: tuple[Outcome, ...], baselines: tuple[Outcome, ...]) -> Outcome:
+    [proportional] = [outcome for outcome in baselines if outcome.label == f"baseline:{REFERENCE}"]
+    first = next((outcome for outcome in candidates if outcome.difference is not None), proportional)
+    others = [outcome for outcome in (*candidates, *baselines) if outcome.mixture != first.mixture]
+    better = [proportional] if first.verdict == "worse" else []
+    for outcome in others:
+        mean, margin, _ = _paired(outcome.values, first.values, len(others))
+        if mean is not None and margin is not None and mean < -margin:
+            better.append(outcome)
+    return min(better, key=lambda outcome: _paired(outcome.values, first.values, 1)[0] or 0.0, default=first)
 
 
 def _baseline_candidates(problem: Problem) -> list[Candidate]:
@@ -139,23 +153,17 @@ def _values(problem: Problem, mixture: Mixture, seeds: int, history: History) ->
 def _outcome(
     problem: Problem, entry: Candidate, values: dict[int, float], reference: dict[int, float], comparisons: int
 ) -> Outcome:
-    from scipy.special import stdtrit
-
     if entry.mixture == problem.baselines[REFERENCE]:
         return Outcome(entry.label, entry.mixture, values, 0.0, None, "not compared", f"is the {REFERENCE} mixture")
-    differences = np.array([values[seed] - reference[seed] for seed in values if seed in reference])
-    runs = len(differences)
-    if runs == 0:
+    difference, margin, runs = _paired(values, reference, comparisons)
+    if difference is None:
         sentence = f"was not compared with {REFERENCE}: no seed of both was completed"
         return Outcome(entry.label, entry.mixture, values, None, None, "not compared", sentence)
-    difference = float(differences.mean())
     unit = UNITS[problem.objective.unit]
-    if runs == 1:
+    if margin is None:
         sentence = f"differs from {REFERENCE} by {difference:+.4f} {unit}, but one seed gives no interval"
         return Outcome(entry.label, entry.mixture, values, difference, None, "not compared", sentence)
 
-    quantile = float(stdtrit(runs - 1, 1 - (1 - LEVEL) / (2 * comparisons)))
-    margin = quantile * float(differences.std(ddof=1)) / math.sqrt(runs)
     verdict: Verdict = "no difference shown"
     if abs(difference) > margin:
         verdict = "better" if difference < 0 else "worse"
@@ -166,3 +174,19 @@ def _outcome(
         "no difference shown": f"does not beat {REFERENCE}: {difference:+.4f} {evidence}",
     }[verdict]
     return Outcome(entry.label, entry.mixture, values, difference, margin, verdict, sentence)
+
+
+def _paired(
+    values: Mapping[int, float], others: Mapping[int, float], comparisons: int
+) -> tuple[float | None, float | None, int]:
+    """Mean difference over the seeds that both have, half its interval's width (from two seeds on), and the seeds."""
+    from scipy.special import stdtrit
+
+    differences = np.array([values[seed] - others[seed] for seed in values if seed in others])
+    runs = len(differences)
+    if runs == 0:
+        return None, None, 0
+    if runs == 1:
+        return float(differences[0]), None, 1
+    quantile = float(stdtrit(runs - 1, 1 - (1 - LEVEL) / (2 * comparisons)))
+    return float(differences.mean()), quantile * float(differences.std(ddof=1)) / math.sqrt(runs), runs

@@ -4,7 +4,7 @@ For each metric and each cheaper fidelity a line, target loss = intercept + slop
 mixtures measured at both. The slope is shrunk towards 1 (a nat saved cheaply is a nat saved at the target) as if by
 PRIOR_PAIRS further mixtures that say so, and kept above 0, for few pairs must not turn the ranking around.
 
-Shapes: N mixtures, D domains, M metrics, P mixtures measured at both fidelities.
+Shapes: N mixtures, D domains, M metrics, R rungs, P mixtures measured at both fidelities.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class Evidence:
 
     Attributes:
         mixtures: N of them, those measured at the target first.
+        measured_RNM: losses as measured at each rung, the target last; NaN where a mixture was not trained.
         losses_NM: losses at the target fidelity, measured there or mapped there.
-        at_target_N: which of them were measured there.
         baseline_M: measured losses of the objective's baseline at the target, where it has one.
         objective_N: the objective of losses_NM.
         warnings: sentences on runs that could not be used.
     """
 
     mixtures: tuple[Mixture, ...]
+    measured_RNM: FloatArray
     losses_NM: FloatArray
-    at_target_N: NDArray[np.bool_]
     baseline_M: FloatArray | None
     objective_N: FloatArray
     warnings: tuple[str, ...]
@@ -49,6 +49,11 @@ class Evidence:
     def weights_ND(self) -> FloatArray:
         return np.array([mixture.array for mixture in self.mixtures])
 
+    @property
+    def at_target_N(self) -> NDArray[np.bool_]:
+        """Which mixtures were measured at the target."""
+        return measured(self.measured_RNM[-1])
+
 
 def gather(problem: Problem, history: History) -> Evidence:
     """What the history says about the target fidelity.
@@ -56,39 +61,51 @@ def gather(problem: Problem, history: History) -> Evidence:
     Raises:
         SearchError: no trial was completed at the target, or not the baseline that the objective needs.
     """
-    target = _measured(problem, history, problem.target)
-    if not target:
+    rungs = [_measured(problem, history, rung.fidelity) for rung in problem.rungs]
+    if not rungs[-1]:
         raise SearchError(
             f"no trial of proxy {problem.target.proxy} was completed, the one that the answer is for",
             hint="see why they failed: mixopt status",
         )
-    pooled = dict(target)
-    unused = []
-    for rung in reversed(problem.rungs[:-1]):
-        cheap = _measured(problem, history, rung.fidelity)
-        pairs = [key for key in cheap if key in target]
-        if not pairs:
-            unused.append(
-                f"proxy {rung.fidelity.proxy} shares no completed mixture with the target: its runs are unused"
-            )
-            continue
-        slope_M, intercept_M = _line(
-            np.array([cheap[key][1] for key in pairs]),
-            np.array([target[key][1] for key in pairs]),
-            spread_M=np.array([losses_M for _, losses_M in cheap.values()]).std(axis=0),
-        )
-        for key, (mixture, losses_M) in cheap.items():
-            pooled.setdefault(key, (mixture, intercept_M + slope_M * losses_M))
-    losses_NM = np.array([losses_M for _, losses_M in pooled.values()])
+    mixtures = {key: mixture for rung in reversed(rungs) for key, (mixture, _) in rung.items()}
+    nothing_M = np.full(len(problem.objective.metrics), np.nan)
+    measured_RNM = np.array(
+        [[rung[key][1] if key in rung else nothing_M for key in mixtures] for rung in rungs], dtype=np.float64
+    )
+    losses_NM = pooled(measured_RNM)
+    used_N = measured(losses_NM)
     baseline_M = _baseline_losses(problem, history)
     return Evidence(
-        mixtures=tuple(mixture for mixture, _ in pooled.values()),
-        losses_NM=losses_NM,
-        at_target_N=np.array([key in target for key in pooled]),
+        mixtures=tuple(mixture for mixture, used in zip(mixtures.values(), used_N, strict=True) if used),
+        measured_RNM=measured_RNM[:, used_N],
+        losses_NM=losses_NM[used_N],
         baseline_M=baseline_M,
-        objective_N=problem.objective.value(losses_NM, baseline_M),
-        warnings=tuple(unused),
+        objective_N=problem.objective.value(losses_NM[used_N], baseline_M),
+        warnings=tuple(
+            f"proxy {rung.fidelity.proxy} shares no completed mixture with the target: its runs are unused"
+            for rung, losses_of in zip(problem.rungs, rungs, strict=True)
+            if losses_of and not losses_of.keys() & rungs[-1].keys()
+        ),
     )
+
+
+def pooled(measured_RNM: FloatArray) -> FloatArray:
+    """Losses at the last rung, [N, M]: measured there, or else mapped from the highest rung that can be; or NaN."""
+    *cheaper, target_NM = measured_RNM
+    pooled_NM: FloatArray = target_NM.copy()
+    for cheap_NM in reversed(cheaper):
+        pair_N = measured(cheap_NM) & measured(target_NM)
+        if pair_N.any():
+            spread_M = cheap_NM[measured(cheap_NM)].std(axis=0)
+            slope_M, intercept_M = _line(cheap_NM[pair_N], target_NM[pair_N], spread_M)
+            pooled_NM = np.where(np.isnan(pooled_NM), intercept_M + slope_M * cheap_NM, pooled_NM)
+    return pooled_NM
+
+
+def measured(losses_NM: FloatArray) -> NDArray[np.bool_]:
+    """Which rows hold losses, [N]."""
+    measured_N: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(losses_NM), axis=1)
+    return measured_N
 
 
 def _measured(problem: Problem, history: History, fidelity: Fidelity) -> dict[str, tuple[Mixture, FloatArray]]:

@@ -17,7 +17,7 @@ from search.pooling import Evidence
 from search.problem import SEARCH_SEED, Problem
 from search.surrogates.loss_model import LossModel
 from search.trial import Trial
-from search.validation import Validation, objective_sd
+from search.validation import FEWEST_RUNS, Validation, objective_sd
 
 # Mixtures that differ in less than this share of their tokens are not worth two confirmations.
 SAME_MIXTURE = 0.01
@@ -94,7 +94,7 @@ def recommend_observed(
     problem: Problem, history: History, evidence: Evidence, reason: str = "", validation: Validation | None = None
 ) -> Recommendation:
     """The mixture with the best objective measured at the target; `reason` says why nothing better is offered."""
-    best = _best_observed(evidence)
+    best = best_observed(evidence)
     warnings = (*([reason] if reason else []), *_history_warnings(problem, history, evidence))
     return Recommendation(
         mixture=best,
@@ -130,12 +130,14 @@ def recommend_predicted(
         method=method,
         baselines=_baseline_values(problem, history),
         candidates=_distinct(
-            Candidate("recommended", mixture),
+            Candidate("proposed", mixture),
+            # Before the best predicted: it does not share the regression's errors.
+            Candidate("best observed", best_observed(evidence)),
             Candidate("best predicted", Mixture.from_array(problem.space.domains, best_KD[0])),
-            Candidate("best observed", _best_observed(evidence)),
         ),
         warnings=(
             *_answer_warnings(problem, mixture, evidence),
+            *_trust_warnings(problem, validation),
             *_history_warnings(problem, history, evidence),
         ),
         trials=len(evidence.mixtures),
@@ -157,7 +159,7 @@ def _estimate(mean: float, sd: float) -> Estimate:
     return Estimate(mean, mean - reach, mean + reach)
 
 
-def _best_observed(evidence: Evidence) -> Mixture:
+def best_observed(evidence: Evidence) -> Mixture:
     return evidence.mixtures[int(np.where(evidence.at_target_N, evidence.objective_N, np.inf).argmin())]
 
 
@@ -191,7 +193,18 @@ def _history_warnings(problem: Problem, history: History, evidence: Evidence) ->
     return warnings
 
 
+def _trust_warnings(problem: Problem, validation: Validation) -> list[str]:
+    if validation.at_target >= FEWEST_RUNS:
+        return []
+    return [
+        f"only {validation.at_target} mixtures were measured at proxy {problem.target.proxy}: the regression rests on "
+        "cheaper proxies, which rank those as it does"
+    ]
+
+
 def _answer_warnings(problem: Problem, mixture: Mixture, evidence: Evidence) -> list[str]:
+    from scipy.spatial import cKDTree
+
     warnings = []
     for domain, weight, upper, pinned in zip(
         problem.space.domains,
@@ -205,10 +218,11 @@ def _answer_warnings(problem: Problem, mixture: Mixture, evidence: Evidence) -> 
                 f"domain {domain} is at the most that it may have, {upper:.3g}: a larger maximum, supply or "
                 "max_epochs may give a better mixture"
             )
-    distance_NN = np.abs(evidence.weights_ND[:, None] - evidence.weights_ND[None]).sum(axis=2) / 2
-    np.fill_diagonal(distance_NN, np.inf)
-    usual = float(np.quantile(distance_NN.min(axis=1), 0.95))
-    nearest = float(np.abs(evidence.weights_ND - mixture.array).sum(axis=1).min() / 2)
+    tree = cKDTree(evidence.weights_ND)
+    # Total variation is half the distance with p = 1.
+    itself_and_next_N2 = np.asarray(tree.query(evidence.weights_ND, k=2, p=1)[0])
+    usual = float(np.quantile(itself_and_next_N2[:, 1], 0.95) / 2)
+    nearest = float(tree.query(mixture.array, p=1)[0]) / 2
     if nearest > usual:
         warnings.append(
             f"the answer lies outside the evidence: {nearest:.0%} of its tokens differ from the nearest trial, "

@@ -332,7 +332,7 @@ class Space:
             b_ub=[group.maximum + slack for group in groups] + [slack - group.minimum for group in groups],
             A_eq=np.ones((1, len(self.domains))),
             b_eq=[1.0],
-            bounds=np.column_stack(self._bounds(slack)),
+            bounds=list(zip(*self._bounds(slack), strict=True)),
         )
         return None if solution.fun is None else float(solution.fun)
 

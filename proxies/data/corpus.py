@@ -27,16 +27,16 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from proxies.data.disk import FORMAT, PARTIAL, write_file, write_json
 from proxies.data.intake import Intake, IntakeState, OnProgress, Progress, Tokenisers, is_finished, take_in
 from proxies.data.manifest import MANIFEST, Corpus, DomainSummary
-from proxies.data.shards import PARTIAL, Shard, ShardWriter, TokenType, write_file
+from proxies.data.shards import Shard, ShardWriter, TokenType
 from proxies.data.sources import Source, SourceFile, check_readable, documents, find_files
 from proxies.data.tokenizer import CorpusTokenizer, load_tokenizer, train_tokenizer
 from proxies.errors import ProxyError
 
 __all__ = ["Corpus", "CorpusSettings", "Progress", "prepare", "prepared"]
 
-FORMAT = 1  # raised when the same inputs give other files
 CLEAN = ".clean"
 
 # Starting worker processes costs seconds, in which one process reads about this much.
@@ -55,7 +55,8 @@ class CorpusSettings:
     Attributes:
         tokenizer_file: a tokenizer.json; None trains a byte-level BPE.
         vocabulary: tokens of a trained tokenizer.
-        validation_tokens: size of each evaluation set, at most, in whole documents.
+        validation_tokens: size of each evaluation set, at most, in whole documents. Of documents that are longer
+            than 65,536 characters in whole pieces: others of its pieces may be trained on.
         validation_share: of a domain's tokens, at most; one document is always held out.
         workers: processes that tokenise; None uses all cores.
     """
@@ -102,16 +103,17 @@ def prepare(
         inputs = _inputs(domains, evaluations, settings, files)
         if (corpus := _unchanged(directory, inputs)) is not None:
             return corpus
-        (directory / MANIFEST).unlink(missing_ok=True)
 
-        for source in sources:
-            check_readable(source, files[source.name])
         tokenizer, tokenizer_file = _tokenizer(domains, settings, files, directory, on_progress)
         intakes = [
             *(_intake(source, files[source.name], settings, tokenizer, evaluation_only=False) for source in domains),
             *(_intake(source, files[source.name], settings, tokenizer, evaluation_only=True) for source in evaluations),
         ]
         unread = [intake for intake in intakes if not is_finished(intake, directory, tokenizer.dtype)]
+        for intake in unread:
+            check_readable(intake.source, intake.files)
+
+        (directory / MANIFEST).unlink(missing_ok=True)  # only now: a mistake in a source costs no good corpus
         with Tokenisers(tokenizer, _workers(settings, unread)) as tokenisers:
             states = {intake.source.name: take_in(intake, directory, tokenisers, on_progress) for intake in intakes}
 
@@ -132,7 +134,7 @@ def prepare(
             "domains": domain_entries,
             "evaluations": evaluation_entries,
         }
-        write_file(directory / MANIFEST, json.dumps(manifest, indent=1).encode())
+        write_json(directory / MANIFEST, manifest)
     return Corpus.open(directory)
 
 
@@ -209,17 +211,13 @@ def _sha256(*parts: object) -> str:
 
 
 def _unchanged(directory: Path, inputs: str) -> Corpus | None:
-    """The corpus in `directory`, if it was made of these inputs and its shards are whole."""
-    if not (directory / MANIFEST).exists():
-        return None
-    corpus = Corpus.open(directory)
-    if corpus.inputs != inputs:
-        return None
+    """The corpus in `directory`, if it was made of these inputs and its shards are there in full length."""
     try:
+        corpus = Corpus.open(directory)
         corpus.verify()
-    except ProxyError:  # a damaged corpus is prepared again
+    except ProxyError:  # prepared again, whatever it lacks
         return None
-    return corpus
+    return corpus if corpus.inputs == inputs else None
 
 
 def _tokenizer(
@@ -297,9 +295,9 @@ def _without(shard: Shard, unwanted: NDArray[np.uint64], directory: Path, dtype:
         return shard
     if not keep_N.any():
         return None
-    writer = ShardWriter(directory, shard.name + CLEAN, dtype, shard.masked)
-    writer.copy(shard, keep_N)
-    return writer.close()
+    with ShardWriter(directory, shard.name + CLEAN, dtype, shard.masked) as writer:
+        writer.copy(shard, keep_N)
+        return writer.close()
 
 
 def _domain_entry(
@@ -308,22 +306,21 @@ def _domain_entry(
     """What the manifest says of one domain."""
     shards = [_without(shard, held_out_hashes, directory, dtype) for shard in state.shards]
     train = [shard for shard in shards if shard is not None]
-    documents = sum(shard.documents for shard in train)
-    if not documents:
+    train_pieces = sum(shard.documents for shard in train)
+    if not train_pieces:
         raise ProxyError(
             f"domain {source.name} has {state.documents} document{'s' * (state.documents > 1)} and none to train on:"
             " each is held out for validation, or the same as one that is",
             hint="give it more documents, or split its text into several",
         )
-    train_tokens = sum(shard.tokens for shard in train)
     summary = DomainSummary(
-        documents=documents,
-        train_tokens=train_tokens,
+        documents=state.documents,
+        train_tokens=sum(shard.tokens for shard in train),
         validation_tokens=state.held_out.tokens,
         bytes=state.text_bytes,
         dropped_empty=state.dropped_empty,
-        dropped_contaminated=state.documents - documents - state.held_out.documents,
-        mean_document_tokens=train_tokens / documents,
+        dropped_contaminated=state.pieces - train_pieces - state.held_out.documents,
+        mean_document_tokens=state.tokens / state.documents,
     )
     return {"summary": asdict(summary), "train": [asdict(shard) for shard in train], **_held_out_entry(state)}
 
@@ -333,7 +330,7 @@ def _held_out_entry(state: IntakeState) -> dict[str, Any]:
 
 
 def _fingerprint(tokenizer: CorpusTokenizer, domains: Mapping[str, Any], evaluations: Mapping[str, Any]) -> str:
-    """The same wherever the same domains hold the same tokens of the same tokenizer."""
+    """The same wherever the same domains hold the same shards of the same tokenizer."""
     contents = [
         [[name, [shard["sha256"] for shard in (*entry.get("train", ()), entry["held_out"])]] for name, entry in group]
         for group in (domains.items(), evaluations.items())

@@ -15,7 +15,6 @@ from proxies.errors import ProxyError
 READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, zstandard.ZstdError, pyarrow.ArrowException)
 
 
-
 def located(error: Exception, name: str, url: str) -> ProxyError:
     """What to tell the user about `error`, which reading the file at `url` of domain `name` raised."""
     if isinstance(error, UnicodeDecodeError):

@@ -1,7 +1,8 @@
 """One source into token shards and a held-out set, in one pass that survives a kill.
 
 Held out are the documents with the lowest content hashes, as many as fit a number of tokens: the choice depends
-on the set of documents only, not on their order, and documents never move between the two while reading on.
+on the set of documents only, not on their order, and documents never move between the two while reading on. Each
+piece of a long document is chosen by itself, so that training and held-out set may both have a part of a book.
 
     documents --chunks--> tokenised (other processes) --+--> lowest hashes: held out, in memory
                                                         +--> the rest: training shards of about 16M tokens
@@ -13,20 +14,22 @@ A start finds the state and goes on from there, unless it was made from other fi
 from __future__ import annotations
 
 import heapq
-import json
 import math
 import multiprocessing
 import os
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from proxies.data.shards import Shard, ShardWriter, TokenType, write_file
+from proxies.data.disk import read_json, write_json
+from proxies.data.shards import Shard, ShardWriter, TokenType
 from proxies.data.sources import Document, Position, Source, SourceFile, documents
 from proxies.data.tokenizer import CorpusTokenizer, TokenisedDocument
 from proxies.errors import ProxyError
@@ -81,8 +84,12 @@ class IntakeState:
     """How far an intake came, and what it found.
 
     Attributes:
-        tokens: of all documents read, end-of-text tokens included.
+        documents: with text, as they stand in the source.
+        pieces: of these documents; a document of usual length is one piece.
+        within_document: whether the last piece read has text before it or in it, and more pieces after it.
+        tokens: of all documents read, end-of-text tokens (one a piece) included.
         text_bytes: UTF-8 bytes of all documents read.
+        dropped_empty: documents without text.
         finished_with: the held-out documents, once all documents are read.
         loss_bytes: UTF-8 bytes of the held-out text whose tokens carry loss.
     """
@@ -90,6 +97,8 @@ class IntakeState:
     inputs: str
     position: Position = field(default_factory=Position)
     documents: int = 0
+    pieces: int = 0
+    within_document: bool = False
     tokens: int = 0
     text_bytes: int = 0
     dropped_empty: int = 0
@@ -110,10 +119,17 @@ class IntakeState:
     def all_shards(self) -> list[Shard]:
         return [*self.shards, *([self.held_out] if self.finished else [])]
 
-    def count(self, document: TokenisedDocument) -> None:
-        self.documents += 1
-        self.tokens += len(document.tokens_N)
-        self.text_bytes += document.text_bytes
+    def count(self, piece: Document, tokenised: TokenisedDocument | None) -> None:
+        """Counts a piece, and its document with the first piece that has text; one without text has no tokens."""
+        if tokenised is not None:
+            self.documents += not self.within_document
+            self.pieces += 1
+            self.within_document = True
+            self.tokens += len(tokenised.tokens_N)
+            self.text_bytes += tokenised.text_bytes
+        if piece.last:
+            self.dropped_empty += not self.within_document
+            self.within_document = False
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> IntakeState:
@@ -191,28 +207,48 @@ class Tokenisers:
             self._pool.shutdown(cancel_futures=True)
 
     def tokenised(self, chunks: Iterable[list[Document]]) -> Iterator[tuple[list[Document], list[TokenisedDocument]]]:
-        """Each chunk with the tokens of its documents that are not empty; a few chunks ahead of the reader."""
+        """Each chunk with the tokens of its documents that are not empty; a few chunks ahead of the reader.
+
+        Raises:
+            ProxyError: one of the processes was killed.
+        """
         if self._pool is None:
             for chunk in chunks:
                 yield chunk, self.tokenizer.encode(_texts(chunk))
             return
         running: deque[tuple[list[Document], Future[list[TokenisedDocument]]]] = deque()
-        for chunk in chunks:
-            running.append((chunk, self._pool.submit(_encode, _texts(chunk))))
-            if len(running) > 2 * self._workers:
-                done, result = running.popleft()
+        try:
+            for chunk in chunks:
+                running.append((chunk, self._pool.submit(_encode, _texts(chunk))))
+                if len(running) > 2 * self._workers:
+                    done, result = running.popleft()
+                    yield done, result.result()
+            for done, result in running:
                 yield done, result.result()
-        for done, result in running:
-            yield done, result.result()
+        except BrokenProcessPool as error:
+            raise ProxyError(
+                f"one of {self._workers} tokenising processes was killed",
+                hint="most likely memory ran out: lower workers and start again; it goes on after the last shard",
+            ) from error
 
 
 class TrainingShards:
-    """The shards of one source, one after the other; `shards` lists those that are safely on the disk."""
+    """The shards of one source, one after the other; `shards` lists those that are safely on the disk.
+
+    As a context manager, it leaves no file open after an error.
+    """
 
     def __init__(self, directory: Path, folder: str, dtype: TokenType, masked: bool, shards: list[Shard]) -> None:
         self.shards = shards
         self._directory, self._folder, self._dtype, self._masked = directory, folder, dtype, masked
         self._writer: ShardWriter | None = None
+
+    def __enter__(self) -> TrainingShards:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.__exit__()
 
     def add(self, documents: Iterable[TokenisedDocument]) -> None:
         for document in documents:
@@ -244,37 +280,40 @@ def take_in(intake: Intake, directory: Path, tokenisers: Tokenisers, on_progress
     state, lowest = saved or (IntakeState(intake.inputs), LowestHashes(intake.held_out_tokens))
     if state.finished:
         return state
-    training = TrainingShards(directory, intake.folder, dtype, intake.masked, state.shards)
     wanted = source.max_tokens or math.inf
     total = _text_bytes(intake.files)
-    for chunk, tokenised in tokenisers.tokenised(_chunks(documents(source, intake.files, state.position))):
-        state.dropped_empty += sum(document.empty for document in chunk)
-        for document in tokenised:
-            if state.tokens < wanted:
-                state.count(document)
-                rejected = lowest.offer(document)
-                if not intake.evaluation_only:
-                    training.add(rejected)
-        state.position = chunk[-1].end
-        on_progress(Progress(f"tokenise {source.name}", state.text_bytes, total, "bytes"))
-        if state.tokens >= wanted:
-            break
-        if training.full:
-            training.close()
-            _save(state, lowest, directory / intake.folder)
-    rejected = lowest.shrink(int(intake.held_out_share * state.tokens))
-    if not intake.evaluation_only:
-        training.add(rejected)
-    training.close()
+    with TrainingShards(directory, intake.folder, dtype, intake.masked, state.shards) as training:
+        for chunk, tokenised in tokenisers.tokenised(_chunks(documents(source, intake.files, state.position))):
+            with_text = iter(tokenised)
+            for piece in chunk:
+                if state.tokens >= wanted:
+                    break
+                document = None if piece.empty else next(with_text)
+                state.count(piece, document)
+                if document is not None:
+                    rejected = lowest.offer(document)
+                    if not intake.evaluation_only:
+                        training.add(rejected)
+            state.position = chunk[-1].end
+            on_progress(Progress(f"tokenise {source.name}", state.text_bytes, total, "bytes"))
+            if state.tokens >= wanted:
+                break
+            if training.full:
+                training.close()
+                _save(state, lowest, directory / intake.folder)
+        rejected = lowest.shrink(int(intake.held_out_share * state.tokens))
+        if not intake.evaluation_only:
+            training.add(rejected)
+        training.close()
     if not state.documents:
         raise ProxyError(
             f"{source.name}: no text in {len(intake.files)} files ({state.dropped_empty} empty documents)",
             hint=f"check {', '.join(source.paths)}",
         )
-    writer = ShardWriter(directory, f"{intake.folder}/held-out", dtype, intake.masked)
-    for document in lowest.documents:
-        writer.add(document)
-    state.finished_with = writer.close()
+    with ShardWriter(directory, f"{intake.folder}/held-out", dtype, intake.masked) as writer:
+        for document in lowest.documents:
+            writer.add(document)
+        state.finished_with = writer.close()
     state.loss_bytes = sum(document.loss_bytes for document in lowest.documents)
     _save(state, lowest, directory / intake.folder)
     return state
@@ -287,29 +326,26 @@ def is_finished(intake: Intake, directory: Path, dtype: TokenType) -> bool:
 
 
 def _saved(intake: Intake, directory: Path, dtype: TokenType) -> tuple[IntakeState, LowestHashes] | None:
-    """What an earlier call left, if it worked on the same inputs and its shards are whole."""
-    file = directory / intake.folder / STATE_FILE
-    if not file.exists():
+    """What an earlier call left, if it worked on the same inputs and its shards are there in full length."""
+    saved = read_json(directory / intake.folder / STATE_FILE)
+    if saved is None or saved["state"]["inputs"] != intake.inputs:
         return None
-    saved = json.loads(file.read_bytes())
     state = IntakeState.from_json(saved["state"])
-    if state.inputs != intake.inputs or not all(shard.whole(directory, dtype) for shard in state.all_shards):
+    if not all(shard.in_full_length(directory, dtype) for shard in state.all_shards):
         return None
     return state, LowestHashes.from_json(intake.held_out_tokens, saved["lowest"])
 
 
 def _forget(intake: Intake, directory: Path) -> None:
     """Removes what an earlier call made of other inputs: the state first, so that it is never taken for whole."""
-    file = directory / intake.folder / STATE_FILE
-    if file.exists():
-        state = IntakeState.from_json(json.loads(file.read_bytes())["state"])
-        file.unlink()
-        for shard in state.all_shards:
-            shard.remove(directory)
+    folder = directory / intake.folder
+    if folder.exists():
+        (folder / STATE_FILE).unlink(missing_ok=True)
+        shutil.rmtree(folder)
 
 
 def _save(state: IntakeState, lowest: LowestHashes, folder: Path) -> None:
-    write_file(folder / STATE_FILE, json.dumps({"state": asdict(state), "lowest": lowest.to_json()}).encode())
+    write_json(folder / STATE_FILE, {"state": asdict(state), "lowest": lowest.to_json()})
 
 
 def _chunks(stream: Iterable[Document]) -> Iterator[list[Document]]:

@@ -14,6 +14,7 @@ Shapes: B rows, T tokens, D domains of the corpus (K of them with a weight above
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ NO_LOSS = -100  # the target that cross-entropy ignores, PyTorch's default
 
 SUM_TOLERANCE = 1e-6
 FEISTEL_ROUNDS = 4
+BLOCK = 4096  # rows that a schedule grows by
 
 Integers = NDArray[np.int64]
 
@@ -54,33 +56,46 @@ class Schedule:
     """
 
     def __init__(self, weights_K: NDArray[np.float64]) -> None:
-        self._weights_K = weights_K
+        # Python's numbers: one at a time, they are several times faster than NumPy's.
+        self._weights_K: list[float] = weights_K.tolist()
         self._margin = 1 / max(1, 2 * len(weights_K) - 2)
-        self._given_K = np.zeros(len(weights_K), dtype=np.int64)
-        self._domain_N = np.empty(0, dtype=np.int64)
-        self._nth_N = np.empty(0, dtype=np.int64)
+        self._given_K = [0] * len(weights_K)
+        self._waiting = [(self._release(domain), domain) for domain in range(len(weights_K))]  # by row of release
+        heapq.heapify(self._waiting)
+        self._released: list[tuple[float, int]] = []  # by deadline
+        self._blocks: list[tuple[Integers, Integers]] = []
 
     def rows(self, start: int, stop: int) -> tuple[Integers, Integers]:
         """Domain of each row from `start` to `stop`, and which of the domain's rows it is."""
-        if stop > len(self._domain_N):
-            self._grow(max(stop, 2 * len(self._domain_N)))
-        return self._domain_N[start:stop], self._nth_N[start:stop]
+        while len(self._blocks) * BLOCK < stop:
+            self._blocks.append(self._next_block())
+        first = start // BLOCK
+        blocks = [(np.empty(0, np.int64), np.empty(0, np.int64)), *self._blocks[first : math.ceil(stop / BLOCK)]]
+        domain_N, nth_N = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        here = slice(start - first * BLOCK, stop - first * BLOCK)
+        return domain_N[here], nth_N[here]
 
-    def _grow(self, rows: int) -> None:
-        given_K = self._given_K
-        # Rounding leaves a sum of shares short of a margin that it meets exactly, as with two equal weights.
-        release_K = (given_K + self._margin - 1e-9) / self._weights_K
-        deadline_K = (given_K + 1 - self._margin) / self._weights_K
+    def _next_block(self) -> tuple[Integers, Integers]:
+        waiting, released = self._waiting, self._released
         domains, nths = [], []
-        for row in range(len(self._domain_N), rows):
-            domain = int(np.where(release_K <= row + 1, deadline_K, np.inf).argmin())
+        for row in range(len(self._blocks) * BLOCK + 1, (len(self._blocks) + 1) * BLOCK + 1):
+            # One is always released; after many millions of rows, rounding may hold it back by a hair.
+            while waiting and (waiting[0][0] <= row or not released):
+                _, domain = heapq.heappop(waiting)
+                heapq.heappush(released, (self._deadline(domain), domain))
+            _, domain = heapq.heappop(released)
             domains.append(domain)
-            nths.append(int(given_K[domain]))
-            given_K[domain] += 1
-            release_K[domain] = (given_K[domain] + self._margin - 1e-9) / self._weights_K[domain]
-            deadline_K[domain] = (given_K[domain] + 1 - self._margin) / self._weights_K[domain]
-        self._domain_N = np.concatenate([self._domain_N, np.array(domains, dtype=np.int64)])
-        self._nth_N = np.concatenate([self._nth_N, np.array(nths, dtype=np.int64)])
+            nths.append(self._given_K[domain])
+            self._given_K[domain] += 1
+            heapq.heappush(waiting, (self._release(domain), domain))
+        return np.array(domains, dtype=np.int64), np.array(nths, dtype=np.int64)
+
+    def _release(self, domain: int) -> float:
+        # Rounding leaves a sum of shares short of a margin that it meets exactly, as with two equal weights.
+        return (self._given_K[domain] + self._margin - 1e-9) / self._weights_K[domain]
+
+    def _deadline(self, domain: int) -> float:
+        return (self._given_K[domain] + 1 - self._margin) / self._weights_K[domain]
 
 
 class MixedStream:
@@ -91,6 +106,10 @@ class MixedStream:
         sequence_length: T, tokens of a row.
         available_tokens: of these domains only so many tokens are used (at least one row), the same ones
             whatever the seed: a short run then repeats its data as often as the long run that it stands for.
+            A domain that holds less gives what it has: see `used_tokens`.
+
+    Attributes:
+        used_tokens: of each domain with a weight above 0, the tokens that its rows are drawn from, in whole rows.
 
     Raises:
         ProxyError: a domain is unknown or shorter than a row, or the weights are not shares.
@@ -125,6 +144,8 @@ class MixedStream:
             min(chunks, max(1, available.get(name, chunks * sequence_length) // sequence_length))
             for name, chunks in zip(self._names, self._chunks_K, strict=True)
         ]
+        used = zip(self._names, self._used_K, strict=True)
+        self.used_tokens: Mapping[str, int] = {name: chunks * sequence_length for name, chunks in used}
 
     def rows(self, start: int, count: int) -> Rows:
         """The rows from `start` to `start + count`."""

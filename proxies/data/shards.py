@@ -1,7 +1,7 @@
 """Token shards: files of tokens, with their loss masks and a list of the documents in them, that never change.
 
 A shard `train-00003` is up to three files: `.tokens`, `.mask` (uint8, 1 where a token carries loss; only of
-sources with prompts) and `.documents` (uint64 pairs: content hash, tokens of the document).
+sources with prompts) and `.documents` (uint64 pairs: content hash, tokens of the document, or piece of a long one).
 """
 
 from __future__ import annotations

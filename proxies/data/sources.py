@@ -156,7 +156,8 @@ def find_files(source: Source) -> tuple[SourceFile, ...]:
             found[file.url] = file
     urls = sorted(found)
     if source.max_tokens is not None:
-        shared = len(os.path.commonprefix(urls))  # left out: where a pool lies does not change its sample
+        # Left out, so that where a pool lies does not change its sample. By characters: these are no paths only.
+        shared = len(os.path.commonprefix(urls))  # noqa: RUF071
         urls.sort(key=lambda url: hashlib.sha256(url[shared:].encode()).digest())
     return tuple(found[url] for url in urls)
 

@@ -6,8 +6,8 @@
     logits = head(norm(x))
 
 Head and embedding are two matrices: as one they save memory, not operations, and small models learnt less (.03
-nats after 600,000 tokens). Weights are float32; the computation runs in `dtype`, its norms' and softmaxes' sums,
-the router and the loss in float32.
+nats after 600,000 tokens). Weights are float32; the computation runs in `dtype`, its router and its loss in
+float32.
 
 B rows, T positions, D width, V vocabulary, N = B T tokens.
 """
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from proxies.models.attention import Attention
+from proxies.models.attention import Attention, causal_mask
 from proxies.models.cross_entropy import linear_cross_entropy
 from proxies.models.experts import ExpertLayer
 from proxies.models.feed_forward import FeedForward
@@ -49,8 +49,8 @@ class Block(nn.Module):
         else:
             self.feed_forward = FeedForward(size.width, size.feed_forward, generator, gain=gain)
 
-    def forward(self, x_BTD: Tensor) -> tuple[Tensor, Routing | None]:
-        x_BTD = x_BTD + self.attention(rms_norm(x_BTD))
+    def forward(self, x_BTD: Tensor, mask_TT: Tensor | None) -> tuple[Tensor, Routing | None]:
+        x_BTD = x_BTD + self.attention(rms_norm(x_BTD), mask_TT)
         if isinstance(self.feed_forward, FeedForward):
             return x_BTD + self.feed_forward(rms_norm(x_BTD)), None
         out_BTD, routing = self.feed_forward(rms_norm(x_BTD))
@@ -80,9 +80,10 @@ class Transformer(nn.Module):
 
     def _hidden(self, tokens_BT: Tensor) -> tuple[Tensor, tuple[Routing, ...]]:
         x_BTD = nn.functional.embedding(tokens_BT, self.embedding).to(self.dtype)
+        mask_TT = causal_mask(x_BTD)
         routings = []
         for block in self.blocks:
-            x_BTD, routing = block(x_BTD)
+            x_BTD, routing = block(x_BTD, mask_TT)
             if routing is not None:
                 routings.append(routing)
         return rms_norm(x_BTD), tuple(routings)

@@ -12,7 +12,7 @@ from search.designs.candidates import feasible_candidates
 from search.history import History
 from search.pooling import gather
 from search.randomness import generator
-from search.recommend import Recommendation, recommend_observed, recommend_predicted
+from search.recommend import Recommendation, best_observed, recommend_observed, recommend_predicted
 from search.strategies.fixed_design import FixedDesign
 from search.surrogates import SURROGATES
 from search.surrogates.loss_model import LossModel
@@ -34,13 +34,23 @@ class RegMix(FixedDesign):
             return recommend_observed(problem, history, evidence, reason)
 
         kind = SURROGATES[SURROGATE]
-        validation = cross_validate(kind, problem.seed, evidence, problem.objective)
+        model = LossModel.fit(kind, problem.seed, evidence.weights_ND, evidence.losses_NM)
+        validation = cross_validate(model, problem.seed, evidence, problem.objective)
         if not validation.trustworthy:
-            reason = "cross-validation does not show that the regression ranks mixtures better than chance"
+            reason = (
+                "cross-validation does not show that the regression ranks mixtures at the target better than chance"
+            )
             return recommend_observed(problem, history, evidence, reason, validation)
 
-        model = LossModel.fit(kind, problem.seed, evidence.weights_ND, evidence.losses_NM)
-        candidates_ND = feasible_candidates(problem.space, CANDIDATES, generator(problem.seed, "candidates"))
+        candidates_ND = feasible_candidates(
+            problem.space, evidence.weights_ND, CANDIDATES, generator(problem.seed, "candidates")
+        )
         predicted_N = problem.objective.value(model.mean(candidates_ND), evidence.baseline_M)
         best_KD = candidates_ND[np.argsort(predicted_N, kind="stable")[:AVERAGED]]
+        # Both by the regression: the measurement of the best of many mixtures looks better than it is.
+        rivals_2D = np.array([best_KD.mean(axis=0), best_observed(evidence).array])
+        average, observed = problem.objective.value(model.mean(rivals_2D), evidence.baseline_M)
+        if observed < average:
+            reason = "the regression expects nothing better than the best observed mixture"
+            return recommend_observed(problem, history, evidence, reason, validation)
         return recommend_predicted(problem, history, evidence, SURROGATE, model, validation, best_KD)

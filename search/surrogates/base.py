@@ -42,6 +42,10 @@ class Surrogate(ABC):
         self._fit(weights_ND, values_N)
         return self
 
+    def refit(self, weights_ND: FloatArray, values_N: FloatArray) -> Self:
+        """Another one, fitted to these rows; it may keep a setting that was costly to choose for the rows of `fit`."""
+        return type(self)(self.seed).fit(weights_ND, values_N)
+
     @abstractmethod
     def _fit(self, weights_ND: FloatArray, values_N: FloatArray) -> None: ...
 

@@ -24,6 +24,15 @@ class LossModel:
     def fit(cls, kind: type[Surrogate], seed: int, weights_ND: FloatArray, losses_NM: FloatArray) -> Self:
         return cls(tuple(kind(seed).fit(weights_ND, losses_N) for losses_N in losses_NM.T))
 
+    def refit(self, weights_ND: FloatArray, losses_NM: FloatArray) -> Self:
+        """The same surrogates fitted to other rows, what was costly to choose kept."""
+        return type(self)(
+            tuple(
+                surrogate.refit(weights_ND, losses_N)
+                for surrogate, losses_N in zip(self.surrogates, losses_NM.T, strict=True)
+            )
+        )
+
     def mean(self, weights_ND: FloatArray) -> FloatArray:
         """Predicted losses, [N, M]."""
         return np.column_stack([surrogate.mean(weights_ND) for surrogate in self.surrogates])

@@ -13,6 +13,8 @@ from mixopt.demo import STUDY
 from mixopt.errors import ConfigError
 from mixopt.init import study_text
 
+ROOT = Path(__file__).parents[2]
+
 GOOD = """\
 study: test
 domains:
@@ -80,7 +82,15 @@ def test_a_small_file_gets_every_default() -> None:
         ("proxies:", "evaluation: {web: {paths: x}}\nproxies:", 7, "web is also a domain"),
         ("proxies:", "target: {repetition_matched: true}\nproxies:", 7, "repetition_matched needs target.tokens"),
         ("proxies:", "budget: {time: 90}\nproxies:", 7, "90 is not a duration; write it with its unit"),
-        ("proxies:", "confirm: {seeds: 1}\nproxies:", 7, "1 does not fit here"),
+        (
+            "proxies:",
+            "confirm: {seeds: 1}\nproxies:",
+            7,
+            "1 is out of range; write a number greater than or equal to 2",
+        ),
+        ("proxies:", "seed: 1.5\nproxies:", 7, "write a whole number"),
+        ("proxies:", "tracking: {uri: 'foo://x'}\nproxies:", 7, "names no MLflow store"),
+        ("  code:\n", "  more: more.jsonl\n  code:\n", 4, "'more.jsonl' does not fit here; write its settings"),
         ("proxies:", "budget: {flops: -5}\nproxies:", 7, "-5 is not an amount"),
         ("proxies:", "target: {tokens: 1M, max_epochs: .inf}\nproxies:", 7, "inf is not a number"),
         ("proxies:", "groups: &a {g: *a}\nproxies:", 7, "an anchor refers to itself"),
@@ -136,7 +146,15 @@ def test_the_schema_takes_what_the_file_takes() -> None:
         schema["$defs"]["DomainSettings"]["properties"]["max"]["description"] == "Largest share of the training tokens."
     )
     assert schema["additionalProperties"] is False
-    for text in (GOOD, study_text(None, Path("study.yaml")), STUDY.format(file="study.yaml"), readme_study()):
+    examples = [path.read_text() for path in (ROOT / "examples").glob("*.yaml")]
+    assert examples
+    for text in (
+        GOOD,
+        study_text(None, Path("study.yaml")),
+        STUDY.format(file="study.yaml"),
+        readme_study(),
+        *examples,
+    ):
         jsonschema.validate(yaml.safe_load(text), schema)
         parsed(text)
     with pytest.raises(jsonschema.ValidationError):
@@ -145,7 +163,7 @@ def test_the_schema_takes_what_the_file_takes() -> None:
 
 def readme_study() -> str:
     """The study file that the README shows."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
     return readme.partition("```yaml\n")[2].partition("```")[0]
 
 
@@ -189,3 +207,9 @@ def test_init_on_one_domain_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(ConfigError, match="at least 2"):
         study_text(tmp_path, tmp_path / "study.yaml")
+
+
+def test_every_setting_is_documented() -> None:
+    documented = (ROOT / "docs" / "study-file.md").read_text()
+    sections = json_schema()["$defs"].values()
+    assert not {name for section in sections for name in section["properties"] if f"{name}`" not in documented}

@@ -21,7 +21,8 @@ def grouped_flops(a_shape: torch.Size, b_shape: torch.Size, *_: Any, out_shape: 
 @pytest.mark.parametrize("depth", [2, 3])
 def test_flops_by_formula_are_those_of_the_operations(kind: Kind, depth: int) -> None:
     size = model_size(kind, depth, 99, 32, width=32, heads=2, feed_forward=64)
-    model = Transformer(size, torch.Generator().manual_seed(0))
+    # In bfloat16, since the counter does not know the fused attention of a CPU.
+    model = Transformer(size, torch.Generator().manual_seed(0), torch.bfloat16)
     tokens = torch.randint(99, (6, 33), generator=torch.Generator().manual_seed(0))
 
     grouped: Any = {torch.ops.aten._grouped_mm: grouped_flops}

@@ -25,10 +25,11 @@ def result_of(
     recipe: Recipe,
     *,
     seed: int = 1,
+    data: str = "",
     checkpoint: Path | None = None,
     sets: Mapping[str, EvaluationTokens] = EVALUATION_SETS,
 ) -> TrainingResult:
-    *_, last = train(recipe, ToyStream(), sets, seed=seed, checkpoint=checkpoint, checkpoint_seconds=0)
+    *_, last = train(recipe, ToyStream(), sets, seed=seed, data=data, checkpoint=checkpoint, checkpoint_seconds=0)
     assert isinstance(last, TrainingResult)
     return last
 
@@ -116,10 +117,11 @@ def test_a_finished_run_answers_at_once(tmp_path: Path) -> None:
     assert events == [first]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "another seed"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "another seed", "other data"])
 def test_a_checkpoint_that_is_not_this_runs_is_replaced_and_noted(damage: str, tmp_path: Path) -> None:
     recipe, checkpoint = toy_recipe("dense"), tmp_path / "run"
-    result_of(recipe, checkpoint=checkpoint, seed=2 if damage == "another seed" else 1)
+    seed, data = 2 if damage == "another seed" else 1, "others" if damage == "other data" else ""
+    result_of(recipe, checkpoint=checkpoint, seed=seed, data=data)
     content = bytearray(checkpoint.read_bytes())
     if damage == "truncated":
         checkpoint.write_bytes(content[:-1])

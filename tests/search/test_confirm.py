@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -13,8 +14,9 @@ from search.trial import Loss, Measurement, Trial
 from tests.search.worlds import LARGE, completed, measure, problem
 
 QUESTION = problem()
-GOOD = Candidate("recommended", Mixture.of({"web": 0.1, "code": 0.4, "books": 0.4, "chat": 0.1}))
+GOOD = Candidate("proposed", Mixture.of({"web": 0.1, "code": 0.4, "books": 0.4, "chat": 0.1}))
 BAD = Candidate("best predicted", Mixture.of({"web": 0.0, "code": 0.0, "books": 0.0, "chat": 1.0}))
+ALIKE = Candidate("best observed", Mixture.of({"web": 0.1, "code": 0.45, "books": 0.35, "chat": 0.1}))
 
 
 def with_noise(noise: float) -> Callable[[Trial], Measurement]:
@@ -42,7 +44,7 @@ def test_a_clear_gain_is_better_a_clear_loss_is_worse_and_the_best_wins() -> Non
     assert (good.verdict, bad.verdict) == ("better", "worse")
     assert good.sentence.startswith("beats proportional by 0.") and good.sentence.endswith("(95%, 3 seeds)")
     assert confirmation.winner == good
-    assert json.loads(json.dumps(confirmation.as_dict(), allow_nan=False))["winner"]["label"] == "recommended"
+    assert json.loads(json.dumps(confirmation.as_dict(), allow_nan=False))["winner"]["label"] == "proposed"
 
 
 def test_the_search_run_of_a_mixture_does_not_count() -> None:
@@ -58,6 +60,26 @@ def test_noise_larger_than_the_gain_shows_no_difference() -> None:
     [good] = confirm(QUESTION, [GOOD], 3, history).candidates
     assert good.verdict == "no difference shown"
     assert good.sentence.startswith("does not beat proportional")
+
+
+def test_a_candidate_does_not_win_by_luck() -> None:
+    """With noise far above all differences the lowest mean is chance, so the search's order stands."""
+    for first, second in ((GOOD, ALIKE), (ALIKE, GOOD)):
+        history = completed(confirmation_trials(QUESTION, [first, second], seeds=3), with_noise(5.0))
+        confirmation = confirm(QUESTION, [first, second], 3, history)
+        assert confirmation.winner == confirmation.candidates[0]
+        assert confirmation.winner.sentence.startswith("does not beat proportional")
+
+
+def test_a_later_candidate_that_is_shown_better_wins() -> None:
+    history = completed(confirmation_trials(QUESTION, [BAD, GOOD], seeds=3))
+    assert confirm(QUESTION, [BAD, GOOD], 3, history).winner.label == "proposed"
+
+
+def test_proportional_wins_over_a_candidate_shown_worse_when_nothing_else_is_better() -> None:
+    question = replace(QUESTION, baselines={"proportional": QUESTION.baselines["proportional"]})
+    history = completed(confirmation_trials(question, [BAD], seeds=3))
+    assert confirm(question, [BAD], 3, history).winner.label == "baseline:proportional"
 
 
 def test_a_baseline_can_win() -> None:

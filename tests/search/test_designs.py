@@ -26,10 +26,19 @@ def test_every_mixture_of_a_design_is_feasible_and_new(space: Space) -> None:
 @settings(max_examples=15, deadline=None)
 @given(spaces())
 def test_every_candidate_is_feasible(space: Space) -> None:
-    candidates = feasible_candidates(space, 300, generator(0, "candidates"))
+    trained = np.array([baseline.mixture.array for baseline in baselines(space)])
+    candidates = feasible_candidates(space, trained, 300, generator(0, "candidates"))
     assert candidates.shape == (300, len(space.domains))
     assert space.feasible(candidates).all()
     assert np.allclose(candidates.sum(axis=1), 1)
+
+
+def test_candidates_reach_every_corner_of_a_space_with_one_dominant_domain() -> None:
+    space = Space(tuple(DomainLimits(name, tokens) for name, tokens in zip("abc", (98, 1, 1), strict=True)))
+    trained = space.natural.array[None]
+    candidates = feasible_candidates(space, trained, 30_000, generator(0, "candidates"))
+    for wanted in ([0.2, 0.4, 0.4], [0.0, 0.9, 0.1], [0.9, 0.05, 0.05]):
+        assert (np.abs(candidates - wanted).sum(axis=1) / 2 < 0.1).sum() > 30
 
 
 @pytest.mark.parametrize("space", [SPACE, TIGHT], ids=["free", "tight"])

@@ -8,6 +8,7 @@ from search.mixture import FloatArray, Mixture
 from search.space import DomainLimits, Group, Space
 
 BILLION = 10**9
+ABC = tuple(DomainLimits(name, 10) for name in "abc")
 
 
 @st.composite
@@ -68,6 +69,30 @@ def test_supply_caps_a_share_at_the_most_epochs() -> None:
 def test_a_supply_that_is_just_enough_leaves_the_natural_mixture() -> None:
     space = Space(tuple(DomainLimits(f"d{index}", 10**6 + 7 * index) for index in range(30)), (), 30_003_045, 1)
     assert space.project(points(space, 1)[0]).total_variation(space.natural) < 1e-6
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 100), min_size=2, max_size=8), st.floats(-0.9e-6, 0.9e-6))
+def test_pins_that_miss_one_by_less_than_the_tolerance_leave_a_mixture(masses: list[int], miss: float) -> None:
+    shares = np.array(masses) / sum(masses)
+    shares[shares.argmax()] += miss
+    space = Space(tuple(DomainLimits(f"d{index}", 10, share, share) for index, share in enumerate(shares)))
+    assert np.isfinite([space.least_D, space.most_D]).all()
+    assert space.violations(space.project(points(space, 1)[0])) == []
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Space((DomainLimits("a", 9_999_995), DomainLimits("b", 10_000_000)), (), 20_000_005, 1),
+        Space(ABC, (Group("ab", ("a", "b"), 0.6667), Group("c", ("c",), 0.3333005))),
+        Space(ABC, (Group("ab", ("a", "b"), 0, 0.6667), Group("c", ("c",), 0, 0.3332995))),
+    ],
+    ids=["supply", "minimums of groups", "maximums of groups"],
+)
+def test_other_bounds_that_nearly_meet_leave_a_mixture_too(space: Space) -> None:
+    assert np.isfinite([space.least_D, space.most_D]).all()
+    assert space.violations(space.project(points(space, 1)[0])) == []
 
 
 def test_epochs_count_how_often_a_domain_is_read() -> None:

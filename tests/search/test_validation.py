@@ -2,11 +2,14 @@ import numpy as np
 import pytest
 
 from search.history import History
+from search.mixture import FloatArray
 from search.pooling import Evidence, gather
 from search.strategies.random import Random
 from search.surrogates.linear import Linear
-from search.validation import cross_validate, objective_sd, score
-from tests.search.worlds import completed, measure, problem
+from search.surrogates.loss_model import LossModel
+from search.trial import Measurement, Trial
+from search.validation import Validation, cross_validate, objective_sd, score
+from tests.search.worlds import LARGE, completed, measure, problem
 
 
 def evidence(trials: int, noise: float = 0.01) -> Evidence:
@@ -15,8 +18,17 @@ def evidence(trials: int, noise: float = 0.01) -> Evidence:
     return gather(question, completed(asked, lambda trial: measure(trial, noise)))
 
 
+def validated(found: Evidence) -> Validation:
+    model = LossModel.fit(Linear, 0, found.weights_ND, found.losses_NM)
+    return cross_validate(model, 0, found, problem().objective)
+
+
+def with_losses(real: Evidence, losses: FloatArray) -> Evidence:
+    return Evidence(real.mixtures, losses[None], losses, None, losses.mean(axis=1), ())
+
+
 def test_a_learnable_world_is_trusted_and_its_intervals_hold() -> None:
-    validation = cross_validate(Linear, 0, evidence(40), problem().objective)
+    validation = validated(evidence(40))
     assert validation.trustworthy
     assert validation.objective.spearman is not None and validation.objective.spearman > 0.7
     assert set(validation.metrics) == {"prose", "programs"}
@@ -26,7 +38,7 @@ def test_a_learnable_world_is_trusted_and_its_intervals_hold() -> None:
 
 
 def test_a_world_of_noise_is_not_trusted() -> None:
-    trusted = cross_validate(Linear, 0, evidence(12, noise=100.0), problem().objective).trustworthy
+    trusted = validated(evidence(12, noise=100.0)).trustworthy
     assert not trusted
 
 
@@ -34,19 +46,48 @@ def test_predictions_in_validation_come_from_other_runs() -> None:
     """Losses drawn at random carry nothing to learn, so an honest held-out fit explains none of their variance."""
     real = evidence(60)
     random_losses = np.random.default_rng(0).standard_normal(real.losses_NM.shape)
-    noise = Evidence(real.mixtures, random_losses, real.at_target_N, None, random_losses.mean(axis=1), ())
-    found = cross_validate(Linear, 0, noise, problem().objective).objective
+    found = validated(with_losses(real, random_losses)).objective
     assert found.r2 is not None and found.r2 < 0.1
 
 
 def test_a_constant_metric_has_no_correlation_and_is_not_trusted() -> None:
     real = evidence(12)
     same = np.full_like(real.losses_NM, 3.0)
-    validation = cross_validate(
-        Linear, 0, Evidence(real.mixtures, same, real.at_target_N, None, same[:, 0], ()), problem().objective
-    )
+    validation = validated(with_losses(real, same))
     assert validation.objective.spearman is None
     assert validation.objective.r2 is None
+    assert not validation.trustworthy
+
+
+@pytest.mark.parametrize("at_target", [2, 12], ids=["agreement", "scores at the target"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cheap_proxy_that_says_nothing_about_the_target_is_not_trusted(at_target: int, seed: int) -> None:
+    question = problem(trials=(60, at_target), seed=seed)
+
+    def misleading(trial: Trial) -> Measurement:
+        return measure(trial, noise=100.0 if trial.fidelity == LARGE else 0.001)
+
+    found = gather(question, completed(Random(question).ask(History(), 1000), misleading))
+    validation = validated(found)
+    assert validation.at_target == at_target + 4
+    assert not validation.trustworthy
+
+
+@pytest.mark.parametrize(("trials", "runs"), [((23, 7), 11), ((20, 2), 24)], ids=["scores at the target", "agreement"])
+def test_a_faithful_cheap_proxy_is_trusted_with_few_runs_at_the_target(trials: tuple[int, int], runs: int) -> None:
+    question = problem(trials=trials)
+    validation = validated(gather(question, completed(Random(question).ask(History(), 1000))))
+    assert validation.runs == runs
+    assert validation.trustworthy
+
+
+def test_one_run_at_the_target_is_no_evidence_of_agreement() -> None:
+    question = problem(trials=(20, 0))
+    first, *rest = Random(question).ask(History(), 1000)
+    at_target = next(trial for trial in rest if trial.fidelity == LARGE)
+    cheap = [trial for trial in (first, *rest) if trial.fidelity != LARGE]
+    validation = validated(gather(question, completed([*cheap, at_target])))
+    assert (validation.at_target, validation.agreement) == (1, None)
     assert not validation.trustworthy
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import pickle
 import signal
@@ -22,6 +23,7 @@ from tokenizers import Tokenizer
 from proxies.data import intake
 from proxies.data.corpus import Corpus, CorpusSettings, Progress, prepare, prepared
 from proxies.data.intake import LowestHashes
+from proxies.data.shards import ShardWriter
 from proxies.data.tokenizer import TokenisedDocument
 from proxies.errors import ProxyError
 from tests.proxies.data.conftest import SETTINGS, sentences, source, write_jsonl
@@ -47,7 +49,9 @@ def test_every_document_is_trained_on_or_held_out(corpus: Corpus) -> None:
         train, held_out = train_texts(corpus, name), held_out_texts(corpus, name)
         assert sorted(train + held_out) == sorted(texts)
         summary = corpus.domains[name]
-        assert summary.documents == len(train)
+        assert summary.documents == len(texts)
+        tokens = summary.train_tokens + summary.validation_tokens
+        assert summary.mean_document_tokens == pytest.approx(tokens / len(texts))
         assert summary.train_tokens == len(corpus.train_tokens(name))
         assert summary.validation_tokens == len(corpus.evaluation(name).tokens_N) - 1
         assert 0 < summary.validation_tokens <= 0.1 * (summary.train_tokens + summary.validation_tokens)
@@ -110,9 +114,10 @@ def test_no_held_out_document_is_trained_on(tmp_path: Path) -> None:
         assert not held_out & {" ".join(text.split()) for text in train_texts(corpus, name)}
     kept_exam = held_out_texts(corpus, "exam")
     summary = corpus.domains["web"]
-    assert summary.documents == sum(text not in held_out for text in [*web, *code, *web, *exam[:10]])
-    held_out_of_web = len(held_out_texts(corpus, "web"))
-    assert summary.dropped_contaminated == 310 - summary.documents - held_out_of_web
+    assert summary.documents == 310
+    kept = sum(text not in held_out for text in [*web, *code, *web, *exam[:10]])
+    assert len(train_texts(corpus, "web")) == kept
+    assert summary.dropped_contaminated == 310 - kept - len(held_out_texts(corpus, "web"))
     assert len(corpus.evaluation("exam").tokens_N) - 1 <= SETTINGS.validation_tokens
     assert set(kept_exam) <= set(exam)
     # Duplicates that nobody evaluates on stay: how often a text occurs is part of the pool.
@@ -126,6 +131,24 @@ def test_empty_documents_are_dropped_and_counted(tmp_path: Path) -> None:
     assert corpus.domains["web"].dropped_empty == 3
 
 
+def test_a_book_is_one_document_however_many_pieces_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        (tmp_path / "books").mkdir(exist_ok=True)
+        (tmp_path / "books" / f"{number}.txt").write_text("\n".join(sentences(40, seed=number)) + "\n" * 3000)
+    (tmp_path / "books" / "empty.txt").write_text("\n" * 3000)
+    monkeypatch.setattr("proxies.data.sources.LONGEST_PIECE", 1000)
+    monkeypatch.setattr(intake, "CHUNK_DOCUMENTS", 2)  # so that chunks end within books
+    summary = prepare([source("books", tmp_path / "books")], [], SETTINGS, tmp_path / "corpus").domains["books"]
+    assert summary.documents == 3
+    assert summary.dropped_empty == 1
+    assert summary.mean_document_tokens == pytest.approx((summary.train_tokens + summary.validation_tokens) / 3)
+
+    sample = source("books", tmp_path / "books", max_tokens=100)  # less than one book
+    pool = write_jsonl(tmp_path / "web.jsonl", sentences(50, seed=9))
+    sampled = prepare([source("web", pool)], [sample], SETTINGS, tmp_path / "sampled")
+    assert len(sampled.evaluation("books").tokens_N) > 100
+
+
 def test_max_tokens_takes_a_sample(tmp_path: Path) -> None:
     pool = source("web", write_jsonl(tmp_path / "web.jsonl", sentences(500, seed=1)), max_tokens=3000)
     summary = prepare([pool], [], SETTINGS, tmp_path / "corpus").domains["web"]
@@ -137,8 +160,8 @@ def test_max_tokens_takes_a_sample(tmp_path: Path) -> None:
     [
         (["", " "], r"web: no text in 1 files \(2 empty documents\)"),
         ([], "web: no text"),
-        (["only one"], "domain web has 1 documents and none is left"),
-        (["twice the same", "twice  the same"], "domain web has 2 documents and none is left"),
+        (["only one"], "domain web has 1 document and none to train on"),
+        (["twice the same", "twice  the same"], "domain web has 2 documents and none to train on"),
     ],
 )
 def test_domains_without_training_text(tmp_path: Path, texts: list[str], message: str) -> None:
@@ -166,6 +189,60 @@ def test_the_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:
     assert fingerprint("three", [*texts, "another"]) != first
     assert fingerprint("four", texts, dataclasses.replace(SETTINGS, vocabulary=310)) != first
     assert fingerprint("five", texts, dataclasses.replace(SETTINGS, validation_tokens=100)) != first
+
+
+def test_a_shard_has_the_same_digest_however_its_documents_came(tmp_path: Path) -> None:
+    documents = [TokenisedDocument(code, np.arange(5, dtype=np.uint32), 2, 0, 0) for code in range(6)]
+    dtype = np.dtype("<u2")
+    shards = []
+    for name, chosen in (("all", documents), ("kept", documents[2:])):
+        with ShardWriter(tmp_path, name, dtype, masked=True) as writer:
+            for document in chosen:
+                writer.add(document)
+            shards.append(writer.close())
+    with ShardWriter(tmp_path, "copy", dtype, masked=True) as writer:
+        writer.copy(shards[0], np.arange(6) >= 2)
+        copy = writer.close()
+    assert dataclasses.replace(copy, name="kept") == shards[1]
+    for ending in (".tokens", ".mask", ".documents"):
+        assert (tmp_path / f"copy{ending}").read_bytes() == (tmp_path / f"kept{ending}").read_bytes()
+
+
+def test_a_mistake_in_one_source_leaves_a_good_corpus(tmp_path: Path) -> None:
+    web = source("web", write_jsonl(tmp_path / "web.jsonl", sentences(50, seed=1)))
+    corpus = prepare([web], [], SETTINGS, tmp_path / "corpus")
+    wrong = source("code", write_jsonl(tmp_path / "code.jsonl", sentences(50, seed=2), field="body"))
+    with pytest.raises(ProxyError, match="no field text"):
+        prepare([web], [wrong], SETTINGS, tmp_path / "corpus")
+    assert Corpus.open(tmp_path / "corpus").fingerprint == corpus.fingerprint
+
+
+def test_changed_sources_leave_nothing_of_the_old_ones(tmp_path: Path) -> None:
+    web, exam = sentences(100, seed=1), sentences(30, seed=3)
+    code = source("code", write_jsonl(tmp_path / "code.jsonl", sentences(50, seed=2)))
+    pool = source("web", write_jsonl(tmp_path / "web.jsonl", [*web, *exam]))
+    evaluation = source("exam", write_jsonl(tmp_path / "exam.jsonl", exam))
+    prepare([code, pool], [evaluation], SETTINGS, tmp_path / "corpus")
+    folder = tmp_path / "corpus/domains/web"
+    assert list(folder.glob("*.clean.tokens"))
+    (folder / "train-00007.tokens").write_bytes(b"closed after the last save of the state")
+    write_jsonl(tmp_path / "web.jsonl", web)
+    prepare([code, pool], [], SETTINGS, tmp_path / "corpus")
+    assert {file.name.split(".")[0] for file in folder.iterdir()} == {"train-00000", "held-out", "state"}
+    assert not list(folder.glob("*.clean.*"))
+
+
+@pytest.mark.parametrize("damage", ['{"format": 1}', '{"fingerprint": "x"}', "[]", '{"form', "\x00"])
+@pytest.mark.parametrize("file", ["manifest.json", "domains/web/state.json"])
+def test_files_of_another_format_count_as_absent(tmp_path: Path, file: str, damage: str) -> None:
+    web = source("web", write_jsonl(tmp_path / "web.jsonl", sentences(50, seed=1)))
+    corpus = prepare([web], [], SETTINGS, tmp_path / "corpus")
+    (tmp_path / "corpus/manifest.json").write_text(damage)
+    (tmp_path / "corpus" / file).write_text(damage)
+    with pytest.raises(ProxyError, match="no finished corpus"):
+        Corpus.open(tmp_path / "corpus")
+    assert prepared([web], [], SETTINGS, tmp_path / "corpus") is None
+    assert prepare([web], [], SETTINGS, tmp_path / "corpus").fingerprint == corpus.fingerprint
 
 
 def test_unchanged_inputs_are_not_read_again(tmp_path: Path) -> None:
@@ -284,3 +361,18 @@ def test_processes_make_the_same_corpus(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("proxies.data.corpus.SMALL_CORPUS", 0)
     together = prepare(pools, [], dataclasses.replace(SETTINGS, workers=2), tmp_path / "together")
     assert together.fingerprint == alone.fingerprint
+
+
+def test_a_killed_tokenising_process_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = source("web", write_jsonl(tmp_path / "web.jsonl", sentences(300, seed=1)))
+    monkeypatch.setattr("proxies.data.corpus.SMALL_CORPUS", 0)
+    small_shards(monkeypatch)
+
+    def kill(progress: Progress) -> None:
+        if progress.stage == "tokenise web":
+            for process in multiprocessing.active_children():
+                process.kill()
+
+    with pytest.raises(ProxyError, match="2 tokenising processes was killed") as caught:
+        prepare([pool], [], dataclasses.replace(SETTINGS, workers=2), tmp_path / "corpus", kill)
+    assert "workers" in caught.value.hint

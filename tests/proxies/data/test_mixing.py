@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxies.data.corpus import Corpus
-from proxies.data.mixing import NO_LOSS, MixedStream, Rows, Schedule, permuted
+from proxies.data.mixing import BLOCK, NO_LOSS, MixedStream, Rows, Schedule, permuted
 from proxies.errors import ProxyError
 
 LENGTH = 32
@@ -40,6 +41,18 @@ def test_every_prefix_keeps_the_weights_within_one_row(masses: list[float], rows
     exact_NK = np.arange(1, rows + 1)[:, None] * weights_K
     assert np.abs(given_NK - exact_NK).max() < 1
     assert (nth_N == given_NK[np.arange(rows), domain_N] - 1).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 3 * BLOCK), min_size=2, max_size=6))
+def test_a_schedule_is_the_same_in_whatever_parts_it_is_read(cuts: list[int]) -> None:
+    weights_K = np.array([0.5, 0.3, 0.2])
+    whole_2N = Schedule(weights_K).rows(0, 3 * BLOCK)
+    schedule = Schedule(weights_K)
+    for start, stop in pairwise(cuts):
+        if start <= stop:
+            for part_N, whole_N in zip(schedule.rows(start, stop), whole_2N, strict=True):
+                assert (part_N == whole_N[start:stop]).all()
 
 
 @given(st.integers(1, 3000), st.text(max_size=5))
@@ -117,11 +130,19 @@ def test_limited_domains_repeat_the_same_tokens_under_every_seed(corpus: Corpus)
         rows = mixed.rows(0, 100)
         seen.append([chunk_of(corpus, rows, int(row)) for row in np.flatnonzero(rows.domain_B == 0)])
         assert mixed.realised(100)[1]["web"] == pytest.approx(6.2)
+        web, code = mixed.used_tokens["web"], mixed.used_tokens["code"]
+        assert web == 10 * LENGTH and len(corpus.train_tokens("code")) - LENGTH <= code
     assert set(seen[0]) == set(seen[1]) and len(set(seen[0])) == 10
     assert seen[0] != seen[1]
     # A smaller limit keeps a part of what a larger one keeps.
     rows = stream(corpus, 1, available_tokens={"web": 5 * LENGTH}).rows(0, 100)
     assert {chunk_of(corpus, rows, int(row)) for row in np.flatnonzero(rows.domain_B == 0)} < set(seen[0])
+
+
+def test_a_domain_with_less_than_asked_for_gives_what_it_has(corpus: Corpus) -> None:
+    asked = 10 * corpus.domains["chat"].train_tokens
+    assert stream(corpus, available_tokens={"chat": asked}).used_tokens == stream(corpus).used_tokens
+    assert stream(corpus).used_tokens["chat"] < asked
 
 
 def test_another_process_reads_the_same_rows(corpus: Corpus, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import datasets
@@ -124,14 +125,19 @@ def test_a_long_text_is_cut_at_line_breaks(tmp_path: Path) -> None:
     for pool in (tmp_path / "book.txt", write_jsonl(tmp_path / "book.jsonl", [text])):
         pieces = read(source("books", pool))
         assert "".join(pieces) == text
-        assert max(map(len, pieces)) <= sources.LONGEST_DOCUMENT
+        assert max(map(len, pieces)) <= sources.LONGEST_PIECE
         assert pieces[0].endswith("\n")
+        book = source("books", pool)
+        ends = [piece.last for piece in documents(book, find_files(book))]
+        assert ends == [False] * (len(pieces) - 1) + [True]
 
 
 @settings(deadline=None)
 @given(st.lists(st.text(alphabet="ab\n", max_size=9), max_size=30))
 def test_pieces_lose_nothing(lines: list[str]) -> None:
-    assert "".join(sources._pieces(lines)) == "".join(lines)
+    pieces, ends = zip(*sources._pieces(lines), strict=True)
+    assert "".join(pieces) == "".join(lines)
+    assert [number for number, last in enumerate(ends, 1) if last] == [len(pieces)]
 
 
 def test_reading_goes_on_after_any_document(tmp_path: Path) -> None:
@@ -143,6 +149,18 @@ def test_reading_goes_on_after_any_document(tmp_path: Path) -> None:
     for number, document in enumerate(everything, 1):
         assert list(documents(web, files, document.end)) == everything[number:]
     assert everything[-1].end == Position(1, 3)
+
+
+def test_a_sample_is_not_the_first_files_and_the_same_wherever_the_pool_lies(tmp_path: Path) -> None:
+    orders = []
+    for folder in ("here", "there"):
+        for crawl in ("a", "b", "c", "d"):
+            for number in range(5):
+                write_jsonl(tmp_path / folder / crawl / f"{number}.jsonl", [f"{crawl}{number}"])
+        orders.append(read(source("web", tmp_path / folder, max_tokens=1000)))
+    assert orders[0] == orders[1]
+    assert sorted(orders[0]) == read(source("web", tmp_path / "here"))
+    assert len({text[0] for text in orders[0][:5]}) > 1
 
 
 def test_no_file(tmp_path: Path) -> None:
@@ -170,6 +188,8 @@ def test_missing_and_wrong_fields(tmp_path: Path) -> None:
 def test_broken_json_names_the_line(tmp_path: Path) -> None:
     (tmp_path / "web.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n{"text": "c\n')
     fails(source("web", tmp_path / "web.jsonl"), "web.jsonl line 3 is not JSON")
+    (tmp_path / "deep.jsonl").write_text('{"text": "a"}\n{"text": ' + "[" * 200_000 + "\n")
+    fails(source("web", tmp_path / "deep.jsonl"), "deep.jsonl line 2", "nested too deeply")
 
 
 @pytest.mark.parametrize("ending", [".txt", ".jsonl", ".txt.gz"])
@@ -201,7 +221,16 @@ def test_several_zst_frames_are_one_file(tmp_path: Path) -> None:
     assert read(web) == sentences(50, 1)
 
 
-def test_damaged_parquet(tmp_path: Path) -> None:
+def test_compression_beyond_the_sample_is_not_read(tmp_path: Path) -> None:
+    whole = zstandard.ZstdCompressor().compress(write_jsonl(tmp_path / "raw", sentences(20_000, seed=1)).read_bytes())
+    (tmp_path / "web.jsonl.zst").write_bytes(whole[:-1000])
+    web = source("web", tmp_path / "web.jsonl.zst")
+    check_readable(web, find_files(web))
+    first = list(islice(documents(web, find_files(web)), 100))
+    assert [document.text for document in first] == sentences(100, seed=1)
+
+
+def test_damaged_parquet(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "web.parquet"
     pq.write_table(pa.table({"text": sentences(500, seed=1)}), file)
     whole = file.read_bytes()
@@ -209,6 +238,7 @@ def test_damaged_parquet(tmp_path: Path) -> None:
     fails(source("web", file), "web.parquet", "cannot be read")
     file.write_bytes(whole[:4] + b"x" * 60 + whole[64:])
     fails(source("web", file), "web.parquet", "cannot be read")
+    assert not caplog.records  # said once, by the error
 
 
 def test_half_a_pair_of_fields() -> None:

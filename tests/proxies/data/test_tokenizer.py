@@ -62,7 +62,18 @@ def test_prompts_share_no_token_with_completions(trained: CorpusTokenizer) -> No
 
 def test_white_space_does_not_change_the_content_hash() -> None:
     assert content_hash("a  b\n") == content_hash(" a b")
-    assert content_hash("ab") != content_hash("a b")
+    assert content_hash("Q? A") != content_hash("Q? B")
+
+
+def test_a_pair_has_the_content_hash_of_the_same_text(trained: CorpusTokenizer) -> None:
+    pair, text = trained.encode([("Q?", "A"), (None, "Q? A\n")])
+    assert pair.hash == text.hash
+
+
+def test_the_end_of_text_of_deepseek_is_known() -> None:
+    end = "<\N{FULLWIDTH VERTICAL LINE}end\N{LOWER ONE EIGHTH BLOCK}of\N{LOWER ONE EIGHTH BLOCK}sentence"
+    end += "\N{FULLWIDTH VERTICAL LINE}>"
+    assert CorpusTokenizer(word_level(["hello"], unknown="<unk>", end=end)).end_of_text == end
 
 
 def test_a_tokenizer_that_fits_is_accepted(trained: CorpusTokenizer) -> None:
