@@ -11,7 +11,8 @@ from textwrap import indent
 import yaml
 
 from mixopt.errors import ConfigError
-from proxies.data.sources import KIND_OF_ENDING
+from proxies.data.sources import KIND_OF_ENDING, Source, find_files, record_fields
+from proxies.errors import ProxyError
 
 TEMPLATE = """\
 # A mixopt study: in what shares should a model be trained on these pools of text?
@@ -63,7 +64,18 @@ confirm:                      # the best candidates and the baselines, trained a
 # Enough for a regression over the domains (Olmix, 2602.12237: from 3 on).
 RUNS_PER_DOMAIN = 4
 
-EXAMPLE_DOMAINS = {"web": "data/web/*.jsonl.gz", "code": "data/code/*.parquet", "books": "data/books/**/*.txt"}
+EXAMPLE_DOMAINS = {
+    "web": {"paths": "data/web/*.jsonl.gz"},
+    "code": {"paths": "data/code/*.parquet"},
+    "books": {"paths": "data/books/**/*.txt"},
+}
+
+# Names that data sets commonly give to these fields.
+PAIRS = (
+    *(("prompt", "completion"), ("prompt", "response"), ("question", "answer")),
+    *(("instruction", "output"), ("instruction", "response"), ("input", "output"), ("problem", "solution")),
+)
+TEXT_FIELDS = ("content", "body", "document", "raw_content", "markdown")
 
 
 def study_text(data: Path | None, output: Path) -> str:
@@ -73,30 +85,32 @@ def study_text(data: Path | None, output: Path) -> str:
         ConfigError: `data` holds fewer than two domains.
     """
     domains = EXAMPLE_DOMAINS if data is None else _domains(data, output)
-    # Written by the YAML library, which knows what has to be quoted: 2019, no, it's.
-    lines = yaml.safe_dump(
-        {name: {"paths": path} for name, path in domains.items()}, sort_keys=False, allow_unicode=True, width=10_000
-    )
     return TEMPLATE.format(
         file=output,
         study=_quoted(_name(output.absolute().parent.name, "study")),
-        domains=indent(lines, "  "),
+        # Written by the YAML library, which knows what has to be quoted: 2019, no, it's.
+        domains=indent(yaml.safe_dump(domains, sort_keys=False, allow_unicode=True, width=10_000), "  "),
         trials=max(24, RUNS_PER_DOMAIN * len(domains)),
     )
 
 
-def _domains(data: Path, output: Path) -> dict[str, str]:
-    """Name -> path of each folder and readable file in `data`."""
+def _domains(data: Path, output: Path) -> dict[str, dict[str, str]]:
+    """Name -> settings of each folder and file in `data` that holds text."""
     if not data.is_dir():
         raise ConfigError(f"{data} is not a folder", hint="name the folder that holds one folder or file a domain")
-    found: dict[str, str] = {}
+    found: dict[str, dict[str, str]] = {}
     for entry in sorted(data.iterdir()):
-        if entry.name.startswith(".") or not (entry.is_dir() or _is_text(entry)):
+        if entry.name.startswith("."):
             continue
+        try:
+            source = Source(entry.name, (str(entry),))
+            fields = record_fields(source, find_files(source)[0])
+        except ProxyError:
+            continue  # an empty folder, a picture: no text for a domain
         plain = _name(entry.name if entry.is_dir() else entry.name.partition(".")[0], "domain")
         numbered = (f"{plain}_{number}" for number in count(2))
         name = next(name for name in chain([plain], numbered) if name not in found)
-        found[name] = os.path.relpath(entry, output.absolute().parent)
+        found[name] = {"paths": os.path.relpath(entry, output.absolute().parent), **_fields(fields)}
     if len(found) < 2:
         raise ConfigError(
             f"{data} holds {len(found)} domain{'s' * (len(found) != 1)}; a mixture needs at least 2",
@@ -105,8 +119,14 @@ def _domains(data: Path, output: Path) -> dict[str, str]:
     return found
 
 
-def _is_text(path: Path) -> bool:
-    return Path(path.name.removesuffix(".gz").removesuffix(".zst")).suffix.lower() in KIND_OF_ENDING
+def _fields(fields: tuple[str, ...]) -> dict[str, str]:
+    """Which of a record's fields the study file has to name; none where the default, text, is there."""
+    if not fields or "text" in fields:
+        return {}
+    for prompt, completion in PAIRS:
+        if prompt in fields and completion in fields:
+            return {"prompt": prompt, "completion": completion}
+    return {"text": next((name for name in TEXT_FIELDS if name in fields), fields[0])}
 
 
 def _name(text: str, otherwise: str) -> str:

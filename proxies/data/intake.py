@@ -37,7 +37,7 @@ from proxies.errors import ProxyError
 SHARD_TOKENS = 1 << 24
 CHUNK_DOCUMENTS = 256
 CHUNK_CHARACTERS = 1 << 20  # a chunk of long documents is cut here
-BEYOND_EVERY_HASH = 1 << 64
+BEYOND_EVERY_RANK = (2, 0)
 STATE_FILE = "state.json"
 
 
@@ -139,20 +139,25 @@ class IntakeState:
 
 
 class LowestHashes:
-    """Of all documents offered so far, those with the lowest hashes, as many as fit `limit` tokens; at least one."""
+    """Of all documents offered so far, those with the lowest hashes, as many as fit `limit` tokens; at least one.
+
+    A document longer than the limit is held only where every other is too: one book would else be the whole set.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.tokens = 0
-        self._heap: list[tuple[int, TokenisedDocument]] = []  # by falling hash
+        self._longest = limit
+        self._heap: list[tuple[tuple[int, int], TokenisedDocument]] = []  # by falling rank
         self._hashes: set[int] = set()
-        self._lowest_rejected = BEYOND_EVERY_HASH
+        self._lowest_rejected: tuple[int, int] = BEYOND_EVERY_RANK
 
     def offer(self, document: TokenisedDocument) -> list[TokenisedDocument]:
         """Takes a document; returns those that are not among the lowest (any more). A hash is held only once."""
-        if document.hash >= self._lowest_rejected or document.hash in self._hashes:
+        rank = (len(document.tokens_N) > self._longest, document.hash)
+        if rank >= self._lowest_rejected or document.hash in self._hashes:
             return [document]
-        heapq.heappush(self._heap, (-document.hash, document))
+        heapq.heappush(self._heap, ((-rank[0], -rank[1]), document))
         self._hashes.add(document.hash)
         self.tokens += len(document.tokens_N)
         return self.shrink(self.limit)
@@ -162,8 +167,8 @@ class LowestHashes:
         self.limit = limit
         rejected = []
         while self.tokens > self.limit and len(self._heap) > 1:
-            _, document = heapq.heappop(self._heap)
-            self._lowest_rejected = document.hash
+            (long, code), document = heapq.heappop(self._heap)
+            self._lowest_rejected = (-long, -code)
             self._hashes.remove(document.hash)
             self.tokens -= len(document.tokens_N)
             rejected.append(document)
@@ -172,7 +177,7 @@ class LowestHashes:
     @property
     def documents(self) -> list[TokenisedDocument]:
         """By rising hash."""
-        return [document for _, document in sorted(self._heap, key=lambda entry: -entry[0])]
+        return sorted((document for _, document in self._heap), key=lambda document: document.hash)
 
     def to_json(self) -> dict[str, Any]:
         held = [asdict(document) | {"tokens_N": document.tokens_N.tolist()} for document in self.documents]
@@ -183,7 +188,7 @@ class LowestHashes:
         lowest = cls(limit)
         for entry in saved["documents"]:
             lowest.offer(TokenisedDocument(**entry | {"tokens_N": np.array(entry["tokens_N"], dtype=np.uint32)}))
-        lowest._lowest_rejected = saved["lowest_rejected"]
+        lowest._lowest_rejected = tuple(saved["lowest_rejected"])
         return lowest
 
 

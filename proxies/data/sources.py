@@ -173,6 +173,22 @@ def check_readable(source: Source, files: Iterable[SourceFile]) -> None:
             next(_read(source, file), None)
 
 
+def record_fields(source: Source, file: SourceFile) -> tuple[str, ...]:
+    """The fields of the first record of a file, whatever `source` wants of it; none of a text file.
+
+    Raises:
+        ProxyError: the file is broken.
+    """
+    if file.kind == "text":
+        return ()
+    try:
+        if file.kind == "parquet":
+            return tuple(_parquet_columns(file))
+        return tuple(next((record for _, record in _records(source, file)), {}))
+    except READ_ERRORS as error:
+        raise located(error, source.name, file.url) from error
+
+
 def documents(source: Source, files: tuple[SourceFile, ...], start: Position = Position()) -> Iterator[Document]:
     """All documents from `start` on, long ones in pieces, empty ones included.
 
@@ -200,11 +216,14 @@ def _files_at(source: Source, path: str) -> list[SourceFile]:
         ]
     except ProxyError:
         raise
+    except ImportError as error:
+        hint = "install that package beside mixopt"
+        raise ProxyError(f"{source.name}: cannot open {path}: {error}", hint=hint) from error
     except Exception as error:  # every file system has its own; the cause stays attached
         reason = " ".join(str(error).split())
         raise ProxyError(f"{source.name}: cannot list {path}: {reason}", hint="check address and access") from error
     if not files:
-        raise ProxyError(f"{source.name}: no file matches {path}", hint="check the path; it is relative to here")
+        raise ProxyError(f"{source.name}: no file matches {path}", hint="check the path")
     return files
 
 

@@ -186,14 +186,15 @@ def test_init_writes_a_file_that_is_valid(tmp_path: Path) -> None:
 
 def test_init_finds_a_domain_in_each_folder_and_file(tmp_path: Path) -> None:
     (tmp_path / "data" / "web pages").mkdir(parents=True)
-    for name in ("code.jsonl.gz", "code.md", "it's 100% prose.txt", "2019.txt", "no.txt", "中文.txt", "日本.txt"):
-        (tmp_path / "data" / name).write_text("x")
+    (tmp_path / "data" / "web pages" / "index.html").write_text("x")
+    for name in ("code.jsonl", "code.md", "it's 100% prose.txt", "2019.txt", "no.txt", "中文.txt", "日本.txt"):
+        (tmp_path / "data" / name).write_text('{"text": "x"}')
     for name in (".hidden", "picture.png"):
         (tmp_path / "data" / name).write_text("x")
     study = parse(study_text(tmp_path / "data", tmp_path / "study.yaml"), tmp_path / "study.yaml")
     assert {name: domain.paths for name, domain in study.domains.items()} == {
         "2019": ["data/2019.txt"],
-        "code": ["data/code.jsonl.gz"],
+        "code": ["data/code.jsonl"],
         "code_2": ["data/code.md"],
         "it_s_100_prose": ["data/it's 100% prose.txt"],
         "no": ["data/no.txt"],
@@ -201,6 +202,19 @@ def test_init_finds_a_domain_in_each_folder_and_file(tmp_path: Path) -> None:
         "domain": ["data/中文.txt"],
         "domain_2": ["data/日本.txt"],
     }
+
+
+def test_init_names_the_fields_of_records_and_leaves_out_what_is_no_text(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "empty").mkdir(parents=True)
+    (data / "chat.jsonl").write_text('{"id": 1, "question": "how?", "answer": "so"}\n')
+    (data / "code.jsonl").write_text('{"repository": "x", "content": "print()"}\n')
+    (data / "web.jsonl").write_text('{"url": "x", "text": "page"}\n')
+    domains = parse(study_text(data, tmp_path / "study.yaml"), tmp_path / "study.yaml").domains
+    assert list(domains) == ["chat", "code", "web"]
+    assert (domains["chat"].prompt, domains["chat"].completion) == ("question", "answer")
+    assert domains["code"].text == "content"
+    assert domains["web"].text is None
 
 
 def test_init_on_one_domain_says_what_is_missing(tmp_path: Path) -> None:
