@@ -13,6 +13,9 @@ from mixopt.recording import open_store
 from search.history import History
 from tests.text import write_jsonl
 
+BASELINES = 2
+SEARCH_TRIALS = (8 + BASELINES) + (3 + BASELINES)
+
 STUDY = """\
 study: small
 seed: 3
