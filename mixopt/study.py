@@ -31,7 +31,7 @@ from tracking.store import StudyRecord
 
 # So many failures in a row, before any trial has lived and after: a mistake that more trials will not mend.
 HOPELESS_AT_FIRST = 4
-HOPELESS_LATER = 10
+HOPELESS_LATER = 20
 
 
 class Study:

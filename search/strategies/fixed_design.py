@@ -26,7 +26,8 @@ class FixedDesign(Strategy):
             )
         baselines = [
             Trial(mixture, rung.fidelity, SEARCH_SEED, f"baseline:{name}")
-            for rung in problem.rungs
+            # The target's first: a search that a budget ends early then has something to answer with.
+            for rung in reversed(problem.rungs)
             for name, mixture in problem.baselines.items()
         ]
         designed = [

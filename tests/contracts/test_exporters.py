@@ -34,7 +34,7 @@ mixtures = (
 )
 
 
-@pytest.mark.parametrize("each", EXPORTERS.values(), ids=str)
+@pytest.mark.parametrize("each", EXPORTERS.values(), ids=EXPORTERS.keys())
 @given(mixture=mixtures)
 def test_every_mixture_is_exported_as_lines_of_text(each: Exporter, mixture: Mixture) -> None:
     text = each.render(exportable(mixture))
@@ -42,7 +42,7 @@ def test_every_mixture_is_exported_as_lines_of_text(each: Exporter, mixture: Mix
     assert text == each.render(exportable(mixture))
 
 
-@pytest.mark.parametrize("each", EXPORTERS.values(), ids=str)
+@pytest.mark.parametrize("each", EXPORTERS.values(), ids=EXPORTERS.keys())
 def test_each_says_what_it_is(each: Exporter) -> None:
     assert each.describes
     assert each.weights_mean in ("tokens", "sequences", "documents")

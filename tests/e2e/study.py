@@ -28,8 +28,8 @@ groups:
 target: {tokens: 40k, max_epochs: 4}
 corpus: {vocabulary: 300, validation_tokens: 500, sequence_length: 32}
 proxies:
-  dense: {kind: dense, depth: 1, width: 32, heads: 2, tokens: 4k, evaluations: 2, trials: 8}
-  moe:   {kind: moe, depth: 2, width: 32, heads: 2, experts: 4, tokens: 4k, evaluations: 2, trials: 3}
+  dense: {kind: dense, depth: 1, width: 32, heads: 2, tokens: 4k, batch_rows: 8, evaluations: 2, trials: 8}
+  moe:   {kind: moe, depth: 2, width: 32, heads: 2, experts: 4, tokens: 4k, batch_rows: 8, evaluations: 2, trials: 3}
 objective: {weights: {prose: 2, code: 1}}
 baselines: [proportional, uniform]
 confirm: {candidates: 1, seeds: 2}

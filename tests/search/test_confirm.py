@@ -29,7 +29,7 @@ def test_candidates_and_baselines_are_trained_with_new_seeds_at_the_target() -> 
     assert {trial.fidelity for trial in trials} == {LARGE}
     assert {trial.mixture for trial in trials} == {GOOD.mixture, BAD.mixture, *QUESTION.baselines.values()}
     assert len({trial.id for trial in trials}) == len(trials) == 3 * 6
-    assert trials[0].origin == "confirm:recommended"
+    assert trials[0].origin == "confirm:proposed"
 
 
 def test_a_candidate_that_is_a_baseline_is_trained_once() -> None:
