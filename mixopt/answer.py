@@ -12,6 +12,7 @@ from mixopt.exporters import Exportable
 from search.confirm import Confirmation
 from search.history import History
 from search.mixture import Mixture
+from search.problem import REFERENCE
 from search.recommend import Recommendation
 from tracking import names
 from tracking.store import StudyRecord
@@ -74,7 +75,8 @@ def _verdict(confirmation: Confirmation | None) -> str:
     if winner in confirmation.candidates:
         return f"the {winner.label} mixture {winner.sentence}"
     name = winner.label.removeprefix("baseline:")
-    return f"keep the {name} mixture, which {winner.sentence}; the {first.label} mixture {first.sentence}"
+    reason = "" if name == REFERENCE else f", which {winner.sentence}"
+    return f"keep the {name} mixture{reason}; the {first.label} mixture {first.sentence}"
 
 
 def answer_so_far(file: StudyFile, record: StudyRecord) -> dict[str, Any]:

@@ -124,7 +124,8 @@ def _winner(candidates: tuple[Outcome, ...], baselines: tuple[Outcome, ...]) -> 
     [proportional] = [outcome for outcome in baselines if outcome.label == f"baseline:{REFERENCE}"]
     first = next((outcome for outcome in candidates if outcome.difference is not None), proportional)
     others = [outcome for outcome in (*candidates, *baselines) if outcome.mixture != first.mixture]
-    better = [proportional] if first.verdict == "worse" else []
+    # The change has to prove itself: one that does not even look better is not made.
+    better = [proportional] if (first.difference or 0.0) > 0 else []
     for outcome in others:
         mean, margin, _ = _paired(outcome.values, first.values, len(others))
         if mean is not None and margin is not None and mean < -margin:

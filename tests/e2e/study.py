@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from mixopt.config import load
 from mixopt.recording import open_store
 from search.history import History
 from tests.text import write_jsonl
+from tracking.store import Store
 
 BASELINES = 2
 SEARCH_TRIALS = (8 + BASELINES) + (3 + BASELINES)
@@ -37,8 +41,18 @@ executor: {kind: in_process}
 """
 
 
+@cache
+def _empty_store() -> Path:
+    """An MLflow store whose tables exist; making them takes seconds."""
+    path = Path(tempfile.mkdtemp()) / "mlflow.db"
+    Store(f"sqlite:///{path}", "none")
+    return path
+
+
 def write_study(folder: Path, text: str = STUDY) -> Path:
     write_jsonl(folder / "data", {"prose": 60, "code": 30, "sums": 20})
+    (folder / ".mixopt").mkdir()
+    shutil.copy(_empty_store(), folder / ".mixopt")
     path = folder / "study.yaml"
     path.write_text(text)
     return path

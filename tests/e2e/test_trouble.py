@@ -69,7 +69,7 @@ def test_a_budget_that_pays_for_no_search_is_said_beforehand(tmp_path: Path) -> 
 
 
 def test_failed_trials_are_tried_again_on_request(tmp_path: Path) -> None:
-    path = write_study(tmp_path, STUDY.replace("trials: 8", "trials: 0"))
+    path = write_study(tmp_path, STUDY.replace("trials: 8", "trials: 0").replace("candidates: 1", "candidates: 0"))
     answer_of("run", path)
     file = load(path)
     record = open_store(file).find(file.study)

@@ -63,12 +63,12 @@ def test_noise_larger_than_the_gain_shows_no_difference() -> None:
 
 
 def test_a_candidate_does_not_win_by_luck() -> None:
-    """With noise far above all differences the lowest mean is chance, so the search's order stands."""
+    """With noise far above all differences the lowest mean is chance: it is the first candidate, or no change."""
     for first, second in ((GOOD, ALIKE), (ALIKE, GOOD)):
         history = completed(confirmation_trials(QUESTION, [first, second], seeds=3), with_noise(5.0))
         confirmation = confirm(QUESTION, [first, second], 3, history)
-        assert confirmation.winner == confirmation.candidates[0]
-        assert confirmation.winner.sentence.startswith("does not beat proportional")
+        assert confirmation.winner.label in (first.label, "baseline:proportional")
+        assert confirmation.candidates[0].sentence.startswith("does not beat proportional")
 
 
 def test_a_later_candidate_that_is_shown_better_wins() -> None:
