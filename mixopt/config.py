@@ -239,7 +239,7 @@ class BudgetSettings(Section):
     flops: Amount | None = None
     """Floating-point operations of all trials, confirmation included."""
     time: Duration | None = None
-    """Wall-clock time of the search, over all resumes, confirmation not included."""
+    """Wall-clock time of the study, over all resumes, after which the search asks for no more trials."""
 
 
 class ExecutorSettings(Section):

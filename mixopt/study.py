@@ -4,7 +4,7 @@ resume      the history is what the store holds; a first start finds it empty
 search      ask -> open -> launch -> collect -> close, until the strategy has nothing to ask or the budget is spent
 recommend   from the search's trials alone: strategies look at no other seed
 confirm     the candidates and the baselines again, at the target fidelity, with seeds that chose nothing
-answer      the mixture with the lowest confirmed objective, and by how much it beats proportional
+answer      the first candidate unless the confirmation speaks against it, and by how much it beats proportional
 """
 
 from __future__ import annotations

@@ -63,6 +63,17 @@ class _TimeLeft(ProgressColumn):
         return Text("" if left is None else f"{show_duration(left)} left", style="cyan")
 
 
+def _columns() -> list[ProgressColumn]:
+    return [
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        TextColumn("{task.fields[done]}"),
+        TimeElapsedColumn(),
+        _TimeLeft(),
+    ]
+
+
 class _Pace:
     """Time left of a phase, from the FLOPs of its trials: they differ in cost far more than in FLOPs a second."""
 
@@ -135,12 +146,7 @@ class LiveWatcher(_Printing):
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
-            TextColumn("{task.fields[done]}"),
-            TimeElapsedColumn(),
-            _TimeLeft(),
+            *_columns(),
             TextColumn("{task.fields[note]}"),
             console=console,
         )
@@ -233,12 +239,7 @@ class Stages(AbstractContextManager["Stages"]):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
-            TextColumn("{task.fields[done]}"),
-            TimeElapsedColumn(),
-            _TimeLeft(),
+            *_columns(),
             console=console,
             disable=not console.is_terminal,
         )
