@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mixopt import run_table
 from mixopt.config import ProxySettings, StudyFile, TextSource
 from mixopt.errors import ConfigError
 from mixopt.units import show_count
@@ -19,13 +20,19 @@ from proxies.data.mixing import MixedStream
 from proxies.data.sources import Source, check_readable, find_files
 from proxies.errors import ProxyError
 from search.designs.baselines import baselines
+from search.errors import SearchError
 from search.fidelity import Fidelity
-from search.objective import Objective, WeightedMean, WorstCase
+from search.frozen import FrozenSpace
+from search.mixture import Mixture
+from search.objective import NoWorse, Objective, Pareto, WeightedMean, WorstCase
 from search.problem import Problem, Rung
+from search.reuse import Changes, reuse
+from search.runs import Runs
 from search.space import DomainLimits, Group, Space
 from search.strategies import STRATEGIES
-from search.strategies.base import Strategy
+from search.strategies.base import Settings, Strategy
 from search.trial import Trial
+from search.trust import TrustRegion
 
 if TYPE_CHECKING:
     from mixopt.worker import Job
@@ -115,13 +122,16 @@ def find_corpus(file: StudyFile) -> Corpus | None:
 
 
 def check(file: StudyFile) -> None:
-    """Whatever can be found wrong before any text is read: limits that admit no mixture, impossible models.
+    """Whatever can be found wrong before any text is read: limits that admit no mixture, impossible models, ...
 
     Raises:
         ConfigError, SearchError: what is wrong.
     """
     counted = all(domain.tokens for domain in file.domains.values())
-    _space(file, {name: domain.tokens or 1 for name, domain in file.domains.items()}, with_supply=counted)
+    space = _space(file, {name: domain.tokens or 1 for name, domain in file.domains.items()}, with_supply=counted)
+    if (kept := _kept(file, space)) and (counted or file.reuse.at):
+        FrozenSpace(space, kept)
+    _earlier(file, space, ())
     for name, settings in file.proxies.items():
         _recipe(file, name, settings, file.corpus.vocabulary)
 
@@ -149,14 +159,17 @@ def assemble(file: StudyFile, corpus: Corpus) -> Plan:
     space = _space(file, supply)
     rungs = tuple(Rung(_fidelity(name, recipe), file.proxies[name].trials) for name, recipe in recipes.items())
     named = baselines(space, dict.fromkeys(("proportional", *file.baselines)))
+    earlier, reuse_notes = _earlier(file, space, [rung.fidelity for rung in rungs])
     problem = Problem(
         space=space,
         rungs=rungs,
         objective=_objective(file),
         baselines={baseline.name: baseline.mixture for baseline in named},
         seed=file.seed,
+        earlier=earlier,
+        kept=_kept(file, space),
     )
-    notes = []
+    notes = [*reuse_notes]
     if moved := [baseline.name for baseline in named if baseline.broken]:
         notes.append(f"outside the limits, and so replaced by the nearest mixture inside: {', '.join(moved)}")
     available = {name: _available_tokens(file, space, recipe) for name, recipe in recipes.items()}
@@ -166,7 +179,7 @@ def assemble(file: StudyFile, corpus: Corpus) -> Plan:
         if domain.sample is not None and domain.tokens is None
     ]
     notes += _repetition_notes(corpus, available)
-    strategy = STRATEGIES[file.search.strategy](problem)
+    strategy = STRATEGIES[file.search.strategy](problem, _settings(file))
     plan = Plan(file, corpus, problem, strategy, recipes, available, tuple(notes))
     _check_budget(plan)
     return plan
@@ -224,7 +237,46 @@ def _objective(file: StudyFile) -> Objective:
     settings = file.objective
     if settings.kind == "worst_case":
         return WorstCase(tuple(settings.metrics or file.evaluation_sets), settings.baseline, settings.unit)
-    return WeightedMean(settings.weights or dict.fromkeys(file.evaluation_sets, 1.0), settings.unit)
+    mean = WeightedMean(settings.weights or dict.fromkeys(file.evaluation_sets, 1.0), settings.unit)
+    match settings.kind:
+        case "weighted":
+            return mean
+        case "no_worse":
+            return NoWorse(mean, settings.allowance or 0.0, settings.baseline)
+        case "pareto":
+            return Pareto(mean)
+
+
+def _settings(file: StudyFile) -> Settings:
+    search = file.search
+    return Settings(search.surrogate, search.acquisition, TrustRegion(search.trust.near_evidence, search.trust.max_kl))
+
+
+def _kept(file: StudyFile, space: Space) -> Mixture | None:
+    """The relative weights that the search leaves as they are."""
+    if not file.reuse.keep:
+        return None
+    return Mixture.of(file.reuse.at or {name: space.natural[name] for name in file.reuse.keep})
+
+
+def _earlier(file: StudyFile, space: Space, fidelities: Sequence[Fidelity]) -> tuple[Runs | None, tuple[str, ...]]:
+    """The earlier runs that count as evidence, and what was done to them.
+
+    Raises:
+        ConfigError: their table is wrong, or has other domains or metrics.
+    """
+    if file.reuse.runs is None:
+        return None, ()
+    table, table_notes = run_table.read(Path(_relative_to(file.file, file.reuse.runs)))
+    # A tokenizer that is trained anew on other text makes losses per token incomparable, even of the same proxy.
+    comparable = file.corpus.tokenizer is not None or file.objective.unit == "bits_per_byte"
+    known = fidelities if comparable else ()
+    try:
+        changes = Changes(file.reuse.renamed, file.reuse.split)
+        runs, notes = reuse(table, space, _objective(file).metrics, known, changes)
+    except SearchError as error:
+        raise ConfigError(f"reuse: {error.message}", error.hint) from error
+    return runs, (*table_notes, *notes)
 
 
 def _recipe(file: StudyFile, name: str, settings: ProxySettings, vocabulary: int) -> Recipe:

@@ -203,6 +203,53 @@ def dashboard(
         err.print("dashboard ended")
 
 
+@app.command(epilog="Example: mixopt fit runs.csv --holdout later.csv --metric mmlu --space study.yaml")
+def fit(
+    runs: Annotated[Path, typer.Argument(help="A table of finished runs, .csv or .parquet: see docs/run-tables.md.")],
+    metric: Annotated[list[str] | None, typer.Option(help="Only this metric; repeatable. Default: all.")] = None,
+    objective: Annotated[
+        str, typer.Option(help="mean, standardized, worst, no-worse or pareto, of the metrics.")
+    ] = "mean",
+    maximize: Annotated[list[str] | None, typer.Option(help="More of this metric is better; repeatable.")] = None,
+    minimize: Annotated[list[str] | None, typer.Option(help="Less of this metric is better; repeatable.")] = None,
+    space: Annotated[Path | None, typer.Option(help="Limits: the domains, groups and target of a study file.")] = None,
+    target_fidelity: Annotated[
+        str | None, typer.Option(help="Predict runs of this fidelity. Default: the dearest.")
+    ] = None,
+    surrogate: Annotated[
+        list[str] | None, typer.Option(help="Only this one; repeatable, the first gives the mixture. Default: all.")
+    ] = None,
+    holdout: Annotated[Path | None, typer.Option(help="A table of further runs, to be predicted.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder for plots and mixture. Default: RUNS-fit.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Every random choice follows from it.")] = 0,
+    json: Json = False,
+) -> None:
+    """Fit surrogates to finished runs, say how far they can be trusted, and recommend a mixture."""
+    from mixopt.fit import Wish, fit, save
+    from mixopt.fit_display import fit_view
+    from mixopt.watch import Stages
+    from proxies.data.corpus import Progress
+
+    wish = Wish(
+        runs,
+        holdout,
+        metrics=tuple(metric or ()),
+        objective=objective,
+        maximize=tuple(maximize or ()),
+        minimize=tuple(minimize or ()),
+        space=space,
+        target=target_fidelity,
+        surrogates=tuple(surrogate or ()),
+        seed=seed,
+    )
+    with Stages(err) as stages:
+        document = fit(wish, lambda done, total: stages.report(Progress("fit surrogates", done, total, "surrogates")))
+    save(document, output or Path(f"{runs.stem}-fit"))
+    _print(document, fit_view(document), json)
+
+
 @app.command(epilog="Example: mixopt demo --directory demo")
 def demo(
     directory: Annotated[Path, typer.Option(help="Where to put text, study file and results.")] = Path("demo"),

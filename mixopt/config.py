@@ -3,7 +3,7 @@
     study.yaml --compose--> nodes with line numbers --construct--> plain data --validate--> StudyFile
 
 Sections, in the order of the file: study, seed, domains, evaluation, groups, target, corpus, proxies,
-baselines, search, objective, confirm, budget, executor, tracking.
+baselines, search, objective, reuse, confirm, budget, executor, tracking.
 """
 
 from __future__ import annotations
@@ -192,35 +192,112 @@ class ProxySettings(Section):
         return self
 
 
+class TrustSettings(Section):
+    """Where the answer may lie."""
+
+    near_evidence: bool = True
+    """The answer is no farther from a trained mixture than these usually are from each other."""
+    max_kl: Annotated[Number, Field(gt=0)] | None = None
+    """The most that KL(answer || natural mixture) may be, in nats."""
+
+
 class SearchSettings(Section):
     """How mixtures are chosen."""
 
-    strategy: Literal["random", "regmix"] = "regmix"
-    """random: best of a design; regmix: a regression on the design proposes (2407.01492)."""
+    strategy: Literal["random", "regmix", "climb", "bayes"] = "regmix"
+    """random: best of a design; regmix: a regression on a design proposes (2407.01492); climb: rounds of trials near
+    the best predicted (2504.13161); bayes: one trial after the other, where most is expected."""
+    surrogate: Literal[
+        "blend",
+        "far_blend",
+        "warped_gp",
+        "multi_fidelity_gp",
+        "gp_ard",
+        "gp_isotropic",
+        "effective_data",
+        "log_linear",
+        "bimix",
+        "quadratic",
+        "lightgbm",
+        "linear",
+    ] = "blend"
+    """What predicts losses from mixtures."""
+    acquisition: Literal["log_ei", "posterior_mean", "max_value_entropy", "knowledge_gradient"] = "log_ei"
+    """bayes: what makes a mixture worth a trial."""
+    trust: TrustSettings = TrustSettings()
+
+    @model_validator(mode="after")
+    def _fields_of_its_strategy(self) -> Self:
+        if self.strategy != "bayes" and "acquisition" in self.model_fields_set:
+            raise ValueError("acquisition belongs to strategy: bayes; remove it or set strategy: bayes")
+        for field in ("surrogate", "trust"):
+            if self.strategy == "random" and field in self.model_fields_set:
+                raise ValueError(f"{field} means nothing to strategy: random, which predicts nothing; remove it")
+        return self
 
 
 class ObjectiveSettings(Section):
     """What is minimised."""
 
-    kind: Literal["weighted", "worst_case"] = "weighted"
-    """weighted: mean of the losses; worst_case: the largest excess over a baseline's losses."""
+    kind: Literal["weighted", "worst_case", "no_worse", "pareto"] = "weighted"
+    """weighted: mean of the losses; worst_case: the largest excess over a baseline's losses; no_worse: the mean, while
+    no loss exceeds a baseline's by more than an allowance; pareto: the mixtures that none beats in every loss."""
     weights: dict[str, Annotated[Number, Field(ge=0)]] | None = None
-    """weighted: weight of each evaluation set. Default: all domains and evaluation sets alike."""
+    """All but worst_case: weight of each evaluation set in the mean; pareto names one mixture of its front by it.
+    Default: all domains and evaluation sets alike."""
     metrics: Annotated[list[str], Field(min_length=1)] | None = None
     """worst_case: the evaluation sets that count. Default: all."""
     baseline: str = "proportional"
-    """worst_case: the baseline whose losses are the measure."""
+    """worst_case, no_worse: the baseline whose losses are the measure."""
+    allowance: Annotated[Number, Field(ge=0)] | None = None
+    """no_worse: how much worse than the baseline any evaluation set may be, in `unit`. Default: 0."""
     unit: Literal["nats_per_token", "bits_per_byte"] = "nats_per_token"
     """In which unit losses are put together; bits per byte does not depend on the tokenizer."""
 
+    @property
+    def has_baseline(self) -> bool:
+        return self.kind in ("worst_case", "no_worse")
+
     @model_validator(mode="after")
     def _fields_of_its_kind(self) -> Self:
-        if self.kind == "weighted" and self.metrics is not None:
+        if self.kind != "worst_case" and self.metrics is not None:
             raise ValueError("metrics belongs to kind: worst_case; write weights instead")
         if self.kind == "worst_case" and self.weights is not None:
-            raise ValueError("weights belongs to kind: weighted; write metrics instead")
+            raise ValueError("weights belongs to the other kinds; write metrics instead")
+        if not self.has_baseline and "baseline" in self.model_fields_set:
+            raise ValueError("baseline belongs to kind: worst_case or no_worse; remove it or set one of these")
+        if self.kind != "no_worse" and self.allowance is not None:
+            raise ValueError("allowance belongs to kind: no_worse; remove it or set kind: no_worse")
         if self.weights is not None and not any(self.weights.values()):
             raise ValueError("all weights are 0; give at least one evaluation set a weight above 0")
+        return self
+
+
+class ReuseSettings(Section):
+    """What an earlier search over nearly the same domains is still good for (2602.12237)."""
+
+    runs: Annotated[str, Field(min_length=1)] | None = None
+    """A table of earlier runs, .csv or .parquet, relative to the study file; its metrics are losses in
+    `objective.unit`."""
+    renamed: dict[str, str] = {}
+    """Earlier name of a domain: its name now."""
+    split: dict[str, Annotated[list[str], Field(min_length=1)]] = {}
+    """Earlier name of a domain: the domains that it became, which together are all its text."""
+    keep: list[str] = []
+    """Domains that keep their relative weights: the search varies only their sum and the other domains."""
+    at: dict[str, Annotated[Number, Field(ge=0)]] | None = None
+    """Their relative weights. Default: in proportion to their tokens."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.runs is None and (self.renamed or self.split):
+            raise ValueError("renamed and split say how to read earlier runs; give their table in runs")
+        if len(set(self.keep)) < len(self.keep):
+            raise ValueError("keep names a domain twice; name each once")
+        if self.at is not None and set(self.at) != set(self.keep):
+            raise ValueError("at and keep name different domains; give a weight to each domain of keep")
+        if self.at is not None and not any(self.at.values()):
+            raise ValueError("all weights of at are 0; give at least one above 0")
         return self
 
 
@@ -300,6 +377,7 @@ class StudyFile(Section):
     """Mixtures that are always trials of the study; proportional is always among them."""
     search: SearchSettings = SearchSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
+    reuse: ReuseSettings = ReuseSettings()
     confirm: ConfirmSettings = ConfirmSettings()
     budget: BudgetSettings = BudgetSettings()
     executor: ExecutorSettings = ExecutorSettings()
@@ -347,11 +425,12 @@ class StudyFile(Section):
         """The settings that decide the numbers of each trial and the question; the rest may change between runs.
 
         More trials, more confirmation seeds, another budget or executor only extend a study; a design of n mixtures
-        starts with the design of fewer.
+        starts with the design of fewer. How to search, and from which earlier runs, may change because a strategy is
+        a function of the history, whoever asked for its trials.
         """
         settings = self.model_dump(
             mode="json",
-            exclude={"study", "confirm", "budget", "executor", "tracking", "directory"},
+            exclude={"study", "search", "reuse", "confirm", "budget", "executor", "tracking", "directory"},
             exclude_none=True,
         )
         settings["corpus"].pop("workers", None)
@@ -420,6 +499,15 @@ def _cross_checks(study: StudyFile) -> list[tuple[tuple[str, ...], str]]:
         for name in study.evaluation
         if name in study.domains
     ]
+    reuse = study.reuse
+    named_now = [(("reuse", "renamed", old), new) for old, new in reuse.renamed.items()]
+    named_now += [(("reuse", "split", old), part) for old, parts in reuse.split.items() for part in parts]
+    named_now += [(("reuse", "keep", str(place)), name) for place, name in enumerate(reuse.keep)]
+    found += [
+        (place, f"no domain {domain}{_suggest(domain, study.domains)}")
+        for place, domain in named_now
+        if domain not in study.domains
+    ]
     objective = study.objective
     judged_by = [(("objective", "weights", name), name) for name in objective.weights or {}]
     judged_by += [(("objective", "metrics", str(place)), name) for place, name in enumerate(objective.metrics or [])]
@@ -429,7 +517,7 @@ def _cross_checks(study: StudyFile) -> list[tuple[tuple[str, ...], str]]:
         if name not in study.evaluation_sets
     ]
     baselines = {*study.baselines, "proportional"}
-    if objective.kind == "worst_case" and objective.baseline not in baselines:
+    if objective.has_baseline and objective.baseline not in baselines:
         found.append(
             (("objective", "baseline"), f"no baseline {objective.baseline}; choose {', '.join(sorted(baselines))}")
         )

@@ -144,10 +144,36 @@ def answer_table(document: dict[str, Any]) -> RenderableType:
             *([f"{domain['epochs']:.2f}"] if with_epochs else []),
         )
     parts: list[RenderableType] = [table]
+    if document["recommendation"]["front"]:
+        parts.append(_front_table(document["recommendation"]["front"]))
     if document["confirmation"]:
         parts.append(_confirmation_table(document))
     parts.append(Text(document["verdict"], style="bold"))
-    return Group(*parts, *_notes(document["notes"]))
+    return Group(*parts, *_prediction(document["recommendation"]), *_notes(document["notes"]))
+
+
+def _prediction(recommendation: dict[str, Any]) -> list[RenderableType]:
+    """What the surrogate expects of the proposed mixture, in sentences."""
+    sentences = []
+    if recommendation["beats"]:
+        chances = ", ".join(f"{name} {chance:.0%}" for name, chance in recommendation["beats"].items())
+        sentences.append(f"the proposed mixture's chance of beating a baseline, by the regression: {chances}")
+    if recommendation["flat"]:
+        sentences.append(f"domains whose share hardly matters to it: {', '.join(recommendation['flat'])}")
+    return [Text(sentence) for sentence in sentences]
+
+
+def _front_table(front: list[dict[str, Any]]) -> RenderableType:
+    """Some mixtures of the Pareto front, one column each: predicted losses, then shares."""
+    title = "\nMixtures that none is predicted to beat in every loss: losses and shares"
+    table = _table("loss", *(">" for _ in front), title=title)
+    table.collapse_padding = True
+    for metric in front[0]["predicted"]:
+        table.add_row(metric, *(f"{point['predicted'][metric]:.3f}" for point in front))
+    table.add_row(Text("share", style="bold"))
+    for domain in front[0]["mixture"]:
+        table.add_row(domain, *(f"{point['mixture'][domain]:.1%}" for point in front))
+    return table
 
 
 def _confirmation_table(document: dict[str, Any]) -> RenderableType:

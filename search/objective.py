@@ -1,33 +1,52 @@
-"""Objectives: the losses of a trial turned into the one number to minimise."""
+"""Objectives: what was measured on a trial turned into the one number to minimise.
+
+Every objective says so twice, in NumPy and in PyTorch: the second is what BoTorch differentiates.
+
+Shapes: N mixtures, M metrics; `...` any number of leading axes.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search.errors import SearchError
 from search.mixture import FloatArray
 from search.trial import Measurement
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Unit = Literal["nats_per_token", "bits_per_byte"]
+
+# How much a metric beyond its allowance costs NoWorse, in units of the mean: no gain elsewhere should pay for it.
+PENALTY = 100.0
 
 
 class Objective(ABC):
-    """Lower is better. Losses are read per metric (evaluation set) and put together only here.
+    """Lower is better. Values are read per metric and put together only here.
 
     Attributes:
-        metrics: the evaluation sets that matter, in the order of every `M` axis.
-        unit: in which unit their losses are read.
-        baseline: the name of the baseline whose losses `value` wants, or None.
+        metrics: what counts, in the order of every `M` axis: evaluation sets, or columns of a table of runs.
+        unit: in which unit losses are read from measurements.
+        baseline: the name of the baseline whose values `value` wants, or None.
+        maximised: the metrics of which more is better, such as accuracies.
     """
 
     metrics: tuple[str, ...]
     unit: Unit
     baseline: str | None
+    maximised: frozenset[str]
+
+    @property
+    def sign_M(self) -> FloatArray:
+        """-1 for a metric of which more is better, else 1."""
+        return np.array([-1.0 if name in self.maximised else 1.0 for name in self.metrics])
 
     def losses(self, measurement: Measurement) -> FloatArray:
         """The losses of this objective's metrics, [M].
@@ -44,21 +63,34 @@ class Objective(ABC):
         return np.array([getattr(measurement.losses[name], self.unit) for name in self.metrics])
 
     @abstractmethod
-    def value(self, losses_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:
-        """The objective of N vectors of losses, [N].
+    def value(self, values_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:
+        """The objective of N vectors of metrics, [N].
 
         Args:
-            losses_NM: measured or predicted losses, one row a mixture.
-            baseline_M: the losses of `self.baseline` at the same fidelity; needed where that is not None.
+            values_NM: measured or predicted values, one row a mixture.
+            baseline_M: the values of `self.baseline` at the same fidelity; needed where that is not None.
         """
+
+    @abstractmethod
+    def tensor_value(self, values: Tensor, baseline_M: Tensor | None = None) -> Tensor:
+        """The same of a tensor [..., M], [...]."""
+
+    def _known(self, baseline_M: FloatArray | None) -> FloatArray:
+        if baseline_M is None:
+            raise SearchError(
+                f"the objective is measured against the {self.baseline} baseline, which has no measurement",
+                hint="see why that trial failed: mixopt status",
+            )
+        return baseline_M
 
 
 @dataclass(frozen=True)
 class WeightedMean(Objective):
-    """The weighted mean of the losses; weights are divided by their sum."""
+    """The weighted mean of the metrics; weights are divided by their sum, and those maximised count negatively."""
 
     weights: Mapping[str, float]
     unit: Unit = "nats_per_token"
+    maximised: frozenset[str] = frozenset()
     baseline: None = None
 
     def __post_init__(self) -> None:
@@ -72,10 +104,19 @@ class WeightedMean(Objective):
     def metrics(self) -> tuple[str, ...]:  # type: ignore[override]
         return tuple(name for name, weight in self.weights.items() if weight > 0)
 
-    def value(self, losses_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:
+    @property
+    def share_M(self) -> FloatArray:
+        """Weight of each metric with its sign; the absolute values sum to one."""
         weights_M = np.array([self.weights[name] for name in self.metrics])
-        mean_N: FloatArray = losses_NM @ (weights_M / weights_M.sum())
+        share_M: FloatArray = self.sign_M * weights_M / weights_M.sum()
+        return share_M
+
+    def value(self, values_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:
+        mean_N: FloatArray = values_NM @ self.share_M
         return mean_N
+
+    def tensor_value(self, values: Tensor, baseline_M: Tensor | None = None) -> Tensor:
+        return values @ values.new_tensor(self.share_M)
 
 
 @dataclass(frozen=True)
@@ -85,16 +126,97 @@ class WorstCase(Objective):
     metrics: tuple[str, ...]
     baseline: str = "proportional"
     unit: Unit = "nats_per_token"
+    maximised: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if not self.metrics:
             raise SearchError("a worst case over no evaluation set", hint="name at least one in objective.metrics")
 
-    def value(self, losses_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:
-        if baseline_M is None:
-            raise SearchError(
-                f"the worst case is measured against the {self.baseline} baseline, which has no measurement",
-                hint="see why that trial failed: mixopt status",
-            )
-        worst_N: FloatArray = (losses_NM - baseline_M).max(axis=1)
+    def value(self, values_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:
+        worst_N: FloatArray = (self.sign_M * (values_NM - self._known(baseline_M))).max(axis=1)
         return worst_N
+
+    def tensor_value(self, values: Tensor, baseline_M: Tensor | None = None) -> Tensor:
+        assert baseline_M is not None
+        return (values.new_tensor(self.sign_M) * (values - baseline_M)).amax(dim=-1)
+
+
+@dataclass(frozen=True)
+class NoWorse(Objective):
+    """The weighted mean, while no metric may be worse than a baseline's by more than `allowance`.
+
+    A metric beyond its allowance adds PENALTY times the excess, so that among mixtures that break the rule the one
+    that breaks it least is best, and every search can follow.
+    """
+
+    mean: WeightedMean
+    allowance: float
+    baseline: str = "proportional"
+
+    def __post_init__(self) -> None:
+        if self.allowance < 0:
+            raise SearchError(f"an allowance of {self.allowance:g} is below 0", hint="give 0 or more")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.mean.metrics
+
+    @property
+    def unit(self) -> Unit:  # type: ignore[override]
+        return self.mean.unit
+
+    @property
+    def maximised(self) -> frozenset[str]:  # type: ignore[override]
+        return self.mean.maximised
+
+    def worse(self, values_NM: FloatArray, baseline_M: FloatArray) -> FloatArray:
+        """How much worse than the baseline each metric is, below 0 where it is better, [N, M]."""
+        worse_NM: FloatArray = self.sign_M * (values_NM - baseline_M)
+        return worse_NM
+
+    def value(self, values_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:
+        excess_NM = np.maximum(self.worse(values_NM, self._known(baseline_M)) - self.allowance, 0)
+        penalised_N: FloatArray = self.mean.value(values_NM) + PENALTY * excess_NM.sum(axis=1)
+        return penalised_N
+
+    def tensor_value(self, values: Tensor, baseline_M: Tensor | None = None) -> Tensor:
+        assert baseline_M is not None
+        worse = values.new_tensor(self.sign_M) * (values - baseline_M)
+        return self.mean.tensor_value(values) + PENALTY * (worse - self.allowance).clamp_min(0).sum(dim=-1)
+
+
+@dataclass(frozen=True)
+class Pareto(Objective):
+    """All metrics at once: the mixtures that no other beats in every metric are the front.
+
+    Where one number is needed, to name one mixture of the front, it is the weighted mean.
+    """
+
+    mean: WeightedMean
+    baseline: None = None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.mean.metrics
+
+    @property
+    def unit(self) -> Unit:  # type: ignore[override]
+        return self.mean.unit
+
+    @property
+    def maximised(self) -> frozenset[str]:  # type: ignore[override]
+        return self.mean.maximised
+
+    def value(self, values_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:
+        return self.mean.value(values_NM)
+
+    def tensor_value(self, values: Tensor, baseline_M: Tensor | None = None) -> Tensor:
+        return self.mean.tensor_value(values)
+
+    def front(self, values_NM: FloatArray) -> NDArray[np.bool_]:
+        """Which rows no other row beats: as good in every metric and better in one; boolean, [N]."""
+        losses_NM = self.sign_M * values_NM
+        beaten_N = np.array(
+            [bool(((losses_NM <= own_M).all(axis=1) & (losses_NM < own_M).any(axis=1)).any()) for own_M in losses_NM]
+        )
+        return ~beaten_N

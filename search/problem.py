@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from search.errors import SearchError
 from search.fidelity import Fidelity
+from search.frozen import FrozenSpace
 from search.history import History
 from search.mixture import Mixture
 from search.objective import Objective
+from search.runs import Runs
 from search.space import Space
 from search.trial import Trial
 
@@ -38,11 +40,16 @@ class Problem:
 
     Attributes:
         rungs: the last is the fidelity that the answer is for.
-        baselines: feasible mixtures that are trained at every rung, "proportional" among them.
+        baselines: feasible mixtures that are trained at every rung, "proportional" among them; in a pool, members of
+            the target's, and none is needed but the objective's.
         seed: of everything random in the search.
+        earlier: runs from before the study that count as evidence, over the same domains (see search.reuse).
+        kept: domains whose relative weights the search leaves as they are, and these (see search.frozen).
+        pool: the only mixtures that can be trained, by proxy, as when finished runs are replayed (see search.replay);
+            None: the whole space.
 
     Raises:
-        SearchError: no rung, or a baseline that is missing or infeasible.
+        SearchError: no rung, a baseline that is missing or infeasible, or relative weights that cannot be kept.
     """
 
     space: Space
@@ -50,11 +57,15 @@ class Problem:
     objective: Objective
     baselines: Mapping[str, Mixture]
     seed: int
+    earlier: Runs | None = None
+    kept: Mixture | None = None
+    pool: Mapping[str, tuple[Mixture, ...]] | None = None
 
     def __post_init__(self) -> None:
         if not self.rungs:
             raise SearchError("no proxy to train", hint="name at least one in proxies")
-        for name in (REFERENCE, self.objective.baseline or REFERENCE):
+        needed = () if self.pool is not None else (REFERENCE,)
+        for name in filter(None, (*needed, self.objective.baseline)):
             if name not in self.baselines:
                 raise SearchError(
                     f"there is no baseline {name!r} to compare with", hint=f"add {name} to the study's baselines"
@@ -63,19 +74,38 @@ class Problem:
             violations = self.space.violations(mixture)
             if violations:
                 raise SearchError(f"baseline {name} is not feasible: {violations[0]}", hint="project it into the space")
+        if self.kept is not None:
+            FrozenSpace(self.space, self.kept)
 
     @property
     def target(self) -> Fidelity:
         return self.rungs[-1].fidelity
 
+    @property
+    def baseline_trials(self) -> tuple[Trial, ...]:
+        """The baselines at every rung, in a pool at the target alone.
+
+        The target's first: a search that a budget ends early then has something to answer with.
+        """
+        rungs = self.rungs if self.pool is None else self.rungs[-1:]
+        return tuple(
+            Trial(mixture, rung.fidelity, SEARCH_SEED, f"baseline:{name}")
+            for rung in reversed(rungs)
+            for name, mixture in self.baselines.items()
+        )
+
     def objective_of(self, trial: Trial, history: History) -> float | None:
         """The objective that a trial reached; None without its measurement, or that of the baseline it is judged by."""
-        measurement = history.measurements.get(trial.id)
+        return self.value_of(trial.mixture, trial.fidelity, trial.seed, history)
+
+    def value_of(self, mixture: Mixture, fidelity: Fidelity, seed: int, history: History) -> float | None:
+        """As `objective_of`, of the trial with this mixture, fidelity and seed."""
+        measurement = history.measured(mixture, fidelity, seed)
         if measurement is None:
             return None
         baseline_M = None
         if self.objective.baseline is not None:
-            baseline = history.measured(self.baselines[self.objective.baseline], trial.fidelity, trial.seed)
+            baseline = history.measured(self.baselines[self.objective.baseline], fidelity, seed)
             if baseline is None:
                 return None
             baseline_M = self.objective.losses(baseline)

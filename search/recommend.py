@@ -7,17 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from statistics import NormalDist
 
 import numpy as np
 
-from search.history import History
+from search.choices import Choices, choices
+from search.effects import Effect, effects
+from search.errors import SearchError
+from search.evidence import Evidence
 from search.mixture import FloatArray, Mixture
-from search.pooling import Evidence
-from search.problem import SEARCH_SEED, Problem
+from search.objective import NoWorse, Pareto
+from search.problem import Problem
+from search.randomness import generator
+from search.surrogates import DEFAULT, SURROGATES
 from search.surrogates.loss_model import LossModel
-from search.trial import Trial
-from search.validation import FEWEST_RUNS, Validation, objective_sd
+from search.trust import TrustRegion, distance, usual_distance
+from search.validation import FEWEST_RUNS, Validation, cross_validate, objective_sd
 
 # Mixtures that differ in less than this share of their tokens are not worth two confirmations.
 SAME_MIXTURE = 0.01
@@ -26,6 +32,14 @@ AT_CAP = 0.98
 # Runs a domain (and one more) below which surrogates are known to be weak (Olmix, 2602.12237).
 RUNS_PER_DOMAIN = 3
 LEVEL = 0.95
+
+CANDIDATES = 4_000
+# The answer is the average of the best: it does not chase the surrogate's errors as the single best does.
+AVERAGED = 32
+# Then mixtures around the best, so that the answer is not bound to what happened to be drawn.
+ROUNDS = 3
+NEARBY = 1_000
+FRONT_POINTS = 12
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,14 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class FrontPoint:
+    """A mixture of the Pareto front and its predicted metrics."""
+
+    mixture: Mixture
+    predicted: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Recommendation:
     """The answer of a search, before confirmation.
 
@@ -58,6 +80,12 @@ class Recommendation:
         ranges: the lowest and highest share of each domain among the mixtures that were averaged: a wide range
             means that the share hardly matters.
         baselines: measured objective of each baseline at the target fidelity; a failed one is absent.
+        beats: for each baseline the probability that a new run of the answer has a lower objective than one of it.
+        effects: what each domain's share does to the predicted objective around the answer.
+        flat: the domains whose share hardly matters: over all shares that were trained, the predicted objective
+            changes by less than it may be off.
+        front: for several objectives at once, mixtures that no other is predicted to beat in every metric, with their
+            predicted values.
         candidates: what to confirm, best first; the answer is the first.
         validation: how well the surrogate predicts, where one was tried.
         warnings: sentences that a careful reader wants to know.
@@ -73,6 +101,10 @@ class Recommendation:
     predicted: Estimate | None = None
     predicted_losses: Mapping[str, Estimate] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    beats: Mapping[str, float] = field(default_factory=dict)
+    effects: Mapping[str, Effect] = field(default_factory=dict)
+    flat: tuple[str, ...] = ()
+    front: tuple[FrontPoint, ...] = ()
     validation: Validation | None = None
 
     def as_dict(self) -> dict[str, object]:
@@ -83,6 +115,13 @@ class Recommendation:
             "predicted_losses": {name: asdict(estimate) for name, estimate in self.predicted_losses.items()},
             "ranges": {name: list(bounds) for name, bounds in self.ranges.items()},
             "baselines": dict(self.baselines),
+            "beats": dict(self.beats),
+            "effects": {
+                name: {"shares": list(effect.shares), "values": list(effect.values)}
+                for name, effect in self.effects.items()
+            },
+            "flat": list(self.flat),
+            "front": [{"mixture": point.mixture.as_dict(), "predicted": dict(point.predicted)} for point in self.front],
             "candidates": [{"label": entry.label, "mixture": entry.mixture.as_dict()} for entry in self.candidates],
             "validation": self.validation.as_dict() if self.validation else None,
             "warnings": list(self.warnings),
@@ -90,77 +129,201 @@ class Recommendation:
         }
 
 
-def recommend_observed(
-    problem: Problem, history: History, evidence: Evidence, reason: str = "", validation: Validation | None = None
+def recommend(
+    problem: Problem, evidence: Evidence, surrogate: str = DEFAULT, trust: TrustRegion | None = None
 ) -> Recommendation:
-    """The mixture with the best objective measured at the target; `reason` says why nothing better is offered."""
-    best = best_observed(evidence)
-    warnings = (*([reason] if reason else []), *_history_warnings(problem, history, evidence))
+    """The mixture with the best prediction; the best observed one where no prediction can be trusted."""
+    distinct = len(np.unique(evidence.runs.mixture_N))
+    if distinct < FEWEST_RUNS:
+        reason = f"{distinct} completed mixtures are too few for a regression, {FEWEST_RUNS} the least"
+        return recommend_observed(problem, evidence, reason)
+    model = LossModel.fit(SURROGATES[surrogate], problem.seed, evidence.runs)
+    validation = cross_validate(model, problem.seed, evidence)
+    return recommend_by(Predictor(problem, evidence, surrogate, model, validation, trust or TrustRegion()))
+
+
+def recommend_by(predictor: Predictor) -> Recommendation:
+    """As `recommend`, by a surrogate that is fitted and validated already."""
+    problem, evidence = predictor.problem, predictor.evidence
+    if not predictor.validation.trustworthy:
+        reason = "cross-validation does not show that the regression ranks mixtures at the target better than chance"
+        return recommend_observed(problem, evidence, reason, predictor.validation)
+    candidates_ND = predictor.candidates()
+    best_KD = candidates_ND[np.argsort(predictor.objective(candidates_ND), kind="stable")[:AVERAGED]]
+    average, worst = predictor.objective(np.array([best_KD.mean(axis=0), best_KD[-1]]))
+    if problem.pool is not None or average > worst:
+        # An average that is worse than all that it averages is not of their kind.
+        best_KD = best_KD[:1]
+    # All by the regression: the measurement of the best of many mixtures looks better than it is.
+    expected = float(predictor.objective(best_KD.mean(axis=0)[None])[0])
+    observed = evidence.best_observed(problem.space)
+    if observed is not None and float(predictor.objective(observed.array[None])[0]) < expected:
+        reason = "the regression expects nothing better than the best observed mixture"
+        return recommend_observed(problem, evidence, reason, predictor.validation)
+    for baseline in problem.baselines.values():
+        if float(predictor.objective(baseline.array[None])[0]) < expected:
+            best_KD = baseline.array[None]
+            expected = float(predictor.objective(best_KD)[0])
+    return recommend_predicted(predictor, best_KD)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A validated surrogate at work on a problem: what it expects of any mixture.
+
+    Attributes:
+        name: the surrogate's.
+        trust: where its answer may lie.
+    """
+
+    problem: Problem
+    evidence: Evidence
+    name: str
+    model: LossModel
+    validation: Validation
+    trust: TrustRegion
+
+    def objective(self, weights_ND: FloatArray) -> FloatArray:
+        """Predicted objective, [N]."""
+        return self.problem.objective.value(self.model.mean(weights_ND), self.evidence.baseline_M)
+
+    def expect(self, mixture: Mixture) -> tuple[float, float, FloatArray, FloatArray]:
+        """Mean and standard deviation of a new run's objective, and of its metrics, [M]."""
+        mean_1M, sd_1M = self.model.predict(mixture.array[None])
+        objective, baseline_M = self.problem.objective, self.evidence.baseline_M
+        sd = objective_sd(objective, mean_1M[0], sd_1M[0], self.validation.residual_NM, baseline_M)
+        return float(objective.value(mean_1M, baseline_M)[0]), sd, mean_1M[0], sd_1M[0]
+
+    def trusted(self, weights_ND: FloatArray) -> FloatArray:
+        """Those inside the trust region; the trained ones, which are, where it leaves none."""
+        inside_N = self.trust.inside(weights_ND, self.problem.space, self.evidence.runs.weights_ND)
+        return weights_ND[inside_N]
+
+    @cached_property
+    def _choices(self) -> Choices:
+        return choices(self.problem)
+
+    def candidates(self) -> FloatArray:
+        """Trusted mixtures, first from everywhere, then around the best of those, [N, D]."""
+        rng = generator(self.problem.seed, "candidates")
+        trained_ND = self.evidence.runs.weights_ND
+        feasible_ND = trained_ND[self.problem.space.feasible(trained_ND)]
+        drawn_ND = self._choices.candidates(feasible_ND, CANDIDATES, rng)
+        found_ND = self.trusted(drawn_ND)
+        if not len(found_ND):
+            return drawn_ND
+        for _ in range(ROUNDS):
+            best_KD = found_ND[np.argsort(self.objective(found_ND), kind="stable")[:AVERAGED]]
+            nearby_ND = self.trusted(self._choices.near(best_KD, NEARBY, rng))
+            found_ND = np.vstack([best_KD, nearby_ND])
+        return found_ND
+
+
+def recommend_observed(
+    problem: Problem, evidence: Evidence, reason: str = "", validation: Validation | None = None
+) -> Recommendation:
+    """The mixture with the best objective measured at the target; `reason` says why nothing better is offered.
+
+    Raises:
+        SearchError: nothing feasible was measured at the target.
+    """
+    best = evidence.best_observed(problem.space)
+    if best is None:
+        raise SearchError(
+            f"no run at {problem.target.proxy} within the limits measured every metric of the objective, and no "
+            f"prediction is to be had: {reason or 'no surrogate was asked'}",
+            hint="add runs, widen the limits, or choose other metrics",
+        )
     return Recommendation(
         mixture=best,
         method="best observed",
-        baselines=_baseline_values(problem, history),
+        baselines=evidence.measured_baselines,
         candidates=(Candidate("best observed", best),),
-        warnings=warnings,
-        trials=len(evidence.mixtures),
+        warnings=(*([reason] if reason else []), *_evidence_warnings(evidence)),
+        trials=len(evidence.runs),
         validation=validation,
     )
 
 
-def recommend_predicted(
-    problem: Problem,
-    history: History,
-    evidence: Evidence,
-    method: str,
-    model: LossModel,
-    validation: Validation,
-    best_KD: FloatArray,
-) -> Recommendation:
+def recommend_predicted(predictor: Predictor, best_KD: FloatArray) -> Recommendation:
     """The average of the mixtures with the best predictions, best first in `best_KD`.
 
-    All of them are feasible and the space is convex, so the average is; and it does not chase the surrogate's
-    errors as the single best does.
+    All of them are feasible and the space is convex, so the average is.
     """
+    problem, evidence, objective = predictor.problem, predictor.evidence, predictor.problem.objective
     mixture = Mixture.from_array(problem.space.domains, best_KD.mean(axis=0))
-    assert problem.space.contains(mixture)
-    mean_1M, sd_1M = model.predict(mixture.array[None])
-    sd = objective_sd(problem.objective, mean_1M[0], sd_1M[0], validation.residual_NM, evidence.baseline_M)
+    assert problem.pool is not None or problem.space.contains(mixture)
+    mean, sd, mean_M, sd_M = predictor.expect(mixture)
+    found_effects = effects(predictor.objective, mixture, evidence.runs.weights_ND)
+    candidates = [Candidate("proposed", mixture)]
+    if (observed := evidence.best_observed(problem.space)) is not None:
+        # Before the best predicted: it does not share the regression's errors.
+        candidates.append(Candidate("best observed", observed))
+    candidates.append(Candidate("best predicted", Mixture.from_array(problem.space.domains, best_KD[0])))
     return Recommendation(
         mixture=mixture,
-        method=method,
-        baselines=_baseline_values(problem, history),
-        candidates=_distinct(
-            Candidate("proposed", mixture),
-            # Before the best predicted: it does not share the regression's errors.
-            Candidate("best observed", best_observed(evidence)),
-            Candidate("best predicted", Mixture.from_array(problem.space.domains, best_KD[0])),
-        ),
+        method=predictor.name,
+        baselines=evidence.measured_baselines,
+        candidates=_distinct(*candidates),
         warnings=(
             *_answer_warnings(problem, mixture, evidence),
-            *_trust_warnings(problem, validation),
-            *_history_warnings(problem, history, evidence),
+            *_allowance_warnings(predictor, mean_M, sd_M),
+            *_trust_warnings(problem, predictor.validation),
+            *_evidence_warnings(evidence),
         ),
-        trials=len(evidence.mixtures),
-        predicted=_estimate(float(problem.objective.value(mean_1M, evidence.baseline_M)[0]), sd),
+        trials=len(evidence.runs),
+        predicted=_estimate(mean, sd),
         predicted_losses={
             name: _estimate(float(mean), float(metric_sd))
-            for name, mean, metric_sd in zip(problem.objective.metrics, mean_1M[0], sd_1M[0], strict=True)
+            for name, mean, metric_sd in zip(objective.metrics, mean_M, sd_M, strict=True)
         },
         ranges={
             name: (float(low), float(high))
             for name, low, high in zip(problem.space.domains, best_KD.min(axis=0), best_KD.max(axis=0), strict=True)
         },
-        validation=validation,
+        beats={name: _beats(predictor, mean, sd, baseline) for name, baseline in problem.baselines.items()},
+        effects=found_effects,
+        flat=tuple(name for name, effect in found_effects.items() if effect.size < sd),
+        front=_front(predictor, objective) if isinstance(objective, Pareto) else (),
+        validation=predictor.validation,
+    )
+
+
+def _beats(predictor: Predictor, mean: float, sd: float, baseline: Mixture) -> float:
+    """How likely a new run with this mean and sd has a lower objective than a new run of the baseline."""
+    baseline_mean, baseline_sd, *_ = predictor.expect(baseline)
+    doubt = float(np.hypot(sd, baseline_sd))
+    return NormalDist().cdf((baseline_mean - mean) / doubt) if doubt else float(mean < baseline_mean)
+
+
+def _front(predictor: Predictor, objective: Pareto) -> tuple[FrontPoint, ...]:
+    """Some mixtures of the predicted Pareto front, spread along it."""
+    rng = generator(predictor.problem.seed, "front")
+    trained_ND = predictor.evidence.runs.weights_ND
+    drawn_ND = predictor._choices.candidates(trained_ND, CANDIDATES, rng)
+    weights_ND = predictor.trusted(drawn_ND)
+    values_NM = predictor.model.mean(weights_ND)
+    on_front_N = objective.front(values_NM)
+    weights_FD, values_FM = weights_ND[on_front_N], values_NM[on_front_N]
+    scaled_FM = objective.sign_M * (values_FM - values_FM.mean(axis=0)) / np.maximum(values_FM.std(axis=0), 1e-12)
+    chosen = [int(scaled_FM.mean(axis=1).argmin())]
+    while len(chosen) < min(FRONT_POINTS, len(weights_FD)):
+        # The point furthest from all that are chosen: the ends come first.
+        gap_F = np.abs(scaled_FM[:, None] - scaled_FM[chosen]).max(axis=2).min(axis=1)
+        chosen.append(int(gap_F.argmax()))
+    chosen.sort(key=lambda point: scaled_FM[point, 0])
+    return tuple(
+        FrontPoint(
+            Mixture.from_array(predictor.problem.space.domains, weights_FD[point]),
+            dict(zip(objective.metrics, map(float, values_FM[point]), strict=True)),
+        )
+        for point in chosen
     )
 
 
 def _estimate(mean: float, sd: float) -> Estimate:
     reach = NormalDist().inv_cdf((1 + LEVEL) / 2) * sd
     return Estimate(mean, mean - reach, mean + reach)
-
-
-def best_observed(evidence: Evidence) -> Mixture:
-    return evidence.mixtures[int(np.where(evidence.at_target_N, evidence.objective_N, np.inf).argmin())]
 
 
 def _distinct(*candidates: Candidate) -> tuple[Candidate, ...]:
@@ -171,25 +334,12 @@ def _distinct(*candidates: Candidate) -> tuple[Candidate, ...]:
     return tuple(kept)
 
 
-def _baseline_values(problem: Problem, history: History) -> dict[str, float]:
-    values = {
-        name: problem.objective_of(Trial(mixture, problem.target, SEARCH_SEED), history)
-        for name, mixture in problem.baselines.items()
-    }
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _history_warnings(problem: Problem, history: History, evidence: Evidence) -> list[str]:
+def _evidence_warnings(evidence: Evidence) -> list[str]:
     warnings = list(evidence.warnings)
-    enough = RUNS_PER_DOMAIN * (len(problem.space.domains) + 1)
-    if len(evidence.mixtures) < enough:
-        warnings.append(
-            f"{len(evidence.mixtures)} mixtures are few for {len(problem.space.domains)} domains: "
-            f"{enough} or more are better"
-        )
-    failed = sum(entry.trial.seed == SEARCH_SEED for entry in history.failed)
-    if failed:
-        warnings.append(f"{failed} trials failed and are no evidence for or against their mixtures")
+    domains, mixtures = len(evidence.runs.domains), len(np.unique(evidence.runs.mixture_N))
+    enough = RUNS_PER_DOMAIN * (domains + 1)
+    if mixtures < enough:
+        warnings.append(f"{mixtures} mixtures are few for {domains} domains: {enough} or more are better")
     return warnings
 
 
@@ -197,14 +347,26 @@ def _trust_warnings(problem: Problem, validation: Validation) -> list[str]:
     if validation.at_target >= FEWEST_RUNS:
         return []
     return [
-        f"only {validation.at_target} mixtures were measured at proxy {problem.target.proxy}: the regression rests on "
-        "cheaper proxies, which rank those as it does"
+        f"only {validation.at_target} runs measured every metric at {problem.target.proxy}: the regression rests on "
+        "other fidelities, which rank mixtures as it does"
+    ]
+
+
+def _allowance_warnings(predictor: Predictor, mean_M: FloatArray, sd_M: FloatArray) -> list[str]:
+    """Under NoWorse: which metrics may be worse than they are allowed to be, and how likely."""
+    objective, baseline_M = predictor.problem.objective, predictor.evidence.baseline_M
+    if not isinstance(objective, NoWorse) or baseline_M is None:
+        return []
+    worse_M = objective.worse(mean_M[None], baseline_M)[0] - objective.allowance
+    return [
+        f"metric {name} is worse than {objective.baseline} by more than {objective.allowance:g} "
+        f"with probability {NormalDist().cdf(worse / max(sd, 1e-12)):.0%}"
+        for name, worse, sd in zip(objective.metrics, worse_M, sd_M, strict=True)
+        if NormalDist().cdf(worse / max(sd, 1e-12)) > 1 - LEVEL
     ]
 
 
 def _answer_warnings(problem: Problem, mixture: Mixture, evidence: Evidence) -> list[str]:
-    from scipy.spatial import cKDTree
-
     warnings = []
     for domain, weight, upper, pinned in zip(
         problem.space.domains,
@@ -218,11 +380,8 @@ def _answer_warnings(problem: Problem, mixture: Mixture, evidence: Evidence) -> 
                 f"domain {domain} is at the most that it may have, {upper:.3g}: a larger maximum, supply or "
                 "max_epochs may give a better mixture"
             )
-    tree = cKDTree(evidence.weights_ND)
-    # Total variation is half the distance with p = 1.
-    itself_and_next_N2 = np.asarray(tree.query(evidence.weights_ND, k=2, p=1)[0])
-    usual = float(np.quantile(itself_and_next_N2[:, 1], 0.95) / 2)
-    nearest = float(tree.query(mixture.array, p=1)[0]) / 2
+    nearest = float(distance(mixture.array[None], evidence.runs.weights_ND)[0])
+    usual = usual_distance(evidence.runs.weights_ND)
     if nearest > usual:
         warnings.append(
             f"the answer lies outside the evidence: {nearest:.0%} of its tokens differ from the nearest trial, "

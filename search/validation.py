@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass, field
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
+from search.evidence import Evidence
+from search.lifting import line
 from search.mixture import FloatArray
 from search.objective import Objective
-from search.pooling import Evidence, measured, pooled
 from search.randomness import generator
+from search.runs import BoolArray, IntArray, Runs
 from search.surrogates.loss_model import LossModel
 
 FOLDS = 5
@@ -48,12 +49,12 @@ class Validation:
     """How one kind of surrogate predicts the target.
 
     Attributes:
-        runs: how many mixtures the scores are over: those measured at the target, or, where these are fewer than
-            FEWEST_RUNS, all of them.
-        at_target: how many mixtures were measured at the target.
-        shared: how many of those were measured at a cheaper fidelity too.
-        agreement: rank correlation over those of the objective measured at the target with the one mapped there.
-        residual_NM: measured minus predicted, held out.
+        runs: how many the scores are over: those that measured every metric at the target, or, where these are fewer
+            than FEWEST_RUNS, at any fidelity, moved to the units of the target.
+        at_target: how many runs measured every metric at the target.
+        shared: how many mixtures were measured at the target and below it.
+        agreement: rank correlation over these of the objective at the target with the one below it.
+        residual_NM: measured minus predicted, held out; NaN where a metric was not measured.
     """
 
     runs: int
@@ -86,60 +87,91 @@ class Validation:
         }
 
 
-def cross_validate(whole: LossModel, seed: int, evidence: Evidence, objective: Objective) -> Validation:
-    """Predict each mixture from the folds that it is not in, cheap runs mapped without its measurement too.
+def cross_validate(whole: LossModel, seed: int, evidence: Evidence) -> Validation:
+    """Predict each mixture from the folds that it is not in, whatever it was measured at.
 
     Args:
         whole: fitted to all the evidence; what was costly to choose in it is kept.
         evidence: at least FEWEST_RUNS mixtures.
     """
-    losses_NM, weights_ND, at_target_N = evidence.losses_NM, evidence.weights_ND, evidence.at_target_N
-    assert len(losses_NM) >= FEWEST_RUNS
-    fold_N = _folds(at_target_N, seed)
-    mean_NM, sd_NM, mapped_NM = np.empty_like(losses_NM), np.empty_like(losses_NM), np.empty_like(losses_NM)
+    runs = evidence.runs
+    mixture_N = runs.mixture_N
+    fold_N = _folds(mixture_N, runs.at_target_N, seed)[mixture_N]
+    mean_NM, sd_NM = np.empty_like(runs.values_NM), np.empty_like(runs.values_NM)
     for fold in range(FOLDS):
         held_out_N = fold_N == fold
-        measured_RNM = evidence.measured_RNM.copy()
-        measured_RNM[-1, held_out_N] = np.nan
-        pooled_NM = pooled(measured_RNM)
-        mapped_NM[held_out_N] = pooled_NM[held_out_N]
-        # Cheap runs whose only shared mixtures are held out keep their place.
-        training_NM = np.where(np.isnan(pooled_NM), losses_NM, pooled_NM)
-        model = whole.refit(weights_ND[~held_out_N], training_NM[~held_out_N])
-        mean_NM[held_out_N], sd_NM[held_out_N] = model.predict(weights_ND[held_out_N])
+        model = whole.refit(runs.select(~held_out_N))
+        mean_NM[held_out_N], sd_NM[held_out_N] = model.predict(runs.weights_ND[held_out_N])
 
-    shared_N = at_target_N & measured(mapped_NM)
-    scored_N = at_target_N if at_target_N.sum() >= FEWEST_RUNS else np.full_like(at_target_N, True)
-    losses_NM, mean_NM, sd_NM = losses_NM[scored_N], mean_NM[scored_N], sd_NM[scored_N]
-    residual_NM = losses_NM - mean_NM
+    at_target = int((runs.at_target_N & runs.complete_N).sum())
+    scored_N = runs.at_target_N if at_target >= FEWEST_RUNS else np.ones(len(runs), dtype=bool)
+    moved_NM = _in_target_units(runs, whole)
+    values_NM, mean_NM, sd_NM = moved_NM[scored_N], mean_NM[scored_N], sd_NM[scored_N]
+    residual_NM = values_NM - mean_NM
+    complete_N = np.isfinite(residual_NM).all(axis=1)
+    objective, baseline_M = evidence.objective, evidence.baseline_M
     objective_sd_N = [
-        objective_sd(objective, mean_M, sd_M, residual_NM, evidence.baseline_M)
-        for mean_M, sd_M in zip(mean_NM, sd_NM, strict=True)
+        objective_sd(objective, mean_M, sd_M, residual_NM, baseline_M)
+        for mean_M, sd_M in zip(mean_NM[complete_N], sd_NM[complete_N], strict=True)
     ]
+    agreement, shared = _agreement(runs, objective.value(moved_NM, baseline_M))
     return Validation(
-        runs=len(losses_NM),
-        at_target=int(at_target_N.sum()),
-        shared=int(shared_N.sum()),
-        agreement=_rank_correlation(
-            evidence.objective_N[shared_N], objective.value(mapped_NM[shared_N], evidence.baseline_M)
-        ),
+        runs=int(complete_N.sum()),
+        at_target=at_target,
+        shared=shared,
+        agreement=agreement,
         metrics={
-            name: score(losses_NM[:, metric], mean_NM[:, metric], sd_NM[:, metric])
-            for metric, name in enumerate(objective.metrics)
+            name: score(values_NM[measured_N, metric], mean_NM[measured_N, metric], sd_NM[measured_N, metric])
+            for metric, name in enumerate(runs.metrics)
+            if (measured_N := np.isfinite(values_NM[:, metric])).any()
         },
         objective=score(
-            evidence.objective_N[scored_N], objective.value(mean_NM, evidence.baseline_M), np.array(objective_sd_N)
+            objective.value(values_NM[complete_N], baseline_M),
+            objective.value(mean_NM[complete_N], baseline_M),
+            np.array(objective_sd_N),
         ),
         residual_NM=residual_NM,
     )
 
 
-def _folds(at_target_N: NDArray[np.bool_], seed: int) -> NDArray[np.int64]:
-    """A fold for each mixture, [N]; those measured at the target, which come first, are dealt out evenly."""
-    rng, at_target = generator(seed, "validation folds"), int(at_target_N.sum())
-    order_N = np.append(rng.permutation(at_target), at_target + rng.permutation(len(at_target_N) - at_target))
-    fold_N: NDArray[np.int64] = order_N % FOLDS
-    return fold_N
+def _folds(mixture_N: IntArray, at_target_N: BoolArray, seed: int) -> IntArray:
+    """A fold for each mixture; those measured at the target are dealt out evenly, then the others."""
+    at_target = np.unique(mixture_N[at_target_N])
+    others = np.setdiff1d(mixture_N, at_target)
+    rng = generator(seed, "validation folds")
+    fold_of = np.empty(len(at_target) + len(others), dtype=np.int64)
+    fold_of[np.append(rng.permutation(at_target), rng.permutation(others))] = np.arange(len(fold_of)) % FOLDS
+    return fold_of
+
+
+def _in_target_units(runs: Runs, whole: LossModel) -> FloatArray:
+    """The values, those of cheaper runs moved along the line that ties them to the model's predictions, [N, M]."""
+    values_NM = runs.values_NM.copy()
+    for level in range(len(runs.fidelities) - 1):
+        here_N = runs.at(level)
+        if not here_N.any():
+            continue
+        mean_NM = whole.mean(runs.weights_ND[here_N])
+        for metric, cheap_N in enumerate(runs.values_NM[here_N].T):
+            measured_N = np.isfinite(cheap_N)
+            if measured_N.any():
+                spread = max(float(cheap_N[measured_N].var()), 1e-12)
+                intercept, slope = line(cheap_N[measured_N], mean_NM[measured_N, metric], spread)
+                values_NM[here_N, metric] = intercept + slope * cheap_N
+    return values_NM
+
+
+def _agreement(runs: Runs, objective_N: FloatArray) -> tuple[float | None, int]:
+    """Over the mixtures measured at the target and below it: the rank correlation of the two, and how many they are."""
+    pairs = []
+    for mixture in np.unique(runs.mixture_N[runs.at_target_N]):
+        known_N = (runs.mixture_N == mixture) & np.isfinite(objective_N)
+        cheap_N, target_N = known_N & ~runs.at_target_N, known_N & runs.at_target_N
+        if cheap_N.any() and target_N.any():
+            highest_N = cheap_N & runs.at(runs.level_N[cheap_N].max())
+            pairs.append((objective_N[highest_N].mean(), objective_N[target_N].mean()))
+    cheap_P, target_P = np.array(pairs).reshape(-1, 2).T
+    return _rank_correlation(target_P, cheap_P), len(pairs)
 
 
 def _positive(correlation: float | None, runs: int) -> bool:
@@ -161,10 +193,14 @@ def objective_sd(
     residual_NM: FloatArray,
     baseline_M: FloatArray | None,
 ) -> float:
-    """How far the objective of predicted losses may be off.
+    """How far the objective of predicted values may be off.
 
-    Metrics err together, so held-out residuals are taken by whole rows, each metric's stretched to its sd here.
+    Metrics err together, so held-out residuals are taken by whole rows, each metric's stretched to its sd here. Where
+    hardly a run measured every metric, all are taken to err alike, which is the widest.
     """
+    residual_NM = residual_NM[np.isfinite(residual_NM).all(axis=1)]
+    if len(residual_NM) < FOLDS:
+        residual_NM = objective.sign_M * np.array([[1.0], [-1.0]])
     rms_M = np.sqrt((residual_NM**2).mean(axis=0))
     stretched_NM = residual_NM * (sd_M / np.where(rms_M > 0, rms_M, 1))
     shift_N = objective.value(mean_M + stretched_NM, baseline_M) - objective.value(mean_M[None], baseline_M)

@@ -38,6 +38,8 @@ def feasible_candidates(space: Space, trained_ND: FloatArray, count: int, genera
     outside_ND = generator.permutation(drawn_ND[~inside_N])[:PROJECTIONS]
     moved_ND = [space.project(weights_D).array for weights_D in outside_ND]
     found_ND = np.vstack([trained_ND, drawn_ND[inside_N], *moved_ND])
+    # Between trained ones, or any where none is feasible.
+    trained_ND = trained_ND if len(trained_ND) else found_ND
     missing = max(count - len(found_ND), 0)
     one_ND = trained_ND[generator.integers(len(trained_ND), size=missing)]
     other_ND = found_ND[generator.integers(len(found_ND), size=missing)]

@@ -10,5 +10,7 @@ STRATEGIES: Registry[Strategy] = Registry(
     {
         "random": "search.strategies.random:Random",
         "regmix": "search.strategies.regmix:RegMix",
+        "climb": "search.strategies.climb:Climb",
+        "bayes": "search.strategies.bayes:Bayes",
     },
 )

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 from search.history import History
 from search.problem import Problem
 from search.recommend import Recommendation
+from search.surrogates import DEFAULT
 from search.trial import Trial
+from search.trust import TrustRegion
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user may choose about a strategy.
+
+    Attributes:
+        surrogate: which one predicts.
+        acquisition: which one `bayes` asks by.
+        trust: where the answer may lie.
+    """
+
+    surrogate: str = DEFAULT
+    acquisition: str = "log_ei"
+    trust: TrustRegion = TrustRegion()
 
 
 class Strategy(ABC):
@@ -19,8 +37,9 @@ class Strategy(ABC):
 
     planned: tuple[Trial, ...] | None
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, settings: Settings | None = None) -> None:
         self.problem = problem
+        self.settings = settings or Settings()
 
     @abstractmethod
     def ask(self, history: History, slots: int) -> list[Trial]:

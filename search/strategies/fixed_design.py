@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-from search.designs.tempered_dirichlet import tempered_dirichlet
+from search.choices import choices
 from search.errors import SearchError
 from search.history import History
-from search.problem import SEARCH_SEED, Problem
+from search.problem import SEARCH_SEED, Problem, Rung
 from search.randomness import generator
-from search.strategies.base import Strategy
+from search.strategies.base import Settings, Strategy
 from search.trial import Trial
 
 
 class FixedDesign(Strategy):
     planned: tuple[Trial, ...]
 
-    def __init__(self, problem: Problem) -> None:
-        """Raises SearchError where the space holds fewer distinct mixtures than the largest rung asks for."""
-        super().__init__(problem)
-        wanted = max(rung.trials for rung in problem.rungs)
-        design = tempered_dirichlet(problem.space, wanted, generator(problem.seed, "design"))
-        if len(design) < wanted:
-            raise SearchError(
-                f"the space holds only about {len(design)} distinct mixtures, {wanted} trials were asked for",
-                hint="widen the bounds of its domains and groups, or lower trials",
-            )
-        baselines = [
-            Trial(mixture, rung.fidelity, SEARCH_SEED, f"baseline:{name}")
-            # The target's first: a search that a budget ends early then has something to answer with.
-            for rung in reversed(problem.rungs)
-            for name, mixture in problem.baselines.items()
-        ]
-        designed = [
-            Trial(mixture, rung.fidelity, SEARCH_SEED) for rung in problem.rungs for mixture in design[: rung.trials]
-        ]
-        self.planned = tuple(History().new([*baselines, *designed]))
+    def __init__(self, problem: Problem, settings: Settings | None = None) -> None:
+        """Raises SearchError where the space holds fewer distinct mixtures than a rung asks for."""
+        super().__init__(problem, settings)
+        self.planned = baselines_and_design(problem)
 
     def ask(self, history: History, slots: int) -> list[Trial]:
         return history.new(self.planned)[:slots]
+
+
+def baselines_and_design(problem: Problem) -> tuple[Trial, ...]:
+    """What is known to be trained before any result is.
+
+    Raises:
+        SearchError: the space holds fewer distinct mixtures than a rung asks for.
+    """
+    designed = (trial for rung in problem.rungs for trial in _designed(problem, rung))
+    return tuple(History().new([*problem.baseline_trials, *designed]))
+
+
+def _designed(problem: Problem, rung: Rung) -> list[Trial]:
+    """Rungs of one space have the same generator and so the same mixtures, as far as both go."""
+    design = choices(problem, rung.fidelity).design(rung.trials, generator(problem.seed, "design"))
+    if len(design) < rung.trials:
+        raise SearchError(
+            f"the space holds only about {len(design)} distinct mixtures, {rung.trials} trials were asked for",
+            hint="widen the bounds of its domains and groups, or lower trials",
+        )
+    return [Trial(mixture, rung.fidelity, SEARCH_SEED) for mixture in design]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from search.evidence import gather
 from search.history import History
-from search.pooling import gather
 from search.recommend import Recommendation, recommend_observed
 from search.strategies.fixed_design import FixedDesign
 
 
 class Random(FixedDesign):
     def recommend(self, history: History) -> Recommendation:
-        return recommend_observed(self.problem, history, gather(self.problem, history))
+        return recommend_observed(self.problem, gather(self.problem, history))

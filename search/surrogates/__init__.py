@@ -1,13 +1,25 @@
-"""What predicts: losses from mixtures, one file a method."""
+"""What predicts: a metric from the mixture, one file a method."""
 
 from __future__ import annotations
 
 from search.registry import Registry
 from search.surrogates.base import Surrogate
 
+DEFAULT = "blend"
+
 SURROGATES: Registry[Surrogate] = Registry(
     "surrogate",
     {
+        "blend": "search.surrogates.blend:Blend",
+        "far_blend": "search.surrogates.blend:FarBlend",
+        "warped_gp": "search.surrogates.warped_gp:WarpedGP",
+        "multi_fidelity_gp": "search.surrogates.multi_fidelity_gp:MultiFidelityGP",
+        "gp_ard": "search.surrogates.gp:ArdGP",
+        "gp_isotropic": "search.surrogates.gp:IsotropicGP",
+        "effective_data": "search.surrogates.effective_data:EffectiveData",
+        "log_linear": "search.surrogates.log_linear:LogLinear",
+        "bimix": "search.surrogates.bimix:BiMix",
+        "quadratic": "search.surrogates.quadratic:Quadratic",
         "lightgbm": "search.surrogates.lightgbm:LightGBM",
         "linear": "search.surrogates.linear:Linear",
     },

@@ -6,12 +6,15 @@ Shapes: N mixtures, D domains.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
+from search.lifting import at_target
 from search.mixture import FloatArray
+from search.runs import IntArray, present
 
 
 @dataclass(frozen=True)
@@ -33,21 +36,44 @@ class Surrogate(ABC):
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
+        # In a refit: the surrogate whose costly choices to keep.
+        self._earlier: Self | None = None
 
-    def fit(self, weights_ND: FloatArray, values_N: FloatArray) -> Self:
-        """Fit to measured values; a second call forgets the first."""
+    def fit(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray | None = None) -> Self:
+        """Fit to measured values; a second call forgets the first.
+
+        Args:
+            level_N: the fidelity of each run, 0 the cheapest; predictions are for the highest that has runs. Default:
+                all alike.
+        """
         assert weights_ND.ndim == 2 and values_N.shape == weights_ND.shape[:1], "one value a mixture"
         assert len(values_N) >= self.fewest_runs, f"{len(values_N)} runs, {self.fewest_runs} needed"
         assert np.isfinite(weights_ND).all() and np.isfinite(values_N).all(), "failed trials are no observations"
-        self._fit(weights_ND, values_N)
+        self._fit_levels(weights_ND, values_N, present(np.zeros(len(values_N), int) if level_N is None else level_N))
         return self
 
-    def refit(self, weights_ND: FloatArray, values_N: FloatArray) -> Self:
+    def refit(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray | None = None) -> Self:
         """Another one, fitted to these rows; it may keep a setting that was costly to choose for the rows of `fit`."""
-        return type(self)(self.seed).fit(weights_ND, values_N)
+        other = type(self)(self.seed)
+        other._earlier = self
+        return other.fit(weights_ND, values_N, level_N)
+
+    def _fit_levels(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
+        """As `fit`; one that knows a single scale has cheaper runs mapped to the target by lines (search.lifting)."""
+        if level_N.any():
+            weights_ND, values_N = at_target(weights_ND, values_N, level_N, self._reference)
+        self._fit(weights_ND, values_N)
+
+    def _reference(self, weights_ND: FloatArray, values_N: FloatArray) -> Callable[[FloatArray], FloatArray]:
+        if len(values_N) < self.fewest_runs:
+            return lambda wanted_ND: np.full(len(wanted_ND), values_N.mean())
+        alone = type(self)(self.seed)
+        alone._earlier = self._earlier
+        return alone.fit(weights_ND, values_N).mean
 
     @abstractmethod
-    def _fit(self, weights_ND: FloatArray, values_N: FloatArray) -> None: ...
+    def _fit(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
+        """Fit to runs of one fidelity."""
 
     @abstractmethod
     def mean(self, weights_ND: FloatArray) -> FloatArray:

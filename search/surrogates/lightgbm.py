@@ -10,9 +10,6 @@ Shapes: N mixtures, D domains, T numbers of trees, K folds.
 
 from __future__ import annotations
 
-from copy import copy
-from typing import Self
-
 import lightgbm as lgb
 import numpy as np
 
@@ -29,8 +26,25 @@ PATIENCE = 100
 
 class LightGBM(Surrogate):
     fewest_runs = 6
+    _trees: int
+    _held_out_variance: float
+    _fold_models: list[lgb.Booster]
 
     def _fit(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
+        """A refit keeps the number of trees, the held-out error and the folds' models.
+
+        In cross-validation that is nearly honest: the one number was chosen by errors averaged over all rows, from
+        which no row's value can be read.
+        """
+        if self._earlier is None:
+            self._choose_trees(weights_ND, values_N)
+        else:
+            self._trees = self._earlier._trees
+            self._held_out_variance = self._earlier._held_out_variance
+            self._fold_models = self._earlier._fold_models
+        self._model = lgb.train(self._settings(len(values_N)), lgb.Dataset(weights_ND, values_N), self._trees)
+
+    def _choose_trees(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
         fold_N = generator(self.seed, "lightgbm folds").permutation(len(values_N)) % FOLDS
         found = lgb.cv(
             self._settings(int((fold_N != 0).sum())),
@@ -46,20 +60,6 @@ class LightGBM(Surrogate):
         self._trees = int(errors_T.argmin()) + 1
         self._held_out_variance = float(errors_T.min())
         self._fold_models = fold_models.boosters
-        self._model = self._train(weights_ND, values_N)
-
-    def refit(self, weights_ND: FloatArray, values_N: FloatArray) -> Self:
-        """Keeps the number of trees, the held-out error and the folds' models.
-
-        In cross-validation that is nearly honest: the one number was chosen by errors averaged over all rows, from
-        which no row's value can be read.
-        """
-        other = copy(self)
-        other._model = self._train(weights_ND, values_N)
-        return other
-
-    def _train(self, weights_ND: FloatArray, values_N: FloatArray) -> lgb.Booster:
-        return lgb.train(self._settings(len(values_N)), lgb.Dataset(weights_ND, values_N), self._trees)
 
     def mean(self, weights_ND: FloatArray) -> FloatArray:
         return self._predict(self._model, weights_ND)
@@ -72,12 +72,16 @@ class LightGBM(Surrogate):
     def _predict(self, model: lgb.Booster, weights_ND: FloatArray) -> FloatArray:
         return np.asarray(model.predict(weights_ND, num_iteration=self._trees, num_threads=1), dtype=np.float64)
 
+    def _leaf_runs(self, runs: int) -> int:
+        """The fewest runs in a leaf of a tree that is fitted to that many."""
+        return min(LEAF_RUNS, max(3, runs // 12))
+
     def _settings(self, runs: int) -> dict[str, object]:
         return {
             "objective": "regression",
             "learning_rate": 0.01,
             "num_leaves": 31,
-            "min_child_samples": min(LEAF_RUNS, max(3, runs // 12)),
+            "min_child_samples": self._leaf_runs(runs),
             "seed": self.seed,
             # One thread and a fixed order of sums: the same bits every time.
             "num_threads": 1,

@@ -2,31 +2,37 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from search.errors import SearchError
-from search.objective import Objective, WeightedMean, WorstCase
+from search.mixture import FloatArray
+from search.objective import NoWorse, Objective, Pareto, WeightedMean, WorstCase
 
-OBJECTIVES: list[Objective] = [WeightedMean({"prose": 3.0, "programs": 1.0}), WorstCase(("prose", "programs"))]
-BASELINE = np.array([3.0, 2.0])
+MEAN = WeightedMean({"prose": 3.0, "unread": 0.0, "programs": 1.0})
+SCORES = WeightedMean({"prose": 3.0, "programs": 1.0}, maximised=frozenset({"programs"}))
+OBJECTIVES: dict[str, Objective] = {
+    "mean": MEAN,
+    "mean with a score": SCORES,
+    "worst case": WorstCase(("prose", "programs")),
+    "worst case of scores": WorstCase(("prose", "programs"), maximised=frozenset({"prose", "programs"})),
+    "no worse": NoWorse(MEAN, allowance=0.1),
+    "no worse with a score": NoWorse(SCORES, allowance=0.0),
+    "pareto": Pareto(MEAN),
+    "pareto with a score": Pareto(SCORES),
+}
+BASELINE_M = np.array([3.0, 2.0])
 
-every_objective = pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: type(objective).__name__)
+every_objective = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
+# Halves, so that equal values, where ties have to be right, come up often.
+halves = st.integers(0, 20).map(lambda halves: halves / 2)
+tables = arrays(np.float64, st.tuples(st.integers(1, 6), st.just(2)), elements=halves)
 
 
 def test_every_objective_is_under_contract() -> None:
-    assert {type(objective) for objective in OBJECTIVES} == set(Objective.__subclasses__())
-
-
-@every_objective
-@given(losses=st.lists(st.tuples(st.floats(0, 20), st.floats(0, 20)), min_size=1, max_size=5), gain=st.floats(0, 5))
-def test_lower_losses_are_never_worse(objective: Objective, losses: list[tuple[float, float]], gain: float) -> None:
-    losses_NM = np.array(losses)
-    value_N = objective.value(losses_NM, BASELINE)
-    assert value_N.shape == (len(losses),)
-    assert (objective.value(losses_NM - gain, BASELINE) <= value_N).all()
-    # A gain on all metrics alike is that gain: objectives keep the unit of the losses.
-    assert objective.value(losses_NM - gain, BASELINE) == pytest.approx(value_N - gain, abs=1e-9)
+    assert {type(objective) for objective in OBJECTIVES.values()} == set(Objective.__subclasses__())
 
 
 @every_objective
@@ -34,8 +40,41 @@ def test_the_metrics_are_those_that_matter(objective: Objective) -> None:
     assert objective.metrics == ("prose", "programs")
 
 
-def test_a_weighted_mean_is_one() -> None:
+@every_objective
+@settings(max_examples=30, deadline=None)
+@given(values_NM=tables, gain_M=arrays(np.float64, 2, elements=halves))
+def test_better_metrics_are_never_worse(objective: Objective, values_NM: FloatArray, gain_M: FloatArray) -> None:
+    value_N = objective.value(values_NM, BASELINE_M)
+    assert value_N.shape == (len(values_NM),)
+    better_N = objective.value(values_NM - objective.sign_M * gain_M, BASELINE_M)
+    assert (better_N <= value_N + 1e-9).all()
+
+
+@every_objective
+@settings(max_examples=30, deadline=None)
+@given(values_NM=tables, gain=halves)
+def test_a_gain_on_all_metrics_alike_is_that_gain_in_their_own_unit(
+    objective: Objective, values_NM: FloatArray, gain: float
+) -> None:
+    # Better than the baseline everywhere, where NoWorse adds no penalty.
+    good_NM = BASELINE_M - objective.sign_M * values_NM
+    better_N = objective.value(good_NM - objective.sign_M * gain, BASELINE_M)
+    assert better_N == pytest.approx(objective.value(good_NM, BASELINE_M) - gain, abs=1e-9)
+
+
+@every_objective
+@pytest.mark.parametrize("leading", [(), (4,), (3, 1, 5)])
+def test_tensors_have_the_same_value_under_any_leading_axes(objective: Objective, leading: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).uniform(0, 5, size=(*leading, 2))
+    expected_N = objective.value(values.reshape(-1, 2), BASELINE_M)
+    found = objective.tensor_value(torch.tensor(values), torch.tensor(BASELINE_M))
+    assert found.shape == leading
+    np.testing.assert_allclose(found.numpy().reshape(-1), expected_N, rtol=1e-12)
+
+
+def test_a_weighted_mean_is_one_and_what_is_maximised_counts_negatively() -> None:
     assert WeightedMean({"a": 3.0, "b": 1.0}).value(np.array([[1.0, 5.0]])) == pytest.approx([2.0])
+    assert SCORES.value(np.array([[1.0, 5.0]])) == pytest.approx([-0.5])
 
 
 @pytest.mark.parametrize("weights", [{}, {"a": 0.0}, {"a": -1.0, "b": 2.0}])
@@ -44,11 +83,37 @@ def test_weights_that_cannot_be_averaged_with_are_refused(weights: dict[str, flo
         WeightedMean(weights)
 
 
-def test_the_worst_case_is_the_largest_loss_above_the_baseline() -> None:
-    values = WorstCase(("a", "b")).value(np.array([[3.5, 1.0], [2.0, 1.9]]), BASELINE)
-    assert values == pytest.approx([0.5, -0.1])
+def test_the_worst_case_is_the_metric_that_is_furthest_behind_the_baseline() -> None:
+    values_NM = np.array([[3.5, 1.0], [2.0, 1.9]])
+    assert WorstCase(("a", "b")).value(values_NM, BASELINE_M) == pytest.approx([0.5, -0.1])
+    scores = WorstCase(("a", "b"), maximised=frozenset({"b"}))
+    assert scores.value(values_NM, BASELINE_M) == pytest.approx([1.0, 0.1])
 
 
-def test_the_worst_case_needs_its_baseline() -> None:
+@pytest.mark.parametrize("objective", [WorstCase(("a",)), NoWorse(WeightedMean({"a": 1.0}), 0.1)])
+def test_what_is_judged_by_a_baseline_needs_it(objective: Objective) -> None:
     with pytest.raises(SearchError, match="proportional baseline, which has no measurement"):
-        WorstCase(("a",)).value(np.array([[1.0]]))
+        objective.value(np.array([[1.0]]))
+
+
+def test_a_metric_within_its_allowance_costs_nothing_and_beyond_it_more_than_any_gain_elsewhere() -> None:
+    objective = NoWorse(WeightedMean({"a": 1.0, "b": 1.0}), allowance=0.1)
+    within, beyond, least_beyond = objective.value(np.array([[1.0, 2.1], [1.0, 2.2], [3.0, 2.15]]), BASELINE_M)
+    assert within == pytest.approx(1.55)
+    assert within < least_beyond < beyond
+
+
+def test_an_allowance_below_0_is_refused() -> None:
+    with pytest.raises(SearchError, match="below 0"):
+        NoWorse(MEAN, allowance=-0.1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(values_NM=arrays(np.float64, st.tuples(st.integers(1, 12), st.just(2)), elements=halves))
+@pytest.mark.parametrize("objective", [Pareto(MEAN), Pareto(SCORES)], ids=["losses", "a loss and a score"])
+def test_the_front_is_what_no_other_beats(objective: Pareto, values_NM: FloatArray) -> None:
+    losses = [(prose, -programs if objective.maximised else programs) for prose, programs in values_NM.tolist()]
+    expected = [
+        not any(other != own and other[0] <= own[0] and other[1] <= own[1] for other in losses) for own in losses
+    ]
+    assert objective.front(values_NM).tolist() == expected

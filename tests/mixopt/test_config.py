@@ -12,6 +12,10 @@ from mixopt.config import StudyFile, json_schema, load, parse
 from mixopt.demo import STUDY
 from mixopt.errors import ConfigError
 from mixopt.init import study_text
+from search.acquisitions import ACQUISITIONS
+from search.strategies import STRATEGIES
+from search.strategies.base import Settings
+from search.surrogates import SURROGATES
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,6 +82,37 @@ def test_a_small_file_gets_every_default() -> None:
         ),
         ("proxies:", "objective: {weights: {web: 0}}\nproxies:", 7, "all weights are 0"),
         ("proxies:", "objective: {kind: worst_case, weights: {web: 1}}\nproxies:", 7, "write metrics instead"),
+        ("proxies:", "objective: {kind: pareto, metrics: [web]}\nproxies:", 7, "write weights instead"),
+        ("proxies:", "objective: {baseline: uniform}\nproxies:", 7, "baseline belongs to kind: worst_case or no_worse"),
+        ("proxies:", "objective: {allowance: 0.1}\nproxies:", 7, "allowance belongs to kind: no_worse"),
+        ("proxies:", "objective: {kind: no_worse, allowance: -1}\nproxies:", 7, "-1 is out of range"),
+        ("proxies:", "objective: {kind: no_worse, baseline: best}\nproxies:", 7, "no baseline best"),
+        (
+            "proxies:",
+            "search: {strategy: climb, acquisition: log_ei}\nproxies:",
+            7,
+            "acquisition belongs to strategy: bayes",
+        ),
+        (
+            "proxies:",
+            "search: {strategy: random, surrogate: linear}\nproxies:",
+            7,
+            "surrogate means nothing to strategy: random",
+        ),
+        ("proxies:", "search: {surrogate: forest}\nproxies:", 7, "'forest' is unknown; choose 'blend', "),
+        ("proxies:", "search: {trust: {max_kl: 0}}\nproxies:", 7, "0 is out of range"),
+        ("proxies:", "reuse: {split: {all: [web, code]}}\nproxies:", 7, "give their table in runs"),
+        (
+            "proxies:",
+            "reuse: {runs: x.csv, split: {all: [web, cod]}}\nproxies:",
+            7,
+            "reuse.split.all: no domain cod; did you mean code?",
+        ),
+        ("proxies:", "reuse: {runs: x.csv, renamed: {all: wob}}\nproxies:", 7, "reuse.renamed.all: no domain wob"),
+        ("proxies:", "reuse: {keep: [wob]}\nproxies:", 7, "reuse.keep.0: no domain wob; did you mean web?"),
+        ("proxies:", "reuse: {keep: [web, web]}\nproxies:", 7, "keep names a domain twice"),
+        ("proxies:", "reuse: {keep: [web], at: {code: 1}}\nproxies:", 7, "at and keep name different domains"),
+        ("proxies:", "reuse: {keep: [web], at: {web: 0}}\nproxies:", 7, "all weights of at are 0"),
         ("proxies:", "objective: {kind: worst_case, baseline: best}\nproxies:", 7, "no baseline best"),
         ("proxies:", "evaluation: {web: {paths: x}}\nproxies:", 7, "web is also a domain"),
         ("proxies:", "target: {repetition_matched: true}\nproxies:", 7, "repetition_matched needs target.tokens"),
@@ -137,6 +172,24 @@ def test_what_only_extends_a_study_is_not_deciding() -> None:
     first, last = GOOD.replace("proxies:\n", two), GOOD + "  moe: {kind: moe, tokens: 2M}\n"
     assert parsed(first).deciding() != parsed(last).deciding(), "the answer is given for the last proxy"
     assert parsed(GOOD + "seed: 1\n").deciding() != parsed(GOOD).deciding()
+
+
+def test_how_to_search_and_from_what_may_change_between_runs_but_not_the_question() -> None:
+    study = parsed(GOOD).deciding()
+    assert parsed(GOOD + "search: {strategy: bayes, trust: {max_kl: 2}}\n").deciding() == study
+    assert parsed(GOOD + "reuse: {runs: earlier.csv, keep: [web]}\n").deciding() == study
+    assert parsed(GOOD + "objective: {kind: no_worse, allowance: 0.1}\n").deciding() != study
+
+
+def test_the_schema_names_what_the_search_has() -> None:
+    properties = json_schema()["$defs"]["SearchSettings"]["properties"]
+    assert set(properties["strategy"]["enum"]) == set(STRATEGIES)
+    assert set(properties["surrogate"]["enum"]) == set(SURROGATES)
+    # The hypervolume is what several objectives are asked by, always.
+    assert set(properties["acquisition"]["enum"]) == set(ACQUISITIONS) - {"hypervolume"}
+    ours, theirs = parsed(GOOD).search, Settings()
+    assert (ours.surrogate, ours.acquisition) == (theirs.surrogate, theirs.acquisition)
+    assert (ours.trust.near_evidence, ours.trust.max_kl) == (theirs.trust.near_evidence, theirs.trust.max_kl)
 
 
 def test_the_schema_takes_what_the_file_takes() -> None:

@@ -1,0 +1,100 @@
+"""The pictures of `mixopt fit`, drawn from its document: PNG files that can be read in black and white."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+DPI = 150
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
+
+
+def draw(document: dict[str, Any], directory: Path) -> list[Path]:
+    """Write every picture that the document has the numbers for, into a folder that exists."""
+    pictures = {
+        "weights.png": _weights(document),
+        "predictions.png": _predictions(document) if document["predictions"] else None,
+        "effects.png": _effects(document) if document["recommendation"]["effects"] else None,
+    }
+    drawn = []
+    for name, figure in pictures.items():
+        if figure is None:
+            # Not that of an earlier fit.
+            (directory / name).unlink(missing_ok=True)
+            continue
+        temporary = directory / f".{name}.partial"
+        figure.savefig(temporary, dpi=DPI, format="png")
+        drawn.append(temporary.replace(directory / name))
+    return drawn
+
+
+def _weights(document: dict[str, Any]) -> Figure:
+    """Recommended shares beside the natural ones, largest first."""
+    mixture, natural = document["recommendation"]["mixture"], document["natural"]["mixture"]
+    ranges = document["recommendation"]["ranges"]
+    domains = sorted(mixture, key=mixture.__getitem__)
+    figure = Figure(figsize=(6.5, 1.3 + 0.3 * len(domains)), layout="constrained")
+    axes = figure.subplots()
+    rows = range(len(domains))
+    axes.barh(rows, [100 * mixture[name] for name in domains], color=BLUE, height=0.6, label="recommended")
+    if ranges:
+        spans = [[100 * end for end in ranges[name]] for name in domains]
+        axes.hlines(rows, [low for low, _ in spans], [high for _, high in spans], color="black", label="among the best")
+    axes.plot(
+        [100 * natural[name] for name in domains], rows, "D", color=ORANGE, markeredgecolor="white", label="natural"
+    )
+    axes.set_yticks(rows, domains)
+    axes.set_xlabel("share of the training tokens (%)")
+    axes.set_xlim(left=0)
+    _frame(axes)
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def _predictions(document: dict[str, Any]) -> Figure:
+    """Measured against predicted objective of runs that were not fitted to."""
+    points, objective = document["predictions"], document["objective"]["name"]
+    figure = Figure(figsize=(5, 4.6), layout="constrained")
+    axes = figure.subplots()
+    axes.scatter(points["predicted"], points["measured"], s=12, color=BLUE, alpha=0.6, linewidths=0)
+    same_scale = points["fidelity"] == document["target"]
+    if same_scale:
+        ends = [min(points["predicted"] + points["measured"]), max(points["predicted"] + points["measured"])]
+        axes.plot(ends, ends, color=GREY, linewidth=1, zorder=0, label="measured = predicted")
+        axes.legend(frameon=False, loc="upper left")
+    axes.set_xlabel(f"predicted {objective}, for {document['target']}")
+    axes.set_ylabel(f"measured {objective}, at {points['fidelity']}")
+    axes.set_title(f"{document['default']}: {len(points['measured'])} runs, {points['of']}", fontsize="medium")
+    _frame(axes)
+    return figure
+
+
+def _effects(document: dict[str, Any]) -> Figure:
+    """Predicted objective as each domain's share changes, the others in proportion."""
+    effects, mixture = document["recommendation"]["effects"], document["recommendation"]["mixture"]
+    columns = min(4, len(effects))
+    rows = -(-len(effects) // columns)
+    figure = Figure(figsize=(2.3 * columns, 0.5 + 1.8 * rows), layout="constrained")
+    grid = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
+    by_size = sorted(effects, key=lambda name: min(effects[name]["values"]) - max(effects[name]["values"]))
+    for axes, name in zip(grid, by_size, strict=False):
+        axes.plot([100 * share for share in effects[name]["shares"]], effects[name]["values"], color=BLUE)
+        axes.axvline(100 * mixture[name], color=ORANGE, linestyle="--", linewidth=1)
+        axes.set_title(name, fontsize="small")
+        axes.tick_params(labelsize="small")
+        _frame(axes)
+    for axes in grid[len(effects) :]:
+        axes.set_visible(False)
+    figure.supxlabel("share of the domain (%), the others in proportion; dashed: recommended", fontsize="medium")
+    figure.supylabel(f"predicted {document['objective']['name']}", fontsize="medium")
+    return figure
+
+
+def _frame(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#dddddd", linewidth=0.5)
+    axes.set_axisbelow(True)

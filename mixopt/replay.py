@@ -1,0 +1,136 @@
+"""What `mixopt replay` does: strategies played over a table of finished runs, many seeds each, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from math import inf, isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mixopt import fit, run_table
+from search.acquisitions import ACQUISITIONS
+from search.mixture import FloatArray
+from search.replay import Replay, Trajectory
+from search.strategies import STRATEGIES
+from search.strategies.base import Settings
+from search.surrogates import DEFAULT, SURROGATES
+
+# What every strategy is seen beside.
+CONTROL = "random"
+# In target runs: where regret is read.
+COSTS = [factor * scale for scale in (1, 10, 100, 1000, 10_000) for factor in (1, 2, 3, 5)]
+
+# Told what is being replayed, and how many of its seeds are done.
+OnStep = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """
+    Attributes:
+        strategies: those to replay beside the control. Default: all.
+        seeds: replays of each strategy, seeded 0, 1, 2, ...
+        warm_start: runs that a strategy opens with. Default: by costs and domains, see search.replay.
+        acquisition: what `bayes` asks by.
+        surrogate: what `regmix` and `climb` predict with.
+        batch: trials asked for at a time.
+        budget: target runs' worth after which a replay ends. Default: when the best mixture has been trained.
+
+    Raises:
+        SearchError: a name that does not exist.
+    """
+
+    strategies: tuple[str, ...] = ()
+    seeds: int = 20
+    warm_start: int | None = None
+    acquisition: str = Settings.acquisition
+    surrogate: str = DEFAULT
+    batch: int = 1
+    budget: float = inf
+
+    def __post_init__(self) -> None:
+        for name in self.strategies:
+            STRATEGIES[name]
+        ACQUISITIONS[self.acquisition]
+        SURROGATES[self.surrogate]
+
+
+def replay(wish: fit.Wish, options: Options, on_step: OnStep) -> dict[str, Any]:
+    """The JSON document of `mixopt replay`; a number that is not defined, such as a cost never reached, is None.
+
+    Args:
+        wish: the table, its metrics, the objective and the target.
+
+    Raises:
+        ConfigError, SearchError: the table or an option is wrong, or there is too little to replay.
+    """
+    table, table_notes = run_table.read(wish.runs)
+    notes = list(table_notes)
+    runs = table.of(*dict.fromkeys(wish.metrics or table.metrics))
+    if wish.target is not None:
+        runs = runs.targeting(wish.target)
+    objective = fit.OBJECTIVES[wish.objective](fit.mean_of(wish, runs, notes))
+    past = Replay(runs, objective, options.warm_start)
+    notes += past.notes
+    notes += [
+        f"the objective compares with the run nearest to the mean mixture, which every strategy trains first: {mixture}"
+        for mixture in past.baselines.values()
+    ]
+    settings = Settings(surrogate=options.surrogate, acquisition=options.acquisition)
+    names = dict.fromkeys((CONTROL, *(options.strategies or STRATEGIES)))
+    strategies = {}
+    for name in names:
+        played = []
+        for seed in range(options.seeds):
+            on_step(f"replay {name}", seed, options.seeds)
+            played.append(past.play(name, settings, seed, options.batch, options.budget))
+        on_step(f"replay {name}", options.seeds, options.seeds)
+        strategies[name] = played
+    return {
+        "runs": {fidelity.proxy: int(past.runs.at(level).sum()) for level, fidelity in enumerate(past.runs.fidelities)},
+        "target": past.runs.target.proxy,
+        "costs": past.costs,
+        "objective": {
+            "kind": wish.objective,
+            "metrics": list(objective.metrics),
+            "maximised": sorted(objective.maximised),
+            "sd": past.sd,
+        },
+        "best": {"objective": past.best, "mixture": past.best_mixture.as_dict()},
+        "seeds": options.seeds,
+        "strategies": _summaries(strategies),
+        "notes": notes,
+        "files": [],
+    }
+
+
+def _summaries(played: dict[str, list[Trajectory]]) -> dict[str, Any]:
+    """Of each strategy over its seeds: quartiles are those of seeds, none in between."""
+    longest = max(trajectory.steps[-1].cost for each in played.values() for trajectory in each)
+    costs = [*takewhile(lambda cost: cost < longest, COSTS), *[cost for cost in COSTS if cost >= longest][:1]]
+    return {name: _summary(trajectories, costs) for name, trajectories in played.items()}
+
+
+def _summary(trajectories: Sequence[Trajectory], costs: Sequence[int]) -> dict[str, Any]:
+    cost_S = np.array([trajectory.cost_to_best for trajectory in trajectories])
+    regret_CS = np.array([[trajectory.regret_at(cost) for trajectory in trajectories] for cost in costs])
+    return {
+        "cost_to_best": _defined(cost_S),
+        "median": _defined(np.median(cost_S)[None])[0],
+        "q75": _defined(np.quantile(cost_S, 0.75, method="higher")[None])[0],
+        "regret": {
+            "costs": list(costs),
+            "median": _defined(np.median(regret_CS, axis=1)),
+            "q25": _defined(np.quantile(regret_CS, 0.25, axis=1, method="lower")),
+            "q75": _defined(np.quantile(regret_CS, 0.75, axis=1, method="higher")),
+        },
+    }
+
+
+def _defined(numbers: FloatArray) -> list[float | None]:
+    """Infinite, for what never came, is None."""
+    return [number if isfinite(number) else None for number in numbers.tolist()]

@@ -1,0 +1,383 @@
+"""A table of finished runs: from a CSV or Parquet file to arrays, and what had to be decided on the way.
+
+    file --_cells--> cells with their rows --> names, fidelities, weights, values --read--> Runs and notes
+
+One row a run; columns `run, fidelity, params, tokens, cost, weight.<domain>, ..., metric.<name>, ...`, of which only
+weights and metrics are required. What cannot be right is an error with its row and column; what can be put right is,
+and a note says so (docs/run-tables.md lists both).
+
+Shapes: N rows, D domains, M metrics.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mixopt.errors import ConfigError
+from search.fidelity import Fidelity
+from search.mixture import FloatArray
+from search.runs import BoolArray, IntArray, Runs
+
+WEIGHT, METRIC = "weight.", "metric."
+OPTIONAL = ("run", "fidelity", "params", "tokens", "cost")
+MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
+# The name of the one fidelity of a table that names none.
+ONLY_FIDELITY = "runs"
+
+# Weights are often published rounded to three digits; a sum further from one lacks a domain or is in other units.
+SUM_TOLERANCE = 0.05
+# Sums this near one are worth no note.
+ROUNDING = 1e-6
+# Costs that differ by less are one cost.
+SAME_COST = 1e-6
+
+# Words of metric names; where both kinds are there, as in mmlu_bpb, it is a loss.
+LOSS_WORDS = frozenset({"loss", "bpb", "ppl", "perplexity", "nll", "error", "err", "entropy"})
+# fmt: off
+SCORE_WORDS = frozenset(
+    {
+        "acc", "accuracy", "score", "f1", "em", "match", "pass", "bleu", "rouge", "rougel", "win", "winrate",
+        "reward", "mmlu", "arc", "hellaswag", "piqa", "siqa", "gsm8k", "gsm", "winogrande", "boolq",
+        "humaneval", "mbpp", "bbh", "ifeval", "openbookqa", "obqa", "csqa", "sciq", "triviaqa", "squad",
+        "truthfulqa", "agieval",
+    }
+)
+# fmt: on
+
+
+def read(path: Path) -> tuple[Runs, tuple[str, ...]]:
+    """The runs of a file, their target the most expensive fidelity; and a sentence for each thing decided.
+
+    Raises:
+        ConfigError: what cannot be read as runs, with its row and column.
+    """
+    table = _cells(path)
+    domains, metrics = table.named(WEIGHT), table.named(METRIC)
+    if len(domains) < 2:
+        raise ConfigError(
+            f"{path}: one domain, {domains[0]}, leaves nothing to choose", hint="give every domain's weight"
+        )
+    notes = _unused_columns(table)
+    weights_ND = _mixtures(table, domains, notes)
+    values_NM = table.numbers([METRIC + name for name in metrics])
+    given_names = table.texts("run")
+    fidelity_N = [name or ONLY_FIDELITY for name in table.texts("fidelity")]
+    fidelities = _fidelities(table, fidelity_N, notes)
+
+    names = tuple(name or f"row {row} of {path.name}" for name, row in zip(given_names, table.rows, strict=True))
+    level_of = {fidelity.proxy: level for level, fidelity in enumerate(fidelities)}
+    level_N = np.array([level_of[name] for name in fidelity_N], dtype=np.int64)
+    runs = Runs(names, domains, metrics, fidelities, weights_ND, level_N, values_NM)
+    runs = runs.select(_first_of_copies(table, runs, given_names, notes))
+    runs = _without_diverged(runs, path, notes)
+    _note_missing(runs, path, notes)
+    _note_replicates(runs, notes)
+    return runs, tuple(f"{path.name}: {note}" for note in notes)
+
+
+def directions(
+    runs: Runs, maximize: Collection[str], minimize: Collection[str]
+) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The metrics of which more is better: those named, and of the others those whose names say so.
+
+    Raises:
+        ConfigError: a metric named is not there, or named both ways.
+    """
+    for name in (*maximize, *minimize):
+        if name not in runs.metrics:
+            raise ConfigError(f"metric {name!r} is not among those used", hint=f"choose from {', '.join(runs.metrics)}")
+        if name in maximize and name in minimize:
+            raise ConfigError(f"metric {name} is both to be maximised and minimised", hint="leave out one of the two")
+    guessed = {name: _kind(name) for name in runs.metrics if name not in maximize and name not in minimize}
+    scores = [name for name, kind in guessed.items() if kind == "score"]
+    notes = []
+    for kind, choice in (
+        ("score", "maximised for their names, --minimize NAME turns one"),
+        ("loss", "minimised for their names, --maximize NAME turns one"),
+        ("unknown", "minimised, for nothing is known of them, --maximize NAME turns one"),
+    ):
+        if names := [name for name in guessed if guessed[name] == kind]:
+            notes.append(f"{choice}: {_some(names)}")
+    for name in guessed:
+        rises = _rises_with_cost(runs, name)
+        if rises is not None and rises != (name in scores):
+            way, turn = ("maximised", "--minimize") if name in scores else ("minimised", "--maximize")
+            notes.append(
+                f"metric {name} is {way}, but dearer runs have {'higher' if rises else 'lower'} values, as if it were "
+                f"the other way round: {turn} {name} turns it"
+            )
+    return frozenset(maximize) | frozenset(scores), tuple(notes)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The cells of a file.
+
+    Attributes:
+        columns: cells by column name, N each; text, or what Parquet holds.
+        rows: where each stands in the file, as a spreadsheet counts (a CSV's header is row 1).
+    """
+
+    path: Path
+    columns: dict[str, list[Any]]
+    rows: list[int]
+
+    def named(self, prefix: str) -> tuple[str, ...]:
+        names = tuple(column.removeprefix(prefix) for column in self.columns if column.startswith(prefix))
+        if not names:
+            raise ConfigError(
+                f"{self.path}: no column {prefix}<name> among {_some(self.columns)}",
+                hint="weights stand in weight.<domain>, measurements in metric.<name>",
+            )
+        if "" in names:
+            raise ConfigError(f"{self.path}: column {prefix} lacks the name after the point", hint="add it")
+        return names
+
+    def texts(self, column: str) -> list[str]:
+        """Cells as text, empty where there is none, N."""
+        cells = self.columns.get(column, [""] * len(self.rows))
+        return ["" if _is_missing(cell) else str(cell).strip() for cell in cells]
+
+    def numbers(self, columns: Sequence[str]) -> FloatArray:
+        """Cells as numbers, NaN where there is none, one column each of `columns`."""
+        return np.array(
+            [[self._number(column, place) for column in columns] for place in range(len(self.rows))],
+            dtype=np.float64,
+        ).reshape(len(self.rows), len(columns))
+
+    def _number(self, column: str, place: int) -> float:
+        cell = self.columns[column][place]
+        if _is_missing(cell):
+            return math.nan
+        try:
+            return float(cell)
+        except (TypeError, ValueError):
+            raise self.error(
+                place, column, f"{cell!r} is not a number", "write one such as 0.25, or leave it empty"
+            ) from None
+
+    def error(self, place: int, column: str, what: str, hint: str) -> ConfigError:
+        return ConfigError(f"{self.path}: row {self.rows[place]}, column {column}: {what}", hint)
+
+
+def _is_missing(cell: Any) -> bool:
+    return cell is None or str(cell).strip().lower() in MISSING
+
+
+def _cells(path: Path) -> _Table:
+    if path.suffix.lower() == ".parquet":
+        header, lines = _parquet_lines(path)
+    elif path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        header, lines = _csv_lines(path)
+    else:
+        raise ConfigError(f"{path}: a table ends in .csv, .tsv or .parquet", hint="export it as one of these")
+    repeated = [name for name, count in Counter(filter(None, header)).items() if count > 1]
+    if repeated:
+        raise ConfigError(f"{path}: column {repeated[0]} stands there twice", hint="remove or rename one of the two")
+    if not lines:
+        raise ConfigError(f"{path}: a table without a run", hint="give one row a run below the header")
+    for row, cells in lines:
+        if len(cells) != len(header):
+            raise ConfigError(
+                f"{path}: row {row} has {len(cells)} cells, the header {len(header)}",
+                hint="look for a missing or an additional delimiter, or a decimal comma",
+            )
+    columns = {name: [cells[place] for _, cells in lines] for place, name in enumerate(header)}
+    return _Table(path, columns, [row for row, _ in lines])
+
+
+def _csv_lines(path: Path) -> tuple[list[str], list[tuple[int, list[Any]]]]:
+    """The header, and each further line that is not blank, with its number; commas, semicolons or tabs."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            file.seek(0)
+            reader = csv.reader(file, delimiter=max(",;\t", key=first.count), strict=True)
+            lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start} is not UTF-8", hint="save the table as UTF-8") from error
+    except csv.Error as error:
+        raise ConfigError(f"{path}: row {reader.line_num}: {error}", hint="look for an unclosed quote") from error
+    if not lines:
+        raise ConfigError(f"{path} is empty", hint="give a header and one row a run")
+    return [name.strip() for name in lines[0][1]], list(lines[1:])
+
+
+def _parquet_lines(path: Path) -> tuple[list[str], list[tuple[int, list[Any]]]]:
+    import pandas as pd
+
+    with path.open("rb") as file:
+        try:
+            frame = pd.read_parquet(file)
+        except (ValueError, OSError) as error:
+            raise ConfigError(
+                f"{path}: not Parquet: {str(error).splitlines()[0]}", hint="write the file again"
+            ) from error
+    return [str(name) for name in frame.columns], list(enumerate(frame.astype(object).values.tolist(), start=1))
+
+
+def _unused_columns(table: _Table) -> list[str]:
+    unused = [name for name in table.columns if name not in OPTIONAL and not name.startswith((WEIGHT, METRIC))]
+    return [f"columns that are not used: {_some(name or '(without a name)' for name in unused)}"] if unused else []
+
+
+def _mixtures(table: _Table, domains: Sequence[str], notes: list[str]) -> FloatArray:
+    """Weights that sum to one, [N, D]."""
+    columns = [WEIGHT + name for name in domains]
+    weights_ND = table.numbers(columns)
+    for place, domain in np.argwhere(~(np.isfinite(weights_ND) & (weights_ND >= 0))):
+        weight = weights_ND[place, domain]
+        what = "no weight" if math.isnan(weight) else f"{weight:g} is not a share"
+        raise table.error(int(place), columns[domain], what, "shares are 0 or above; write 0 where a domain has none")
+    sum_N = weights_ND.sum(axis=1)
+    for place in np.flatnonzero(np.abs(sum_N - 1) > SUM_TOLERANCE):
+        percent = abs(sum_N[place] / 100 - 1) <= SUM_TOLERANCE
+        raise ConfigError(
+            f"{table.path}: row {table.rows[place]}: the weights sum to {sum_N[place]:.4g}, not 1",
+            hint="these look like percentages: divide by 100" if percent else "give every domain; divide by the sum",
+        )
+    off_N = np.abs(sum_N - 1) > ROUNDING
+    if off_N.any():
+        notes.append(
+            f"the weights of {off_N.sum()} rows summed to {sum_N.min():.4g} to {sum_N.max():.4g}: divided by that"
+        )
+    normalised_ND: FloatArray = weights_ND / sum_N[:, None]
+    return normalised_ND
+
+
+def _fidelities(table: _Table, fidelity_N: Sequence[str], notes: list[str]) -> tuple[Fidelity, ...]:
+    """The fidelities by rising cost; unknown parameters count as 0 and unknown tokens as 1."""
+    names = list(dict.fromkeys(fidelity_N))
+    params, tokens, cost = (_one_each(table, column, fidelity_N) for column in ("params", "tokens", "cost"))
+    without_cost = [name for name in names if name not in cost]
+    derivable = all(name in params and name in tokens for name in names)
+    if without_cost and cost and (derivable or len(names) == 1):
+        notes.append(f"column cost is not used: it is empty for {_some(without_cost)}")
+    if without_cost and derivable:
+        cost = {name: 6 * params[name] * tokens[name] for name in names}
+    elif len(names) == 1:
+        cost.setdefault(names[0], 1.0)
+    elif without_cost:
+        raise ConfigError(
+            f"{table.path}: fidelity {without_cost[0]} has no cost, so the fidelities have no order",
+            hint="add a column cost (FLOPs, hours, any one unit), or the columns params and tokens",
+        )
+    found = [
+        Fidelity(name, round(params.get(name, 0)), max(round(tokens.get(name, 1)), 1), cost[name]) for name in names
+    ]
+    return tuple(sorted(found, key=lambda fidelity: fidelity.flops))
+
+
+def _one_each(table: _Table, column: str, fidelity_N: Sequence[str]) -> dict[str, float]:
+    """The one value of a column for each fidelity that has any."""
+    if column not in table.columns:
+        return {}
+    first: dict[str, tuple[float, int]] = {}
+    for place, (fidelity, value) in enumerate(zip(fidelity_N, table.numbers([column])[:, 0], strict=True)):
+        if math.isnan(value):
+            continue
+        if not (math.isfinite(value) and value > 0):
+            raise table.error(place, column, f"{value:g} is not above 0", "correct it, or leave the cell empty")
+        earlier, row = first.setdefault(fidelity, (float(value), table.rows[place]))
+        if abs(value - earlier) > SAME_COST * earlier:
+            raise table.error(
+                place,
+                column,
+                f"{value:g}, where row {row} of the same fidelity {fidelity} has {earlier:g}",
+                "runs of one fidelity are trained alike; give them one value, or other fidelities",
+            )
+    return {fidelity: value for fidelity, (value, _) in first.items()}
+
+
+def _first_of_copies(table: _Table, runs: Runs, given_names: Sequence[str], notes: list[str]) -> IntArray:
+    """The rows that no earlier one equals in everything.
+
+    Raises:
+        ConfigError: two different rows of a fidelity have one name.
+    """
+    place_of_content: dict[object, int] = {}
+    place_of_name: dict[tuple[str, int], int] = {}
+    copies = []
+    for place, (given, level) in enumerate(zip(given_names, runs.level_N.tolist(), strict=True)):
+        content = (given, level, runs.weights_ND[place].tobytes(), runs.values_NM[place].tobytes())
+        if place_of_content.setdefault(content, place) != place:
+            copies.append(place)
+        elif given and (earlier := place_of_name.setdefault((given, level), place)) != place:
+            raise table.error(
+                place,
+                "run",
+                f"{given} is another run in row {table.rows[earlier]}",
+                "give each run its own name, such as its name and seed",
+            )
+    if copies:
+        rows = _some(table.rows[place] for place in copies)
+        notes.append(f"rows that repeat another in everything were counted once: {rows}")
+    return np.setdiff1d(np.arange(len(runs)), copies)
+
+
+def _without_diverged(runs: Runs, path: Path, notes: list[str]) -> Runs:
+    diverged_N: BoolArray = np.logical_or.reduce(np.isinf(runs.values_NM), axis=1)
+    if not diverged_N.any():
+        return runs
+    if diverged_N.all():
+        raise ConfigError(f"{path}: every run has an infinite metric", hint="give runs that did not diverge")
+    names = _some(runs.names[place] for place in np.flatnonzero(diverged_N))
+    notes.append(f"runs with an infinite metric diverged and were left out: {names}")
+    return runs.select(~diverged_N)
+
+
+def _note_missing(runs: Runs, path: Path, notes: list[str]) -> None:
+    for name, values_N in zip(runs.metrics, runs.values_NM.T, strict=True):
+        missing = int(np.isnan(values_N).sum())
+        if missing == len(runs):
+            raise ConfigError(f"{path}: column {METRIC}{name} has no value", hint="remove the column, or fill it")
+        if missing:
+            notes.append(
+                f"metric {name} is missing in {missing} of {len(runs)} runs, which count for the other metrics"
+            )
+
+
+def _note_replicates(runs: Runs, notes: list[str]) -> None:
+    counts = Counter(zip(runs.mixture_N.tolist(), runs.level_N.tolist(), strict=True))
+    repeated = [count for count in counts.values() if count > 1]
+    if repeated:
+        notes.append(
+            f"{len(repeated)} mixtures were run more than once at a fidelity, {sum(repeated)} runs in all: "
+            "kept as replicates"
+        )
+
+
+def _kind(metric: str) -> Literal["score", "loss", "unknown"]:
+    """What the name says."""
+    words = {word for part in re.split(r"[^a-z0-9]+", metric.lower()) for word in (part, part.rstrip("0123456789"))}
+    if words & LOSS_WORDS or any(word.endswith("loss") for word in words):
+        return "loss"
+    return "score" if words & SCORE_WORDS else "unknown"
+
+
+def _rises_with_cost(runs: Runs, metric: str) -> bool | None:
+    """Whether the runs of the dearest fidelity have higher values than those of the cheapest; None where unclear."""
+    values_N = runs.values_NM[:, runs.metrics.index(metric)]
+    flops_N = np.array([runs.fidelities[level].flops for level in runs.level_N])[np.isfinite(values_N)]
+    values_N = values_N[np.isfinite(values_N)]
+    cheap_N, dear_N = values_N[flops_N == flops_N.min()], values_N[flops_N == flops_N.max()]
+    if flops_N.min() == flops_N.max() or len(cheap_N) < 2 or len(dear_N) < 2:
+        return None
+    difference = dear_N.mean() - cheap_N.mean()
+    doubt = 2 * math.sqrt(cheap_N.var(ddof=1) / len(cheap_N) + dear_N.var(ddof=1) / len(dear_N))
+    return bool(difference > 0) if abs(difference) > doubt else None
+
+
+def _some(things: Iterable[object], most: int = 8) -> str:
+    """The first of them, and how many there are beyond."""
+    named = [str(thing) for thing in things]
+    return ", ".join(named[:most]) + (f" and {len(named) - most} more" if len(named) > most else "")

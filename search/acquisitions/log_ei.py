@@ -1,0 +1,24 @@
+"""Log expected improvement (Ament et al., 2023) of the objective at the target.
+
+The incumbent is the lowest expected objective among the mixtures evaluated there, not the lowest measured one, which
+noise makes look better than it is. Before the first of them the expected objective itself is the worth.
+"""
+
+from __future__ import annotations
+
+import torch
+from botorch.acquisition import AcquisitionFunction, qLogExpectedImprovement, qSimpleRegret
+
+from search.acquisitions.base import Acquisition
+from search.acquisitions.outlook import Outlook
+from search.mixture import FloatArray
+
+
+class LogEI(Acquisition):
+    def function(self, outlook: Outlook, candidates_ND: FloatArray) -> AcquisitionFunction:
+        expected = qSimpleRegret(outlook.model, sampler=outlook.sampler(), objective=outlook.worth)
+        if not len(outlook.evaluated_ED):
+            return expected
+        with torch.no_grad():
+            incumbent = expected(outlook.evaluated_ED[:, None]).max()
+        return qLogExpectedImprovement(outlook.model, incumbent, sampler=outlook.sampler(), objective=outlook.worth)

@@ -1,0 +1,80 @@
+"""Values of several fidelities in the units of one: what lets a surrogate of a single scale use all runs.
+
+The fidelity with the most runs is the reference. A surrogate fitted there predicts the mixtures of every other
+fidelity, and a line, value there = intercept + slope * predicted value, ties the two together. No mixture needs to be
+measured twice. The slope is shrunk towards 1 (a nat saved cheaply is a nat saved at the target) as if by PRIOR_RUNS
+further runs that say so, and kept above 0, for few runs must not turn the ranking around.
+
+Shapes: N runs, D domains, L levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.mixture import FloatArray
+from search.runs import IntArray
+
+PRIOR_RUNS = 2.0
+SMALLEST_SLOPE = 0.05
+
+# From mixtures [N, D] and values [N] to a function from mixtures to predicted values.
+Fit = Callable[[FloatArray, FloatArray], Callable[[FloatArray], FloatArray]]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """value at level = intercept + slope * value at the reference level."""
+
+    reference: int
+    intercept_L: FloatArray
+    slope_L: FloatArray
+
+    def to_reference(self, values_N: FloatArray, level_N: IntArray) -> FloatArray:
+        lifted_N: FloatArray = (values_N - self.intercept_L[level_N]) / self.slope_L[level_N]
+        return lifted_N
+
+    def from_reference(self, values_N: FloatArray, level: int) -> FloatArray:
+        values_N = self.intercept_L[level] + self.slope_L[level] * values_N
+        return values_N
+
+
+def lines(weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray, fit: Fit) -> Lines:
+    """The line of each level; levels are 0 to L - 1 and none is without runs."""
+    counts_L = np.bincount(level_N)
+    reference = int(counts_L.argmax())
+    intercept_L, slope_L = np.zeros(len(counts_L)), np.ones(len(counts_L))
+    if len(counts_L) > 1:
+        there_N = level_N == reference
+        predict = fit(weights_ND[there_N], values_N[there_N])
+        variance = max(float(values_N[there_N].var()), 1e-12)
+        for level in set(range(len(counts_L))) - {reference}:
+            here_N = level_N == level
+            intercept_L[level], slope_L[level] = line(predict(weights_ND[here_N]), values_N[here_N], variance)
+    return Lines(reference, intercept_L, slope_L)
+
+
+def line(predicted_P: FloatArray, values_P: FloatArray, variance: float) -> tuple[float, float]:
+    """Intercept and slope of values over predicted values, shrunk towards 1 in units of `variance`."""
+    across_P = predicted_P - predicted_P.mean()
+    together = float(across_P @ (values_P - values_P.mean())) / variance
+    alone = float(across_P @ across_P) / variance
+    slope = max((PRIOR_RUNS + together) / (PRIOR_RUNS + alone), SMALLEST_SLOPE)
+    return float(values_P.mean() - slope * predicted_P.mean()), slope
+
+
+def at_target(
+    weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray, fit: Fit
+) -> tuple[FloatArray, FloatArray]:
+    """One table in the units of the highest level: its own runs, and the others, mapped, of mixtures not among these."""
+    target = int(level_N.max())
+    tied = lines(weights_ND, values_N, level_N, fit)
+    mapped_N = tied.from_reference(tied.to_reference(values_N, level_N), target)
+    here_N = level_N == target
+    measured = {row.tobytes() for row in np.round(weights_ND[here_N], 9)}
+    only_cheap_N = np.array([row.tobytes() not in measured for row in np.round(weights_ND, 9)])
+    kept_N = here_N | only_cheap_N
+    return weights_ND[kept_N], np.where(here_N, values_N, mapped_N)[kept_N]

@@ -1,0 +1,141 @@
+"""Measured runs as arrays: what surrogates are fitted to, wherever the runs come from.
+
+Shapes: N runs, D domains, M metrics, L fidelities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.errors import SearchError
+from search.fidelity import Fidelity
+from search.mixture import FloatArray, Mixture
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+# Decimals to which two mixtures are the same.
+DECIMALS = 9
+
+
+@dataclass(frozen=True)
+class Runs:
+    """One row a run; a mixture measured at two fidelities, or with two seeds, has two rows.
+
+    Attributes:
+        names: of the runs, N.
+        fidelities: by rising cost, but the last, which is the one that predictions are for, may be any.
+        weights_ND: rows that sum to one.
+        level_N: index into `fidelities`.
+        values_NM: NaN where a metric was not measured.
+    """
+
+    names: tuple[str, ...]
+    domains: tuple[str, ...]
+    metrics: tuple[str, ...]
+    fidelities: tuple[Fidelity, ...]
+    weights_ND: FloatArray
+    level_N: IntArray
+    values_NM: FloatArray
+
+    def __post_init__(self) -> None:
+        runs = len(self.names)
+        assert self.weights_ND.shape == (runs, len(self.domains)), "a weight for each run and domain"
+        assert self.values_NM.shape == (runs, len(self.metrics)), "a value for each run and metric"
+        assert self.level_N.shape == (runs,) and set(self.level_N.tolist()) <= set(range(len(self.fidelities)))
+        assert np.isfinite(self.weights_ND).all() and (self.weights_ND >= 0).all()
+        assert np.allclose(self.weights_ND.sum(axis=1), 1), "mixtures sum to one"
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def target(self) -> Fidelity:
+        return self.fidelities[-1]
+
+    @property
+    def at_target_N(self) -> BoolArray:
+        return self.at(len(self.fidelities) - 1)
+
+    @property
+    def complete_N(self) -> BoolArray:
+        """Which runs measured every metric."""
+        complete_N: BoolArray = np.logical_and.reduce(np.isfinite(self.values_NM), axis=1)
+        return complete_N
+
+    @cached_property
+    def mixture_N(self) -> IntArray:
+        """A number for each run, equal for equal mixtures."""
+        _, mixture_N = np.unique(np.round(self.weights_ND, DECIMALS), axis=0, return_inverse=True)
+        return np.asarray(mixture_N, dtype=np.int64).reshape(-1)
+
+    def at(self, level: int) -> BoolArray:
+        at_N: BoolArray = self.level_N == level
+        return at_N
+
+    def mixture(self, run: int) -> Mixture:
+        return Mixture.from_array(self.domains, self.weights_ND[run])
+
+    def select(self, chosen_N: BoolArray | IntArray) -> Runs:
+        """These runs alone; the fidelities stay, also those that no run is left of."""
+        index_K = np.arange(len(self))[chosen_N]
+        return replace(
+            self,
+            names=tuple(self.names[run] for run in index_K),
+            weights_ND=self.weights_ND[index_K],
+            level_N=self.level_N[index_K],
+            values_NM=self.values_NM[index_K],
+        )
+
+    def of(self, *metrics: str) -> Runs:
+        """These metrics alone, in this order.
+
+        Raises:
+            SearchError: a metric that the runs do not have.
+        """
+        for name in metrics:
+            if name not in self.metrics:
+                raise SearchError(f"metric {name!r} does not exist", hint=f"choose from {', '.join(self.metrics)}")
+        columns = [self.metrics.index(name) for name in metrics]
+        return replace(self, metrics=metrics, values_NM=self.values_NM[:, columns])
+
+    def targeting(self, proxy: str) -> Runs:
+        """The same runs with the named fidelity as the target.
+
+        Raises:
+            SearchError: a fidelity that the runs do not have.
+        """
+        names = [fidelity.proxy for fidelity in self.fidelities]
+        if proxy not in names:
+            raise SearchError(f"fidelity {proxy!r} does not exist", hint=f"choose from {', '.join(names)}")
+        last = names.index(proxy)
+        order = [*(level for level in range(len(names)) if level != last), last]
+        place_L = np.argsort(order)
+        return replace(self, fidelities=tuple(self.fidelities[level] for level in order), level_N=place_L[self.level_N])
+
+    def before(self, other: Runs) -> Runs:
+        """Both, these first; the target is that of `other`, and a fidelity that both name is one."""
+        assert (self.domains, self.metrics) == (other.domains, other.metrics)
+        names = [fidelity.proxy for fidelity in other.fidelities]
+        extra = tuple(fidelity for fidelity in self.fidelities if fidelity.proxy not in names)
+        fidelities = (*extra, *other.fidelities)
+        place = {fidelity.proxy: level for level, fidelity in enumerate(fidelities)}
+        level_N = [place[runs.fidelities[level].proxy] for runs in (self, other) for level in runs.level_N]
+        return Runs(
+            names=(*self.names, *other.names),
+            domains=other.domains,
+            metrics=other.metrics,
+            fidelities=fidelities,
+            weights_ND=np.vstack([self.weights_ND, other.weights_ND]),
+            level_N=np.array(level_N, dtype=np.int64),
+            values_NM=np.vstack([self.values_NM, other.values_NM]),
+        )
+
+
+def present(level_N: IntArray) -> IntArray:
+    """The levels renumbered without those that no run has, [N]: 0 the cheapest, the largest what is predicted for."""
+    return np.asarray(np.unique(level_N, return_inverse=True)[1], dtype=np.int64).reshape(-1)

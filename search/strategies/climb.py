@@ -1,0 +1,127 @@
+"""CLIMB (Nemotron-CLIMB, 2504.13161, section 3): rounds of trials, each among what the rounds before make look best.
+
+The baselines, the cheaper rungs' designs and the first round are known beforehand. For each later round the surrogate
+is fitted to everything before it, and the trials are drawn at random from the best predicted mixtures: wider than to
+train the very best, which chases the surrogate's errors, and narrower from round to round. Published: 64, 32 and 16
+trials.
+
+Beyond CLIMB: where cheaper rungs have runs, these are the first bootstrap, and every round at the target is predicted.
+
+Shapes: N mixtures, D domains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+from search.choices import choices, unseen
+from search.evidence import evidence_of, gather, runs_of
+from search.history import History
+from search.mixture import FloatArray
+from search.problem import SEARCH_SEED, Problem
+from search.randomness import generator
+from search.recommend import CANDIDATES, Recommendation, recommend
+from search.strategies.base import Settings, Strategy
+from search.strategies.fixed_design import baselines_and_design
+from search.surrogates import SURROGATES
+from search.surrogates.loss_model import LossModel
+from search.trial import Trial
+from search.validation import FEWEST_RUNS
+
+# Each round's part of the target's trials.
+PARTS = (4, 2, 1)
+# A round is drawn from this share of the candidates, or, where they are few, from so many for each of its trials.
+BEST_SHARE, BEST_EACH = 0.05, 2
+ORIGIN = "climb:"
+
+
+class Climb(Strategy):
+    planned = None
+
+    def __init__(self, problem: Problem, settings: Settings | None = None) -> None:
+        """Raises SearchError where the space holds fewer distinct mixtures than a rung asks for."""
+        super().__init__(problem, settings)
+        sizes = rounds(problem.rungs[-1].trials)
+        bootstrapped = any(rung.trials for rung in problem.rungs[:-1])
+        first, self._sizes = (0, sizes) if bootstrapped else (sizes[0], sizes[1:])
+        everything = baselines_and_design(problem)
+        target_design = [trial for trial in everything if trial.fidelity == problem.target and trial.origin == "design"]
+        # For rounds before which too little was measured.
+        self._more_design = target_design[first:]
+        self._known = everything[: len(everything) - len(self._more_design)]
+        self._known_ids = {trial.id for trial in self._known}
+        # Proposals by round and the ids before it: a round is asked for in parts, and fitted once.
+        self._proposals: dict[tuple[int, frozenset[str]], list[Trial]] = {}
+
+    def ask(self, history: History, slots: int) -> list[Trial]:
+        """None while a round is being trained of which nothing is left to ask."""
+        if known := history.new(self._known):
+            return known[:slots]
+        for number, size in enumerate(self._sizes, start=1):
+            if any(self._round(trial) < number for trial in history.running):
+                return []
+            missing = size - sum(self._round(trial) == number for trial in history.trials)
+            if missing > 0:
+                return history.new(self._proposed(number, size, history))[: min(slots, missing)]
+        return []
+
+    def recommend(self, history: History) -> Recommendation:
+        return recommend(self.problem, gather(self.problem, history), self.settings.surrogate, self.settings.trust)
+
+    def _round(self, trial: Trial) -> int:
+        """0 for what is known beforehand, whatever it was asked as."""
+        if trial.id in self._known_ids or not trial.origin.startswith(ORIGIN):
+            return 0
+        return int(trial.origin.removeprefix(ORIGIN))
+
+    def _proposed(self, number: int, size: int, history: History) -> list[Trial]:
+        """A round's trials: the same whichever of them are asked, running or done."""
+        before = History(
+            completed=tuple(entry for entry in history.completed if self._round(entry.trial) < number),
+            failed=tuple(entry for entry in history.failed if self._round(entry.trial) < number),
+        )
+        key = (number, before.trial_ids)
+        if key not in self._proposals:
+            self._proposals[key] = self._propose(number, size, before)
+        return self._proposals[key]
+
+    def _propose(self, number: int, size: int, before: History) -> list[Trial]:
+        """The best predicted first."""
+        problem = self.problem
+        origin = f"{ORIGIN}{number}"
+        runs = runs_of(problem, before)
+        if len(np.unique(runs.mixture_N)) < FEWEST_RUNS:
+            return [replace(trial, origin=origin) for trial in before.new(self._more_design)[:size]]
+        evidence = evidence_of(problem, before, runs)
+        model = LossModel.fit(SURROGATES[self.settings.surrogate], problem.seed, runs)
+        rng = generator(problem.seed, "climb", number)
+        candidates_ND = self._candidates(size, before, runs.weights_ND, rng)
+        predicted_N = problem.objective.value(model.mean(candidates_ND), evidence.baseline_M)
+        best = max(round(BEST_SHARE * len(candidates_ND)), BEST_EACH * size)
+        best_K = np.argsort(predicted_N, kind="stable")[:best]
+        drawn = np.sort(rng.permutation(len(best_K))[:size])
+        return [
+            Trial(choices(problem).mixture(weights_D), problem.target, SEARCH_SEED, origin)
+            for weights_D in candidates_ND[best_K[drawn]]
+        ]
+
+    def _candidates(self, size: int, before: History, trained_ND: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Distinct mixtures not yet tried at the target, inside the trust region if it leaves a choice, [N, D]."""
+        space = self.problem.space
+        candidates_ND = choices(self.problem).candidates(trained_ND[space.feasible(trained_ND)], CANDIDATES, rng)
+        tried = [trial.mixture for trial in before.trials if trial.fidelity == self.problem.target]
+        tried_ND = np.array([mixture.reordered(space.domains).array for mixture in tried]).reshape(
+            -1, len(space.domains)
+        )
+        new_ND = np.unique(unseen(candidates_ND, tried_ND), axis=0)
+        trusted_ND = new_ND[self.settings.trust.inside(new_ND, space, trained_ND)]
+        return trusted_ND if len(trusted_ND) >= BEST_EACH * size else new_ND
+
+
+def rounds(trials: int) -> tuple[int, ...]:
+    """The target's trials in rounds that shrink as PARTS do."""
+    ends = [round(trials * part / sum(PARTS)) for part in accumulate(PARTS)]
+    return tuple(end - begin for begin, end in pairwise([0, *ends]))

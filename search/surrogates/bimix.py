@@ -1,0 +1,43 @@
+"""BiMix's power laws (2405.14908), summed over the domains as Olmix (2602.12237) does for any evaluation set:
+
+    value = c + sum_i F_i (w_i + e_i)^-a_i,    F, a, e > 0
+
+The offsets e_i are this project's: without them a weight of zero, which a search meets all the time, costs an
+infinite loss, and with a tiny constant one the fit is spoilt by the zeros.
+
+theta = (log F_1, ..., log F_D, log a_1, ..., log a_D, log e_1, ..., log e_D); F only up to a common factor, which is
+the slope's.
+
+Shapes: N mixtures, D domains, P = 3 D parameters.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from search.mixture import FloatArray
+from search.surrogates.law import Law, Prior, bounded_exp
+
+LOG_FACTOR_SD = 2.0
+LOG_POWER, LOG_POWER_SD = -2.0, 1.0
+LOG_OFFSET, LOG_OFFSET_SD = float(np.log(0.03)), 1.0
+
+
+class BiMix(Law):
+    def _shape(self, theta_P: FloatArray, weights_ND: FloatArray) -> tuple[FloatArray, FloatArray]:
+        log_factor_D, log_power_D, log_offset_D = theta_P.reshape(3, -1)
+        power_D, offset_D = np.exp(log_power_D), np.exp(log_offset_D)
+        log_share_ND = np.log(weights_ND + offset_D)
+        term_ND = bounded_exp(log_factor_D - power_D * log_share_ND)
+        by_log_power_ND = -term_ND * power_D * log_share_ND
+        by_log_offset_ND = -term_ND * power_D * offset_D / (weights_ND + offset_D)
+        return term_ND.sum(axis=1), np.hstack([term_ND, by_log_power_ND, by_log_offset_ND])
+
+    def _prior(self, domains: int) -> Prior:
+        return Prior(
+            mean_P=np.repeat([0.0, LOG_POWER, LOG_OFFSET], domains),
+            sd_P=np.repeat([LOG_FACTOR_SD, LOG_POWER_SD, LOG_OFFSET_SD], domains),
+        )
+
+    def _start(self, rise_D: FloatArray) -> FloatArray:
+        return np.concatenate([-3 * rise_D, np.repeat([LOG_POWER, LOG_OFFSET], len(rise_D))])

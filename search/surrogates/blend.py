@@ -1,0 +1,113 @@
+"""The default: a warped Gaussian process and the law of effective data, in the shares that held-out runs give them.
+
+With many clear runs the process is the better of the two, with much noise the law often is, and across scales too: what
+it cannot express is mostly what does not carry over. The law's share is its posterior mean, given how both
+predict held-out runs; where the law has proved itself, it keeps at least a share that grows with how much larger the
+target is than the runs.
+
+Shapes: N runs, D domains, S shares.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from search.mixture import FloatArray
+from search.runs import IntArray
+from search.surrogates.base import Prediction, Surrogate
+from search.surrogates.effective_data import EffectiveData
+from search.surrogates.warped_gp import FOLDS, SUBSET, WarpedGP, folds, robust_variance
+
+# Explained variance of held-out runs from which on, and at which in full, the law has proved itself.
+LEAST_R2, FULL_R2 = 0.6, 0.9
+# The law is not asked beyond the measured values by more than this many standard deviations.
+REACH = 3.0
+
+
+class Blend(Surrogate):
+    fewest_runs = WarpedGP.fewest_runs
+    least_share: ClassVar[float] = 0.1
+    process: WarpedGP
+    law: EffectiveData
+    share: float
+    _rescaling: float
+
+    def _fit_levels(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
+        here_N = values_N[level_N == level_N.max()]
+        reach = REACH * values_N.std()
+        self._range = float(here_N.min() - reach), float(here_N.max() + reach)
+        if self._earlier is not None:
+            self.process = self._earlier.process.refit(weights_ND, values_N, level_N)
+            self.share, self._rescaling = self._earlier.share, self._earlier._rescaling
+        else:
+            self.process = WarpedGP(self.seed).fit(weights_ND, values_N, level_N)
+            most_N = level_N == np.bincount(level_N).argmax()
+            self._weigh(weights_ND[most_N], values_N[most_N])
+        if self.share:
+            self.law = EffectiveData(self.seed).fit(weights_ND, values_N, level_N)
+
+    def _weigh(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
+        """Choose the law's share by held-out runs of the fidelity with the most, and the width of intervals with it."""
+        self.share, self._rescaling = 0.0, 1.0
+        runs, domains = len(values_N), int((np.ptp(weights_ND, axis=0) > 0).sum())
+        if runs < 2 * EffectiveData.fewest_runs or np.ptp(values_N) == 0:
+            return
+        of_law_N = np.empty_like(values_N)
+        # With many runs a third less of them predicts as well.
+        fold_N = folds(runs, self.seed) % (FOLDS if runs <= SUBSET else 3)
+        for fold in range(fold_N.max() + 1):
+            out_N = fold_N == fold
+            if out_N.any():
+                law = EffectiveData(self.seed).fit(weights_ND[~out_N], values_N[~out_N])
+                of_law_N[out_N] = np.clip(law.mean(weights_ND[out_N]), *self._range)
+        explained = 1 - float(((values_N - of_law_N) ** 2).mean() / values_N.var())
+        proved = np.clip((explained - LEAST_R2) / (FULL_R2 - LEAST_R2), 0, 1)
+        held_out = self.process.held_out
+        share = max(_posterior_share(values_N, held_out.mean_N, of_law_N), self.least_share * proved)
+        # The law has a parameter a domain and more: with hardly as many runs it is not asked.
+        self.share = float(share * np.clip(runs / domains - 1, 0, 1))
+        joined = self._joined(held_out, of_law_N)
+        self._rescaling = robust_variance((values_N - joined.mean_N) / joined.sd_N)
+
+    def _joined(self, of_process: Prediction, of_law_N: FloatArray) -> Prediction:
+        """The variance is the process's, and what the two disagree by."""
+        gap_N = of_law_N - of_process.mean_N
+        variance_N = of_process.sd_N**2 + self.share * (1 - self.share) * gap_N**2
+        return Prediction(of_process.mean_N + self.share * gap_N, np.sqrt(self._rescaling * variance_N))
+
+    def _fit(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
+        self._fit_levels(weights_ND, values_N, np.zeros(len(values_N), dtype=np.int64))
+
+    def mean(self, weights_ND: FloatArray) -> FloatArray:
+        mean_N = self.process.mean(weights_ND)
+        if self.share:
+            mean_N = mean_N + self.share * (self._law_mean(weights_ND) - mean_N)
+        return mean_N
+
+    def predict(self, weights_ND: FloatArray) -> Prediction:
+        of_process = self.process.predict(weights_ND)
+        return self._joined(of_process, self._law_mean(weights_ND)) if self.share else of_process
+
+    def _law_mean(self, weights_ND: FloatArray) -> FloatArray:
+        return np.clip(self.law.mean(weights_ND), *self._range)
+
+
+class FarBlend(Blend):
+    """For a target a hundred times as large as the runs, or larger."""
+
+    least_share = 0.5
+
+
+def _posterior_share(values_N: FloatArray, one_N: FloatArray, other_N: FloatArray) -> float:
+    """Mean share of `other_N`, the errors of the average being normal.
+
+    The prior rises with the share: where noise hides who is right, the one with fewer degrees of freedom is.
+    """
+    share_S = np.linspace(0, 1, 101)
+    error_SN = values_N - one_N - share_S[:, None] * (other_N - one_N)
+    squares_S = (error_SN**2).sum(axis=1)
+    log_likelihood_S = -0.5 * len(values_N) * np.log(np.maximum(squares_S, 1e-300))
+    posterior_S = share_S * np.exp(log_likelihood_S - log_likelihood_S.max())
+    return float(posterior_S @ share_S / posterior_S.sum())

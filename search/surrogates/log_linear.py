@@ -1,0 +1,31 @@
+"""The log-linear law, c + exp(k + t.w): data mixing laws (2403.16952) and Olmix (2602.12237).
+
+A negative slope stands in for exp(k) where more is better. Three things differ from Olmix: noise that is normal (no
+Huber loss), weak priors, and least squares from two starts in place of L-BFGS from hundreds.
+
+theta = t.
+
+Shapes: N mixtures, D domains, P = D parameters.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from search.mixture import FloatArray
+from search.surrogates.law import Law, Prior, bounded_exp
+
+# Losses of single domains on the Pile call for exponents of 10 and more.
+EXPONENT_SD = 8.0
+
+
+class LogLinear(Law):
+    def _shape(self, theta_P: FloatArray, weights_ND: FloatArray) -> tuple[FloatArray, FloatArray]:
+        shape_N = bounded_exp(weights_ND @ theta_P)
+        return shape_N, shape_N[:, None] * weights_ND
+
+    def _prior(self, domains: int) -> Prior:
+        return Prior(mean_P=np.zeros(domains), sd_P=np.full(domains, EXPONENT_SD))
+
+    def _start(self, rise_D: FloatArray) -> FloatArray:
+        return 3 * rise_D

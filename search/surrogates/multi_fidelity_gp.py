@@ -1,0 +1,93 @@
+"""A Gaussian process over all fidelities at once, with noise that may depend on the mixture.
+
+The process is search.surrogates.gaussian_process over every run: each fidelity has its gain, its noise and a link to the
+next, so that many cheap runs inform the target as far as the data say that they agree. First a line ties each fidelity
+to the one with the most runs (search.lifting).
+
+Where mixtures were measured repeatedly, the spread of the repetitions shows whether noise changes with the value (at
+the proportional mixture it can be 25 times smaller than at a one-domain corner): then log variance is a line in the
+predicted value, shrunk towards a constant.
+
+Shapes: N runs, Q queries, D domains, R mixtures with repeated runs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from search.lifting import lines
+from search.mixture import FloatArray
+from search.runs import DECIMALS, IntArray
+from search.surrogates.base import Prediction, Surrogate
+from search.surrogates.gaussian_process import GaussianProcess, Hyperparameters
+from search.surrogates.gp import ArdGP
+
+# Repetitions beyond the first, summed over mixtures, below which noise counts as constant.
+FEWEST_REPETITIONS = 8
+# Prior standard deviation of the change in log variance over one standard deviation of the values.
+SLOPE_SD = 1.0
+LARGEST_RATIO = 50.0
+
+
+class MultiFidelityGP(Surrogate):
+    fewest_runs = 4
+
+    def _fit_levels(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
+        self._target = int(level_N.max())
+        self._constant = np.ptp(values_N) <= 1e-9 * max(1.0, float(np.abs(values_N).max()))
+        self._lines = lines(weights_ND, values_N, level_N, lambda *rows: ArdGP(self.seed).fit(*rows).mean)
+        reference_N = self._lines.to_reference(values_N, level_N)
+        start = Hyperparameters.start(weights_ND.shape[1], self._target + 1)
+        if self._earlier is not None and len(self._earlier._process.hyperparameters.log_noise_L) == self._target + 1:
+            start = self._earlier._process.hyperparameters
+        self._process = GaussianProcess(weights_ND, reference_N, level_N, start=start)
+        self._noise_slope, self._noise_centre = self._noise_line(weights_ND, reference_N, level_N)
+        if self._noise_slope:
+            self._process = GaussianProcess(
+                weights_ND,
+                reference_N,
+                level_N,
+                start=self._process.hyperparameters,
+                noise_scale_N=self._noise_scale(self._process.mean_at(weights_ND, self._lines.reference)),
+            )
+
+    def _fit(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
+        self._fit_levels(weights_ND, values_N, np.zeros(len(values_N), dtype=np.int64))
+
+    def _noise_line(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> tuple[float, float]:
+        """Slope and centre of log variance over the value, from repeated runs; slope 0 where these show nothing."""
+        rows_ND = np.column_stack([np.round(weights_ND, DECIMALS), level_N])
+        _, group_N, counts_R = np.unique(rows_ND, axis=0, return_inverse=True, return_counts=True)
+        group_N = group_N.reshape(-1)
+        free_R = counts_R - 1
+        if free_R.sum() < FEWEST_REPETITIONS:
+            return 0.0, 0.0
+        mean_R = np.bincount(group_N, values_N) / counts_R
+        spread_R = np.bincount(group_N, (values_N - mean_R[group_N]) ** 2)
+        repeated_R = free_R > 0
+        at_R, free_R = mean_R[repeated_R], free_R[repeated_R]
+        centre, width = float(np.average(at_R, weights=free_R)), max(float(values_N.std()), 1e-12)
+        variance_R = spread_R[repeated_R] / free_R
+        if not variance_R.any():
+            return 0.0, centre
+        # The log of a chi-square variance scatters by about 2 / degrees of freedom around the true one.
+        log_R = np.log(np.maximum(variance_R, 1e-4 * np.average(variance_R, weights=free_R)))
+        across_R = (at_R - centre) / width
+        mean_log = np.average(log_R, weights=free_R)
+        slope = float(free_R @ (across_R * (log_R - mean_log)) / 2 / (free_R @ across_R**2 / 2 + 1 / SLOPE_SD**2))
+        doubt = (free_R @ across_R**2 / 2 + 1 / SLOPE_SD**2) ** -0.5
+        return (slope / width, centre) if abs(slope) > 2 * doubt else (0.0, centre)
+
+    def _noise_scale(self, values_N: FloatArray) -> FloatArray:
+        scale_N: FloatArray = np.exp(self._noise_slope * (values_N - self._noise_centre))
+        return np.clip(scale_N, 1 / LARGEST_RATIO, LARGEST_RATIO)
+
+    def mean(self, weights_ND: FloatArray) -> FloatArray:
+        return self._lines.from_reference(self._process.mean_at(weights_ND, self._target), self._target)
+
+    def predict(self, weights_ND: FloatArray) -> Prediction:
+        mean_Q, variance_Q = self._process.predict(weights_ND, self._target)
+        noise = self._process.sd**2 * self._process.hyperparameters.noise_L[self._target]
+        variance_Q = variance_Q + noise * (self._noise_scale(mean_Q) - 1)
+        sd_Q = np.zeros_like(mean_Q) if self._constant else np.sqrt(np.maximum(variance_Q, 0))
+        return Prediction(self.mean(weights_ND), self._lines.slope_L[self._target] * sd_Q)

@@ -1,0 +1,24 @@
+"""A quadratic in the shares, a + b.w + w'Cw: what MoDoMoDo (2505.24871) fits to mixtures of fine-tuning data.
+
+Its D (D + 3) / 2 coefficients are held down by a ridge. For few domains, whose pairs can help or hurt each other.
+
+Shapes: N mixtures, D domains, P = D (D + 1) / 2 products, F = D + P features.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from search.mixture import FloatArray
+from search.surrogates.ridge import FLAT, Ridge
+
+
+class Quadratic(Ridge):
+    def _features(self, weights_ND: FloatArray) -> FloatArray:
+        one_P, other_P = np.triu_indices(weights_ND.shape[1])
+        return np.hstack([weights_ND, weights_ND[:, one_P] * weights_ND[:, other_P]])
+
+    def _scales(self, spread_F: FloatArray) -> FloatArray:
+        """One for all: divided by its own, a product of two rare domains would get as much to say as a share."""
+        typical = float(np.sqrt((spread_F**2).mean()))
+        return np.full_like(spread_F, typical if typical > FLAT else 1.0)

@@ -1,0 +1,78 @@
+"""Output warps: values seen through a logarithm, u = sign * log(sign * z - floor).
+
+Losses follow laws, floor + A (effective data)^-g, whose logarithm above the floor is nearly additive: where a law holds,
+a process on u learns it from few runs, and where none does, the process remains. The floor is not known, so several
+are tried and their evidence decides (search.surrogates.warped_gp).
+
+Shapes: N values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+
+from search.mixture import FloatArray
+
+# How far below the lowest value the floor lies, in standard deviations; infinitely far is no warp at all.
+GAPS = (0.08, 0.15, 0.3, 0.6, 1.2, 2.5)
+# Prior on the gap: log-normal around 0.4; no warp counts as a gap of 8.
+USUAL_GAP, WIDEST_GAP = 0.4, 8.0
+# Variances in u beyond which moments would explode.
+LARGEST_VARIANCE = 1.0
+
+
+@dataclass(frozen=True)
+class Warp:
+    """
+    Attributes:
+        gap: distance of the floor from the lowest value (or the highest, for sign -1); infinite: the identity.
+        sign: 1 where low values crowd together, as losses do; -1 where high ones do, as accuracies.
+        floor: of sign * z.
+    """
+
+    gap: float
+    sign: int
+    floor: float
+
+    @classmethod
+    def of(cls, gap: float, sign: int, values_N: FloatArray) -> Warp:
+        """The warp whose floor lies `gap` below these values."""
+        return cls(gap, sign, 0.0 if gap == inf else float((sign * values_N).min()) - gap)
+
+    @property
+    def identity(self) -> bool:
+        return self.gap == inf
+
+    @property
+    def log_prior(self) -> float:
+        return -0.5 * float(np.log(min(self.gap, WIDEST_GAP) / USUAL_GAP)) ** 2
+
+    def forward(self, values_N: FloatArray) -> FloatArray:
+        """u of values; those near or below the floor, which other runs may have, go on as an exponential does."""
+        if self.identity:
+            return values_N
+        above_N = self.sign * values_N - self.floor
+        least = 0.25 * min(self.gap, 1.0)
+        above_N = np.where(above_N < least, least * np.exp(np.minimum(above_N / least - 1, 0)), above_N)
+        warped_N: FloatArray = self.sign * np.log(above_N)
+        return warped_N
+
+    def log_slope(self, values_N: FloatArray) -> float:
+        """Sum of log du/dz: evidence for u plus this is evidence for z."""
+        return 0.0 if self.identity else -float(np.log(self.sign * values_N - self.floor).sum())
+
+    def moments(self, mean_N: FloatArray, variance_N: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and variance of z where u is normal: z is log-normal above the floor."""
+        if self.identity:
+            return mean_N, variance_N
+        variance_N = np.minimum(variance_N, LARGEST_VARIANCE)
+        above_N = np.exp(self.sign * mean_N + variance_N / 2)
+        return self.sign * (self.floor + above_N), above_N**2 * np.expm1(variance_N)
+
+
+def all_warps(values_N: FloatArray) -> list[Warp]:
+    """Every gap with both signs, and the identity."""
+    return [Warp.of(gap, sign, values_N) for sign in (1, -1) for gap in GAPS] + [Warp.of(inf, 1, values_N)]

@@ -1,0 +1,126 @@
+"""What a study file becomes: its objective, its search settings, and the earlier runs that it reuses."""
+
+from pathlib import Path
+
+import pytest
+
+from mixopt.assemble import Plan, assemble, check, prepare_corpus
+from mixopt.config import StudyFile, load
+from mixopt.errors import ConfigError
+from search.errors import SearchError
+from search.history import History
+from search.mixture import Mixture
+from search.objective import NoWorse, Pareto, WeightedMean, WorstCase
+from search.trust import TrustRegion
+from tests.e2e.study import STUDY, write_study
+
+OBJECTIVE = "objective: {weights: {prose: 2, code: 1}}"
+# A table over two earlier domains: text became prose, and rest was split into code and sums.
+EARLIER = """\
+run,fidelity,params,tokens,weight.text,weight.rest,metric.text,metric.code
+a,dense,{params},{tokens},0.5,0.5,3.1,3.0
+b,dense,{params},{tokens},0.7,0.3,3.0,3.1
+c,other,100,100,0.9,0.1,2.9,3.4
+"""
+REUSE = "reuse: {runs: earlier.csv, renamed: {text: prose}, split: {rest: [code, sums]}}\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study with its tokens prepared."""
+    folder = tmp_path_factory.mktemp("study")
+    prepare_corpus(load(write_study(folder)), lambda progress: None)
+    return folder
+
+
+def study(folder: Path, *changes: tuple[str, str], more: str = "") -> StudyFile:
+    text = STUDY
+    for was, becomes in changes:
+        assert was in text
+        text = text.replace(was, becomes)
+    (folder / "study.yaml").write_text(text + more)
+    return load(folder / "study.yaml")
+
+
+def plan(folder: Path, *changes: tuple[str, str], more: str = "") -> Plan:
+    file = study(folder, *changes, more=more)
+    check(file)
+    return assemble(file, prepare_corpus(file, lambda progress: None))
+
+
+def write_earlier(folder: Path) -> None:
+    """Earlier runs, two of them of this study's dense proxy."""
+    dense = plan(folder).problem.rungs[0].fidelity
+    (folder / "earlier.csv").write_text(EARLIER.format(params=dense.params, tokens=dense.tokens))
+
+
+@pytest.mark.parametrize(
+    ("written", "objective"),
+    [
+        ("{weights: {prose: 2, code: 1}}", WeightedMean({"prose": 2.0, "code": 1.0})),
+        ("{kind: worst_case, metrics: [code]}", WorstCase(("code",))),
+        (
+            "{kind: no_worse, weights: {prose: 1}, allowance: 0.02, baseline: uniform, unit: bits_per_byte}",
+            NoWorse(WeightedMean({"prose": 1.0}, "bits_per_byte"), 0.02, "uniform"),
+        ),
+        ("{kind: pareto}", Pareto(WeightedMean(dict.fromkeys(("prose", "code", "sums"), 1.0)))),
+    ],
+)
+def test_the_objective_is_the_one_written(folder: Path, written: str, objective: object) -> None:
+    assert plan(folder, (OBJECTIVE, f"objective: {written}")).problem.objective == objective
+
+
+def test_the_search_is_the_one_written(folder: Path) -> None:
+    settings = plan(folder, more="search: {surrogate: linear, trust: {max_kl: 2}}\n").strategy.settings
+    assert (settings.surrogate, settings.trust) == ("linear", TrustRegion(max_kl=2.0))
+
+
+def test_earlier_runs_are_evidence_over_the_domains_of_now(folder: Path) -> None:
+    write_earlier(folder)
+    made = plan(folder, more=REUSE)
+    earlier = made.problem.earlier
+    assert earlier is not None
+    assert (earlier.domains, earlier.metrics) == (("prose", "code", "sums"), ("prose", "code"))
+    assert earlier.weights_ND[:, 0] == pytest.approx([0.5, 0.7, 0.9])
+    natural = made.problem.space.natural
+    assert earlier.mixture(0)["code"] / earlier.mixture(0)["sums"] == pytest.approx(natural["code"] / natural["sums"])
+    assert "3 of 3 earlier runs count as evidence" in made.notes
+
+
+def test_an_earlier_proxy_is_the_same_only_where_losses_can_be_compared(folder: Path) -> None:
+    write_earlier(folder)
+
+    def proxies(*changes: tuple[str, str]) -> list[str]:
+        earlier = plan(folder, *changes, more=REUSE).problem.earlier
+        assert earlier is not None
+        return [fidelity.proxy for fidelity in earlier.fidelities]
+
+    assert set(proxies()) == {"earlier dense", "earlier other"}
+    assert set(proxies(("code: 1}}", "code: 1}, unit: bits_per_byte}"))) == {"dense", "earlier other"}
+
+
+def test_kept_domains_keep_the_ratio_that_is_written_or_that_of_their_tokens(folder: Path) -> None:
+    no_group = ("groups:\n  plain: {domains: [prose, sums], min: 30%}\n", "")
+    made = plan(folder, no_group, more="reuse: {keep: [prose, code], at: {prose: 3, code: 1}}\n")
+    assert made.problem.kept == Mixture.of({"prose": 3.0, "code": 1.0})
+    for trial in made.strategy.ask(History(), 100):
+        if trial.origin == "design":
+            assert trial.mixture["prose"] == pytest.approx(3 * trial.mixture["code"])
+    natural = made.problem.space.natural
+    kept = plan(folder, no_group, more="reuse: {keep: [prose, code]}\n").problem.kept
+    assert kept is not None
+    assert kept["prose"] / kept["code"] == pytest.approx(natural["prose"] / natural["code"])
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (REUSE.replace("text:", "texts:"), "reuse: the earlier runs have no domain texts"),
+        (REUSE.replace("renamed: {text: prose}, ", ""), "reuse: each earlier run gave more than 2% to .* text"),
+        ("reuse: {keep: [prose, code], at: {prose: 1, code: 1}}\n", "group plain holds prose, but not all"),
+    ],
+)
+def test_what_cannot_be_reused_is_said_before_any_text_is_read(folder: Path, more: str, says: str) -> None:
+    write_earlier(folder)
+    with pytest.raises((ConfigError, SearchError), match=says):
+        check(study(folder, more=more))
