@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mixopt import __version__
@@ -19,10 +20,14 @@ from tracking.store import StudyRecord
 
 
 def answer_document(
-    plan: Plan, history: History, recommendation: Recommendation, confirmation: Confirmation | None, run_id: str
+    plan: Plan,
+    history: History,
+    recommendation: Recommendation,
+    confirmation: Confirmation | None,
+    run_id: str,
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Everything that is known about the answer."""
-    unasked = len(history.new(plan.search_trials))
+    """Everything that is known about the answer; `remarks` come first in its notes."""
     mixture = confirmation.winner.mixture if confirmation else recommendation.mixture
     space, corpus, file = plan.problem.space, plan.corpus, plan.file
     epochs = space.epochs(mixture) if space.target_tokens else {}
@@ -51,7 +56,7 @@ def answer_document(
         "recommendation": recommendation.as_dict(),
         "confirmation": confirmation.as_dict() if confirmation else None,
         "notes": [
-            *([f"the budget ended the search with {unasked} trials left to ask"] if unasked else []),
+            *remarks,
             *plan.notes,
             *recommendation.warnings,
         ],
@@ -65,6 +70,11 @@ def answer_document(
             "mlflow_run": run_id,
         },
     }
+
+
+def how_far(plan: Plan, history: History) -> str:
+    """How much of the search has been trained."""
+    return f"{plan.searched(history).total()} of at most {plan.strategy.expected.total()} trials"
 
 
 def _verdict(confirmation: Confirmation | None) -> str:
@@ -98,7 +108,9 @@ def answer_so_far(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
     if corpus is None:
         raise ConfigError(f"study {file.study} has no answer yet", hint=f"go on with: mixopt run {file.file}")
     plan = assemble(file, corpus)
-    return answer_document(plan, history, plan.strategy.recommend(history), None, record.run_id)
+    recommendation = plan.strategy.recommend(history)
+    remark = f"the search goes on: {how_far(plan, history)} have ended"
+    return answer_document(plan, history, recommendation, None, record.run_id, [remark])
 
 
 def exportable(document: dict[str, Any], location: str) -> Exportable:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,9 +23,10 @@ from search.designs.baselines import baselines
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.frozen import FrozenSpace
+from search.history import History
 from search.mixture import Mixture
 from search.objective import NoWorse, Objective, Pareto, WeightedMean, WorstCase
-from search.problem import Problem, Rung
+from search.problem import SEARCH_SEED, Problem, Rung
 from search.reuse import Changes, reuse
 from search.runs import Runs
 from search.space import DomainLimits, Group, Space
@@ -64,10 +65,10 @@ class Plan:
     available_tokens: Mapping[str, Mapping[str, int] | None]
     notes: tuple[str, ...]
 
-    @cached_property
-    def search_trials(self) -> tuple[Trial, ...]:
-        """The trials that the search will ask for, as far as that is known beforehand."""
-        return self.strategy.planned or ()
+    def searched(self, history: History) -> Counter[Fidelity]:
+        """How many trials of the search have ended at each fidelity, of those that the strategy expects."""
+        ended = history.without_running().trials
+        return Counter(trial.fidelity for trial in ended if trial.seed == SEARCH_SEED) & self.strategy.expected
 
     @property
     def confirmation_size(self) -> int:

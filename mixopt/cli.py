@@ -8,7 +8,7 @@ import signal
 import sys
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -180,6 +180,33 @@ def export(
         out.print(f"wrote {output}")
 
 
+@app.command(epilog="Example: mixopt runs study.yaml --output runs.csv     (then: mixopt fit runs.csv)")
+def runs(
+    study: StudyArgument = DEFAULT,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A .csv; default: standard output.")] = None,
+    unit: Annotated[Literal["nats_per_token", "bits_per_byte"], typer.Option(help="Of the losses.")] = "nats_per_token",
+    json: Json = False,
+) -> None:
+    """Write a study's completed trials as a table of runs, for mixopt fit and for other studies to reuse."""
+    from mixopt.files import write_text
+    from mixopt.study_runs import csv_text, run_rows
+
+    file = _load(study)
+    rows = run_rows(_record(file).history(), unit)
+    if not rows:
+        raise ConfigError(f"study {file.study} has no completed trial yet", hint=f"run it: mixopt run {file.file}")
+    if output is not None:
+        if output.suffix != ".csv":
+            raise ConfigError(f"{output}: the table is written as CSV", hint="choose a name that ends in .csv")
+        write_text(output, csv_text(rows))
+    if json:
+        print(json_format.dumps({"study": file.study, "unit": unit, "runs": rows}, indent=2))
+    elif output is None:
+        print(csv_text(rows), end="")
+    else:
+        out.print(f"wrote {output}: {len(rows)} runs; next: mixopt fit {output}", soft_wrap=True)
+
+
 @app.command(epilog="Example: mixopt dashboard study.yaml --port 5000")
 def dashboard(
     study: StudyArgument = DEFAULT,
@@ -203,7 +230,14 @@ def dashboard(
         err.print("dashboard ended")
 
 
-@app.command(epilog="Example: mixopt fit runs.csv --holdout later.csv --metric mmlu --space study.yaml")
+@app.command(
+    epilog="Examples:\n\n"
+    "mixopt fit runs.csv     (all metrics, all surrogates)\n\n"
+    "mixopt fit runs.csv --metric mmlu --metric gsm8k --objective standardized --space study.yaml\n\n"
+    "mixopt fit small.csv --holdout large.csv --json     (how well do small runs rank large ones?)\n\n"
+    "mixopt fit runs.csv --objective pareto --metric web_loss --metric code_loss\n\n"
+    "mixopt fit old.csv --space new.yaml --split web=web_clean,web_rest     (domains have changed since)"
+)
 def fit(
     runs: Annotated[Path, typer.Argument(help="A table of finished runs, .csv or .parquet: see docs/run-tables.md.")],
     metric: Annotated[list[str] | None, typer.Option(help="Only this metric; repeatable. Default: all.")] = None,
@@ -214,12 +248,18 @@ def fit(
     minimize: Annotated[list[str] | None, typer.Option(help="Less of this metric is better; repeatable.")] = None,
     space: Annotated[Path | None, typer.Option(help="Limits: the domains, groups and target of a study file.")] = None,
     target_fidelity: Annotated[
-        str | None, typer.Option(help="Predict runs of this fidelity. Default: the dearest.")
+        str | None, typer.Option(help="The fidelity, of either table, that the mixture is for. Default: the dearest.")
     ] = None,
     surrogate: Annotated[
         list[str] | None, typer.Option(help="Only this one; repeatable, the first gives the mixture. Default: all.")
     ] = None,
     holdout: Annotated[Path | None, typer.Option(help="A table of further runs, to be predicted.")] = None,
+    renamed: Annotated[
+        list[str] | None, typer.Option(metavar="OLD=NEW", help="A domain has another name in --space; repeatable.")
+    ] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(metavar="OLD=PART,PART", help="A domain is several in --space; repeatable.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A folder for plots and mixture. Default: RUNS-fit.")
     ] = None,
@@ -227,6 +267,7 @@ def fit(
     json: Json = False,
 ) -> None:
     """Fit surrogates to finished runs, say how far they can be trusted, and recommend a mixture."""
+    from mixopt.changed_domains import changes
     from mixopt.fit import Wish, fit, save
     from mixopt.fit_display import fit_view
     from mixopt.watch import Stages
@@ -242,12 +283,67 @@ def fit(
         space=space,
         target=target_fidelity,
         surrogates=tuple(surrogate or ()),
+        changes=changes(renamed or (), split or ()),
         seed=seed,
     )
     with Stages(err) as stages:
-        document = fit(wish, lambda done, total: stages.report(Progress("fit surrogates", done, total, "surrogates")))
+        document = fit(wish, lambda done, total: stages.report(Progress("fit surrogates", done, total, "fits")))
     save(document, output or Path(f"{runs.stem}-fit"))
     _print(document, fit_view(document), json)
+
+
+@app.command(epilog="Example: mixopt replay runs.csv --metric loss --strategy regmix --strategy bayes --seeds 20")
+def replay(
+    runs: Annotated[Path, typer.Argument(help="A table of finished runs, .csv or .parquet: see docs/run-tables.md.")],
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="Replay this one beside random; repeatable. Default: all.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Replays of each strategy.")] = 20,
+    metric: Annotated[list[str] | None, typer.Option(help="Only this metric; repeatable. Default: all.")] = None,
+    objective: Annotated[
+        str, typer.Option(help="mean, standardized, worst, no-worse or pareto, of the metrics.")
+    ] = "mean",
+    maximize: Annotated[list[str] | None, typer.Option(help="More of this metric is better; repeatable.")] = None,
+    minimize: Annotated[list[str] | None, typer.Option(help="Less of this metric is better; repeatable.")] = None,
+    target_fidelity: Annotated[
+        str | None, typer.Option(help="Look for the best run of this fidelity. Default: the dearest.")
+    ] = None,
+    warm_start: Annotated[
+        int | None, typer.Option(min=1, help="Cheap runs to open with. Default: by costs and domains.")
+    ] = None,
+    acquisition: Annotated[str, typer.Option(help="What bayes asks by.")] = "log_ei",
+    surrogate: Annotated[str, typer.Option(help="What regmix and climb predict with.")] = "blend",
+    batch: Annotated[int, typer.Option(min=1, help="Runs that are asked for at a time.")] = 1,
+    budget: Annotated[
+        float, typer.Option(min=1, help="End each replay at this cost, in target runs. Default: at the best run.")
+    ] = float("inf"),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder for the plot. Default: RUNS-replay.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Simulate strategies on finished runs: what it would have cost each to find the best of them."""
+    from mixopt.fit import Wish
+    from mixopt.replay import Options, replay, save
+    from mixopt.replay_display import replay_view
+    from mixopt.watch import Stages
+    from proxies.data.corpus import Progress
+
+    wish = Wish(
+        runs,
+        metrics=tuple(metric or ()),
+        objective=objective,
+        maximize=tuple(maximize or ()),
+        minimize=tuple(minimize or ()),
+        target=target_fidelity,
+    )
+    options = Options(tuple(strategy or ()), seeds, warm_start, acquisition, surrogate, batch, budget)
+    with Stages(err) as stages:
+        document = replay(
+            wish, options, lambda stage, done, total: stages.report(Progress(stage, done, total, "seeds"))
+        )
+    save(document, output or Path(f"{runs.stem}-replay"))
+    _print(document, replay_view(document), json)
 
 
 @app.command(epilog="Example: mixopt demo --directory demo")

@@ -219,6 +219,7 @@ class SearchSettings(Section):
         "bimix",
         "quadratic",
         "lightgbm",
+        "regmix_lightgbm",
         "linear",
     ] = "blend"
     """What predicts losses from mixtures."""

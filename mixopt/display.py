@@ -75,7 +75,7 @@ def plan_table(document: dict[str, Any]) -> RenderableType:
         )
     gpu_hours = f"{document['gpu_hours']:.2g} GPU hours ({document['gpu_hours_are']})"
     tokens, flops = show_count(document["total_tokens"]), f"{document['total_flops']:.2g}"
-    lines = [f"{document['trials']} trials, {tokens} tokens, {flops} FLOPs"]
+    lines = [f"at most {document['trials']} trials, {tokens} tokens, {flops} FLOPs"]
     if document["wall_seconds"] is not None:
         lines.append(
             f"about {show_duration(document['wall_seconds'])} with {document['slots']} at a time: "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -21,14 +20,14 @@ ASSUMED_GPU_FLOPS = 1e14
 
 
 def estimate(plan: Plan, probe: bool) -> dict[str, Any]:
-    """The plan as plain data; with `probe`, each proxy is trained for a few seconds and nothing of it is kept."""
-    searched = Counter(trial.fidelity.proxy for trial in plan.search_trials)
+    """The plan as plain data, its counts at most; with `probe`, each proxy is trained for a moment and nothing kept."""
+    searched = plan.strategy.expected
     target = plan.problem.target.proxy
     proxies: list[dict[str, Any]] = []
     for rung in plan.problem.rungs:
         fidelity = rung.fidelity
         confirmed = plan.confirmation_size if fidelity.proxy == target else 0
-        trials = searched[fidelity.proxy] + confirmed
+        trials = searched[fidelity] + confirmed
         proxies.append(
             {
                 "proxy": fidelity.proxy,
@@ -36,7 +35,7 @@ def estimate(plan: Plan, probe: bool) -> dict[str, Any]:
                 "params": fidelity.params,
                 "tokens": fidelity.tokens,
                 "flops": fidelity.flops,
-                "search_trials": searched[fidelity.proxy],
+                "search_trials": searched[fidelity],
                 "confirmation_trials": confirmed,
                 "total_tokens": trials * fidelity.tokens,
                 "total_flops": trials * fidelity.flops,

@@ -1,7 +1,7 @@
 """What `mixopt fit` does: from a table of finished runs to validated surrogates and a mixture, as plain data.
 
-    read --> question (target, metrics, objective, space) --> fit and cross-validate each surrogate --> recommend
-                                                                     score on the holdout <--- |
+    read --> question (target, metrics, objective, space) --> fit and cross-validate surrogates --> recommend
+                                                                  score on the holdout <--- |
 
 Shapes: N runs, D domains, M metrics.
 """
@@ -9,8 +9,8 @@ Shapes: N runs, D domains, M metrics.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -18,21 +18,22 @@ from typing import Any
 import numpy as np
 
 from mixopt import holdout as holdouts
-from mixopt import run_table, space_file
+from mixopt import run_table, space_file, surrogate_fits
+from mixopt.changed_domains import over_domains_of_now
 from mixopt.errors import ConfigError
+from mixopt.run_table import measured
+from mixopt.surrogate_fits import OnStep
 from search.designs.baselines import baselines
-from search.errors import SearchError
 from search.evidence import Evidence
+from search.fidelity import Fidelity
 from search.mixture import FloatArray, Mixture
 from search.objective import NoWorse, Objective, Pareto, WeightedMean, WorstCase
 from search.problem import REFERENCE, Problem, Rung
 from search.recommend import Predictor, recommend_by, recommend_observed
+from search.reuse import Changes
 from search.runs import BoolArray, Runs
 from search.space import DomainLimits, Group, Space
 from search.surrogates import DEFAULT, SURROGATES
-from search.surrogates.loss_model import LossModel
-from search.trust import TrustRegion
-from search.validation import FEWEST_RUNS, cross_validate
 
 OBJECTIVES: Mapping[str, Callable[[WeightedMean], Objective]] = {
     "mean": lambda mean: mean,
@@ -45,9 +46,9 @@ OBJECTIVES: Mapping[str, Callable[[WeightedMean], Objective]] = {
 UNEVEN = 10.0
 # Where only shares are known, they stand for supplies of so many tokens in all.
 SUPPLY = 10**12
-
-# Told how many surrogates are done, of how many.
-OnStep = Callable[[int, int], None]
+# A target of so many times the parameters or the cost of the dearest runs is far, and FAR_DEFAULT ranks best there.
+FAR = 100
+FAR_DEFAULT = "far_blend"
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,10 @@ class Wish:
     """What a user asks for; None and () leave the choice to the runs.
 
     Attributes:
-        target: the fidelity that predictions are for. Default: the dearest that runs and holdout share.
-        surrogates: the first that can be fitted gives the mixture. Default: all.
+        target: the fidelity that the mixture is for. Default: the dearest that runs and holdout share, or the dearest
+            of both.
+        surrogates: the first that can be fitted gives the mixture. Default: all that the runs are made for.
+        changes: what became of domains of the runs that the space has not.
     """
 
     runs: Path
@@ -68,6 +71,7 @@ class Wish:
     space: Path | None = None
     target: str | None = None
     surrogates: tuple[str, ...] = ()
+    changes: Changes = field(default_factory=Changes)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -77,6 +81,11 @@ class Wish:
             )
         if unknown := [name for name in self.surrogates if name not in set(SURROGATES)]:
             raise ConfigError(f"surrogate {unknown[0]!r} does not exist", hint=f"choose from {', '.join(SURROGATES)}")
+        if self.changes != Changes() and self.space is None:
+            raise ConfigError(
+                "domains that were renamed or split need --space",
+                hint="name today's domains and their tokens in it: domains: {web: {tokens: 6B}, ...}",
+            )
 
 
 @dataclass(frozen=True)
@@ -84,13 +93,16 @@ class Question:
     """What the tables and the wish amount to.
 
     Attributes:
-        runs: those to fit; their metrics are the objective's, in its order.
+        runs: those to fit; their metrics are the objective's, in its order, and their target is the fidelity that
+            predictions are in the units of.
+        wanted: the fidelity that the mixture is for; the runs' target, unless it has no run.
         holdout: those to score, of one fidelity, or None.
         natural_is: where the mixture that answers are compared with comes from.
     """
 
     problem: Problem
     runs: Runs
+    wanted: Fidelity
     holdout: Runs | None
     natural_is: str
     notes: tuple[str, ...]
@@ -104,20 +116,24 @@ def fit(wish: Wish, on_step: OnStep) -> dict[str, Any]:
     """
     question = ask(wish)
     problem, runs = question.problem, question.runs
-    names = wish.surrogates or (DEFAULT, *(name for name in SURROGATES if name != DEFAULT))
-    predictors, skipped = _predictors(names, question, on_step)
-    chosen = next(iter(predictors.values()), None)
-    if chosen is None:
-        if problem.objective.baseline is not None:
-            raise ConfigError(
-                f"objective {wish.objective} needs predictions, and {names[0]} gives none: {skipped[names[0]]}",
-                hint="add runs, or choose --objective mean",
-            )
+    names, skipped = _surrogates(wish, question)
+    predictors, unfitted = surrogate_fits.fit_all(names, problem, runs, on_step)
+    skipped |= unfitted
+    if predictors:
+        # What is best at the scale of the runs says little of another.
+        fixed = wish.surrogates or question.wanted.proxy != runs.target.proxy
+        chosen = next(iter(predictors.values())) if fixed else surrogate_fits.choose(predictors)
+        why = surrogate_fits.why(chosen, predictors)
+        recommendation = recommend_by(chosen)
+    elif problem.objective.baseline is not None:
+        raise ConfigError(
+            f"objective {wish.objective} needs predictions, and {names[0]} gives none: {skipped[names[0]]}",
+            hint="add runs, or choose --objective mean",
+        )
+    else:
+        chosen = None
         why = f"no surrogate could be fitted: {skipped[names[0]]}"
         recommendation = recommend_observed(problem, Evidence(runs, problem.objective), why)
-    else:
-        why = _why(chosen)
-        recommendation = recommend_by(chosen)
     notes = [*question.notes, *recommendation.warnings]
     if problem.objective.baseline is not None:
         notes.append(
@@ -125,7 +141,8 @@ def fit(wish: Wish, on_step: OnStep) -> dict[str, Any]:
         )
     return {
         "runs": {fidelity.proxy: int(runs.at(level).sum()) for level, fidelity in enumerate(runs.fidelities)},
-        "target": runs.target.proxy,
+        "target": question.wanted.proxy,
+        "predicted_at": runs.target.proxy,
         "objective": {
             "kind": wish.objective,
             "name": _name(wish.objective, problem.objective),
@@ -136,10 +153,8 @@ def fit(wish: Wish, on_step: OnStep) -> dict[str, Any]:
         "trusted": chosen is not None and chosen.validation.trustworthy,
         "why": why,
         "surrogates": {
-            name: {"cross_validation": predictors[name].validation.as_dict()}
-            if name in predictors
-            else {"skipped": skipped[name]}
-            for name in names
+            **{name: {"cross_validation": each.validation.as_dict()} for name, each in predictors.items()},
+            **{name: {"skipped": reason} for name, reason in skipped.items()},
         },
         "holdout": {name: holdouts.scores(each, question.holdout) for name, each in predictors.items()}
         if question.holdout is not None
@@ -150,6 +165,7 @@ def fit(wish: Wish, on_step: OnStep) -> dict[str, Any]:
             "mixture": problem.baselines[REFERENCE].as_dict(),
             "predicted": chosen and _expected(chosen, problem.baselines[REFERENCE]),
         },
+        "measured": _measured(runs),
         "predictions": _predictions(chosen, question.holdout) if chosen else None,
         "notes": notes,
         "files": [],
@@ -157,14 +173,21 @@ def fit(wish: Wish, on_step: OnStep) -> dict[str, Any]:
 
 
 def save(document: dict[str, Any], directory: Path) -> None:
-    """Write the mixture and the plots, and name the files in the document."""
+    """Write the mixture, the front and the plots, and name the files in the document."""
     from mixopt.files import write_text
     from mixopt.plots import draw
 
     directory.mkdir(parents=True, exist_ok=True)
-    mixture = directory / "mixture.json"
+    mixture, front = directory / "mixture.json", directory / "front.csv"
     write_text(mixture, json.dumps(document["recommendation"]["mixture"], indent=2) + "\n")
-    document["files"] = [str(path) for path in (mixture, *draw(document, directory))]
+    written = [mixture]
+    if points := document["recommendation"]["front"]:
+        write_text(front, run_table.text([(point["mixture"], point["predicted"]) for point in points]))
+        written.append(front)
+    else:
+        # Not that of an earlier fit.
+        front.unlink(missing_ok=True)
+    document["files"] = [str(path) for path in (*written, *draw(document, directory))]
 
 
 def ask(wish: Wish) -> Question:
@@ -172,23 +195,31 @@ def ask(wish: Wish) -> Question:
     Raises:
         ConfigError, SearchError: a table or an option is wrong.
     """
-    table, table_notes = run_table.read(wish.runs)
-    notes = list(table_notes)
+    notes: list[str] = []
+    file = None if wish.space is None else space_file.read(wish.space)
+    table = _read(wish.runs, wish, file, notes)
     runs = table.of(*dict.fromkeys(wish.metrics or table.metrics))
     held_out = None
     if wish.holdout is not None:
-        held_out, holdout_notes = holdouts.read(wish.holdout, runs)
-        notes += holdout_notes
+        held_out = holdouts.matched(_read(wish.holdout, wish, file, notes), wish.holdout, runs)
     measured_N: BoolArray = np.logical_or.reduce(np.isfinite(runs.values_NM), axis=1)
     if not measured_N.all():
         notes.append(f"{(~measured_N).sum()} runs measured none of these metrics and are left out")
         runs = runs.select(measured_N)
-    runs = runs.targeting(wish.target or _dearest(runs, held_out))
+    wanted = _wanted(wish, runs, held_out)
+    if wanted.proxy in (fidelity.proxy for fidelity in measured(runs)):
+        runs = runs.targeting(wanted.proxy)
+    else:
+        runs = runs.targeting(measured(runs)[-1].proxy)
+        notes.append(
+            f"no run at {wanted.proxy}: predictions are those of {runs.target.proxy}, and only their ranking is taken "
+            "to carry over"
+        )
     mean = mean_of(wish, runs, notes)
     objective, runs = OBJECTIVES[wish.objective](mean), runs.of(*mean.metrics)
-    space, natural_is = _space(wish.space, runs, notes)
+    space, natural_is = _space(wish.space, file, runs, notes)
     if held_out is not None:
-        held_out, holdout_notes = holdouts.to_score(held_out.of(*mean.metrics), runs)
+        held_out, holdout_notes = holdouts.to_score(held_out.of(*mean.metrics), runs, wanted.proxy)
         notes += holdout_notes
         if objective.baseline is not None and held_out.target.proxy != runs.target.proxy:
             raise ConfigError(
@@ -205,14 +236,53 @@ def ask(wish: Wish) -> Question:
         baselines={each.name: each.mixture for each in compared},
         seed=wish.seed,
     )
-    return Question(problem, runs, held_out, natural_is, tuple(notes))
+    return Question(problem, runs, wanted, held_out, natural_is, tuple(notes))
 
 
-def _dearest(runs: Runs, held_out: Runs | None) -> str:
-    """The most expensive fidelity with a run, if possible one that the holdout has too."""
-    names = [fidelity.proxy for level, fidelity in enumerate(runs.fidelities) if runs.at(level).any()]
-    others = names if held_out is None else [fidelity.proxy for fidelity in held_out.fidelities]
-    return [name for name in names if name in others or not set(names) & set(others)][-1]
+def _read(path: Path, wish: Wish, file: space_file.SpaceFile | None, notes: list[str]) -> Runs:
+    """A table, over the domains of now where these changed."""
+    runs, table_notes = run_table.read(path)
+    notes += table_notes
+    if file is None or wish.space is None or wish.changes == Changes() or set(runs.domains) == set(file.domains):
+        return runs
+    runs, changed_notes = over_domains_of_now(runs, path, wish.changes, file, wish.space)
+    notes += changed_notes
+    return runs
+
+
+def _wanted(wish: Wish, runs: Runs, held_out: Runs | None) -> Fidelity:
+    """
+    Raises:
+        ConfigError: neither table has a fidelity of the name asked for.
+    """
+    here = {fidelity.proxy: fidelity for fidelity in measured(runs)}
+    there = {fidelity.proxy: fidelity for fidelity in measured(held_out)} if held_out is not None else {}
+    known = there | {fidelity.proxy: fidelity for fidelity in runs.fidelities}
+    if wish.target is None:
+        shared = [fidelity for name, fidelity in here.items() if name in there]
+        return max(shared or known.values(), key=lambda fidelity: fidelity.flops)
+    if wish.target not in known:
+        raise ConfigError(f"fidelity {wish.target!r} does not exist", hint=f"choose from {', '.join(known)}")
+    return known[wish.target]
+
+
+def _surrogates(wish: Wish, question: Question) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Those to fit, what the mixture rests on first; and why others are left out."""
+    if wish.surrogates:
+        return wish.surrogates, {}
+    skipped = {}
+    default = DEFAULT
+    if _is_far(question.wanted, question.runs.target):
+        default = FAR_DEFAULT
+    else:
+        skipped[FAR_DEFAULT] = f"the target is not {FAR} times as large as the runs"
+    if len(measured(question.runs)) == 1:
+        skipped["multi_fidelity_gp"] = "the runs are of one fidelity"
+    return (default, *(name for name in SURROGATES if name != default and name not in skipped)), skipped
+
+
+def _is_far(wanted: Fidelity, dearest: Fidelity) -> bool:
+    return wanted.flops >= FAR * dearest.flops or wanted.params >= FAR * dearest.params > 0
 
 
 def mean_of(wish: Wish, runs: Runs, notes: list[str]) -> WeightedMean:
@@ -258,9 +328,10 @@ def _mean_of_measured(values_NM: FloatArray) -> FloatArray:
     return mean_M
 
 
-def _space(path: Path | None, runs: Runs, notes: list[str]) -> tuple[Space, str]:
+def _space(path: Path | None, file: space_file.SpaceFile | None, runs: Runs, notes: list[str]) -> tuple[Space, str]:
     """The mixtures that may be the answer, and in words what its natural mixture is."""
-    file = None if path is None else space_file.read(path, runs.domains)
+    if path is not None and file is not None:
+        space_file.check_domains(file, path, runs.domains)
     counted = {} if file is None else {name: each.tokens for name, each in file.domains.items() if each.tokens}
     if len(counted) == len(runs.domains):
         tokens, natural_is = counted, f"the shares of the tokens in {path}"
@@ -287,53 +358,12 @@ def _space(path: Path | None, runs: Runs, notes: list[str]) -> tuple[Space, str]
     return Space(tuple(limits), groups, file.target.tokens, file.target.max_epochs), natural_is
 
 
-def _predictors(
-    names: Sequence[str], question: Question, on_step: OnStep
-) -> tuple[dict[str, Predictor], dict[str, str]]:
-    """The surrogates that could be fitted and cross-validated, and why the others could not."""
-    problem, runs = question.problem, question.runs
-    mixtures = len(np.unique(runs.mixture_N))
-    if mixtures < FEWEST_RUNS:
-        reason = f"{mixtures} mixtures are too few for a regression, {FEWEST_RUNS} the least"
-        return {}, dict.fromkeys(names, reason)
-    predictors, skipped = {}, {}
-    baseline_M = None
-    for done, name in enumerate(names):
-        on_step(done, len(names))
-        try:
-            model = LossModel.fit(SURROGATES[name], problem.seed, runs)
-            if problem.objective.baseline is not None and baseline_M is None:
-                # Few tables hold a run of the very mixture, and the noise of one would be in every comparison.
-                baseline_M = model.mean(problem.baselines[problem.objective.baseline].array[None])[0]
-            evidence = Evidence(runs, problem.objective, baseline_M)
-            validation = cross_validate(model, problem.seed, evidence)
-        except SearchError as error:
-            skipped[name] = error.message
-        else:
-            predictors[name] = Predictor(problem, evidence, name, model, validation, TrustRegion())
-    on_step(len(names), len(names))
-    return predictors, skipped
-
-
 def _name(kind: str, objective: Objective) -> str:
     """The objective for a reader; lower is better."""
     if kind != "mean" or len(objective.metrics) > 1:
-        return f"{kind} of {len(objective.metrics)} metrics"
+        return f"{'mean' if kind == 'pareto' else kind} of {len(objective.metrics)} metrics"
     [metric] = objective.metrics
     return f"-{metric}" if metric in objective.maximised else metric
-
-
-def _why(chosen: Predictor) -> str:
-    validation, target = chosen.validation, chosen.problem.target.proxy
-    correlation = validation.objective.spearman
-    shown = "no" if correlation is None else f"{correlation:.3f}"
-    where = f"{validation.runs} runs" + (f" at {target}" if validation.at_target >= FEWEST_RUNS else "")
-    evidence = f"its rank correlation with {where} that it was not fitted to is {shown}"
-    if validation.trustworthy:
-        return f"{chosen.name} is trusted: {evidence}"
-    if validation.at_target < FEWEST_RUNS:
-        evidence += f", and only {validation.at_target} runs at {target} show how far the others rank as it does"
-    return f"{chosen.name} is not trusted: {evidence}, no better than chance"
 
 
 def _expected(predictor: Predictor, mixture: Mixture) -> dict[str, float]:
@@ -343,22 +373,24 @@ def _expected(predictor: Predictor, mixture: Mixture) -> dict[str, float]:
     return {"mean": mean, "lower": mean - reach, "upper": mean + reach}
 
 
+def _measured(runs: Runs) -> dict[str, list[float]]:
+    """The metrics of the runs that measured all of them at the target."""
+    values_NM = runs.values_NM[runs.at_target_N & runs.complete_N]
+    return dict(zip(runs.metrics, values_NM.T.tolist(), strict=True))
+
+
 def _predictions(predictor: Predictor, holdout: Runs | None) -> dict[str, Any]:
     """Measured and predicted objective of runs at one fidelity that the predicting surrogate was not fitted to."""
-    objective, baseline_M = predictor.problem.objective, predictor.evidence.baseline_M
-    if holdout is not None:
-        kind, runs = "holdout", holdout
-        predicted_NM = predictor.model.mean(runs.weights_ND)
+    if holdout is None:
+        kind, fidelity = "cross-validation", predictor.problem.target
+        measured_N, predicted_N = surrogate_fits.held_out(predictor)
     else:
-        everything, residual_NM = predictor.evidence.runs, predictor.validation.residual_NM
-        kind, runs = "cross-validation", everything.select(everything.at_target_N)
-        if len(residual_NM) == len(everything):
-            residual_NM = residual_NM[everything.at_target_N]
-        predicted_NM = runs.values_NM - residual_NM
-    measured_N = objective.value(runs.values_NM[runs.complete_N], baseline_M)
+        kind, fidelity = "holdout", holdout.target
+        measured_N = predictor.problem.objective.value(holdout.values_NM, predictor.evidence.baseline_M)
+        predicted_N = predictor.objective(holdout.weights_ND)
     return {
         "of": kind,
-        "fidelity": runs.target.proxy,
+        "fidelity": fidelity.proxy,
         "measured": measured_N.tolist(),
-        "predicted": objective.value(predicted_NM[runs.complete_N], baseline_M).tolist(),
+        "predicted": predicted_N.tolist(),
     }

@@ -9,7 +9,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from search.problem import REFERENCE
+
 BAR_WIDTH = 16
+# Of the front: with more metrics than this, a column each is too wide; of each mixture the largest shares are named.
+METRIC_COLUMNS = 4
+SHARES_NAMED = 3
+LEAST_NAMED = 0.01
 
 # Key in the document -> heading and format.
 Scores = Mapping[str, tuple[str, str]]
@@ -28,16 +34,24 @@ def fit_view(document: dict[str, Any]) -> RenderableType:
     metrics = ", ".join(
         f"{name} (more is better)" if name in objective["maximised"] else name for name in objective["metrics"]
     )
+    units = "" if document["predicted_at"] == document["target"] else f", in the units of {document['predicted_at']}"
     parts: list[RenderableType] = [
-        Text(f"runs: {runs}; predictions are for {document['target']}"),
+        Text(f"runs: {runs}; predictions are for {document['target']}{units}"),
         Text(f"objective, lower is better: {objective['kind']} of {metrics}\n"),
         _cross_validation(document),
+        *(
+            Text(f"{name} is not fitted: {result['skipped']}", style="dim")
+            for name, result in document["surrogates"].items()
+            if "skipped" in result
+        ),
     ]
     if document["holdout"]:
         parts.append(_holdout(document))
+    parts += [Text(f"\n{document['why']}\n", style="bold"), _mixture(document)]
+    if document["recommendation"]["front"]:
+        parts.append(_front(document))
     parts += [
-        Text(f"\n{document['why']}\n", style="bold"),
-        _mixture(document),
+        Text(),
         *(Text(f"note: {note}", style="yellow") for note in document["notes"]),
     ]
     if document["files"]:
@@ -47,11 +61,9 @@ def fit_view(document: dict[str, Any]) -> RenderableType:
 
 def _cross_validation(document: dict[str, Any]) -> Table:
     title = "Cross-validation (in 80%: runs inside their 80% interval)"
-    table = _table("surrogate", *(f">{heading}" for heading, _ in SCORES.values()), "", title=title)
+    table = _table("surrogate", *(f">{heading}" for heading, _ in SCORES.values()), title=title)
     for name, result in document["surrogates"].items():
-        if "skipped" in result:
-            table.add_row(name, *[""] * len(SCORES), f"skipped: {result['skipped']}")
-        else:
+        if "skipped" not in result:
             table.add_row(_name(name, document), *_scores(result["cross_validation"]["objective"], SCORES))
     return table
 
@@ -60,7 +72,7 @@ def _holdout(document: dict[str, Any]) -> Table:
     holdout = document["holdout"]
     first = next(iter(holdout.values()))
     # Measured at another fidelity than predicted: errors in its units and intervals mean nothing.
-    shown = SCORES if first["fidelity"] == document["target"] else CALIBRATED_SCORES
+    shown = SCORES if first["fidelity"] == document["predicted_at"] else CALIBRATED_SCORES
     title = f"\nHoldout, {first['runs']} runs at {first['fidelity']}"
     table = _table("surrogate", *(f">{heading}" for heading, _ in shown.values()), ">rank of pick", title=title)
     for name, score in holdout.items():
@@ -95,9 +107,38 @@ def _mixture(document: dict[str, Any]) -> RenderableType:
         lines += [
             f"predicted {document['objective']['name']} of one new run, with its 95% interval: "
             f"{_interval(recommendation['predicted'])}, of the natural mixture {_interval(natural['predicted'])}",
-            f"it beats one of the natural mixture with probability {recommendation['beats']['proportional']:.0%}",
+            "it beats one of "
+            + ", ".join(
+                f"the {'natural' if name == REFERENCE else name} mixture with probability {probability:.0%}"
+                for name, probability in recommendation["beats"].items()
+            ),
         ]
+    if recommendation["flat"]:
+        lines.append(f"domains whose share hardly matters: {', '.join(recommendation['flat'])}")
     return Group(table, Text("\n".join(lines)))
+
+
+def _front(document: dict[str, Any]) -> Table:
+    """Predicted metrics of the mixtures that no other beats; of many metrics, those that a mixture is the best in."""
+    front, objective = document["recommendation"]["front"], document["objective"]
+    metrics = objective["metrics"]
+    few = len(metrics) <= METRIC_COLUMNS
+    columns = [f">{name}" for name in metrics] if few else ["best of these in"]
+    table = _table(">", *columns, "largest shares", title="\nThe predicted Pareto front (all of it: front.csv)")
+    best_at = {
+        name: (max if name in objective["maximised"] else min)(point["predicted"][name] for point in front)
+        for name in metrics
+    }
+    for number, point in enumerate(front, start=1):
+        predicted = point["predicted"]
+        best_in = ", ".join(name for name in metrics if predicted[name] == best_at[name])
+        largest = sorted(point["mixture"].items(), key=lambda share: -share[1])[:SHARES_NAMED]
+        table.add_row(
+            str(number),
+            *([f"{predicted[name]:.4g}" for name in metrics] if few else [best_in]),
+            ", ".join(f"{name} {share:.0%}" for name, share in largest if share >= LEAST_NAMED),
+        )
+    return table
 
 
 def _interval(estimate: dict[str, float]) -> str:

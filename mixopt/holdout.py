@@ -12,21 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from mixopt import run_table
 from mixopt.errors import ConfigError
+from mixopt.run_table import measured
 from search.mixture import FloatArray
 from search.recommend import Predictor
 from search.runs import DECIMALS, Runs
 from search.validation import objective_sd, score
 
 
-def read(path: Path, runs: Runs) -> tuple[Runs, tuple[str, ...]]:
-    """The runs in a file, with the domains and metrics of `runs` in their order; and notes.
+def matched(holdout: Runs, path: Path, runs: Runs) -> Runs:
+    """The runs of the file with the domains and metrics of `runs`, in their order.
 
     Raises:
-        ConfigError: it cannot be read, has other domains, or lacks a metric.
+        ConfigError: it has other domains, or lacks a metric.
     """
-    holdout, notes = run_table.read(path)
     if odd := sorted(set(holdout.domains) ^ set(runs.domains)):
         raise ConfigError(f"{path}: domain {odd[0]} is not in both tables", hint="the holdout needs the same domains")
     for name in runs.metrics:
@@ -35,11 +34,11 @@ def read(path: Path, runs: Runs) -> tuple[Runs, tuple[str, ...]]:
                 f"{path}: no column metric.{name}", hint="choose metrics that both tables have with --metric"
             )
     order = [holdout.domains.index(name) for name in runs.domains]
-    return replace(holdout.of(*runs.metrics), domains=runs.domains, weights_ND=holdout.weights_ND[:, order]), notes
+    return replace(holdout.of(*runs.metrics), domains=runs.domains, weights_ND=holdout.weights_ND[:, order])
 
 
-def to_score(table: Runs, runs: Runs) -> tuple[Runs, tuple[str, ...]]:
-    """The runs of one fidelity that measured every metric: the target of `runs`, or else the holdout's dearest.
+def to_score(table: Runs, runs: Runs, wanted: str) -> tuple[Runs, tuple[str, ...]]:
+    """The runs of one fidelity that measured every metric: the wanted one, or else the holdout's dearest; and notes.
 
     Raises:
         ConfigError: no run measured every metric.
@@ -47,17 +46,15 @@ def to_score(table: Runs, runs: Runs) -> tuple[Runs, tuple[str, ...]]:
     complete = table.select(table.complete_N)
     if not len(complete):
         raise ConfigError("no run of the holdout measured every metric", hint="choose other metrics with --metric")
-    names = [fidelity.proxy for fidelity in complete.fidelities]
-    dearest = names[int(complete.level_N.max())]
-    at_target = runs.target.proxy in names and complete.at(names.index(runs.target.proxy)).any()
-    fidelity = runs.target.proxy if at_target else dearest
+    names = [fidelity.proxy for fidelity in measured(complete)]
+    fidelity = wanted if wanted in names else names[-1]
     chosen = complete.targeting(fidelity)
     chosen = chosen.select(chosen.at_target_N)
     notes = []
     if fidelity != runs.target.proxy:
         notes.append(
-            f"the holdout was measured at {fidelity}, predictions are for {runs.target.proxy}: compare ranks and "
-            "calibrated_rmse, not rmse and coverage"
+            f"the holdout was measured at {fidelity}, predictions are in the units of {runs.target.proxy}: compare "
+            "ranks and calibrated_rmse, not rmse and coverage"
         )
     if len(chosen) < len(table):
         notes.append(

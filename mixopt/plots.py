@@ -19,6 +19,7 @@ def draw(document: dict[str, Any], directory: Path) -> list[Path]:
         "weights.png": _weights(document),
         "predictions.png": _predictions(document) if document["predictions"] else None,
         "effects.png": _effects(document) if document["recommendation"]["effects"] else None,
+        "front.png": _front(document) if document["recommendation"]["front"] else None,
     }
     drawn = []
     for name, figure in pictures.items():
@@ -61,12 +62,12 @@ def _predictions(document: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(5, 4.6), layout="constrained")
     axes = figure.subplots()
     axes.scatter(points["predicted"], points["measured"], s=12, color=BLUE, alpha=0.6, linewidths=0)
-    same_scale = points["fidelity"] == document["target"]
+    same_scale = points["fidelity"] == document["predicted_at"]
     if same_scale:
         ends = [min(points["predicted"] + points["measured"]), max(points["predicted"] + points["measured"])]
         axes.plot(ends, ends, color=GREY, linewidth=1, zorder=0, label="measured = predicted")
         axes.legend(frameon=False, loc="upper left")
-    axes.set_xlabel(f"predicted {objective}, for {document['target']}")
+    axes.set_xlabel(f"predicted {objective}, at {document['predicted_at']}")
     axes.set_ylabel(f"measured {objective}, at {points['fidelity']}")
     axes.set_title(f"{document['default']}: {len(points['measured'])} runs, {points['of']}", fontsize="medium")
     _frame(axes)
@@ -92,6 +93,86 @@ def _effects(document: dict[str, Any]) -> Figure:
     figure.supxlabel("share of the domain (%), the others in proportion; dashed: recommended", fontsize="medium")
     figure.supylabel(f"predicted {document['objective']['name']}", fontsize="medium")
     return figure
+
+
+def _front(document: dict[str, Any]) -> Figure:
+    """The predicted Pareto front: of two metrics among the measured runs, of more as a line a mixture."""
+    metrics = document["objective"]["metrics"]
+    return _front_of_two(document) if len(metrics) == 2 else _front_of_many(document)
+
+
+def _front_of_two(document: dict[str, Any]) -> Figure:
+    recommendation, (across, up) = document["recommendation"], document["objective"]["metrics"]
+    figure = Figure(figsize=(5.6, 4.6), layout="constrained")
+    axes = figure.subplots()
+    measured, target = document["measured"], document["predicted_at"]
+    axes.scatter(
+        measured[across], measured[up], s=10, color=GREY, alpha=0.5, linewidths=0, label=f"runs at {target}, measured"
+    )
+    points = [point["predicted"] for point in recommendation["front"]]
+    axes.plot(
+        [point[across] for point in points],
+        [point[up] for point in points],
+        "o-",
+        color=BLUE,
+        markersize=5,
+        linewidth=1,
+        label="front, predicted",
+    )
+    predicted = recommendation["predicted_losses"]
+    axes.plot(predicted[across]["mean"], predicted[up]["mean"], "*", color=ORANGE, markersize=13, label="recommended")
+    axes.set_xlabel(_with_direction(across, document))
+    axes.set_ylabel(_with_direction(up, document))
+    _frame(axes)
+    axes.legend(frameon=False)
+    return figure
+
+
+def _front_of_many(document: dict[str, Any]) -> Figure:
+    """Parallel coordinates: each metric from the worst of the front, below, to the best of it."""
+    front, metrics = document["recommendation"]["front"], document["objective"]["metrics"]
+    maximised = document["objective"]["maximised"]
+    figure = Figure(figsize=(1.5 + 0.9 * len(metrics), 4.6), layout="constrained")
+    axes = figure.subplots()
+    columns = {name: [point["predicted"][name] for point in front] for name in metrics}
+    ends = {
+        name: (min(values), max(values)) if name in maximised else (max(values), min(values))
+        for name, values in columns.items()
+    }
+    places = range(len(metrics))
+
+    def heights(values: dict[str, float]) -> list[float]:
+        return [(values[name] - ends[name][0]) / ((ends[name][1] - ends[name][0]) or 1) for name in metrics]
+
+    for number, point in enumerate(front):
+        axes.plot(
+            places,
+            heights(point["predicted"]),
+            "o-",
+            color=BLUE,
+            alpha=0.4,
+            markersize=3,
+            linewidth=1,
+            label="front, predicted" if number == 0 else None,
+        )
+    predicted = {name: estimate["mean"] for name, estimate in document["recommendation"]["predicted_losses"].items()}
+    axes.plot(places, heights(predicted), "*-", color=ORANGE, markersize=10, label="recommended")
+    for place, name in zip(places, metrics, strict=True):
+        worst, best = ends[name]
+        axes.text(place, 1.12, f"{best:.3g}", ha="center", fontsize="small")
+        axes.text(place, -0.16, f"{worst:.3g}", ha="center", fontsize="small")
+    axes.set_ylim(-0.2, 1.2)
+    axes.set_xticks(places, metrics, rotation=40, ha="right")
+    axes.set_yticks([0, 1], ["worst", "best"])
+    axes.set_ylabel("predicted, within the front")
+    _frame(axes)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def _with_direction(metric: str, document: dict[str, Any]) -> str:
+    better = "more" if metric in document["objective"]["maximised"] else "less"
+    return f"{metric} ({better} is better)"
 
 
 def _frame(axes: Axes) -> None:

@@ -55,8 +55,10 @@ class Options:
     def __post_init__(self) -> None:
         for name in self.strategies:
             STRATEGIES[name]
-        ACQUISITIONS[self.acquisition]
         SURROGATES[self.surrogate]
+        # Looked up only where it is used: that loads torch.
+        if "bayes" in (self.strategies or STRATEGIES):
+            ACQUISITIONS[self.acquisition]
 
 
 def replay(wish: fit.Wish, options: Options, on_step: OnStep) -> dict[str, Any]:
@@ -76,10 +78,6 @@ def replay(wish: fit.Wish, options: Options, on_step: OnStep) -> dict[str, Any]:
     objective = fit.OBJECTIVES[wish.objective](fit.mean_of(wish, runs, notes))
     past = Replay(runs, objective, options.warm_start)
     notes += past.notes
-    notes += [
-        f"the objective compares with the run nearest to the mean mixture, which every strategy trains first: {mixture}"
-        for mixture in past.baselines.values()
-    ]
     settings = Settings(surrogate=options.surrogate, acquisition=options.acquisition)
     names = dict.fromkeys((CONTROL, *(options.strategies or STRATEGIES)))
     strategies = {}
@@ -108,8 +106,16 @@ def replay(wish: fit.Wish, options: Options, on_step: OnStep) -> dict[str, Any]:
     }
 
 
+def save(document: dict[str, Any], directory: Path) -> None:
+    """Draw the regret, and name the file in the document."""
+    from mixopt.replay_plot import draw
+
+    directory.mkdir(parents=True, exist_ok=True)
+    document["files"] = [str(draw(document, directory))]
+
+
 def _summaries(played: dict[str, list[Trajectory]]) -> dict[str, Any]:
-    """Of each strategy over its seeds: quartiles are those of seeds, none in between."""
+    """What came of each strategy, at costs up to where the last replay ended."""
     longest = max(trajectory.steps[-1].cost for each in played.values() for trajectory in each)
     costs = [*takewhile(lambda cost: cost < longest, COSTS), *[cost for cost in COSTS if cost >= longest][:1]]
     return {name: _summary(trajectories, costs) for name, trajectories in played.items()}

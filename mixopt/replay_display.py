@@ -9,3 +9,58 @@ from rich.table import Table
 from rich.text import Text
 
 from mixopt.replay import CONTROL
+
+
+def replay_view(document: dict[str, Any]) -> RenderableType:
+    runs = ", ".join(
+        f"{count} at {proxy} (cost {document['costs'][proxy]:.3g})" for proxy, count in document["runs"].items()
+    )
+    objective = document["objective"]
+    metrics = ", ".join(
+        f"{name} (more is better)" if name in objective["maximised"] else name for name in objective["metrics"]
+    )
+    parts: list[RenderableType] = [
+        Text(f"mixtures: {runs}; costs are in runs at {document['target']}"),
+        Text(f"objective, lower is better: {objective['kind']} of {metrics}\n"),
+        _cost_to_best(document),
+        _regret(document),
+        *(Text(f"note: {note}", style="yellow") for note in document["notes"]),
+    ]
+    if document["files"]:
+        parts.append(Text("wrote " + ", ".join(document["files"])))
+    return Group(*parts)
+
+
+def _cost_to_best(document: dict[str, Any]) -> Table:
+    columns = ("strategy", ">median", ">75%", ">found it", f">of {CONTROL}'s median")
+    table = _table(*columns, title=f"Cost until the best mixture was trained, {document['seeds']} seeds")
+    control = document["strategies"][CONTROL]["median"]
+    for name, result in document["strategies"].items():
+        median, found = result["median"], sum(cost is not None for cost in result["cost_to_best"])
+        share = "-" if median is None or control is None else f"{median / control:.0%}"
+        table.add_row(name, _number(median), _number(result["q75"]), f"{found} of {document['seeds']}", share)
+    return table
+
+
+def _regret(document: dict[str, Any]) -> Table:
+    """In standard deviations, which can be compared between objectives."""
+    sd = document["objective"]["sd"]
+    costs = document["strategies"][CONTROL]["regret"]["costs"]
+    title = f"\nMedian regret at a cost, in standard deviations of the objective ({sd:.3g})"
+    table = _table("strategy", *(f">{cost}" for cost in costs), title=title)
+    for name, result in document["strategies"].items():
+        regrets = result["regret"]["median"]
+        table.add_row(name, *("-" if regret is None else f"{regret / sd:.3f}" for regret in regrets))
+    return table
+
+
+def _number(number: float | None) -> str:
+    return "never" if number is None else f"{number:.3g}"
+
+
+def _table(*columns: str, title: str) -> Table:
+    """A table whose columns named `>...` are aligned to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+    return table

@@ -12,10 +12,11 @@ Shapes: N rows, D domains, M metrics.
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -116,6 +117,21 @@ def directions(
                 f"the other way round: {turn} {name} turns it"
             )
     return frozenset(maximize) | frozenset(scores), tuple(notes)
+
+
+def text(rows: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> str:
+    """Mixtures and their metrics, all of the same names, as a table that `read` takes."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    mixture, metrics = rows[0]
+    writer.writerow([*(WEIGHT + name for name in mixture), *(METRIC + name for name in metrics)])
+    writer.writerows([*weights.values(), *values.values()] for weights, values in rows)
+    return file.getvalue()
+
+
+def measured(runs: Runs) -> list[Fidelity]:
+    """The fidelities that have a run."""
+    return [fidelity for level, fidelity in enumerate(runs.fidelities) if runs.at(level).any()]
 
 
 @dataclass(frozen=True)

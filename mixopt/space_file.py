@@ -34,11 +34,10 @@ class SpaceFile(StudyFile):
     proxies: dict[Name, ProxySettings] = Field({})
 
 
-def read(path: Path, domains: Sequence[str]) -> SpaceFile:
-    """The limits on these domains.
-
+def read(path: Path) -> SpaceFile:
+    """
     Raises:
-        ConfigError: not YAML, a setting that cannot be, or other domains.
+        ConfigError: not YAML, or a setting that cannot be.
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -48,7 +47,7 @@ def read(path: Path, domains: Sequence[str]) -> SpaceFile:
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: no settings in this file", hint="give domains: {name: {max: 0.5}, ...}")
     try:
-        file = SpaceFile.model_validate(data)
+        return SpaceFile.model_validate(data)
     except ValidationError as error:
         raise ConfigError(
             "\n".join(
@@ -57,7 +56,16 @@ def read(path: Path, domains: Sequence[str]) -> SpaceFile:
             ),
             hint="the settings are those of a study file, see docs/study-file.md",
         ) from error
+
+
+def check_domains(file: SpaceFile, path: Path, domains: Sequence[str]) -> None:
+    """
+    Raises:
+        ConfigError: the runs have other domains than the file.
+    """
     if odd := sorted(set(domains) ^ set(file.domains)):
         where = "the runs, but not in this file" if odd[0] in domains else "this file, but not in the runs"
-        raise ConfigError(f"{path}: domain {odd[0]} is in {where}", hint="name the same domains; {} sets no limit")
-    return file
+        raise ConfigError(
+            f"{path}: domain {odd[0]} is in {where}",
+            hint="name the same domains, {} sets no limit; or say what became of them with --renamed and --split",
+        )

@@ -10,12 +10,12 @@ answer      the first candidate unless the confirmation speaks against it, and b
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
 
-from mixopt.answer import answer_document
+from mixopt.answer import answer_document, how_far
 from mixopt.assemble import Plan
 from mixopt.display import markdown
 from mixopt.errors import ConfigError
@@ -49,6 +49,7 @@ class Study:
             self.history = self.history.opened(*(entry.trial for entry in self.history.failed))
         self._best = plan.problem.best_observed(self.history)
         self._in_flight: set[str] = set()
+        self._out_of_budget = False
         self._failures_in_a_row = 0
         self._seconds_before = float(record.tags.get(names.SEARCH_SECONDS, "0"))
         self._began = time.monotonic()
@@ -76,9 +77,12 @@ class Study:
         def ask(slots: int) -> list[Trial]:
             if interrupted:
                 return [interrupted.popleft() for _ in range(min(slots, len(interrupted)))]
-            return self._affordable(self.plan.strategy.ask(self.history, slots))
+            wanted = self.plan.strategy.ask(self.history, slots)
+            affordable = self._affordable(wanted)
+            self._out_of_budget = len(affordable) < len(wanted)
+            return affordable
 
-        self.watcher.begin("search", self.plan.search_trials, self.history)
+        self.watcher.begin("search", self.plan.strategy.expected, self.plan.searched(self.history))
         self._work(ask)
 
     def _confirm(self, recommendation: Recommendation) -> Confirmation | None:
@@ -91,12 +95,17 @@ class Study:
         def ask(slots: int) -> list[Trial]:
             return self.history.new(wanted)[:slots]
 
-        self.watcher.begin("confirm", tuple(wanted), self.history)
+        ended = self.history.without_running().trial_ids
+        done = Counter(trial.fidelity for trial in wanted if trial.id in ended)
+        self.watcher.begin("confirm", Counter(trial.fidelity for trial in wanted), done)
         self._work(ask)
         return confirm(self.plan.problem, candidates, settings.seeds, self.history)
 
     def _answer(self, recommendation: Recommendation, confirmation: Confirmation | None) -> dict[str, Any]:
-        document = answer_document(self.plan, self.history, recommendation, confirmation, self.record.run_id)
+        remarks = []
+        if self._out_of_budget:
+            remarks.append(f"the budget ended the search after {how_far(self.plan, self.history)}")
+        document = answer_document(self.plan, self.history, recommendation, confirmation, self.record.run_id, remarks)
         self.record.write(names.ANSWER, document, names.ANSWER_FILE)
         self.record.describe(markdown(document))
         return document

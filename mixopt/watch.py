@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -23,7 +24,7 @@ from rich.text import Text
 
 from mixopt.events import Progressed, Restarted
 from mixopt.units import show_count, show_duration
-from search.history import History
+from search.fidelity import Fidelity
 from search.trial import Failure, Measurement, Trial
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 class Watcher(AbstractContextManager["Watcher"]):
     """Told of everything that happens; this one keeps quiet."""
 
-    def begin(self, phase: str, planned: Sequence[Trial], history: History) -> None:
-        """A phase begins, of which `history` may already hold a part."""
+    def begin(self, phase: str, expected: Counter[Fidelity], done: Counter[Fidelity]) -> None:
+        """A phase of at most so many trials begins, or goes on after those that are done."""
 
     def launched(self, trial: Trial) -> None: ...
 
@@ -77,21 +78,29 @@ def _columns() -> list[ProgressColumn]:
 class _Pace:
     """Time left of a phase, from the FLOPs of its trials: they differ in cost far more than in FLOPs a second."""
 
-    def __init__(self, planned: Sequence[Trial], history: History) -> None:
-        done = history.trial_ids - {trial.id for trial in history.running}
-        self.left = {trial.id: trial.fidelity.flops for trial in planned if trial.id not in done}
+    def __init__(self, expected: Counter[Fidelity], done: Counter[Fidelity]) -> None:
+        self.expected = expected.total()
+        self._left = expected - done
         self._began = time.monotonic()
         self._done_flops = 0.0
 
-    def done(self, trial: Trial) -> None:
-        self._done_flops += self.left.pop(trial.id, 0.0)
+    @property
+    def done(self) -> int:
+        """Trials, those from before the phase began included."""
+        return self.expected - self._left.total()
+
+    def close(self, trial: Trial) -> None:
+        if self._left[trial.fidelity] > 0:
+            self._left[trial.fidelity] -= 1
+        self._done_flops += trial.fidelity.flops
 
     def seconds(self, partly: float = 0.0) -> float | None:
-        """Seconds left; `partly` FLOPs of the running trials are done as well."""
+        """Seconds left, at most; `partly` FLOPs of the running trials are done as well."""
         flops = self._done_flops + partly
         if flops <= 0:
             return None
-        return (sum(self.left.values()) - partly) * (time.monotonic() - self._began) / flops
+        left = sum(fidelity.flops * count for fidelity, count in self._left.items())
+        return max(left - partly, 0.0) * (time.monotonic() - self._began) / flops
 
 
 class _Printing(Watcher):
@@ -110,27 +119,24 @@ class LineWatcher(_Printing):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._pace = _Pace((), History())
-        self._planned: Sequence[Trial] = ()
+        self._pace = _Pace(Counter(), Counter())
 
-    def begin(self, phase: str, planned: Sequence[Trial], history: History) -> None:
-        self._planned = planned
-        self._pace = _Pace(planned, history)
-        already = len(planned) - len(self._pace.left)
-        self.console.print(f"{phase}: {len(planned)} trials" + (f", {already} of them already done" if already else ""))
+    def begin(self, phase: str, expected: Counter[Fidelity], done: Counter[Fidelity]) -> None:
+        self._pace = _Pace(expected, done)
+        already = f", {self._pace.done} of them already done" if self._pace.done else ""
+        self.console.print(f"{phase}: at most {self._pace.expected} trials{already}")
 
     def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None:
-        self._pace.done(trial)
-        done = len(self._planned) - len(self._pace.left)
+        self._pace.close(trial)
         left = self._pace.seconds()
         speed = trial.fidelity.tokens / outcome.seconds if isinstance(outcome, Measurement) else None
         parts = [
-            f"[{done}/{len(self._planned)}]",
+            f"[{self._pace.done}/{self._pace.expected}]",
             describe(trial),
             describe_outcome(outcome, objective),
             f"{outcome.seconds:.1f} s",
             f"{show_count(speed)} tokens/s" if speed else "",
-            f"{show_duration(left)} left" if left is not None and self._pace.left else "",
+            f"{show_duration(left)} left" if left else "",
         ]
         self.console.print("  ".join(filter(None, parts)), markup=False, highlight=False, soft_wrap=True)
 
@@ -150,8 +156,7 @@ class LiveWatcher(_Printing):
             TextColumn("{task.fields[note]}"),
             console=console,
         )
-        self._pace = _Pace((), History())
-        self._planned: Sequence[Trial] = ()
+        self._pace = _Pace(Counter(), Counter())
         self._phase: TaskID | None = None
         self._bars: dict[str, TaskID] = {}
         self._best: dict[str, float] = {}
@@ -166,10 +171,10 @@ class LiveWatcher(_Printing):
     ) -> None:
         self._progress.stop()
 
-    def begin(self, phase: str, planned: Sequence[Trial], history: History) -> None:
-        self._planned, self._best = planned, {}
-        self._pace = _Pace(planned, history)
-        self._phase = self._progress.add_task(f"[bold]{phase}", total=len(planned), done="", left=None, note="")
+    def begin(self, phase: str, expected: Counter[Fidelity], done: Counter[Fidelity]) -> None:
+        self._best = {}
+        self._pace = _Pace(expected, done)
+        self._phase = self._progress.add_task(f"[bold]{phase}", total=self._pace.expected, done="", left=None, note="")
         self._refresh()
 
     def launched(self, trial: Trial) -> None:
@@ -190,7 +195,7 @@ class LiveWatcher(_Printing):
         self._refresh()
 
     def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None:
-        self._pace.done(trial)
+        self._pace.close(trial)
         self._partly.pop(trial.id, None)
         self._progress.remove_task(self._bars.pop(trial.id))
         if isinstance(outcome, Failure):
@@ -209,11 +214,10 @@ class LiveWatcher(_Printing):
 
     def _refresh(self) -> None:
         assert self._phase is not None, "begin comes first"
-        done = len(self._planned) - len(self._pace.left)
         self._progress.update(
             self._phase,
-            completed=done,
-            done=f"{done}/{len(self._planned)} trials",
+            completed=self._pace.done,
+            done=f"{self._pace.done}/{self._pace.expected} trials",
             left=self._pace.seconds(sum(self._partly.values())),
             note="  ".join(f"best {proxy} {value:.3f}" for proxy, value in self._best.items()),
         )

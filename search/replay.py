@@ -42,7 +42,7 @@ CHEAP = 2.0
 WARM_RUNS_PER_DOMAIN = 4
 # Only shares matter; supplies of so many tokens in all stand for them.
 SUPPLY = 10**12
-# Decimals to which costs, sums of fractions of a target run, are compared.
+# Decimals to which costs are given: 60 runs at a sixtieth of the target's cost are one target run.
 COST_DECIMALS = 6
 
 
@@ -69,8 +69,8 @@ class Trajectory:
 
     def best_at(self, cost: float) -> float:
         """The lowest objective reached for at most this cost, in target runs; infinite before the first target run."""
-        affordable = (step for step in self.steps if round(step.cost - cost, COST_DECIMALS) <= 0)
-        return min((step.value for step in affordable if step.value is not None), default=math.inf)
+        reached = (step.value for step in self.steps if step.cost <= cost and step.value is not None)
+        return min(reached, default=math.inf)
 
     def regret_at(self, cost: float) -> float:
         """How far `best_at` is above the best that there was."""
@@ -94,7 +94,8 @@ class Replay:
     def __init__(self, runs: Runs, objective: Objective, warm_start: int | None = None) -> None:
         """
         Raises:
-            SearchError: fewer than FEWEST_AT_TARGET mixtures measured every metric of the objective at the target.
+            SearchError: fewer than FEWEST_AT_TARGET mixtures measured every metric of the objective at the target, or
+                all are as good.
         """
         self.runs, self.notes = orderable(runs.of(*objective.metrics))
         self.objective = objective
@@ -103,7 +104,24 @@ class Replay:
             Trial(self.runs.mixture(run), self.runs.fidelities[level], SEARCH_SEED)
             for run, level in enumerate(self.runs.level_N)
         ]
-        self._row = {trial.id: row for row, trial in enumerate(self._trials)}
+        self._rows = {trial.id: row for row, trial in enumerate(self._trials)}
+        self._baselines: dict[str, Mixture] = {}
+        baseline_M = None
+        if objective.baseline is not None:
+            row = self._nearest_to_the_mean()
+            self._baselines = {objective.baseline: self.runs.mixture(row)}
+            baseline_M = self.runs.values_NM[row]
+            self.notes += (
+                f"{objective.baseline} is taken to be run {self.runs.names[row]}, the nearest to the mean mixture at "
+                "the target; every strategy trains it first",
+            )
+        # Infinite below the target.
+        self._values_N = Evidence(self.runs, objective, baseline_M).at_target_N
+        if self.sd == 0:
+            raise SearchError(
+                f"the objective is the same in every run at {self.runs.target.proxy}: there is no best to find",
+                hint="choose another metric or target fidelity",
+            )
 
     @property
     def costs(self) -> dict[str, float]:
@@ -111,27 +129,18 @@ class Replay:
         return {fidelity.proxy: fidelity.flops / self.runs.target.flops for fidelity in self.runs.fidelities}
 
     @property
-    def best_mixture(self) -> Mixture:
-        return self._evidence.best_observed
-
-    @property
     def best(self) -> float:
         """The lowest objective at the target."""
-        return float(self._evidence.at_target_N.min())
+        return float(self._values_N.min())
+
+    @property
+    def best_mixture(self) -> Mixture:
+        return self.runs.mixture(int(self._values_N.argmin()))
 
     @property
     def sd(self) -> float:
         """Standard deviation of the objective over the target's mixtures."""
-        return float(self._evidence.objective_N[self.runs.at_target_N].std())
-
-    @property
-    def baselines(self) -> dict[str, Mixture]:
-        """What the objective compares with, if anything: the target's mixture nearest to the mean of all."""
-        if self.objective.baseline is None:
-            return {}
-        at_target = self.runs.select(self.runs.at_target_N)
-        distance_N = np.abs(at_target.weights_ND - at_target.weights_ND.mean(axis=0)).sum(axis=1)
-        return {self.objective.baseline: at_target.mixture(int(distance_N.argmin()))}
+        return float(self._values_N[self.runs.at_target_N].std())
 
     def play(
         self, strategy: str, settings: Settings, seed: int, batch: int = 1, budget: float = math.inf
@@ -150,16 +159,17 @@ class Replay:
             space=self._space,
             rungs=self._rungs(strategy),
             objective=self.objective,
-            baselines=self.baselines,
+            baselines=self._baselines,
             seed=seed,
             pool=self._pool,
         )
-        cost, steps = 0.0, []
+        spent, steps = 0.0, list[Step]()
         for trial in self._in_order(STRATEGIES[strategy](problem, settings), batch):
-            cost += self.costs[trial.fidelity.proxy]
-            if round(cost - budget, COST_DECIMALS) > 0:
+            spent += self.costs[trial.fidelity.proxy]
+            cost = round(spent, COST_DECIMALS)
+            if cost > budget:
                 break
-            value = float(self._evidence.at_target_N[self._row[trial.id]])
+            value = float(self._values_N[self._row(trial)])
             steps.append(Step(trial, cost, value if math.isfinite(value) else None))
             if value <= self.best:
                 break
@@ -224,17 +234,18 @@ class Replay:
         shares = zip(self.runs.domains, self.runs.weights_ND.mean(axis=0), strict=True)
         return Space(tuple(DomainLimits(name, max(round(share * SUPPLY), 1)) for name, share in shares))
 
-    @cached_property
-    def _evidence(self) -> Evidence:
-        """All that there is to find out."""
-        baseline_M = None
-        for mixture in self.baselines.values():
-            baseline_M = self.runs.values_NM[self._row[Trial(mixture, self.runs.target, SEARCH_SEED).id]]
-        return Evidence(self.runs, self.objective, baseline_M)
+    def _nearest_to_the_mean(self) -> int:
+        """A row of the target's."""
+        mean_D = self.runs.weights_ND[self.runs.at_target_N].mean(axis=0)
+        distance_N = np.abs(self.runs.weights_ND - mean_D).sum(axis=1)
+        return int(np.where(self.runs.at_target_N, distance_N, np.inf).argmin())
+
+    def _row(self, trial: Trial) -> int:
+        assert trial.id in self._rows, f"{trial.origin} asked for a mixture that was not run at {trial.fidelity.proxy}"
+        return self._rows[trial.id]
 
     def _measurement(self, trial: Trial) -> Measurement:
-        assert trial.id in self._row, f"{trial.origin} asked for a mixture that was not run at {trial.fidelity.proxy}"
-        values_M = self.runs.values_NM[self._row[trial.id]]
+        values_M = self.runs.values_NM[self._row(trial)]
         return Measurement(
             losses={
                 name: Loss(value, value) for name, value in zip(self.runs.metrics, map(float, values_M), strict=True)

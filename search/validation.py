@@ -54,6 +54,7 @@ class Validation:
         at_target: how many runs measured every metric at the target.
         shared: how many mixtures were measured at the target and below it.
         agreement: rank correlation over these of the objective at the target with the one below it.
+        transfer: rank correlation at the target of what was measured with what was predicted, held out.
         residual_NM: measured minus predicted, held out; NaN where a metric was not measured.
     """
 
@@ -61,6 +62,7 @@ class Validation:
     at_target: int
     shared: int
     agreement: float | None
+    transfer: float | None
     metrics: Mapping[str, Score]
     objective: Score
     residual_NM: FloatArray = field(compare=False, repr=False)
@@ -69,11 +71,13 @@ class Validation:
     def trustworthy(self) -> bool:
         """Whether the ranking of unseen mixtures at the target is shown to be better than chance.
 
-        Scores over mixtures that were only measured cheaply say nothing about the target, so where the scores need
-        them the cheap fidelity has to rank the shared mixtures as the target does.
+        Scores over mixtures that were only measured cheaply say nothing about the target. Where the scores need them,
+        the cheap fidelity has to rank the shared mixtures as the target does, or the predictions have to rank the few
+        that were measured at the target.
         """
         predicts = _positive(self.objective.spearman, self.runs)
-        return predicts and (self.at_target >= FEWEST_RUNS or _positive(self.agreement, self.shared))
+        carries_over = _positive(self.agreement, self.shared) or _positive(self.transfer, self.at_target)
+        return predicts and (self.at_target >= FEWEST_RUNS or carries_over)
 
     def as_dict(self) -> dict[str, object]:
         return {
@@ -81,6 +85,7 @@ class Validation:
             "at_target": self.at_target,
             "shared": self.shared,
             "agreement": self.agreement,
+            "transfer": self.transfer,
             "trustworthy": self.trustworthy,
             "objective": asdict(self.objective),
             "metrics": {name: asdict(score) for name, score in self.metrics.items()},
@@ -103,13 +108,15 @@ def cross_validate(whole: LossModel, seed: int, evidence: Evidence) -> Validatio
         model = whole.refit(runs.select(~held_out_N))
         mean_NM[held_out_N], sd_NM[held_out_N] = model.predict(runs.weights_ND[held_out_N])
 
-    at_target = int((runs.at_target_N & runs.complete_N).sum())
+    objective, baseline_M = evidence.objective, evidence.baseline_M
+    there_N = runs.at_target_N & runs.complete_N
+    at_target = int(there_N.sum())
+    transfer = _rank_correlation(evidence.objective_N[there_N], objective.value(mean_NM[there_N], baseline_M))
     scored_N = runs.at_target_N if at_target >= FEWEST_RUNS else np.ones(len(runs), dtype=bool)
     moved_NM = _in_target_units(runs, whole)
     values_NM, mean_NM, sd_NM = moved_NM[scored_N], mean_NM[scored_N], sd_NM[scored_N]
     residual_NM = values_NM - mean_NM
     complete_N = np.isfinite(residual_NM).all(axis=1)
-    objective, baseline_M = evidence.objective, evidence.baseline_M
     objective_sd_N = [
         objective_sd(objective, mean_M, sd_M, residual_NM, baseline_M)
         for mean_M, sd_M in zip(mean_NM[complete_N], sd_NM[complete_N], strict=True)
@@ -120,6 +127,7 @@ def cross_validate(whole: LossModel, seed: int, evidence: Evidence) -> Validatio
         at_target=at_target,
         shared=shared,
         agreement=agreement,
+        transfer=transfer,
         metrics={
             name: score(values_NM[measured_N, metric], mean_NM[measured_N, metric], sd_NM[measured_N, metric])
             for metric, name in enumerate(runs.metrics)

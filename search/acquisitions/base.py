@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from search.mixture import FloatArray
 
 if TYPE_CHECKING:
-    from botorch.acquisition import AcquisitionFunction
+    from botorch.acquisition.acquisition import AcquisitionFunction
 
     from search.acquisitions.outlook import Outlook
 

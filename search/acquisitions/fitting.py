@@ -57,6 +57,14 @@ class Fit:
         return len(self.levels) - 1
 
     @property
+    def reference(self) -> int:
+        return self.lines.reference
+
+    def at_reference(self, weights_ND: FloatArray) -> FloatArray:
+        """Values that its runs alone predict there, [N]."""
+        return self.centre + self.scale * self.base.mean(weights_ND)
+
+    @property
     def explained(self) -> float:
         """The share of the variance of the reference's runs that is predicted when each is left out."""
         process = self.base.components[0].process

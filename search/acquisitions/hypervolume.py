@@ -10,7 +10,8 @@ Shapes: E evaluated mixtures, F of these on the front, D domains, M metrics; `..
 from __future__ import annotations
 
 import torch
-from botorch.acquisition import AcquisitionFunction, qSimpleRegret
+from botorch.acquisition.acquisition import AcquisitionFunction
+from botorch.acquisition.monte_carlo import qSimpleRegret
 from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
 from botorch.acquisition.multi_objective.objective import GenericMCMultiOutputObjective
 from botorch.acquisition.multi_objective.parego import qLogNParEGO

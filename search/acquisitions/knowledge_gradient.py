@@ -10,7 +10,7 @@ leading axes.
 from __future__ import annotations
 
 import torch
-from botorch.acquisition import AcquisitionFunction
+from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.utils.transforms import t_batch_mode_transform
 from torch import Tensor
 
@@ -30,7 +30,7 @@ class KnowledgeGradient(Acquisition):
         return _DiscreteKnowledgeGradient(outlook, torch.as_tensor(candidates_ND))
 
 
-class _DiscreteKnowledgeGradient(AcquisitionFunction):  # type: ignore[misc]
+class _DiscreteKnowledgeGradient(AcquisitionFunction):
     """In the units that the process sees, which grow with the objective."""
 
     def __init__(self, outlook: Outlook, candidates_ND: Tensor) -> None:
@@ -41,9 +41,9 @@ class _DiscreteKnowledgeGradient(AcquisitionFunction):  # type: ignore[misc]
             best_S = mean_N.argsort()[:CONTENDERS]
         self.contender_SD, self.mean_S = candidates_ND[best_S], mean_N[best_S]
         quantile_Z = (torch.arange(QUANTILES, dtype=torch.float64) + 0.5) / QUANTILES
-        self.surprise_Z = torch.distributions.Normal(0.0, 1.0).icdf(quantile_Z)
+        self.surprise_Z = torch.special.ndtri(quantile_Z)
 
-    @t_batch_mode_transform(expected_q=1)  # type: ignore[untyped-decorator]
+    @t_batch_mode_transform(expected_q=1)  # type: ignore[arg-type]
     def forward(self, X: Tensor) -> Tensor:
         """From mixtures [..., 1, D] to [...]."""
         mean, variance = self.belief.moments(X, observation_noise=True)
@@ -53,5 +53,5 @@ class _DiscreteKnowledgeGradient(AcquisitionFunction):  # type: ignore[misc]
         # The mixture itself may turn out best, too.
         mean_S = torch.cat([self.mean_S.expand_as(step_S), mean], dim=-1)
         step_S = torch.cat([step_S, own_step], dim=-1)
-        lowest_Z = (mean_S[..., None] + step_S[..., None] * self.surprise_Z).amin(dim=-2)
+        lowest_Z: Tensor = (mean_S[..., None] + step_S[..., None] * self.surprise_Z).amin(dim=-2)
         return mean_S.amin(dim=-1) - lowest_Z.mean(dim=-1)

@@ -7,7 +7,9 @@ noise makes look better than it is. Before the first of them the expected object
 from __future__ import annotations
 
 import torch
-from botorch.acquisition import AcquisitionFunction, qLogExpectedImprovement, qSimpleRegret
+from botorch.acquisition.acquisition import AcquisitionFunction
+from botorch.acquisition.logei import qLogExpectedImprovement
+from botorch.acquisition.monte_carlo import qSimpleRegret
 
 from search.acquisitions.base import Acquisition
 from search.acquisitions.outlook import Outlook

@@ -6,7 +6,7 @@ In the lower bound of GIBBON (Moss et al., 2021), which needs no sampling at the
 from __future__ import annotations
 
 import torch
-from botorch.acquisition import AcquisitionFunction
+from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.max_value_entropy_search import qLowerBoundMaxValueEntropy
 from botorch.utils.sampling import manual_seed
 

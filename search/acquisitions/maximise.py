@@ -1,4 +1,4 @@
-"""The mixture that is most worth training, found by gradients within the constraints of a space.
+"""The mixture that is most worth training, found by gradients within the constraints of a problem's space.
 
 Shapes: N candidates, D domains, S starts.
 """
@@ -9,16 +9,20 @@ import warnings
 
 import numpy as np
 import torch
-from botorch.acquisition import AcquisitionFunction
+from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.exceptions.warnings import BotorchWarning
-from botorch.optim import optimize_acqf
+from botorch.optim.optimize import optimize_acqf
 from torch import Tensor
 
-from search.mixture import FloatArray
+from search.mixture import FloatArray, Mixture
+from search.problem import Problem
 from search.space import Space
 
 STARTS = 2
-ITERATIONS = 15
+ITERATIONS = 10
+
+# As optimize_acqf wants it: places of domains, coefficients, and what their sum is, or is at least.
+Constraint = tuple[Tensor, Tensor, float]
 
 
 def rank(function: AcquisitionFunction, candidates_ND: FloatArray) -> FloatArray:
@@ -28,21 +32,24 @@ def rank(function: AcquisitionFunction, candidates_ND: FloatArray) -> FloatArray
     return candidates_ND[np.argsort(-worth_N, kind="stable")]
 
 
-def climb(function: AcquisitionFunction, space: Space, ranked_ND: FloatArray) -> FloatArray:
+def climb(function: AcquisitionFunction, problem: Problem, ranked_ND: FloatArray) -> FloatArray:
     """From the first of the candidates to the best mixture within reach, [D]; feasible up to rounding."""
-    least_D, most_D = torch.as_tensor(space.least_D), torch.as_tensor(space.most_D)
-    starts_SD = torch.as_tensor(ranked_ND[:STARTS]).clamp(least_D, most_D)
+    space = problem.space
+    bounds_2D = torch.as_tensor(np.array([space.least_D, space.most_D]))
+    starts_SD = torch.as_tensor(ranked_ND[:STARTS]).clamp(*bounds_2D)
+    everywhere = torch.arange(len(space.domains))
     with warnings.catch_warnings():
-        # A climb that ends early is still a better mixture than its start.
+        # A climb that is cut short still ends higher than it began.
         warnings.simplefilter("ignore", BotorchWarning)
         best_1D, _ = optimize_acqf(
             function,
-            bounds=torch.stack([least_D, most_D]),
+            bounds=bounds_2D,
             q=1,
             num_restarts=len(starts_SD),
             batch_initial_conditions=starts_SD[:, None],
-            equality_constraints=[(torch.arange(len(least_D)), torch.ones_like(least_D), 1.0)],
-            inequality_constraints=_group_constraints(space),
+            equality_constraints=[(everywhere, torch.ones_like(bounds_2D[0]), 1.0), *_kept(space, problem.kept)],
+            inequality_constraints=_groups(space),
+            # One start after the other: together they are one large problem to the optimiser.
             options={"maxiter": ITERATIONS, "max_optimization_problem_aggregation_size": 1},
             retry_on_optimization_warning=False,
         )
@@ -50,11 +57,27 @@ def climb(function: AcquisitionFunction, space: Space, ranked_ND: FloatArray) ->
     return weights_D
 
 
-def _group_constraints(space: Space) -> list[tuple[Tensor, Tensor, float]]:
-    """As optimize_acqf wants them: the places of domains, coefficients, and what their sum is at least."""
+def _groups(space: Space) -> list[Constraint]:
     constraints = []
     for member_D, least, most in zip(space.group_GD, space.group_lower_G, space.group_upper_G, strict=True):
         places = torch.as_tensor(np.flatnonzero(member_D))
         ones = torch.ones(len(places), dtype=torch.float64)
         constraints += [(places, ones, float(least)), (places, -ones, -float(most))]
     return constraints
+
+
+def _kept(space: Space, kept: Mixture | None) -> list[Constraint]:
+    """That the weights of some domains keep their proportions to that of the largest of them."""
+    if kept is None:
+        return []
+    places = [space.domains.index(name) for name in kept.domains]
+    largest = int(kept.array.argmax())
+    return [
+        (
+            torch.tensor([places[largest], place]),
+            torch.tensor([share, -kept.weights[largest]], dtype=torch.float64),
+            0.0,
+        )
+        for place, share in zip(places, kept.weights, strict=True)
+        if place != places[largest]
+    ]

@@ -60,9 +60,11 @@ class Outlook:
     @property
     def worth(self) -> GenericMCObjective:
         """The objective of what the processes see, more is better."""
-        return GenericMCObjective(
-            lambda seen, X=None: -self.objective.tensor_value(self.metrics(seen), self.baseline_M)
-        )
+
+        def worth(seen: Tensor, X: Tensor | None = None) -> Tensor:
+            return -self.objective.tensor_value(self.metrics(seen), self.baseline_M)
+
+        return GenericMCObjective(worth)
 
     def sampler(self, samples: int = SAMPLES) -> SobolQMCNormalSampler:
         return SobolQMCNormalSampler(torch.Size([samples]), seed=self.seed)

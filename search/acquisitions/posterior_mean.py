@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from botorch.acquisition import AcquisitionFunction, qSimpleRegret
+from botorch.acquisition.acquisition import AcquisitionFunction
+from botorch.acquisition.monte_carlo import qSimpleRegret
 
 from search.acquisitions.base import Acquisition
 from search.acquisitions.outlook import Outlook

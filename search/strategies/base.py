@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from dataclasses import dataclass
 
+from search.fidelity import Fidelity
 from search.history import History
 from search.problem import Problem
 from search.recommend import Recommendation
@@ -29,17 +31,16 @@ class Settings:
 
 
 class Strategy(ABC):
-    """Built anew from the problem in every process; nothing is remembered but the history.
-
-    Attributes:
-        planned: every search trial in the order of asking, or None where the next depends on results.
-    """
-
-    planned: tuple[Trial, ...] | None
+    """Built anew from the problem in every process; nothing is remembered but the history."""
 
     def __init__(self, problem: Problem, settings: Settings | None = None) -> None:
         self.problem = problem
         self.settings = settings or Settings()
+
+    @property
+    @abstractmethod
+    def expected(self) -> Counter[Fidelity]:
+        """At most so many trials are asked for at each fidelity, baselines included; known before any result is."""
 
     @abstractmethod
     def ask(self, history: History, slots: int) -> list[Trial]:

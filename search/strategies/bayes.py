@@ -1,15 +1,16 @@
 """Bayesian optimisation: cheap runs first, then at the target whatever is most worth training, given all that is known.
 
-1. the baselines at every rung, the target's first;
-2. a warm start: a design at the cheapest rung, for about what one target run costs; without a rung that is cheap, a
-   small design at the target;
-3. at each rung between, as many mixtures as one target run would pay for, then trials at the target, each the mixture
-   with the highest acquisition (search.acquisitions), running trials taken into account;
-4. now and then the next mixture of the design at the target instead: a control that no model chose.
+1. The baselines at every rung, the target's first.
+2. A warm start: a design at the cheapest rung, for about what one target run costs. Where no rung is cheap, or what it
+   tells was known before, a small design at the target.
+3. At each rung between, as many mixtures as one target run would pay for, then trials at the target: each the mixture
+   with the highest acquisition (search.acquisitions), running trials counted as done with what is expected of them.
+4. Now and then instead the next mixture of the design at the target, a control that no model chose.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,36 +20,35 @@ import numpy as np
 from search.acquisitions import ACQUISITIONS
 from search.acquisitions.base import Acquisition
 from search.acquisitions.fitting import Fit, Fitter, enough
-from search.choices import choices
 from search.errors import SearchError
 from search.evidence import Evidence, evidence_of, gather, runs_of
+from search.fidelity import Fidelity
 from search.history import History
-from search.mixture import Mixture
 from search.objective import Pareto, WeightedMean
 from search.problem import SEARCH_SEED, Problem, Rung
-from search.randomness import generator
 from search.recommend import Recommendation, recommend
 from search.strategies.base import Settings, Strategy
+from search.strategies.fixed_design import baselines_and_design
 from search.trial import Trial
 
 if TYPE_CHECKING:
     from search.acquisitions.propose import Proposals
 
-# A rung is cheap for a warm start where a target run pays for this many of its runs, and one between likewise.
+# A rung is cheap where a target run pays for so many of its runs, and one between likewise.
 CHEAP, CHEAP_BETWEEN = 2.0, 3.0
-# More cheap runs than this a domain teach little (recipe: 2 to 4).
+# More cheap runs than this a domain teach little.
 WARM_RUNS_PER_DOMAIN = 4
 # With so many target runs it is known how the cheap ones carry over.
 FEWEST_AT_TARGET = 6
-# Rank correlation of the target with what the cheap runs predict, below which they are no help; and, once mended for
-# the errors of these predictions, above which better predictions would help.
+# Rank correlation of target runs with what the cheap ones predict of them, below which these are no help; and, as it
+# would be were the cheap ones predicted perfectly, above which better predictions would help.
 UNRELATED, RELATED = 0.3, 0.7
-# Share of the variance of cheap runs beyond which more of them teach little.
+# Share of the cheap runs' variance beyond which more of them improve predictions little.
 WELL_EXPLAINED = 0.9
-# Every so many target trials one is a control.
+# Target trials wait for the cheap ones, soon done, while more than this share of them is running.
+STILL_RUNNING = 0.25
+# One of so many target trials is a control.
 CONTROL_EVERY = 8
-# Target trials wait for the cheap ones while more than this share of those is running.
-WAIT_FOR = 0.25
 
 
 def warm_start(cost_ratio: float, domains: int, carried: tuple[float, float] | None = None) -> int:
@@ -57,7 +57,7 @@ def warm_start(cost_ratio: float, domains: int, carried: tuple[float, float] | N
     Args:
         cost_ratio: of a run at the target to one there.
         carried: once it is known, the rank correlation of target runs with what the cheap ones predict of them, and
-            the share of the variance of cheap runs that is predicted.
+            the share of the cheap runs' variance that is predicted when they are left out.
     """
     if cost_ratio < CHEAP:
         return 0
@@ -67,55 +67,72 @@ def warm_start(cost_ratio: float, domains: int, carried: tuple[float, float] | N
     correlation, explained = carried
     if correlation < UNRELATED:
         return 0
-    # Were the cheap fidelity predicted perfectly, it would correlate so much with the target.
     attainable = correlation / max(explained, UNRELATED) ** 0.5
     return 2 * first if attainable > RELATED and explained < WELL_EXPLAINED else first
 
 
 class Bayes(Strategy):
-    planned = None
-
     def __init__(self, problem: Problem, settings: Settings | None = None) -> None:
-        """Raises SearchError where the acquisition and the objective do not go together."""
+        """
+        Raises:
+            SearchError: the space holds fewer distinct mixtures than a rung asks for, or the acquisition and the
+                objective do not go together.
+        """
         super().__init__(problem, settings)
         pareto = isinstance(problem.objective, Pareto)
         if self.settings.acquisition == "hypervolume" and not pareto:
-            raise SearchError(
-                "acquisition hypervolume wants several objectives at once", hint="choose another, or pareto"
-            )
-        self._acquisition_name = "hypervolume" if pareto else self.settings.acquisition
-        self._domains = len(problem.space.domains)
-        self._cost_ratio = problem.target.flops / problem.rungs[0].fidelity.flops
-        self._warm = min(warm_start(self._cost_ratio, self._domains), problem.rungs[0].trials)
-        self._fitter = Fitter(problem.seed)
-        self._baselines = [
-            Trial(mixture, rung.fidelity, SEARCH_SEED, f"baseline:{name}")
-            for rung in reversed(problem.rungs)
-            for name, mixture in problem.baselines.items()
-        ]
+            raise SearchError("acquisition hypervolume is for a pareto objective", hint="choose log_ei")
+        self._origin = "hypervolume" if pareto else self.settings.acquisition
+        self._target = problem.rungs[-1]
+        known = baselines_and_design(problem)
+        self._baselines = [trial for trial in known if trial.origin != "design"]
         self._baseline_ids = {trial.id for trial in self._baselines}
+        self._designs = [
+            [trial for trial in known if trial.fidelity == rung.fidelity and trial.origin == "design"]
+            for rung in problem.rungs
+        ]
+        self._cost_ratio = problem.target.flops / problem.rungs[0].fidelity.flops
+        self._domains = len(problem.space.domains)
+        self._earlier = 0 if problem.earlier is None else len(problem.earlier)
+        self._warm = max(min(warm_start(self._cost_ratio, self._domains), problem.rungs[0].trials) - self._earlier, 0)
+        self._fitter = Fitter(problem.seed)
+
+    @property
+    def expected(self) -> Counter[Fidelity]:
+        expected = Counter(trial.fidelity for trial in self._baselines)
+        expected[self.problem.target] += self._target.trials
+        if self._warm:
+            expected[self.problem.rungs[0].fidelity] += min(2 * self._warm, self.problem.rungs[0].trials)
+        for rung in self.problem.rungs[1:-1]:
+            expected[rung.fidelity] += self._share(rung)
+        return expected
 
     def ask(self, history: History, slots: int) -> list[Trial]:
+        """None while most of the warm start is being trained and nothing of it is left to ask."""
+        if slots <= 0:
+            return []
         asked = history.new([*self._baselines, *self._opening(history)])[:slots]
-        if len(asked) < slots and not self._waits(history.opened(*asked)):
-            asked += self._after_opening(history.opened(*asked), slots - len(asked))
+        history = history.opened(*asked)
+        if len(asked) < slots and not self._waits(history):
+            learned = self._learn(history)
+            slots -= len(asked)
+            asked += self._chosen(history, slots, *learned) if learned else self._unchosen(history, slots)
         return asked
 
     def recommend(self, history: History) -> Recommendation:
         return recommend(self.problem, gather(self.problem, history), self.settings.surrogate, self.settings.trust)
 
     @cached_property
-    def _design(self) -> list[Mixture]:
-        """The warm start, the small design and the controls are its first mixtures."""
-        count = max(2 * self._warm, self.problem.rungs[-1].trials)
-        return choices(self.problem).design(count, generator(self.problem.seed, "design"))
-
-    @cached_property
     def _acquisition(self) -> Acquisition:
-        return ACQUISITIONS[self._acquisition_name]()
+        return ACQUISITIONS[self._origin]()
 
-    def _designed(self, count: int, rung: Rung, origin: str) -> list[Trial]:
-        return [Trial(mixture, rung.fidelity, SEARCH_SEED, origin) for mixture in self._design[:count]]
+    def _opening(self, history: History) -> list[Trial]:
+        """The warm start, as long as what is known by now says that it should be; or the small design."""
+        if not self._warm:
+            small = min(2 * self._domains + 2 - self._earlier, self._target.trials // 2)
+            return self._designs[-1][: max(small, 0)]
+        wanted = warm_start(self._cost_ratio, self._domains, self._carried(history)) - self._earlier
+        return [replace(trial, origin="warm") for trial in self._designs[0][: max(wanted, 0)]]
 
     def _asked(self, history: History, rung: Rung) -> int:
         """How many of the search's trials are of this rung, baselines aside."""
@@ -124,39 +141,39 @@ class Bayes(Strategy):
             for trial in history.trials
         )
 
-    def _opening(self, history: History) -> list[Trial]:
-        """What is asked for whatever the results, but for the further cheap trials that they may show to be worth it."""
-        cheapest, target = self.problem.rungs[0], self.problem.rungs[-1]
-        if not self._warm:
-            return self._designed(min(2 * self._domains + 2, target.trials // 2), target, "design")
-        wanted = warm_start(self._cost_ratio, self._domains, self._carried(history))
-        return self._designed(min(wanted, cheapest.trials), cheapest, "warm")
-
     def _waits(self, history: History) -> bool:
-        """Whether too many of the cheap trials, which are soon done, are still running."""
         cheapest = self.problem.rungs[0]
         running = sum(trial.fidelity == cheapest.fidelity for trial in history.running)
-        return self._warm > 0 and running > WAIT_FOR * self._asked(history, cheapest)
+        return self._warm > 0 and running > STILL_RUNNING * self._asked(history, cheapest)
+
+    def _share(self, rung: Rung) -> int:
+        """How many trials a rung between the cheapest and the target gets."""
+        ratio = self.problem.target.flops / rung.fidelity.flops
+        return min(int(ratio), rung.trials) if ratio >= CHEAP_BETWEEN else 0
 
     def _due(self, history: History) -> Rung | None:
         """The rung that the next trial is for; None when all have theirs."""
-        *cheaper, target = self.problem.rungs
-        for rung in cheaper[1:]:
-            ratio = target.fidelity.flops / rung.fidelity.flops
-            if ratio >= CHEAP_BETWEEN and self._asked(history, rung) < min(int(ratio), rung.trials):
+        for rung in self.problem.rungs[1:-1]:
+            if self._asked(history, rung) < self._share(rung):
                 return rung
-        return target if self._asked(history, target) < target.trials else None
+        return self._target if self._asked(history, self._target) < self._target.trials else None
 
-    def _after_opening(self, history: History, slots: int) -> list[Trial]:
+    def _unchosen(self, history: History, slots: int) -> list[Trial]:
+        """With too little to learn from, more of the design: half of the budget at most while results may come."""
+        if self._warm and history.running:
+            return []
+        most = self._target.trials // 2 if history.running else self._target.trials
+        left = max(most - self._asked(history, self._target), 0)
+        return history.new(self._designs[-1])[: min(slots, left)]
+
+    def _chosen(self, history: History, slots: int, evidence: Evidence, fits: tuple[Fit, ...]) -> list[Trial]:
+        """One after the other, each counted as running for the next."""
         from search.acquisitions.propose import Proposals
 
-        learned = self._learn(history)
-        if learned is None:
-            return self._unlearned(history, slots)
-        evidence, fits = learned
-        running = [trial for trial in history.running if trial.seed == SEARCH_SEED]
+        if self._due(history) is None:
+            return []
         proposals = Proposals(self.problem, self._acquisition, evidence, fits)
-        proposals.believe(running)
+        proposals.believe([trial for trial in history.running if trial.seed == SEARCH_SEED])
         asked: list[Trial] = []
         while len(asked) < slots and (rung := self._due(history)):
             trial = self._next(history, rung, proposals)
@@ -167,28 +184,19 @@ class Bayes(Strategy):
             proposals.believe([trial])
         return asked
 
-    def _unlearned(self, history: History, slots: int) -> list[Trial]:
-        """With nothing to learn from yet: more of the design, half of the budget at most while results may still come."""
-        target = self.problem.rungs[-1]
-        if self._warm and history.running:
-            return []
-        most = target.trials // 2 if history.running else target.trials
-        left = max(most - self._asked(history, target), 0)
-        return history.new(self._designed(len(self._design), target, "design"))[: min(slots, left)]
-
     def _next(self, history: History, rung: Rung, proposals: Proposals) -> Trial | None:
         """The next trial of a rung; None where every mixture was tried."""
-        is_target = rung is self.problem.rungs[-1]
-        if is_target and self.problem.pool is None and self._asked(history, rung) % CONTROL_EVERY == CONTROL_EVERY - 1:
-            controls = history.new(self._designed(len(self._design), rung, "control"))
+        place = self._asked(history, rung) + 1
+        if rung is self._target and self.problem.pool is None and place % CONTROL_EVERY == 0:
+            controls = history.new(self._designs[-1])
             if controls:
-                return controls[0]
+                return replace(controls[0], origin="control")
         taken = [trial.mixture for trial in history.trials if trial.fidelity == rung.fidelity]
-        best = proposals.best(taken)
-        return None if best is None else Trial(best, rung.fidelity, SEARCH_SEED, self._acquisition_name)
+        best = proposals.best(rung.fidelity, taken)
+        return None if best is None else Trial(best, rung.fidelity, SEARCH_SEED, self._origin)
 
     def _learn(self, history: History) -> tuple[Evidence, tuple[Fit, ...]] | None:
-        """What is known as the acquisition wants it, and the processes fitted to it; None where it is too little."""
+        """What is known, as the acquisition wants it, and the processes fitted to it; None where it is too little."""
         baseline = self.problem.objective.baseline
         if baseline and Trial(self.problem.baselines[baseline], self.problem.target, SEARCH_SEED) in history.running:
             return None
@@ -204,14 +212,13 @@ class Bayes(Strategy):
         if len(history.at(self.problem.target)) < FEWEST_AT_TARGET or (learned := self._learn(history)) is None:
             return None
         evidence, fits = learned
-        if any(fit.lines.reference == fit.target for fit in fits):
-            return None
         known_N = np.isfinite(evidence.at_target_N)
-        known_ND = evidence.runs.weights_ND[known_N]
-        predicted_NM = np.column_stack([fit.centre + fit.scale * fit.base.mean(known_ND) for fit in fits])
+        if known_N.sum() < FEWEST_AT_TARGET or any(fit.reference == fit.target for fit in fits):
+            return None
+        predicted_NM = np.column_stack([fit.at_reference(evidence.runs.weights_ND[known_N]) for fit in fits])
         predicted_N = evidence.objective.value(predicted_NM, evidence.baseline_M)
-        correlation = float(spearmanr(predicted_N, evidence.at_target_N[known_N]).statistic)
-        return correlation, float(np.mean([fit.explained for fit in fits]))
+        correlation = spearmanr(predicted_N, evidence.at_target_N[known_N]).statistic
+        return float(np.nan_to_num(correlation)), float(np.mean([fit.explained for fit in fits]))
 
 
 def _judged(evidence: Evidence) -> Evidence:

@@ -12,6 +12,7 @@ Shapes: N mixtures, D domains.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from search.choices import choices, unseen
 from search.evidence import evidence_of, gather, runs_of
+from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import FloatArray
 from search.problem import SEARCH_SEED, Problem
@@ -39,8 +41,6 @@ ORIGIN = "climb:"
 
 
 class Climb(Strategy):
-    planned = None
-
     def __init__(self, problem: Problem, settings: Settings | None = None) -> None:
         """Raises SearchError where the space holds fewer distinct mixtures than a rung asks for."""
         super().__init__(problem, settings)
@@ -55,6 +55,10 @@ class Climb(Strategy):
         self._known_ids = {trial.id for trial in self._known}
         # Proposals by round and the ids before it: a round is asked for in parts, and fitted once.
         self._proposals: dict[tuple[int, frozenset[str]], list[Trial]] = {}
+
+    @property
+    def expected(self) -> Counter[Fidelity]:
+        return Counter(trial.fidelity for trial in self._known) + Counter({self.problem.target: sum(self._sizes)})
 
     def ask(self, history: History, slots: int) -> list[Trial]:
         """None while a round is being trained of which nothing is left to ask."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from search.choices import choices
 from search.errors import SearchError
+from search.fidelity import Fidelity
 from search.history import History
 from search.problem import SEARCH_SEED, Problem, Rung
 from search.randomness import generator
@@ -12,15 +15,17 @@ from search.trial import Trial
 
 
 class FixedDesign(Strategy):
-    planned: tuple[Trial, ...]
-
     def __init__(self, problem: Problem, settings: Settings | None = None) -> None:
         """Raises SearchError where the space holds fewer distinct mixtures than a rung asks for."""
         super().__init__(problem, settings)
-        self.planned = baselines_and_design(problem)
+        self._trials = baselines_and_design(problem)
+
+    @property
+    def expected(self) -> Counter[Fidelity]:
+        return Counter(trial.fidelity for trial in self._trials)
 
     def ask(self, history: History, slots: int) -> list[Trial]:
-        return history.new(self.planned)[:slots]
+        return history.new(self._trials)[:slots]
 
 
 def baselines_and_design(problem: Problem) -> tuple[Trial, ...]:

@@ -21,6 +21,7 @@ SURROGATES: Registry[Surrogate] = Registry(
         "bimix": "search.surrogates.bimix:BiMix",
         "quadratic": "search.surrogates.quadratic:Quadratic",
         "lightgbm": "search.surrogates.lightgbm:LightGBM",
+        "regmix_lightgbm": "search.surrogates.regmix_lightgbm:RegMixLightGBM",
         "linear": "search.surrogates.linear:Linear",
     },
 )

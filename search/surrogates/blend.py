@@ -33,6 +33,7 @@ class Blend(Surrogate):
     law: EffectiveData
     share: float
     _rescaling: float
+    _law_of_target: bool
 
     def _fit_levels(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
         here_N = values_N[level_N == level_N.max()]
@@ -41,35 +42,49 @@ class Blend(Surrogate):
         if self._earlier is not None:
             self.process = self._earlier.process.refit(weights_ND, values_N, level_N)
             self.share, self._rescaling = self._earlier.share, self._earlier._rescaling
+            self._law_of_target = self._earlier._law_of_target
         else:
             self.process = WarpedGP(self.seed).fit(weights_ND, values_N, level_N)
-            most_N = level_N == np.bincount(level_N).argmax()
-            self._weigh(weights_ND[most_N], values_N[most_N])
+            self._weigh(weights_ND, values_N, level_N)
         if self.share:
-            self.law = EffectiveData(self.seed).fit(weights_ND, values_N, level_N)
+            rows_N = level_N == level_N.max() if self._law_of_target else np.ones(len(values_N), dtype=bool)
+            self.law = EffectiveData(self.seed).fit(weights_ND[rows_N], values_N[rows_N], level_N[rows_N])
 
-    def _weigh(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
-        """Choose the law's share by held-out runs of the fidelity with the most, and the width of intervals with it."""
-        self.share, self._rescaling = 0.0, 1.0
+    def _weigh(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
+        """Choose the law's share by held-out runs, and the width of intervals with it."""
+        self.share, self._rescaling, self._law_of_target = 0.0, 1.0, False
+        scored_N = self.process.scored_N
         runs, domains = len(values_N), int((np.ptp(weights_ND, axis=0) > 0).sum())
-        if runs < 2 * EffectiveData.fewest_runs or np.ptp(values_N) == 0:
+        if runs < 2 * EffectiveData.fewest_runs or np.ptp(values_N[scored_N]) == 0:
             return
-        of_law_N = np.empty_like(values_N)
-        # With many runs a third less of them predicts as well.
-        fold_N = folds(runs, self.seed) % (FOLDS if runs <= SUBSET else 3)
-        for fold in range(fold_N.max() + 1):
-            out_N = fold_N == fold
-            if out_N.any():
-                law = EffectiveData(self.seed).fit(weights_ND[~out_N], values_N[~out_N])
-                of_law_N[out_N] = np.clip(law.mean(weights_ND[out_N]), *self._range)
+        # A cheap fidelity with another optimum bends the law, which has no room for it, more than it informs it.
+        whole_N, alone_N = np.ones(runs, dtype=bool), level_N == level_N.max()
+        target_N = level_N == level_N.max()
+        by_all_N = self._held_out_law(weights_ND, values_N, level_N)[scored_N]
+        of_law_N, self._law_of_target = by_all_N, False
+        if np.array_equal(scored_N, target_N) and target_N.sum() >= 2 * EffectiveData.fewest_runs:
+            by_target_N = self._held_out_law(weights_ND[target_N], values_N[target_N], level_N[target_N])
+            if ((values_N[target_N] - by_target_N) ** 2).sum() < ((values_N[target_N] - by_all_N) ** 2).sum():
+                of_law_N, self._law_of_target = by_target_N, True
+        values_N, held_out = values_N[scored_N], self.process.held_out
         explained = 1 - float(((values_N - of_law_N) ** 2).mean() / values_N.var())
         proved = np.clip((explained - LEAST_R2) / (FULL_R2 - LEAST_R2), 0, 1)
-        held_out = self.process.held_out
         share = max(_posterior_share(values_N, held_out.mean_N, of_law_N), self.least_share * proved)
         # The law has a parameter a domain and more: with hardly as many runs it is not asked.
         self.share = float(share * np.clip(runs / domains - 1, 0, 1))
         joined = self._joined(held_out, of_law_N)
         self._rescaling = robust_variance((values_N - joined.mean_N) / joined.sd_N)
+
+    def _held_out_law(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> FloatArray:
+        """Each run predicted by the law from the folds that it is not in, [N]."""
+        # With many runs a third less of them predicts as well.
+        fold_N = folds(len(values_N), self.seed) % (FOLDS if len(values_N) <= SUBSET else 3)
+        of_law_N = np.empty_like(values_N)
+        for fold in np.unique(fold_N):
+            out_N = fold_N == fold
+            law = EffectiveData(self.seed).fit(weights_ND[~out_N], values_N[~out_N], level_N[~out_N])
+            of_law_N[out_N] = np.clip(law.mean(weights_ND[out_N]), *self._range)
+        return of_law_N
 
     def _joined(self, of_process: Prediction, of_law_N: FloatArray) -> Prediction:
         """The variance is the process's, and what the two disagree by."""

@@ -16,6 +16,7 @@ class IsotropicGP(Surrogate):
     """One length scale: the fewest hyperparameters, for the fewest runs."""
 
     fewest_runs = 4
+    _process: GaussianProcess
 
     def _fit(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
         start = Hyperparameters.start(self._lengths(weights_ND.shape[1]), 1)

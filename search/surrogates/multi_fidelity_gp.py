@@ -31,6 +31,7 @@ LARGEST_RATIO = 50.0
 
 class MultiFidelityGP(Surrogate):
     fewest_runs = 4
+    _process: GaussianProcess
 
     def _fit_levels(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
         self._target = int(level_N.max())

@@ -20,7 +20,7 @@ import numpy as np
 from search.lifting import Lines, lines
 from search.mixture import FloatArray
 from search.randomness import generator
-from search.runs import IntArray
+from search.runs import BoolArray, IntArray
 from search.surrogates.base import Prediction, Surrogate
 from search.surrogates.gaussian_process import GaussianProcess, Hyperparameters
 from search.surrogates.warp import Warp, all_warps
@@ -30,6 +30,10 @@ SUBSET = 128
 # Components with less of the best one's evidence than this are dropped, and the number kept at most.
 NEGLIGIBLE = 0.05
 MOST_COMPONENTS = 5
+# Over several fidelities, where each costs more.
+MOST_JOINED = 2
+# With so many runs at the target, held-out predictions are judged there.
+ENOUGH_AT_TARGET = 8
 # Of a fit that starts from hyperparameters of nearly the same runs.
 FEW_ITERATIONS = 15
 FOLDS = 10
@@ -54,13 +58,16 @@ class WarpedGP(Surrogate):
     """
     Attributes:
         components: over all fidelities, the one with the most evidence first.
-        held_out: of each run of the fidelity with the most runs, from others of it; not after a refit.
+        scored_N: the runs that held-out predictions are for: the target's, or, where these are few, those of the
+            fidelity with the most runs.
+        held_out: of these runs, from other runs; not after a refit.
     """
 
     fewest_runs = 4
     components: tuple[Component, ...]
     # Those of the fidelity with the most runs alone, from which a refit starts.
     _chosen: tuple[Component, ...]
+    scored_N: BoolArray
     held_out: Prediction
     _rescaling: float
 
@@ -72,6 +79,7 @@ class WarpedGP(Surrogate):
         if self._constant:
             self._scale = 1.0
         standard_N = (values_N - self._centre) / self._scale
+        self.scored_N = most_N
         self._choose(weights_ND[most_N], standard_N[most_N])
         self._lines = Lines(0, np.zeros(1), np.ones(1))
         self._target = len(counts_L) - 1
@@ -147,8 +155,26 @@ class WarpedGP(Surrogate):
                     iterations=2 * FEW_ITERATIONS,
                 ),
             )
-            for each in self.components
+            for each in self.components[:MOST_JOINED]
         )
+        kept = sum(each.share for each in self.components)
+        self.components = tuple(replace(each, share=each.share / kept) for each in self.components)
+        if self._earlier is None and (level_N == self._target).sum() >= ENOUGH_AT_TARGET:
+            self._score_at_target(values_N, level_N)
+
+    def _score_at_target(self, values_N: FloatArray, level_N: IntArray) -> None:
+        """Let held-out predictions and the rescaling be those of the target's runs."""
+        self.scored_N = level_N == self._target
+        best = self.components[0]
+        error_N, variance_N = best.process.leave_one_out()
+        error_N, variance_N = error_N[self.scored_N], variance_N[self.scored_N]
+        self._rescaling = robust_variance(error_N / np.sqrt(variance_N))
+        reference_N = self._lines.to_reference(values_N, level_N)[self.scored_N]
+        warped_N = best.warp.forward(reference_N)
+        mean_N, variance_N = best.warp.moments(warped_N - error_N, self._rescaling * variance_N)
+        mean_N = self._lines.from_reference(mean_N, self._target)
+        scale = self._scale * self._lines.slope_L[self._target]
+        self.held_out = Prediction(self._centre + self._scale * mean_N, scale * np.sqrt(variance_N))
 
     def _moments(self, weights_QD: FloatArray, level: int) -> tuple[FloatArray, FloatArray]:
         """Mean and variance in standardised units of the reference fidelity, twice [Q]."""
@@ -176,16 +202,16 @@ def _averaged(weights_ND: FloatArray, values_N: FloatArray) -> tuple[Component, 
     """The components that the evidence of these runs leaves, the best first."""
     warps = all_warps(values_N)
     promising = []
-    for lengths in {1, weights_ND.shape[1]}:
+    for lengths in sorted({1, weights_ND.shape[1]}):
         start = Hyperparameters.start(lengths, 1)
         fitted = [(warp, GaussianProcess(weights_ND, warp.forward(values_N), start=start)) for warp in warps]
         # With the same kernel the modes' heights order the evidences well; the evidence itself is costly.
-        fitted.sort(key=lambda entry: -_of_values(values_N, *entry, entry[1].height))
+        fitted.sort(key=lambda entry: -_of_values(values_N, entry[0], entry[1], entry[1].height))
         promising += fitted[:MOST_COMPONENTS]
-    found = sorted(
-        ((_of_values(values_N, *entry, entry[1].log_evidence()), *entry) for entry in promising),
-        key=lambda entry: -entry[0],
-    )
+    found = [
+        (_of_values(values_N, warp, process, process.log_evidence()), warp, process) for warp, process in promising
+    ]
+    found.sort(key=lambda entry: -entry[0])
     kept = [entry for entry in found[:MOST_COMPONENTS] if entry[0] > found[0][0] + np.log(NEGLIGIBLE)]
     share_C = np.exp([evidence - found[0][0] for evidence, *_ in kept])
     return tuple(

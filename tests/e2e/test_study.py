@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from mixopt.run_table import read
 from search.mixture import Mixture
 from tests.e2e.study import BASELINES, SEARCH_TRIALS, STUDY, answer_of, mixopt, numbers, recorded, write_study
 
@@ -75,6 +76,10 @@ def test_what_the_other_commands_say_of_it(undisturbed: tuple[Path, dict[str, An
     plan = answer_of("plan", path)
     assert plan["trials"] == SEARCH_TRIALS + SEEDS * (1 + BASELINES)
     assert all(proxy["tokens_per_second"] > 0 for proxy in plan["proxies"])
+    table = answer_of("runs", path, "--output", path.with_name("runs.csv"))
+    assert {row["run"] for row in table["runs"]} == set(recorded(path).measurements)
+    runs, _ = read(path.with_name("runs.csv"))
+    assert len(runs) == len(table["runs"])
     megatron = mixopt("export", path, "-f", "megatron", "--location", "/data/{domain}").stdout.split()
     assert sum(map(float, megatron[1::2])) == pytest.approx(1)
 

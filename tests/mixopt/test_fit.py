@@ -14,10 +14,14 @@ from rich.console import Console
 
 from mixopt.cli import main
 from mixopt.errors import ConfigError
-from mixopt.fit import Wish, fit, save
+from mixopt.changed_domains import changes
+from mixopt.fit import Wish, ask, fit, save
 from mixopt.fit_display import fit_view
+from mixopt.run_table import read
+from mixopt.surrogate_fits import choose, fit_all, why
 from search.errors import SearchError
 from search.mixture import FloatArray
+from search.surrogates import SURROGATES
 
 DOMAINS = ("web", "code", "books")
 # The loss is lowest at half web, a third code, a sixth books.
@@ -37,7 +41,7 @@ def table(path: Path, count: int, seed: int, fidelity: str = "small", noise: flo
     frame = pd.DataFrame(weights, columns=[f"weight.{name}" for name in DOMAINS])
     frame.insert(0, "run", [f"{path.stem}-{place}" for place in range(count)])
     frame.insert(1, "fidelity", fidelity)
-    frame.insert(2, "cost", {"small": 1.0, "large": 10.0}[fidelity])
+    frame.insert(2, "cost", {"small": 1.0, "large": 10.0, "huge": 1000.0}[fidelity])
     frame["metric.loss"] = loss
     frame["metric.mmlu"] = 1 - loss / 10
     frame.to_csv(path, index=False)
@@ -130,7 +134,9 @@ def test_a_holdout_of_another_fidelity_is_scored_and_said_to_be(tmp_path: Path) 
     scores = document["holdout"]["quadratic"]
     assert scores["fidelity"] == "large"
     assert scores["rmse"] > 1 > 0.05 > scores["calibrated_rmse"]
-    assert any("the holdout was measured at large" in note for note in document["notes"])
+    assert (document["target"], document["predicted_at"]) == ("large", "small")
+    for part in ("no run at large: predictions are those of small", "the holdout was measured at large"):
+        assert any(part in note for note in document["notes"])
 
 
 def test_the_target_is_the_dearest_fidelity_that_the_holdout_has_too(tmp_path: Path) -> None:
@@ -139,6 +145,42 @@ def test_the_target_is_the_dearest_fidelity_that_the_holdout_has_too(tmp_path: P
     assert fitted(both)["target"] == "large"
     assert fitted(both, target="small")["target"] == "small"
     assert fitted(both, holdout=table(tmp_path / "later.csv", 20, 2))["target"] == "small"
+
+
+def test_the_target_may_be_a_fidelity_that_only_the_holdout_has(tmp_path: Path) -> None:
+    small, large = table(tmp_path / "small.csv", 40, 0), table(tmp_path / "large.csv", 15, 1, "large")
+    both = joined(tmp_path / "both.csv", table(tmp_path / "later.csv", 20, 2), large)
+    document = fitted(small, holdout=both, target="large")
+    assert (document["target"], document["predicted_at"]) == ("large", "small")
+    assert document["holdout"]["quadratic"]["fidelity"] == "large"
+    assert fitted(small, holdout=both)["target"] == "small"
+
+
+@pytest.mark.parametrize(("fidelity", "default"), [("large", "blend"), ("huge", "far_blend")])
+def test_a_far_target_has_its_own_default(tmp_path: Path, fidelity: str, default: str) -> None:
+    small, other = table(tmp_path / "small.csv", 9, 0), table(tmp_path / "other.csv", 5, 1, fidelity)
+    document = fitted(small, holdout=other, surrogates=())
+    assert next(iter(document["surrogates"])) == default
+    assert set(document["surrogates"]) == set(SURROGATES)
+    skipped = document["surrogates"]["far_blend"]["skipped"]
+    assert ("not 100 times as large" in skipped) == (default == "blend")
+
+
+def test_another_surrogate_takes_over_only_where_many_runs_show_it(tmp_path: Path) -> None:
+    """The world is a parabola: a line is worse than that, however many runs there are to show it."""
+    for count, taken in ((30, "linear"), (80, "quadratic")):
+        question = ask(Wish(table(tmp_path / "runs.csv", count, 0), metrics=("loss",)))
+        predictors, _ = fit_all(("linear", "quadratic"), question.problem, question.runs, lambda *_: None)
+        chosen = choose(predictors)
+        assert chosen.name == taken
+        assert {"linear", "quadratic"} <= set(why(chosen, predictors).replace(",", "").replace(";", "").split())
+
+
+def test_side_by_side_or_alone_the_numbers_are_the_same(tmp_path: Path) -> None:
+    runs, names = table(tmp_path / "runs.csv", 30, 0), ("linear", "quadratic")
+    together = fitted(runs, surrogates=names)["surrogates"]
+    assert list(together) == list(names)
+    assert together == {name: fitted(runs, surrogates=(name,))["surrogates"][name] for name in names}
 
 
 def test_a_leak_is_told(tmp_path: Path) -> None:
@@ -157,6 +199,42 @@ def test_limits_hold_and_their_tokens_are_the_natural_mixture(tmp_path: Path) ->
     assert share(document, "web") <= 0.3 + 1e-6
     assert share(document, "books") == pytest.approx(0.1, abs=1e-6)
     assert str(space) in document["natural"]["is"]
+
+
+def test_runs_from_before_a_split_count_over_its_parts(tmp_path: Path) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text(
+        "domains: {web: {tokens: 6B}, python: {tokens: 1B}, rest: {tokens: 3B}, books: {tokens: 1B}, law: {tokens: 1B}}"
+    )
+    runs = table(tmp_path / "runs.csv", 60, 0)
+    frame = pd.read_csv(runs).rename(columns={"weight.books": "weight.novels"})
+    frame.to_csv(runs, index=False)
+    options = {"metrics": ("loss",), "space": space, "changes": changes(["novels=books"], ["code=python,rest"])}
+    document = fitted(runs, holdout=runs, **options)
+    assert document["trusted"]
+    assert share(document, "web") == pytest.approx(BEST[0], abs=0.1)
+    assert share(document, "rest") == pytest.approx(3 * share(document, "python"), rel=0.01)
+    assert share(document, "law") == 0
+    assert any("domain code of the earlier runs is read as its parts" in note for note in document["notes"])
+
+
+@pytest.mark.parametrize(
+    ("renamed", "split", "says"),
+    [
+        (["web"], [], "--renamed web does not give"),
+        (["web=a,b"], [], "--renamed web=a,b does not give"),
+        ([], ["web=a"], "--split web=a does not give"),
+        ([], ["web=a,"], "--split web=a, does not give"),
+        (["web=a"], ["web=b,c"], "domain web is both renamed and split"),
+        (["web=site"], [], "need --space"),
+    ],
+)
+def test_changes_that_cannot_be(tmp_path: Path, renamed: list[str], split: list[str], says: str) -> None:
+    with pytest.raises(ValueError) as error:
+        fitted(table(tmp_path / "runs.csv", 20, 0), changes=changes(renamed, split))
+    assert isinstance(error.value, ConfigError | SearchError)
+    assert says in error.value.message
+    assert error.value.hint
 
 
 @pytest.mark.parametrize(
@@ -242,6 +320,32 @@ def test_the_program_writes_its_files_and_prints_json_alone(
     assert json.loads(Path("runs-fit/mixture.json").read_text()) == document["recommendation"]["mixture"]
     for path in Path("runs-fit").glob("*.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("metrics", [2, 3])
+def test_a_front_is_shown_drawn_and_written_as_a_table(tmp_path: Path, metrics: int) -> None:
+    """Two losses that want different mixtures, and a score with the first."""
+    runs = table(tmp_path / "runs.csv", 60, 0)
+    frame = pd.read_csv(runs).drop(columns="metric.mmlu")
+    frame["metric.prose_loss"] = 2 + (frame["weight.code"] - 0.1) ** 2
+    if metrics == 3:
+        frame["metric.mmlu"] = 1 - frame["metric.loss"] / 10
+    frame.to_csv(runs, index=False)
+    document = fitted(runs, objective="pareto")
+    save(document, tmp_path / "out")
+    front, _ = read(tmp_path / "out" / "front.csv")
+    assert front.domains == DOMAINS
+    losses_N2 = front.values_NM[:, :2]
+    assert len(losses_N2) > 2
+    for own in losses_N2 if metrics == 2 else ():
+        assert not (losses_N2 < own).all(axis=1).any()
+    assert (tmp_path / "out" / "front.png").read_bytes().startswith(b"\x89PNG")
+    console = Console(width=100, record=True)
+    console.print(fit_view(document))
+    assert "The predicted Pareto front" in console.export_text()
+
+    save(fitted(runs), tmp_path / "out")
+    assert not list((tmp_path / "out").glob("front.*"))
 
 
 def test_a_person_sees_the_scores_the_mixture_and_every_note(tmp_path: Path) -> None:

@@ -1,0 +1,289 @@
+"""What the search's figures in the README come from.
+
+    python benchmarks/search.py                     everything, some 40 minutes on two cores
+    python benchmarks/search.py surrogates speed    only these sections
+    python benchmarks/search.py --seeds 5 --json benchmarks/results/search.json
+
+surrogates   the default and its rivals, fitted to n of RegMix's 512 runs at 1M, scored on other mixtures at 1M and 60M,
+             per metric and for the mean of 13 losses
+replay       cost until the best 60M run has been trained, warm start at 1M included
+synthetic    regret of worlds with a known optimum: Bayesian optimisation against RegMix with four times the runs
+speed        time to propose a batch and to fit the default, one core
+
+The first three need the table of RegMix's published runs (--table); they are left out, with that reason, without it.
+No surrogate sees a run of those that it is scored on, and nothing is chosen by them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+# One thread a process: what is timed is one core, and processes do not share theirs.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import spearmanr
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.worlds import World, regret
+from mixopt.run_table import read
+from search.history import History
+from search.mixture import FloatArray
+from search.objective import WeightedMean
+from search.replay import Replay
+from search.runs import Runs
+from search.strategies import STRATEGIES
+from search.strategies.base import Settings
+from search.surrogates import DEFAULT, SURROGATES
+
+TABLE = Path(__file__).parents[2] / "shared" / "data" / "regmix_runs.csv"
+SIZES = (24, 32, 64, 128, 512)
+RIVALS = (DEFAULT, "warped_gp", "effective_data", "gp_ard", "gp_isotropic", "log_linear", "lightgbm")
+SINGLE_METRICS = ("pile_cc", "github", "wikipedia_en", "hackernews")
+TRAINED, UNSEEN, LARGE = "1m-train", "1m-test", "60m"
+
+Section = Callable[[argparse.Namespace], list[dict[str, Any]]]
+
+
+def split(runs: Runs, prefix: str) -> Runs:
+    return runs.select(np.array([name.startswith(prefix) for name in runs.names]))
+
+
+def rank_correlation(one_N: FloatArray, other_N: FloatArray) -> float:
+    """0 where either side is constant: a constant prediction ranks nothing."""
+    return float(spearmanr(one_N, other_N).statistic) if np.ptp(one_N) and np.ptp(other_N) else 0.0
+
+
+def subset(seed: int, size: int) -> FloatArray:
+    """The subsets that published comparisons on this table use."""
+    return np.random.RandomState(1000 + seed).permutation(512)[:size]
+
+
+def fit_one(job: tuple[Path, str, int, int]) -> dict[str, Any]:
+    """One surrogate on one subset: every metric's scores, and its predictions at both scales."""
+    table, name, size, seed = job
+    runs, _ = read(table)
+    train, unseen, large = split(runs, TRAINED).select(subset(seed, size)), split(runs, UNSEEN), split(runs, LARGE)
+    scores: dict[str, list[float]] = {key: [] for key in ("at_1m", "at_60m", "covered_80", "covered_95", "seconds")}
+    means = []
+    for metric, values_N in enumerate(train.values_NM.T):
+        began = time.perf_counter()
+        surrogate = SURROGATES[name](seed).fit(train.weights_ND, values_N)
+        scores["seconds"].append(time.perf_counter() - began)
+        there, far = surrogate.predict(unseen.weights_ND), surrogate.predict(large.weights_ND)
+        error_N = np.abs(there.mean_N - unseen.values_NM[:, metric])
+        scores["at_1m"].append(rank_correlation(there.mean_N, unseen.values_NM[:, metric]))
+        scores["at_60m"].append(rank_correlation(far.mean_N, large.values_NM[:, metric]))
+        scores["covered_80"].append(float((error_N <= 1.2816 * there.sd_N).mean()))
+        scores["covered_95"].append(float((error_N <= 1.9600 * there.sd_N).mean()))
+        means.append((there.mean_N, far.mean_N))
+    of_sum = [np.mean([pair[place] for pair in means], axis=0) for place in (0, 1)]
+    return {
+        "surrogate": name,
+        "runs": size,
+        "seed": seed,
+        **{key: float(np.mean(values)) for key, values in scores.items()},
+        "mean_at_1m": rank_correlation(of_sum[0], unseen.values_NM.mean(axis=1)),
+        "mean_at_60m": rank_correlation(of_sum[1], large.values_NM.mean(axis=1)),
+        "pile_cc_at_1m": scores["at_1m"][train.metrics.index("pile_cc")],
+    }
+
+
+def surrogates(options: argparse.Namespace) -> list[dict[str, Any]]:
+    jobs = [(options.table, name, size, seed) for size in SIZES for name in RIVALS for seed in range(options.seeds)]
+    jobs += [(options.table, "regmix_lightgbm", 512, seed) for seed in range(options.seeds)]
+    # A tree ensemble takes minutes for what it does not need: it is the same 512 runs whatever the seed, in another order.
+    jobs = [job for job in jobs if job[3] == 0 or job[2] < 512 or "lightgbm" not in job[1]]
+    return averaged(parallel(options, fit_one, jobs), ("surrogate", "runs"))
+
+
+def replay_one(job: tuple[Path, tuple[str, ...], str, int]) -> dict[str, Any]:
+    table, metrics, strategy, seed = job
+    runs, _ = read(table)
+    chosen = np.array([name.startswith((TRAINED, LARGE)) for name in runs.names])
+    replay = Replay(runs.select(chosen), WeightedMean(dict.fromkeys(metrics, 1.0)))
+    played = replay.play(strategy, Settings(), seed)
+    return {
+        "metrics": "mean of 13" if len(metrics) > 1 else metrics[0],
+        "strategy": strategy,
+        "seed": seed,
+        "cost_to_best": played.cost_to_best,
+        "regret_at_3_sd": played.regret_at(3) / replay.sd,
+    }
+
+
+def replay(options: argparse.Namespace) -> list[dict[str, Any]]:
+    runs, _ = read(options.table)
+    questions = [*((name,) for name in SINGLE_METRICS), runs.metrics]
+    strategies = ("random", "regmix", "climb", "bayes")
+    jobs = [
+        (options.table, question, strategy, seed)
+        for strategy in strategies
+        for question in questions
+        for seed in range(options.replays)
+    ]
+    found = parallel(options, replay_one, jobs)
+    rows = []
+    for strategy in strategies:
+        for label, metrics in (("four single metrics", SINGLE_METRICS), ("mean of 13", ("mean of 13",))):
+            mine = [row for row in found if row["strategy"] == strategy and row["metrics"] in metrics]
+            costs = np.array([row["cost_to_best"] for row in mine])
+            rows.append(
+                {
+                    "objective": label,
+                    "strategy": strategy,
+                    "replays": len(mine),
+                    "median": float(np.median(costs)),
+                    "q75": float(np.quantile(costs, 0.75, method="higher")),
+                    "regret_at_3_sd": float(np.mean([row["regret_at_3_sd"] for row in mine])),
+                }
+            )
+    return rows
+
+
+def synthetic_one(job: tuple[int, int, float, int, str]) -> dict[str, Any]:
+    domains, seed, noise, runs, who = job
+    world = World(domains, seed, noise)
+    if who == "regmix, lightgbm":
+        found, cost = regret(world, world.problem(runs), "regmix", Settings(surrogate="lightgbm"))
+    elif who == "regmix, blend":
+        found, cost = regret(world, world.problem(runs), "regmix", Settings())
+    else:
+        # What the cheap runs cost is taken off the target's.
+        cheap = 2 * domains if who == "bayes, two fidelities" else 0
+        found, cost = regret(world, world.problem(runs - cheap // 50 - (cheap > 0), cheap), "bayes", Settings())
+    return {"domains": domains, "noise": noise, "search": who, "runs": runs, "cost": cost, "regret": found}
+
+
+def synthetic(options: argparse.Namespace) -> list[dict[str, Any]]:
+    jobs: list[tuple[int, int, float, int, str]] = []
+    for domains, many in ((5, 64), (17, 192), (64, 384)):
+        for noise in (0.05, 0.3):
+            for seed in range(options.seeds):
+                jobs += [(domains, seed, noise, many, "regmix, lightgbm")]
+                jobs += [
+                    (domains, seed, noise, many // 4, who)
+                    for who in ("regmix, blend", "bayes", "bayes, two fidelities")
+                ]
+    return averaged(parallel(options, synthetic_one, jobs), ("domains", "noise", "search", "runs"))
+
+
+def speed(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Alone on the machine, one after the other."""
+    rows = []
+    for domains, trials in ((17, 500), (64, 2000)):
+        world = World(domains, 0, 0.1)
+        problem = world.problem(trials + 8)
+        history = History()
+        for trial in STRATEGIES["random"](problem).ask(history, trials):
+            history = history.closed(trial, world.measure(trial))
+        one_metric = problem.__class__(**{**problem.__dict__, "objective": WeightedMean({"m0": 1.0})})
+        STRATEGIES["bayes"](world.problem(40)).ask(
+            History(tuple(entry for entry in history.completed[:30])), 1
+        )  # the first question loads BoTorch
+        began = time.perf_counter()
+        asked = STRATEGIES["bayes"](one_metric).ask(history, 8)
+        seconds = time.perf_counter() - began
+        rows.append({"what": f"propose {len(asked)} at {trials} trials, {domains} domains", "seconds": seconds})
+    if options.table.exists():
+        runs, _ = read(options.table)
+        train = split(runs, TRAINED)
+        seconds = []
+        for values_N in train.values_NM.T:
+            began = time.perf_counter()
+            SURROGATES[DEFAULT](0).fit(train.weights_ND, values_N)
+            seconds.append(time.perf_counter() - began)
+        rows.append(
+            {"what": f"fit {DEFAULT} to 512 runs, 17 domains, one metric", "seconds": float(np.median(seconds))}
+        )
+    return rows
+
+
+SECTIONS: dict[str, Section] = {
+    "surrogates": surrogates,
+    "replay": replay,
+    "synthetic": synthetic,
+    "speed": speed,
+}
+NEED_TABLE = ("surrogates", "replay")
+
+
+def parallel(
+    options: argparse.Namespace, work: Callable[[Any], dict[str, Any]], jobs: list[Any]
+) -> list[dict[str, Any]]:
+    done = []
+    with ProcessPoolExecutor(options.processes) as pool:
+        for place, row in enumerate(pool.map(work, jobs), 1):
+            done.append(row)
+            print(f"\r{place} of {len(jobs)}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return done
+
+
+def averaged(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The mean of every number over the rows that agree in `keys`, in the order of their first appearance."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    return [
+        dict(zip(keys, group, strict=True))
+        | {"repeats": len(members)}
+        | {name: float(np.mean([each[name] for each in members])) for name in members[0] if name not in (*keys, "seed")}
+        for group, members in groups.items()
+    ]
+
+
+def shown(title: str, rows: Iterable[dict[str, Any]]) -> Table:
+    rows = list(rows)
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
+    for row in rows:
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sections", nargs="*", default=list(SECTIONS), help=", ".join(SECTIONS))
+    parser.add_argument("--table", type=Path, default=TABLE, help="the published runs, as docs/run-tables.md says")
+    parser.add_argument("--seeds", type=int, default=3, help="subsets and worlds")
+    parser.add_argument("--replays", type=int, default=20, help="seeds of each replay")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--json", type=Path, help="write the results here")
+    options = parser.parse_args()
+    unknown = set(options.sections) - set(SECTIONS)
+    if unknown:
+        parser.error(f"no section {', '.join(sorted(unknown))}; choose from {', '.join(SECTIONS)}")
+    console, results = Console(), dict[str, Any]()
+    for name in options.sections:
+        if name in NEED_TABLE and not options.table.exists():
+            console.print(f"{name}: left out, there is no table of RegMix's runs at {options.table}")
+            continue
+        began = time.perf_counter()
+        results[name] = SECTIONS[name](options)
+        console.print(shown(f"{name}, {time.perf_counter() - began:.0f} s", results[name]))
+    if options.json:
+        packages = {package: version(package) for package in ("numpy", "scipy", "botorch", "torch", "lightgbm")}
+        document = {"date": time.strftime("%Y-%m-%d"), "machine": platform.processor() or platform.machine()}
+        document |= {"cores": os.cpu_count(), "python": platform.python_version(), **packages}
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(document | results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Calls of one function side by side, in processes of one thread each.
+
+This module imports nothing numerical: the number of threads has to be set before NumPy is loaded.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import Any, TypeVar
+
+from mixopt.errors import ConfigError
+
+Result = TypeVar("Result")
+
+# Spawned, not forked: a fork inherits the locks of threads that it does not inherit.
+SPAWN = multiprocessing.get_context("spawn")
+
+
+class Workers(AbstractContextManager["Workers"]):
+    """Up to `count` processes, started when there is work and ended with the block; none for a count of 1."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._processes: dict[Connection, BaseProcess] = {}
+
+    def call(
+        self, function: Callable[..., Result], tasks: Mapping[str, tuple[Any, ...]], on_done: Callable[[str], None]
+    ) -> dict[str, Result]:
+        """`function(*arguments)` of every task by its name, in the order of the tasks, whichever was done first.
+
+        Args:
+            function: of a module, so that a process can import it; what it takes and gives can be pickled.
+            on_done: told the name of each task that is done.
+
+        Raises:
+            ConfigError: a task failed; the message names it.
+        """
+        done = {}
+        for name, result, failure in self._outcomes(function, tasks):
+            if failure:
+                raise ConfigError(f"{name} failed: {failure}", hint="go on without it, and please report this")
+            done[name] = result
+            on_done(name)
+        return {name: done[name] for name in tasks}
+
+    def _outcomes(
+        self, function: Callable[..., Any], tasks: Mapping[str, tuple[Any, ...]]
+    ) -> Iterator[tuple[str, Any, str]]:
+        """Name, result and failure of each task, as they are done."""
+        if self._count == 1:
+            for name, arguments in tasks.items():
+                yield name, *_attempt(function, arguments)
+            return
+        while len(self._processes) < min(self._count, len(tasks)):
+            self._start()
+        waiting, running = list(tasks), dict[Connection, str]()
+        while waiting or running:
+            for connection in self._processes.keys() - running.keys():
+                if waiting:
+                    running[connection] = waiting.pop(0)
+                    connection.send((function, tasks[running[connection]]))
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                yield running.pop(ready), *self._receive(ready)
+
+    def _start(self) -> None:
+        here, there = SPAWN.Pipe()
+        process = SPAWN.Process(target=_serve, args=(there,), daemon=True)
+        # Inherited: Ctrl-C is answered here, once.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        there.close()
+        self._processes[here] = process
+
+    def _receive(self, connection: Connection) -> tuple[Any, str]:
+        try:
+            result, failure = connection.recv()
+        except (EOFError, ConnectionResetError):
+            process = self._processes.pop(connection)
+            process.join()
+            return None, f"its process ended with status {process.exitcode}, as when memory runs out"
+        return result, failure
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            process.join()
+
+
+def _serve(connection: Connection) -> None:
+    """What a process does: tasks, until the other end is closed."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    while True:
+        try:
+            function, arguments = connection.recv()
+        except EOFError:
+            return
+        connection.send(_attempt(function, arguments))
+
+
+def _attempt(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, str]:
+    """The result, or in words what went wrong."""
+    try:
+        return function(*arguments), ""
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"

@@ -1,0 +1,134 @@
+"""`mixopt replay` as a user meets it: a table in, strategies side by side out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from mixopt.cli import main
+from mixopt.errors import ConfigError
+from mixopt.fit import Wish
+from mixopt.replay import Options, replay
+from mixopt.replay_display import replay_view
+from search.errors import SearchError
+
+DOMAINS = ("web", "code", "books")
+# The loss is lowest at half web, a third code, a sixth books.
+BEST = np.array([3, 2, 1]) / 6
+
+
+def table(path: Path, small: int = 40, large: int = 24, **columns: Any) -> Path:
+    """Runs of two fidelities, of which one large costs as much as ten small."""
+    rng = np.random.default_rng(0)
+    count = small + large
+    weights = rng.dirichlet(np.ones(3), size=count)
+    is_large = np.arange(count) >= small
+    loss = 3 + 4 * ((weights - BEST) ** 2).sum(axis=1) - 0.5 * is_large + 0.01 * rng.standard_normal(count)
+    frame = pd.DataFrame(weights, columns=[f"weight.{name}" for name in DOMAINS])
+    frame.insert(0, "run", [f"run-{place}" for place in range(count)])
+    frame.insert(1, "fidelity", np.where(is_large, "large", "small"))
+    frame.insert(2, "cost", np.where(is_large, 10.0, 1.0))
+    frame = frame.assign(**{"metric.loss": loss, "metric.mmlu": 1 - loss / 10}, **columns)
+    frame.to_csv(path, index=False)
+    return path
+
+
+def replayed(path: Path, **options: Any) -> dict[str, Any]:
+    wish = {name: options.pop(name) for name in ("metrics", "objective", "target") if name in options}
+    chosen: dict[str, Any] = {"strategies": ("regmix",), "seeds": 3, "surrogate": "quadratic"} | options
+    return replay(Wish(path, **wish), Options(**chosen), lambda *_: None)
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["mixopt", "replay", *arguments])
+    main()
+
+
+def test_the_command_prints_a_document_and_draws_the_regret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = table(tmp_path / "runs.csv")
+    arguments = ("--strategy", "climb", "--seeds", "3", "--metric", "loss", "--surrogate", "quadratic", "--json")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="0"):
+        command(monkeypatch, str(runs), *arguments)
+    document = json.loads(capsys.readouterr().out)
+    assert list(document["strategies"]) == ["random", "climb"]
+    assert document["target"] == "large"
+    assert document["runs"] == {"small": 40, "large": 24}
+    assert document["costs"] == {"small": 0.1, "large": 1.0}
+    for result in document["strategies"].values():
+        assert len(result["cost_to_best"]) == 3
+        assert sorted(result["cost_to_best"])[1] == result["median"] <= result["q75"]
+        regret = result["regret"]
+        assert len(regret["costs"]) == len(regret["median"]) == len(regret["q25"]) == len(regret["q75"])
+        assert regret["median"][-1] == 0
+    assert document["files"] == ["runs-replay/regret.png"]
+    assert (tmp_path / "runs-replay/regret.png").stat().st_size > 1000
+
+
+def test_the_best_is_the_best_run_of_the_table(tmp_path: Path) -> None:
+    path = table(tmp_path / "runs.csv")
+    document = replayed(path, metrics=("loss",))
+    frame = pd.read_csv(path)
+    best = frame[frame.fidelity == "large"].sort_values("metric.loss").iloc[0]
+    assert document["best"]["objective"] == best["metric.loss"]
+    assert document["best"]["mixture"] == pytest.approx({name: best[f"weight.{name}"] for name in DOMAINS})
+    assert document["objective"]["sd"] == pytest.approx(frame[frame.fidelity == "large"]["metric.loss"].std(ddof=0))
+
+
+def test_a_score_is_maximised_by_its_name(tmp_path: Path) -> None:
+    path = table(tmp_path / "runs.csv")
+    by_score, by_loss = (replayed(path, metrics=(metric,)) for metric in ("mmlu", "loss"))
+    assert by_score["best"]["mixture"] == by_loss["best"]["mixture"]
+    assert by_score["strategies"]["random"]["cost_to_best"] == by_loss["strategies"]["random"]["cost_to_best"]
+
+
+def test_the_view_sets_every_strategy_beside_random(tmp_path: Path) -> None:
+    document = replayed(table(tmp_path / "runs.csv"), strategies=("regmix", "climb"), budget=1.0)
+    console = Console(width=100, record=True, file=StringIO())
+    console.print(replay_view(document))
+    text = console.export_text()
+    assert all(name in text for name in ("random", "regmix", "climb", "40 at small (cost 0.1)"))
+    # The budget pays for one target run, and for none after a warm start.
+    assert document["strategies"]["climb"]["median"] is None
+    assert "never" in text
+
+
+@pytest.mark.parametrize("objective", ["standardized", "worst", "no-worse", "pareto"])
+def test_every_objective_can_be_replayed(tmp_path: Path, objective: str) -> None:
+    document = replayed(table(tmp_path / "runs.csv"), objective=objective, seeds=1)
+    json.dumps(document, allow_nan=False)
+    assert document["strategies"]["regmix"]["cost_to_best"][0] <= 24
+
+
+def test_one_fidelity_costs_one_a_run(tmp_path: Path) -> None:
+    frame = pd.read_csv(table(tmp_path / "runs.csv", small=0)).drop(columns=["fidelity", "cost"])
+    frame.to_csv(tmp_path / "alone.csv", index=False)
+    document = replayed(tmp_path / "alone.csv")
+    assert document["costs"] == {"runs": 1.0}
+    assert all(cost == int(cost) for cost in document["strategies"]["regmix"]["cost_to_best"])
+
+
+def test_mistakes_are_refused_with_a_remedy(tmp_path: Path) -> None:
+    runs = table(tmp_path / "runs.csv")
+    with pytest.raises(SearchError, match="strategy 'greedy' does not exist"):
+        Options(strategies=("greedy",))
+    with pytest.raises(SearchError, match="acquisition 'ucb' does not exist"):
+        Options(strategies=("bayes",), acquisition="ucb")
+    with pytest.raises(SearchError, match="fidelity 'huge' does not exist"):
+        replayed(runs, target="huge")
+    with pytest.raises(SearchError, match="4 mixtures measured every metric at large"):
+        replayed(table(tmp_path / "few.csv", large=4))
+    frame = pd.read_csv(runs).drop(columns="cost")
+    frame.to_csv(tmp_path / "free.csv", index=False)
+    with pytest.raises(ConfigError, match="fidelity small has no cost"):
+        replayed(tmp_path / "free.csv")

@@ -1,0 +1,146 @@
+"""What BoTorch is told of the fitted processes, and what each acquisition makes of it."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from search.acquisitions import ACQUISITIONS
+from search.acquisitions.fitting import Fit, Fitter
+from search.acquisitions.maximise import climb, rank
+from search.acquisitions.outlook import Outlook
+from search.acquisitions.posterior import Belief
+from search.acquisitions.propose import APART, Proposals
+from search.designs.tempered_dirichlet import tempered_dirichlet
+from search.evidence import Evidence, gather
+from search.history import History
+from search.mixture import FloatArray, Mixture
+from search.objective import Pareto, WeightedMean
+from search.problem import Problem
+from search.strategies.base import Settings
+from search.strategies.bayes import Bayes
+from search.strategies.random import Random
+from search.surrogates.gaussian_process import GaussianProcess, Hyperparameters
+from tests.search.worlds import LARGE, SPACE, TIGHT, completed, losses, problem
+
+RNG = np.random.default_rng(0)
+RUNS = RNG.dirichlet(np.full(4, 0.4), size=40)
+RUNS[:10, 0] = 0
+RUNS /= RUNS.sum(axis=1, keepdims=True)
+UNSEEN = RNG.dirichlet(np.full(4, 0.4), size=30)
+LEVELS = np.arange(40) % 3 // 2
+EVERY = list(ACQUISITIONS)
+
+
+@cache
+def process() -> GaussianProcess:
+    values_N = (RUNS @ np.array([0.1, 1.0, 0.4, 0.2]) + 0.1) ** -0.5 + LEVELS + 0.02 * RNG.standard_normal(40)
+    return GaussianProcess(RUNS, values_N, LEVELS, start=Hyperparameters.start(4, 2))
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_botorch_sees_the_process_as_it_is(level: int) -> None:
+    mean_N, variance_N = process().predict(UNSEEN, level)
+    belief = Belief(process(), level, widening=1.0)
+    single_N1, single_N11 = belief.moments(torch.as_tensor(UNSEEN)[:, None], observation_noise=True)
+    joint_N, joint_NN = belief.moments(torch.as_tensor(UNSEEN))
+    np.testing.assert_allclose(single_N1[:, 0], mean_N, atol=1e-6)
+    np.testing.assert_allclose(single_N11[:, 0, 0], variance_N, atol=1e-6)
+    np.testing.assert_allclose(joint_N, mean_N, atol=1e-6)
+    np.testing.assert_allclose(joint_NN, belief.covariance(torch.as_tensor(UNSEEN), torch.as_tensor(UNSEEN)), atol=1e-6)
+
+
+def test_a_running_trial_leaves_expectations_alone_and_takes_doubt_away() -> None:
+    belief = Belief(process(), 1, widening=1.0)
+    before_N, doubt_NN = belief.moments(torch.as_tensor(UNSEEN))
+    belief.believe(UNSEEN[:3], np.ones(3, dtype=np.int64))
+    after_N, less_doubt_NN = belief.moments(torch.as_tensor(UNSEEN))
+    np.testing.assert_allclose(after_N, before_N, atol=1e-9)
+    shrunk_N = np.diag(less_doubt_NN) / np.diag(doubt_NN)
+    assert (shrunk_N < 1).all()
+    assert shrunk_N[:3].max() < 0.5
+
+    grown = process()
+    runs, levels = np.vstack([RUNS, UNSEEN[:3]]), np.append(LEVELS, [1, 1, 1])
+    conditioned = GaussianProcess(runs, np.zeros(43), levels, start=grown.hyperparameters, iterations=0)
+    variance_N = conditioned.predict(UNSEEN, 1)[1] - conditioned.sd**2 * grown.hyperparameters.noise_L[1]
+    np.testing.assert_allclose(np.diag(less_doubt_NN) / grown.sd**2, variance_N / conditioned.sd**2, atol=1e-6)
+
+
+def test_slopes_are_right_inside_the_space_and_finite_where_a_domain_has_nothing() -> None:
+    belief = Belief(process(), 1, widening=1.0)
+    inside = torch.tensor([[0.3, 0.3, 0.2, 0.2]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda weights: belief.moments(weights), inside)
+    corner = torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    mean, variance = belief.moments(corner)
+    (mean.sum() + variance.sum()).backward()
+    assert corner.grad is not None and torch.isfinite(corner.grad).all()
+
+
+@cache
+def known() -> tuple[Problem, Evidence, tuple[Fit, ...]]:
+    """A tight space with a design measured at both fidelities."""
+    question = problem(trials=(20, 6), space=TIGHT)
+    evidence = gather(question, completed(Random(question).ask(History(), 100)))
+    return question, evidence, Fitter(0).fit(evidence.runs)
+
+
+def test_the_outlook_is_in_the_units_of_the_target() -> None:
+    _, evidence, fits = known()
+    outlook = Outlook(fits, evidence, seed=0)
+    unseen = tempered_dirichlet(TIGHT, 30, np.random.default_rng(1))
+    weights_ND = torch.as_tensor(np.array([mixture.array for mixture in unseen]))
+    seen_NM = outlook.model.posterior(weights_ND[:, None]).mean[:, 0]
+    truth_NM = np.array([losses(mixture) for mixture in unseen])
+    error_NM = outlook.metrics(seen_NM).numpy() - truth_NM
+    assert (error_NM**2).mean() < 0.1 * truth_NM.var()
+    np.testing.assert_allclose(outlook.worth(seen_NM), -outlook.metrics(seen_NM).mean(dim=-1))
+
+
+def test_climbing_ends_in_the_space_and_higher_than_it_began() -> None:
+    question, evidence, fits = known()
+    candidates_ND = np.array([mixture.array for mixture in question.baselines.values()])
+    function = ACQUISITIONS["posterior_mean"]().function(Outlook(fits, evidence, seed=0), candidates_ND)
+    ranked_ND = rank(function, candidates_ND)
+    found_D = climb(function, question, ranked_ND)
+    assert TIGHT.feasible(found_D[None]).all()
+    began, ended = function(torch.as_tensor(np.stack([ranked_ND[0], found_D]))[:, None]).tolist()
+    assert ended > began + 0.01
+
+
+def test_domains_that_keep_their_relative_weights_keep_them() -> None:
+    question, evidence, fits = known()
+    kept = Mixture.of({"code": 0.3, "books": 0.7})
+    proposals = Proposals(replace(question, space=SPACE, kept=kept), ACQUISITIONS["log_ei"](), evidence, fits)
+    best = proposals.best(LARGE, [])
+    assert best is not None
+    assert best["code"] * 0.7 == pytest.approx(best["books"] * 0.3)
+    assert losses(best).mean() < losses(question.baselines["uniform"]).mean()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_acquisition_proposes_new_feasible_mixtures_apart_from_each_other(name: str) -> None:
+    mean = WeightedMean({"prose": 1.0, "programs": 1.0} if name == "hypervolume" else {"prose": 1.0})
+    question = problem(trials=(16, 4), space=TIGHT, objective=Pareto(mean) if name == "hypervolume" else mean)
+    strategy = Bayes(question, Settings(acquisition=name))
+    history = completed(strategy.ask(History(), 100))
+    proposed = [trial.mixture for trial in strategy.ask(history, 100) if trial.origin == name]
+    assert len(proposed) == 4
+    assert all(TIGHT.contains(mixture) for mixture in proposed)
+    taken = [entry.trial.mixture for entry in history.at(LARGE)]
+    for place, mixture in enumerate(proposed):
+        assert min(mixture.total_variation(other) for other in [*taken, *proposed[:place]]) >= 0.99 * APART
+
+
+def test_the_random_state_around_it_changes_nothing() -> None:
+    question, evidence, fits = known()
+    found: list[FloatArray] = []
+    for state in (1, 2):
+        torch.manual_seed(state)
+        np.random.seed(state)
+        best = Proposals(question, ACQUISITIONS["log_ei"](), evidence, fits).best(LARGE, [])
+        assert best is not None
+        found.append(best.array)
+    np.testing.assert_array_equal(*found)
