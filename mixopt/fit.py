@@ -9,7 +9,7 @@ Shapes: N runs, D domains, M metrics.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import NormalDist
@@ -116,9 +116,9 @@ def fit(wish: Wish, on_step: OnStep) -> dict[str, Any]:
     """
     question = ask(wish)
     problem, runs = question.problem, question.runs
-    names, skipped = _surrogates(wish, question)
+    names, left_out = _surrogates(wish, question)
     predictors, unfitted = surrogate_fits.fit_all(names, problem, runs, on_step)
-    skipped |= unfitted
+    skipped = unfitted | left_out
     if predictors:
         # What is best at the scale of the runs says little of another.
         fixed = wish.surrogates or question.wanted.proxy != runs.target.proxy
@@ -134,7 +134,7 @@ def fit(wish: Wish, on_step: OnStep) -> dict[str, Any]:
         chosen = None
         why = f"no surrogate could be fitted: {skipped[names[0]]}"
         recommendation = recommend_observed(problem, Evidence(runs, problem.objective), why)
-    notes = [*question.notes, *recommendation.warnings]
+    notes = [*question.notes, *(warning for warning in recommendation.warnings if warning != why)]
     if problem.objective.baseline is not None:
         notes.append(
             f"the {problem.objective.baseline} mixture, which the objective compares with, is predicted, not run"
@@ -206,15 +206,26 @@ def ask(wish: Wish) -> Question:
     if not measured_N.all():
         notes.append(f"{(~measured_N).sum()} runs measured none of these metrics and are left out")
         runs = runs.select(measured_N)
-    wanted = _wanted(wish, runs, held_out)
-    if wanted.proxy in (fidelity.proxy for fidelity in measured(runs)):
+    if len(np.unique(runs.mixture_N)) < 2:
+        raise ConfigError(f"{wish.runs}: one mixture leaves nothing to compare", hint="give runs of several mixtures")
+    complete = measured(runs.select(runs.complete_N))
+    if not complete:
+        raise ConfigError(
+            f"{wish.runs}: no run measured all of {', '.join(runs.metrics)}", hint="choose some of them with --metric"
+        )
+    wanted = _wanted(wish, runs, complete, measured(held_out) if held_out is not None else [])
+    if wanted.proxy in (fidelity.proxy for fidelity in complete):
         runs = runs.targeting(wanted.proxy)
     else:
-        runs = runs.targeting(measured(runs)[-1].proxy)
+        runs = runs.targeting(complete[-1].proxy)
         notes.append(
-            f"no run at {wanted.proxy}: predictions are those of {runs.target.proxy}, and only their ranking is taken "
-            "to carry over"
+            f"no run at {wanted.proxy} measured every metric: predictions are those of {runs.target.proxy}, and only "
+            "their ranking is taken to carry over"
         )
+    if wish.target is None and (
+        same := [each.proxy for each in complete if each.proxy != wanted.proxy and each.flops == wanted.flops]
+    ):
+        notes.append(f"{wanted.proxy} and {', '.join(same)} cost the same: --target-fidelity chooses between them")
     mean = mean_of(wish, runs, notes)
     objective, runs = OBJECTIVES[wish.objective](mean), runs.of(*mean.metrics)
     space, natural_is = _space(wish.space, file, runs, notes)
@@ -250,17 +261,21 @@ def _read(path: Path, wish: Wish, file: space_file.SpaceFile | None, notes: list
     return runs
 
 
-def _wanted(wish: Wish, runs: Runs, held_out: Runs | None) -> Fidelity:
-    """
+def _wanted(wish: Wish, runs: Runs, complete: Sequence[Fidelity], held_out: Sequence[Fidelity]) -> Fidelity:
+    """The fidelity asked for, or else the dearest that both tables have, or else the dearest.
+
+    Args:
+        complete: those at which runs measured every metric.
+        held_out: those of the holdout.
+
     Raises:
-        ConfigError: neither table has a fidelity of the name asked for.
+        ConfigError: neither table has the one asked for.
     """
-    here = {fidelity.proxy: fidelity for fidelity in measured(runs)}
-    there = {fidelity.proxy: fidelity for fidelity in measured(held_out)} if held_out is not None else {}
-    known = there | {fidelity.proxy: fidelity for fidelity in runs.fidelities}
     if wish.target is None:
-        shared = [fidelity for name, fidelity in here.items() if name in there]
-        return max(shared or known.values(), key=lambda fidelity: fidelity.flops)
+        there = {fidelity.proxy for fidelity in held_out}
+        shared = [fidelity for fidelity in complete if fidelity.proxy in there]
+        return max(shared or (*complete, *held_out), key=lambda fidelity: fidelity.flops)
+    known = {fidelity.proxy: fidelity for fidelity in (*held_out, *runs.fidelities)}
     if wish.target not in known:
         raise ConfigError(f"fidelity {wish.target!r} does not exist", hint=f"choose from {', '.join(known)}")
     return known[wish.target]
@@ -269,7 +284,7 @@ def _wanted(wish: Wish, runs: Runs, held_out: Runs | None) -> Fidelity:
 def _surrogates(wish: Wish, question: Question) -> tuple[tuple[str, ...], dict[str, str]]:
     """Those to fit, what the mixture rests on first; and why others are left out."""
     if wish.surrogates:
-        return wish.surrogates, {}
+        return tuple(dict.fromkeys(wish.surrogates)), {}
     skipped = {}
     default = DEFAULT
     if _is_far(question.wanted, question.runs.target):

@@ -62,7 +62,7 @@ def to_score(table: Runs, runs: Runs, wanted: str) -> tuple[Runs, tuple[str, ...
         )
     if leaked := _leaked(chosen, runs):
         notes.append(
-            f"a leak: {leaked} runs of the holdout, or their mixtures, are among the fitted runs of {fidelity}"
+            f"a leak: {leaked} runs of the holdout, or their mixtures, are among the fitted runs of the same fidelity"
         )
     return chosen, tuple(notes)
 

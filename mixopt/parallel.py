@@ -45,7 +45,7 @@ class Workers(AbstractContextManager["Workers"]):
         done = {}
         for name, result, failure in self._outcomes(function, tasks):
             if failure:
-                raise ConfigError(f"{name} failed: {failure}", hint="go on without it, and please report this")
+                raise ConfigError(f"{name} failed: {failure}", hint="leave it out, and please report this")
             done[name] = result
             on_done(name)
         return {name: done[name] for name in tasks}
@@ -73,12 +73,7 @@ class Workers(AbstractContextManager["Workers"]):
     def _start(self) -> None:
         here, there = SPAWN.Pipe()
         process = SPAWN.Process(target=_serve, args=(there,), daemon=True)
-        # Inherited: Ctrl-C is answered here, once.
-        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        process.start()
         there.close()
         self._processes[here] = process
 
@@ -103,6 +98,8 @@ class Workers(AbstractContextManager["Workers"]):
 def _serve(connection: Connection) -> None:
     """What a process does: tasks, until the other end is closed."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    # Ctrl-C reaches every process of the terminal; the one that started this one answers it, and ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
             function, arguments = connection.recv()

@@ -41,6 +41,9 @@ ROUNDING = 1e-6
 # Costs that differ by less are one cost.
 SAME_COST = 1e-6
 
+# A value further from the median than so many times what separates the quartiles is pointed out.
+OUTLIER = 20.0
+
 # Words of metric names; where both kinds are there, as in mmlu_bpb, it is a loss.
 LOSS_WORDS = frozenset({"loss", "bpb", "ppl", "perplexity", "nll", "error", "err", "entropy"})
 # fmt: off
@@ -82,6 +85,7 @@ def read(path: Path) -> tuple[Runs, tuple[str, ...]]:
     runs = _without_diverged(runs, path, notes)
     _note_missing(runs, path, notes)
     _note_replicates(runs, notes)
+    _note_outliers(runs, notes)
     return runs, tuple(f"{path.name}: {note}" for note in notes)
 
 
@@ -370,6 +374,19 @@ def _note_replicates(runs: Runs, notes: list[str]) -> None:
             f"{len(repeated)} mixtures were run more than once at a fidelity, {sum(repeated)} runs in all: "
             "kept as replicates"
         )
+
+
+def _note_outliers(runs: Runs, notes: list[str]) -> None:
+    for name, values_N in zip(runs.metrics, runs.values_NM.T, strict=True):
+        far_N = np.zeros(len(runs), dtype=bool)
+        for level in np.unique(runs.level_N):
+            here_N = runs.at(level) & np.isfinite(values_N)
+            if here_N.any():
+                low, middle, high = np.quantile(values_N[here_N], [0.25, 0.5, 0.75])
+                far_N |= here_N & (np.abs(values_N - middle) > OUTLIER * (high - low)) & (high > low)
+        if far_N.any():
+            odd = _some(f"{runs.names[run]} ({values_N[run]:.4g})" for run in np.flatnonzero(far_N))
+            notes.append(f"metric {name} is far from all others in {odd}: kept; write inf for a run that diverged")
 
 
 def _kind(metric: str) -> Literal["score", "loss", "unknown"]:

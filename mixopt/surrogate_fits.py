@@ -169,11 +169,16 @@ def why(chosen: Predictor, predictors: Mapping[str, Predictor]) -> str:
         )
     if not others:
         return f"{chosen.name} is trusted: {evidence}"
-    runner_up = max(others, key=lambda each: each.validation.objective.spearman or 0)
+    runner_up = max(others, key=_correlation)
+    doubt = f", which over {len(held_out(chosen)[0])} runs at {target} is not clearly better"
     return (
-        f"{chosen.name} is trusted: {evidence}; the best of the others, {runner_up.name}, has {_shown(runner_up)}, "
-        "and none is clearly better"
+        f"{chosen.name} is trusted: {evidence}; the best of the others, {runner_up.name}, has {_shown(runner_up)}"
+        + (doubt if _correlation(runner_up) > _correlation(chosen) else "")
     )
+
+
+def _correlation(predictor: Predictor) -> float:
+    return predictor.validation.objective.spearman or 0.0
 
 
 def _shown(predictor: Predictor) -> str:

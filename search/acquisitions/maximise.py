@@ -1,6 +1,6 @@
 """The mixture that is most worth training, found by gradients within the constraints of a problem's space.
 
-Shapes: N candidates, D domains, S starts.
+Shapes: N candidates, D domains.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from search.mixture import FloatArray, Mixture
 from search.problem import Problem
 from search.space import Space
 
-STARTS = 2
+# From the best of many candidates it is not far: more iterations gain hardly anything.
 ITERATIONS = 10
 
 # As optimize_acqf wants it: places of domains, coefficients, and what their sum is, or is at least.
@@ -32,11 +32,10 @@ def rank(function: AcquisitionFunction, candidates_ND: FloatArray) -> FloatArray
     return candidates_ND[np.argsort(-worth_N, kind="stable")]
 
 
-def climb(function: AcquisitionFunction, problem: Problem, ranked_ND: FloatArray) -> FloatArray:
-    """From the first of the candidates to the best mixture within reach, [D]; feasible up to rounding."""
+def climb(function: AcquisitionFunction, problem: Problem, start_D: FloatArray) -> FloatArray:
+    """From a feasible mixture to the best within reach, [D]; feasible up to rounding."""
     space = problem.space
     bounds_2D = torch.as_tensor(np.array([space.least_D, space.most_D]))
-    starts_SD = torch.as_tensor(ranked_ND[:STARTS]).clamp(*bounds_2D)
     everywhere = torch.arange(len(space.domains))
     with warnings.catch_warnings():
         # A climb that is cut short still ends higher than it began.
@@ -45,12 +44,11 @@ def climb(function: AcquisitionFunction, problem: Problem, ranked_ND: FloatArray
             function,
             bounds=bounds_2D,
             q=1,
-            num_restarts=len(starts_SD),
-            batch_initial_conditions=starts_SD[:, None],
+            num_restarts=1,
+            batch_initial_conditions=torch.as_tensor(start_D).clamp(*bounds_2D)[None, None],
             equality_constraints=[(everywhere, torch.ones_like(bounds_2D[0]), 1.0), *_kept(space, problem.kept)],
             inequality_constraints=_groups(space),
-            # One start after the other: together they are one large problem to the optimiser.
-            options={"maxiter": ITERATIONS, "max_optimization_problem_aggregation_size": 1},
+            options={"maxiter": ITERATIONS},
             retry_on_optimization_warning=False,
         )
     weights_D: FloatArray = best_1D[0].numpy()

@@ -60,7 +60,7 @@ class Proposals:
         function = self._acquisition.function(self._outlook, candidates_ND)
         ranked_ND = rank(function, candidates_ND)
         if self._problem.pool is None:
-            found_D = at_hand.mixture(climb(function, self._problem, ranked_ND)).array
+            found_D = at_hand.mixture(climb(function, self._problem, ranked_ND[0])).array
             ranked_ND = np.vstack([rank(function, np.vstack([found_D, ranked_ND[:1]])), ranked_ND[1:]])
         if taken:
             taken_ND = self._weights(taken)

@@ -102,7 +102,8 @@ class Bayes(Strategy):
         expected = Counter(trial.fidelity for trial in self._baselines)
         expected[self.problem.target] += self._target.trials
         if self._warm:
-            expected[self.problem.rungs[0].fidelity] += min(2 * self._warm, self.problem.rungs[0].trials)
+            cheapest = self.problem.rungs[0]
+            expected[cheapest.fidelity] += min(2 * self._warm + self._earlier, cheapest.trials)
         for rung in self.problem.rungs[1:-1]:
             expected[rung.fidelity] += self._share(rung)
         return expected

@@ -11,9 +11,10 @@ from search.history import Completed, Failed, History
 from search.objective import WeightedMean, WorstCase
 from search.problem import Problem
 from search.recommend import Recommendation
+from search.space import DomainLimits, Space
 from search.strategies import STRATEGIES
 from search.trial import Failure, FailureKind, Trial
-from tests.search.worlds import LARGE, TIGHT, completed, measure, problem
+from tests.search.worlds import LARGE, SPACE, TIGHT, completed, measure, problem
 
 # One metric: each is fitted by itself, and fits are what takes time.
 PROGRAMS = WeightedMean({"programs": 1})
@@ -116,6 +117,13 @@ def test_a_failed_baseline_that_the_objective_needs_is_named(name: str) -> None:
 def test_nothing_completed_is_said_so(name: str) -> None:
     with pytest.raises(SearchError, match="no trial of proxy large was completed"):
         STRATEGIES[name](problem()).recommend(History())
+
+
+@every_strategy
+def test_a_space_of_one_mixture_cannot_be_searched(name: str) -> None:
+    pinned = Space(tuple(DomainLimits(limit.name, limit.tokens, 0.25, 0.25) for limit in SPACE.limits))
+    with pytest.raises(SearchError, match="holds only about 1 distinct mixtures, 24 trials"):
+        STRATEGIES[name](problem(space=pinned))
 
 
 def check(answer: Recommendation, question: Problem) -> None:

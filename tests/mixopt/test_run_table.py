@@ -157,6 +157,12 @@ def test_a_run_with_an_infinite_metric_is_left_out_by_name(tmp_path: Path) -> No
     assert only_note(path, "left out: wild").names == ("good",)
 
 
+def test_a_value_far_from_all_others_is_kept_and_pointed_out(tmp_path: Path) -> None:
+    rows = [f"r{place},{1 - place / 10},{place / 10},{2 + place / 10}" for place in range(9)]
+    path = written(tmp_path / "r.csv", *rows, "wild,0,1,1e9", header="run," + LOSS)
+    assert only_note(path, "metric loss is far from all others in wild (1e+09)").names[-1] == "wild"
+
+
 def test_copies_count_once_and_replicates_all(tmp_path: Path) -> None:
     copied = written(tmp_path / "r.csv", "a,1,0,2", "a,1.0,0,2", header="run," + LOSS)
     assert len(only_note(copied, "counted once: 3")) == 1

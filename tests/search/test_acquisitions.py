@@ -75,8 +75,8 @@ def test_slopes_are_right_inside_the_space_and_finite_where_a_domain_has_nothing
     assert torch.autograd.gradcheck(lambda weights: belief.moments(weights), inside)
     corner = torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=torch.float64, requires_grad=True)
     mean, variance = belief.moments(corner)
-    (mean.sum() + variance.sum()).backward()
-    assert corner.grad is not None and torch.isfinite(corner.grad).all()
+    [slope] = torch.autograd.grad(mean.sum() + variance.sum(), corner)
+    assert torch.isfinite(slope).all()
 
 
 @cache
@@ -104,7 +104,7 @@ def test_climbing_ends_in_the_space_and_higher_than_it_began() -> None:
     candidates_ND = np.array([mixture.array for mixture in question.baselines.values()])
     function = ACQUISITIONS["posterior_mean"]().function(Outlook(fits, evidence, seed=0), candidates_ND)
     ranked_ND = rank(function, candidates_ND)
-    found_D = climb(function, question, ranked_ND)
+    found_D = climb(function, question, ranked_ND[0])
     assert TIGHT.feasible(found_D[None]).all()
     began, ended = function(torch.as_tensor(np.stack([ranked_ND[0], found_D]))[:, None]).tolist()
     assert ended > began + 0.01
@@ -143,4 +143,4 @@ def test_the_random_state_around_it_changes_nothing() -> None:
         best = Proposals(question, ACQUISITIONS["log_ei"](), evidence, fits).best(LARGE, [])
         assert best is not None
         found.append(best.array)
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
