@@ -106,7 +106,7 @@ def fit_one(job: tuple[Path, str, int, int]) -> dict[str, Any]:
 def surrogates(options: argparse.Namespace) -> list[dict[str, Any]]:
     jobs = [(options.table, name, size, seed) for size in SIZES for name in RIVALS for seed in range(options.seeds)]
     jobs += [(options.table, "regmix_lightgbm", 512, seed) for seed in range(options.seeds)]
-    # A tree ensemble takes minutes for what it does not need: it is the same 512 runs whatever the seed, in another order.
+    # With all 512 runs the seed changes only their order, and trees take minutes.
     jobs = [job for job in jobs if job[3] == 0 or job[2] < 512 or "lightgbm" not in job[1]]
     return averaged(parallel(options, fit_one, jobs), ("surrogate", "runs"))
 

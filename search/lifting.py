@@ -38,8 +38,8 @@ class Lines:
         return lifted_N
 
     def from_reference(self, values_N: FloatArray, level: int) -> FloatArray:
-        values_N = self.intercept_L[level] + self.slope_L[level] * values_N
-        return values_N
+        there_N: FloatArray = self.intercept_L[level] + self.slope_L[level] * values_N
+        return there_N
 
 
 def lines(weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray, fit: Fit) -> Lines:
@@ -69,7 +69,7 @@ def line(predicted_P: FloatArray, values_P: FloatArray, variance: float) -> tupl
 def at_target(
     weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray, fit: Fit
 ) -> tuple[FloatArray, FloatArray]:
-    """One table in the units of the highest level: its own runs, and the others, mapped, of mixtures not among these."""
+    """One table in the units of the highest level: its own runs, and those of other mixtures, mapped."""
     target = int(level_N.max())
     tied = lines(weights_ND, values_N, level_N, fit)
     mapped_N = tied.from_reference(tied.to_reference(values_N, level_N), target)

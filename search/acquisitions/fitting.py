@@ -126,7 +126,7 @@ def enough(runs: Runs) -> bool:
 
 
 def _telling(values_K: FloatArray, level_K: IntArray, most: int, seed: int) -> IntArray:
-    """Places of about so many runs at most: of every level its share, a quarter the lowest, the others at random."""
+    """Places of about so many runs at most: of every level its share, a quarter at both ends, the others at random."""
     if len(values_K) <= most:
         return np.arange(len(values_K))
     chosen = []
@@ -134,8 +134,8 @@ def _telling(values_K: FloatArray, level_K: IntArray, most: int, seed: int) -> I
         here = np.flatnonzero(level_K == level)
         share = max(most * count // len(values_K), min(LEAST_AT_LEVEL, count))
         by_value = here[np.argsort(values_K[here], kind="stable")]
-        lowest, others = by_value[: share // 4], np.sort(by_value[share // 4 :])
-        chosen += [lowest, generator(seed, "telling runs", level).permutation(others)[: share - len(lowest)]]
+        ends, others = np.split(np.roll(by_value, share // 8), [share // 4])
+        chosen += [ends, generator(seed, "telling runs", level).permutation(np.sort(others))[: share - len(ends)]]
     return np.sort(np.concatenate(chosen))
 
 

@@ -80,11 +80,15 @@ def _unseen(fit: Fit, seen: Tensor) -> Tensor:
 
 def _correlation(fits: Sequence[Fit]) -> FloatArray:
     """Of the errors of the metrics when each run is left out, [M, M]: metrics that err together do not average out."""
+    if len(fits) == 1:
+        return np.ones((1, 1))
     error_NM = np.full((len(fits[0].measured_N), len(fits)), np.nan)
     for metric, fit in enumerate(fits):
         error_NM[fit.measured_N, metric], _ = fit.process.leave_one_out()
     shared_KM = error_NM[np.isfinite(error_NM).all(axis=1)]
     correlation_MM = np.ones((len(fits), len(fits)))
-    if len(fits) > 1 and len(shared_KM) >= FEWEST_SHARED:
-        correlation_MM = np.corrcoef(shared_KM.T)
+    if len(shared_KM) >= FEWEST_SHARED:
+        scaled_KM = shared_KM / np.maximum(np.sqrt((shared_KM**2).mean(axis=0)), 1e-12)
+        correlation_MM = scaled_KM.T @ scaled_KM / len(scaled_KM)
+        np.fill_diagonal(correlation_MM, 1)
     return (1 - SHRINKAGE) * correlation_MM + SHRINKAGE * np.eye(len(fits))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from search.fidelity import Fidelity
 from search.history import History
@@ -27,7 +27,7 @@ class Settings:
 
     surrogate: str = DEFAULT
     acquisition: str = "log_ei"
-    trust: TrustRegion = TrustRegion()
+    trust: TrustRegion = field(default_factory=TrustRegion)
 
 
 class Strategy(ABC):

@@ -53,19 +53,17 @@ class Blend(Surrogate):
     def _weigh(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
         """Choose the law's share by held-out runs, and the width of intervals with it."""
         self.share, self._rescaling, self._law_of_target = 0.0, 1.0, False
-        scored_N = self.process.scored_N
+        scored_N, target_N = self.process.scored_N, level_N == level_N.max()
         runs, domains = len(values_N), int((np.ptp(weights_ND, axis=0) > 0).sum())
-        if runs < 2 * EffectiveData.fewest_runs or np.ptp(values_N[scored_N]) == 0:
+        if scored_N.sum() < 2 * EffectiveData.fewest_runs or np.ptp(values_N[scored_N]) == 0:
             return
-        # A cheap fidelity with another optimum bends the law, which has no room for it, more than it informs it.
-        whole_N, alone_N = np.ones(runs, dtype=bool), level_N == level_N.max()
-        target_N = level_N == level_N.max()
-        by_all_N = self._held_out_law(weights_ND, values_N, level_N)[scored_N]
-        of_law_N, self._law_of_target = by_all_N, False
-        if np.array_equal(scored_N, target_N) and target_N.sum() >= 2 * EffectiveData.fewest_runs:
-            by_target_N = self._held_out_law(weights_ND[target_N], values_N[target_N], level_N[target_N])
-            if ((values_N[target_N] - by_target_N) ** 2).sum() < ((values_N[target_N] - by_all_N) ** 2).sum():
-                of_law_N, self._law_of_target = by_target_N, True
+        of_law_N = self._held_out_law(weights_ND[scored_N], values_N[scored_N], level_N[scored_N])
+        if np.array_equal(scored_N, target_N) and not target_N.all():
+            # A cheap fidelity with another optimum may bend the law, which has no room for it, more than it informs it.
+            by_all_N = self._held_out_law(weights_ND, values_N, level_N)[scored_N]
+            misses = [((values_N[scored_N] - each_N) ** 2).sum() for each_N in (of_law_N, by_all_N)]
+            self._law_of_target = bool(misses[0] < misses[1])
+            of_law_N = of_law_N if self._law_of_target else by_all_N
         values_N, held_out = values_N[scored_N], self.process.held_out
         explained = 1 - float(((values_N - of_law_N) ** 2).mean() / values_N.var())
         proved = np.clip((explained - LEAST_R2) / (FULL_R2 - LEAST_R2), 0, 1)

@@ -1,8 +1,8 @@
 """A Gaussian process over all fidelities at once, with noise that may depend on the mixture.
 
-The process is search.surrogates.gaussian_process over every run: each fidelity has its gain, its noise and a link to the
-next, so that many cheap runs inform the target as far as the data say that they agree. First a line ties each fidelity
-to the one with the most runs (search.lifting).
+The process is search.surrogates.gaussian_process over every run: each fidelity has its gain, its noise and a link to
+the next, so that many cheap runs inform the target as far as the data say that they agree. First a line ties each
+fidelity to the one with the most runs (search.lifting).
 
 Where mixtures were measured repeatedly, the spread of the repetitions shows whether noise changes with the value (at
 the proportional mixture it can be 25 times smaller than at a one-domain corner): then log variance is a line in the

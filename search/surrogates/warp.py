@@ -1,8 +1,8 @@
 """Output warps: values seen through a logarithm, u = sign * log(sign * z - floor).
 
-Losses follow laws, floor + A (effective data)^-g, whose logarithm above the floor is nearly additive: where a law holds,
-a process on u learns it from few runs, and where none does, the process remains. The floor is not known, so several
-are tried and their evidence decides (search.surrogates.warped_gp).
+Losses follow laws, floor + A (effective data)^-g, whose logarithm above the floor is nearly additive: where a law
+holds, a process on u learns it from few runs, and where none does, the process remains. The floor is not known, so
+several are tried and their evidence decides (search.surrogates.warped_gp).
 
 Shapes: N values.
 """

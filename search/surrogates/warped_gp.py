@@ -221,7 +221,7 @@ def _averaged(weights_ND: FloatArray, values_N: FloatArray) -> tuple[Component, 
 
 
 def _of_values(values_N: FloatArray, warp: Warp, process: GaussianProcess, log_density: float) -> float:
-    """A log density of standardised warped values as one of the values, with the warp's prior: comparable over warps."""
+    """A log density of standardised warped values as one of the values, with the warp's prior: to compare warps by."""
     return log_density - len(values_N) * float(np.log(process.sd)) + warp.log_slope(values_N) + warp.log_prior
 
 
