@@ -226,7 +226,7 @@ class GaussianProcess:
         counts_L = np.bincount(self.level_N, minlength=self.levels)
         most_N = values_N[self.level_N == counts_L.argmax()]
         self.mean, self.sd = float(most_N.mean()), float(most_N.std())
-        if self.sd <= 1e-12 * max(1.0, abs(self.mean)):
+        if self.sd <= 1e-12 * abs(self.mean):
             self.sd = 1.0
         standard_N = (values_N - self.mean) / self.sd
         sum_L = np.bincount(self.level_N, standard_N, minlength=self.levels)

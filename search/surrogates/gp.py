@@ -23,7 +23,7 @@ class IsotropicGP(Surrogate):
         if self._earlier is not None:
             start = self._earlier._process.hyperparameters
         self._process = GaussianProcess(weights_ND, values_N, start=start)
-        self._constant = np.ptp(values_N) <= 1e-9 * max(1.0, float(np.abs(values_N).max()))
+        self._constant = np.ptp(values_N) <= 1e-9 * float(np.abs(values_N).max())
 
     def _lengths(self, domains: int) -> int:
         return 1

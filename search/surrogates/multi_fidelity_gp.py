@@ -35,7 +35,7 @@ class MultiFidelityGP(Surrogate):
 
     def _fit_levels(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
         self._target = int(level_N.max())
-        self._constant = np.ptp(values_N) <= 1e-9 * max(1.0, float(np.abs(values_N).max()))
+        self._constant = np.ptp(values_N) <= 1e-9 * float(np.abs(values_N).max())
         self._lines = lines(weights_ND, values_N, level_N, lambda *rows: ArdGP(self.seed).fit(*rows).mean)
         reference_N = self._lines.to_reference(values_N, level_N)
         start = Hyperparameters.start(weights_ND.shape[1], self._target + 1)

@@ -75,7 +75,7 @@ class WarpedGP(Surrogate):
         counts_L = np.bincount(level_N)
         most_N = level_N == counts_L.argmax()
         self._centre, self._scale = float(values_N[most_N].mean()), float(values_N[most_N].std())
-        self._constant = self._scale <= 1e-9 * max(1.0, abs(self._centre))
+        self._constant = self._scale <= 1e-9 * abs(self._centre)
         if self._constant:
             self._scale = 1.0
         standard_N = (values_N - self._centre) / self._scale
