@@ -50,7 +50,7 @@ def lines(weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray, fit: 
     if len(counts_L) > 1:
         there_N = level_N == reference
         predict = fit(weights_ND[there_N], values_N[there_N])
-        variance = max(float(values_N[there_N].var()), 1e-12)
+        variance = float(values_N[there_N].var()) or 1.0
         for level in set(range(len(counts_L))) - {reference}:
             here_N = level_N == level
             intercept_L[level], slope_L[level] = line(predict(weights_ND[here_N]), values_N[here_N], variance)

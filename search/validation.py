@@ -163,7 +163,7 @@ def _in_target_units(runs: Runs, whole: LossModel) -> FloatArray:
         for metric, cheap_N in enumerate(runs.values_NM[here_N].T):
             measured_N = np.isfinite(cheap_N)
             if measured_N.any():
-                spread = max(float(cheap_N[measured_N].var()), 1e-12)
+                spread = float(cheap_N[measured_N].var()) or 1.0
                 intercept, slope = line(cheap_N[measured_N], mean_NM[measured_N, metric], spread)
                 values_NM[here_N, metric] = intercept + slope * cheap_N
     return values_NM
