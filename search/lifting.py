@@ -23,6 +23,8 @@ SMALLEST_SLOPE = 0.05
 
 # From mixtures [N, D] and values [N] to a function from mixtures to predicted values.
 Fit = Callable[[FloatArray, FloatArray], Callable[[FloatArray], FloatArray]]
+# From predicted and measured values of one level, [P], and the reference's variance to intercept and slope.
+Tie = Callable[[FloatArray, FloatArray, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,12 @@ class Lines:
         return there_N
 
 
-def lines(weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray, fit: Fit) -> Lines:
-    """The line of each level; levels are 0 to L - 1 and none is without runs."""
+def lines(weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray, fit: Fit, tie: Tie | None = None) -> Lines:
+    """The line of each level; levels are 0 to L - 1 and none is without runs.
+
+    Args:
+        tie: what draws the line; default: `line`.
+    """
     counts_L = np.bincount(level_N)
     reference = int(counts_L.argmax())
     intercept_L, slope_L = np.zeros(len(counts_L)), np.ones(len(counts_L))
@@ -53,7 +59,7 @@ def lines(weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray, fit: 
         variance = float(values_N[there_N].var()) or 1.0
         for level in set(range(len(counts_L))) - {reference}:
             here_N = level_N == level
-            intercept_L[level], slope_L[level] = line(predict(weights_ND[here_N]), values_N[here_N], variance)
+            intercept_L[level], slope_L[level] = (tie or line)(predict(weights_ND[here_N]), values_N[here_N], variance)
     return Lines(reference, intercept_L, slope_L)
 
 
@@ -63,6 +69,17 @@ def line(predicted_P: FloatArray, values_P: FloatArray, variance: float) -> tupl
     together = float(across_P @ (values_P - values_P.mean())) / variance
     alone = float(across_P @ across_P) / variance
     slope = max((PRIOR_RUNS + together) / (PRIOR_RUNS + alone), SMALLEST_SLOPE)
+    return float(values_P.mean() - slope * predicted_P.mean()), slope
+
+
+def same_spread(predicted_P: FloatArray, values_P: FloatArray, variance: float) -> tuple[float, float]:
+    """Intercept and slope that give the predicted values the measured ones' spread, shrunk as in `line`.
+
+    For models that know by themselves how far two levels agree: the slope of a regression is small where they hardly
+    do, and values divided by it would spread far beyond the reference's.
+    """
+    measured, predicted = float(values_P.var()) / variance, float(predicted_P.var()) / variance
+    slope = ((PRIOR_RUNS + len(values_P) * measured) / (PRIOR_RUNS + len(values_P) * predicted)) ** 0.5
     return float(values_P.mean() - slope * predicted_P.mean()), slope
 
 

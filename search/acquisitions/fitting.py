@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.lifting import Lines, lines
+from search.lifting import Lines, lines, same_spread
 from search.mixture import FloatArray
 from search.randomness import generator
 from search.runs import BoolArray, IntArray, Runs, present
@@ -105,7 +105,7 @@ class Fitter:
         bases[key] = base
 
         warp, start = base.components[0].warp, base.components[0].process.hyperparameters.at_levels(len(levels))
-        tied = lines(weights_KD, standard_K, level_K, lambda *_: base.mean)
+        tied = lines(weights_KD, standard_K, level_K, lambda *_: base.mean, same_spread)
         seen_K = warp.forward(tied.to_reference(standard_K, level_K))
         telling = _telling(values_K, level_K, MOST_FITTED, self._seed)
         process = GaussianProcess(

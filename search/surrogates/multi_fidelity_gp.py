@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from search.lifting import lines
+from search.lifting import lines, same_spread
 from search.mixture import FloatArray
 from search.runs import DECIMALS, IntArray
 from search.surrogates.base import Prediction, Surrogate
@@ -36,7 +36,7 @@ class MultiFidelityGP(Surrogate):
     def _fit_levels(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
         self._target = int(level_N.max())
         self._constant = np.ptp(values_N) <= 1e-9 * float(np.abs(values_N).max())
-        self._lines = lines(weights_ND, values_N, level_N, lambda *rows: ArdGP(self.seed).fit(*rows).mean)
+        self._lines = lines(weights_ND, values_N, level_N, lambda *rows: ArdGP(self.seed).fit(*rows).mean, same_spread)
         reference_N = self._lines.to_reference(values_N, level_N)
         start = Hyperparameters.start(weights_ND.shape[1], self._target + 1)
         if self._earlier is not None and len(self._earlier._process.hyperparameters.log_noise_L) == self._target + 1:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from search.lifting import Lines, lines
+from search.lifting import Lines, lines, same_spread
 from search.mixture import FloatArray
 from search.randomness import generator
 from search.runs import BoolArray, IntArray
@@ -30,6 +30,8 @@ SUBSET = 128
 # Components with less of the best one's evidence than this are dropped, and the number kept at most.
 NEGLIGIBLE = 0.05
 MOST_COMPONENTS = 5
+# Predictions in warped units go beyond the measured ones by so many of their standard deviations at most.
+REACH = 1.0
 # Over several fidelities, where each costs more.
 MOST_JOINED = 2
 # With so many runs at the target, held-out predictions are judged there.
@@ -52,6 +54,14 @@ class Component:
     share: float
     warp: Warp
     process: GaussianProcess
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Warped values that may be predicted: unwarped, anything further would be far beyond what was measured."""
+        process = self.process
+        seen_N = process.mean + process.sd * (process.values_N + process.offset_L[process.level_N])
+        reach = REACH * float(seen_N.std())
+        return float(seen_N.min()) - reach, float(seen_N.max()) + reach
 
 
 class WarpedGP(Surrogate):
@@ -141,7 +151,9 @@ class WarpedGP(Surrogate):
 
     def _join(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
         """One process over all fidelities for each component, in warped units of the reference."""
-        self._lines = lines(weights_ND, values_N, level_N, lambda *_: lambda wanted_QD: self._moments(wanted_QD, 0)[0])
+        self._lines = lines(
+            weights_ND, values_N, level_N, lambda *_: lambda wanted_QD: self._moments(wanted_QD, 0)[0], same_spread
+        )
         reference_N = self._lines.to_reference(values_N, level_N)
         levels = self._target + 1
         self.components = tuple(
@@ -181,6 +193,7 @@ class WarpedGP(Surrogate):
         means, squares = np.zeros(len(weights_QD)), np.zeros(len(weights_QD))
         for each in self.components:
             mean_Q, variance_Q = each.process.predict(weights_QD, level)
+            mean_Q = np.clip(mean_Q, *each.range)
             mean_Q, variance_Q = each.warp.moments(mean_Q, self._rescaling * variance_Q)
             means += each.share * mean_Q
             squares += each.share * (variance_Q + mean_Q**2)
