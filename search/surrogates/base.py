@@ -81,3 +81,8 @@ class Surrogate(ABC):
 
     @abstractmethod
     def predict(self, weights_ND: FloatArray) -> Prediction: ...
+
+
+def is_constant(values_N: FloatArray) -> bool:
+    """Whether values are equal but for rounding, in whatever unit they are."""
+    return bool(np.ptp(values_N) <= 1e-9 * float(np.abs(values_N).max()))

@@ -22,8 +22,6 @@ from search.surrogates.warped_gp import FOLDS, SUBSET, WarpedGP, folds, robust_v
 
 # Explained variance of held-out runs from which on, and at which in full, the law has proved itself.
 LEAST_R2, FULL_R2 = 0.6, 0.9
-# The law is not asked beyond the measured values by more than this many standard deviations.
-REACH = 3.0
 
 
 class Blend(Surrogate):
@@ -36,9 +34,6 @@ class Blend(Surrogate):
     _law_of_target: bool
 
     def _fit_levels(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
-        here_N = values_N[level_N == level_N.max()]
-        reach = REACH * values_N.std()
-        self._range = float(here_N.min() - reach), float(here_N.max() + reach)
         if self._earlier is not None:
             self.process = self._earlier.process.refit(weights_ND, values_N, level_N)
             self.share, self._rescaling = self._earlier.share, self._earlier._rescaling
@@ -69,7 +64,7 @@ class Blend(Surrogate):
         proved = np.clip((explained - LEAST_R2) / (FULL_R2 - LEAST_R2), 0, 1)
         share = max(_posterior_share(values_N, held_out.mean_N, of_law_N), self.least_share * proved)
         # The law has a parameter a domain and more: with hardly as many runs it is not asked.
-        self.share = float(share * np.clip(runs / domains - 1, 0, 1))
+        self.share = float(share * np.clip(runs / max(domains, 1) - 1, 0, 1))
         joined = self._joined(held_out, of_law_N)
         self._rescaling = robust_variance((values_N - joined.mean_N) / joined.sd_N)
 
@@ -81,7 +76,7 @@ class Blend(Surrogate):
         for fold in np.unique(fold_N):
             out_N = fold_N == fold
             law = EffectiveData(self.seed).fit(weights_ND[~out_N], values_N[~out_N], level_N[~out_N])
-            of_law_N[out_N] = np.clip(law.mean(weights_ND[out_N]), *self._range)
+            of_law_N[out_N] = law.mean(weights_ND[out_N])
         return of_law_N
 
     def _joined(self, of_process: Prediction, of_law_N: FloatArray) -> Prediction:
@@ -96,15 +91,12 @@ class Blend(Surrogate):
     def mean(self, weights_ND: FloatArray) -> FloatArray:
         mean_N = self.process.mean(weights_ND)
         if self.share:
-            mean_N = mean_N + self.share * (self._law_mean(weights_ND) - mean_N)
+            mean_N = mean_N + self.share * (self.law.mean(weights_ND) - mean_N)
         return mean_N
 
     def predict(self, weights_ND: FloatArray) -> Prediction:
         of_process = self.process.predict(weights_ND)
-        return self._joined(of_process, self._law_mean(weights_ND)) if self.share else of_process
-
-    def _law_mean(self, weights_ND: FloatArray) -> FloatArray:
-        return np.clip(self.law.mean(weights_ND), *self._range)
+        return self._joined(of_process, self.law.mean(weights_ND)) if self.share else of_process
 
 
 class FarBlend(Blend):

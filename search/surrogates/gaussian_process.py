@@ -12,7 +12,7 @@ are then shrunk to a common one: with two runs a domain free lengths overfit. Th
 linear in the square roots: it is what much noise leaves to be learned.
 
 Hyperparameters are the mode of their posterior, found with analytic gradients. GPyTorch fits the same model; here a fit
-to 128 runs takes a tenth of a second, and choosing a warp takes dozens of fits (see DECISIONS.md).
+to 64 runs takes about a twentieth of a second, and choosing a warp takes dozens of fits (see DECISIONS.md).
 
 Shapes: N runs, Q queries, D domains, G lengths (1 or D), L levels, P hyperparameters.
 """
@@ -197,8 +197,8 @@ def features(weights_ND: FloatArray) -> FloatArray:
 class GaussianProcess:
     """
     Args:
-        lengths: 1 for one length scale, or the number of domains for one each.
-        levels: how many fidelities there are.
+        start: where the search for the hyperparameters begins; its shapes say how many lengths and levels there are.
+        iterations: of L-BFGS; 0 keeps `start`.
         noise_scale_N: by how much each run's noise variance differs from its level's; default 1.
     """
 

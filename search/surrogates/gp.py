@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from search.mixture import FloatArray
-from search.surrogates.base import Prediction, Surrogate
+from search.surrogates.base import Prediction, Surrogate, is_constant
 from search.surrogates.gaussian_process import GaussianProcess, Hyperparameters
 
 
@@ -23,7 +23,7 @@ class IsotropicGP(Surrogate):
         if self._earlier is not None:
             start = self._earlier._process.hyperparameters
         self._process = GaussianProcess(weights_ND, values_N, start=start)
-        self._constant = np.ptp(values_N) <= 1e-9 * float(np.abs(values_N).max())
+        self._constant = is_constant(values_N)
 
     def _lengths(self, domains: int) -> int:
         return 1

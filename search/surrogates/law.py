@@ -31,6 +31,8 @@ from search.surrogates.base import Prediction, Surrogate
 OFFSET_SD, SLOPE_SD = 1.0, 2.0
 ASSUMED_NOISE = 0.15
 LEAST_NOISE, MOST_NOISE = 0.02, 1.0
+# Predictions go beyond the fitted values by so many of their standard deviations at most.
+REACH = 3.0
 # A shape that varies over the fitted rows by less than this share of its mean is flat.
 FLAT = 1e-6
 # e to this power can be divided by its inverse, and the ratio squared, without overflow.
@@ -76,6 +78,8 @@ class Law(Surrogate):
         # Equal values differ by rounding only.
         self._scale = max(float(values_N.std()), 1e-12 * abs(self._mean), float(np.finfo(float).tiny))
         target_N = (values_N - self._mean) / self._scale
+        self._least = float(values_N.min()) - REACH * self._scale
+        self._most = float(values_N.max()) + REACH * self._scale
 
         prior = self._prior(weights_ND.shape[1])
         prior_mean_Q = np.append([0.0, 0.0], prior.mean_P)
@@ -111,12 +115,16 @@ class Law(Surrogate):
         self._widening = max(1.0, float((left_out_N**2 * spare_N).mean()) / noise**2)
 
     def mean(self, weights_ND: FloatArray) -> FloatArray:
-        return self._mean + self._scale * self._curve(self._parameters_Q, weights_ND)[0]
+        """Within REACH standard deviations of the fitted values: a power of nearly nothing explodes, and no law holds."""
+        return self._bounded(self._mean + self._scale * self._curve(self._parameters_Q, weights_ND)[0])
+
+    def _bounded(self, values_N: FloatArray) -> FloatArray:
+        return np.clip(values_N, self._least, self._most)
 
     def predict(self, weights_ND: FloatArray) -> Prediction:
         curve_N, slopes_NQ = self._curve(self._parameters_Q, weights_ND)
         variance_N = self._widening * (self._noise**2 + self._doubt(slopes_NQ))
-        return Prediction(self._mean + self._scale * curve_N, self._scale * np.sqrt(variance_N))
+        return Prediction(self._bounded(self._mean + self._scale * curve_N), self._scale * np.sqrt(variance_N))
 
     def _doubt(self, slopes_NQ: FloatArray) -> FloatArray:
         """The variance of curves with these derivatives that comes from the parameters', [N]."""

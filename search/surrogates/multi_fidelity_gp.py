@@ -18,7 +18,7 @@ import numpy as np
 from search.lifting import lines, same_spread
 from search.mixture import FloatArray
 from search.runs import DECIMALS, IntArray
-from search.surrogates.base import Prediction, Surrogate
+from search.surrogates.base import Prediction, Surrogate, is_constant
 from search.surrogates.gaussian_process import GaussianProcess, Hyperparameters
 from search.surrogates.gp import ArdGP
 
@@ -35,7 +35,7 @@ class MultiFidelityGP(Surrogate):
 
     def _fit_levels(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
         self._target = int(level_N.max())
-        self._constant = np.ptp(values_N) <= 1e-9 * float(np.abs(values_N).max())
+        self._constant = is_constant(values_N)
         self._lines = lines(weights_ND, values_N, level_N, lambda *rows: ArdGP(self.seed).fit(*rows).mean, same_spread)
         reference_N = self._lines.to_reference(values_N, level_N)
         start = Hyperparameters.start(weights_ND.shape[1], self._target + 1)
@@ -56,28 +56,35 @@ class MultiFidelityGP(Surrogate):
         self._fit_levels(weights_ND, values_N, np.zeros(len(values_N), dtype=np.int64))
 
     def _noise_line(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> tuple[float, float]:
-        """Slope and centre of log variance over the value, from repeated runs; slope 0 where these show nothing."""
+        """Slope and centre of log variance over the value, from repeated runs; slope 0 where these show nothing.
+
+        The logarithm of a variance from k degrees of freedom lies digamma(k / 2) - log(k / 2) below that of the true
+        one in the mean, and scatters with variance trigamma(k / 2).
+        """
+        from scipy.special import digamma, polygamma
+
         rows_ND = np.column_stack([np.round(weights_ND, DECIMALS), level_N])
-        _, group_N, counts_R = np.unique(rows_ND, axis=0, return_inverse=True, return_counts=True)
+        distinct_RD, group_N, counts_R = np.unique(rows_ND, axis=0, return_inverse=True, return_counts=True)
         group_N = group_N.reshape(-1)
-        free_R = counts_R - 1
-        if free_R.sum() < FEWEST_REPETITIONS:
-            return 0.0, 0.0
         mean_R = np.bincount(group_N, values_N) / counts_R
         spread_R = np.bincount(group_N, (values_N - mean_R[group_N]) ** 2)
-        repeated_R = free_R > 0
-        at_R, free_R = mean_R[repeated_R], free_R[repeated_R]
-        centre, width = float(np.average(at_R, weights=free_R)), max(float(values_N.std()), 1e-12)
-        variance_R = spread_R[repeated_R] / free_R
-        if not variance_R.any():
-            return 0.0, centre
-        # The log of a chi-square variance scatters by about 2 / degrees of freedom around the true one.
-        log_R = np.log(np.maximum(variance_R, 1e-4 * np.average(variance_R, weights=free_R)))
+        repeated_R = (counts_R > 1) & (spread_R > 0)
+        free_R = counts_R[repeated_R] - 1
+        if free_R.sum() < FEWEST_REPETITIONS:
+            return 0.0, 0.0
+        at_R, level_R = mean_R[repeated_R], distinct_RD[repeated_R, -1]
+        log_R = np.log(spread_R[repeated_R] / free_R) - digamma(free_R / 2) + np.log(free_R / 2)
+        weight_R = 1 / polygamma(1, free_R / 2)
+        centre, width = float(np.average(at_R, weights=weight_R)), float(values_N.std()) or 1.0
         across_R = (at_R - centre) / width
-        mean_log = np.average(log_R, weights=free_R)
-        slope = float(free_R @ (across_R * (log_R - mean_log)) / 2 / (free_R @ across_R**2 / 2 + 1 / SLOPE_SD**2))
-        doubt = (free_R @ across_R**2 / 2 + 1 / SLOPE_SD**2) ** -0.5
-        return (slope / width, centre) if abs(slope) > 2 * doubt else (0.0, centre)
+        # Each fidelity has its own noise: only differences within one count.
+        for level in np.unique(level_R):
+            here_R = level_R == level
+            log_R[here_R] -= np.average(log_R[here_R], weights=weight_R[here_R])
+            across_R[here_R] -= np.average(across_R[here_R], weights=weight_R[here_R])
+        precision = float(weight_R @ across_R**2) + 1 / SLOPE_SD**2
+        slope = float(weight_R @ (across_R * log_R)) / precision
+        return (slope / width, centre) if abs(slope) > 2 * precision**-0.5 else (0.0, centre)
 
     def _noise_scale(self, values_N: FloatArray) -> FloatArray:
         scale_N: FloatArray = np.exp(self._noise_slope * (values_N - self._noise_centre))

@@ -50,14 +50,18 @@ class Warp:
     def log_prior(self) -> float:
         return -0.5 * float(np.log(min(self.gap, WIDEST_GAP) / USUAL_GAP)) ** 2
 
+    @property
+    def _least(self) -> float:
+        """The height above the floor below which the logarithm goes on as its tangent."""
+        return 0.25 * min(self.gap, 1.0)
+
     def forward(self, values_N: FloatArray) -> FloatArray:
-        """u of values; those near or below the floor, which other runs may have, go on as an exponential does."""
+        """u of values; those near or below the floor, which other runs may have, lie on the logarithm's tangent."""
         if self.identity:
             return values_N
         above_N = self.sign * values_N - self.floor
-        least = 0.25 * min(self.gap, 1.0)
-        above_N = np.where(above_N < least, least * np.exp(np.minimum(above_N / least - 1, 0)), above_N)
-        warped_N: FloatArray = self.sign * np.log(above_N)
+        log_N = np.log(np.maximum(above_N, self._least)) + np.minimum(above_N / self._least - 1, 0)
+        warped_N: FloatArray = self.sign * log_N
         return warped_N
 
     def log_slope(self, values_N: FloatArray) -> float:
@@ -65,12 +69,14 @@ class Warp:
         return 0.0 if self.identity else -float(np.log(self.sign * values_N - self.floor).sum())
 
     def moments(self, mean_N: FloatArray, variance_N: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and variance of z where u is normal: z is log-normal above the floor."""
+        """Mean and variance of z where u is normal: z is log-normal above the floor, normal on the tangent."""
         if self.identity:
             return mean_N, variance_N
-        variance_N = np.minimum(variance_N, LARGEST_VARIANCE)
-        above_N = np.exp(self.sign * mean_N + variance_N / 2)
-        return self.sign * (self.floor + above_N), above_N**2 * np.expm1(variance_N)
+        log_N, variance_N = self.sign * mean_N, np.minimum(variance_N, LARGEST_VARIANCE)
+        below_N = log_N - np.log(self._least)
+        above_N = np.where(below_N < 0, self._least * (1 + below_N), np.exp(log_N + variance_N / 2))
+        spread_N = np.where(below_N < 0, self._least**2 * variance_N, above_N**2 * np.expm1(variance_N))
+        return self.sign * (self.floor + above_N), spread_N
 
 
 def all_warps(values_N: FloatArray) -> list[Warp]:

@@ -21,7 +21,7 @@ from search.lifting import Lines, lines, same_spread
 from search.mixture import FloatArray
 from search.randomness import generator
 from search.runs import BoolArray, IntArray
-from search.surrogates.base import Prediction, Surrogate
+from search.surrogates.base import Prediction, Surrogate, is_constant
 from search.surrogates.gaussian_process import GaussianProcess, Hyperparameters
 from search.surrogates.warp import Warp, all_warps
 
@@ -85,9 +85,9 @@ class WarpedGP(Surrogate):
         counts_L = np.bincount(level_N)
         most_N = level_N == counts_L.argmax()
         self._centre, self._scale = float(values_N[most_N].mean()), float(values_N[most_N].std())
-        self._constant = self._scale <= 1e-9 * abs(self._centre)
-        if self._constant:
-            self._scale = 1.0
+        self._constant = is_constant(values_N)
+        if is_constant(values_N[most_N]):
+            self._scale = float(values_N.std()) or 1.0
         standard_N = (values_N - self._centre) / self._scale
         self.scored_N = most_N
         self._choose(weights_ND[most_N], standard_N[most_N])

@@ -60,6 +60,15 @@ def test_it_refuses_what_is_no_observation(kind: type[Surrogate], weights: Float
         kind().fit(weights, losses)
 
 
+@every_surrogate
+def test_a_cheap_fidelity_that_contradicts_the_target_does_not_make_predictions_explode(kind: type[Surrogate]) -> None:
+    values = np.where(np.arange(60) < 40, 5 - LOSSES[:60], LOSSES[:60])
+    level = (np.arange(60) >= 40).astype(np.int64)
+    prediction = kind().fit(WEIGHTS[TRAIN], values, level).predict(WEIGHTS[TEST])
+    assert (np.abs(prediction.mean_N - LOSSES.mean()) < 12 * LOSSES.std()).all()
+    assert (prediction.sd_N > 0).all()
+
+
 def test_an_unknown_surrogate_is_named_with_those_that_exist() -> None:
     with pytest.raises(SearchError) as error:
         SURROGATES["oracle"]
