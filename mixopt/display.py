@@ -6,9 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from mixopt.tables import plain_table
 from mixopt.units import show_count, show_duration
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def corpus_document(corpus: Corpus) -> dict[str, Any]:
 
 
 def corpus_table(document: dict[str, Any]) -> RenderableType:
-    table = _table("domain", ">documents", ">train tokens", ">validation tokens", ">tokens/document", "dropped")
+    table = plain_table("domain", ">documents", ">train tokens", ">validation tokens", ">tokens/document", "dropped")
     for name, domain in document["domains"].items():
         dropped = [
             f"{domain[key]} {what}"
@@ -60,7 +60,7 @@ def corpus_table(document: dict[str, Any]) -> RenderableType:
 
 
 def plan_table(document: dict[str, Any]) -> RenderableType:
-    table = _table("proxy", "kind", ">parameters", ">tokens", ">FLOPs", ">search", ">confirm", ">tokens/s")
+    table = plain_table("proxy", "kind", ">parameters", ">tokens", ">FLOPs", ">search", ">confirm", ">tokens/s")
     for proxy in document["proxies"]:
         speed = proxy["tokens_per_second"]
         table.add_row(
@@ -117,7 +117,7 @@ def status_document(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
 
 def status_table(document: dict[str, Any]) -> RenderableType:
     proxies = sorted({proxy for state in document["trials"].values() for proxy in state["by_proxy"]})
-    table = _table("trials", *(f">{proxy}" for proxy in proxies), ">all")
+    table = plain_table("trials", *(f">{proxy}" for proxy in proxies), ">all")
     for state, counts in document["trials"].items():
         table.add_row(state, *(str(counts["by_proxy"].get(proxy, 0)) for proxy in proxies), str(counts["total"]))
     lines = [f"{document['flops']:.3g} FLOPs in {show_duration(document['training_seconds'])} of training"]
@@ -133,7 +133,7 @@ def status_table(document: dict[str, Any]) -> RenderableType:
 def answer_table(document: dict[str, Any]) -> RenderableType:
     with_epochs = any(domain["epochs"] is not None for domain in document["domains"].values())
     columns = ["domain", ">tokens", ">proportional", ">answer", "", *([">epochs"] if with_epochs else [])]
-    table = _table(*columns, title=f"The answer of study {document['study']}")
+    table = plain_table(*columns, title=f"The answer of study {document['study']}")
     for name, domain in document["domains"].items():
         table.add_row(
             name,
@@ -166,10 +166,10 @@ def _prediction(recommendation: dict[str, Any]) -> list[RenderableType]:
 def _front_table(front: list[dict[str, Any]]) -> RenderableType:
     """Some mixtures of the Pareto front, one column each: predicted losses, then shares."""
     title = "\nMixtures that none is predicted to beat in every loss: losses and shares"
-    table = _table("loss", *(">" for _ in front), title=title)
+    table = plain_table("loss", *(">" for _ in front), title=title)
     table.collapse_padding = True
     for metric in front[0]["predicted"]:
-        table.add_row(metric, *(f"{point['predicted'][metric]:.3f}" for point in front))
+        table.add_row(metric, *(f"{point['predicted'][metric]:.4g}" for point in front))
     table.add_row(Text("share", style="bold"))
     for domain in front[0]["mixture"]:
         table.add_row(domain, *(f"{point['mixture'][domain]:.1%}" for point in front))
@@ -180,7 +180,7 @@ def _confirmation_table(document: dict[str, Any]) -> RenderableType:
     """Every confirmed mixture and its distance from the proportional one."""
     outcomes = [*document["confirmation"]["candidates"], *document["confirmation"]["baselines"]]
     unit = document["objective"]["unit"].replace("_", " ")
-    table = _table("confirmed", ">objective", ">against proportional", ">seeds", title=f"\nConfirmation ({unit})")
+    table = plain_table("confirmed", ">objective", ">against proportional", ">seeds", title=f"\nConfirmation ({unit})")
     for outcome in sorted(outcomes, key=lambda each: (each["mean"] is None, each["mean"])):
         margin = "" if outcome["margin"] is None else f" ± {outcome['margin']:.4f}"
         table.add_row(
@@ -216,11 +216,3 @@ def markdown(document: dict[str, Any]) -> str:
 
 def _notes(notes: list[str]) -> list[RenderableType]:
     return [Text(f"note: {note}", style="yellow") for note in notes]
-
-
-def _table(*columns: str, title: str | None = None) -> Table:
-    """A table whose columns named `>...` are aligned to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
-    return table

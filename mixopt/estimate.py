@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from typing import Any
 
 from mixopt.assemble import Plan
+from mixopt.cores import cores
 from mixopt.errors import ConfigError
 from mixopt.events import Closed, Progressed
 from mixopt.worker import run_trial
@@ -70,7 +70,7 @@ def slots(plan: Plan) -> int:
     settings = plan.file.executor
     if settings.kind == "in_process":
         return 1
-    here = max(1, int(len(os.sched_getaffinity(0)) / settings.cpus_per_trial))
+    here = max(1, int(cores() / settings.cpus_per_trial))
     return min(settings.slots, here) if settings.slots and settings.address is None else settings.slots or here
 
 

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mixopt.tables import plain_table
 from search.problem import REFERENCE
 
 BAR_WIDTH = 16
@@ -61,7 +62,7 @@ def fit_view(document: dict[str, Any]) -> RenderableType:
 
 def _cross_validation(document: dict[str, Any]) -> Table:
     title = "Cross-validation (in 80%: runs inside their 80% interval)"
-    table = _table("surrogate", *(f">{heading}" for heading, _ in SCORES.values()), title=title)
+    table = plain_table("surrogate", *(f">{heading}" for heading, _ in SCORES.values()), title=title)
     for name, result in document["surrogates"].items():
         if "skipped" not in result:
             table.add_row(_name(name, document), *_scores(result["cross_validation"]["objective"], SCORES))
@@ -74,7 +75,7 @@ def _holdout(document: dict[str, Any]) -> Table:
     # Measured at another fidelity than predicted: errors in its units and intervals mean nothing.
     shown = SCORES if first["fidelity"] == document["predicted_at"] else CALIBRATED_SCORES
     title = f"\nHoldout, {first['runs']} runs at {first['fidelity']}"
-    table = _table("surrogate", *(f">{heading}" for heading, _ in shown.values()), ">rank of pick", title=title)
+    table = plain_table("surrogate", *(f">{heading}" for heading, _ in shown.values()), ">rank of pick", title=title)
     for name, score in holdout.items():
         table.add_row(_name(name, document), *_scores(score, shown), str(score["pick"]["rank"]))
     return table
@@ -92,7 +93,7 @@ def _scores(score: dict[str, Any], shown: Scores) -> list[str]:
 def _mixture(document: dict[str, Any]) -> RenderableType:
     recommendation, natural = document["recommendation"], document["natural"]
     columns = ("domain", ">natural", ">recommended", "", ">among the best")
-    table = _table(*columns, title=f"The mixture ({recommendation['method']})")
+    table = plain_table(*columns, title=f"The mixture ({recommendation['method']})")
     for name, weight in recommendation["mixture"].items():
         span = recommendation["ranges"].get(name)
         table.add_row(
@@ -124,7 +125,7 @@ def _front(document: dict[str, Any]) -> Table:
     metrics = objective["metrics"]
     few = len(metrics) <= METRIC_COLUMNS
     columns = [f">{name}" for name in metrics] if few else ["best of these in"]
-    table = _table(">", *columns, "largest shares", title="\nThe predicted Pareto front (all of it: front.csv)")
+    table = plain_table(">", *columns, "largest shares", title="\nThe predicted Pareto front (all of it: front.csv)")
     best_at = {
         name: (max if name in objective["maximised"] else min)(point["predicted"][name] for point in front)
         for name in metrics
@@ -143,11 +144,3 @@ def _front(document: dict[str, Any]) -> Table:
 
 def _interval(estimate: dict[str, float]) -> str:
     return f"{estimate['mean']:.4g} ({estimate['lower']:.4g} to {estimate['upper']:.4g})"
-
-
-def _table(*columns: str, title: str) -> Table:
-    """A table whose columns named `>...` are aligned to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
-    return table

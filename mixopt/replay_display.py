@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mixopt.replay import CONTROL
+from mixopt.tables import plain_table
 
 
 def replay_view(document: dict[str, Any]) -> RenderableType:
@@ -33,7 +34,7 @@ def replay_view(document: dict[str, Any]) -> RenderableType:
 
 def _cost_to_best(document: dict[str, Any]) -> Table:
     columns = ("strategy", ">median", ">75%", ">found it", f">of {CONTROL}'s median")
-    table = _table(*columns, title=f"Cost until the best mixture was trained, {document['seeds']} seeds")
+    table = plain_table(*columns, title=f"Cost until the best mixture was trained, {document['seeds']} seeds")
     control = document["strategies"][CONTROL]["median"]
     for name, result in document["strategies"].items():
         median, found = result["median"], sum(cost is not None for cost in result["cost_to_best"])
@@ -47,7 +48,7 @@ def _regret(document: dict[str, Any]) -> Table:
     sd = document["objective"]["sd"]
     costs = document["strategies"][CONTROL]["regret"]["costs"]
     title = f"\nMedian regret at a cost, in standard deviations of the objective ({sd:.3g})"
-    table = _table("strategy", *(f">{cost}" for cost in costs), title=title)
+    table = plain_table("strategy", *(f">{cost}" for cost in costs), title=title)
     for name, result in document["strategies"].items():
         regrets = result["regret"]["median"]
         table.add_row(name, *("-" if regret is None else f"{regret / sd:.3f}" for regret in regrets))
@@ -56,11 +57,3 @@ def _regret(document: dict[str, Any]) -> Table:
 
 def _number(number: float | None) -> str:
     return "never" if number is None else f"{number:.3g}"
-
-
-def _table(*columns: str, title: str) -> Table:
-    """A table whose columns named `>...` are aligned to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
-    return table

@@ -5,11 +5,11 @@ Shapes: N runs.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from mixopt.cores import cores
 from mixopt.parallel import Workers
 from search.errors import SearchError
 from search.evidence import Evidence
@@ -54,7 +54,7 @@ def fit_all(
         on_step(done, total)
 
     advance(0)
-    with Workers(len(os.sched_getaffinity(0)) if len(names) > 1 else 1) as workers:
+    with Workers(cores() if len(names) > 1 else 1) as workers:
         fits = workers.call(
             _fit,
             {_task(name, metric): (name, problem.seed, runs.of(metric)) for name in names for metric in metrics},
@@ -66,6 +66,7 @@ def fit_all(
             parts = [fits[_task(name, metric)] for metric in metrics]
             if reasons := [part for part in parts if isinstance(part, str)]:
                 skipped[name] = reasons[0]
+                advance(len(metrics))
             else:
                 models[name] = LossModel(
                     metrics, tuple(part.surrogates[0] for part in parts if isinstance(part, LossModel))

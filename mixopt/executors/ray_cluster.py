@@ -15,6 +15,7 @@ from typing import Any
 import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
+from mixopt.cores import cores
 from mixopt.errors import ConfigError
 from mixopt.events import Closed, Event, Restarted
 from mixopt.executors.base import Executor
@@ -109,7 +110,7 @@ def _connect(address: str | None) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        ray.init(address="local", num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, **quiet)
+        ray.init(address="local", num_cpus=cores(), include_dashboard=False, **quiet)
         return
     try:
         ray.init(address=address, **quiet)

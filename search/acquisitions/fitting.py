@@ -60,9 +60,9 @@ class Fit:
     def reference(self) -> int:
         return self.lines.reference
 
-    def at_reference(self, weights_ND: FloatArray) -> FloatArray:
-        """Values that its runs alone predict there, [N]."""
-        return self.centre + self.scale * self.base.mean(weights_ND)
+    def carried(self, weights_ND: FloatArray) -> FloatArray:
+        """Values at the target by the runs of the reference, and the line between the two, alone, [N]."""
+        return self.centre + self.scale * self.lines.from_reference(self.base.mean(weights_ND), self.target)
 
     @property
     def explained(self) -> float:
@@ -95,7 +95,11 @@ class Fitter:
         weights_KD, values_K, level_K = runs.weights_ND[measured_N], values_N[measured_N], runs.level_N[measured_N]
         levels, level_K = np.unique(level_K), present(level_K)
         reference = np.flatnonzero(level_K == np.bincount(level_K).argmax())
-        chosen = reference[_telling(values_K[reference], np.zeros_like(reference), MOST_CHOSEN, self._seed)]
+        chosen = reference[
+            _telling(
+                weights_KD[reference], values_K[reference], np.zeros_like(reference), MOST_CHOSEN, self._seed
+            )
+        ]
         centre, scale = float(values_K[chosen].mean()), float(values_K[chosen].std())
         if scale <= 1e-9 * max(1.0, abs(centre)):
             scale = 1.0
@@ -107,7 +111,7 @@ class Fitter:
         warp, start = base.components[0].warp, base.components[0].process.hyperparameters.at_levels(len(levels))
         tied = lines(weights_KD, standard_K, level_K, lambda *_: base.mean, same_spread)
         seen_K = warp.forward(tied.to_reference(standard_K, level_K))
-        telling = _telling(values_K, level_K, MOST_FITTED, self._seed)
+        telling = _telling(weights_KD, values_K, level_K, MOST_FITTED, self._seed)
         process = GaussianProcess(
             weights_KD[telling], seen_K[telling], level_K[telling], start=start, iterations=2 * FEW_ITERATIONS
         )
@@ -125,18 +129,30 @@ def enough(runs: Runs) -> bool:
     return bool((at_level_LM.max(axis=0) >= WarpedGP.fewest_runs).all())
 
 
-def _telling(values_K: FloatArray, level_K: IntArray, most: int, seed: int) -> IntArray:
-    """Places of about so many runs at most: of every level its share, a quarter at both ends, the others at random."""
+def _telling(weights_KD: FloatArray, values_K: FloatArray, level_K: IntArray, most: int, seed: int) -> IntArray:
+    """Places of `most` runs: each level has its share, but no less than LEAST_AT_LEVEL, which may make it more in all.
+
+    An eighth of a share are the lowest values, an eighth the highest, the others random, in an order that further runs
+    leave as it is: of a single level, a run more displaces one at most.
+    """
     if len(values_K) <= most:
         return np.arange(len(values_K))
+    order_K = _order(weights_KD, seed)
     chosen = []
     for level, count in enumerate(np.bincount(level_K)):
         here = np.flatnonzero(level_K == level)
         share = max(most * count // len(values_K), min(LEAST_AT_LEVEL, count))
         by_value = here[np.argsort(values_K[here], kind="stable")]
         ends, others = np.split(np.roll(by_value, share // 8), [share // 4])
-        chosen += [ends, generator(seed, "telling runs", level).permutation(np.sort(others))[: share - len(ends)]]
+        others = np.sort(others)
+        chosen += [ends, others[np.argsort(order_K[others], kind="stable")][: share - len(ends)]]
     return np.sort(np.concatenate(chosen))
+
+
+def _order(weights_KD: FloatArray, seed: int) -> NDArray[np.uint64]:
+    """A random number for each mixture that is its own, whatever others there are, [K]."""
+    rows = np.round(weights_KD, DECIMALS)
+    return np.array([generator(seed, row.tobytes().hex()).integers(2**63) for row in rows], dtype=np.uint64)
 
 
 def _key(*arrays: FloatArray | IntArray) -> bytes:

@@ -1,8 +1,8 @@
 """Log noisy expected hypervolume improvement (Daulton et al., 2021; Ament et al., 2023), for Pareto search.
 
 What a mixture adds to the volume that the evaluated ones dominate. Volumes of many metrics take too long: with more
-than MOST_METRICS, each question is put to one random Chebyshev scalarisation of them (ParEGO, Knowles, 2006), which
-reaches every point of the front, too.
+than MOST_METRICS, each trial is chosen by another random Chebyshev scalarisation of them (ParEGO, Knowles, 2006), and
+so towards another part of the front.
 
 Shapes: E evaluated mixtures, F of these on the front, D domains, M metrics; `...` any number of leading axes.
 """
@@ -43,7 +43,9 @@ class Hypervolume(Acquisition):
         front_FD, gain_FM = outlook.evaluated_ED[front_E], gain_EM[front_E]
         sampler, objective = outlook.sampler(SAMPLES), GenericMCMultiOutputObjective(gains)
         if len(sign_M) > MOST_METRICS:
-            weights_M = sample_simplex(len(sign_M), seed=outlook.seed, dtype=torch.float64).squeeze(0)
+            # Running trials count as evaluated, so that no two of a batch have the same seed.
+            seed = outlook.seed + len(outlook.evaluated_ED)
+            weights_M = sample_simplex(len(sign_M), seed=seed, dtype=torch.float64).squeeze(0)
             return qLogNParEGO(
                 outlook.model, front_FD, weights_M, sampler=sampler, objective=objective, cache_root=False
             )

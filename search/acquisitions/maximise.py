@@ -38,7 +38,7 @@ def climb(function: AcquisitionFunction, problem: Problem, start_D: FloatArray) 
     bounds_2D = torch.as_tensor(np.array([space.least_D, space.most_D]))
     everywhere = torch.arange(len(space.domains))
     with warnings.catch_warnings():
-        # A climb that is cut short still ends higher than it began.
+        # BoTorch warns of climbs that are cut short, as ITERATIONS wants them.
         warnings.simplefilter("ignore", BotorchWarning)
         best_1D, _ = optimize_acqf(
             function,

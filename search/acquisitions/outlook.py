@@ -19,6 +19,7 @@ from search.acquisitions.posterior import Belief, MetricsModel
 from search.evidence import Evidence
 from search.mixture import FloatArray
 from search.runs import IntArray
+from search.space import Space
 
 SAMPLES = 128
 # Correlations between the errors of metrics are known from few runs: this much of them is taken away.
@@ -31,18 +32,18 @@ class Outlook:
     """
     Attributes:
         model: of the values that the processes see, by metric, at the target.
-        evaluated_ED: mixtures measured at the target, or running there.
+        evaluated_ED: feasible mixtures measured at the target, or running there.
         seed: of everything random in an acquisition.
     """
 
-    def __init__(self, fits: Sequence[Fit], evidence: Evidence, seed: int) -> None:
+    def __init__(self, fits: Sequence[Fit], evidence: Evidence, space: Space, seed: int) -> None:
         runs, baseline_M = evidence.runs, evidence.baseline_M
         self.fits = tuple(fits)
         self.objective = evidence.objective
         self.baseline_M = None if baseline_M is None else torch.as_tensor(baseline_M)
         self.beliefs = tuple(Belief(fit.process, fit.target, fit.widening) for fit in fits)
         self.model = MetricsModel(self.beliefs, _correlation(fits))
-        self.evaluated_ED = torch.as_tensor(runs.weights_ND[runs.at_target_N])
+        self.evaluated_ED = torch.as_tensor(runs.weights_ND[runs.at_target_N & space.feasible(runs.weights_ND)])
         self.seed = seed
         self._target = len(runs.fidelities) - 1
 

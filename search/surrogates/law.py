@@ -115,7 +115,7 @@ class Law(Surrogate):
         self._widening = max(1.0, float((left_out_N**2 * spare_N).mean()) / noise**2)
 
     def mean(self, weights_ND: FloatArray) -> FloatArray:
-        """Within REACH standard deviations of the fitted values: a power of nearly nothing explodes, and no law holds."""
+        """Within REACH standard deviations of the fitted values: a power of nearly nothing explodes."""
         return self._bounded(self._mean + self._scale * self._curve(self._parameters_Q, weights_ND)[0])
 
     def _bounded(self, values_N: FloatArray) -> FloatArray:
