@@ -62,11 +62,14 @@ class Blend(Surrogate):
         values_N, held_out = values_N[scored_N], self.process.held_out
         explained = 1 - float(((values_N - of_law_N) ** 2).mean() / values_N.var())
         proved = np.clip((explained - LEAST_R2) / (FULL_R2 - LEAST_R2), 0, 1)
-        share = max(_posterior_share(values_N, held_out.mean_N, of_law_N), self.least_share * proved)
+        share = _posterior_share(values_N, held_out.mean_N, of_law_N, several=bool(level_N.any()))
+        share = max(share, self.least_share * proved)
         # The law has a parameter a domain and more: with hardly as many runs it is not asked.
         self.share = float(share * np.clip(runs / max(domains, 1) - 1, 0, 1))
         joined = self._joined(held_out, of_law_N)
         self._rescaling = robust_variance((values_N - joined.mean_N) / joined.sd_N)
+        if level_N.any():
+            self._rescaling = max(self._rescaling, 1.0)
 
     def _held_out_law(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> FloatArray:
         """Each run predicted by the law from the folds that it is not in, [N]."""
@@ -105,14 +108,16 @@ class FarBlend(Blend):
     least_share = 0.5
 
 
-def _posterior_share(values_N: FloatArray, one_N: FloatArray, other_N: FloatArray) -> float:
-    """Mean share of `other_N`, the errors of the average being normal.
+def _posterior_share(values_N: FloatArray, one_N: FloatArray, other_N: FloatArray, several: bool) -> float:
+    """Mean share of the law, `other_N`, beside the process, `one_N`, the errors of the average being normal.
 
-    The prior rises with the share: where noise hides who is right, the one with fewer degrees of freedom is.
+    The prior leans to the law on one fidelity: where noise hides who is right, the simpler one is. On `several` it leans to
+    the process: what differs between them the law cannot say.
     """
     share_S = np.linspace(0, 1, 101)
     error_SN = values_N - one_N - share_S[:, None] * (other_N - one_N)
     squares_S = (error_SN**2).sum(axis=1)
     log_likelihood_S = -0.5 * len(values_N) * np.log(np.maximum(squares_S, 1e-300))
-    posterior_S = share_S * np.exp(log_likelihood_S - log_likelihood_S.max())
+    prior_S = (1 - share_S) ** 2 if several else share_S
+    posterior_S = prior_S * np.exp(log_likelihood_S - log_likelihood_S.max())
     return float(posterior_S @ share_S / posterior_S.sum())

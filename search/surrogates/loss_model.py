@@ -25,6 +25,11 @@ class LossModel:
     metrics: tuple[str, ...]
     surrogates: tuple[Surrogate, ...]
 
+    @property
+    def fewest_runs(self) -> int:
+        """It cannot be fitted to fewer runs of a metric."""
+        return self.surrogates[0].fewest_runs
+
     @classmethod
     def fit(cls, kind: type[Surrogate], seed: int, runs: Runs) -> Self:
         """

@@ -66,7 +66,9 @@ class Warp:
 
     def log_slope(self, values_N: FloatArray) -> float:
         """Sum of log du/dz: evidence for u plus this is evidence for z."""
-        return 0.0 if self.identity else -float(np.log(self.sign * values_N - self.floor).sum())
+        if self.identity:
+            return 0.0
+        return -float(np.log(np.maximum(self.sign * values_N - self.floor, self._least)).sum())
 
     def moments(self, mean_N: FloatArray, variance_N: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and variance of z where u is normal: z is log-normal above the floor, normal on the tangent."""

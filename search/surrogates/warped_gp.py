@@ -14,6 +14,7 @@ Shapes: N runs, Q queries, D domains, C components.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
@@ -155,22 +156,30 @@ class WarpedGP(Surrogate):
             weights_ND, values_N, level_N, lambda *_: lambda wanted_QD: self._moments(wanted_QD, 0)[0], same_spread
         )
         reference_N = self._lines.to_reference(values_N, level_N)
-        levels = self._target + 1
-        self.components = tuple(
+        # What the most runs show need not hold at the target: no warp is a candidate, too.
+        most_N = level_N == self._lines.reference
+        plain = _component(
+            weights_ND[most_N],
+            values_N[most_N],
+            0.0,
+            Warp.of(inf, 1, values_N),
+            Hyperparameters.start(weights_ND.shape[1], 1),
+            FEW_ITERATIONS,
+        )
+        joined = [
             replace(
                 each,
                 process=GaussianProcess(
                     weights_ND,
                     each.warp.forward(reference_N),
                     level_N,
-                    start=each.process.hyperparameters.at_levels(levels),
+                    start=each.process.hyperparameters.at_levels(self._target + 1),
                     iterations=2 * FEW_ITERATIONS,
                 ),
             )
-            for each in self.components[:MOST_JOINED]
-        )
-        kept = sum(each.share for each in self.components)
-        self.components = tuple(replace(each, share=each.share / kept) for each in self.components)
+            for each in (*self._chosen[:MOST_JOINED], plain)
+        ]
+        self.components = _shared(joined, reference_N)
         if self._earlier is None and (level_N == self._target).sum() >= ENOUGH_AT_TARGET:
             self._score_at_target(values_N, level_N)
 
@@ -180,7 +189,8 @@ class WarpedGP(Surrogate):
         best = self.components[0]
         error_N, variance_N = best.process.leave_one_out()
         error_N, variance_N = error_N[self.scored_N], variance_N[self.scored_N]
-        self._rescaling = robust_variance(error_N / np.sqrt(variance_N))
+        # Leaving one out does not see that the hyperparameters were fitted to it, so nothing is narrowed by it.
+        self._rescaling = max(robust_variance(error_N / np.sqrt(variance_N)), 1.0)
         reference_N = self._lines.to_reference(values_N, level_N)[self.scored_N]
         warped_N = best.warp.forward(reference_N)
         mean_N, variance_N = best.warp.moments(warped_N - error_N, self._rescaling * variance_N)
@@ -230,6 +240,16 @@ def _averaged(weights_ND: FloatArray, values_N: FloatArray) -> tuple[Component, 
     return tuple(
         Component(float(share), warp, process)
         for share, (_, warp, process) in zip(share_C / share_C.sum(), kept, strict=True)
+    )
+
+
+def _shared(joined: list[Component], reference_N: FloatArray) -> tuple[Component, ...]:
+    """The components with shares by the evidence of the runs of all fidelities, the best first."""
+    found = [(_of_values(reference_N, each.warp, each.process, each.process.height), each) for each in joined]
+    found.sort(key=lambda entry: -entry[0])
+    share_C = np.exp([density - found[0][0] for density, _ in found])
+    return tuple(
+        replace(each, share=float(share)) for share, (_, each) in zip(share_C / share_C.sum(), found, strict=True)
     )
 
 
