@@ -111,8 +111,8 @@ class FarBlend(Blend):
 def _posterior_share(values_N: FloatArray, one_N: FloatArray, other_N: FloatArray, several: bool) -> float:
     """Mean share of the law, `other_N`, beside the process, `one_N`, the errors of the average being normal.
 
-    The prior leans to the law on one fidelity: where noise hides who is right, the simpler one is. On `several` it leans to
-    the process: what differs between them the law cannot say.
+    The prior leans to the law on one fidelity: where noise hides who is right, the simpler one is. On `several` it
+    leans to the process: what differs between them the law cannot say.
     """
     share_S = np.linspace(0, 1, 101)
     error_SN = values_N - one_N - share_S[:, None] * (other_N - one_N)
