@@ -45,7 +45,7 @@ def over_domains_of_now(
     """The runs of a table over the domains of a space file, and notes on what was done.
 
     Raises:
-        ConfigError: the changes do not fit, or the file does not give a domain's tokens.
+        ConfigError: the changes do not fit, the file does not give a domain's tokens, or no metric is left.
     """
     limits = []
     for name, domain in file.domains.items():
@@ -56,8 +56,16 @@ def over_domains_of_now(
             )
         limits.append(DomainLimits(name, domain.tokens))
     metrics = [what_became.renamed.get(name, name) for name in runs.metrics if name not in what_became.split]
+    gone = ", ".join(name for name in runs.metrics if name in what_became.split)
+    if not metrics:
+        raise ConfigError(
+            f"{path}: no metric is left: {gone} was measured on text of domains that are split now",
+            hint="add the runs' other metrics, such as benchmarks, to the table",
+        )
     try:
         changed, notes = reuse(runs, Space(tuple(limits)), metrics, runs.fidelities, what_became)
     except SearchError as error:
         raise ConfigError(f"{path}: {error.message}", error.hint) from error
+    if gone:
+        notes = (*notes, f"metrics called like a domain that is split now are not used: {gone}")
     return changed, [f"{path.name}: {note}" for note in notes]

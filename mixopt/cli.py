@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from contextlib import ExitStack, redirect_stdout
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -271,7 +272,6 @@ def fit(
     from mixopt.fit import Wish, fit, save
     from mixopt.fit_display import fit_view
     from mixopt.watch import Stages
-    from proxies.data.corpus import Progress
 
     wish = Wish(
         runs,
@@ -287,7 +287,7 @@ def fit(
         seed=seed,
     )
     with Stages(err) as stages:
-        document = fit(wish, lambda done, total: stages.report(Progress("fit surrogates", done, total, "fits")))
+        document = fit(wish, lambda done, total: stages.report("fit surrogates", done, total, "fits"))
     save(document, output or Path(f"{runs.stem}-fit"))
     _print(document, fit_view(document), json)
 
@@ -311,12 +311,15 @@ def replay(
     warm_start: Annotated[
         int | None, typer.Option(min=1, help="Cheap runs to open with. Default: by costs and domains.")
     ] = None,
-    acquisition: Annotated[str, typer.Option(help="What bayes asks by.")] = "log_ei",
+    acquisition: Annotated[
+        str | None, typer.Option(help="What bayes asks by. Default: log_ei, under pareto hypervolume.")
+    ] = None,
     surrogate: Annotated[str, typer.Option(help="What regmix and climb predict with.")] = "blend",
     batch: Annotated[int, typer.Option(min=1, help="Runs that are asked for at a time.")] = 1,
     budget: Annotated[
-        float, typer.Option(min=1, help="End each replay at this cost, in target runs. Default: at the best run.")
-    ] = float("inf"),
+        float | None,
+        typer.Option(min=1, help="End each replay at this cost, in target runs. Default: at the best run."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A folder for the plot. Default: RUNS-replay.")
     ] = None,
@@ -327,7 +330,6 @@ def replay(
     from mixopt.replay import Options, replay, save
     from mixopt.replay_display import replay_view
     from mixopt.watch import Stages
-    from proxies.data.corpus import Progress
 
     wish = Wish(
         runs,
@@ -337,11 +339,9 @@ def replay(
         minimize=tuple(minimize or ()),
         target=target_fidelity,
     )
-    options = Options(tuple(strategy or ()), seeds, warm_start, acquisition, surrogate, batch, budget)
+    options = Options(tuple(strategy or ()), seeds, warm_start, acquisition, surrogate, batch, budget or inf)
     with Stages(err) as stages:
-        document = replay(
-            wish, options, lambda stage, done, total: stages.report(Progress(stage, done, total, "seeds"))
-        )
+        document = replay(wish, options, lambda stage, done, total: stages.report(stage, done, total, "seeds"))
     save(document, output or Path(f"{runs.stem}-replay"))
     _print(document, replay_view(document), json)
 
@@ -401,7 +401,7 @@ def _prepare(file: StudyFile) -> Corpus:
 
     check(file)
     with Stages(err) as stages:
-        return prepare_corpus(file, stages.report)
+        return prepare_corpus(file, lambda step: stages.report(step.stage, step.done, step.total, step.unit))
 
 
 def _plan(file: StudyFile) -> Plan:

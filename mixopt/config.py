@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -45,6 +45,9 @@ Paths = Annotated[
     Field(min_length=1, max_length=10_000),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
 ]
+
+
+Schema = TypeVar("Schema", bound=BaseModel)
 
 
 class Section(BaseModel):
@@ -448,12 +451,16 @@ def load(path: Path) -> StudyFile:
     Raises:
         ConfigError: one line for each mistake, `file:line: field: what is wrong; what to do`.
     """
+    return parse(text_of(path), path)
+
+
+def text_of(path: Path) -> str:
     if not path.exists():
         raise ConfigError(f"{path}: no such study file", hint="write one with: mixopt init")
     if path.is_dir():
         raise ConfigError(f"{path} is a folder", hint=f"name the file in it: {path / 'study.yaml'}")
     try:
-        return parse(path.read_text(encoding="utf-8"), path)
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{path}: byte {error.start} is not UTF-8", hint="is this really a study file? Save it as UTF-8"
@@ -462,6 +469,20 @@ def load(path: Path) -> StudyFile:
 
 def parse(text: str, path: Path) -> StudyFile:
     """As `load`, from text; `path` says where it stands, for messages and relative paths."""
+    study, root = validated(text, path, StudyFile)
+    problems = [f"{_place(location, root, path)}: {message}" for location, message in _cross_checks(study)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    study._file, study._text = path, text
+    return study
+
+
+def validated(text: str, path: Path, schema: type[Schema]) -> tuple[Schema, yaml.Node]:
+    """The file that the text is, each section right by itself, and its nodes with their lines.
+
+    Raises:
+        ConfigError: as `load`.
+    """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if not isinstance(root, yaml.MappingNode):
@@ -476,14 +497,9 @@ def parse(text: str, path: Path) -> StudyFile:
             hint="check indentation, colons and quotes",
         ) from error
     try:
-        study = StudyFile.model_validate(data)
+        return schema.model_validate(data), root
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(problem, root, path) for problem in error.errors())) from error
-    problems = [f"{_place(location, root, path)}: {message}" for location, message in _cross_checks(study)]
-    if problems:
-        raise ConfigError("\n".join(problems))
-    study._file, study._text = path, text
-    return study
 
 
 def _cross_checks(study: StudyFile) -> list[tuple[tuple[str, ...], str]]:
@@ -517,6 +533,10 @@ def _cross_checks(study: StudyFile) -> list[tuple[tuple[str, ...], str]]:
         for place, name in judged_by
         if name not in study.evaluation_sets
     ]
+    if objective.kind == "pareto" and "acquisition" in study.search.model_fields_set:
+        found.append(
+            (("search", "acquisition"), "a pareto objective has its own acquisition, hypervolume; remove this one")
+        )
     baselines = {*study.baselines, "proportional"}
     if objective.has_baseline and objective.baseline not in baselines:
         found.append(

@@ -197,11 +197,10 @@ def ask(wish: Wish) -> Question:
     """
     notes: list[str] = []
     file = None if wish.space is None else space_file.read(wish.space)
-    table = _read(wish.runs, wish, file, notes)
+    table, held_out = _tables(wish, file, notes)
     runs = table.of(*dict.fromkeys(wish.metrics or table.metrics))
-    held_out = None
-    if wish.holdout is not None:
-        held_out = holdouts.matched(_read(wish.holdout, wish, file, notes), wish.holdout, runs)
+    if held_out is not None and wish.holdout is not None:
+        held_out = holdouts.matched(held_out, wish.holdout, runs)
     measured_N: BoolArray = np.logical_or.reduce(np.isfinite(runs.values_NM), axis=1)
     if not measured_N.all():
         notes.append(f"{(~measured_N).sum()} runs measured none of these metrics and are left out")
@@ -250,15 +249,23 @@ def ask(wish: Wish) -> Question:
     return Question(problem, runs, wanted, held_out, natural_is, tuple(notes))
 
 
-def _read(path: Path, wish: Wish, file: space_file.SpaceFile | None, notes: list[str]) -> Runs:
-    """A table, over the domains of now where these changed."""
-    runs, table_notes = run_table.read(path)
-    notes += table_notes
-    if file is None or wish.space is None or wish.changes == Changes() or set(runs.domains) == set(file.domains):
-        return runs
-    runs, changed_notes = over_domains_of_now(runs, path, wish.changes, file, wish.space)
-    notes += changed_notes
-    return runs
+def _tables(wish: Wish, file: space_file.SpaceFile | None, notes: list[str]) -> tuple[Runs, Runs | None]:
+    """The runs, and the holdout if there is one, over the domains of now where these changed."""
+    read = {}
+    for path in filter(None, (wish.runs, wish.holdout)):
+        read[path], table_notes = run_table.read(path)
+        notes += table_notes
+    if file is not None and wish.space is not None and wish.changes != Changes():
+        changed = [path for path, runs in read.items() if set(runs.domains) != set(file.domains)]
+        if not changed:
+            raise ConfigError(
+                f"{wish.runs}: its domains are those of {wish.space} already, none is to be renamed or split",
+                hint="leave out --renamed and --split, or correct the domains of the file",
+            )
+        for path in changed:
+            read[path], changed_notes = over_domains_of_now(read[path], path, wish.changes, file, wish.space)
+            notes += changed_notes
+    return read[wish.runs], None if wish.holdout is None else read[wish.holdout]
 
 
 def _wanted(wish: Wish, runs: Runs, complete: Sequence[Fidelity], held_out: Sequence[Fidelity]) -> Fidelity:

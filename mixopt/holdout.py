@@ -62,20 +62,16 @@ def to_score(table: Runs, runs: Runs, wanted: str) -> tuple[Runs, tuple[str, ...
         )
     if leaked := _leaked(chosen, runs):
         notes.append(
-            f"a leak: {leaked} runs of the holdout, or their mixtures, are among the fitted runs of the same fidelity"
+            f"a leak: the mixtures of {leaked} runs of the holdout are among the fitted runs of the same fidelity"
         )
     return chosen, tuple(notes)
 
 
 def _leaked(holdout: Runs, runs: Runs) -> int:
-    """How many runs of the holdout share their name or mixture with a fitted one of the same fidelity."""
+    """How many runs of the holdout share their mixture with a fitted one of the same fidelity."""
     same_N = np.array([runs.fidelities[level].proxy == holdout.target.proxy for level in runs.level_N])
-    names = {name for name, same in zip(runs.names, same_N, strict=True) if same}
     mixtures = {row.tobytes() for row in np.round(runs.weights_ND[same_N], DECIMALS)}
-    return sum(
-        name in names or row.tobytes() in mixtures
-        for name, row in zip(holdout.names, np.round(holdout.weights_ND, DECIMALS), strict=True)
-    )
+    return sum(row.tobytes() in mixtures for row in np.round(holdout.weights_ND, DECIMALS))
 
 
 def scores(predictor: Predictor, holdout: Runs) -> dict[str, Any]:

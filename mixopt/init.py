@@ -48,10 +48,10 @@ proxies:                      # small models, cheapest first; the answer is give
   # moe: {{kind: moe, depth: 4, tokens: 2M, trials: 12}}
 
 search:
-  strategy: regmix            # or random
+  strategy: regmix            # or climb, bayes, random
 
 objective:                    # default: the mean over all evaluation sets
-  kind: weighted              # or worst_case: no evaluation set much worse than under a baseline
+  kind: weighted              # or worst_case, no_worse, pareto: see docs/study-file.md
   unit: nats_per_token
 
 confirm:                      # the best candidates and the baselines, trained again

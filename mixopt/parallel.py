@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection, wait
@@ -16,6 +18,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from mixopt.errors import ConfigError
+from search.errors import SearchError
 
 Result = TypeVar("Result")
 
@@ -40,23 +43,20 @@ class Workers(AbstractContextManager["Workers"]):
             on_done: told the name of each task that is done.
 
         Raises:
-            ConfigError: a task failed; the message names it.
+            ConfigError: a process ended before its task, as when memory runs out.
+            Exception: a task raised it; from a process, a bug comes as a RuntimeError with its traceback.
         """
         done = {}
-        for name, result, failure in self._outcomes(function, tasks):
-            if failure:
-                raise ConfigError(f"{name} failed: {failure}", hint="leave it out, and please report this")
+        for name, result in self._results(function, tasks):
             done[name] = result
             on_done(name)
         return {name: done[name] for name in tasks}
 
-    def _outcomes(
-        self, function: Callable[..., Any], tasks: Mapping[str, tuple[Any, ...]]
-    ) -> Iterator[tuple[str, Any, str]]:
-        """Name, result and failure of each task, as they are done."""
+    def _results(self, function: Callable[..., Any], tasks: Mapping[str, tuple[Any, ...]]) -> Iterator[tuple[str, Any]]:
+        """Name and result of each task, as they are done."""
         if self._count == 1:
             for name, arguments in tasks.items():
-                yield name, *_attempt(function, arguments)
+                yield name, function(*arguments)
             return
         while len(self._processes) < min(self._count, len(tasks)):
             self._start()
@@ -65,10 +65,11 @@ class Workers(AbstractContextManager["Workers"]):
             for connection in self._processes.keys() - running.keys():
                 if waiting:
                     running[connection] = waiting.pop(0)
-                    connection.send((function, tasks[running[connection]]))
+                    self._send(connection, running[connection], function, tasks[running[connection]])
             for ready in wait(list(running)):
                 assert isinstance(ready, Connection)
-                yield running.pop(ready), *self._receive(ready)
+                name = running.pop(ready)
+                yield name, self._receive(ready, name)
 
     def _start(self) -> None:
         here, there = SPAWN.Pipe()
@@ -77,14 +78,28 @@ class Workers(AbstractContextManager["Workers"]):
         there.close()
         self._processes[here] = process
 
-    def _receive(self, connection: Connection) -> tuple[Any, str]:
+    def _send(self, connection: Connection, name: str, *task: Any) -> None:
         try:
-            result, failure = connection.recv()
+            connection.send((name, *task))
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._died(connection, name) from None
+
+    def _receive(self, connection: Connection, name: str) -> Any:
+        try:
+            result, error = connection.recv()
         except (EOFError, ConnectionResetError):
-            process = self._processes.pop(connection)
-            process.join()
-            return None, f"its process ended with status {process.exitcode}, as when memory runs out"
-        return result, failure
+            raise self._died(connection, name) from None
+        if error is not None:
+            raise error
+        return result
+
+    def _died(self, connection: Connection, name: str) -> ConfigError:
+        process = self._processes.pop(connection)
+        process.join()
+        return ConfigError(
+            f"{name} failed: its process ended with status {process.exitcode}, as when memory runs out",
+            hint="leave it out, or give it more memory",
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -102,15 +117,17 @@ def _serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
-            function, arguments = connection.recv()
+            name, function, arguments = connection.recv()
         except EOFError:
             return
-        connection.send(_attempt(function, arguments))
+        connection.send_bytes(_attempt(name, function, arguments))
 
 
-def _attempt(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, str]:
-    """The result, or in words what went wrong."""
+def _attempt(name: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
+    """Result and error, one of them None, as bytes: whatever is returned, something can be sent."""
     try:
-        return function(*arguments), ""
-    except Exception as error:
-        return None, f"{type(error).__name__}: {error}"
+        return pickle.dumps((function(*arguments), None))
+    except (ConfigError, SearchError) as mistake:
+        return pickle.dumps((None, mistake))
+    except Exception:
+        return pickle.dumps((None, RuntimeError(f"{name} failed:\n{traceback.format_exc()}")))

@@ -27,10 +27,15 @@ def draw(document: dict[str, Any], directory: Path) -> list[Path]:
             # Not that of an earlier fit.
             (directory / name).unlink(missing_ok=True)
             continue
-        temporary = directory / f".{name}.partial"
-        figure.savefig(temporary, dpi=DPI, format="png")
-        drawn.append(temporary.replace(directory / name))
+        drawn.append(save(figure, directory / name))
     return drawn
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a PNG under a temporary name, then rename."""
+    temporary = path.with_name(f".{path.name}.partial")
+    figure.savefig(temporary, dpi=DPI, format="png")
+    return temporary.replace(path)
 
 
 def _weights(document: dict[str, Any]) -> Figure:

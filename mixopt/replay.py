@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mixopt import fit, run_table
+from mixopt.errors import ConfigError
 from search.acquisitions import ACQUISITIONS
 from search.mixture import FloatArray
 from search.replay import Replay, Trajectory
@@ -35,7 +36,7 @@ class Options:
         strategies: those to replay beside the control. Default: all.
         seeds: replays of each strategy, seeded 0, 1, 2, ...
         warm_start: runs that a strategy opens with. Default: by costs and domains, see search.replay.
-        acquisition: what `bayes` asks by.
+        acquisition: what `bayes` asks by. Default: what goes with the objective.
         surrogate: what `regmix` and `climb` predict with.
         batch: trials asked for at a time.
         budget: target runs' worth after which a replay ends. Default: when the best mixture has been trained.
@@ -47,7 +48,7 @@ class Options:
     strategies: tuple[str, ...] = ()
     seeds: int = 20
     warm_start: int | None = None
-    acquisition: str = Settings.acquisition
+    acquisition: str | None = None
     surrogate: str = DEFAULT
     batch: int = 1
     budget: float = inf
@@ -57,7 +58,7 @@ class Options:
             STRATEGIES[name]
         SURROGATES[self.surrogate]
         # Looked up only where it is used: that loads torch.
-        if "bayes" in (self.strategies or STRATEGIES):
+        if self.acquisition is not None:
             ACQUISITIONS[self.acquisition]
 
 
@@ -70,6 +71,11 @@ def replay(wish: fit.Wish, options: Options, on_step: OnStep) -> dict[str, Any]:
     Raises:
         ConfigError, SearchError: the table or an option is wrong, or there is too little to replay.
     """
+    if options.acquisition is not None and (options.acquisition == "hypervolume") != (wish.objective == "pareto"):
+        raise ConfigError(
+            f"acquisition {options.acquisition} and objective {wish.objective} do not go together",
+            hint="hypervolume is for pareto, and pareto is searched by no other",
+        )
     table, table_notes = run_table.read(wish.runs)
     notes = list(table_notes)
     runs = table.of(*dict.fromkeys(wish.metrics or table.metrics))
@@ -78,7 +84,7 @@ def replay(wish: fit.Wish, options: Options, on_step: OnStep) -> dict[str, Any]:
     objective = fit.OBJECTIVES[wish.objective](fit.mean_of(wish, runs, notes))
     past = Replay(runs, objective, options.warm_start)
     notes += past.notes
-    settings = Settings(surrogate=options.surrogate, acquisition=options.acquisition)
+    settings = Settings(surrogate=options.surrogate, acquisition=options.acquisition or Settings.acquisition)
     names = dict.fromkeys((CONTROL, *(options.strategies or STRATEGIES)))
     strategies = {}
     for name in names:

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mixopt.plots import DPI, GREY
+from mixopt.plots import GREY, save
 from mixopt.replay import CONTROL
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; the markers also tell strategies apart.
@@ -36,9 +36,7 @@ def draw(document: dict[str, Any], directory: Path) -> Path:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#dddddd", linewidth=0.5)
     axes.legend(frameon=False)
-    path = directory / "regret.png"
-    figure.savefig(path, dpi=DPI)
-    return path
+    return save(figure, directory / "regret.png")
 
 
 def _curve(axes: Axes, document: dict[str, Any], name: str, colour: str, marker: str) -> None:

@@ -268,7 +268,8 @@ def _mixtures(table: _Table, domains: Sequence[str], notes: list[str]) -> FloatA
     off_N = np.abs(sum_N - 1) > ROUNDING
     if off_N.any():
         notes.append(
-            f"the weights of {off_N.sum()} rows summed to {sum_N.min():.4g} to {sum_N.max():.4g}: divided by that"
+            f"the weights of {off_N.sum()} rows summed to {sum_N[off_N].min():.4g} to {sum_N[off_N].max():.4g}: "
+            "divided by that"
         )
     normalised_ND: FloatArray = weights_ND / sum_N[:, None]
     return normalised_ND
@@ -280,7 +281,7 @@ def _fidelities(table: _Table, fidelity_N: Sequence[str], notes: list[str]) -> t
     params, tokens, cost = (_one_each(table, column, fidelity_N) for column in ("params", "tokens", "cost"))
     without_cost = [name for name in names if name not in cost]
     derivable = all(name in params and name in tokens for name in names)
-    if without_cost and cost and (derivable or len(names) == 1):
+    if without_cost and cost and derivable:
         notes.append(f"column cost is not used: it is empty for {_some(without_cost)}")
     if without_cost and derivable:
         cost = {name: 6 * params[name] * tokens[name] for name in names}

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from mixopt.config import DomainSettings, Name, Paths, ProxySettings, StudyFile
+from mixopt.config import DomainSettings, Name, Paths, ProxySettings, StudyFile, text_of, validated
 from mixopt.errors import ConfigError
 
 
@@ -37,25 +36,10 @@ class SpaceFile(StudyFile):
 def read(path: Path) -> SpaceFile:
     """
     Raises:
-        ConfigError: not YAML, or a setting that cannot be.
+        ConfigError: one line for each mistake, as in study files.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        what = " ".join(str(error).split())
-        raise ConfigError(f"{path}: not YAML: {what}", hint="check indentation, colons and quotes") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: no settings in this file", hint="give domains: {name: {max: 0.5}, ...}")
-    try:
-        return SpaceFile.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(
-            "\n".join(
-                f"{path}: {'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
-                for problem in error.errors()
-            ),
-            hint="the settings are those of a study file, see docs/study-file.md",
-        ) from error
+    file, _ = validated(text_of(path), path, SpaceFile)
+    return file
 
 
 def check_domains(file: SpaceFile, path: Path, domains: Sequence[str]) -> None:

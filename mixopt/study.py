@@ -47,7 +47,6 @@ class Study:
         self.history = record.history()
         if retry_failed:
             self.history = self.history.opened(*(entry.trial for entry in self.history.failed))
-        self._best = plan.problem.best_observed(self.history)
         self._in_flight: set[str] = set()
         self._out_of_budget = False
         self._failures_in_a_row = 0
@@ -75,12 +74,14 @@ class Study:
         interrupted = deque(self.history.running)
 
         def ask(slots: int) -> list[Trial]:
-            if interrupted:
-                return [interrupted.popleft() for _ in range(min(slots, len(interrupted)))]
-            wanted = self.plan.strategy.ask(self.history, slots)
+            resumed = [interrupted.popleft() for _ in range(min(slots, len(interrupted)))]
+            # The first trial that the budget does not pay for ends the search.
+            if self._out_of_budget or len(resumed) == slots:
+                return resumed
+            wanted = self.plan.strategy.ask(self.history, slots - len(resumed))
             affordable = self._affordable(wanted)
             self._out_of_budget = len(affordable) < len(wanted)
-            return affordable
+            return [*resumed, *affordable]
 
         self.watcher.begin("search", self.plan.strategy.expected, self.plan.searched(self.history))
         self._work(ask)
@@ -111,9 +112,13 @@ class Study:
         return document
 
     def _work(self, ask: Callable[[int], list[Trial]]) -> None:
-        """Keep the executor's slots filled with what `ask` gives, until it gives nothing and nothing runs."""
+        """Keep the executor's slots filled with what `ask` gives, until it gives nothing and nothing runs.
+
+        It is asked again once a trial has closed: before, it knows no more than when it was last asked.
+        """
+        closed = True
         while True:
-            for trial in ask(self.executor.slots - len(self._in_flight)):
+            for trial in ask(self.executor.slots - len(self._in_flight)) if closed else []:
                 self.record.open(trial)
                 self.history = self.history.opened(trial)
                 self.watcher.launched(trial)
@@ -121,10 +126,12 @@ class Study:
                 self._in_flight.add(trial.id)
             if not self._in_flight:
                 return
+            closed = False
             for event in self.executor.events():
                 match event:
                     case Closed():
                         self._close(event.trial, event.outcome)
+                        closed = True
                     case Restarted():
                         self.watcher.restarted(event)
                     case Progressed():
@@ -139,21 +146,19 @@ class Study:
         self.record.close(trial, outcome, objective)
         # The checkpoint has done its duty only now that the outcome is recorded.
         self.plan.checkpoint(trial).unlink(missing_ok=True)
-        self._report(trial, objective)
+        self._report()
         self.watcher.closed(trial, outcome, objective)
         self._give_up_if_hopeless(outcome)
 
-    def _report(self, trial: Trial, objective: float | None) -> None:
+    def _report(self) -> None:
         """How far the study is, for the dashboard."""
         completed, failed = len(self.history.completed), len(self.history.failed)
-        is_search = trial.fidelity == self.plan.problem.target and trial.seed == SEARCH_SEED
-        if is_search and objective is not None:
-            self._best = min(objective, self._best if self._best is not None else objective)
+        best = self.plan.problem.lowest_objective(self.history)
         metrics = {
             names.COMPLETED_TRIALS: float(completed),
             names.FAILED_TRIALS: float(failed),
             names.SPENT_FLOPS: self.history.flops,
-            **({names.BEST_OBJECTIVE: self._best} if self._best is not None else {}),
+            **({names.BEST_OBJECTIVE: best} if best is not None else {}),
         }
         self.record.report(metrics, completed + failed, {names.SEARCH_SECONDS: f"{self._seconds:.1f}"})
 

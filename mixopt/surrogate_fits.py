@@ -138,13 +138,11 @@ def _clearly_better(one: Predictor, other: Predictor) -> bool:
 
 
 def held_out(predictor: Predictor) -> tuple[FloatArray, FloatArray]:
-    """Measured and cross-validated objective of the runs that measured it at the target, twice [N]."""
-    everything, residual_NM = predictor.evidence.runs, predictor.validation.residual_NM
-    runs = everything.select(everything.at_target_N)
-    if len(residual_NM) == len(everything):
-        residual_NM = residual_NM[everything.at_target_N]
+    """Measured and cross-validated objective of the runs that were held out at the target, twice [N]."""
+    runs, validation = predictor.evidence.runs, predictor.validation
+    scored_N = runs.at_target_N & runs.complete_N & np.isfinite(validation.residual_NM).all(axis=1)
     objective, baseline_M = predictor.problem.objective, predictor.evidence.baseline_M
-    values_NM, residual_NM = runs.values_NM[runs.complete_N], residual_NM[runs.complete_N]
+    values_NM, residual_NM = runs.values_NM[scored_N], validation.residual_NM[scored_N]
     return objective.value(values_NM, baseline_M), objective.value(values_NM - residual_NM, baseline_M)
 
 

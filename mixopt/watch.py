@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import (
@@ -26,9 +26,6 @@ from mixopt.events import Progressed, Restarted
 from mixopt.units import show_count, show_duration
 from search.fidelity import Fidelity
 from search.trial import Failure, Measurement, Trial
-
-if TYPE_CHECKING:
-    from proxies.data.corpus import Progress as StageProgress
 
 
 class Watcher(AbstractContextManager["Watcher"]):
@@ -262,18 +259,19 @@ class Stages(AbstractContextManager["Stages"]):
             self._finish()
         self._progress.stop()
 
-    def report(self, progress: StageProgress) -> None:
-        if self._stage is None or progress.stage != self._name:
+    def report(self, stage: str, done: int, total: int | None, unit: str) -> None:
+        """How far a stage is; `total` is None where it is not known."""
+        if self._stage is None or stage != self._name:
             self._finish()
-            self._name, self._began = progress.stage, time.monotonic()
-            self._stage = self._progress.add_task(progress.stage, total=progress.total, done="", left=None)
+            self._name, self._began = stage, time.monotonic()
+            self._stage = self._progress.add_task(stage, total=total, done="", left=None)
             if not self._console.is_terminal:
-                self._console.print(progress.stage, highlight=False)
+                self._console.print(stage, highlight=False)
         elapsed = time.monotonic() - self._began
-        left = elapsed * (progress.total - progress.done) / progress.done if progress.total and progress.done else None
-        rate = f" · {show_count(progress.done / elapsed)} {progress.unit}/s" if elapsed > 1 else ""
-        shown = f"{show_count(progress.done)} {progress.unit}{rate}" if progress.done else ""
-        self._progress.update(self._stage, completed=progress.done, total=progress.total, done=shown, left=left)
+        left = elapsed * (total - done) / done if total and done else None
+        rate = f" · {show_count(done / elapsed)} {unit}/s" if elapsed > 1 else ""
+        shown = f"{show_count(done)} {unit}{rate}" if done else ""
+        self._progress.update(self._stage, completed=done, total=total, done=shown, left=left)
 
     def _finish(self) -> None:
         """The stage before is over, whatever its total was estimated at."""

@@ -18,7 +18,7 @@ from search.fidelity import Fidelity
 from search.frozen import FrozenSpace
 from search.mixture import FloatArray, Mixture
 from search.problem import Problem
-from search.runs import DECIMALS
+from search.runs import among
 from search.space import Space
 
 
@@ -118,12 +118,11 @@ def choices(problem: Problem, fidelity: Fidelity | None = None) -> Choices:
     """What can be trained at a fidelity, by default the target: only a pool differs between them."""
     if problem.pool is not None:
         return PoolChoices(problem.pool[(fidelity or problem.target).proxy])
-    if problem.kept is not None:
-        return FrozenChoices(FrozenSpace(problem.space, problem.kept))
+    if problem.frozen is not None:
+        return FrozenChoices(problem.frozen)
     return SpaceChoices(problem.space)
 
 
 def unseen(weights_ND: FloatArray, seen_ND: FloatArray) -> FloatArray:
     """Those rows of the first that are not among the second's."""
-    seen = {row.tobytes() for row in np.round(seen_ND, DECIMALS)}
-    return weights_ND[[row.tobytes() not in seen for row in np.round(weights_ND, DECIMALS)]]
+    return weights_ND[~among(weights_ND, seen_ND)]

@@ -5,7 +5,7 @@ Shapes: D domains, S steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,12 +42,12 @@ def effects(
     return found
 
 
-def _moved(weights_D: FloatArray, place: int, shares_S: Sequence[float] | FloatArray) -> FloatArray:
+def _moved(weights_D: FloatArray, place: int, shares_S: FloatArray) -> FloatArray:
     """The mixture with one domain's share set to each of the shares, [S, D]."""
     rest_D = np.where(np.arange(len(weights_D)) == place, 0, weights_D)
     if rest_D.sum() == 0:
         rest_D = (np.arange(len(weights_D)) != place).astype(float)
-    moved_SD: FloatArray = (1 - np.asarray(shares_S))[:, None] * rest_D / max(rest_D.sum(), 1e-12)
+    moved_SD: FloatArray = (1 - shares_S)[:, None] * rest_D / max(rest_D.sum(), 1e-12)
     moved_SD[:, place] = shares_S
     moved_SD /= moved_SD.sum(axis=1, keepdims=True)
     return moved_SD

@@ -1,6 +1,6 @@
 """What is known when a question is put: runs, the objective that they are judged by, and what they are judged against.
 
-Shapes: N runs, D domains, M metrics.
+Shapes: N runs, D domains, M metrics, L fidelities.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from search.history import History
 from search.mixture import FloatArray, Mixture
 from search.objective import Objective
 from search.problem import SEARCH_SEED, Problem
-from search.runs import Runs
-from search.space import Space
+from search.runs import BoolArray, Runs
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,8 @@ class Evidence:
         baseline_M: values of the objective's baseline at the target; needed where the objective has one.
         measured_baselines: measured objective at the target of the baselines that were trained there.
         warnings: sentences on what could not be used.
+        baseline_LM: values of the objective's baseline at each of the runs' fidelities, NaN where it was not measured;
+            None where no more than the target's is known.
     """
 
     runs: Runs
@@ -36,17 +37,29 @@ class Evidence:
     baseline_M: FloatArray | None = None
     measured_baselines: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    baseline_LM: FloatArray | None = None
 
     def __post_init__(self) -> None:
         assert self.runs.metrics == self.objective.metrics
 
     @cached_property
     def objective_N(self) -> FloatArray:
-        """The objective of each run, in the units of its own fidelity; NaN where a metric is missing."""
-        values_N = np.full(len(self.runs), np.nan)
-        complete_N = self.runs.complete_N
-        values_N[complete_N] = self.objective.value(self.runs.values_NM[complete_N], self.baseline_M)
+        """The objective of each run, in the units of its own fidelity.
+
+        NaN where a metric is missing, or the baseline's values at that fidelity, which the objective needs.
+        """
+        runs = self.runs
+        values_N = np.full(len(runs), np.nan)
+        for level in range(len(runs.fidelities)):
+            here_N = runs.at(level) & runs.complete_N
+            if here_N.any():
+                values_N[here_N] = self.objective.value(runs.values_NM[here_N], self._baseline_at(level))
         return values_N
+
+    def _baseline_at(self, level: int) -> FloatArray | None:
+        if level == len(self.runs.fidelities) - 1:
+            return self.baseline_M
+        return np.full(len(self.runs.metrics), np.nan) if self.baseline_LM is None else self.baseline_LM[level]
 
     @cached_property
     def at_target_N(self) -> FloatArray:
@@ -59,9 +72,9 @@ class Evidence:
         """Whether a run measured the objective at the target."""
         return bool(np.isfinite(self.at_target_N).any())
 
-    def best_observed(self, space: Space) -> Mixture | None:
-        """The feasible mixture with the lowest objective measured at the target, if there is one."""
-        value_N = np.where(space.feasible(self.runs.weights_ND), self.at_target_N, np.inf)
+    def best_observed(self, allowed_N: BoolArray) -> Mixture | None:
+        """Of the runs that are allowed, the mixture with the lowest objective measured at the target, if any."""
+        value_N = np.where(allowed_N, self.at_target_N, np.inf)
         best = int(value_N.argmin())
         return self.runs.mixture(best) if np.isfinite(value_N[best]) else None
 
@@ -82,11 +95,16 @@ def gather(problem: Problem, history: History) -> Evidence:
 
 
 def evidence_of(problem: Problem, history: History, runs: Runs) -> Evidence:
-    baseline_M = None
+    """The runs as evidence.
+
+    Raises:
+        SearchError: the baseline that the objective needs was not measured at the target.
+    """
+    baseline_M = baseline_LM = None
     if problem.objective.baseline is not None:
-        baseline = history.measured(problem.baselines[problem.objective.baseline], problem.target, SEARCH_SEED)
-        baseline_M = None if baseline is None else problem.objective.losses(baseline)
-        if baseline_M is None:
+        baseline_LM = _baseline_by_level(problem, problem.baselines[problem.objective.baseline], history, runs)
+        baseline_M = baseline_LM[-1]
+        if np.isnan(baseline_M).any():
             raise SearchError(
                 f"the objective is measured against the {problem.objective.baseline} baseline, which has no "
                 "measurement",
@@ -103,7 +121,17 @@ def evidence_of(problem: Problem, history: History, runs: Runs) -> Evidence:
         baseline_M,
         {name: value for name, value in values.items() if value is not None},
         (f"{failed} trials failed and are no evidence for or against their mixtures",) if failed else (),
+        baseline_LM,
     )
+
+
+def _baseline_by_level(problem: Problem, baseline: Mixture, history: History, runs: Runs) -> FloatArray:
+    """What the search measured of a baseline at each of the runs' fidelities, NaN where nothing, [L, M]."""
+    baseline_LM = np.full((len(runs.fidelities), len(runs.metrics)), np.nan)
+    for level, fidelity in enumerate(runs.fidelities):
+        if (measurement := history.measured(baseline, fidelity, SEARCH_SEED)) is not None:
+            baseline_LM[level] = problem.objective.losses(measurement)
+    return baseline_LM
 
 
 def runs_of(problem: Problem, history: History) -> Runs:

@@ -26,3 +26,7 @@ class Fidelity:
     def __post_init__(self) -> None:
         if self.tokens <= 0 or self.flops <= 0:
             raise SearchError(f"proxy {self.proxy}: {self.tokens} tokens and {self.flops:g} FLOPs must be above 0")
+
+    def same_as(self, other: Fidelity) -> bool:
+        """Whether a trial here is a trial there: their counts of FLOPs may differ."""
+        return (self.proxy, self.tokens) == (other.proxy, other.tokens)

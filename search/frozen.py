@@ -16,6 +16,7 @@ import numpy as np
 
 from search.errors import SearchError
 from search.mixture import FloatArray, Mixture
+from search.runs import BoolArray
 from search.space import TOLERANCE, DomainLimits, Group, Space
 
 
@@ -86,6 +87,12 @@ class FrozenSpace:
         member_RD = np.array([[float(name in row) for name in self.space.domains] for row in self._shares])
         weights_NR: FloatArray = weights_ND @ member_RD.T
         return weights_NR
+
+    def keeps(self, weights_ND: FloatArray) -> BoolArray:
+        """Which mixtures have the kept relative weights, [N]."""
+        off_ND = np.abs(weights_ND - self.expand(self.reduce(weights_ND)))
+        keeps_N: BoolArray = off_ND.max(axis=1) <= TOLERANCE
+        return keeps_N
 
     @cached_property
     def _others(self) -> tuple[DomainLimits, ...]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.mixture import FloatArray
-from search.runs import IntArray
+from search.runs import IntArray, among
 
 PRIOR_RUNS = 2.0
 SMALLEST_SLOPE = 0.05
@@ -91,7 +91,5 @@ def at_target(
     tied = lines(weights_ND, values_N, level_N, fit)
     mapped_N = tied.from_reference(tied.to_reference(values_N, level_N), target)
     here_N = level_N == target
-    measured = {row.tobytes() for row in np.round(weights_ND[here_N], 9)}
-    only_cheap_N = np.array([row.tobytes() not in measured for row in np.round(weights_ND, 9)])
-    kept_N = here_N | only_cheap_N
+    kept_N = here_N | ~among(weights_ND, weights_ND[here_N])
     return weights_ND[kept_N], np.where(here_N, values_N, mapped_N)[kept_N]

@@ -8,7 +8,7 @@ Shapes: N mixtures, M metrics; `...` any number of leading axes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -107,9 +107,12 @@ class WeightedMean(Objective):
     @property
     def share_M(self) -> FloatArray:
         """Weight of each metric with its sign; the absolute values sum to one."""
-        weights_M = np.array([self.weights[name] for name in self.metrics])
-        share_M: FloatArray = self.sign_M * weights_M / weights_M.sum()
-        return share_M
+        return self.shares(self.metrics)
+
+    def shares(self, metrics: Sequence[str]) -> FloatArray:
+        """As `share_M`, of these metrics, which may have a weight of 0."""
+        signed_M = [-self.weights[name] if name in self.maximised else self.weights[name] for name in metrics]
+        return np.array(signed_M) / sum(self.weights.values())
 
     def value(self, values_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:
         mean_N: FloatArray = values_NM @ self.share_M
@@ -143,7 +146,7 @@ class WorstCase(Objective):
 
 @dataclass(frozen=True)
 class NoWorse(Objective):
-    """The weighted mean, while no metric may be worse than a baseline's by more than `allowance`.
+    """The weighted mean, while no metric, of whatever weight, may be worse than a baseline's by more than `allowance`.
 
     A metric beyond its allowance adds PENALTY times the excess, so that among mixtures that break the rule the one
     that breaks it least is best, and every search can follow.
@@ -159,7 +162,7 @@ class NoWorse(Objective):
 
     @property
     def metrics(self) -> tuple[str, ...]:  # type: ignore[override]
-        return self.mean.metrics
+        return tuple(self.mean.weights)
 
     @property
     def unit(self) -> Unit:  # type: ignore[override]
@@ -176,24 +179,32 @@ class NoWorse(Objective):
 
     def value(self, values_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:
         excess_NM = np.maximum(self.worse(values_NM, self._known(baseline_M)) - self.allowance, 0)
-        penalised_N: FloatArray = self.mean.value(values_NM) + PENALTY * excess_NM.sum(axis=1)
+        penalised_N: FloatArray = values_NM @ self.mean.shares(self.metrics) + PENALTY * excess_NM.sum(axis=1)
         return penalised_N
 
     def tensor_value(self, values: Tensor, baseline_M: Tensor | None = None) -> Tensor:
         assert baseline_M is not None
         worse = values.new_tensor(self.sign_M) * (values - baseline_M)
-        return self.mean.tensor_value(values) + PENALTY * (worse - self.allowance).clamp_min(0).sum(dim=-1)
+        mean = values @ values.new_tensor(self.mean.shares(self.metrics))
+        return mean + PENALTY * (worse - self.allowance).clamp_min(0).sum(dim=-1)
 
 
 @dataclass(frozen=True)
 class Pareto(Objective):
-    """All metrics at once: the mixtures that no other beats in every metric are the front.
+    """All metrics at once: a mixture is on the front if no other is as good in all and better in one.
 
     Where one number is needed, to name one mixture of the front, it is the weighted mean.
     """
 
     mean: WeightedMean
     baseline: None = None
+
+    def __post_init__(self) -> None:
+        if len(self.metrics) < 2:
+            raise SearchError(
+                f"a front of {', '.join(self.metrics)} alone is a single best mixture",
+                hint="give a second metric a weight above 0, or choose the mean",
+            )
 
     @property
     def metrics(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.frozen import FrozenSpace
 from search.history import History
-from search.mixture import Mixture
+from search.mixture import FloatArray, Mixture
 from search.objective import Objective
-from search.runs import Runs
+from search.runs import BoolArray, Runs
 from search.space import Space
 from search.trial import Trial
 
@@ -36,7 +37,7 @@ class Rung:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a strategy is given once.
+    """What a strategy is given once. Baselines and pool come in any order of domains, and are put in the space's.
 
     Attributes:
         rungs: the last is the fidelity that the answer is for.
@@ -70,12 +71,28 @@ class Problem:
                 raise SearchError(
                     f"there is no baseline {name!r} to compare with", hint=f"add {name} to the study's baselines"
                 )
+        domains = self.space.domains
+        object.__setattr__(
+            self, "baselines", {name: mixture.reordered(domains) for name, mixture in self.baselines.items()}
+        )
+        if self.pool is not None:
+            pool = {proxy: tuple(each.reordered(domains) for each in found) for proxy, found in self.pool.items()}
+            object.__setattr__(self, "pool", pool)
         for name, mixture in self.baselines.items():
             violations = self.space.violations(mixture)
             if violations:
                 raise SearchError(f"baseline {name} is not feasible: {violations[0]}", hint="project it into the space")
-        if self.kept is not None:
-            FrozenSpace(self.space, self.kept)
+        assert self.kept is None or self.frozen, "made, or refused with the reason"
+
+    @cached_property
+    def frozen(self) -> FrozenSpace | None:
+        """The space in which the kept domains keep their relative weights, if some do."""
+        return None if self.kept is None else FrozenSpace(self.space, self.kept)
+
+    def feasible(self, weights_ND: FloatArray) -> BoolArray:
+        """Which mixtures are in the space and have the relative weights that are kept, [N]."""
+        feasible_N = self.space.feasible(weights_ND)
+        return feasible_N if self.frozen is None else feasible_N & self.frozen.keeps(weights_ND)
 
     @property
     def target(self) -> Fidelity:
@@ -111,7 +128,7 @@ class Problem:
             baseline_M = self.objective.losses(baseline)
         return float(self.objective.value(self.objective.losses(measurement)[None], baseline_M)[0])
 
-    def best_observed(self, history: History) -> float | None:
+    def lowest_objective(self, history: History) -> float | None:
         """The lowest objective that a search trial reached at the target; None before the first."""
         values = [
             self.objective_of(entry.trial, history)

@@ -20,9 +20,10 @@ from search.mixture import FloatArray, Mixture
 from search.objective import NoWorse, Pareto
 from search.problem import Problem
 from search.randomness import generator
+from search.runs import BoolArray
 from search.surrogates import DEFAULT, SURROGATES
 from search.surrogates.loss_model import LossModel
-from search.trust import TrustRegion, distance, usual_distance
+from search.trust import STRETCH, TrustRegion, distance, divergence, usual_distance
 from search.validation import FEWEST_RUNS, Validation, cross_validate, objective_sd
 
 # Mixtures that differ in less than this share of their tokens are not worth two confirmations.
@@ -40,6 +41,8 @@ AVERAGED = 32
 ROUNDS = 3
 NEARBY = 1_000
 FRONT_POINTS = 12
+# A mixture beyond max_kl is moved half the way to the natural one, so often at most.
+HALVINGS = 12
 
 
 @dataclass(frozen=True)
@@ -84,12 +87,12 @@ class Recommendation:
         effects: what each domain's share does to the predicted objective around the answer.
         flat: the domains whose share hardly matters: over all shares that were trained, the predicted objective
             changes by less than it may be off.
-        front: for several objectives at once, mixtures that no other is predicted to beat in every metric, with their
-            predicted values.
+        front: for several objectives at once, mixtures than which no other is predicted to be as good in all and
+            better in one, with their predicted values.
         candidates: what to confirm, best first; the answer is the first.
         validation: how well the surrogate predicts, where one was tried.
         warnings: sentences that a careful reader wants to know.
-        trials: how many mixtures the answer rests on.
+        trials: how many runs the answer rests on.
     """
 
     mixture: Mixture
@@ -132,14 +135,20 @@ class Recommendation:
 def recommend(
     problem: Problem, evidence: Evidence, surrogate: str = DEFAULT, trust: TrustRegion | None = None
 ) -> Recommendation:
-    """The mixture with the best prediction; the best observed one where no prediction can be trusted."""
+    """The mixture with the best prediction; the best observed one where no prediction can be trusted.
+
+    Raises:
+        SearchError: a metric was measured by too few runs, no mixture is within the trust region's max_kl, or neither
+            a prediction nor an observed mixture is to be had.
+    """
+    trust = trust or TrustRegion()
     distinct = len(np.unique(evidence.runs.mixture_N))
     if distinct < FEWEST_RUNS:
         reason = f"{distinct} completed mixtures are too few for a regression, {FEWEST_RUNS} the least"
-        return recommend_observed(problem, evidence, reason)
+        return recommend_observed(problem, evidence, reason, trust=trust)
     model = LossModel.fit(SURROGATES[surrogate], problem.seed, evidence.runs)
     validation = cross_validate(model, problem.seed, evidence)
-    return recommend_by(Predictor(problem, evidence, surrogate, model, validation, trust or TrustRegion()))
+    return recommend_by(Predictor(problem, evidence, surrogate, model, validation, trust))
 
 
 def recommend_by(predictor: Predictor) -> Recommendation:
@@ -147,7 +156,7 @@ def recommend_by(predictor: Predictor) -> Recommendation:
     problem, evidence = predictor.problem, predictor.evidence
     if not predictor.validation.trustworthy:
         reason = "cross-validation does not show that the regression ranks mixtures at the target better than chance"
-        return recommend_observed(problem, evidence, reason, predictor.validation)
+        return recommend_observed(problem, evidence, reason, predictor.validation, predictor.trust)
     candidates_ND = predictor.candidates()
     best_KD = candidates_ND[np.argsort(predictor.objective(candidates_ND), kind="stable")[:AVERAGED]]
     average, worst = predictor.objective(np.array([best_KD.mean(axis=0), best_KD[-1]]))
@@ -156,14 +165,15 @@ def recommend_by(predictor: Predictor) -> Recommendation:
         best_KD = best_KD[:1]
     # All by the regression: the measurement of the best of many mixtures looks better than it is.
     expected = float(predictor.objective(best_KD.mean(axis=0)[None])[0])
-    observed = evidence.best_observed(problem.space)
+    observed = predictor.best_observed
     if observed is not None and float(predictor.objective(observed.array[None])[0]) < expected:
         reason = "the regression expects nothing better than the best observed mixture"
-        return recommend_observed(problem, evidence, reason, predictor.validation)
+        return recommend_observed(problem, evidence, reason, predictor.validation, predictor.trust)
     for baseline in problem.baselines.values():
-        if float(predictor.objective(baseline.array[None])[0]) < expected:
-            best_KD = baseline.array[None]
-            expected = float(predictor.objective(best_KD)[0])
+        rival_1D = baseline.array[None]
+        reached = float(predictor.objective(rival_1D)[0])
+        if reached < expected and allowed(problem, predictor.trust, rival_1D)[0]:
+            best_KD, expected = rival_1D, reached
     return recommend_predicted(predictor, best_KD)
 
 
@@ -194,10 +204,9 @@ class Predictor:
         sd = objective_sd(objective, mean_1M[0], sd_1M[0], self.validation.residual_NM, baseline_M)
         return float(objective.value(mean_1M, baseline_M)[0]), sd, mean_1M[0], sd_1M[0]
 
-    def trusted(self, weights_ND: FloatArray) -> FloatArray:
-        """Those inside the trust region; the trained ones, which are, where it leaves none."""
-        inside_N = self.trust.inside(weights_ND, self.problem.space, self.evidence.runs.weights_ND)
-        return weights_ND[inside_N]
+    @cached_property
+    def best_observed(self) -> Mixture | None:
+        return _best_observed(self.problem, self.evidence, self.trust)
 
     @cached_property
     def _choices(self) -> Choices:
@@ -206,33 +215,77 @@ class Predictor:
     def candidates(self) -> FloatArray:
         """Trusted mixtures, first from everywhere, then around the best of those, [N, D]."""
         rng = generator(self.problem.seed, "candidates")
-        trained_ND = self.evidence.runs.weights_ND
-        feasible_ND = trained_ND[self.problem.space.feasible(trained_ND)]
-        drawn_ND = self._choices.candidates(feasible_ND, CANDIDATES, rng)
-        found_ND = self.trusted(drawn_ND)
-        if not len(found_ND):
-            return drawn_ND
+        found_ND = self.everywhere(rng)
         for _ in range(ROUNDS):
             best_KD = found_ND[np.argsort(self.objective(found_ND), kind="stable")[:AVERAGED]]
-            nearby_ND = self.trusted(self._choices.near(best_KD, NEARBY, rng))
-            found_ND = np.vstack([best_KD, nearby_ND])
+            nearby_ND = self._choices.near(best_KD, NEARBY, rng)
+            trained_ND = self.evidence.runs.weights_ND
+            trusted_N = allowed(self.problem, self.trust, nearby_ND) & self.trust.known(nearby_ND, trained_ND)
+            found_ND = np.vstack([best_KD, nearby_ND[trusted_N]])
         return found_ND
+
+    def everywhere(self, rng: np.random.Generator) -> FloatArray:
+        """Allowed mixtures from all over the space, [N, D]: those near the evidence, or all where none is.
+
+        Raises:
+            SearchError: none is allowed.
+        """
+        problem, trained_ND = self.problem, self.evidence.runs.weights_ND
+        drawn_ND = self._choices.candidates(trained_ND[problem.space.feasible(trained_ND)], CANDIDATES, rng)
+        if self.trust.max_kl is not None and problem.pool is None:
+            drawn_ND = self._towards_natural(drawn_ND)
+        allowed_ND = drawn_ND[allowed(problem, self.trust, drawn_ND)]
+        if not len(allowed_ND):
+            assert self.trust.max_kl is not None, "what can be chosen is feasible"
+            nearest = float(divergence(self._natural_1D, problem.space.natural.array)[0])
+            raise SearchError(
+                f"no mixture that can be chosen is within max_kl {self.trust.max_kl:g} of the natural one; the one "
+                f"nearest to it has {nearest:.3g}",
+                hint="raise max_kl, or widen the limits",
+            )
+        known_ND = allowed_ND[self.trust.known(allowed_ND, trained_ND)]
+        return known_ND if len(known_ND) else allowed_ND
+
+    @cached_property
+    def _natural_1D(self) -> FloatArray:
+        """The mixture that can be chosen nearest to the natural one."""
+        return self._choices.mixture(self.problem.space.natural.array).array[None]
+
+    def _towards_natural(self, drawn_ND: FloatArray) -> FloatArray:
+        """The nearest to the natural mixture, then the drawn, those beyond max_kl moved towards it until within."""
+        for _ in range(HALVINGS):
+            within_N = self.trust.natural_enough(drawn_ND, self.problem.space)
+            drawn_ND = np.where(within_N[:, None], drawn_ND, (drawn_ND + self._natural_1D) / 2)
+        return np.vstack([self._natural_1D, drawn_ND])
+
+
+def allowed(problem: Problem, trust: TrustRegion, weights_ND: FloatArray) -> BoolArray:
+    """Which mixtures may be an answer at all, whatever is expected of them: feasible, and within max_kl; [N]."""
+    return problem.feasible(weights_ND) & trust.natural_enough(weights_ND, problem.space)
+
+
+def _best_observed(problem: Problem, evidence: Evidence, trust: TrustRegion) -> Mixture | None:
+    return evidence.best_observed(allowed(problem, trust, evidence.runs.weights_ND))
 
 
 def recommend_observed(
-    problem: Problem, evidence: Evidence, reason: str = "", validation: Validation | None = None
+    problem: Problem,
+    evidence: Evidence,
+    reason: str = "",
+    validation: Validation | None = None,
+    trust: TrustRegion | None = None,
 ) -> Recommendation:
     """The mixture with the best objective measured at the target; `reason` says why nothing better is offered.
 
     Raises:
-        SearchError: nothing feasible was measured at the target.
+        SearchError: nothing that is allowed was measured at the target.
     """
-    best = evidence.best_observed(problem.space)
+    best = _best_observed(problem, evidence, trust or TrustRegion())
     if best is None:
         raise SearchError(
             f"no run at {problem.target.proxy} within the limits measured every metric of the objective, and no "
             f"prediction is to be had: {reason or 'no surrogate was asked'}",
-            hint="add runs, widen the limits, or choose other metrics",
+            hint="add runs, widen the limits, max_kl among them, or choose other metrics",
         )
     return Recommendation(
         mixture=best,
@@ -256,7 +309,7 @@ def recommend_predicted(predictor: Predictor, best_KD: FloatArray) -> Recommenda
     mean, sd, mean_M, sd_M = predictor.expect(mixture)
     found_effects = effects(predictor.objective, mixture, evidence.runs.weights_ND)
     candidates = [Candidate("proposed", mixture)]
-    if (observed := evidence.best_observed(problem.space)) is not None:
+    if (observed := predictor.best_observed) is not None:
         # Before the best predicted: it does not share the regression's errors.
         candidates.append(Candidate("best observed", observed))
     candidates.append(Candidate("best predicted", Mixture.from_array(problem.space.domains, best_KD[0])))
@@ -268,7 +321,7 @@ def recommend_predicted(predictor: Predictor, best_KD: FloatArray) -> Recommenda
         warnings=(
             *_answer_warnings(problem, mixture, evidence),
             *_allowance_warnings(predictor, mean_M, sd_M),
-            *_trust_warnings(problem, predictor.validation),
+            *_trust_warnings(evidence, predictor.validation),
             *_evidence_warnings(evidence),
         ),
         trials=len(evidence.runs),
@@ -298,10 +351,7 @@ def _beats(predictor: Predictor, mean: float, sd: float, baseline: Mixture) -> f
 
 def _front(predictor: Predictor, objective: Pareto) -> tuple[FrontPoint, ...]:
     """Some mixtures of the predicted Pareto front, spread along it."""
-    rng = generator(predictor.problem.seed, "front")
-    trained_ND = predictor.evidence.runs.weights_ND
-    drawn_ND = predictor._choices.candidates(trained_ND, CANDIDATES, rng)
-    weights_ND = predictor.trusted(drawn_ND)
+    weights_ND = predictor.everywhere(generator(predictor.problem.seed, "front"))
     values_NM = predictor.model.mean(weights_ND)
     on_front_N = objective.front(values_NM)
     weights_FD, values_FM = weights_ND[on_front_N], values_NM[on_front_N]
@@ -343,13 +393,13 @@ def _evidence_warnings(evidence: Evidence) -> list[str]:
     return warnings
 
 
-def _trust_warnings(problem: Problem, validation: Validation) -> list[str]:
+def _trust_warnings(evidence: Evidence, validation: Validation) -> list[str]:
     if validation.at_target >= FEWEST_RUNS:
         return []
-    return [
-        f"only {validation.at_target} runs measured every metric at {problem.target.proxy}: the regression rests on "
-        "other fidelities, which rank mixtures as it does"
-    ]
+    few = f"only {validation.at_target} mixtures measured every metric at {evidence.runs.target.proxy}"
+    if evidence.runs.at_target_N.all():
+        return [few]
+    return [f"{few}: the regression rests on other fidelities, which rank mixtures as it does"]
 
 
 def _allowance_warnings(predictor: Predictor, mean_M: FloatArray, sd_M: FloatArray) -> list[str]:
@@ -380,6 +430,10 @@ def _answer_warnings(problem: Problem, mixture: Mixture, evidence: Evidence) -> 
                 f"domain {domain} is at the most that it may have, {upper:.3g}: a larger maximum, supply or "
                 "max_epochs may give a better mixture"
             )
+    most_D = evidence.runs.weights_ND.max(axis=0)
+    for domain, weight, most in zip(problem.space.domains, mixture.weights, most_D, strict=True):
+        if weight > (1 + STRETCH) * most:
+            warnings.append(f"the answer lies outside the evidence: no trial had more than {most:.3g} of {domain}")
     nearest = float(distance(mixture.array[None], evidence.runs.weights_ND)[0])
     usual = usual_distance(evidence.runs.weights_ND)
     if nearest > usual:

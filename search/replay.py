@@ -215,11 +215,12 @@ class Replay:
             return (*cheaper, target)
         domains = len(self.runs.domains)
         few, many = 2 * domains + 2, WARM_RUNS_PER_DOMAIN * domains
+        usual = few if ratio < CHEAP else min(max(int(ratio), few), many)
+        warm = usual if self.warm_start is None else self.warm_start
         rounds = few if strategy == "climb" else 0
         if ratio < CHEAP:
-            return (*unused, _at_most((self.warm_start or few) + rounds, target))
-        opening = _at_most(self.warm_start or min(max(int(ratio), few), many), cheaper[0])
-        return (opening, *unused[1:], _at_most(rounds, target))
+            return (*unused, _at_most(warm + rounds, target))
+        return (_at_most(warm, cheaper[0]), *unused[1:], _at_most(rounds, target))
 
     @cached_property
     def _pool(self) -> dict[str, tuple[Mixture, ...]]:

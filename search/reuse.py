@@ -131,12 +131,12 @@ def _change(runs: Runs, space: Space, changes: Changes) -> FloatArray:
 
 
 def _over_metrics(runs: Runs, metrics: Sequence[str], changes: Changes, notes: list[str]) -> Runs:
-    earlier_name = {new: old for old, new in changes.renamed.items() if old in runs.metrics}
+    kept = {name: name for name in runs.metrics if name not in changes.renamed and name not in changes.split}
+    earlier_name = kept | {new: old for old, new in changes.renamed.items() if old in runs.metrics}
     values_NM = np.full((len(runs), len(metrics)), np.nan)
     for place, name in enumerate(metrics):
-        measured_as = earlier_name.get(name, name)
-        if measured_as in runs.metrics and measured_as not in changes.split:
-            values_NM[:, place] = runs.values_NM[:, runs.metrics.index(measured_as)]
+        if name in earlier_name:
+            values_NM[:, place] = runs.values_NM[:, runs.metrics.index(earlier_name[name])]
     measured_NM = np.isfinite(values_NM)
     measured_N = measured_NM.any(axis=1)
     if not measured_N.any():

@@ -118,11 +118,12 @@ class Runs:
         return replace(self, fidelities=tuple(self.fidelities[level] for level in order), level_N=place_L[self.level_N])
 
     def before(self, other: Runs) -> Runs:
-        """Both, these first; the target is that of `other`, and a fidelity that both name is one."""
+        """Both runs, these first; the target is that of `other`, and a fidelity that both name is one."""
         assert (self.domains, self.metrics) == (other.domains, other.metrics)
         names = [fidelity.proxy for fidelity in other.fidelities]
         extra = tuple(fidelity for fidelity in self.fidelities if fidelity.proxy not in names)
-        fidelities = (*extra, *other.fidelities)
+        cheaper = sorted((*extra, *other.fidelities[:-1]), key=lambda fidelity: fidelity.flops)
+        fidelities = (*cheaper, other.target)
         place = {fidelity.proxy: level for level, fidelity in enumerate(fidelities)}
         level_N = [place[runs.fidelities[level].proxy] for runs in (self, other) for level in runs.level_N]
         return Runs(
@@ -134,6 +135,12 @@ class Runs:
             level_N=np.array(level_N, dtype=np.int64),
             values_NM=np.vstack([self.values_NM, other.values_NM]),
         )
+
+
+def among(weights_ND: FloatArray, others_ND: FloatArray) -> BoolArray:
+    """Which mixtures are in the second table too, [N]."""
+    others = {row.tobytes() for row in np.round(others_ND, DECIMALS)}
+    return np.array([row.tobytes() in others for row in np.round(weights_ND, DECIMALS)], dtype=bool)
 
 
 def present(level_N: IntArray) -> IntArray:

@@ -14,7 +14,7 @@ import numpy as np
 
 from search.errors import SearchError
 from search.mixture import FloatArray
-from search.runs import BoolArray
+from search.runs import DECIMALS, BoolArray
 from search.space import Space
 
 # A domain's share may go beyond the largest that was trained by this part of it.
@@ -40,13 +40,22 @@ class TrustRegion:
 
     def inside(self, weights_ND: FloatArray, space: Space, trained_ND: FloatArray) -> BoolArray:
         """Which mixtures it allows, [N]."""
-        inside_N = np.ones(len(weights_ND), dtype=bool)
-        if self.near_evidence:
-            inside_N &= distance(weights_ND, trained_ND) <= usual_distance(trained_ND)
-            inside_N &= (weights_ND <= (1 + STRETCH) * trained_ND.max(axis=0)).all(axis=1)
-        if self.max_kl is not None:
-            inside_N &= divergence(weights_ND, space.natural.array) <= self.max_kl
-        return inside_N
+        return self.natural_enough(weights_ND, space) & self.known(weights_ND, trained_ND)
+
+    def natural_enough(self, weights_ND: FloatArray, space: Space) -> BoolArray:
+        """Which mixtures are within max_kl, [N]."""
+        if self.max_kl is None:
+            return np.ones(len(weights_ND), dtype=bool)
+        within_N: BoolArray = divergence(weights_ND, space.natural.array) <= self.max_kl
+        return within_N
+
+    def known(self, weights_ND: FloatArray, trained_ND: FloatArray) -> BoolArray:
+        """Which mixtures are near the evidence, [N]; all, where they need not be."""
+        if not self.near_evidence:
+            return np.ones(len(weights_ND), dtype=bool)
+        near_N = distance(weights_ND, trained_ND) <= usual_distance(trained_ND)
+        known_N: BoolArray = near_N & (weights_ND <= (1 + STRETCH) * trained_ND.max(axis=0)).all(axis=1)
+        return known_N
 
 
 def distance(weights_ND: FloatArray, trained_ND: FloatArray) -> FloatArray:
@@ -62,7 +71,7 @@ def usual_distance(trained_ND: FloatArray) -> float:
     """Within this distance, 95% of the distinct trained mixtures have another."""
     from scipy.spatial import cKDTree
 
-    distinct_ND = np.unique(np.round(trained_ND, 9), axis=0)
+    distinct_ND = np.unique(np.round(trained_ND, DECIMALS), axis=0)
     if len(distinct_ND) < 2:
         return 0.0
     itself_and_next_N2 = np.asarray(cKDTree(distinct_ND).query(distinct_ND, k=2, p=1)[0])
@@ -70,7 +79,7 @@ def usual_distance(trained_ND: FloatArray) -> float:
 
 
 def divergence(weights_ND: FloatArray, natural_D: FloatArray) -> FloatArray:
-    """KL(mixture || natural) in nats, [N]; infinite where a mixture has what the natural one has not."""
+    """KL(mixture || natural) in nats, [N]; the natural mixture has something of every domain."""
     from scipy.special import rel_entr
 
     divergence_N: FloatArray = rel_entr(weights_ND, natural_D).sum(axis=1)

@@ -12,6 +12,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from search.errors import SearchError
 from search.evidence import Evidence
 from search.lifting import line
 from search.mixture import FloatArray
@@ -23,6 +24,10 @@ from search.surrogates.loss_model import LossModel
 FOLDS = 5
 # With fewer mixtures a rank correlation says nothing.
 FEWEST_RUNS = 10
+# With fewer held-out residuals of whole rows they do not tell how metrics err together.
+FEWEST_RESIDUALS = 5
+# In place of a fold's number: never held out.
+ALWAYS_KNOWN = -1
 
 
 @dataclass(frozen=True)
@@ -49,13 +54,16 @@ class Validation:
     """How one kind of surrogate predicts the target.
 
     Attributes:
-        runs: how many the scores are over: those that measured every metric at the target, or, where these are fewer
-            than FEWEST_RUNS, at any fidelity, moved to the units of the target.
-        at_target: how many runs measured every metric at the target.
+        runs: how many the scores are over; see `scored_N`.
+        at_target: how many mixtures measured every metric at the target.
         shared: how many mixtures were measured at the target and below it.
         agreement: rank correlation over these of the objective at the target with the one below it.
         transfer: rank correlation at the target of what was measured with what was predicted, held out.
-        residual_NM: measured minus predicted, held out; NaN where a metric was not measured.
+        scored_N: the evidence's runs that the scores of the objective are over: those that measured every metric at
+            the target, or, where these are mixtures fewer than FEWEST_RUNS, at any fidelity, moved to the units of
+            the target; none that was never held out.
+        residual_NM: measured minus predicted, held out, a row for each of the evidence's runs; NaN where a metric was
+            not measured, the run never held out, or its fidelity not scored.
     """
 
     runs: int
@@ -65,6 +73,7 @@ class Validation:
     transfer: float | None
     metrics: Mapping[str, Score]
     objective: Score
+    scored_N: BoolArray = field(compare=False, repr=False)
     residual_NM: FloatArray = field(compare=False, repr=False)
 
     @property
@@ -98,11 +107,14 @@ def cross_validate(whole: LossModel, seed: int, evidence: Evidence) -> Validatio
     Args:
         whole: fitted to all the evidence; what was costly to choose in it is kept.
         evidence: at least FEWEST_RUNS mixtures.
+
+    Raises:
+        SearchError: too few runs measured a metric, or none that can be held out measured all of them.
     """
     runs = evidence.runs
-    mixture_N = runs.mixture_N
-    fold_N = _folds(mixture_N, runs.at_target_N, seed)[mixture_N]
-    mean_NM, sd_NM = np.empty_like(runs.values_NM), np.empty_like(runs.values_NM)
+    fold_N = _folds(runs, seed)
+    _check(runs, fold_N, whole.fewest_runs)
+    mean_NM, sd_NM = np.full_like(runs.values_NM, np.nan), np.full_like(runs.values_NM, np.nan)
     for fold in range(FOLDS):
         held_out_N = fold_N == fold
         model = whole.refit(runs.select(~held_out_N))
@@ -110,20 +122,21 @@ def cross_validate(whole: LossModel, seed: int, evidence: Evidence) -> Validatio
 
     objective, baseline_M = evidence.objective, evidence.baseline_M
     there_N = runs.at_target_N & runs.complete_N
-    at_target = int(there_N.sum())
-    transfer = _rank_correlation(evidence.objective_N[there_N], objective.value(mean_NM[there_N], baseline_M))
-    scored_N = runs.at_target_N if at_target >= FEWEST_RUNS else np.ones(len(runs), dtype=bool)
-    moved_NM = _in_target_units(runs, whole)
-    values_NM, mean_NM, sd_NM = moved_NM[scored_N], mean_NM[scored_N], sd_NM[scored_N]
+    at_target = len(np.unique(runs.mixture_N[there_N]))
+    held_out_N = there_N & (fold_N != ALWAYS_KNOWN)
+    transfer = _rank_correlation(evidence.objective_N[held_out_N], objective.value(mean_NM[held_out_N], baseline_M))
+    values_NM = _in_target_units(runs, whole)
     residual_NM = values_NM - mean_NM
-    complete_N = np.isfinite(residual_NM).all(axis=1)
+    if at_target >= FEWEST_RUNS:
+        residual_NM[~runs.at_target_N] = np.nan
+    scored_N: BoolArray = np.logical_and.reduce(np.isfinite(residual_NM), axis=1)
     objective_sd_N = [
         objective_sd(objective, mean_M, sd_M, residual_NM, baseline_M)
-        for mean_M, sd_M in zip(mean_NM[complete_N], sd_NM[complete_N], strict=True)
+        for mean_M, sd_M in zip(mean_NM[scored_N], sd_NM[scored_N], strict=True)
     ]
-    agreement, shared = _agreement(runs, objective.value(moved_NM, baseline_M))
+    agreement, shared = _agreement(runs, objective.value(values_NM, baseline_M))
     return Validation(
-        runs=int(complete_N.sum()),
+        runs=int(scored_N.sum()),
         at_target=at_target,
         shared=shared,
         agreement=agreement,
@@ -131,25 +144,52 @@ def cross_validate(whole: LossModel, seed: int, evidence: Evidence) -> Validatio
         metrics={
             name: score(values_NM[measured_N, metric], mean_NM[measured_N, metric], sd_NM[measured_N, metric])
             for metric, name in enumerate(runs.metrics)
-            if (measured_N := np.isfinite(values_NM[:, metric])).any()
+            if (measured_N := np.isfinite(residual_NM[:, metric])).any()
         },
         objective=score(
-            objective.value(values_NM[complete_N], baseline_M),
-            objective.value(mean_NM[complete_N], baseline_M),
+            objective.value(values_NM[scored_N], baseline_M),
+            objective.value(mean_NM[scored_N], baseline_M),
             np.array(objective_sd_N),
         ),
+        scored_N=scored_N,
         residual_NM=residual_NM,
     )
 
 
-def _folds(mixture_N: IntArray, at_target_N: BoolArray, seed: int) -> IntArray:
-    """A fold for each mixture; those measured at the target are dealt out evenly, then the others."""
-    at_target = np.unique(mixture_N[at_target_N])
-    others = np.setdiff1d(mixture_N, at_target)
+def _folds(runs: Runs, seed: int) -> IntArray:
+    """A fold for each run, by mixtures; those measured at the target are dealt out evenly, then the others.
+
+    What surrogates are fitted to decides what they predict: without runs at the target, a cheaper fidelity. So where
+    fewer mixtures than folds measured every metric there, these are ALWAYS_KNOWN.
+    """
+    mixture_N, there_N = runs.mixture_N, runs.at_target_N
+    complete = np.unique(mixture_N[there_N & runs.complete_N])
+    few = complete if len(complete) < FOLDS and not there_N.all() else complete[:0]
+    at_target = np.setdiff1d(mixture_N[there_N], few)
+    others = np.setdiff1d(mixture_N, mixture_N[there_N])
     rng = generator(seed, "validation folds")
-    fold_of = np.empty(len(at_target) + len(others), dtype=np.int64)
-    fold_of[np.append(rng.permutation(at_target), rng.permutation(others))] = np.arange(len(fold_of)) % FOLDS
-    return fold_of
+    dealt = np.append(rng.permutation(at_target), rng.permutation(others))
+    fold_of = np.full(len(few) + len(dealt), ALWAYS_KNOWN)
+    fold_of[dealt] = np.arange(len(dealt)) % FOLDS
+    fold_N: IntArray = fold_of[mixture_N]
+    return fold_N
+
+
+def _check(runs: Runs, fold_N: IntArray, fewest_runs: int) -> None:
+    if not (runs.complete_N & (fold_N != ALWAYS_KNOWN)).any():
+        raise SearchError(
+            f"no run to validate predictions with measured every metric of {', '.join(runs.metrics)}",
+            hint="leave out of the objective what other runs measured, or measure all of it in more runs",
+        )
+    for metric, values_N in zip(runs.metrics, runs.values_NM.T, strict=True):
+        measured_N = np.isfinite(values_N)
+        most_left_out = max(int((measured_N & (fold_N == fold)).sum()) for fold in range(FOLDS))
+        if measured_N.sum() - most_left_out < fewest_runs:
+            raise SearchError(
+                f"metric {metric}: {measured_N.sum()} runs measured it, too few for cross-validation, which leaves "
+                f"out {most_left_out} at a time and needs {fewest_runs} others",
+                hint="leave it out of the objective, or measure it in more runs",
+            )
 
 
 def _in_target_units(runs: Runs, whole: LossModel) -> FloatArray:
@@ -207,7 +247,7 @@ def objective_sd(
     hardly a run measured every metric, all are taken to err alike, which is the widest.
     """
     residual_NM = residual_NM[np.isfinite(residual_NM).all(axis=1)]
-    if len(residual_NM) < FOLDS:
+    if len(residual_NM) < FEWEST_RESIDUALS:
         residual_NM = objective.sign_M * np.array([[1.0], [-1.0]])
     rms_M = np.sqrt((residual_NM**2).mean(axis=0))
     stretched_NM = residual_NM * (sd_M / np.where(rms_M > 0, rms_M, 1))

@@ -10,13 +10,14 @@ Shapes: N runs, K of them that measured the metric, D domains.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search.lifting import Lines, lines, same_spread
 from search.mixture import FloatArray
-from search.randomness import generator
-from search.runs import BoolArray, IntArray, Runs, present
+from search.runs import DECIMALS, BoolArray, IntArray, Runs, present
 from search.surrogates.gaussian_process import GaussianProcess
 from search.surrogates.warp import Warp
 from search.surrogates.warped_gp import FEW_ITERATIONS, WarpedGP, robust_variance
@@ -96,9 +97,7 @@ class Fitter:
         levels, level_K = np.unique(level_K), present(level_K)
         reference = np.flatnonzero(level_K == np.bincount(level_K).argmax())
         chosen = reference[
-            _telling(
-                weights_KD[reference], values_K[reference], np.zeros_like(reference), MOST_CHOSEN, self._seed
-            )
+            _telling(weights_KD[reference], values_K[reference], np.zeros_like(reference), MOST_CHOSEN, self._seed)
         ]
         centre, scale = float(values_K[chosen].mean()), float(values_K[chosen].std())
         if scale <= 1e-9 * max(1.0, abs(centre)):
@@ -150,9 +149,10 @@ def _telling(weights_KD: FloatArray, values_K: FloatArray, level_K: IntArray, mo
 
 
 def _order(weights_KD: FloatArray, seed: int) -> NDArray[np.uint64]:
-    """A random number for each mixture that is its own, whatever others there are, [K]."""
+    """A random number for each mixture, the same whatever others there are, [K]."""
     rows = np.round(weights_KD, DECIMALS)
-    return np.array([generator(seed, row.tobytes().hex()).integers(2**63) for row in rows], dtype=np.uint64)
+    digests = [sha256(f"{seed} telling runs ".encode() + row.tobytes()).digest()[:8] for row in rows]
+    return np.frombuffer(b"".join(digests), dtype=">u8")
 
 
 def _key(*arrays: FloatArray | IntArray) -> bytes:

@@ -18,8 +18,8 @@ from search.acquisitions.fitting import Fit
 from search.acquisitions.posterior import Belief, MetricsModel
 from search.evidence import Evidence
 from search.mixture import FloatArray
+from search.problem import Problem
 from search.runs import IntArray
-from search.space import Space
 
 SAMPLES = 128
 # Correlations between the errors of metrics are known from few runs: this much of them is taken away.
@@ -36,14 +36,14 @@ class Outlook:
         seed: of everything random in an acquisition.
     """
 
-    def __init__(self, fits: Sequence[Fit], evidence: Evidence, space: Space, seed: int) -> None:
+    def __init__(self, fits: Sequence[Fit], evidence: Evidence, problem: Problem, seed: int) -> None:
         runs, baseline_M = evidence.runs, evidence.baseline_M
         self.fits = tuple(fits)
         self.objective = evidence.objective
         self.baseline_M = None if baseline_M is None else torch.as_tensor(baseline_M)
         self.beliefs = tuple(Belief(fit.process, fit.target, fit.widening) for fit in fits)
         self.model = MetricsModel(self.beliefs, _correlation(fits))
-        self.evaluated_ED = torch.as_tensor(runs.weights_ND[runs.at_target_N & space.feasible(runs.weights_ND)])
+        self.evaluated_ED = torch.as_tensor(runs.weights_ND[runs.at_target_N & problem.feasible(runs.weights_ND)])
         self.seed = seed
         self._target = len(runs.fidelities) - 1
 

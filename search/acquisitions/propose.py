@@ -35,7 +35,7 @@ class Proposals:
         self._problem, self._acquisition = problem, acquisition
         self._fidelities = [fidelity.proxy for fidelity in evidence.runs.fidelities]
         rng = generator(problem.seed, "proposals", len(evidence.runs))
-        self._outlook = Outlook(fits, evidence, problem.space, int(rng.integers(2**31)))
+        self._outlook = Outlook(fits, evidence, problem, int(rng.integers(2**31)))
         known_ND = np.vstack([evidence.runs.weights_ND, problem.space.project(problem.space.natural.array).array])
         known_ND = np.unique(known_ND[problem.space.feasible(known_ND)], axis=0)
         anchors_ND = rank(PosteriorMean().function(self._outlook, known_ND), known_ND)[:ANCHORS]

@@ -44,7 +44,11 @@ class Strategy(ABC):
 
     @abstractmethod
     def ask(self, history: History, slots: int) -> list[Trial]:
-        """At most `slots` trials that were never asked for; none when the search is over."""
+        """At most `slots` trials that were never asked for; none while it waits for running ones, or at the end.
+
+        Raises:
+            SearchError: the baseline that the objective needs was not measured, and no trial can be chosen without.
+        """
 
     @abstractmethod
     def recommend(self, history: History) -> Recommendation:

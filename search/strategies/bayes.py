@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -43,32 +43,43 @@ FEWEST_AT_TARGET = 6
 # Rank correlation of target runs with what the cheap ones predict of them, below which these are no help; and, as it
 # would be were the cheap ones predicted perfectly, above which better predictions would help.
 UNRELATED, RELATED = 0.3, 0.7
-# Share of the cheap runs' variance beyond which more of them improve predictions little.
-WELL_EXPLAINED = 0.9
+# Share of the cheap runs' variance beyond which more of them improve predictions little, and below which it is not
+# believed: the correlation would be divided by next to nothing.
+WELL_EXPLAINED, LEAST_EXPLAINED = 0.9, 0.3
 # Target trials wait for the cheap ones, soon done, while more than this share of them is running.
 STILL_RUNNING = 0.25
 # One of so many target trials is a control.
 CONTROL_EVERY = 8
 
 
-def warm_start(cost_ratio: float, domains: int, carried: tuple[float, float] | None = None) -> int:
+class Carried(NamedTuple):
+    """What the cheap runs tell of the target.
+
+    Attributes:
+        correlation: of target runs, by rank, with what the cheap ones predict of them.
+        explained: the share of the cheap runs' variance that is predicted when they are left out.
+    """
+
+    correlation: float
+    explained: float
+
+
+def warm_start(cost_ratio: float, domains: int, carried: Carried | None = None) -> int:
     """How many mixtures to train at the cheapest rung.
 
     Args:
         cost_ratio: of a run at the target to one there.
-        carried: once it is known, the rank correlation of target runs with what the cheap ones predict of them, and
-            the share of the cheap runs' variance that is predicted when they are left out.
+        carried: None while it is not known.
     """
     if cost_ratio < CHEAP:
         return 0
     first = min(int(cost_ratio), WARM_RUNS_PER_DOMAIN * domains)
     if carried is None:
         return first
-    correlation, explained = carried
-    if correlation < UNRELATED:
+    if carried.correlation < UNRELATED:
         return 0
-    attainable = correlation / max(explained, UNRELATED) ** 0.5
-    return 2 * first if attainable > RELATED and explained < WELL_EXPLAINED else first
+    attainable = carried.correlation / max(carried.explained, LEAST_EXPLAINED) ** 0.5
+    return 2 * first if attainable > RELATED and carried.explained < WELL_EXPLAINED else first
 
 
 class Bayes(Strategy):
@@ -84,13 +95,10 @@ class Bayes(Strategy):
             raise SearchError("acquisition hypervolume is for a pareto objective", hint="choose log_ei")
         self._origin = "hypervolume" if pareto else self.settings.acquisition
         self._target = problem.rungs[-1]
-        known = baselines_and_design(problem)
-        self._baselines = [trial for trial in known if trial.origin != "design"]
+        self._baselines = History().new(problem.baseline_trials)
         self._baseline_ids = {trial.id for trial in self._baselines}
-        self._designs = [
-            [trial for trial in known if trial.fidelity == rung.fidelity and trial.origin == "design"]
-            for rung in problem.rungs
-        ]
+        designed = [trial for trial in baselines_and_design(problem) if trial.id not in self._baseline_ids]
+        self._designs = [[trial for trial in designed if trial.fidelity == rung.fidelity] for rung in problem.rungs]
         self._cost_ratio = problem.target.flops / problem.rungs[0].fidelity.flops
         self._domains = len(problem.space.domains)
         self._earlier = 0 if problem.earlier is None else len(problem.earlier)
@@ -206,7 +214,7 @@ class Bayes(Strategy):
             evidence = _judged(evidence)
         return (evidence, self._fitter.fit(evidence.runs)) if enough(evidence.runs) else None
 
-    def _carried(self, history: History) -> tuple[float, float] | None:
+    def _carried(self, history: History) -> Carried | None:
         """As `warm_start` wants it; None while it is not known."""
         from scipy.stats import spearmanr
 
@@ -216,13 +224,13 @@ class Bayes(Strategy):
         known_N = np.isfinite(evidence.at_target_N)
         if known_N.sum() < FEWEST_AT_TARGET or any(fit.reference == fit.target for fit in fits):
             return None
-        predicted_NM = np.column_stack([fit.at_reference(evidence.runs.weights_ND[known_N]) for fit in fits])
+        predicted_NM = np.column_stack([fit.carried(evidence.runs.weights_ND[known_N]) for fit in fits])
         predicted_N = evidence.objective.value(predicted_NM, evidence.baseline_M)
         correlation = spearmanr(predicted_N, evidence.at_target_N[known_N]).statistic
-        return float(np.nan_to_num(correlation)), float(np.mean([fit.explained for fit in fits]))
+        return Carried(float(np.nan_to_num(correlation)), float(np.mean([fit.explained for fit in fits])))
 
 
 def _judged(evidence: Evidence) -> Evidence:
-    """The same runs with the objective as their only metric."""
+    """The same runs with the objective, in the units of their own levels, as their only metric."""
     runs = replace(evidence.runs, metrics=("objective",), values_NM=evidence.objective_N[:, None])
-    return replace(evidence, runs=runs, objective=WeightedMean({"objective": 1.0}), baseline_M=None)
+    return Evidence(runs, WeightedMean({"objective": 1.0}))

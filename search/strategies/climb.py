@@ -18,7 +18,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from search.choices import choices, unseen
+from search.choices import Choices, choices, unseen
 from search.evidence import evidence_of, gather, runs_of
 from search.fidelity import Fidelity
 from search.history import History
@@ -48,20 +48,25 @@ class Climb(Strategy):
         bootstrapped = any(rung.trials for rung in problem.rungs[:-1])
         first, self._sizes = (0, sizes) if bootstrapped else (sizes[0], sizes[1:])
         everything = baselines_and_design(problem)
-        target_design = [trial for trial in everything if trial.fidelity == problem.target and trial.origin == "design"]
+        at_target = [trial for trial in everything if trial.fidelity.same_as(problem.target)]
+        target_design = [trial for trial in at_target if trial.origin == "design"]
         # For rounds before which too little was measured.
         self._more_design = target_design[first:]
         self._known = everything[: len(everything) - len(self._more_design)]
         self._known_ids = {trial.id for trial in self._known}
-        # Proposals by round and the ids before it: a round is asked for in parts, and fitted once.
-        self._proposals: dict[tuple[int, frozenset[str]], list[Trial]] = {}
+        # By round, what was known before it, and what to train then: a round is asked for in parts, and fitted once.
+        self._proposals: dict[int, tuple[History, list[Trial]]] = {}
 
     @property
     def expected(self) -> Counter[Fidelity]:
         return Counter(trial.fidelity for trial in self._known) + Counter({self.problem.target: sum(self._sizes)})
 
     def ask(self, history: History, slots: int) -> list[Trial]:
-        """None while a round is being trained of which nothing is left to ask."""
+        """None while a round is being trained of which nothing is left to ask.
+
+        Raises:
+            SearchError: a round is due, and the baseline that the objective needs was not measured.
+        """
         if known := history.new(self._known):
             return known[:slots]
         for number, size in enumerate(self._sizes, start=1):
@@ -87,10 +92,9 @@ class Climb(Strategy):
             completed=tuple(entry for entry in history.completed if self._round(entry.trial) < number),
             failed=tuple(entry for entry in history.failed if self._round(entry.trial) < number),
         )
-        key = (number, before.trial_ids)
-        if key not in self._proposals:
-            self._proposals[key] = self._propose(number, size, before)
-        return self._proposals[key]
+        if number not in self._proposals or self._proposals[number][0] != before:
+            self._proposals[number] = (before, self._propose(number, size, before))
+        return self._proposals[number][1]
 
     def _propose(self, number: int, size: int, before: History) -> list[Trial]:
         """The best predicted first."""
@@ -102,21 +106,24 @@ class Climb(Strategy):
         evidence = evidence_of(problem, before, runs)
         model = LossModel.fit(SURROGATES[self.settings.surrogate], problem.seed, runs)
         rng = generator(problem.seed, "climb", number)
-        candidates_ND = self._candidates(size, before, runs.weights_ND, rng)
+        at_hand = choices(problem)
+        candidates_ND = self._candidates(at_hand, size, before, runs.weights_ND, rng)
         predicted_N = problem.objective.value(model.mean(candidates_ND), evidence.baseline_M)
         best = max(round(BEST_SHARE * len(candidates_ND)), BEST_EACH * size)
         best_K = np.argsort(predicted_N, kind="stable")[:best]
         drawn = np.sort(rng.permutation(len(best_K))[:size])
         return [
-            Trial(choices(problem).mixture(weights_D), problem.target, SEARCH_SEED, origin)
+            Trial(at_hand.mixture(weights_D), problem.target, SEARCH_SEED, origin)
             for weights_D in candidates_ND[best_K[drawn]]
         ]
 
-    def _candidates(self, size: int, before: History, trained_ND: FloatArray, rng: np.random.Generator) -> FloatArray:
+    def _candidates(
+        self, at_hand: Choices, size: int, before: History, trained_ND: FloatArray, rng: np.random.Generator
+    ) -> FloatArray:
         """Distinct mixtures not yet tried at the target, inside the trust region if it leaves a choice, [N, D]."""
         space = self.problem.space
-        candidates_ND = choices(self.problem).candidates(trained_ND[space.feasible(trained_ND)], CANDIDATES, rng)
-        tried = [trial.mixture for trial in before.trials if trial.fidelity == self.problem.target]
+        candidates_ND = at_hand.candidates(trained_ND[space.feasible(trained_ND)], CANDIDATES, rng)
+        tried = [trial.mixture for trial in before.trials if trial.fidelity.same_as(self.problem.target)]
         tried_ND = np.array([mixture.reordered(space.domains).array for mixture in tried]).reshape(
             -1, len(space.domains)
         )

@@ -10,4 +10,4 @@ from search.strategies.fixed_design import FixedDesign
 
 class Random(FixedDesign):
     def recommend(self, history: History) -> Recommendation:
-        return recommend_observed(self.problem, gather(self.problem, history))
+        return recommend_observed(self.problem, gather(self.problem, history), trust=self.settings.trust)

@@ -18,7 +18,7 @@ OBJECTIVES: dict[str, Objective] = {
     "mean with a score": SCORES,
     "worst case": WorstCase(("prose", "programs")),
     "worst case of scores": WorstCase(("prose", "programs"), maximised=frozenset({"prose", "programs"})),
-    "no worse": NoWorse(MEAN, allowance=0.1),
+    "no worse": NoWorse(WeightedMean({"prose": 3.0, "programs": 1.0}), allowance=0.1),
     "no worse with a score": NoWorse(SCORES, allowance=0.0),
     "pareto": Pareto(MEAN),
     "pareto with a score": Pareto(SCORES),
@@ -101,6 +101,19 @@ def test_a_metric_within_its_allowance_costs_nothing_and_beyond_it_more_than_any
     within, beyond, least_beyond = objective.value(np.array([[1.0, 2.1], [1.0, 2.2], [3.0, 2.15]]), BASELINE_M)
     assert within == pytest.approx(1.55)
     assert within < least_beyond < beyond
+
+
+def test_a_metric_without_weight_is_guarded_too() -> None:
+    objective = NoWorse(WeightedMean({"a": 1.0, "b": 0.0}), allowance=0.1)
+    assert objective.metrics == ("a", "b")
+    within, beyond = objective.value(np.array([[1.0, 2.1], [0.5, 2.2]]), BASELINE_M)
+    assert within == pytest.approx(1.0)
+    assert beyond > within
+
+
+def test_a_front_needs_two_metrics() -> None:
+    with pytest.raises(SearchError, match="a front of a alone"):
+        Pareto(WeightedMean({"a": 1.0, "b": 0.0}))
 
 
 def test_an_allowance_below_0_is_refused() -> None:

@@ -85,6 +85,12 @@ def test_a_small_file_gets_every_default() -> None:
         ("proxies:", "objective: {kind: pareto, metrics: [web]}\nproxies:", 7, "write weights instead"),
         ("proxies:", "objective: {baseline: uniform}\nproxies:", 7, "baseline belongs to kind: worst_case or no_worse"),
         ("proxies:", "objective: {allowance: 0.1}\nproxies:", 7, "allowance belongs to kind: no_worse"),
+        (
+            "proxies:",
+            "search: {strategy: bayes, acquisition: log_ei}\nobjective: {kind: pareto}\nproxies:",
+            7,
+            "a pareto objective has its own acquisition",
+        ),
         ("proxies:", "objective: {kind: no_worse, allowance: -1}\nproxies:", 7, "-1 is out of range"),
         ("proxies:", "objective: {kind: no_worse, baseline: best}\nproxies:", 7, "no baseline best"),
         (

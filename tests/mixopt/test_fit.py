@@ -195,6 +195,12 @@ def test_a_leak_is_told(tmp_path: Path) -> None:
     assert "3 runs of the holdout" in leak
 
 
+def test_a_name_that_two_tables_share_is_no_leak(tmp_path: Path) -> None:
+    runs, holdout = table(tmp_path / "runs.csv", 40, 0), table(tmp_path / "later.csv", 20, 1)
+    pd.read_csv(holdout).assign(run=[f"runs-{place}" for place in range(20)]).to_csv(holdout, index=False)
+    assert not [note for note in fitted(runs, holdout=holdout)["notes"] if "leak" in note]
+
+
 def test_limits_hold_and_their_tokens_are_the_natural_mixture(tmp_path: Path) -> None:
     space = tmp_path / "study.yaml"
     space.write_text("domains: {web: {max: 30%, tokens: 6B}, code: {tokens: 3B}, books: {pin: 10%, tokens: 1B}}")
@@ -221,6 +227,26 @@ def test_runs_from_before_a_split_count_over_its_parts(tmp_path: Path) -> None:
     assert any("domain code of the earlier runs is read as its parts" in note for note in document["notes"])
 
 
+def test_a_metric_called_like_a_split_domain_is_not_dropped_in_silence(tmp_path: Path) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text("domains: {web: {tokens: 6B}, python: {tokens: 1B}, rest: {tokens: 3B}, books: {tokens: 1B}}")
+    runs = table(tmp_path / "runs.csv", 60, 0)
+    frame = pd.read_csv(runs).rename(columns={"metric.mmlu": "metric.code"})
+    frame.to_csv(runs, index=False)
+    options = {"space": space, "changes": changes([], ["code=python,rest"])}
+    assert any("split now are not used: code" in note for note in fitted(runs, **options)["notes"])
+    frame.drop(columns="metric.loss").to_csv(runs, index=False)
+    with pytest.raises(ConfigError, match="no metric is left: code"):
+        fitted(runs, **options)
+
+
+def test_a_change_that_changes_nothing_is_a_mistake(tmp_path: Path) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text("domains: {web: {tokens: 6B}, code: {tokens: 1B}, books: {tokens: 3B}}")
+    with pytest.raises(ConfigError, match="none is to be renamed or split"):
+        fitted(table(tmp_path / "runs.csv", 20, 0), space=space, changes=changes(["zz=web"], []))
+
+
 @pytest.mark.parametrize(
     ("renamed", "split", "says"),
     [
@@ -244,7 +270,8 @@ def test_changes_that_cannot_be(tmp_path: Path, renamed: list[str], split: list[
     ("text", "says"),
     [
         ("domains: {web: {}, code: {}}", "domain books is in the runs, but not in this file"),
-        ("domains: {web: {maxx: 1}, code: {}, books: {}}", "domains.web.maxx"),
+        ("domains: {web: {maxx: 1}, code: {}, books: {}}", "space.yaml:1: domains.web.maxx: unknown key; did you mean"),
+        ("domains:\n  web: {}\n  code: {}\n  web: {}\n  books: {}", "space.yaml:4: web stands here a second time"),
         ("domains: {web: {max: 10", "not YAML"),
         ("just text", "no settings"),
         ("domains: {web: {}, code: {}, books: {}}\ntarget: {tokens: 1B}", "domains.web.tokens is not given"),
@@ -257,7 +284,7 @@ def test_limits_that_cannot_be_read(tmp_path: Path, text: str, says: str) -> Non
         fitted(table(tmp_path / "runs.csv", 20, 0), space=space)
     assert says in error.value.message
     assert str(space) in error.value.message
-    assert error.value.hint
+    assert error.value.hint or "; " in error.value.message
 
 
 def test_a_domain_that_no_run_has_stays_out_of_the_mixture(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from mixopt.errors import ConfigError
 from mixopt.parallel import Workers
+from search.errors import SearchError
 
 
 def root(number: float) -> float:
@@ -17,6 +18,14 @@ def root(number: float) -> float:
 
 def inverse(number: float) -> float:
     return 1 / number
+
+
+def refuse(why: str) -> None:
+    raise SearchError(why, hint="add runs")
+
+
+def nested() -> object:
+    return lambda: None
 
 
 def threads() -> str | None:
@@ -34,12 +43,38 @@ def test_results_stand_in_the_order_of_the_tasks(count: int) -> None:
         assert workers.call(root, {"again": (25.0,)}, told.append) == {"again": 5.0}
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_a_task_that_fails_is_named(count: int) -> None:
-    with Workers(count) as workers, pytest.raises(ConfigError) as error:
+def test_a_bug_is_raised_where_it_is() -> None:
+    with Workers(1) as workers, pytest.raises(ZeroDivisionError):
         workers.call(inverse, {"inverse of 0": (0,), "inverse of 1": (1,)}, lambda _: None)
-    assert error.value.message == "inverse of 0 failed: ZeroDivisionError: division by zero"
-    assert error.value.hint
+
+
+def test_a_bug_in_a_process_comes_with_its_name_and_traceback() -> None:
+    with Workers(2) as workers, pytest.raises(RuntimeError, match="inverse of 0 failed") as error:
+        workers.call(inverse, {"inverse of 0": (0,), "inverse of 1": (1,)}, lambda _: None)
+    assert "return 1 / number" in str(error.value)
+    assert "ZeroDivisionError: division by zero" in str(error.value)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_mistake_of_the_user_stays_what_it_is(count: int) -> None:
+    with Workers(count) as workers, pytest.raises(SearchError) as error:
+        workers.call(refuse, {"refused": ("too few runs",)}, lambda _: None)
+    assert (error.value.message, error.value.hint) == ("too few runs", "add runs")
+
+
+def test_a_result_that_cannot_be_sent_is_named() -> None:
+    with Workers(2) as workers, pytest.raises(RuntimeError, match="nested failed"):
+        workers.call(nested, {"nested": ()}, lambda _: None)
+
+
+def test_a_process_that_died_idle_is_named() -> None:
+    with Workers(2) as workers:
+        workers.call(root, {"first": (4.0,)}, lambda _: None)
+        for process in multiprocessing.active_children():
+            process.kill()
+            process.join()
+        with pytest.raises(ConfigError, match="second failed: its process ended with status -9"):
+            workers.call(root, {"second": (9.0,)}, lambda _: None)
 
 
 def test_a_process_that_dies_is_named_and_all_others_end() -> None:

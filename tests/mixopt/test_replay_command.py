@@ -124,6 +124,9 @@ def test_mistakes_are_refused_with_a_remedy(tmp_path: Path) -> None:
         Options(strategies=("greedy",))
     with pytest.raises(SearchError, match="acquisition 'ucb' does not exist"):
         Options(strategies=("bayes",), acquisition="ucb")
+    for objective, acquisition in (("mean", "hypervolume"), ("pareto", "log_ei")):
+        with pytest.raises(ConfigError, match=f"acquisition {acquisition} and objective {objective} do not go"):
+            replayed(runs, objective=objective, acquisition=acquisition)
     with pytest.raises(SearchError, match="fidelity 'huge' does not exist"):
         replayed(runs, target="huge")
     with pytest.raises(SearchError, match="4 mixtures measured every metric at large"):

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
 from search.acquisitions import ACQUISITIONS
-from search.acquisitions.fitting import Fit, Fitter
+from search.acquisitions.fitting import Fit, Fitter, _telling
 from search.acquisitions.maximise import climb, rank
 from search.acquisitions.outlook import Outlook
 from search.acquisitions.posterior import Belief
@@ -88,8 +89,8 @@ def known() -> tuple[Problem, Evidence, tuple[Fit, ...]]:
 
 
 def test_the_outlook_is_in_the_units_of_the_target() -> None:
-    _, evidence, fits = known()
-    outlook = Outlook(fits, evidence, seed=0)
+    question, evidence, fits = known()
+    outlook = Outlook(fits, evidence, question, seed=0)
     unseen = tempered_dirichlet(TIGHT, 30, np.random.default_rng(1))
     weights_ND = torch.as_tensor(np.array([mixture.array for mixture in unseen]))
     seen_NM = outlook.model.posterior(weights_ND[:, None]).mean[:, 0]
@@ -102,7 +103,7 @@ def test_the_outlook_is_in_the_units_of_the_target() -> None:
 def test_climbing_ends_in_the_space_and_higher_than_it_began() -> None:
     question, evidence, fits = known()
     candidates_ND = np.array([mixture.array for mixture in question.baselines.values()])
-    function = ACQUISITIONS["posterior_mean"]().function(Outlook(fits, evidence, seed=0), candidates_ND)
+    function = ACQUISITIONS["posterior_mean"]().function(Outlook(fits, evidence, question, seed=0), candidates_ND)
     ranked_ND = rank(function, candidates_ND)
     found_D = climb(function, question, ranked_ND[0])
     assert TIGHT.feasible(found_D[None]).all()
@@ -132,6 +133,22 @@ def test_every_acquisition_proposes_new_feasible_mixtures_apart_from_each_other(
     taken = [entry.trial.mixture for entry in history.at(LARGE)]
     for place, mixture in enumerate(proposed):
         assert min(mixture.total_variation(other) for other in [*taken, *proposed[:place]]) >= 0.99 * APART
+
+
+def test_a_mixture_outside_the_space_is_no_incumbent() -> None:
+    question, evidence, fits = known()
+    outside = replace(evidence.runs, weights_ND=np.roll(evidence.runs.weights_ND, 1, axis=1))
+    evaluated_ED = Outlook(fits, replace(evidence, runs=outside), question, seed=0).evaluated_ED.numpy()
+    assert len(evaluated_ED) < outside.at_target_N.sum()
+    assert TIGHT.feasible(evaluated_ED).all()
+
+
+def test_a_further_run_displaces_one_at_most_of_those_that_the_warp_is_chosen_on() -> None:
+    rng = np.random.default_rng(3)
+    weights_KD, values_K = rng.dirichlet(np.ones(4), size=150), rng.standard_normal(150)
+    chosen = [set(_telling(weights_KD[:k], values_K[:k], np.zeros(k, dtype=np.int64), 96, 0)) for k in range(120, 151)]
+    assert all(len(one) == 96 for one in chosen)
+    assert max(len(one - other) for one, other in pairwise(chosen)) == 1
 
 
 def test_the_random_state_around_it_changes_nothing() -> None:

@@ -15,7 +15,7 @@ from search.mixture import FloatArray, Mixture
 from search.objective import WeightedMean, WorstCase
 from search.problem import Rung
 from search.strategies.base import Settings, Strategy
-from search.strategies.bayes import Bayes, warm_start
+from search.strategies.bayes import Bayes, Carried, warm_start
 from search.strategies.random import Random
 from search.trial import Failure, FailureKind, Trial
 from tests.search.worlds import DOMAINS, LARGE, SMALL, SPACE, TIGHT, completed, losses, measure, problem
@@ -157,7 +157,7 @@ def test_the_warm_start_is_what_a_target_run_costs_and_follows_what_it_carries()
     assert warm_start(60, domains=17) == 60
     assert warm_start(1000, domains=17) == 68
     assert warm_start(1.5, domains=17) == 0
-    assert warm_start(60, domains=17, carried=(0.1, 0.9)) == 0
-    assert warm_start(60, domains=17, carried=(0.7, 0.6)) == 120
-    assert warm_start(60, domains=17, carried=(0.9, 0.95)) == 60
-    assert warm_start(60, domains=17, carried=(0.4, 0.8)) == 60
+    assert warm_start(60, domains=17, carried=Carried(0.1, 0.9)) == 0
+    assert warm_start(60, domains=17, carried=Carried(0.7, 0.6)) == 120
+    assert warm_start(60, domains=17, carried=Carried(0.9, 0.95)) == 60
+    assert warm_start(60, domains=17, carried=Carried(0.4, 0.8)) == 60

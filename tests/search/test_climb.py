@@ -1,5 +1,7 @@
 """CLIMB: rounds, each drawn from what the rounds before make look best."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -82,6 +84,21 @@ def test_a_round_is_the_same_however_it_is_asked() -> None:
     part_done = History((*before.completed, Completed(first, measure(first))), (others[0],))
     assert climb(question).ask(part_done, 1000) == others[1:]
     assert climb(question).ask(before, 2) == whole[:2]
+
+
+def test_a_round_follows_from_the_outcomes_and_not_from_what_was_asked_before() -> None:
+    question = problem((14,))
+    strategy = climb(question)
+    known = strategy.ask(History(), 1000)
+    other = completed(known, lambda trial: measure(trial, noise=1.0))
+    assert strategy.ask(completed(known), 1000) != strategy.ask(other, 1000) == climb(question).ask(other, 1000)
+
+
+def test_trials_whose_flops_were_counted_otherwise_are_still_at_the_target() -> None:
+    question = problem((14,))
+    known = climb(question).ask(History(), 1000)
+    recounted = [replace(trial, fidelity=replace(LARGE, flops=LARGE.flops * 1.01)) for trial in known]
+    assert climb(question).ask(completed(recounted), 1000) == climb(question).ask(completed(known), 1000)
 
 
 def test_more_trials_keep_those_of_every_round() -> None:

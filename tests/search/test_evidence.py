@@ -83,3 +83,29 @@ def test_the_worst_case_is_measured_against_the_baseline_at_the_target() -> None
     evidence = gather(question, completed(asked(question)))
     assert evidence.measured_baselines["proportional"] == 0
     assert evidence.at_target_N.min() <= 0
+
+
+def test_cheap_runs_are_judged_against_the_baseline_at_their_own_fidelity() -> None:
+    question = problem(trials=(6, 3), objective=WorstCase(("prose", "programs")))
+    history = completed(asked(question))
+    evidence = gather(question, history)
+    judged = dict(zip(evidence.runs.names, evidence.objective_N.tolist(), strict=True))
+    for entry in history.completed:
+        assert judged[entry.trial.id] == pytest.approx(question.objective_of(entry.trial, history))
+
+
+def test_cheap_runs_whose_baseline_was_not_measured_have_no_objective() -> None:
+    question = problem(trials=(6, 3), objective=WorstCase(("prose", "programs")))
+    reference = Trial(question.baselines["proportional"], SMALL, 0)
+    evidence = gather(question, completed(trial for trial in asked(question) if trial != reference))
+    assert np.isfinite(evidence.objective_N).tolist() == evidence.runs.at_target_N.tolist()
+
+
+def test_earlier_fidelities_stand_before_the_target_by_cost() -> None:
+    now = gather(QUESTION, completed(asked(QUESTION))).runs
+    between = replace(SMALL, proxy="earlier between", flops=1e13)
+    earlier = replace(now, fidelities=(between, replace(LARGE, proxy="earlier huge", flops=1e16)))
+    both = earlier.before(now)
+    assert [fidelity.proxy for fidelity in both.fidelities] == ["small", "earlier between", "earlier huge", "large"]
+    levels = [both.fidelities[level].proxy for level in both.level_N]
+    assert levels[-len(now) :] == [now.fidelities[level].proxy for level in now.level_N]

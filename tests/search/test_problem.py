@@ -1,9 +1,12 @@
+import numpy as np
 import pytest
 
+from search.choices import choices
 from search.errors import SearchError
 from search.mixture import Mixture
 from search.objective import WeightedMean, WorstCase
 from search.problem import Problem, Rung
+from search.randomness import generator
 from search.trial import Trial
 from tests.search.worlds import LARGE, SMALL, SPACE, TIGHT, completed, problem
 
@@ -39,6 +42,17 @@ def test_baselines_are_feasible() -> None:
         )
 
 
+def test_mixtures_may_name_their_domains_in_any_order() -> None:
+    backwards = SPACE.natural.reordered(SPACE.domains[::-1])
+    rungs = (Rung(SMALL, 4),)
+    found = Problem(SPACE, rungs, OBJECTIVE, {"proportional": backwards}, 0, pool={"small": (backwards,)})
+    assert found.baselines["proportional"] == SPACE.natural
+    assert choices(found).candidates(np.empty((0, 4)), 1, generator("unused")).tolist() == [list(SPACE.natural.weights)]
+    kept = Mixture.of({"chat": 1.0, "web": 3.0})
+    frozen = Problem(SPACE, rungs, OBJECTIVE, BASELINES, 0, kept=kept)
+    assert frozen.feasible(np.array([[0.6, 0.1, 0.1, 0.2], [0.2, 0.1, 0.1, 0.6]])).tolist() == [True, False]
+
+
 def test_the_answer_is_for_the_last_rung() -> None:
     assert problem(trials=(8, 2)).target == LARGE
 
@@ -55,11 +69,11 @@ def test_the_objective_of_a_trial_is_known_once_it_and_what_it_is_judged_by_are_
     assert question.objective_of(uniform, completed([proportional])) is None
 
 
-def test_the_best_observed_objective_counts_search_trials_at_the_target_alone() -> None:
+def test_the_lowest_objective_counts_search_trials_at_the_target_alone() -> None:
     question = problem()
     uniform, unimax = question.baselines["uniform"], question.baselines["unimax"]
     search = [Trial(uniform, LARGE, 0), Trial(question.space.natural, LARGE, 0)]
     others = [Trial(unimax, LARGE, 1), Trial(unimax, SMALL, 0)]
     best = min(question.objective_of(trial, completed(search)) or 99 for trial in search)
-    assert question.best_observed(completed([*search, *others])) == best
-    assert question.best_observed(completed(others)) is None
+    assert question.lowest_objective(completed([*search, *others])) == best
+    assert question.lowest_objective(completed(others)) is None

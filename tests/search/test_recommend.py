@@ -4,19 +4,21 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from search.errors import SearchError
 from search.evidence import gather
 from search.history import Failed, History
 from search.mixture import FloatArray, Mixture
-from search.objective import WeightedMean
+from search.objective import Pareto, WeightedMean
 from search.problem import Problem
 from search.recommend import Predictor, Recommendation, recommend_predicted
 from search.space import DomainLimits, Space
+from search.strategies.base import Settings
 from search.strategies.random import Random
 from search.strategies.regmix import RegMix
 from search.surrogates.linear import Linear
 from search.surrogates.loss_model import LossModel
 from search.trial import Failure, FailureKind
-from search.trust import TrustRegion
+from search.trust import TrustRegion, divergence
 from search.validation import cross_validate
 from tests.search.worlds import LARGE, SPACE, completed, losses, measure, problem
 
@@ -121,6 +123,62 @@ def test_an_answer_far_from_every_trial_is_flagged_and_one_among_them_is_not() -
     far = max(pool, key=lambda mixture: min(mixture.total_variation(other) for other in tried))
     assert any("outside the evidence" in warning for warning in recommended(question, far).warnings)
     assert not any("outside the evidence" in warning for warning in recommended(question, tried[-1]).warnings)
+
+
+TRUST = TrustRegion(max_kl=0.1)
+
+
+def kl(mixture: Mixture) -> float:
+    return float(divergence(mixture.array[None], SPACE.natural.array)[0])
+
+
+@pytest.mark.parametrize(("trials", "noise"), [(36, 0.0), (16, 100.0), (4, 0.0)], ids=["fit", "noise", "few runs"])
+def test_an_answer_is_never_further_from_the_natural_mixture_than_it_may_be(trials: int, noise: float) -> None:
+    question = problem(trials=(trials,))
+    strategy = RegMix(question, Settings(surrogate="quadratic", trust=TRUST))
+    history = completed(strategy.ask(History(), 1000), lambda trial: measure(trial, noise))
+    found = strategy.recommend(history)
+    assert (found.method == "quadratic") == (trials == 36)
+    assert all(kl(candidate.mixture) <= 0.1 for candidate in found.candidates)
+
+
+def test_a_bound_that_random_mixtures_hardly_keep_still_has_an_answer() -> None:
+    strategy = RegMix(problem(trials=(36,)), Settings(surrogate="quadratic", trust=TrustRegion(max_kl=1e-4)))
+    found = strategy.recommend(completed(strategy.ask(History(), 1000)))
+    assert kl(found.mixture) <= 1e-4
+
+
+def test_a_bound_that_the_space_cannot_keep_is_an_error() -> None:
+    limits = [replace(limit, maximum=0.3) if limit.name == "web" else limit for limit in SPACE.limits]
+    question = problem(trials=(36,), space=Space(tuple(limits)))
+    strategy = RegMix(question, Settings(surrogate="quadratic", trust=TRUST))
+    with pytest.raises(SearchError, match=r"within max_kl 0.1 of the natural one; the one nearest to it has"):
+        strategy.recommend(completed(strategy.ask(History(), 1000)))
+
+
+@pytest.mark.parametrize(("trials", "noise"), [(36, 0.0), (16, 100.0)], ids=["fit", "noise"])
+def test_no_answer_breaks_the_ratios_that_are_kept(trials: int, noise: float) -> None:
+    question = replace(problem(trials=(trials,)), kept=Mixture.of({"web": 1.0, "chat": 1.0}))
+    strategy = RegMix(question, Settings(surrogate="quadratic"))
+    found = strategy.recommend(completed(strategy.ask(History(), 1000), lambda trial: measure(trial, noise)))
+    for candidate in found.candidates:
+        assert candidate.mixture["web"] == pytest.approx(candidate.mixture["chat"], abs=1e-6)
+
+
+def test_the_front_is_feasible_and_within_the_bound() -> None:
+    objective = Pareto(WeightedMean({"prose": 1.0, "programs": 1.0}))
+    question = problem(trials=(36,), objective=objective)
+    earlier = replace(
+        gather(question, completed(Random(question).ask(History(), 1000))).runs,
+        fidelities=(replace(LARGE, proxy="earlier", flops=1e13),),
+    )
+    limits = [replace(limit, maximum=0.6) if limit.name == "web" else limit for limit in SPACE.limits]
+    tight = replace(problem(trials=(36,), space=Space(tuple(limits)), objective=objective), earlier=earlier)
+    trust = TrustRegion(max_kl=0.6)
+    strategy = RegMix(tight, Settings(surrogate="quadratic", trust=trust))
+    found = strategy.recommend(completed(strategy.ask(History(), 1000)))
+    assert len(found.front) > 1
+    assert all(tight.space.contains(point.mixture) and kl(point.mixture) <= 0.6 for point in found.front)
 
 
 def test_failed_trials_are_counted() -> None:

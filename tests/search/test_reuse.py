@@ -93,6 +93,13 @@ def test_a_renamed_domain_brings_its_metric() -> None:
     assert any("say nothing on these metrics: chat" in note for note in notes)
 
 
+def test_a_new_domain_under_a_renamed_ones_name_has_not_its_metric() -> None:
+    earlier = runs([{"web": 0.7, "code": 0.3}], {"web": [3.0], "code": [2.0]})
+    found, _ = reuse(earlier, SPACE, ("web", "books", "code"), (), Changes(renamed={"web": "books"}))
+    np.testing.assert_allclose(found.weights_ND, [[0.0, 0.3, 0.7, 0.0]])
+    np.testing.assert_array_equal(found.values_NM, [[np.nan, 3.0, 2.0]])
+
+
 def test_only_the_same_proxy_on_as_many_tokens_is_the_same_fidelity() -> None:
     longer = replace(LARGE, tokens=2 * LARGE.tokens)
     earlier = runs([dict.fromkeys(DOMAINS, 0.25)] * 2, fidelities=(SMALL, longer))

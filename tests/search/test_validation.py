@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from search.errors import SearchError
 from search.evidence import Evidence, gather
 from search.history import History
 from search.mixture import FloatArray
@@ -91,6 +92,44 @@ def test_one_run_at_the_target_is_no_evidence_of_agreement() -> None:
     validation = validated(gather(question, completed([*cheap, at_target])))
     assert (validation.at_target, validation.agreement) == (1, None)
     assert not validation.trustworthy
+
+
+@pytest.mark.parametrize("at_target", [1, 4])
+def test_predictions_are_at_the_target_however_few_runs_there_are(at_target: int) -> None:
+    """Runs at the target are known to every fold: without them a fold predicts losses of the small proxy."""
+    question = problem(trials=(30, 0))
+    trials = Random(question).ask(History(), 1000)
+    large = [trial for trial in trials if trial.fidelity == LARGE][:at_target]
+    small = [trial for trial in trials if trial.fidelity != LARGE]
+    found = gather(question, completed([*small, *large]))
+    validation = validated(found)
+    assert validation.at_target == at_target
+    assert not (validation.scored_N & found.runs.at_target_N).any()
+    assert validation.objective.rmse < 0.5
+
+
+def test_the_scores_are_over_the_runs_that_are_said_to_be_scored() -> None:
+    question = problem(trials=(20, 12))
+    found = gather(question, completed(Random(question).ask(History(), 1000)))
+    validation = validated(found)
+    assert validation.scored_N.tolist() == found.runs.at_target_N.tolist()
+    assert np.isfinite(validation.residual_NM).all(axis=1).tolist() == validation.scored_N.tolist()
+
+
+def test_metrics_that_no_run_measured_together_cannot_be_validated() -> None:
+    real = evidence(20)
+    apart = real.runs.values_NM.copy()
+    apart[::2, 0], apart[1::2, 1] = np.nan, np.nan
+    with pytest.raises(SearchError, match="no run to validate predictions with measured every metric of prose, prog"):
+        validated(with_losses(real, apart))
+
+
+def test_a_metric_too_few_measured_for_folds_is_said_so_beforehand() -> None:
+    real = evidence(20)
+    rare = real.runs.values_NM.copy()
+    rare[Linear.fewest_runs :, 0] = np.nan
+    with pytest.raises(SearchError, match="metric prose: 4 runs measured it, too few for cross-validation"):
+        validated(with_losses(real, rare))
 
 
 def test_scores_of_a_known_case() -> None:

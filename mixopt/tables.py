@@ -1,0 +1,13 @@
+"""Tables for a person to read in the terminal."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+
+def plain_table(*columns: str, title: str | None = None) -> Table:
+    """A table without lines, whose columns named `>...` are aligned to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+    return table
