@@ -26,6 +26,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,7 @@ def speed(options: argparse.Namespace) -> list[dict[str, Any]]:
         history = History()
         for trial in STRATEGIES["random"](problem).ask(history, trials):
             history = history.closed(trial, world.measure(trial))
-        one_metric = problem.__class__(**{**problem.__dict__, "objective": WeightedMean({"m0": 1.0})})
+        one_metric = replace(problem, objective=WeightedMean({"m0": 1.0}))
         STRATEGIES["bayes"](world.problem(40)).ask(
             History(tuple(entry for entry in history.completed[:30])), 1
         )  # the first question loads BoTorch
