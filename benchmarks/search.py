@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,8 @@ def synthetic(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def speed(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Alone on the machine, one after the other."""
+    # BoTorch takes some five seconds to load, once a process.
+    import_module("search.acquisitions.log_ei")
     rows = []
     for domains, trials in ((17, 500), (64, 2000)):
         world = World(domains, 0, 0.1)
@@ -201,9 +204,6 @@ def speed(options: argparse.Namespace) -> list[dict[str, Any]]:
         for trial in STRATEGIES["random"](problem).ask(history, trials):
             history = history.closed(trial, world.measure(trial))
         one_metric = replace(problem, objective=WeightedMean({"m0": 1.0}))
-        STRATEGIES["bayes"](world.problem(40)).ask(
-            History(tuple(entry for entry in history.completed[:30])), 1
-        )  # the first question loads BoTorch
         began = time.perf_counter()
         asked = STRATEGIES["bayes"](one_metric).ask(history, 8)
         seconds = time.perf_counter() - began
