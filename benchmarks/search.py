@@ -1,18 +1,17 @@
 """What the search's figures in the README come from.
 
-    python benchmarks/search.py                     everything, some 40 minutes on two cores
-    python benchmarks/search.py surrogates speed    only these sections
-    python benchmarks/search.py --seeds 5 --json benchmarks/results/search.json
+    python -m benchmarks.search --table RUNS.csv                everything
+    python -m benchmarks.search synthetic speed                 only these sections
+    python -m benchmarks.search --table RUNS.csv --seeds 5 --json benchmarks/results/search.json
 
 surrogates   the default and its rivals, fitted to n of RegMix's 512 runs at 1M, scored on other mixtures at 1M and 60M,
              per metric and for the mean of 13 losses
 replay       cost until the best 60M run has been trained, warm start at 1M included, for each of four metrics
 replay_mean  the same for the mean of 13 losses, 13 surrogates a question
 synthetic    regret of worlds with a known optimum: Bayesian optimisation against RegMix with four times the runs
-speed        time to propose a batch and to fit the default, one core
+speed        time to propose a batch and, given the table, to fit the default, one core
 
-The first three sections need the table of RegMix's published runs (--table); without it they are left out, with that
-reason.
+The first three sections need the table of RegMix's published runs.
 No surrogate sees a run of those that it is scored on, and nothing is chosen by them.
 """
 
@@ -29,6 +28,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -41,20 +41,17 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from benchmarks.worlds import World, regret
 from mixopt.run_table import read
 from search.history import History
 from search.mixture import FloatArray
 from search.objective import WeightedMean
 from search.replay import Replay
-from search.runs import Runs
+from search.runs import IntArray, Runs
 from search.strategies import STRATEGIES
 from search.strategies.base import Settings
 from search.surrogates import DEFAULT, SURROGATES
 
-TABLE = Path(__file__).parents[2] / "shared" / "data" / "regmix_runs.csv"
 SIZES = (24, 32, 64, 128, 512)
 RIVALS = (DEFAULT, "warped_gp", "effective_data", "gp_ard", "gp_isotropic", "log_linear", "lightgbm")
 STRATEGIES_PLAYED = ("random", "regmix", "climb", "bayes")
@@ -73,9 +70,9 @@ def rank_correlation(one_N: FloatArray, other_N: FloatArray) -> float:
     return float(spearmanr(one_N, other_N).statistic) if np.ptp(one_N) and np.ptp(other_N) else 0.0
 
 
-def subset(seed: int, size: int) -> FloatArray:
+def subset(seed: int, size: int) -> IntArray:
     """The subsets that published comparisons on this table use."""
-    return np.random.RandomState(1000 + seed).permutation(512)[:size]
+    return np.random.RandomState(1000 + seed).permutation(512)[:size].astype(np.int64)
 
 
 def fit_one(job: tuple[Path, str, int, int]) -> dict[str, Any]:
@@ -208,17 +205,15 @@ def speed(options: argparse.Namespace) -> list[dict[str, Any]]:
         asked = STRATEGIES["bayes"](one_metric).ask(history, 8)
         seconds = time.perf_counter() - began
         rows.append({"what": f"propose {len(asked)} at {trials} trials, {domains} domains", "seconds": seconds})
-    if options.table.exists():
+    if options.table:
         runs, _ = read(options.table)
         train = split(runs, TRAINED)
-        seconds = []
+        fits = []
         for values_N in train.values_NM.T:
             began = time.perf_counter()
             SURROGATES[DEFAULT](0).fit(train.weights_ND, values_N)
-            seconds.append(time.perf_counter() - began)
-        rows.append(
-            {"what": f"fit {DEFAULT} to 512 runs, 17 domains, one metric", "seconds": float(np.median(seconds))}
-        )
+            fits.append(time.perf_counter() - began)
+        rows.append({"what": f"fit {DEFAULT} to 512 runs, 17 domains, one metric", "seconds": float(np.median(fits))})
     return rows
 
 
@@ -267,10 +262,15 @@ def shown(title: str, rows: Iterable[dict[str, Any]]) -> Table:
     return table
 
 
+def valid_json(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with null for what is infinite: a best mixture that was never trained, a regret before any run."""
+    return {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in row.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", default=list(SECTIONS), help=", ".join(SECTIONS))
-    parser.add_argument("--table", type=Path, default=TABLE, help="the published runs, as docs/run-tables.md says")
+    parser.add_argument("--table", type=Path, help="RegMix's published runs, in the format of docs/run-tables.md")
     parser.add_argument("--seeds", type=int, default=3, help="subsets and worlds")
     parser.add_argument("--replays", type=int, default=20, help="seeds of each replay")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
@@ -279,20 +279,28 @@ def main() -> None:
     unknown = set(options.sections) - set(SECTIONS)
     if unknown:
         parser.error(f"no section {', '.join(sorted(unknown))}; choose from {', '.join(SECTIONS)}")
-    console, results = Console(), dict[str, Any]()
+    lacking = [name for name in options.sections if name in NEED_TABLE and not options.table]
+    if lacking:
+        parser.error(f"{', '.join(lacking)}: RegMix's published runs are needed, give them with --table RUNS.csv")
+    if options.table and not options.table.exists():
+        parser.error(f"--table {options.table} does not exist")
+    console = Console()
+    results: dict[str, list[dict[str, Any]]] = {}
     for name in options.sections:
-        if name in NEED_TABLE and not options.table.exists():
-            console.print(f"{name}: left out, there is no table of RegMix's runs at {options.table}")
-            continue
         began = time.perf_counter()
         results[name] = SECTIONS[name](options)
         console.print(shown(f"{name}, {time.perf_counter() - began:.0f} s", results[name]))
     if options.json:
-        packages = {package: version(package) for package in ("numpy", "scipy", "botorch", "torch", "lightgbm")}
-        document = {"date": time.strftime("%Y-%m-%d"), "machine": platform.processor() or platform.machine()}
-        document |= {"cores": os.cpu_count(), "python": platform.python_version(), **packages}
+        document = {
+            "date": time.strftime("%Y-%m-%d"),
+            "machine": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            **{package: version(package) for package in ("numpy", "scipy", "botorch", "torch", "lightgbm")},
+            **{name: [valid_json(row) for row in rows] for name, rows in results.items()},
+        }
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(document | results, indent=2) + "\n")
+        options.json.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -145,14 +145,28 @@ class WorstCase(Objective):
 
 
 @dataclass(frozen=True)
-class NoWorse(Objective):
+class AroundMean(Objective):
+    """One that is built around a weighted mean: unit and direction of its metrics are that mean's."""
+
+    mean: WeightedMean
+
+    @property
+    def unit(self) -> Unit:  # type: ignore[override]
+        return self.mean.unit
+
+    @property
+    def maximised(self) -> frozenset[str]:  # type: ignore[override]
+        return self.mean.maximised
+
+
+@dataclass(frozen=True)
+class NoWorse(AroundMean):
     """The weighted mean, while no metric, of whatever weight, may be worse than a baseline's by more than `allowance`.
 
     A metric beyond its allowance adds PENALTY times the excess, so that among mixtures that break the rule the one
     that breaks it least is best, and every search can follow.
     """
 
-    mean: WeightedMean
     allowance: float
     baseline: str = "proportional"
 
@@ -163,14 +177,6 @@ class NoWorse(Objective):
     @property
     def metrics(self) -> tuple[str, ...]:  # type: ignore[override]
         return tuple(self.mean.weights)
-
-    @property
-    def unit(self) -> Unit:  # type: ignore[override]
-        return self.mean.unit
-
-    @property
-    def maximised(self) -> frozenset[str]:  # type: ignore[override]
-        return self.mean.maximised
 
     def worse(self, values_NM: FloatArray, baseline_M: FloatArray) -> FloatArray:
         """How much worse than the baseline each metric is, below 0 where it is better, [N, M]."""
@@ -190,13 +196,12 @@ class NoWorse(Objective):
 
 
 @dataclass(frozen=True)
-class Pareto(Objective):
+class Pareto(AroundMean):
     """All metrics at once: a mixture is on the front if no other is as good in all and better in one.
 
     Where one number is needed, to name one mixture of the front, it is the weighted mean.
     """
 
-    mean: WeightedMean
     baseline: None = None
 
     def __post_init__(self) -> None:
@@ -209,14 +214,6 @@ class Pareto(Objective):
     @property
     def metrics(self) -> tuple[str, ...]:  # type: ignore[override]
         return self.mean.metrics
-
-    @property
-    def unit(self) -> Unit:  # type: ignore[override]
-        return self.mean.unit
-
-    @property
-    def maximised(self) -> frozenset[str]:  # type: ignore[override]
-        return self.mean.maximised
 
     def value(self, values_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:
         return self.mean.value(values_NM)

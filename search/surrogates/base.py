@@ -1,6 +1,6 @@
 """What every surrogate is: fitted to measured mixtures, it predicts others, and says how far it may be off.
 
-Shapes: N mixtures, D domains.
+Shapes: N mixtures, D domains, L fidelities.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Surrogate(ABC):
         assert weights_ND.ndim == 2 and values_N.shape == weights_ND.shape[:1], "one value a mixture"
         assert len(values_N) >= self.fewest_runs, f"{len(values_N)} runs, {self.fewest_runs} needed"
         assert np.isfinite(weights_ND).all() and np.isfinite(values_N).all(), "failed trials are no observations"
-        self._fit_levels(weights_ND, values_N, present(np.zeros(len(values_N), int) if level_N is None else level_N))
+        self._fit(weights_ND, values_N, present(np.zeros(len(values_N), int) if level_N is None else level_N))
         return self
 
     def refit(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray | None = None) -> Self:
@@ -58,11 +58,25 @@ class Surrogate(ABC):
         other._earlier = self
         return other.fit(weights_ND, values_N, level_N)
 
-    def _fit_levels(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
-        """As `fit`; one that knows a single scale has cheaper runs mapped to the target by lines (search.lifting)."""
+    @abstractmethod
+    def _fit(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
+        """As `fit`; levels are 0 to L - 1 and none is without runs."""
+
+    @abstractmethod
+    def mean(self, weights_ND: FloatArray) -> FloatArray:
+        """The means of `predict` alone, which can be far cheaper, [N]."""
+
+    @abstractmethod
+    def predict(self, weights_ND: FloatArray) -> Prediction: ...
+
+
+class SingleScale(Surrogate):
+    """It knows values of one fidelity only: those of others are mapped to the target first (search.lifting)."""
+
+    def _fit(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
         if level_N.any():
             weights_ND, values_N = at_target(weights_ND, values_N, level_N, self._reference)
-        self._fit(weights_ND, values_N)
+        self._fit_alike(weights_ND, values_N)
 
     def _reference(self, weights_ND: FloatArray, values_N: FloatArray) -> Callable[[FloatArray], FloatArray]:
         if len(values_N) < self.fewest_runs:
@@ -72,15 +86,8 @@ class Surrogate(ABC):
         return alone.fit(weights_ND, values_N).mean
 
     @abstractmethod
-    def _fit(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
-        """Fit to runs of one fidelity."""
-
-    @abstractmethod
-    def mean(self, weights_ND: FloatArray) -> FloatArray:
-        """The means of `predict` alone, which can be far cheaper, [N]."""
-
-    @abstractmethod
-    def predict(self, weights_ND: FloatArray) -> Prediction: ...
+    def _fit_alike(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
+        """Fit to values that are all in the target's units."""
 
 
 def is_constant(values_N: FloatArray) -> bool:

@@ -25,6 +25,14 @@ LEAST_R2, FULL_R2 = 0.6, 0.9
 
 
 class Blend(Surrogate):
+    """
+    Attributes:
+        least_share: what a law that has proved itself in full has at least.
+        process: fitted to all runs.
+        law: fitted to the target's runs alone where it predicts these better so; missing where its share is 0.
+        share: the law's, from 0 to 1; the process has the rest.
+    """
+
     fewest_runs = WarpedGP.fewest_runs
     least_share: ClassVar[float] = 0.1
     process: WarpedGP
@@ -33,7 +41,7 @@ class Blend(Surrogate):
     _rescaling: float
     _law_of_target: bool
 
-    def _fit_levels(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
+    def _fit(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
         if self._earlier is not None:
             self.process = self._earlier.process.refit(weights_ND, values_N, level_N)
             self.share, self._rescaling = self._earlier.share, self._earlier._rescaling
@@ -73,8 +81,7 @@ class Blend(Surrogate):
 
     def _held_out_law(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> FloatArray:
         """Each run predicted by the law from the folds that it is not in, [N]."""
-        # With many runs a third less of them predicts as well.
-        fold_N = folds(len(values_N), self.seed) % (FOLDS if len(values_N) <= SUBSET else 3)
+        fold_N = folds_by_level(level_N, self.seed)
         of_law_N = np.empty_like(values_N)
         for fold in np.unique(fold_N):
             out_N = fold_N == fold
@@ -87,9 +94,6 @@ class Blend(Surrogate):
         gap_N = of_law_N - of_process.mean_N
         variance_N = of_process.sd_N**2 + self.share * (1 - self.share) * gap_N**2
         return Prediction(of_process.mean_N + self.share * gap_N, np.sqrt(self._rescaling * variance_N))
-
-    def _fit(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
-        self._fit_levels(weights_ND, values_N, np.zeros(len(values_N), dtype=np.int64))
 
     def mean(self, weights_ND: FloatArray) -> FloatArray:
         mean_N = self.process.mean(weights_ND)
@@ -106,6 +110,17 @@ class FarBlend(Blend):
     """For a target a hundred times as large as the runs, or larger."""
 
     least_share = 0.5
+
+
+def folds_by_level(level_N: IntArray, seed: int) -> IntArray:
+    """The fold that each run is held out in, [N]; of two or more runs of a fidelity, some are in another fold."""
+    # With many runs a third less of them predicts as well.
+    count = FOLDS if len(level_N) <= SUBSET else 3
+    fold_N = np.empty_like(level_N)
+    for level in np.unique(level_N):
+        here_N = level_N == level
+        fold_N[here_N] = folds(int(here_N.sum()), seed) % count
+    return fold_N
 
 
 def _posterior_share(values_N: FloatArray, one_N: FloatArray, other_N: FloatArray, several: bool) -> float:

@@ -8,17 +8,17 @@ from __future__ import annotations
 import numpy as np
 
 from search.mixture import FloatArray
-from search.surrogates.base import Prediction, Surrogate, is_constant
+from search.surrogates.base import Prediction, SingleScale, is_constant
 from search.surrogates.gaussian_process import GaussianProcess, Hyperparameters
 
 
-class IsotropicGP(Surrogate):
+class IsotropicGP(SingleScale):
     """One length scale: the fewest hyperparameters, for the fewest runs."""
 
     fewest_runs = 4
     _process: GaussianProcess
 
-    def _fit(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
+    def _fit_alike(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
         start = Hyperparameters.start(self._lengths(weights_ND.shape[1]), 1)
         if self._earlier is not None:
             start = self._earlier._process.hyperparameters

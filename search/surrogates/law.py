@@ -25,7 +25,7 @@ import numpy as np
 from scipy.optimize import OptimizeResult, least_squares
 
 from search.mixture import FloatArray
-from search.surrogates.base import Prediction, Surrogate
+from search.surrogates.base import Prediction, SingleScale
 
 # Standard deviations, in units of that of the values.
 OFFSET_SD, SLOPE_SD = 1.0, 2.0
@@ -50,7 +50,7 @@ class Prior:
     sd_P: FloatArray
 
 
-class Law(Surrogate):
+class Law(SingleScale):
     """A law is its shape, its prior, and where to start.
 
     Attributes:
@@ -71,7 +71,7 @@ class Law(Surrogate):
     def _start(self, rise_D: FloatArray) -> FloatArray:
         """A rough theta, [P], of a shape that goes with the weights as `rise_D` says: their correlations with it."""
 
-    def _fit(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
+    def _fit_alike(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
         runs = len(values_N)
         self._weights_ND = weights_ND
         self._mean = float(values_N.mean())

@@ -15,7 +15,7 @@ import numpy as np
 
 from search.mixture import FloatArray
 from search.randomness import generator
-from search.surrogates.base import Prediction, Surrogate
+from search.surrogates.base import Prediction, SingleScale
 
 TREES = 1000
 FOLDS = 5
@@ -24,13 +24,13 @@ LEAF_RUNS = 20
 PATIENCE = 100
 
 
-class LightGBM(Surrogate):
+class LightGBM(SingleScale):
     fewest_runs = 6
     _trees: int
     _held_out_variance: float
     _fold_models: list[lgb.Booster]
 
-    def _fit(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
+    def _fit_alike(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
         """A refit keeps the number of trees, the held-out error and the folds' models.
 
         In cross-validation that is nearly honest: the one number was chosen by errors averaged over all rows, from

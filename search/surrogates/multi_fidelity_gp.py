@@ -33,7 +33,7 @@ class MultiFidelityGP(Surrogate):
     fewest_runs = 4
     _process: GaussianProcess
 
-    def _fit_levels(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
+    def _fit(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
         self._target = int(level_N.max())
         self._constant = is_constant(values_N)
         self._lines = lines(weights_ND, values_N, level_N, lambda *rows: ArdGP(self.seed).fit(*rows).mean, same_spread)
@@ -51,9 +51,6 @@ class MultiFidelityGP(Surrogate):
                 start=self._process.hyperparameters,
                 noise_scale_N=self._noise_scale(self._process.mean_at(weights_ND, self._lines.reference)),
             )
-
-    def _fit(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
-        self._fit_levels(weights_ND, values_N, np.zeros(len(values_N), dtype=np.int64))
 
     def _noise_line(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> tuple[float, float]:
         """Slope and centre of log variance over the value, from repeated runs; slope 0 where these show nothing.

@@ -14,14 +14,14 @@ from abc import abstractmethod
 import numpy as np
 
 from search.mixture import FloatArray
-from search.surrogates.base import Prediction, Surrogate
+from search.surrogates.base import Prediction, SingleScale
 
 RIDGES = np.geomspace(1e-3, 1e3, 25)
 # A feature that varies less than this never varied: it is left as it is.
 FLAT = 1e-9
 
 
-class Ridge(Surrogate):
+class Ridge(SingleScale):
     """One kind is its `_features`, and how they are scaled."""
 
     fewest_runs = 4
@@ -34,7 +34,7 @@ class Ridge(Surrogate):
         """What features with these standard deviations are divided by, [F]: each by its own."""
         return np.where(spread_F > FLAT, spread_F, 1.0)
 
-    def _fit(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
+    def _fit_alike(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
         features_NF = self._features(weights_ND)
         self._centre_F = features_NF.mean(axis=0)
         self._scale_F = self._scales(features_NF.std(axis=0))

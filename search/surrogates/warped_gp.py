@@ -82,7 +82,7 @@ class WarpedGP(Surrogate):
     held_out: Prediction
     _rescaling: float
 
-    def _fit_levels(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
+    def _fit(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
         counts_L = np.bincount(level_N)
         most_N = level_N == counts_L.argmax()
         self._centre, self._scale = float(values_N[most_N].mean()), float(values_N[most_N].std())
@@ -96,9 +96,6 @@ class WarpedGP(Surrogate):
         self._target = len(counts_L) - 1
         if self._target:
             self._join(weights_ND, standard_N, level_N)
-
-    def _fit(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
-        self._fit_levels(weights_ND, values_N, np.zeros(len(values_N), dtype=np.int64))
 
     def _choose(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
         """Components and the rescaling of their variance, for runs of one fidelity."""
