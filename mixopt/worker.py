@@ -23,7 +23,8 @@ from proxies.errors import ProxyError
 from proxies.evaluate import EvaluationLoss
 from proxies.recipe import Recipe
 from proxies.result import TrainingProgress, TrainingResult
-from proxies.train import Diverged, train
+from proxies.run import Diverged
+from proxies.train import train
 from search.trial import CurvePoint, Failure, FailureKind, Loss, Measurement, Trial
 
 

@@ -1,9 +1,9 @@
-"""The loss of a model on one evaluation set, in nats per token and bits per byte.
+"""The losses of a pack on evaluation sets, in nats per token and bits per byte.
 
 A set is cut into rows of the model's length: every token is predicted once, from those before it in its row,
 and counted where its loss mask is 1. The first token of the set has nothing before it and is not predicted.
 
-N tokens, B rows, T positions, L expert layers, E experts.
+M members, N tokens, X batches of B rows, S sets, T positions, L expert layers, E experts.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torch import Tensor
 
 from proxies.errors import ProxyError
 from proxies.models.cross_entropy import IGNORED
-from proxies.models.router import assignments
-from proxies.models.transformer import Transformer
+from proxies.pack import Pack
+from proxies.recipe import Recipe
 
 
 class EvaluationTokens(Protocol):
@@ -45,55 +45,83 @@ class EvaluationLoss:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A set's loss, and by name the share of its assignments that each expert got, and the entropy of these shares."""
+    """What one member measured.
 
-    loss: EvaluationLoss
+    Attributes:
+        losses: by evaluation set.
+        routing: of each set and expert layer, by name, the share of its choices that each expert got, and the
+            entropy of these shares.
+    """
+
+    losses: Mapping[str, EvaluationLoss]
     routing: Mapping[str, float]
 
 
-def evaluate(model: Transformer, tokens: EvaluationTokens, *, batch_rows: int) -> Evaluation:
-    """Measure `model` on all of `tokens`.
+class EvaluationSet:
+    """One set as batches on the recipe's device, made once for all evaluations of a run.
 
     Raises:
         ProxyError: the set has no token to predict.
     """
-    inputs_BT, targets_BT = _rows(tokens, model.size.sequence_length)
-    predicted = int((targets_BT != IGNORED).sum())
-    if not predicted or not tokens.bytes:
-        raise ProxyError(
-            f"an evaluation set of {len(tokens.tokens_N)} tokens leaves none to predict",
-            hint="give it more text, or a loss mask that is not all 0",
-        )
-    device = model.embedding.device
-    nats, counts_LE = 0.0, torch.zeros(len(model.size.expert_layers), model.size.expert_count, dtype=torch.int64)
-    for inputs, targets in zip(torch.split(inputs_BT, batch_rows), torch.split(targets_BT, batch_rows), strict=True):
-        with torch.no_grad():
-            losses = model(inputs.to(device), targets.to(device))
-        nats += losses.nats.item()
-        counted_N = (targets != IGNORED).flatten().to(device)
-        for counts_E, routing in zip(counts_LE, losses.routings, strict=True):
-            counts_E += assignments(routing.experts_NK[counted_N], model.size.expert_count).cpu()
-    loss = EvaluationLoss(nats / predicted, nats / math.log(2) / tokens.bytes)
-    return Evaluation(loss, _routing(counts_LE, model.size.expert_layers))
+
+    def __init__(self, tokens: EvaluationTokens, recipe: Recipe) -> None:
+        inputs_BT, targets_BT = _rows(tokens, recipe.model.sequence_length, recipe.batch_rows)
+        self.predicted = int((targets_BT != IGNORED).sum())
+        if not self.predicted or not tokens.bytes:
+            raise ProxyError(
+                f"an evaluation set of {len(tokens.tokens_N)} tokens leaves none to predict",
+                hint="give it more text, or a loss mask that is not all 0",
+            )
+        self.bytes = tokens.bytes
+        # All batches have one shape: a second one would be compiled for itself.
+        shape = (-1, 1, recipe.batch_rows, recipe.model.sequence_length)
+        self.inputs_X1BT = inputs_BT.to(recipe.device).view(shape)
+        self.targets_X1BT = targets_BT.to(recipe.device).view(shape)
 
 
-def _routing(counts_LE: Tensor, layers: Sequence[int]) -> dict[str, float]:
+def evaluate(pack: Pack, sets: Mapping[str, EvaluationSet]) -> list[Evaluation]:
+    """Measure each member on all sets; the device is waited for once."""
+    totals = []
+    for evaluation_set in sets.values():
+        batches = [
+            pack.evaluated(inputs_1BT.repeat(len(pack), 1, 1), targets_1BT.repeat(len(pack), 1, 1))
+            for inputs_1BT, targets_1BT in zip(evaluation_set.inputs_X1BT, evaluation_set.targets_X1BT, strict=True)
+        ]
+        nats_M = torch.stack([losses.nats_M for losses in batches]).sum(dim=0, dtype=torch.float64)
+        totals.append((nats_M, torch.stack([losses.load_MLE for losses in batches]).sum(dim=0)))
+    nats_SM = torch.stack([nats_M for nats_M, _ in totals]).tolist()
+    load_SMLE = torch.stack([load_MLE for _, load_MLE in totals]).cpu()
+
+    evaluations = []
+    for member in range(len(pack)):
+        losses: dict[str, EvaluationLoss] = {}
+        routing: dict[str, float] = {}
+        for (name, evaluation_set), nats_M, load_MLE in zip(sets.items(), nats_SM, load_SMLE, strict=True):
+            nats = nats_M[member]
+            losses[name] = EvaluationLoss(nats / evaluation_set.predicted, nats / math.log(2) / evaluation_set.bytes)
+            shares = _routing(load_MLE[member], pack.recipe.model.expert_layers)
+            routing |= {f"routing/{name}/{key}": value for key, value in shares.items()}
+        evaluations.append(Evaluation(losses, routing))
+    return evaluations
+
+
+def _routing(load_LE: Tensor, layers: Sequence[int]) -> dict[str, float]:
     numbers: dict[str, float] = {}
-    for layer, counts_E in zip(layers, counts_LE, strict=True):
-        shares_E = counts_E / counts_E.sum()
+    for layer, load_E in zip(layers, load_LE, strict=True):
+        shares_E = load_E / load_E.sum()
         numbers |= {f"layer{layer}/expert{expert}": share for expert, share in enumerate(shares_E.tolist())}
         numbers[f"layer{layer}/entropy_nats"] = torch.special.entr(shares_E).sum().item()
     return numbers
 
 
-def _rows(tokens: EvaluationTokens, length: int) -> tuple[Tensor, Tensor]:
-    """Inputs and targets, [B, T] each; the last row is filled up with targets that are IGNORED."""
+def _rows(tokens: EvaluationTokens, length: int, batch_rows: int) -> tuple[Tensor, Tensor]:
+    """Inputs and targets, [rows, T] each, in whole batches; what fills the last one up has targets that are IGNORED."""
     tokens_N = torch.from_numpy(tokens.tokens_N[:].astype(np.int64))
     targets_N = tokens_N[1:]
     if tokens.loss_mask_N is not None:
         counted_N = torch.from_numpy(tokens.loss_mask_N[1:].astype(np.bool_))
         targets_N = targets_N.where(counted_N, IGNORED)
-    fill = (0, -len(targets_N) % length)
+    fill = (0, -len(targets_N) % (length * batch_rows))
     inputs_N = torch.nn.functional.pad(tokens_N[:-1], fill)
     targets_N = torch.nn.functional.pad(targets_N, fill, value=IGNORED)
     return inputs_N.view(-1, length), targets_N.view(-1, length)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Mapping, Sequence
 
-from proxies.models.transformer import Transformer
+import torch
+from torch import Tensor
+
 from proxies.recipe import Recipe
 
+EMBEDDING = "embedding_MVD"
 
-def adamw(model: Transformer, recipe: Recipe) -> torch.optim.AdamW:
-    # The rows of rare tokens get few gradients: decay would only shrink them.
-    matrices = [weight for weight in model.parameters() if weight is not model.embedding]
-    groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": [model.embedding], "weight_decay": 0.0},
-    ]
+
+def adamw(members: Sequence[Mapping[str, Tensor]], recipe: Recipe) -> torch.optim.AdamW:
+    """Two groups a member: its matrices, and its embedding, whose rare rows get few gradients and would only shrink.
+
+    Args:
+        members: each one's weights by name.
+    """
+    groups = []
+    for weights in members:
+        matrices = [weight for name, weight in weights.items() if name != EMBEDDING]
+        groups.append({"params": matrices, "weight_decay": recipe.weight_decay})
+        groups.append({"params": [weights[EMBEDDING]], "weight_decay": 0.0})
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, fused=True)

@@ -26,6 +26,7 @@ class Recipe:
         balance_loss: weight of the experts' load-balancing loss.
         router_z_loss: weight of the router's z loss.
         evaluations: how often the loss is measured, the last time at the end.
+        compiled: compile the step where the machine can; its numbers differ in the last bits.
 
     Raises:
         ProxyError: no run could follow it.
@@ -45,6 +46,7 @@ class Recipe:
     balance_loss: float = 0.01
     router_z_loss: float = 0.001
     evaluations: int = 4
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         for name in ("batch_rows", "learning_rate", "clip", "evaluations"):

@@ -1,10 +1,10 @@
-"""The cross-entropy of a linear head, without ever holding all of its logits.
+"""The cross-entropy of a linear head, without ever holding all of a large vocabulary's logits.
 
 The logits of a batch are by far the largest tensor of a small model: N x V floats, several times over. Here they
 are made for a chunk of tokens at a time, and the chunk's gradients at once with its loss, because what the
 backward pass needs (softmax minus one-hot) is what the forward pass has just computed.
 
-N tokens, D width, V vocabulary, C tokens of one chunk.
+M members, N tokens of each, D width, V vocabulary, C tokens of one chunk.
 """
 
 from __future__ import annotations
@@ -14,48 +14,59 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from proxies.models.linear import linear
+
 IGNORED = -100
 
-# What fits a core's cache on a CPU; on a GPU, large products.
+# Logits of one chunk: on a CPU what fits a core's cache, on a GPU large products.
 CHUNK_LOGITS = {"cpu": 2**21, "cuda": 2**27}
+# Compiled, a CPU's chunks gain nothing until memory does: the plain loss is faster to compile, and to find again.
+PLAIN_LOGITS = 2**25
 
 
-def linear_cross_entropy(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor) -> Tensor:
-    """Summed nats of all targets but the IGNORED ones; logits are float32 whatever the dtype of `hidden_ND`."""
-    counted_N = targets_N != IGNORED
+def linear_cross_entropy(hidden_MND: Tensor, head_MVD: Tensor, targets_MN: Tensor) -> Tensor:
+    """Summed nats of all targets but the IGNORED ones, [M]; logits are float32 whatever the dtype of `hidden_MND`."""
+    few = targets_MN.numel() * head_MVD.shape[1] <= PLAIN_LOGITS
+    if few and torch.compiler.is_compiling() and not hidden_MND.is_cuda:
+        logits = linear(hidden_MND, head_MVD).float().flatten(0, 1)
+        nats = torch.nn.functional.cross_entropy(logits, targets_MN.flatten(), ignore_index=IGNORED, reduction="none")
+        return nats.view_as(targets_MN).sum(dim=1)
+    counted_MN = targets_MN != IGNORED
     # A hidden state of zeros adds nothing to the head's gradient, and gets none itself.
-    hidden_ND = hidden_ND * counted_N.unsqueeze(1).to(hidden_ND.dtype)
-    nats: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden_ND, head_VD, targets_N.where(counted_N, 0), counted_N, torch.is_grad_enabled()
+    hidden_MND = hidden_MND * counted_MN.unsqueeze(2).to(hidden_MND.dtype)
+    nats_M: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden_MND, head_MVD, targets_MN.where(counted_MN, 0), counted_MN, torch.is_grad_enabled()
     )
-    return nats
+    return nats_M
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, counted_N: Tensor, with_gradients: bool
+        ctx: Any, hidden_MND: Tensor, head_MVD: Tensor, targets_MN: Tensor, counted_MN: Tensor, with_gradients: bool
     ) -> Tensor:
-        head = head_VD.to(hidden_ND.dtype)
-        rows = max(64, CHUNK_LOGITS[hidden_ND.device.type] // head.shape[0])
-        nats = torch.zeros((), device=hidden_ND.device)
+        head = head_MVD.to(hidden_MND.dtype)
+        members, vocabulary, _ = head.shape
+        chunk_tokens = max(64, CHUNK_LOGITS[hidden_MND.device.type] // (members * vocabulary))
+        nats_M = torch.zeros(members, device=hidden_MND.device)
         if with_gradients:
-            d_hidden_ND, d_head_VD = torch.empty_like(hidden_ND), torch.zeros_like(head_VD)
-            ctx.save_for_backward(d_hidden_ND, d_head_VD)
-        for start in range(0, len(targets_N), rows):
-            chunk = slice(start, start + rows)
-            target_C1 = targets_N[chunk].unsqueeze(1)
-            log_p_CV = torch.log_softmax(hidden_ND[chunk] @ head.T, dim=-1, dtype=torch.float32)
-            log_p_C1 = log_p_CV.gather(1, target_C1)
-            nats -= log_p_C1.squeeze(1) @ counted_N[chunk].float()
+            d_hidden_MND, d_head_MVD = torch.empty_like(hidden_MND), torch.zeros_like(head_MVD)
+            ctx.save_for_backward(d_hidden_MND, d_head_MVD)
+        for start in range(0, targets_MN.shape[1], chunk_tokens):
+            chunk = slice(start, start + chunk_tokens)
+            hidden_MCD, target_MC1 = hidden_MND[:, chunk], targets_MN[:, chunk].unsqueeze(2)
+            log_p_MCV = torch.log_softmax(linear(hidden_MCD, head), dim=-1, dtype=torch.float32)
+            log_p_MC1 = log_p_MCV.gather(2, target_MC1)
+            nats_M -= (log_p_MC1.squeeze(2) * counted_MN[:, chunk]).sum(dim=1)
             if with_gradients:
-                d_logits_CV = log_p_CV.exp_().scatter_add_(1, target_C1, -torch.ones_like(log_p_C1)).to(head.dtype)
-                d_hidden_ND[chunk] = d_logits_CV @ head
-                d_head_VD += d_logits_CV.T @ hidden_ND[chunk]
-        return nats
+                d_logits_MCV = log_p_MCV.exp_().scatter_add_(2, target_MC1, -torch.ones_like(log_p_MC1)).to(head.dtype)
+                d_hidden_MND[:, chunk] = linear(d_logits_MCV, head.mT)
+                d_head_MVD += linear(d_logits_MCV.mT, hidden_MCD.mT)
+        return nats_M
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        d_hidden_ND, d_head_VD = ctx.saved_tensors
-        (d_nats,) = gradients
-        return d_hidden_ND * d_nats.to(d_hidden_ND.dtype), d_head_VD * d_nats, None, None, None
+        d_hidden_MND, d_head_MVD = ctx.saved_tensors
+        (d_nats_M,) = gradients
+        d_nats_M11 = d_nats_M.view(-1, 1, 1)
+        return d_hidden_MND * d_nats_M11.to(d_hidden_MND.dtype), d_head_MVD * d_nats_M11, None, None, None

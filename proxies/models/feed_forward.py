@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from proxies.models.linear import Linear
 
 
-class FeedForward(nn.Module):
-    def __init__(self, width: int, hidden: int, generator: torch.Generator, *, gain: float) -> None:
-        super().__init__()
-        self.gate = Linear(width, hidden, generator)
-        self.up = Linear(width, hidden, generator)
-        self.down = Linear(hidden, width, generator, gain=gain)
+def swiglu(gate_and_up: Tensor) -> Tensor:
+    """silu(gate) * up, of the two halves of the last axis."""
+    gate, up = gate_and_up.chunk(2, dim=-1)
+    return nn.functional.silu(gate) * up
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.down(nn.functional.silu(self.gate(x)) * self.up(x))
-        return out
+
+class FeedForward(nn.Module):
+    def __init__(self, width: int, hidden: int, generators: Sequence[torch.Generator], *, gain: float) -> None:
+        super().__init__()
+        self.gate_and_up = Linear(width, hidden, generators, parts=2)
+        self.down = Linear(hidden, width, generators, gain=gain)
+
+    def forward(self, x_MND: Tensor) -> Tensor:
+        out_MND: Tensor = self.down(swiglu(self.gate_and_up(x_MND)))
+        return out_MND

@@ -3,9 +3,9 @@
     y = x / sqrt(mean(x^2) + epsilon)                       Zhang and Sennrich, 1910.07467
     dx = (dy - y mean(dy y)) / sqrt(mean(x^2) + epsilon)
 
-Its backward pass is written out: derived by autograd from the first line, on a CPU it takes twice as long,
-and there are four norms in a layer. The mean is rounded to the type of `x`: summing a float32 copy of bfloat16
-takes six times as long.
+A compiler fuses the first line, and finds the second. Without one, on a CPU, the backward pass is written out:
+derived by autograd it takes twice as long, and there are four norms in a layer. There the mean is rounded to the
+type of `x`: summing a float32 copy of bfloat16 takes six times as long.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ EPSILON = 1e-6
 
 def rms_norm(x: Tensor) -> Tensor:
     """`x` with its last axis scaled to a mean square of one."""
+    if torch.compiler.is_compiling():
+        exact = x.float()
+        return (exact * torch.rsqrt(exact.square().mean(dim=-1, keepdim=True) + EPSILON)).to(x.dtype)
     normed: Tensor = _RMSNorm.apply(x)  # type: ignore[no-untyped-call]
     return normed
 

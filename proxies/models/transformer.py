@@ -1,89 +1,124 @@
-"""A decoder language model: embed, attend and transform `depth` times, predict the next token.
+"""Decoder language models of one size, side by side: from tokens to the loss of predicting the next token.
 
     x = embedding(tokens)
     x = x + attention(norm(x))
     x = x + feed_forward(norm(x))            an expert layer in all layers but the first of an moe
     logits = head(norm(x))
 
+Every weight has a leading axis of members, each with its own text: one model alone is a pack of one. On a GPU many
+small models together keep it busy, which one alone cannot.
+
 Head and embedding are two matrices: as one they save memory, not operations, and small models learnt less (.03
 nats after 600,000 tokens). Weights are float32; the computation runs in `dtype`, its router and its loss in
 float32.
 
-B rows, T positions, D width, V vocabulary, N = B T tokens.
+M members, B rows of each, T positions, N = B T tokens, D width, V vocabulary, L expert layers, E experts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from proxies.models.attention import Attention, causal_mask
-from proxies.models.cross_entropy import linear_cross_entropy
+from proxies.models.cross_entropy import IGNORED, linear_cross_entropy
 from proxies.models.experts import ExpertLayer
 from proxies.models.feed_forward import FeedForward
-from proxies.models.linear import Linear
+from proxies.models.linear import Linear, drawn
 from proxies.models.norm import rms_norm
-from proxies.models.router import Routing
+from proxies.models.router import Routing, one_hot
 from proxies.models.size import ModelSize
 
 
-@dataclass(frozen=True)
-class Losses:
-    """What a batch cost: `nats` summed over its targets, and how each expert layer routed it."""
+class Losses(NamedTuple):
+    """What a batch cost each member.
 
-    nats: Tensor
-    routings: tuple[Routing, ...]
+    Attributes:
+        nats_M: summed over its targets.
+        balance_loss_ML, z_loss_ML: of each expert layer, as in `proxies.models.router`.
+        load_MLE: how many choices fell on each expert, of tokens with a target.
+    """
+
+    nats_M: Tensor
+    balance_loss_ML: Tensor
+    z_loss_ML: Tensor
+    load_MLE: Tensor
 
 
 class Block(nn.Module):
-    def __init__(self, size: ModelSize, layer: int, generator: torch.Generator) -> None:
+    def __init__(self, size: ModelSize, layer: int, generators: Sequence[torch.Generator]) -> None:
         super().__init__()
         # 2 depth branches are added up: with this gain their sum has the variance of one.
         gain = (2 * size.depth) ** -0.5
-        self.attention = Attention(size, generator, gain=gain)
+        self.attention = Attention(size, generators, gain=gain)
         self.feed_forward: FeedForward | ExpertLayer
         if size.experts is not None and layer in size.expert_layers:
-            self.feed_forward = ExpertLayer(size.width, size.experts, generator, gain=gain)
+            self.feed_forward = ExpertLayer(size.width, size.experts, generators, gain=gain)
         else:
-            self.feed_forward = FeedForward(size.width, size.feed_forward, generator, gain=gain)
+            self.feed_forward = FeedForward(size.width, size.feed_forward, generators, gain=gain)
 
-    def forward(self, x_BTD: Tensor, mask_TT: Tensor | None) -> tuple[Tensor, Routing | None]:
-        x_BTD = x_BTD + self.attention(rms_norm(x_BTD), mask_TT)
+    def forward(self, x_MND: Tensor, mask_TT: Tensor | None) -> tuple[Tensor, Routing | None]:
+        x_MND = x_MND + self.attention(rms_norm(x_MND), mask_TT)
         if isinstance(self.feed_forward, FeedForward):
-            return x_BTD + self.feed_forward(rms_norm(x_BTD)), None
-        out_BTD, routing = self.feed_forward(rms_norm(x_BTD))
-        return x_BTD + out_BTD, routing
+            return x_MND + self.feed_forward(rms_norm(x_MND)), None
+        out_MND, routing = self.feed_forward(rms_norm(x_MND))
+        return x_MND + out_MND, routing
 
 
 class Transformer(nn.Module):
-    def __init__(self, size: ModelSize, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> None:
+    """
+    Args:
+        generators: of each member's first weights.
+    """
+
+    def __init__(
+        self, size: ModelSize, generators: Sequence[torch.Generator], dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         self.size = size
         self.dtype = dtype
-        self.embedding = nn.Parameter(torch.randn(size.vocabulary, size.width, generator=generator))
-        self.blocks = nn.ModuleList(Block(size, layer, generator) for layer in range(size.depth))
-        self.head = Linear(size.width, size.vocabulary, generator)
+        self.embedding_MVD = drawn((size.vocabulary, size.width), 1.0, generators)
+        self.blocks = nn.ModuleList(Block(size, layer, generators) for layer in range(size.depth))
+        self.head = Linear(size.width, size.vocabulary, generators)
 
-    def logits(self, tokens_BT: Tensor) -> Tensor:
-        """Scores of the next token, [B, T, V], float32."""
-        hidden_BTD, _ = self._hidden(tokens_BT)
-        logits_BTV: Tensor = self.head(hidden_BTD).float()
-        return logits_BTV
+    def logits(self, tokens_MBT: Tensor) -> Tensor:
+        """Scores of the next token, [M, B, T, V], float32."""
+        hidden_MND, _ = self._hidden(tokens_MBT)
+        logits_MNV: Tensor = self.head(hidden_MND).float()
+        return logits_MNV.view(*tokens_MBT.shape, -1)
 
-    def forward(self, inputs_BT: Tensor, targets_BT: Tensor) -> Losses:
-        """The loss of predicting `targets_BT`, of which those that are IGNORED count nothing."""
-        hidden_BTD, routings = self._hidden(inputs_BT)
-        nats = linear_cross_entropy(hidden_BTD.flatten(0, 1), self.head.weight, targets_BT.flatten())
-        return Losses(nats, routings)
+    def forward(self, inputs_MBT: Tensor, targets_MBT: Tensor) -> Losses:
+        """The loss of predicting `targets_MBT`, of which those that are IGNORED count nothing."""
+        hidden_MND, routings = self._hidden(inputs_MBT)
+        targets_MN = targets_MBT.flatten(1)
+        nats_M = linear_cross_entropy(hidden_MND, self.head.weight_MOI, targets_MN)
+        if not routings:
+            none_ML = nats_M.new_zeros(len(nats_M), 0)
+            return Losses(nats_M, none_ML, none_ML, none_ML.unsqueeze(2))
+        counted_MN11 = (targets_MN != IGNORED)[:, :, None, None]
+        loads = [
+            (one_hot(routing.experts_MNK, self.size.expert_count) & counted_MN11).sum(dim=(1, 2))
+            for routing in routings
+        ]
+        return Losses(
+            nats_M,
+            torch.stack([routing.balance_loss_M for routing in routings], dim=1),
+            torch.stack([routing.z_loss_M for routing in routings], dim=1),
+            torch.stack(loads, dim=1),
+        )
 
-    def _hidden(self, tokens_BT: Tensor) -> tuple[Tensor, tuple[Routing, ...]]:
-        x_BTD = nn.functional.embedding(tokens_BT, self.embedding).to(self.dtype)
-        mask_TT = causal_mask(x_BTD)
+    def _hidden(self, tokens_MBT: Tensor) -> tuple[Tensor, list[Routing]]:
+        members, vocabulary, width = self.embedding_MVD.shape
+        first_M1 = torch.arange(members, device=tokens_MBT.device).unsqueeze(1) * vocabulary
+        table_VD = self.embedding_MVD.view(-1, width)  # the members' tables above each other
+        x_MND = nn.functional.embedding(tokens_MBT.flatten(1) + first_M1, table_VD).to(self.dtype)
+        mask_TT = causal_mask(x_MND, tokens_MBT.shape[2])
         routings = []
         for block in self.blocks:
-            x_BTD, routing = block(x_BTD, mask_TT)
+            x_MND, routing = block(x_MND, mask_TT)
             if routing is not None:
                 routings.append(routing)
-        return rms_norm(x_BTD), tuple(routings)
+        return rms_norm(x_MND), routings

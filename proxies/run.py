@@ -1,0 +1,233 @@
+"""One proxy's run: what it trains on, how far it is, what it has measured, and how it survives being killed.
+
+The loop that advances it is `proxies.train`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+from proxies import checkpoint as checkpoints
+from proxies import device
+from proxies.evaluate import Evaluation, EvaluationLoss
+from proxies.flops import training_flops
+from proxies.models.size import ModelSize
+from proxies.models.transformer import Losses
+from proxies.pack import Pack
+from proxies.recipe import Recipe
+from proxies.result import CurvePoint, TrainingProgress, TrainingResult
+from proxies.schedule import learning_rate_share
+
+PROGRESS_SECONDS = 1.0
+# A run that is killed loses so much, or, where checkpoints are large, fifty times what writing one takes.
+CHECKPOINT_SECONDS = 5.0
+CHECKPOINT_SHARE = 0.02
+
+
+class Rows(Protocol):
+    """A batch of [B, T] int64 tokens; targets are -100 where no loss is taken."""
+
+    @property
+    def inputs_BT(self) -> Any: ...
+
+    @property
+    def targets_BT(self) -> Any: ...
+
+
+class RowStream(Protocol):
+    """Training data as one endless sequence of rows; row 7 is the same whenever it is asked for."""
+
+    def rows(self, start: int, count: int) -> Rows: ...
+
+
+class Diverged(RuntimeError):
+    """The loss is not finite, or above twice that of guessing uniformly: more steps would not mend it."""
+
+    def __init__(self, step: int, loss: float) -> None:
+        super().__init__(f"diverged: the loss is {loss:.4g} nats per token after step {step}")
+        self.step = step
+        self.loss = loss
+
+
+@dataclass(frozen=True)
+class Member:
+    """What is one proxy's own, where several of one recipe train together.
+
+    Attributes:
+        stream: its training text.
+        seed: of its first weights.
+        data: what the rows are, in words that differ wherever the rows do; a checkpoint of other data is replaced.
+        learning_rate: its peak; None is the recipe's.
+        checkpoint: where the run's state is kept, and taken up again; that of a finished run yields the result
+            at once. One that is damaged, or of another recipe, seed or data, is replaced, which is noted in
+            diagnostics["checkpoint/replaced"].
+        hopeless: asked at each evaluation but the last; where it says so, the run ends there, with a result of the
+            tokens it has trained on.
+    """
+
+    stream: RowStream
+    seed: int
+    data: str = ""
+    learning_rate: float | None = None
+    checkpoint: Path | None = None
+    hopeless: Callable[[CurvePoint], bool] | None = None
+
+
+@dataclass
+class _State:
+    """What a run remembers, besides its weights and the optimizer's moments."""
+
+    step: int = 0
+    ended: bool = False
+    seconds: float = 0.0
+    training_losses: list[float] = field(default_factory=list)
+    curve: list[CurvePoint] = field(default_factory=list)
+    diagnostics: dict[str, float] = field(default_factory=dict)
+
+
+class Run:
+    """Member number `index` of a pack, from its checkpoint where it has one.
+
+    Attributes:
+        failure: why it ended without a result.
+    """
+
+    def __init__(
+        self, member: Member, pack: Pack, index: int, evaluation_sets: Sequence[str], checkpoint_seconds: float
+    ) -> None:
+        self.failure: Diverged | None = None
+        self._member, self._pack, self._index = member, pack, index
+        self._recipe: Recipe = pack.recipe
+        self._peak = member.learning_rate or pack.recipe.learning_rate
+        self._identity = (
+            f"{pack.recipe}, learning rate {self._peak}, seed {member.seed}, "
+            f"trained on {member.data}, evaluated on {sorted(evaluation_sets)}"
+        )
+        self._state = _State()
+        if member.checkpoint is not None and member.checkpoint.exists():
+            self._resume(member.checkpoint)
+        self._checkpoint_seconds = checkpoint_seconds
+        self._saved = self._reported = self._state.seconds
+        self._reported_step = self._state.step
+
+    @property
+    def ended(self) -> bool:
+        return self._state.ended or self.failure is not None
+
+    @property
+    def steps_to_evaluation(self) -> int:
+        return next(step for step in self._recipe.evaluation_steps if step > self._state.step) - self._state.step
+
+    def rows(self, steps: int) -> Rows:
+        """The rows of its next steps, [steps x B, T]; one that has ended gets its first ones, to learn nothing from."""
+        start = 0 if self.ended else self._state.step
+        return self._member.stream.rows(start * self._recipe.batch_rows, steps * self._recipe.batch_rows)
+
+    def learning_rate(self, ahead: int) -> float:
+        """That of the step `ahead` of where the run is; 0 once it has ended."""
+        step = self._state.step + ahead
+        if self.ended:
+            return 0.0
+        return self._peak * learning_rate_share(
+            step, self._recipe.steps, warmup_share=self._recipe.warmup_share, decay_share=self._recipe.decay_share
+        )
+
+    def trained(self, losses: Sequence[float], seconds: float) -> None:
+        """It has taken steps, one for each of `losses`."""
+        self._state.seconds += seconds
+        for loss in losses:
+            self._state.step += 1
+            self._state.training_losses.append(loss)
+            if not loss <= 2 * math.log(self._recipe.model.vocabulary):  # so written, nan is caught
+                self.failure = Diverged(self._state.step, loss)
+                return
+
+    @property
+    def evaluation_due(self) -> bool:
+        return not self.ended and self._state.step in self._recipe.evaluation_steps
+
+    def evaluated(self, evaluation: Evaluation, losses: Losses, gradient_norm: float, seconds: float) -> None:
+        self._state.seconds += seconds
+        for loss in evaluation.losses.values():
+            if not math.isfinite(loss.nats_per_token):
+                self.failure = Diverged(self._state.step, loss.nats_per_token)
+                return
+        point = CurvePoint(self._state.step * self._recipe.batch_tokens, evaluation.losses)
+        self._state.curve.append(point)
+        self._state.diagnostics |= {"gradient_norm": gradient_norm, **evaluation.routing}
+        self._state.diagnostics |= _load_diagnostics(losses, self._index, self._recipe.model)
+        hopeless = self._member.hopeless
+        last = self._state.step == self._recipe.steps
+        self._state.ended = last or (hopeless is not None and hopeless(point))
+
+    def save(self) -> None:
+        """Write the checkpoint, where it is time to."""
+        path = self._member.checkpoint
+        if path is None or (not self.ended and self._state.seconds - self._saved < self._checkpoint_seconds):
+            return
+        began = perf_counter()
+        checkpoints.save(path, self._identity, self._pack.state(self._index) | {"run": asdict(self._state)})
+        self._checkpoint_seconds = max(self._checkpoint_seconds, (perf_counter() - began) / CHECKPOINT_SHARE)
+        self._saved = self._state.seconds
+
+    def report(self) -> TrainingProgress | None:
+        """How far it is, where it is time to tell, or it has just measured its losses."""
+        state = self._state
+        steps, seconds = state.step - self._reported_step, state.seconds - self._reported
+        point = state.curve[-1] if state.step in self._recipe.evaluation_steps else None
+        if not steps or (point is None and seconds < PROGRESS_SECONDS):
+            return None
+        self._reported, self._reported_step = state.seconds, state.step
+        return TrainingProgress(
+            step=state.step,
+            steps=self._recipe.steps,
+            tokens=state.step * self._recipe.batch_tokens,
+            training_loss=sum(state.training_losses[-steps:]) / steps,
+            tokens_per_second=steps * self._recipe.batch_tokens / seconds,
+            evaluation=point,
+        )
+
+    def result(self) -> TrainingResult:
+        state, recipe = self._state, self._recipe
+        tokens = state.step * recipe.batch_tokens
+        steps = "compiled" if self._pack.compiled else "eager"
+        return TrainingResult(
+            losses=state.curve[-1].losses,
+            curve=tuple(state.curve),
+            training_losses=tuple(state.training_losses),
+            steps=state.step,
+            tokens=tokens,
+            flops=training_flops(recipe.model, tokens),
+            seconds=state.seconds,
+            diagnostics=state.diagnostics,
+            environment=device.environment(recipe.device, recipe.precision)
+            | {"steps": steps, "pack": str(len(self._pack))},
+        )
+
+    def _resume(self, path: Path) -> None:
+        saved = checkpoints.load(path, self._identity)
+        if saved is None:
+            self._state.diagnostics["checkpoint/replaced"] = 1.0
+            return
+        self._pack.restore(self._index, saved)
+        self._state = _State(**saved["run"])
+        self._state.curve = [
+            CurvePoint(point["tokens"], {name: EvaluationLoss(**loss) for name, loss in point["losses"].items()})
+            for point in saved["run"]["curve"]
+        ]
+
+
+def _load_diagnostics(losses: Losses, member: int, size: ModelSize) -> Mapping[str, float]:
+    """How evenly each expert layer is used: max_over_mean is 1 where all experts have the same load."""
+    numbers = {}
+    for index, layer in enumerate(size.expert_layers):
+        load_E = losses.load_MLE[member, index]
+        numbers[f"expert_load/layer{layer}/max_over_mean"] = (load_E.max() / load_E.float().mean()).item()
+        numbers[f"expert_load/layer{layer}/balance_loss"] = losses.balance_loss_ML[member, index].item()
+        numbers[f"expert_load/layer{layer}/z_loss"] = losses.z_loss_ML[member, index].item()
+    return numbers
