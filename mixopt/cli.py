@@ -22,6 +22,7 @@ from tracking.errors import TrackingError
 if TYPE_CHECKING:
     from mixopt.assemble import Plan
     from mixopt.config import StudyFile
+    from mixopt.watch import Stages
     from proxies.data.corpus import Corpus
     from tracking.store import StudyRecord
 
@@ -41,6 +42,15 @@ err = Console(stderr=True, highlight=False)
 StudyArgument = Annotated[Path, typer.Argument(help="The study file.", show_default=True)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 DEFAULT = Path("study.yaml")
+
+# Of the commands that read a table of runs.
+RunsArgument = Annotated[
+    Path, typer.Argument(help="A table of finished runs, .csv or .parquet: see docs/run-tables.md.")
+]
+Metrics = Annotated[list[str] | None, typer.Option("--metric", help="Only this metric; repeatable. Default: all.")]
+ObjectiveKind = Annotated[str, typer.Option(help="mean, standardized, worst, no-worse or pareto, of the metrics.")]
+Maximize = Annotated[list[str] | None, typer.Option(help="More of this metric is better; repeatable.")]
+Minimize = Annotated[list[str] | None, typer.Option(help="Less of this metric is better; repeatable.")]
 
 INTERRUPTED = 130
 USER_MISTAKE = 2
@@ -240,13 +250,11 @@ def dashboard(
     "mixopt fit old.csv --space new.yaml --split web=web_clean,web_rest     (domains have changed since)"
 )
 def fit(
-    runs: Annotated[Path, typer.Argument(help="A table of finished runs, .csv or .parquet: see docs/run-tables.md.")],
-    metric: Annotated[list[str] | None, typer.Option(help="Only this metric; repeatable. Default: all.")] = None,
-    objective: Annotated[
-        str, typer.Option(help="mean, standardized, worst, no-worse or pareto, of the metrics.")
-    ] = "mean",
-    maximize: Annotated[list[str] | None, typer.Option(help="More of this metric is better; repeatable.")] = None,
-    minimize: Annotated[list[str] | None, typer.Option(help="Less of this metric is better; repeatable.")] = None,
+    runs: RunsArgument,
+    metrics: Metrics = None,
+    objective: ObjectiveKind = "mean",
+    maximize: Maximize = None,
+    minimize: Minimize = None,
     space: Annotated[Path | None, typer.Option(help="Limits: the domains, groups and target of a study file.")] = None,
     target_fidelity: Annotated[
         str | None, typer.Option(help="The fidelity, of either table, that the mixture is for. Default: the dearest.")
@@ -271,12 +279,12 @@ def fit(
     from mixopt.changed_domains import changes
     from mixopt.fit import Wish, fit, save
     from mixopt.fit_display import fit_view
-    from mixopt.watch import Stages
 
+    folder = _folder(output or Path(f"{runs.stem}-fit"))
     wish = Wish(
         runs,
         holdout,
-        metrics=tuple(metric or ()),
+        metrics=tuple(metrics or ()),
         objective=objective,
         maximize=tuple(maximize or ()),
         minimize=tuple(minimize or ()),
@@ -286,25 +294,23 @@ def fit(
         changes=changes(renamed or (), split or ()),
         seed=seed,
     )
-    with Stages(err) as stages:
-        document = fit(wish, lambda done, total: stages.report("fit surrogates", done, total, "fits"))
-    save(document, output or Path(f"{runs.stem}-fit"))
+    with _stages(json) as stages:
+        document = fit(wish, lambda done, total: stages.report(f"fit surrogates ({total} fits)", done, total, "fits"))
+    save(document, folder)
     _print(document, fit_view(document), json)
 
 
 @app.command(epilog="Example: mixopt replay runs.csv --metric loss --strategy regmix --strategy bayes --seeds 20")
 def replay(
-    runs: Annotated[Path, typer.Argument(help="A table of finished runs, .csv or .parquet: see docs/run-tables.md.")],
+    runs: RunsArgument,
     strategy: Annotated[
         list[str] | None, typer.Option(help="Replay this one beside random; repeatable. Default: all.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Replays of each strategy.")] = 20,
-    metric: Annotated[list[str] | None, typer.Option(help="Only this metric; repeatable. Default: all.")] = None,
-    objective: Annotated[
-        str, typer.Option(help="mean, standardized, worst, no-worse or pareto, of the metrics.")
-    ] = "mean",
-    maximize: Annotated[list[str] | None, typer.Option(help="More of this metric is better; repeatable.")] = None,
-    minimize: Annotated[list[str] | None, typer.Option(help="Less of this metric is better; repeatable.")] = None,
+    metrics: Metrics = None,
+    objective: ObjectiveKind = "mean",
+    maximize: Maximize = None,
+    minimize: Minimize = None,
     target_fidelity: Annotated[
         str | None, typer.Option(help="Look for the best run of this fidelity. Default: the dearest.")
     ] = None,
@@ -329,20 +335,24 @@ def replay(
     from mixopt.fit import Wish
     from mixopt.replay import Options, replay, save
     from mixopt.replay_display import replay_view
-    from mixopt.watch import Stages
 
+    folder = _folder(output or Path(f"{runs.stem}-replay"))
     wish = Wish(
         runs,
-        metrics=tuple(metric or ()),
+        metrics=tuple(metrics or ()),
         objective=objective,
         maximize=tuple(maximize or ()),
         minimize=tuple(minimize or ()),
         target=target_fidelity,
     )
     options = Options(tuple(strategy or ()), seeds, warm_start, acquisition, surrogate, batch, budget or inf)
-    with Stages(err) as stages:
-        document = replay(wish, options, lambda stage, done, total: stages.report(stage, done, total, "seeds"))
-    save(document, output or Path(f"{runs.stem}-replay"))
+    with _stages(json) as stages:
+        document = replay(
+            wish,
+            options,
+            lambda done, total: stages.report(f"replay strategies ({total} replays)", done, total, "replays"),
+        )
+    save(document, folder)
     _print(document, replay_view(document), json)
 
 
@@ -387,6 +397,27 @@ def main() -> None:
 def _complain(line: str) -> None:
     err.print("[bold red]error:[/] ", end="")
     err.print(line, markup=False, soft_wrap=True)
+
+
+def _folder(path: Path) -> Path:
+    """A folder to write to, which need not exist.
+
+    Raises:
+        ConfigError: it cannot be made or written to; said before the work that would be lost.
+    """
+    there = next(each for each in (path.absolute(), *path.absolute().parents) if os.path.lexists(each))
+    if not there.is_dir():
+        raise ConfigError(f"--output {path}: {there} is not a folder", hint="choose another name")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"--output {path}: {there} cannot be written to", hint="choose another name")
+    return path
+
+
+def _stages(json: bool) -> Stages:
+    """Bars for a person at a terminal, one line for a program."""
+    from mixopt.watch import Stages
+
+    return Stages(Console(stderr=True, force_terminal=False) if json else err)
 
 
 def _load(study: Path) -> StudyFile:

@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from mixopt.assemble import Plan
 from mixopt.cores import cores
 from mixopt.errors import ConfigError
@@ -13,6 +15,7 @@ from mixopt.events import Closed, Progressed
 from mixopt.worker import run_trial
 from proxies.allocator import keep_freed_memory
 from search.trial import Failure, Trial
+from search.validation import FEWEST_RUNS
 
 PROBE_SECONDS = 4.0
 # For whoever will run the study on GPUs and plans on a CPU: what small models reach on one of today's. An assumption.
@@ -50,7 +53,7 @@ def estimate(plan: Plan, probe: bool) -> dict[str, Any]:
         "trials": sum(each["search_trials"] + each["confirmation_trials"] for each in proxies),
         "total_tokens": sum(each["total_tokens"] for each in proxies),
         "total_flops": sum(each["total_flops"] for each in proxies),
-        "notes": list(plan.notes),
+        "notes": [*plan.notes, *_few_mixtures(plan)],
     }
     training = sum(each["total_tokens"] / each["tokens_per_second"] for each in proxies) if probe else None
     document["training_seconds"] = training
@@ -63,6 +66,21 @@ def estimate(plan: Plan, probe: bool) -> dict[str, Any]:
     )
     document["gpu_hours_are"] = "measured" if probe and on_gpu else f"assumed at {ASSUMED_GPU_FLOPS:.0e} FLOP/s"
     return document
+
+
+def _few_mixtures(plan: Plan) -> list[str]:
+    """A note where the search cannot try enough mixtures for a regression."""
+    trials, earlier = plan.strategy.expected, plan.problem.earlier
+    # Every proxy is trained on mixtures of one design, unless bayes chooses for each.
+    mixtures = trials.total() if plan.file.search.strategy == "bayes" else max(trials.values())
+    if earlier is not None:
+        mixtures += len(np.unique(earlier.mixture_N))
+    if mixtures >= FEWEST_RUNS:
+        return []
+    return [
+        f"the search has {mixtures} mixtures at most, too few for a regression, {FEWEST_RUNS} the least: its answer "
+        "will be the best that was tried; raise the trials of the proxies"
+    ]
 
 
 def slots(plan: Plan) -> int:

@@ -31,8 +31,8 @@ from search.objective import NoWorse, Objective, Pareto, WeightedMean, WorstCase
 from search.problem import REFERENCE, Problem, Rung
 from search.recommend import Predictor, recommend_by, recommend_observed
 from search.reuse import Changes
-from search.runs import BoolArray, Runs
-from search.space import DomainLimits, Group, Space
+from search.runs import Runs
+from search.space import TOLERANCE, DomainLimits, Group, Space
 from search.surrogates import DEFAULT, SURROGATES
 
 OBJECTIVES: Mapping[str, Callable[[WeightedMean], Objective]] = {
@@ -124,6 +124,8 @@ def fit(wish: Wish, on_step: OnStep) -> dict[str, Any]:
         fixed = wish.surrogates or question.wanted.proxy != runs.target.proxy
         chosen = next(iter(predictors.values())) if fixed else surrogate_fits.choose(predictors)
         why = surrogate_fits.why(chosen, predictors)
+        if not chosen.validation.trustworthy:
+            _check_limits(wish, problem.space, runs, why)
         recommendation = recommend_by(chosen)
     elif problem.objective.baseline is not None:
         raise ConfigError(
@@ -133,6 +135,7 @@ def fit(wish: Wish, on_step: OnStep) -> dict[str, Any]:
     else:
         chosen = None
         why = f"no surrogate could be fitted: {skipped[names[0]]}"
+        _check_limits(wish, problem.space, runs, why)
         recommendation = recommend_observed(problem, Evidence(runs, problem.objective), why)
     notes = [*question.notes, *(warning for warning in recommendation.warnings if warning != why)]
     if problem.objective.baseline is not None:
@@ -198,13 +201,11 @@ def ask(wish: Wish) -> Question:
     notes: list[str] = []
     file = None if wish.space is None else space_file.read(wish.space)
     table, held_out = _tables(wish, file, notes)
-    runs = table.of(*dict.fromkeys(wish.metrics or table.metrics))
+    runs, metric_notes = run_table.choose_metrics(table, wish.runs, wish.metrics)
+    notes += metric_notes
     if held_out is not None and wish.holdout is not None:
-        held_out = holdouts.matched(held_out, wish.holdout, runs)
-    measured_N: BoolArray = np.logical_or.reduce(np.isfinite(runs.values_NM), axis=1)
-    if not measured_N.all():
-        notes.append(f"{(~measured_N).sum()} runs measured none of these metrics and are left out")
-        runs = runs.select(measured_N)
+        held_out, metric_notes = holdouts.matched(held_out, wish.holdout, runs)
+        notes += metric_notes
     if len(np.unique(runs.mixture_N)) < 2:
         raise ConfigError(f"{wish.runs}: one mixture leaves nothing to compare", hint="give runs of several mixtures")
     complete = measured(runs.select(runs.complete_N))
@@ -250,10 +251,10 @@ def ask(wish: Wish) -> Question:
 
 
 def _tables(wish: Wish, file: space_file.SpaceFile | None, notes: list[str]) -> tuple[Runs, Runs | None]:
-    """The runs, and the holdout if there is one, over the domains of now where these changed."""
+    """The runs and the holdout, if there is one: every metric, over the domains of now where these changed."""
     read = {}
     for path in filter(None, (wish.runs, wish.holdout)):
-        read[path], table_notes = run_table.read(path)
+        read[path], table_notes = run_table.read_all(path)
         notes += table_notes
     if file is not None and wish.space is not None and wish.changes != Changes():
         changed = [path for path, runs in read.items() if set(runs.domains) != set(file.domains)]
@@ -320,15 +321,29 @@ def mean_of(wish: Wish, runs: Runs, notes: list[str]) -> WeightedMean:
         )
     if constant := [name for name in spreads if name not in varied]:
         notes.append(f"the same in every run, and so left out of the objective: {', '.join(constant)}")
-    widest, narrowest = max(varied, key=varied.__getitem__), min(varied, key=varied.__getitem__)
-    ratio = varied[widest] / varied[narrowest]
-    if wish.objective != "standardized" and ratio > UNEVEN:
-        notes.append(
-            f"metric {widest} varies {ratio:.0f} times as much as {narrowest}, and counts for so much more: "
-            "--objective standardized makes them equal"
-        )
+    if wish.objective != "standardized":
+        notes += _unlike(varied, maximised)
     weights = {name: 1 / spread if wish.objective == "standardized" else 1.0 for name, spread in varied.items()}
     return WeightedMean(weights, maximised=maximised & frozenset(varied))
+
+
+def _unlike(spreads: Mapping[str, float], maximised: frozenset[str]) -> list[str]:
+    """A note where the metrics can hardly be added as they are."""
+    widest, narrowest = max(spreads, key=spreads.__getitem__), min(spreads, key=spreads.__getitem__)
+    ratio = spreads[widest] / spreads[narrowest]
+    if ratio > UNEVEN:
+        return [
+            f"metric {widest} varies {ratio:.0f} times as much as {narrowest}, and counts for so much more: "
+            "--objective standardized makes them equal"
+        ]
+    scores = [name for name in spreads if name in maximised]
+    losses = [name for name in spreads if name not in maximised]
+    if scores and losses:
+        return [
+            f"metrics that are minimised, such as {losses[0]}, and maximised, such as {scores[0]}, are hardly in one "
+            "unit, yet count as they are: --objective standardized divides each by its spread"
+        ]
+    return []
 
 
 def _spread_M(runs: Runs) -> FloatArray:
@@ -378,6 +393,26 @@ def _space(path: Path | None, file: space_file.SpaceFile | None, runs: Runs, not
         return Space(tuple(limits)), natural_is
     groups = tuple(Group(name, tuple(each.domains), each.min, each.max) for name, each in file.groups.items())
     return Space(tuple(limits), groups, file.target.tokens, file.target.max_epochs), natural_is
+
+
+def _check_limits(wish: Wish, space: Space, runs: Runs, why: str) -> None:
+    """Before a run has to be the answer.
+
+    Args:
+        why: no prediction can be.
+
+    Raises:
+        ConfigError: no run at the target keeps the limits of a domain.
+    """
+    weights_ND = runs.weights_ND[runs.at_target_N]
+    for name, weights_N, least, most in zip(space.domains, weights_ND.T, space.lower_D, space.upper_D, strict=True):
+        if not ((weights_N >= least - TOLERANCE) & (weights_N <= most + TOLERANCE)).any():
+            limit = f"pin {least:g}" if least == most else f"limits {least:.4g} to {most:.4g}"
+            raise ConfigError(
+                f"{wish.space}: no run at {runs.target.proxy} keeps the {limit} of domains.{name}, where runs have "
+                f"{weights_N.min():.3g} to {weights_N.max():.3g}; and {why}",
+                hint=f"give domains.{name} a min and a max that some run keeps, or add runs that keep these",
+            )
 
 
 def _name(kind: str, objective: Objective) -> str:

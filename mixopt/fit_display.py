@@ -31,14 +31,10 @@ CALIBRATED_SCORES: Scores = {"spearman": ("Spearman", ".3f"), "calibrated_rmse":
 
 def fit_view(document: dict[str, Any]) -> RenderableType:
     runs = ", ".join(f"{count} at {fidelity}" for fidelity, count in document["runs"].items())
-    objective = document["objective"]
-    metrics = ", ".join(
-        f"{name} (more is better)" if name in objective["maximised"] else name for name in objective["metrics"]
-    )
     units = "" if document["predicted_at"] == document["target"] else f", in the units of {document['predicted_at']}"
     parts: list[RenderableType] = [
         Text(f"runs: {runs}; predictions are for {document['target']}{units}"),
-        Text(f"objective, lower is better: {objective['kind']} of {metrics}\n"),
+        objective_line(document["objective"]),
         _cross_validation(document),
         *(
             Text(f"{name} is not fitted: {result['skipped']}", style="dim")
@@ -51,13 +47,21 @@ def fit_view(document: dict[str, Any]) -> RenderableType:
     parts += [Text(f"\n{document['why']}\n", style="bold"), _mixture(document)]
     if document["recommendation"]["front"]:
         parts.append(_front(document))
-    parts += [
-        Text(),
-        *(Text(f"note: {note}", style="yellow") for note in document["notes"]),
-    ]
-    if document["files"]:
-        parts.append(Text("wrote " + ", ".join(document["files"])))
-    return Group(*parts)
+    return Group(*parts, Text(), *remarks(document))
+
+
+def objective_line(objective: dict[str, Any]) -> Text:
+    metrics = ", ".join(
+        f"{name} (more is better)" if name in objective["maximised"] else name for name in objective["metrics"]
+    )
+    return Text(f"objective, lower is better: {objective['kind']} of {metrics}\n")
+
+
+def remarks(document: dict[str, Any]) -> list[RenderableType]:
+    """Notes and the names of files, a line each."""
+    lines = [Text(f"note: {note}", style="yellow") for note in document["notes"]]
+    written = [Text("wrote " + ", ".join(document["files"]))] if document["files"] else []
+    return [*lines, *written]
 
 
 def _cross_validation(document: dict[str, Any]) -> Table:

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from mixopt.errors import ConfigError
-from mixopt.run_table import measured
+from mixopt.run_table import choose_metrics, measured
 from search.mixture import FloatArray
 from search.recommend import Predictor
 from search.runs import DECIMALS, Runs
 from search.validation import objective_sd, score
 
 
-def matched(holdout: Runs, path: Path, runs: Runs) -> Runs:
-    """The runs of the file with the domains and metrics of `runs`, in their order.
+def matched(holdout: Runs, path: Path, runs: Runs) -> tuple[Runs, tuple[str, ...]]:
+    """The runs of the file with the domains and metrics of `runs`, in their order; and notes.
 
     Raises:
         ConfigError: it has other domains, or lacks a metric.
@@ -34,7 +34,8 @@ def matched(holdout: Runs, path: Path, runs: Runs) -> Runs:
                 f"{path}: no column metric.{name}", hint="choose metrics that both tables have with --metric"
             )
     order = [holdout.domains.index(name) for name in runs.domains]
-    return replace(holdout.of(*runs.metrics), domains=runs.domains, weights_ND=holdout.weights_ND[:, order])
+    ordered = replace(holdout, domains=runs.domains, weights_ND=holdout.weights_ND[:, order])
+    return choose_metrics(ordered, path, runs.metrics)
 
 
 def to_score(table: Runs, runs: Runs, wanted: str) -> tuple[Runs, tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import product, takewhile
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ CONTROL = "random"
 # In target runs: where regret is read.
 COSTS = [factor * scale for scale in (1, 10, 100, 1000, 10_000) for factor in (1, 2, 3, 5)]
 
-# Told what is being replayed, and how many of its seeds are done.
-OnStep = Callable[[str, int, int], None]
+# Told how many replays are done, of how many.
+OnStep = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -76,24 +76,21 @@ def replay(wish: fit.Wish, options: Options, on_step: OnStep) -> dict[str, Any]:
             f"acquisition {options.acquisition} and objective {wish.objective} do not go together",
             hint="hypervolume is for pareto, and pareto is searched by no other",
         )
-    table, table_notes = run_table.read(wish.runs)
+    runs, table_notes = run_table.read(wish.runs, wish.metrics)
     notes = list(table_notes)
-    runs = table.of(*dict.fromkeys(wish.metrics or table.metrics))
     if wish.target is not None:
         runs = runs.targeting(wish.target)
     objective = fit.OBJECTIVES[wish.objective](fit.mean_of(wish, runs, notes))
     past = Replay(runs, objective, options.warm_start)
     notes += past.notes
     settings = Settings(surrogate=options.surrogate, acquisition=options.acquisition or Settings.acquisition)
-    names = dict.fromkeys((CONTROL, *(options.strategies or STRATEGIES)))
-    strategies = {}
-    for name in names:
-        played = []
-        for seed in range(options.seeds):
-            on_step(f"replay {name}", seed, options.seeds)
-            played.append(past.play(name, settings, seed, options.batch, options.budget))
-        on_step(f"replay {name}", options.seeds, options.seeds)
-        strategies[name] = played
+    strategies: dict[str, list[Trajectory]] = {name: [] for name in (CONTROL, *(options.strategies or STRATEGIES))}
+    # All strategies seed by seed, not one after the other: what is left then takes as long as what is done did.
+    total = options.seeds * len(strategies)
+    for done, (seed, name) in enumerate(product(range(options.seeds), strategies)):
+        on_step(done, total)
+        strategies[name].append(past.play(name, settings, seed, options.batch, options.budget))
+    on_step(total, total)
     return {
         "runs": {fidelity.proxy: int(past.runs.at(level).sum()) for level, fidelity in enumerate(past.runs.fidelities)},
         "target": past.runs.target.proxy,

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mixopt.fit_display import objective_line, remarks
 from mixopt.replay import CONTROL
 from mixopt.tables import plain_table
 
@@ -16,20 +17,13 @@ def replay_view(document: dict[str, Any]) -> RenderableType:
     runs = ", ".join(
         f"{count} at {proxy} (cost {document['costs'][proxy]:.3g})" for proxy, count in document["runs"].items()
     )
-    objective = document["objective"]
-    metrics = ", ".join(
-        f"{name} (more is better)" if name in objective["maximised"] else name for name in objective["metrics"]
-    )
-    parts: list[RenderableType] = [
+    return Group(
         Text(f"mixtures: {runs}; costs are in runs at {document['target']}"),
-        Text(f"objective, lower is better: {objective['kind']} of {metrics}\n"),
+        objective_line(document["objective"]),
         _cost_to_best(document),
         _regret(document),
-        *(Text(f"note: {note}", style="yellow") for note in document["notes"]),
-    ]
-    if document["files"]:
-        parts.append(Text("wrote " + ", ".join(document["files"])))
-    return Group(*parts)
+        *remarks(document),
+    )
 
 
 def _cost_to_best(document: dict[str, Any]) -> Table:

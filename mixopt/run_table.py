@@ -1,6 +1,6 @@
 """A table of finished runs: from a CSV or Parquet file to arrays, and what had to be decided on the way.
 
-    file --_cells--> cells with their rows --> names, fidelities, weights, values --read--> Runs and notes
+    file --_cells--> cells with their rows --read_all--> every run and metric --choose_metrics--> Runs and notes
 
 One row a run; columns `run, fidelity, params, tokens, cost, weight.<domain>, ..., metric.<name>, ...`, of which only
 weights and metrics are required. What cannot be right is an error with its row and column; what can be put right is,
@@ -58,8 +58,22 @@ SCORE_WORDS = frozenset(
 # fmt: on
 
 
-def read(path: Path) -> tuple[Runs, tuple[str, ...]]:
+def read(path: Path, metrics: Collection[str] = ()) -> tuple[Runs, tuple[str, ...]]:
     """The runs of a file, their target the most expensive fidelity; and a sentence for each thing decided.
+
+    Args:
+        metrics: those that count; all, if none is named.
+
+    Raises:
+        ConfigError, SearchError: as `read_all` and `choose_metrics`.
+    """
+    runs, notes = read_all(path)
+    chosen, metric_notes = choose_metrics(runs, path, metrics)
+    return chosen, (*notes, *metric_notes)
+
+
+def read_all(path: Path) -> tuple[Runs, tuple[str, ...]]:
+    """As `read`, with every metric and with the runs that diverged, whose metrics are infinite.
 
     Raises:
         ConfigError: what cannot be read as runs, with its row and column.
@@ -82,11 +96,32 @@ def read(path: Path) -> tuple[Runs, tuple[str, ...]]:
     level_N = np.array([level_of[name] for name in fidelity_N], dtype=np.int64)
     runs = Runs(names, domains, metrics, fidelities, weights_ND, level_N, values_NM)
     runs = runs.select(_first_of_copies(table, runs, given_names, notes))
-    runs = _without_diverged(runs, path, notes)
-    _note_missing(runs, path, notes)
-    _note_replicates(runs, notes)
-    _note_outliers(runs, notes)
     return runs, tuple(f"{path.name}: {note}" for note in notes)
+
+
+def choose_metrics(runs: Runs, path: Path, metrics: Collection[str]) -> tuple[Runs, tuple[str, ...]]:
+    """The runs of a file that measured one of these metrics, and these alone; and notes.
+
+    Args:
+        metrics: all, if none is named.
+
+    Raises:
+        SearchError: a metric that the file does not have.
+        ConfigError: a metric without a value, or infinite in every run.
+    """
+    notes: list[str] = []
+    chosen = runs.of(*dict.fromkeys(metrics or runs.metrics))
+    if (overlooked_N := _infinite(runs) & ~_infinite(chosen)).any():
+        notes.append(f"runs with an infinite metric that is not used count all the same: {_named(runs, overlooked_N)}")
+    chosen = _without_diverged(chosen, path, notes)
+    measured_N: BoolArray = np.logical_or.reduce(np.isfinite(chosen.values_NM), axis=1)
+    if not measured_N.all():
+        notes.append(f"{(~measured_N).sum()} runs measured none of these metrics and are left out")
+        chosen = chosen.select(measured_N)
+    _note_missing(chosen, path, notes)
+    _note_replicates(chosen, notes)
+    _note_outliers(chosen, notes)
+    return chosen, tuple(f"{path.name}: {note}" for note in notes)
 
 
 def directions(
@@ -345,14 +380,21 @@ def _first_of_copies(table: _Table, runs: Runs, given_names: Sequence[str], note
     return np.setdiff1d(np.arange(len(runs)), copies)
 
 
+def _infinite(runs: Runs) -> BoolArray:
+    """Which runs have an infinite metric, [N]."""
+    infinite_N: BoolArray = np.logical_or.reduce(np.isinf(runs.values_NM), axis=1)
+    return infinite_N
+
+
 def _without_diverged(runs: Runs, path: Path, notes: list[str]) -> Runs:
-    diverged_N: BoolArray = np.logical_or.reduce(np.isinf(runs.values_NM), axis=1)
+    diverged_N = _infinite(runs)
     if not diverged_N.any():
         return runs
     if diverged_N.all():
-        raise ConfigError(f"{path}: every run has an infinite metric", hint="give runs that did not diverge")
-    names = _some(runs.names[place] for place in np.flatnonzero(diverged_N))
-    notes.append(f"runs with an infinite metric diverged and were left out: {names}")
+        raise ConfigError(
+            f"{path}: every run has an infinite metric", hint="give runs that did not diverge, or choose other metrics"
+        )
+    notes.append(f"runs with an infinite metric diverged and were left out: {_named(runs, diverged_N)}")
     return runs.select(~diverged_N)
 
 
@@ -360,7 +402,9 @@ def _note_missing(runs: Runs, path: Path, notes: list[str]) -> None:
     for name, values_N in zip(runs.metrics, runs.values_NM.T, strict=True):
         missing = int(np.isnan(values_N).sum())
         if missing == len(runs):
-            raise ConfigError(f"{path}: column {METRIC}{name} has no value", hint="remove the column, or fill it")
+            raise ConfigError(
+                f"{path}: column {METRIC}{name} has no value", hint="fill it, remove it, or choose other metrics"
+            )
         if missing:
             notes.append(
                 f"metric {name} is missing in {missing} of {len(runs)} runs, which count for the other metrics"
@@ -409,6 +453,10 @@ def _rises_with_cost(runs: Runs, metric: str) -> bool | None:
     difference = dear_N.mean() - cheap_N.mean()
     doubt = 2 * math.sqrt(cheap_N.var(ddof=1) / len(cheap_N) + dear_N.var(ddof=1) / len(dear_N))
     return bool(difference > 0) if abs(difference) > doubt else None
+
+
+def _named(runs: Runs, chosen_N: BoolArray) -> str:
+    return _some(runs.names[run] for run in np.flatnonzero(chosen_N))
 
 
 def _some(things: Iterable[object], most: int = 8) -> str:

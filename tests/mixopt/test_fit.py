@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -287,6 +288,45 @@ def test_limits_that_cannot_be_read(tmp_path: Path, text: str, says: str) -> Non
     assert error.value.hint or "; " in error.value.message
 
 
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        ("{pin: 97%}", "keeps the pin 0.97 of domains.books"),
+        ("{min: 97%}", "keeps the limits 0.97 to 1 of domains.books"),
+    ],
+)
+@pytest.mark.parametrize("count", [6, 30])
+def test_limits_that_no_run_keeps_are_named_where_only_a_run_could_be_the_answer(
+    tmp_path: Path, count: int, limits: str, says: str
+) -> None:
+    """Too few runs for a regression, and runs at random."""
+    space = tmp_path / "space.yaml"
+    space.write_text(f"domains: {{web: {{}}, code: {{}}, books: {limits}}}")
+    runs = table(tmp_path / "runs.csv", count, 0)
+    pd.read_csv(runs).assign(**{"metric.loss": np.random.default_rng(5).standard_normal(count)}).to_csv(runs)
+    with pytest.raises(ConfigError) as error:
+        fitted(runs, metrics=("loss",), space=space)
+    assert says in error.value.message
+    assert str(space) in error.value.message
+    assert "domains.books" in error.value.hint
+    assert "metric" not in error.value.hint
+
+
+def test_only_the_metrics_asked_for_matter(tmp_path: Path) -> None:
+    """Of the others one is infinite in every run, and in every run of the holdout, and one has no value."""
+    runs, holdout = table(tmp_path / "runs.csv", 40, 0), table(tmp_path / "later.csv", 20, 1)
+    alone = fitted(runs, metrics=("loss",), holdout=holdout)
+    for path in (runs, holdout):
+        pd.read_csv(path).assign(**{"metric.mmlu": np.inf, "metric.lost": np.nan}).to_csv(path, index=False)
+    document = fitted(runs, metrics=("loss",), holdout=holdout)
+    assert document["recommendation"] == alone["recommendation"]
+    assert document["holdout"] == alone["holdout"]
+    assert any("runs.csv: runs with an infinite metric that is not used count" in note for note in document["notes"])
+    with pytest.raises(ConfigError, match="every run has an infinite metric") as error:
+        fitted(runs)
+    assert "other metrics" in error.value.hint
+
+
 def test_a_domain_that_no_run_has_stays_out_of_the_mixture(tmp_path: Path) -> None:
     runs = table(tmp_path / "runs.csv", 40, 0)
     frame = pd.read_csv(runs)
@@ -342,6 +382,19 @@ def test_metrics_of_unlike_spread_are_pointed_out(tmp_path: Path) -> None:
     assert not any("varies" in note for note in fitted(runs, objective="standardized")["notes"])
 
 
+def test_a_mean_of_losses_and_scores_is_doubted_once(tmp_path: Path) -> None:
+    runs = table(tmp_path / "runs.csv", 40, 0)
+
+    def doubts(**options: Any) -> list[str]:
+        return [note for note in fitted(runs, **options)["notes"] if "--objective standardized" in note]
+
+    [doubt] = doubts()
+    assert "minimised, such as loss, and maximised, such as mmlu" in doubt
+    assert not doubts(objective="standardized")
+    assert not doubts(metrics=("loss",))
+    assert not doubts(minimize=("mmlu",))
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -359,21 +412,55 @@ def test_options_that_name_nothing(tmp_path: Path, options: dict[str, Any]) -> N
     assert "choose from" in error.value.hint
 
 
+def program(monkeypatch: pytest.MonkeyPatch, folder: Path, *options: str) -> int:
+    """The exit status of `mixopt fit runs.csv`, started in a folder."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["mixopt", "fit", "runs.csv", *options])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return int(end.value.code or 0)
+
+
 def test_the_program_writes_its_files_and_prints_json_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table(tmp_path / "runs.csv", 40, 0)
-    monkeypatch.chdir(tmp_path)
-    options = ["--metric", "loss", "--surrogate", "linear", "--json"]
-    monkeypatch.setattr(sys, "argv", ["mixopt", "fit", "runs.csv", *options])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert not end.value.code
-    document = json.loads(capsys.readouterr().out)
+    # As if standard error were a terminal.
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    options = ("--metric", "loss", "--surrogate", "linear")
+    assert program(monkeypatch, tmp_path, *options) == 0
+    assert "━" in capsys.readouterr().err
+    assert program(monkeypatch, tmp_path, *options, "--json") == 0
+    printed = capsys.readouterr()
+    assert printed.err == "fit surrogates (2 fits)\n"
+    document = json.loads(printed.out)
     assert sorted(document["files"]) == sorted(str(path) for path in Path("runs-fit").glob("*"))
     assert json.loads(Path("runs-fit/mixture.json").read_text()) == document["recommendation"]["mixture"]
     for path in Path("runs-fit").glob("*.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_folder_that_cannot_be_is_refused_before_the_table_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for output in ("notes.txt", "notes.txt/out", "notes.txt/deep/out"):
+        assert program(monkeypatch, tmp_path, "--output", output) == 2
+        said = capsys.readouterr().err
+        assert f"--output {output}: {tmp_path / 'notes.txt'} is not a folder; choose another name" in said
+    assert program(monkeypatch, tmp_path, "--output", "new/deep/out") == 2
+    assert "runs.csv: No such file" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    assert program(monkeypatch, tmp_path, "--output", "locked/out") == 2
+    assert f"--output locked/out: {locked} cannot be written to" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("metrics", [2, 3])

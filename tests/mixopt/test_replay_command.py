@@ -60,7 +60,9 @@ def test_the_command_prints_a_document_and_draws_the_regret(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="0"):
         command(monkeypatch, str(runs), *arguments)
-    document = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert printed.err == "replay strategies (6 replays)\n"
+    document = json.loads(printed.out)
     assert list(document["strategies"]) == ["random", "climb"]
     assert document["target"] == "large"
     assert document["runs"] == {"small": 40, "large": 24}
@@ -73,6 +75,29 @@ def test_the_command_prints_a_document_and_draws_the_regret(
         assert regret["median"][-1] == 0
     assert document["files"] == ["runs-replay/regret.png"]
     assert (tmp_path / "runs-replay/regret.png").stat().st_size > 1000
+
+
+def test_replays_are_counted_to_the_last(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    options = Options(("climb",), seeds=2, surrogate="quadratic")
+    replay(Wish(table(tmp_path / "runs.csv")), options, lambda *step: told.append(step))
+    assert told == [(done, 4) for done in range(5)]
+
+
+def test_a_metric_that_is_not_asked_for_may_be_infinite(tmp_path: Path) -> None:
+    runs = table(tmp_path / "runs.csv")
+    before = replayed(runs, metrics=("loss",))
+    pd.read_csv(runs).assign(**{"metric.mmlu": np.inf}).to_csv(runs, index=False)
+    assert replayed(runs, metrics=("loss",))["strategies"] == before["strategies"]
+
+
+def test_a_file_is_no_folder_for_the_plot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = table(tmp_path / "runs.csv")
+    with pytest.raises(SystemExit, match="2"):
+        command(monkeypatch, str(runs), "--output", str(runs))
+    assert f"{runs} is not a folder" in capsys.readouterr().err
 
 
 def test_the_best_is_the_best_run_of_the_table(tmp_path: Path) -> None:

@@ -157,6 +157,17 @@ def test_a_run_with_an_infinite_metric_is_left_out_by_name(tmp_path: Path) -> No
     assert only_note(path, "left out: wild").names == ("good",)
 
 
+def test_metrics_that_are_not_chosen_leave_no_run_out_and_no_note_but_of_what_diverged(tmp_path: Path) -> None:
+    header = "run," + LOSS + ",metric.ppl,metric.empty"
+    path = written(tmp_path / "r.csv", "good,1,0,2,,", "wild,0,1,3,inf,", "bare,0.5,0.5,,4,", header=header)
+    runs, notes = read(path, ["loss"])
+    assert (runs.names, runs.metrics) == (("good", "wild"), ("loss",))
+    assert notes == (
+        "r.csv: runs with an infinite metric that is not used count all the same: wild",
+        "r.csv: 1 runs measured none of these metrics and are left out",
+    )
+
+
 def test_a_value_far_from_all_others_is_kept_and_pointed_out(tmp_path: Path) -> None:
     rows = [f"r{place},{1 - place / 10},{place / 10},{2 + place / 10}" for place in range(9)]
     path = written(tmp_path / "r.csv", *rows, "wild,0,1,1e9", header="run," + LOSS)
