@@ -52,7 +52,12 @@ def answer_document(
             }
             for limits in space.limits
         },
-        "trials": {"completed": len(history.completed), "failed": len(history.failed), "flops": history.flops},
+        "trials": {
+            "completed": len(history.completed),
+            "stopped": len(history.stopped),
+            "failed": len(history.failed),
+            "flops": history.flops,
+        },
         "recommendation": recommendation.as_dict(),
         "confirmation": confirmation.as_dict() if confirmation else None,
         "notes": [

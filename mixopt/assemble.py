@@ -7,7 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +30,7 @@ from search.problem import SEARCH_SEED, Problem, Rung
 from search.reuse import Changes, reuse
 from search.runs import Runs
 from search.space import DomainLimits, Group, Space
+from search.stopping import stopping_rule
 from search.strategies import STRATEGIES
 from search.strategies.base import Settings, Strategy
 from search.trial import Trial
@@ -45,6 +46,12 @@ MODEL_SETTINGS = {
     *("width", "heads", "feed_forward"),
     *("experts", "top_k", "expert_feed_forward", "shared_feed_forward"),
 }
+
+
+# Of a trial's training; more is worth a note.
+MUCH_EVALUATION = 0.05
+# Compiling takes as long as some thousand steps, and saves about every third.
+STEPS_WORTH_COMPILING = 4000
 
 
 @dataclass(frozen=True)
@@ -81,10 +88,12 @@ class Plan:
     def confirmation_flops(self) -> float:
         return self.confirmation_size * self.problem.target.flops
 
-    def job(self, trial: Trial) -> Job:
+    def job(self, trial: Trial, history: History) -> Job:
+        """What a worker needs for the trial, which is launched with so much known."""
         from mixopt.worker import Job
 
         proxy = trial.fidelity.proxy
+        stops = self.file.search.stop_hopeless
         return Job(
             trial,
             self.recipes[proxy],
@@ -93,6 +102,7 @@ class Plan:
             checkpoint=self.checkpoint(trial),
             study_seed=self.file.seed,
             available_tokens=self.available_tokens[proxy],
+            stopping=stopping_rule(self.problem, trial, history) if stops else None,
         )
 
     def checkpoint(self, trial: Trial) -> Path:
@@ -104,8 +114,15 @@ class Plan:
         return self.file.work_directory.absolute() / "checkpoints"
 
     def deciding(self) -> dict[str, Any]:
-        """What decides the study's numbers: the file's settings, and the recipes that follow from them here."""
-        return self.file.deciding() | {"recipes": {name: asdict(recipe) for name, recipe in self.recipes.items()}}
+        """What decides the study's numbers: the file's settings, and the recipes that follow from them here.
+
+        Whether steps are compiled changes last bits, and may differ when a study goes on elsewhere: each trial's record
+        says how it was trained.
+        """
+        recipes = {name: asdict(recipe) for name, recipe in self.recipes.items()}
+        for recipe in recipes.values():
+            del recipe["compiled"]
+        return self.file.deciding() | {"recipes": recipes}
 
     @property
     def digest(self) -> str:
@@ -181,9 +198,10 @@ def assemble(file: StudyFile, corpus: Corpus) -> Plan:
     ]
     notes += _repetition_notes(corpus, available)
     strategy = STRATEGIES[file.search.strategy](problem, _settings(file))
+    notes += _evaluation_notes(corpus, recipes)
     plan = Plan(file, corpus, problem, strategy, recipes, available, tuple(notes))
     _check_budget(plan)
-    return plan
+    return _compiled(plan)
 
 
 def _corpus_request(file: StudyFile) -> tuple[list[Source], list[Source], CorpusSettings, Path]:
@@ -327,6 +345,39 @@ def _repetition_notes(corpus: Corpus, available: Mapping[str, Mapping[str, int] 
         for domain, tokens in (needed or {}).items()
         if tokens > corpus.domains[domain].train_tokens
     ]
+
+
+def _evaluation_notes(corpus: Corpus, recipes: Mapping[str, Recipe]) -> list[str]:
+    """Where evaluation, which costs a third of training for each token, takes much of a trial's time."""
+    tokens = sum(len(corpus.evaluation(name).tokens_N) for name in corpus.evaluation_sets)
+    shares = {name: len(recipe.evaluation_steps) * tokens / 3 / recipe.tokens for name, recipe in recipes.items()}
+    return [
+        f"proxy {name} spends about {share / (1 + share):.0%} of its time on evaluation; "
+        "lower corpus.validation_tokens or its evaluations, or train it on more tokens"
+        for name, share in shares.items()
+        if share > MUCH_EVALUATION
+    ]
+
+
+def _compiled(plan: Plan) -> Plan:
+    """The plan with those recipes compiled that the file, or their number of steps, asks for."""
+    from proxies.compilation import missing
+
+    settings = plan.file.executor
+    if settings.compile == "never":
+        return plan
+    trials = plan.strategy.expected + Counter({plan.problem.target: plan.confirmation_size})
+    recipes, notes = dict(plan.recipes), list(plan.notes)
+    for rung in plan.problem.rungs:
+        recipe = recipes[rung.fidelity.proxy]
+        if settings.compile == "auto" and trials[rung.fidelity] * recipe.steps < STEPS_WORTH_COMPILING:
+            continue
+        recipes[rung.fidelity.proxy] = replace(recipe, compiled=True)
+        if settings.address is None and (lacking := missing(recipe)):
+            notes.append(
+                f"proxy {rung.fidelity.proxy} is trained slower than it could be: to compile it takes {lacking}"
+            )
+    return replace(plan, recipes=recipes, notes=tuple(notes))
 
 
 def _check_budget(plan: Plan) -> None:

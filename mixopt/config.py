@@ -229,6 +229,9 @@ class SearchSettings(Section):
     acquisition: Literal["log_ei", "posterior_mean", "max_value_entropy", "knowledge_gradient"] = "log_ei"
     """bayes: what makes a mixture worth a trial."""
     trust: TrustSettings = TrustSettings()
+    stop_hopeless: bool = False
+    """End a trial at an evaluation where it would, almost surely, come out among the worse half; it counts as a
+    measurement at fewer tokens."""
 
     @model_validator(mode="after")
     def _fields_of_its_strategy(self) -> Self:
@@ -335,9 +338,21 @@ class ExecutorSettings(Section):
     cpus_per_trial: Annotated[Number, Field(gt=0)] = 1.0
     """Processor cores of a trial."""
     gpus_per_trial: Annotated[Number, Field(ge=0)] = 0.0
-    """GPUs of a trial; 0.25 puts four on one."""
+    """GPUs of a trial, or of a pack of them; 0.25 puts four on one."""
+    pack: Count = 1
+    """Trials of one proxy that share those GPUs, trained side by side; `mixopt plan` measures how many one takes."""
+    compile: Literal["auto", "always", "never"] = "auto"
+    """Compile a proxy's steps. auto: where the study takes enough of them to be worth the wait."""
     attempts: Count = 3
     """How often a trial is started again after its worker died, the first start included."""
+
+    @model_validator(mode="after")
+    def _packs_only_on_gpus(self) -> Self:
+        if self.pack > 1 and (self.kind != "ray" or self.gpus_per_trial == 0):
+            raise ValueError(
+                "pack is for GPUs: on a CPU each trial has a core of its own; remove it or set gpus_per_trial"
+            )
+        return self
 
 
 class TrackingSettings(Section):

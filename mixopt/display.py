@@ -92,6 +92,7 @@ def status_document(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
     history = record.history()
     states = {
         "completed": [entry.trial for entry in history.completed],
+        "stopped": [entry.trial for entry in history.stopped],
         "running": list(history.running),
         "failed": [entry.trial for entry in history.failed],
     }
@@ -103,7 +104,7 @@ def status_document(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
             for state, trials in states.items()
         },
         "flops": history.flops,
-        "training_seconds": sum(entry.measurement.seconds for entry in history.completed),
+        "training_seconds": sum(entry.measurement.seconds for entry in (*history.completed, *history.stopped)),
         "failures": [
             {"trial": entry.trial.id, "origin": entry.trial.origin, "kind": entry.failure.kind.value}
             | {"message": entry.failure.message}

@@ -12,8 +12,9 @@ from mixopt.assemble import Plan
 from mixopt.cores import cores
 from mixopt.errors import ConfigError
 from mixopt.events import Closed, Progressed
-from mixopt.worker import run_trial
+from mixopt.worker import run_trials
 from proxies.allocator import keep_freed_memory
+from search.history import History
 from search.trial import Failure, Trial
 from search.validation import FEWEST_RUNS
 
@@ -102,7 +103,7 @@ def _speed(plan: Plan, proxy: str) -> float:
     trial = Trial(plan.problem.baselines["proportional"], fidelity, seed=0, origin="probe")
     keep_freed_memory()  # as workers do
     deadline = time.monotonic() + PROBE_SECONDS
-    for event in run_trial(replace(plan.job(trial), checkpoint=None)):
+    for event in run_trials([replace(plan.job(trial, History()), checkpoint=None)]):
         if isinstance(event, Closed):
             if isinstance(event.outcome, Failure):
                 raise ConfigError(f"proxies.{proxy}: does not train: {event.outcome.message}")

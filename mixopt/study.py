@@ -48,6 +48,7 @@ class Study:
         if retry_failed:
             self.history = self.history.opened(*(entry.trial for entry in self.history.failed))
         self._in_flight: set[str] = set()
+        self._compiled: set[str] = set()
         self._out_of_budget = False
         self._failures_in_a_row = 0
         self._seconds_before = float(record.tags.get(names.SEARCH_SECONDS, "0"))
@@ -119,10 +120,12 @@ class Study:
         closed = True
         while True:
             for trial in ask(self.executor.slots - len(self._in_flight)) if closed else []:
+                self._compile(trial.fidelity.proxy)
                 self.record.open(trial)
+                job = self.plan.job(trial, self.history)
                 self.history = self.history.opened(trial)
                 self.watcher.launched(trial)
-                self.executor.launch(self.plan.job(trial))
+                self.executor.launch(job)
                 self._in_flight.add(trial.id)
             if not self._in_flight:
                 return
@@ -139,6 +142,14 @@ class Study:
                         if event.losses:
                             self.record.progress(event.trial, event.tokens, event.losses)
 
+    def _compile(self, proxy: str) -> None:
+        """Before a proxy's first trial, so that no trial pays for it."""
+        recipe = self.plan.recipes[proxy]
+        if recipe.compiled and proxy not in self._compiled:
+            with self.watcher.busy(f"compiling proxy {proxy}, once on this machine"):
+                self.executor.compile(recipe)
+        self._compiled.add(proxy)
+
     def _close(self, trial: Trial, outcome: Measurement | Failure) -> None:
         self._in_flight.remove(trial.id)
         self.history = self.history.closed(trial, outcome)
@@ -153,14 +164,16 @@ class Study:
     def _report(self) -> None:
         """How far the study is, for the dashboard."""
         completed, failed = len(self.history.completed), len(self.history.failed)
+        stopped = len(self.history.stopped)
         best = self.plan.problem.lowest_objective(self.history)
         metrics = {
             names.COMPLETED_TRIALS: float(completed),
             names.FAILED_TRIALS: float(failed),
+            **({names.STOPPED_TRIALS: float(stopped)} if stopped else {}),
             names.SPENT_FLOPS: self.history.flops,
             **({names.BEST_OBJECTIVE: best} if best is not None else {}),
         }
-        self.record.report(metrics, completed + failed, {names.SEARCH_SECONDS: f"{self._seconds:.1f}"})
+        self.record.report(metrics, completed + stopped + failed, {names.SEARCH_SECONDS: f"{self._seconds:.1f}"})
 
     def _give_up_if_hopeless(self, outcome: Measurement | Failure) -> None:
         if isinstance(outcome, Measurement):

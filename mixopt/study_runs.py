@@ -15,12 +15,16 @@ Row = dict[str, Any]
 
 
 def run_rows(history: History, unit: Unit) -> list[Row]:
-    """A row for each completed trial, confirmation included: the cheapest fidelity first, then by seed.
+    """A row for each trial that measured something, confirmation included: the cheapest fidelity first, then by seed.
+
+    A stopped trial's fidelity is that of the tokens that it was trained on.
 
     Args:
         unit: of the losses.
     """
-    ordered = sorted(history.completed, key=lambda entry: (entry.trial.fidelity.flops, entry.trial.seed))
+    ordered = sorted(
+        (*history.completed, *history.stopped), key=lambda entry: (entry.measurement.flops, entry.trial.seed)
+    )
     return [_row(entry, unit) for entry in ordered]
 
 
@@ -34,7 +38,8 @@ def csv_text(rows: list[Row]) -> str:
 
 
 def _row(entry: Completed, unit: Unit) -> Row:
-    trial, fidelity = entry.trial, entry.trial.fidelity
+    trial, stopped_at = entry.trial, entry.measurement.stopped_at
+    fidelity = trial.fidelity if stopped_at is None else trial.fidelity.stopped_at(stopped_at)
     return {
         "run": trial.id,
         "fidelity": fidelity.proxy,

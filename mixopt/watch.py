@@ -126,7 +126,9 @@ class LineWatcher(_Printing):
     def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None:
         self._pace.close(trial)
         left = self._pace.seconds()
-        speed = trial.fidelity.tokens / outcome.seconds if isinstance(outcome, Measurement) else None
+        speed = None
+        if isinstance(outcome, Measurement):
+            speed = (outcome.stopped_at or trial.fidelity.tokens) / outcome.seconds
         parts = [
             f"[{self._pace.done}/{self._pace.expected}]",
             describe(trial),
@@ -227,6 +229,8 @@ def describe(trial: Trial) -> str:
 def describe_outcome(outcome: Measurement | Failure, objective: float | None) -> str:
     if isinstance(outcome, Failure):
         return f"failed: {outcome.kind.value}: {outcome.message}"
+    if outcome.stopped_at is not None:
+        return f"stopped as hopeless after {show_count(outcome.stopped_at)} tokens"
     return "done" if objective is None else f"objective {objective:.4f}"
 
 
@@ -270,7 +274,8 @@ class Stages(AbstractContextManager["Stages"]):
         elapsed = time.monotonic() - self._began
         left = elapsed * (total - done) / done if total and done else None
         rate = f" · {show_count(done / elapsed)} {unit}/s" if elapsed > 1 else ""
-        shown = f"{show_count(done)} {unit}{rate}" if done else ""
+        of_all = f"/{show_count(total)}" if total else ""
+        shown = f"{show_count(done)}{of_all} {unit}{rate}" if done else ""
         self._progress.update(self._stage, completed=done, total=total, done=shown, left=left)
 
     def _finish(self) -> None:

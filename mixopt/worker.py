@@ -1,13 +1,14 @@
-"""What a worker does with one trial: train the proxy, say how it goes, and end with an outcome.
+"""What a worker does with trials: train their proxies, say how it goes, and end each with an outcome.
 
-A trial never raises: whatever kills it becomes a Failure, and the study goes on.
+On a CPU it is one trial at a time; on a GPU several of one recipe side by side. A trial never raises: whatever kills
+it becomes a Failure, and the study goes on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,12 +20,15 @@ import torch
 from mixopt.events import Closed, Event, Progressed
 from proxies.data.corpus import Corpus
 from proxies.data.mixing import MixedStream
+from proxies.device import one_thread
 from proxies.errors import ProxyError
 from proxies.evaluate import EvaluationLoss
+from proxies.pack import Pack
 from proxies.recipe import Recipe
 from proxies.result import TrainingProgress, TrainingResult
-from proxies.run import Diverged
-from proxies.train import train
+from proxies.run import Diverged, Member
+from proxies.train import train_pack
+from search.stopping import StoppingRule
 from search.trial import CurvePoint, Failure, FailureKind, Loss, Measurement, Trial
 
 
@@ -37,6 +41,7 @@ class Job:
         corpus_fingerprint: of the text that the study is about; another is refused.
         checkpoint: file that the training state is kept in, and resumed from; None keeps none.
         available_tokens: tokens of a domain that may be used, where repetition is matched to the final run's.
+        stopping: when to give the trial up; None trains it to its end.
     """
 
     trial: Trial
@@ -46,6 +51,7 @@ class Job:
     checkpoint: Path | None
     study_seed: int
     available_tokens: Mapping[str, int] | None = None
+    stopping: StoppingRule | None = None
 
 
 def seed_for(study_seed: int, replicate: int, purpose: str) -> int:
@@ -58,14 +64,31 @@ def seed_for(study_seed: int, replicate: int, purpose: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def run_trial(job: Job) -> Iterator[Event]:
-    """Train one trial; the last event is its outcome."""
+def compile_ahead(recipe: Recipe, members: int) -> None:
+    """Compile the steps of a pack of this recipe, for the trials to come in this and in later processes."""
+    with one_thread():
+        Pack(recipe, range(members)).compile()
+
+
+def run_trials(jobs: Sequence[Job]) -> Iterator[Event]:
+    """Train trials of one recipe side by side; the last event of each is its outcome."""
     began = perf_counter()
+    open_jobs = {job.trial.id: job for job in jobs}
     try:
-        yield from _train(job)
+        for event in _train(jobs):
+            if isinstance(event, Closed):
+                del open_jobs[event.trial.id]
+            yield event
     except Exception as error:
-        # Whatever it was, it is one trial's death and not the study's.
-        yield Closed(job.trial, _failure(error, perf_counter() - began))
+        # Whatever it was, it is these trials' death and not the study's.
+        failure = _failure(error, perf_counter() - began)
+        left = list(open_jobs.values())
+        if failure.kind is FailureKind.OUT_OF_MEMORY and len(left) > 1:
+            yield from run_trials(left[: len(left) // 2])
+            yield from run_trials(left[len(left) // 2 :])
+            return
+        for job in left:
+            yield Closed(job.trial, failure)
 
 
 def _failure(error: Exception, seconds: float) -> Failure:
@@ -79,54 +102,70 @@ def _failure(error: Exception, seconds: float) -> Failure:
     return Failure(FailureKind.ERROR, message, seconds)
 
 
-def _train(job: Job) -> Iterator[Event]:
-    trial = job.trial
-    corpus = Corpus.open(job.corpus)
-    if corpus.fingerprint != job.corpus_fingerprint:
-        raise ProxyError(f"the corpus in {job.corpus} was replaced while the study ran")
-    stream = MixedStream(
-        corpus,
-        trial.mixture.as_dict(),
-        job.recipe.model.sequence_length,
-        seed=seed_for(job.study_seed, trial.seed, "order of text"),
-        available_tokens=job.available_tokens,
-    )
+def _train(jobs: Sequence[Job]) -> Iterator[Event]:
+    recipe = jobs[0].recipe
+    assert all(job.recipe == recipe for job in jobs)
+    corpus = Corpus.open(jobs[0].corpus)
+    if corpus.fingerprint != jobs[0].corpus_fingerprint:
+        raise ProxyError(f"the corpus in {jobs[0].corpus} was replaced while the study ran")
+    streams = [_stream(job, corpus) for job in jobs]
+    members = [_member(job, stream, corpus) for job, stream in zip(jobs, streams, strict=True)]
     evaluation_sets = {name: corpus.evaluation(name) for name in corpus.evaluation_sets}
-    if job.checkpoint is not None:
-        job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    steps = train(
-        job.recipe,
-        stream,
-        evaluation_sets,
-        seed=seed_for(job.study_seed, trial.seed, "initial weights"),
-        data=f"trial {trial.id} on corpus {corpus.fingerprint}",
-        checkpoint=job.checkpoint,
-    )
-    for step in steps:
+    for index, step in train_pack(recipe, members, evaluation_sets):
+        trial = jobs[index].trial
         match step:
             case TrainingProgress():
                 losses = _losses(step.evaluation.losses) if step.evaluation else None
                 yield Progressed(trial, step.tokens, step.training_loss, step.tokens_per_second, losses)
             case TrainingResult():
-                domain_tokens, domain_epochs = stream.realised(step.steps * job.recipe.batch_rows)
-                measurement = Measurement(
-                    losses=_losses(step.losses),
-                    curve=_curve(step, job.recipe),
-                    domain_tokens=dict.fromkeys(corpus.domains, 0) | domain_tokens,
-                    domain_epochs=dict.fromkeys(corpus.domains, 0.0) | domain_epochs,
-                    flops=step.flops,
-                    seconds=step.seconds,
-                    diagnostics=step.diagnostics,
-                    environment=step.environment,
-                )
-                yield Closed(trial, measurement)
+                yield Closed(trial, _measurement(step, recipe, streams[index], corpus))
+            case Diverged():
+                yield Closed(trial, _failure(step, step.seconds))
+
+
+def _stream(job: Job, corpus: Corpus) -> MixedStream:
+    return MixedStream(
+        corpus,
+        job.trial.mixture.as_dict(),
+        job.recipe.model.sequence_length,
+        seed=seed_for(job.study_seed, job.trial.seed, "order of text"),
+        available_tokens=job.available_tokens,
+    )
+
+
+def _member(job: Job, stream: MixedStream, corpus: Corpus) -> Member:
+    if job.checkpoint is not None:
+        job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    rule = job.stopping
+    return Member(
+        stream,
+        seed=seed_for(job.study_seed, job.trial.seed, "initial weights"),
+        data=f"trial {job.trial.id} on corpus {corpus.fingerprint}",
+        checkpoint=job.checkpoint,
+        hopeless=None if rule is None else lambda point: rule.hopeless(point.tokens, _losses(point.losses)),
+    )
+
+
+def _measurement(result: TrainingResult, recipe: Recipe, stream: MixedStream, corpus: Corpus) -> Measurement:
+    domain_tokens, domain_epochs = stream.realised(result.steps * recipe.batch_rows)
+    return Measurement(
+        losses=_losses(result.losses),
+        curve=_curve(result, recipe),
+        domain_tokens=dict.fromkeys(corpus.domains, 0) | domain_tokens,
+        domain_epochs=dict.fromkeys(corpus.domains, 0.0) | domain_epochs,
+        flops=result.flops,
+        seconds=result.seconds,
+        diagnostics=result.diagnostics,
+        environment=result.environment,
+        stopped_at=result.tokens if result.steps < recipe.steps else None,
+    )
 
 
 def _curve(result: TrainingResult, recipe: Recipe) -> tuple[CurvePoint, ...]:
     steps = [0, *recipe.evaluation_steps]
     return tuple(
         CurvePoint(point.tokens, _losses(point.losses), fmean(result.training_losses[begin:end]))
-        for point, (begin, end) in zip(result.curve, pairwise(steps), strict=True)
+        for point, (begin, end) in zip(result.curve, pairwise(steps), strict=False)  # of a stopped run the first ones
     )
 
 

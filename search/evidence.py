@@ -12,11 +12,13 @@ from functools import cached_property
 import numpy as np
 
 from search.errors import SearchError
+from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import FloatArray, Mixture
 from search.objective import Objective
 from search.problem import SEARCH_SEED, Problem
 from search.runs import BoolArray, Runs
+from search.trial import Loss, Trial
 
 
 @dataclass(frozen=True)
@@ -128,32 +130,51 @@ def evidence_of(problem: Problem, history: History, runs: Runs) -> Evidence:
 def _baseline_by_level(problem: Problem, baseline: Mixture, history: History, runs: Runs) -> FloatArray:
     """What the search measured of a baseline at each of the runs' fidelities, NaN where nothing, [L, M]."""
     baseline_LM = np.full((len(runs.fidelities), len(runs.metrics)), np.nan)
-    for level, fidelity in enumerate(runs.fidelities):
-        if (measurement := history.measured(baseline, fidelity, SEARCH_SEED)) is not None:
-            baseline_LM[level] = problem.objective.losses(measurement)
+    ids = {Trial(baseline, rung.fidelity, SEARCH_SEED).id for rung in problem.rungs}
+    for fidelity, measured in _levels(problem, history):
+        for trial, losses in measured:
+            if trial.id in ids:
+                baseline_LM[runs.fidelities.index(fidelity)] = problem.objective.read(losses)
     return baseline_LM
 
 
 def runs_of(problem: Problem, history: History) -> Runs:
-    """The search's completed trials, in the order of their ids, after the runs that the problem brought along."""
-    entries = [
-        (entry, level)
-        for level, rung in enumerate(problem.rungs)
-        for entry in history.at(rung.fidelity)
-        if entry.trial.seed == SEARCH_SEED
-    ]
+    """The search's trials that measured something, after the runs that the problem brought along."""
+    levels = _levels(problem, history)
+    entries = [(trial, losses, level) for level, (_, measured) in enumerate(levels) for trial, losses in measured]
     domains, metrics = problem.space.domains, problem.objective.metrics
     own = Runs(
-        names=tuple(entry.trial.id for entry, _ in entries),
+        names=tuple(trial.id for trial, _, _ in entries),
         domains=domains,
         metrics=metrics,
-        fidelities=tuple(rung.fidelity for rung in problem.rungs),
-        weights_ND=np.array([entry.trial.mixture.reordered(domains).array for entry, _ in entries]).reshape(
+        fidelities=tuple(fidelity for fidelity, _ in levels),
+        weights_ND=np.array([trial.mixture.reordered(domains).array for trial, _, _ in entries]).reshape(
             -1, len(domains)
         ),
-        level_N=np.array([level for _, level in entries], dtype=np.int64),
-        values_NM=np.array([problem.objective.losses(entry.measurement) for entry, _ in entries]).reshape(
-            -1, len(metrics)
-        ),
+        level_N=np.array([level for _, _, level in entries], dtype=np.int64),
+        values_NM=np.array([problem.objective.read(losses) for _, losses, _ in entries]).reshape(-1, len(metrics)),
     )
     return own if problem.earlier is None else problem.earlier.before(own)
+
+
+def _levels(problem: Problem, history: History) -> list[tuple[Fidelity, list[tuple[Trial, Mapping[str, Loss]]]]]:
+    """Each fidelity with its trials, in the order of their ids, and the losses that they measured at it.
+
+    Where trials of a rung were stopped, the tokens that they were stopped at are a fidelity of their own. There the
+    trials that went on stand as well, with what they measured on their way: the two fidelities are tied by them.
+    """
+    levels = []
+    for rung in problem.rungs:
+        full = rung.fidelity
+        completed = [entry for entry in history.at(full) if entry.trial.seed == SEARCH_SEED]
+        stopped = [entry for entry in history.stopped if entry.trial.fidelity.same_as(full)]
+        for tokens in sorted({entry.measurement.stopped_at or 0 for entry in stopped}):
+            on_the_way = [
+                (entry.trial, point.losses)
+                for entry in (*completed, *stopped)
+                for point in entry.measurement.curve
+                if point.tokens == tokens
+            ]
+            levels.append((full.stopped_at(tokens), sorted(on_the_way, key=lambda measured: measured[0].id)))
+        levels.append((full, [(entry.trial, entry.measurement.losses) for entry in completed]))
+    return levels

@@ -27,6 +27,11 @@ class Fidelity:
         if self.tokens <= 0 or self.flops <= 0:
             raise SearchError(f"proxy {self.proxy}: {self.tokens} tokens and {self.flops:g} FLOPs must be above 0")
 
+    def stopped_at(self, tokens: int) -> Fidelity:
+        """What a trial of this one stands for that was stopped after so many tokens."""
+        share = tokens / self.tokens
+        return Fidelity(f"{self.proxy}, stopped after {share:.0%}", self.params, tokens, self.flops * share)
+
     def same_as(self, other: Fidelity) -> bool:
         """Whether a trial here is a trial there: their counts of FLOPs may differ."""
         return (self.proxy, self.tokens) == (other.proxy, other.tokens)

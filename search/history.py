@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from search.errors import SearchError
@@ -26,7 +26,9 @@ class Failed:
 
 @dataclass(frozen=True)
 class History:
-    """Completed, running and failed trials, each in the order of their ids.
+    """Completed, running, failed and stopped trials, each in the order of their ids.
+
+    A stopped trial measured its mixture at fewer tokens than its fidelity's, because it was hopeless.
 
     The order of arrival is forgotten on purpose: a study that was killed and resumed, or ran on other
     workers, has the same history, and so the same next question and the same answer.
@@ -38,12 +40,14 @@ class History:
     completed: tuple[Completed, ...] = ()
     running: tuple[Trial, ...] = ()
     failed: tuple[Failed, ...] = ()
+    stopped: tuple[Completed, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "completed", tuple(sorted(self.completed, key=lambda entry: entry.trial.id)))
-        object.__setattr__(self, "running", tuple(sorted(self.running, key=lambda trial: trial.id)))
         object.__setattr__(self, "failed", tuple(sorted(self.failed, key=lambda entry: entry.trial.id)))
-        if len(self.trial_ids) != len(self.completed) + len(self.running) + len(self.failed):
+        object.__setattr__(self, "stopped", tuple(sorted(self.stopped, key=lambda entry: entry.trial.id)))
+        object.__setattr__(self, "running", tuple(sorted(self.running, key=lambda trial: trial.id)))
+        if len(self.trial_ids) != len(self.trials):
             raise SearchError("a trial is recorded twice in one history")
 
     @cached_property
@@ -53,12 +57,12 @@ class History:
 
     @property
     def trials(self) -> tuple[Trial, ...]:
-        done = (*(entry.trial for entry in self.completed), *(entry.trial for entry in self.failed))
-        return (*done, *self.running)
+        measured = (entry.trial for entry in (*self.completed, *self.stopped))
+        return (*measured, *(entry.trial for entry in self.failed), *self.running)
 
     @cached_property
     def measurements(self) -> dict[str, Measurement]:
-        """Measurements by trial id."""
+        """Measurements of the completed trials, by trial id."""
         return {entry.trial.id: entry.measurement for entry in self.completed}
 
     def at(self, fidelity: Fidelity) -> tuple[Completed, ...]:
@@ -71,30 +75,36 @@ class History:
 
     def opened(self, *trials: Trial) -> History:
         """The history in which these trials are running, whatever had become of them."""
-        completed, running, failed = self._without({trial.id for trial in trials})
-        return History(completed, (*running, *trials), failed)
+        ids = {trial.id for trial in trials}
+        rest = self.only(lambda trial: trial.id not in ids)
+        return replace(rest, running=(*rest.running, *trials))
 
     def closed(self, trial: Trial, outcome: Measurement | Failure) -> History:
         """The history in which this trial ended so."""
-        completed, running, failed = self._without({trial.id})
-        if isinstance(outcome, Measurement):
-            return History((*completed, Completed(trial, outcome)), running, failed)
-        return History(completed, running, (*failed, Failed(trial, outcome)))
+        rest = self.only(lambda other: other.id != trial.id)
+        if isinstance(outcome, Failure):
+            return replace(rest, failed=(*rest.failed, Failed(trial, outcome)))
+        entry = Completed(trial, outcome)
+        if outcome.stopped_at is not None:
+            return replace(rest, stopped=(*rest.stopped, entry))
+        return replace(rest, completed=(*rest.completed, entry))
 
-    def _without(self, ids: set[str]) -> tuple[tuple[Completed, ...], tuple[Trial, ...], tuple[Failed, ...]]:
-        return (
-            tuple(entry for entry in self.completed if entry.trial.id not in ids),
-            tuple(trial for trial in self.running if trial.id not in ids),
-            tuple(entry for entry in self.failed if entry.trial.id not in ids),
+    def only(self, wanted: Callable[[Trial], bool]) -> History:
+        """The history of the trials that are `wanted`."""
+        return History(
+            tuple(entry for entry in self.completed if wanted(entry.trial)),
+            tuple(trial for trial in self.running if wanted(trial)),
+            tuple(entry for entry in self.failed if wanted(entry.trial)),
+            tuple(entry for entry in self.stopped if wanted(entry.trial)),
         )
 
     def without_running(self) -> History:
-        return History(self.completed, (), self.failed)
+        return replace(self, running=())
 
     @property
     def flops(self) -> float:
-        """Floating-point operations of the completed trials."""
-        return sum(entry.measurement.flops for entry in self.completed)
+        """Floating-point operations of the completed and the stopped trials."""
+        return sum(entry.measurement.flops for entry in (*self.completed, *self.stopped))
 
     def new(self, trials: Iterable[Trial]) -> list[Trial]:
         """Those of `trials` never asked for before, each once, in the given order."""

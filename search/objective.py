@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from search.errors import SearchError
 from search.mixture import FloatArray
-from search.trial import Measurement
+from search.trial import Loss, Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,18 +49,22 @@ class Objective(ABC):
         return np.array([-1.0 if name in self.maximised else 1.0 for name in self.metrics])
 
     def losses(self, measurement: Measurement) -> FloatArray:
+        """The losses of this objective's metrics at the end of a run, [M]."""
+        return self.read(measurement.losses)
+
+    def read(self, losses: Mapping[str, Loss]) -> FloatArray:
         """The losses of this objective's metrics, [M].
 
         Raises:
-            SearchError: the measurement lacks one of the metrics.
+            SearchError: one of the metrics is missing.
         """
-        missing = [name for name in self.metrics if name not in measurement.losses]
+        missing = [name for name in self.metrics if name not in losses]
         if missing:
             raise SearchError(
                 f"no loss was measured on {', '.join(missing)}",
-                hint=f"choose from {', '.join(measurement.losses)} in the objective",
+                hint=f"choose from {', '.join(losses)} in the objective",
             )
-        return np.array([getattr(measurement.losses[name], self.unit) for name in self.metrics])
+        return np.array([getattr(losses[name], self.unit) for name in self.metrics])
 
     @abstractmethod
     def value(self, values_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:

@@ -80,6 +80,7 @@ class Measurement:
         seconds: time spent training and evaluating, over all attempts.
         diagnostics: other numbers worth a look (expert load, gradient norm, ...), by name.
         environment: what it ran on (device, precision, versions).
+        stopped_at: the training tokens after which it was stopped; None where it came to its end.
     """
 
     losses: Mapping[str, Loss]
@@ -90,6 +91,7 @@ class Measurement:
     seconds: float
     diagnostics: Mapping[str, float] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    stopped_at: int | None = None
 
     def __post_init__(self) -> None:
         if not self.losses:

@@ -47,6 +47,7 @@ def measurement_to_json(measurement: Measurement) -> str:
         "domain_epochs": dict(measurement.domain_epochs),
         "diagnostics": dict(measurement.diagnostics),
         "environment": dict(measurement.environment),
+        "stopped_at": measurement.stopped_at,
     }
     return _dump(data)
 

@@ -155,6 +155,7 @@ class StudyRecord:
     def history(self) -> History:
         """Every trial ever opened, from the store."""
         completed: list[Completed] = []
+        stopped: list[Completed] = []
         running: list[Trial] = []
         failed: list[Failed] = []
         for run in self._child_runs():
@@ -169,11 +170,13 @@ class StudyRecord:
             measurement, failure = codec.from_tags(names.MEASUREMENT, tags), codec.from_tags(names.FAILURE, tags)
             if tags[names.STATE] == names.STATE_COMPLETED and measurement is not None:
                 completed.append(Completed(trial, codec.measurement_from_json(measurement)))
+            elif tags[names.STATE] == names.STATE_STOPPED and measurement is not None:
+                stopped.append(Completed(trial, codec.measurement_from_json(measurement)))
             elif tags[names.STATE] == names.STATE_FAILED and failure is not None:
                 failed.append(Failed(trial, codec.failure_from_json(failure)))
             else:
                 running.append(trial)
-        return History(tuple(completed), tuple(running), tuple(failed))
+        return History(tuple(completed), tuple(running), tuple(failed), tuple(stopped))
 
     def open(self, trial: Trial) -> None:
         """Record a trial before it is launched; a trial that was opened before is running again."""
@@ -227,8 +230,10 @@ class StudyRecord:
                 ]
                 final = _measurement_metrics(outcome, objective).items()
                 tags = codec.to_tags(names.MEASUREMENT, codec.measurement_to_json(outcome))
-                self._log(trial, [*curve, *((name, value, trial.fidelity.tokens) for name, value in final)], tags)
-                state, status = names.STATE_COMPLETED, "FINISHED"
+                tokens = outcome.stopped_at or trial.fidelity.tokens
+                self._log(trial, [*curve, *((name, value, tokens) for name, value in final)], tags)
+                state = names.STATE_COMPLETED if outcome.stopped_at is None else names.STATE_STOPPED
+                status = "FINISHED"
             else:
                 note = {names.NOTE: f"{outcome.kind.value}: {outcome.message}"}
                 self._log(trial, [], codec.to_tags(names.FAILURE, codec.failure_to_json(outcome)) | note)

@@ -14,5 +14,10 @@ def executor(settings: ExecutorSettings) -> Executor:
     from mixopt.executors.ray_cluster import RayCluster
 
     return RayCluster(
-        settings.address, settings.slots, settings.cpus_per_trial, settings.gpus_per_trial, settings.attempts
+        settings.address,
+        settings.slots,
+        settings.cpus_per_trial,
+        settings.gpus_per_trial,
+        settings.attempts,
+        settings.pack,
     )

@@ -11,6 +11,7 @@ from mixopt.events import Event
 
 if TYPE_CHECKING:
     from mixopt.worker import Job
+    from proxies.recipe import Recipe
 
 
 class Executor(ABC):
@@ -21,6 +22,9 @@ class Executor(ABC):
     """
 
     slots: int
+
+    def compile(self, recipe: Recipe) -> None:  # noqa: B027
+        """Compile a recipe's steps where its trials will be trained, so that none of them waits for it."""
 
     @abstractmethod
     def launch(self, job: Job) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from mixopt.events import Closed, Event
 from mixopt.executors.base import Executor
-from mixopt.worker import Job, run_trial
+from mixopt.worker import Job, compile_ahead, run_trials
+from proxies.recipe import Recipe
 
 
 class InProcess(Executor):
@@ -15,9 +16,12 @@ class InProcess(Executor):
     def __init__(self) -> None:
         self._current: Iterator[Event] | None = None
 
+    def compile(self, recipe: Recipe) -> None:
+        compile_ahead(recipe, members=1)
+
     def launch(self, job: Job) -> None:
         assert self._current is None, "one job at a time"
-        self._current = run_trial(job)
+        self._current = run_trials([job])
 
     def events(self) -> Iterator[Event]:
         if self._current is not None:

@@ -1,14 +1,15 @@
 """Trials as Ray tasks, on this machine or on a cluster: the one place that imports Ray for running.
 
-A trial is a streaming task: it yields progress, and its outcome last. Ray itself retries nothing. When a worker
-dies, the job is launched again here, resumes from its checkpoint, and after `attempts` starts is a failure.
+A task trains a pack of trials, on a CPU a pack of one, and streams their progress and outcomes. Ray itself retries
+nothing. When a worker dies, its unfinished jobs are launched again here, resume from their checkpoints, and after
+`attempts` starts are failures.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,9 @@ from mixopt.cores import cores
 from mixopt.errors import ConfigError
 from mixopt.events import Closed, Event, Restarted
 from mixopt.executors.base import Executor
-from mixopt.worker import Job, run_trial
+from mixopt.worker import Job, compile_ahead, run_trials
 from proxies.allocator import keep_freed_memory
+from proxies.recipe import Recipe
 from search.trial import Failure, FailureKind
 
 WAIT_SECONDS = 0.5
@@ -28,12 +30,18 @@ WAIT_SECONDS = 0.5
 
 @dataclass
 class _Running:
-    job: Job
+    """A task's jobs by trial id, those that are not closed."""
+
+    jobs: dict[str, Job]
     attempt: int
 
 
 class RayCluster(Executor):
     """
+    Args:
+        slots: trials at a time; None is as many as there is room for.
+        pack: trials of one proxy that share a task, and with it its CPUs and GPUs.
+
     Raises:
         ConfigError: the cluster does not answer, or has no room for even one trial.
     """
@@ -45,26 +53,42 @@ class RayCluster(Executor):
         cpus_per_trial: float = 1.0,
         gpus_per_trial: float = 0.0,
         attempts: int = 3,
+        pack: int = 1,
     ) -> None:
-        self._attempts = attempts
-        self._running: dict[Any, _Running] = {}  # the task's generator -> its job
+        self._attempts, self._pack = attempts, pack
+        self._launched: list[Job] = []
+        self._running: dict[Any, _Running] = {}  # the task's generator -> its jobs
         _connect(address)
         try:
-            self.slots = _room(cpus_per_trial, gpus_per_trial, slots)
+            room = _room(cpus_per_trial, gpus_per_trial) * pack
         except ConfigError:
             ray.shutdown()
             raise
-        self._task = ray.remote(
-            num_cpus=cpus_per_trial, num_gpus=gpus_per_trial, max_retries=0, num_returns="streaming"
-        )(_run_in_worker)
+        self.slots = room if slots is None else min(room, slots)
+        self._resources: dict[str, Any] = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial, "max_retries": 0}
+        self._task = ray.remote(num_returns="streaming", **self._resources)(_run_in_worker)
+
+    def compile(self, recipe: Recipe) -> None:
+        ray.get(ray.remote(**self._resources)(compile_ahead).remote(recipe, self._pack))
 
     def launch(self, job: Job) -> None:
-        self._start(job, attempt=1)
+        self._launched.append(job)  # until `events` knows which others it can share a task with
 
-    def _start(self, job: Job, attempt: int) -> None:
-        self._running[self._task.remote(job)] = _Running(job, attempt)
+    def _start_launched(self) -> None:
+        by_recipe: dict[Recipe, list[Job]] = {}
+        for job in self._launched:
+            by_recipe.setdefault(job.recipe, []).append(job)
+        self._launched.clear()
+        for jobs in by_recipe.values():
+            for begin in range(0, len(jobs), self._pack):
+                self._start(jobs[begin : begin + self._pack], attempt=1)
+
+    def _start(self, jobs: Sequence[Job], attempt: int) -> None:
+        running = _Running({job.trial.id: job for job in jobs}, attempt)
+        self._running[self._task.remote(jobs)] = running
 
     def events(self) -> Iterator[Event]:
+        self._start_launched()
         ready: list[Any]
         ready, _ = ray.wait(list(self._running), num_returns=1, timeout=WAIT_SECONDS, fetch_local=False)
         for generator in ready:
@@ -75,33 +99,39 @@ class RayCluster(Executor):
                 # The task turns its own exceptions into outcomes: the worker could not even begin.
                 del self._running[generator]
                 cause = f"the worker cannot run trials: {type(error.cause).__name__}: {error.cause}"
-                yield Closed(running.job.trial, Failure(FailureKind.ERROR, cause))
+                for job in running.jobs.values():
+                    yield Closed(job.trial, Failure(FailureKind.ERROR, cause))
             except (RayError, StopIteration) as error:
                 del self._running[generator]
-                yield self._started_again(running, error)
+                yield from self._started_again(running, error)
             else:
                 if isinstance(event, Closed):
-                    del self._running[generator]
+                    del running.jobs[event.trial.id]
+                    if not running.jobs:
+                        del self._running[generator]
                 yield event
 
-    def _started_again(self, running: _Running, error: BaseException) -> Event:
-        """The process or node of a trial died."""
-        trial = running.job.trial
+    def _started_again(self, running: _Running, error: BaseException) -> Iterator[Event]:
+        """The process or node of these trials died."""
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        jobs = list(running.jobs.values())
         if running.attempt < self._attempts:
-            self._start(running.job, running.attempt + 1)
-            return Restarted(trial, running.attempt + 1, reason)
+            self._start(jobs, running.attempt + 1)
+            yield from (Restarted(job.trial, running.attempt + 1, reason) for job in jobs)
+            return
         kind = FailureKind.OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else FailureKind.LOST_WORKER
-        return Closed(trial, Failure(kind, f"{reason} (started {running.attempt} times)"))
+        failure = Failure(kind, f"{reason} (started {running.attempt} times)")
+        yield from (Closed(job.trial, failure) for job in jobs)
 
     def close(self) -> None:
+        self._launched.clear()
         self._running.clear()
         ray.shutdown()
 
 
-def _run_in_worker(job: Job) -> Iterator[Event]:
+def _run_in_worker(jobs: Sequence[Job]) -> Iterator[Event]:
     keep_freed_memory()
-    yield from run_trial(job)
+    yield from run_trials(jobs)
 
 
 def _connect(address: str | None) -> None:
@@ -121,7 +151,8 @@ def _connect(address: str | None) -> None:
         ) from error
 
 
-def _room(cpus: float, gpus: float, wanted: int | None) -> int:
+def _room(cpus: float, gpus: float) -> int:
+    """How many tasks the cluster has room for at a time."""
     have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     room = int(have.get("CPU", 0) / cpus)
     if gpus > 0:
@@ -132,4 +163,4 @@ def _room(cpus: float, gpus: float, wanted: int | None) -> int:
             f"the cluster has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs",
             hint="lower executor.cpus_per_trial or executor.gpus_per_trial, or add a node",
         )
-    return room if wanted is None else min(room, wanted)
+    return room

@@ -88,10 +88,7 @@ class Climb(Strategy):
 
     def _proposed(self, number: int, size: int, history: History) -> list[Trial]:
         """A round's trials: the same whichever of them are asked, running or done."""
-        before = History(
-            completed=tuple(entry for entry in history.completed if self._round(entry.trial) < number),
-            failed=tuple(entry for entry in history.failed if self._round(entry.trial) < number),
-        )
+        before = history.only(lambda trial: self._round(trial) < number).without_running()
         if number not in self._proposals or self._proposals[number][0] != before:
             self._proposals[number] = (before, self._propose(number, size, before))
         return self._proposals[number][1]

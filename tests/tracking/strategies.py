@@ -26,5 +26,6 @@ measurements = st.builds(
     seconds=st.floats(0, 1e6),
     diagnostics=st.dictionaries(names, numbers, max_size=40),
     environment=st.dictionaries(names, st.text(max_size=40), max_size=5),
+    stopped_at=st.none() | st.integers(1, 10**12),
 )
 failures = st.builds(Failure, st.sampled_from(FailureKind), st.text(max_size=6_000), st.floats(0, 1e6))
