@@ -286,16 +286,19 @@ def _earlier(file: StudyFile, space: Space, fidelities: Sequence[Fidelity]) -> t
     """
     if file.reuse.runs is None:
         return None, ()
-    table, table_notes = run_table.read(Path(_relative_to(file.file, file.reuse.runs)))
+    path, metrics = Path(_relative_to(file.file, file.reuse.runs)), _objective(file).metrics
+    changes = Changes(file.reuse.renamed, file.reuse.split)
+    table, table_notes = run_table.read_all(path)
+    used = [name for name in table.metrics if changes.renamed.get(name, name) in metrics and name not in changes.split]
+    table, metric_notes = run_table.choose_metrics(table, path, used)
     # A tokenizer that is trained anew on other text makes losses per token incomparable, even of the same proxy.
     comparable = file.corpus.tokenizer is not None or file.objective.unit == "bits_per_byte"
     known = fidelities if comparable else ()
     try:
-        changes = Changes(file.reuse.renamed, file.reuse.split)
-        runs, notes = reuse(table, space, _objective(file).metrics, known, changes)
+        runs, notes = reuse(table, space, metrics, known, changes)
     except SearchError as error:
         raise ConfigError(f"reuse: {error.message}", error.hint) from error
-    return runs, (*table_notes, *notes)
+    return runs, (*table_notes, *metric_notes, *notes)
 
 
 def _recipe(file: StudyFile, name: str, settings: ProxySettings, vocabulary: int) -> Recipe:

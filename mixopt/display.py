@@ -81,6 +81,12 @@ def plan_table(document: dict[str, Any]) -> RenderableType:
             f"about {show_duration(document['wall_seconds'])} with {document['slots']} at a time: "
             f"{show_duration(document['training_seconds'])} of training, measured on {document['device']}; {gpu_hours}"
         )
+        lines += [
+            f"one GPU trains {proxy['pack']['members']} of {proxy['proxy']} side by side, at "
+            f"{show_count(proxy['pack']['tokens_per_second'])} tokens/s together: executor.pack"
+            for proxy in document["proxies"]
+            if proxy["pack"]
+        ]
     else:
         lines.append(f"time not measured (--no-probe); {gpu_hours}")
     return Group(table, Text("\n".join(lines)), *_notes(document["notes"]))

@@ -14,6 +14,7 @@ from mixopt.errors import ConfigError
 from mixopt.events import Closed, Progressed
 from mixopt.worker import run_trials
 from proxies.allocator import keep_freed_memory
+from proxies.recipe import Recipe
 from search.history import History
 from search.trial import Failure, Trial
 from search.validation import FEWEST_RUNS
@@ -44,6 +45,7 @@ def estimate(plan: Plan, probe: bool) -> dict[str, Any]:
                 "total_tokens": trials * fidelity.tokens,
                 "total_flops": trials * fidelity.flops,
                 "tokens_per_second": _speed(plan, fidelity.proxy) if probe else None,
+                "pack": _pack(plan.recipes[fidelity.proxy]) if probe else None,
             }
         )
     document: dict[str, Any] = {
@@ -91,6 +93,17 @@ def slots(plan: Plan) -> int:
         return 1
     here = max(1, int(cores() / settings.cpus_per_trial))
     return min(settings.slots, here) if settings.slots and settings.address is None else settings.slots or here
+
+
+def _pack(recipe: Recipe) -> dict[str, float] | None:
+    """How many of a proxy this machine's GPU trains side by side; None where the study uses none."""
+    if recipe.device != "cuda":
+        return None
+    from proxies.pack_speed import best_pack, pack_speeds
+
+    speeds = pack_speeds(recipe)
+    members = best_pack(speeds)
+    return {"members": members, "tokens_per_second": speeds[members]}
 
 
 def _speed(plan: Plan, proxy: str) -> float:

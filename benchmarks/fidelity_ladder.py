@@ -1,0 +1,234 @@
+"""Do small proxies rank mixtures as larger ones do? What docs/fidelity-ladder.md tells comes from here.
+
+    python -m benchmarks.fidelity_ladder --work DIR                            everything, about half an hour
+    python -m benchmarks.fidelity_ladder --work DIR --json benchmarks/results/fidelity-ladder.json
+
+The same mixtures of the demo's text are trained at every rung of a ladder: smaller and larger models, fewer and more
+tokens, lower learning rates, other seeds, dense and MoE. Each rung is compared with the top one: the rank correlation
+of their objectives over the mixtures, with a 95% interval by resampling the mixtures, and how far the rung's best
+mixture is from the top's best. Finished runs are kept in DIR/runs.jsonl, and not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import date
+from multiprocessing import get_context
+from operator import itemgetter
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from scipy.stats import spearmanr
+
+from mixopt.assemble import prepare_corpus
+from mixopt.config import load
+from mixopt.cores import cores
+from mixopt.demo import write_demo
+from proxies.data.corpus import Corpus
+from proxies.models.size import Kind
+from search.mixture import FloatArray
+
+MIXTURES = 24
+BATCH_ROWS, LENGTH = 16, 128
+JUDGED_BY = ("python_code", "documentation", "docstrings")  # the demo's objective is the mean of their losses
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to train a proxy; `slower` divides the default peak learning rate."""
+
+    name: str
+    kind: Kind = "dense"
+    depth: int = 2
+    width: int = 64
+    tokens: int = 131_072
+    slower: float = 1.0
+    seed: int = 1
+
+
+TOP = Rung("top", width=128, tokens=524_288)
+RUNGS = (
+    TOP,
+    Rung("top, another seed", width=128, tokens=524_288, seed=2),
+    Rung("base"),
+    Rung("base, another seed", seed=2),
+    Rung("1/4 of the tokens", tokens=32_768),
+    Rung("1/2 of the tokens", tokens=65_536),
+    Rung("2 x the tokens", tokens=262_144),
+    Rung("4 x the tokens", tokens=524_288),
+    Rung("width 32", width=32),
+    Rung("width 128", width=128),
+    Rung("depth 4", depth=4),
+    Rung("learning rate / 3", slower=3),
+    Rung("learning rate / 10", slower=10),
+    Rung("learning rate / 30", slower=30),
+    Rung("4 x the tokens, learning rate / 10", tokens=524_288, slower=10),
+    Rung("moe", kind="moe"),
+    Rung("moe, 4 x the tokens", kind="moe", tokens=524_288),
+)
+
+
+def mixtures(work: Path) -> tuple[Path, list[dict[str, float]]]:
+    """The demo's text as tokens, and a design over its domains."""
+    from rich.progress import Progress
+
+    from mixopt.assemble import assemble
+    from search.designs.tempered_dirichlet import tempered_dirichlet
+
+    file = load(write_demo(work / "demo"))
+    with Progress(transient=True) as progress:
+        task = progress.add_task("preparing the demo's text")
+        corpus = prepare_corpus(file, lambda _: progress.advance(task))
+    space = assemble(file, corpus).problem.space
+    design = tempered_dirichlet(space, MIXTURES, np.random.default_rng(0))
+    return corpus.directory.absolute(), [mixture.as_dict() for mixture in design]
+
+
+def trained(corpus_directory: Path, weights: dict[str, float], rung: Rung) -> dict[str, Any]:
+    """The losses of one mixture at one rung, in nats per token."""
+    from proxies.allocator import keep_freed_memory
+    from proxies.data.mixing import MixedStream
+    from proxies.models.size import model_size
+    from proxies.recipe import recipe
+    from proxies.result import TrainingResult
+    from proxies.train import train
+
+    keep_freed_memory()
+    corpus = Corpus.open(corpus_directory)
+    size = model_size(rung.kind, rung.depth, corpus.vocabulary, LENGTH, width=rung.width)
+    plain = recipe(size, rung.tokens, batch_rows=BATCH_ROWS)
+    chosen = recipe(
+        size,
+        rung.tokens,
+        batch_rows=BATCH_ROWS,
+        learning_rate=plain.learning_rate / rung.slower,
+        evaluations=1,
+        compiled=True,
+    )
+    stream = MixedStream(corpus, weights, LENGTH, seed=rung.seed)
+    sets = {name: corpus.evaluation(name) for name in corpus.evaluation_sets}
+    *_, result = train(chosen, stream, sets, seed=rung.seed)
+    assert isinstance(result, TrainingResult)
+    losses = {name: loss.nats_per_token for name, loss in result.losses.items()}
+    return {"losses": losses, "flops": result.flops, "seconds": result.seconds, "learning_rate": chosen.learning_rate}
+
+
+def climb(work: Path, processes: int) -> list[dict[str, Any]]:
+    """Every mixture at every rung: one row a run, with the index of its mixture."""
+    corpus, design = mixtures(work)
+    file = work / "runs.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    done = {(row["rung"], row["mixture"]) for row in rows}
+    wanted = [(rung, index) for rung in RUNGS for index in range(len(design)) if (rung.name, index) not in done]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool, file.open("a") as kept:
+        jobs = {pool.submit(trained, corpus, design[index], rung): (rung, index) for rung, index in wanted}
+        for job in track(as_completed(jobs), "training", total=len(jobs)):
+            rung, index = jobs[job]
+            row = {"rung": rung.name, "mixture": index, "weights": design[index]} | job.result()
+            kept.write(json.dumps(row) + "\n")
+            kept.flush()
+            rows.append(row)
+    return rows
+
+
+def correlation(one_N: FloatArray, other_N: FloatArray) -> tuple[float, float, float]:
+    """Spearman's, and the bounds of its 95% interval over resampled mixtures."""
+    generator = np.random.default_rng(0)
+    picks_RN = generator.integers(len(one_N), size=(RESAMPLES, len(one_N)))
+    resampled = [spearmanr(one_N[pick_N], other_N[pick_N]).statistic for pick_N in picks_RN]
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
+    return float(spearmanr(one_N, other_N).statistic), float(low), float(high)
+
+
+def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A line for each rung: how it agrees with the top one."""
+    at = {
+        rung.name: sorted((row for row in rows if row["rung"] == rung.name), key=itemgetter("mixture"))
+        for rung in RUNGS
+    }
+
+    def objective(name: str) -> FloatArray:
+        return np.array([fmean(row["losses"][each] for each in JUDGED_BY) for row in at[name]])
+
+    top_N, lines = objective(TOP.name), []
+    for rung in RUNGS:
+        own_N = objective(rung.name)
+        rank, low, high = correlation(own_N, top_N)
+        sets = at[rung.name][0]["losses"]
+        lines.append(
+            {
+                "rung": rung.name,
+                "learning_rate": at[rung.name][0]["learning_rate"],
+                "cost": at[rung.name][0]["flops"] / at[TOP.name][0]["flops"],
+                "spearman": rank,
+                "interval": [low, high],
+                "spearman_of_sets": fmean(
+                    spearmanr(
+                        [row["losses"][each] for row in at[rung.name]], [row["losses"][each] for row in at[TOP.name]]
+                    ).statistic
+                    for each in sets
+                ),
+                "regret_nats": float(top_N[own_N.argmin()] - top_N.min()),
+                "loss": float(own_N.mean()),
+                "spread": float(own_N.std()),
+                "seconds": fmean(row["seconds"] for row in at[rung.name]),
+            }
+        )
+    return lines
+
+
+def shown(lines: list[dict[str, Any]]) -> Table:
+    table = Table(title=f"agreement with the top rung, over {MIXTURES} mixtures")
+    for column in ("rung", "cost", "rank correlation", "95%", "mean of 7 sets", "regret, nats", "peak rate"):
+        table.add_column(column, justify="left" if column == "rung" else "right")
+    for line in lines:
+        low, high = line["interval"]
+        table.add_row(
+            line["rung"],
+            f"{line['cost']:.3f}",
+            f"{line['spearman']:.3f}",
+            f"{low:.2f} to {high:.2f}",
+            f"{line['spearman_of_sets']:.3f}",
+            f"{line['regret_nats']:.3f}",
+            f"{line['learning_rate']:.2g}",
+        )
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the demo's text and of finished runs")
+    parser.add_argument("--processes", type=int, default=cores(), help="runs at a time (default: one a core)")
+    parser.add_argument("--json", type=Path, help="also write the figures, and every run, here")
+    options = parser.parse_args()
+    rows = climb(options.work, options.processes)
+    lines = compared(rows)
+    Console().print(shown(lines))
+    if options.json:
+        import torch
+
+        document = {
+            "date": date.today().isoformat(),
+            "machine": f"{cores()} cores, {platform.processor() or platform.machine()}",
+            "torch": torch.__version__,
+            "rungs": lines,
+            "runs": rows,
+        }
+        options.json.write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""How many proxies a GPU takes side by side: measured, because it depends on the model, the batch and the GPU."""
+
+from __future__ import annotations
+
+from itertools import count
+from time import perf_counter
+
+import torch
+
+from proxies import device
+from proxies.pack import Pack
+from proxies.recipe import Recipe
+
+# Twice the members have to bring so much more, or they only take memory.
+WORTHWHILE = 1.1
+
+
+def pack_speeds(recipe: Recipe, seconds: float = 2.0) -> dict[int, float]:
+    """Tokens a second of whole packs by their members: 1, 2, 4, ... until memory ends, or doubling gains little.
+
+    Args:
+        seconds: for which each is measured, once it is compiled.
+    """
+    speeds: dict[int, float] = {}
+    with device.one_thread():
+        for members in (2**power for power in count()):
+            try:
+                speeds[members] = _speed(recipe, members, seconds)
+            except torch.OutOfMemoryError:
+                break
+            if members > 1 and speeds[members] < WORTHWHILE * speeds[members // 2]:
+                break
+    return speeds
+
+
+def best_pack(speeds: dict[int, float]) -> int:
+    """The smallest pack that no other beats by more than a tenth."""
+    return min(members for members, speed in speeds.items() if speed * WORTHWHILE >= max(speeds.values()))
+
+
+def _speed(recipe: Recipe, members: int, seconds: float) -> float:
+    pack = Pack(recipe, range(members))
+    pack.compile()
+    shape = (members, recipe.batch_rows, recipe.model.sequence_length)
+    generator = torch.Generator().manual_seed(0)
+    inputs_MBT, targets_MBT = (
+        torch.randint(recipe.model.vocabulary, shape, generator=generator).to(recipe.device) for _ in range(2)
+    )
+    rates = [recipe.learning_rate] * members
+    for _ in range(3):
+        pack.step(inputs_MBT, targets_MBT, rates).tolist()
+    began = perf_counter()
+    for steps in count(1):
+        losses_M = pack.step(inputs_MBT, targets_MBT, rates)
+        if steps % 16 == 0:
+            losses_M.tolist()  # waits for the device
+            if perf_counter() - began > seconds:
+                break
+    return steps * inputs_MBT.numel() / (perf_counter() - began)
