@@ -52,6 +52,9 @@ def compiled(function: Function, device: Device) -> Function:
 @contextmanager
 def compiling(what: str) -> Iterator[None]:
     """Of the processes of this machine that compile `what`, one does; the others wait, and find what it made."""
+    import torch._dynamo.config
+    import torch._functorch.config
+
     name = f"mixopt-compiling-{os.getuid()}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
     with (Path(tempfile.gettempdir()) / name).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -48,10 +48,11 @@ class RowStream(Protocol):
 class Diverged(RuntimeError):
     """The loss is not finite, or above twice that of guessing uniformly: more steps would not mend it."""
 
-    def __init__(self, step: int, loss: float) -> None:
+    def __init__(self, step: int, loss: float, seconds: float) -> None:
         super().__init__(f"diverged: the loss is {loss:.4g} nats per token after step {step}")
         self.step = step
         self.loss = loss
+        self.seconds = seconds
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class Run:
             self._state.step += 1
             self._state.training_losses.append(loss)
             if not loss <= 2 * math.log(self._recipe.model.vocabulary):  # so written, nan is caught
-                self.failure = Diverged(self._state.step, loss)
+                self.failure = Diverged(self._state.step, loss, self._state.seconds)
                 return
 
     @property
@@ -155,7 +156,7 @@ class Run:
         self._state.seconds += seconds
         for loss in evaluation.losses.values():
             if not math.isfinite(loss.nats_per_token):
-                self.failure = Diverged(self._state.step, loss.nats_per_token)
+                self.failure = Diverged(self._state.step, loss.nats_per_token, self._state.seconds)
                 return
         point = CurvePoint(self._state.step * self._recipe.batch_tokens, evaluation.losses)
         self._state.curve.append(point)

@@ -2,8 +2,8 @@
 
 No token is dropped: rows are laid out expert by expert, and each expert multiplies its own slice of rows, as long as
 it is popular (MegaBlocks, 2211.15841). Slices are filled up to a multiple of 64 rows: on a CPU each new shape of a
-bfloat16 product costs ten times the product itself, because its code is generated then. What a filling row holds
-does not matter: nobody reads its output, so that it adds nothing to any gradient.
+bfloat16 product costs ten times the product itself, because its code is generated then. A filling row repeats one of
+the same member's: nobody reads its output, so that its gradient is zero, but times another member's nan that is nan.
 
 M members, N tokens of each, D width, E experts of each member, K experts for each token, A = N K assignments,
 R rows of all slices, F hidden width of an expert.
@@ -47,9 +47,11 @@ def layout(experts_MA: Tensor, experts: int) -> Layout:
 
     assignments = experts_MA.numel()
     rows = (assignments // SLICE_ROWS + len(end_E)) * SLICE_ROWS  # as many as any choice of experts can need
-    assignment_R = row_A.new_zeros(rows).scatter(0, row_A, torch.arange(assignments, device=row_A.device))
-    filled_R = row_A.new_zeros(rows, dtype=torch.bool).scatter(0, row_A, True)
     end_E = torch.cat([end_E[:-1], end_E.new_full((1,), rows)])  # the last expert multiplies what is left over
+    member_R = torch.searchsorted(end_E, torch.arange(rows, device=row_A.device), right=True) // experts
+    first_R = member_R * experts_MA.shape[1]
+    assignment_R = first_R.scatter(0, row_A, torch.arange(assignments, device=row_A.device))
+    filled_R = row_A.new_zeros(rows, dtype=torch.bool).scatter(0, row_A, True)
     return Layout(row_A, assignment_R, filled_R, end_E.int())
 
 

@@ -7,55 +7,80 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from proxies.evaluate import evaluate
-from proxies.models.size import Kind, model_size
+from proxies.evaluate import EvaluationSet, evaluate
+from proxies.models.size import Kind
 from proxies.models.transformer import Transformer
-from tests.proxies.toy import ToyTokens
+from proxies.pack import Pack
+from tests.proxies.toy import LENGTH, VOCABULARY, ToyTokens, toy_recipe
 
-VOCABULARY, LENGTH = 20, 8
-MODELS: dict[Kind, Transformer] = {
-    kind: Transformer(
-        model_size(kind, 2, VOCABULARY, LENGTH, width=16, heads=2, feed_forward=32), torch.Generator().manual_seed(0)
-    )
-    for kind in ("dense", "moe")
-}
+kinds = pytest.mark.parametrize("kind", ["dense", "moe"])
+
+
+def toy_pack(kind: Kind, batch_rows: int = 2, members: int = 1) -> Pack:
+    return Pack(toy_recipe(kind, batch_rows=batch_rows), range(members))
+
+
+def nats_of_each_token(pack: Pack, member: int, tokens_N: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Each but the first, by a model that is shown what stands before it in its row, and nothing else."""
+    model = Transformer(pack.recipe.model, [torch.Generator()])
+    model.load_state_dict({name: weight.unsqueeze(0) for name, weight in pack.state(member)["weights"].items()})
+    before = len(tokens_N) - 1
+    shown = np.zeros((before, LENGTH), dtype=np.int64)
+    for index in range(before):
+        start = index // LENGTH * LENGTH
+        shown[index, : index + 1 - start] = tokens_N[start : index + 1]
+    with torch.no_grad():
+        logits = model.logits(torch.from_numpy(shown).unsqueeze(0))[0, torch.arange(before), np.arange(before) % LENGTH]
+    nats: NDArray[np.float64] = -torch.log_softmax(logits.double(), -1).numpy()[np.arange(before), tokens_N[1:]]
+    return nats
 
 
 @settings(max_examples=25, deadline=None)
-@given(tokens=st.integers(2, 60), batch_rows=st.integers(1, 4), masked=st.booleans(), seed=st.integers(0, 9))
-@pytest.mark.parametrize("kind", ["dense", "moe"])
+@given(
+    batches=st.integers(0, 3),
+    more=st.integers(-1, LENGTH + 1),
+    batch_rows=st.integers(1, 3),
+    masked=st.booleans(),
+    seed=st.integers(0, 9),
+)
+@kinds
 def test_every_token_counts_once_where_its_mask_is_1(
-    kind: Kind, tokens: int, batch_rows: int, masked: bool, seed: int
+    kind: Kind, batches: int, more: int, batch_rows: int, masked: bool, seed: int
 ) -> None:
-    rng, model = np.random.default_rng(seed), MODELS[kind]
-    tokens_N = rng.integers(VOCABULARY, size=tokens)
-    mask_N = rng.integers(2, size=tokens).astype(np.uint8) if masked else np.ones(tokens, dtype=np.uint8)
+    """Also where the last batch has only one token, or lacks one."""
+    rng, pack = np.random.default_rng(seed), toy_pack(kind, batch_rows, members=2)
+    tokens_N = rng.integers(VOCABULARY, size=max(2, 1 + batches * batch_rows * LENGTH + more))
+    mask_N = rng.integers(2, size=len(tokens_N)).astype(np.uint8) if masked else np.ones(len(tokens_N), dtype=np.uint8)
     mask_N[-1] = 1
 
-    nats = 0.0
-    for position in range(1, tokens):
-        row_start = (position - 1) // LENGTH * LENGTH
-        logits = model.logits(torch.from_numpy(tokens_N[None, row_start:position]))[0, -1]
-        nats -= mask_N[position] * torch.log_softmax(logits, -1)[tokens_N[position]].item()
+    tokens = ToyTokens(tokens_N, mask_N if masked else None, bytes=77)
+    evaluations = evaluate(pack, {"set": EvaluationSet(tokens, pack.recipe)})
 
-    loss = evaluate(model, ToyTokens(tokens_N, mask_N if masked else None, bytes=77), batch_rows=batch_rows).loss
-    assert loss.nats_per_token == pytest.approx(nats / mask_N[1:].sum(), rel=1e-5)
-    assert loss.bits_per_byte == pytest.approx(nats / math.log(2) / 77, rel=1e-5)
+    for member, evaluation in enumerate(evaluations):
+        nats = nats_of_each_token(pack, member, tokens_N) @ mask_N[1:]
+        loss = evaluation.losses["set"]
+        assert loss.nats_per_token == pytest.approx(nats / mask_N[1:].sum(), rel=1e-5)
+        assert loss.bits_per_byte == pytest.approx(nats / math.log(2) / 77, rel=1e-5)
 
 
 def test_tokens_may_be_stored_in_few_bits_and_read_only() -> None:
-    tokens_N = np.arange(15, dtype=np.uint16)
-    expected = evaluate(MODELS["dense"], ToyTokens(tokens_N.astype(np.int64)), batch_rows=2)
+    pack, tokens_N = toy_pack("dense"), np.arange(15, dtype=np.uint16)
     tokens_N.flags.writeable = False
-    assert evaluate(MODELS["dense"], ToyTokens(tokens_N), batch_rows=2) == expected
+    wide, narrow = (
+        EvaluationSet(ToyTokens(stored_N), pack.recipe) for stored_N in (tokens_N.astype(np.int64), tokens_N)
+    )
+    assert evaluate(pack, {"set": narrow}) == evaluate(pack, {"set": wide})
 
 
 def test_the_row_that_is_filled_up_does_not_count_in_the_routing() -> None:
+    pack = toy_pack("moe")
     tokens_N = np.random.default_rng(0).integers(VOCABULARY, size=LENGTH + 3)
-    routing = evaluate(MODELS["moe"], ToyTokens(tokens_N), batch_rows=2).routing
+    (evaluation,) = evaluate(pack, {"set": EvaluationSet(ToyTokens(tokens_N), pack.recipe)})
 
-    shares = np.array([routing[f"layer1/expert{expert}"] for expert in range(8)])
-    assignments = shares * (LENGTH + 2) * 2  # ten predicted tokens, two experts each
+    shares = np.array([evaluation.routing[f"routing/set/layer1/expert{expert}"] for expert in range(8)])
+    assignments = shares * (LENGTH + 2) * 2  # all predicted tokens, two experts each
     np.testing.assert_allclose(assignments, assignments.round(), atol=1e-4)
-    assert routing["layer1/entropy_nats"] == pytest.approx(-sum(s * math.log(s) for s in shares if s), rel=1e-5)
+    entropy_nats = -sum(share * math.log(share) for share in shares if share)
+    assert evaluation.routing["routing/set/layer1/entropy_nats"] == pytest.approx(entropy_nats, rel=1e-5)

@@ -22,16 +22,16 @@ def grouped_flops(a_shape: torch.Size, b_shape: torch.Size, *_: Any, out_shape: 
 def test_flops_by_formula_are_those_of_the_operations(kind: Kind, depth: int) -> None:
     size = model_size(kind, depth, 99, 32, width=32, heads=2, feed_forward=64)
     # In bfloat16, since the counter does not know the fused attention of a CPU.
-    model = Transformer(size, torch.Generator().manual_seed(0), torch.bfloat16)
-    tokens = torch.randint(99, (6, 33), generator=torch.Generator().manual_seed(0))
+    model = Transformer(size, [torch.Generator().manual_seed(0)], torch.bfloat16)
+    tokens = torch.randint(99, (1, 6, 33), generator=torch.Generator().manual_seed(0))
 
     grouped: Any = {torch.ops.aten._grouped_mm: grouped_flops}
     with FlopCounterMode(display=False, custom_mapping=grouped) as counter:
-        losses = model(tokens[:, :-1], tokens[:, 1:])
-        (losses.nats + sum(routing.z_loss for routing in losses.routings)).backward()
+        losses = model(tokens[:, :, :-1], tokens[:, :, 1:])
+        (losses.nats_M.sum() + losses.z_loss_ML.sum()).backward()
 
     padding = 0
-    if size.experts is not None:  # rows of zeros that fill the experts' slices up
+    if size.experts is not None:  # rows that fill the experts' slices up
         padding = (depth - 1) * SLICE_ROWS * size.expert_count * 3 * 2 * 3 * size.width * size.experts.feed_forward
     assert training_flops(size, 6 * 32) + padding == counter.get_total_flops()
 

@@ -4,39 +4,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 
 from proxies.errors import ProxyError
-from proxies.evaluate import EvaluationTokens
 from proxies.models.size import Kind
-from proxies.recipe import Recipe
 from proxies.result import TrainingProgress, TrainingResult
-from proxies.train import Diverged, train
-from tests.proxies.toy import EVALUATION_SETS, ToyStream, ToyTokens, toy_recipe
+from proxies.run import Diverged
+from proxies.train import train
+from tests.proxies.toy import EVALUATION_SETS, ToyStream, ToyTokens, numbers, result_of, toy_recipe
 
 kinds = pytest.mark.parametrize("kind", ["dense", "moe"])
-
-
-def result_of(
-    recipe: Recipe,
-    *,
-    seed: int = 1,
-    data: str = "",
-    checkpoint: Path | None = None,
-    sets: Mapping[str, EvaluationTokens] = EVALUATION_SETS,
-) -> TrainingResult:
-    *_, last = train(recipe, ToyStream(), sets, seed=seed, data=data, checkpoint=checkpoint, checkpoint_seconds=0)
-    assert isinstance(last, TrainingResult)
-    return last
-
-
-def numbers(result: TrainingResult) -> tuple[object, ...]:
-    """All that must not depend on when and how often a run was interrupted."""
-    return result.losses, result.curve, result.training_losses, result.diagnostics
 
 
 @kinds

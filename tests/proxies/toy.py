@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proxies.evaluate import EvaluationTokens
 from proxies.models.size import Kind, model_size
 from proxies.recipe import Recipe, recipe
+from proxies.result import TrainingResult
+from proxies.train import train
 
 VOCABULARY, LENGTH = 37, 16
 
@@ -26,9 +31,15 @@ def sentences(first_B: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     return tokens_BS
 
 
+@dataclass(frozen=True)
 class ToyStream:
+    """Sentences in an order of its own for each seed."""
+
+    seed: int = 0
+
     def rows(self, start: int, count: int) -> ToyRows:
-        first_B = np.array([np.random.default_rng(row).integers(1, VOCABULARY) for row in range(start, start + count)])
+        rows = range(start, start + count)
+        first_B = np.array([np.random.default_rng([self.seed, row]).integers(1, VOCABULARY) for row in rows])
         tokens_BS = sentences(first_B, LENGTH + 1)
         return ToyRows(tokens_BS[:, :-1], tokens_BS[:, 1:])
 
@@ -50,3 +61,21 @@ def toy_recipe(kind: Kind, steps: int = 12, **overrides: Any) -> Recipe:
     size = model_size(kind, 2, VOCABULARY, LENGTH, width=32, heads=2, feed_forward=64)
     settings: dict[str, Any] = {"batch_rows": 8, "learning_rate": 1e-2, "precision": "fp32"} | overrides
     return recipe(size, steps * 8 * LENGTH, **settings)
+
+
+def result_of(
+    recipe: Recipe,
+    *,
+    seed: int = 1,
+    data: str = "",
+    checkpoint: Path | None = None,
+    sets: Mapping[str, EvaluationTokens] = EVALUATION_SETS,
+) -> TrainingResult:
+    *_, last = train(recipe, ToyStream(), sets, seed=seed, data=data, checkpoint=checkpoint, checkpoint_seconds=0)
+    assert isinstance(last, TrainingResult)
+    return last
+
+
+def numbers(result: TrainingResult) -> tuple[object, ...]:
+    """All that must not depend on when and how often a run was interrupted."""
+    return result.losses, result.curve, result.training_losses, result.diagnostics

@@ -19,10 +19,10 @@ KINDS = ("dense", "moe")
 @pytest.mark.parametrize("kind", KINDS)
 def test_parameters_by_formula_are_those_of_the_module(kind: Kind, depth: int, width: int, vocabulary: int) -> None:
     size = model_size(kind, depth, vocabulary, 8, width=width, heads=2, feed_forward=32)
-    model = Transformer(size, torch.Generator())
+    model = Transformer(size, [torch.Generator()])
 
     assert size.total_parameters == sum(weight.numel() for weight in model.parameters())
-    assert size.embedding_parameters == model.embedding.numel() + model.head.weight.numel()
+    assert size.embedding_parameters == model.embedding_MVD.numel() + model.head.weight_MOI.numel()
 
 
 @pytest.mark.parametrize("kind", KINDS)

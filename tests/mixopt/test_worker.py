@@ -1,0 +1,77 @@
+"""Trials that share a process: each ends as it would alone, and none takes another with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mixopt.events import Closed, Event
+from mixopt.worker import Job, run_trials
+from search.history import History
+from search.mixture import Mixture
+from search.objective import WeightedMean
+from search.stopping import Foretold, StoppingRule
+from search.trial import Failure, FailureKind, Measurement, Trial
+from tests.e2e.study import STUDY
+from tests.mixopt.test_study import planned
+
+FULL_PRECISION = STUDY.replace("evaluations: 2,", "evaluations: 2, precision: fp32,")
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
+    plan = planned(tmp_path_factory.mktemp("study"), FULL_PRECISION)
+    dense = plan.problem.rungs[0].fidelity
+    mixtures = [Mixture.of({"prose": share, "code": 0.3, "sums": 0.7 - share}) for share in (0.2, 0.4, 0.6)]
+    return [replace(plan.job(Trial(each, dense, seed=0), History()), checkpoint=None) for each in mixtures]
+
+
+def outcomes(jobs: list[Job]) -> dict[str, Measurement | Failure]:
+    events: list[Event] = list(run_trials(jobs))
+    closed = [event for event in events if isinstance(event, Closed)]
+    assert len(closed) == len(jobs)
+    return {event.trial.id: event.outcome for event in closed}
+
+
+def losses(outcome: Measurement | Failure) -> list[float]:
+    assert isinstance(outcome, Measurement), outcome
+    return [loss.nats_per_token for loss in outcome.losses.values()]
+
+
+def test_a_pack_measures_what_each_trial_measures_alone(jobs: list[Job]) -> None:
+    together = outcomes(jobs)
+
+    for job in jobs:
+        alone = outcomes([job])[job.trial.id]
+        np.testing.assert_allclose(losses(together[job.trial.id]), losses(alone), rtol=1e-4)
+        assert isinstance(alone, Measurement)
+        assert together[job.trial.id].domain_tokens == alone.domain_tokens  # type: ignore[union-attr]
+
+
+def test_a_hopeless_trial_is_a_measurement_at_fewer_tokens(jobs: list[Job]) -> None:
+    recipe = jobs[0].recipe
+    half = recipe.evaluation_steps[0] * recipe.batch_tokens
+    certain = Foretold(mean_x=0.0, mean_y=0.0, slope=1.0, residual_sd=0.0, spread_x=1.0, trials=100)
+    rule = StoppingRule(WeightedMean({"prose": 1.0}), median=0.1, foretold={half: certain}, baseline={})
+    hopeless = replace(jobs[0], stopping=rule)
+
+    ended = outcomes([hopeless, jobs[1]])
+
+    stopped = ended[hopeless.trial.id]
+    assert isinstance(stopped, Measurement)
+    assert stopped.stopped_at == half == stopped.curve[-1].tokens
+    assert sum(stopped.domain_tokens.values()) == half
+    whole = ended[jobs[1].trial.id]
+    assert isinstance(whole, Measurement) and whole.stopped_at is None
+
+
+def test_what_kills_the_process_of_a_pack_is_the_failure_of_each(jobs: list[Job]) -> None:
+    gone = [replace(job, corpus=Path("/nowhere")) for job in jobs[:2]]
+
+    for outcome in outcomes(gone).values():
+        assert isinstance(outcome, Failure)
+        assert outcome.kind is FailureKind.ERROR
+        assert "/nowhere" in outcome.message

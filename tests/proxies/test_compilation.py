@@ -1,0 +1,139 @@
+"""Compiled steps learn what eager ones do, are compiled once for a machine, and are done without where that fails."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from proxies.compilation import compiling, missing
+from proxies.recipe import Recipe
+from proxies.result import TrainingProgress, TrainingResult
+from proxies.train import train
+from tests.proxies.toy import EVALUATION_SETS, ToyStream, numbers, result_of, toy_recipe
+
+# Relative, of losses after twelve steps. In bfloat16 a compiler keeps in float32 what eager steps round in between.
+TOLERANCE = {"fp32": 1e-4, "bf16": 0.02}
+
+takes_a_minute = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module", params=[("dense", "fp32"), ("moe", "bf16")], ids="-".join)
+def compiled(request: pytest.FixtureRequest) -> tuple[Recipe, TrainingResult]:
+    kind, precision = request.param
+    recipe = toy_recipe(kind, precision=precision, compiled=True)
+    if (lacking := missing(recipe)) is not None:
+        pytest.skip(f"to compile, this machine lacks {lacking}")
+    return recipe, result_of(recipe)
+
+
+@pytest.mark.slow
+@takes_a_minute
+def test_compiled_steps_learn_what_eager_ones_do(compiled: tuple[Recipe, TrainingResult]) -> None:
+    recipe, result = compiled
+    eager = result_of(replace(recipe, compiled=False))
+
+    assert (result.environment["steps"], eager.environment["steps"]) == ("compiled", "eager")
+    tolerance = TOLERANCE[recipe.precision]
+    assert result.training_losses == pytest.approx(eager.training_losses, rel=tolerance)
+    for name, loss in eager.losses.items():
+        assert result.losses[name].nats_per_token == pytest.approx(loss.nats_per_token, rel=tolerance)
+
+
+@pytest.mark.slow
+@takes_a_minute
+def test_the_next_proxy_compiles_nothing_and_has_the_same_bits(compiled: tuple[Recipe, TrainingResult]) -> None:
+    recipe, result = compiled
+    with torch.compiler.set_stance("fail_on_recompile"):
+        again, other = result_of(recipe), result_of(recipe, seed=2)
+
+    assert numbers(again) == numbers(result)
+    assert other.training_losses != result.training_losses
+
+
+RESUMED = """
+import sys
+from pathlib import Path
+from torch._dynamo.utils import counters
+from tests.proxies.toy import numbers, result_of, toy_recipe
+
+kind, precision, checkpoint = sys.argv[1:]
+result = result_of(toy_recipe(kind, precision=precision, compiled=True), checkpoint=Path(checkpoint))
+print(counters["aot_autograd"]["autograd_cache_hit"], counters["aot_autograd"]["autograd_cache_miss"])
+print(numbers(result))
+"""
+
+
+@pytest.mark.slow
+@takes_a_minute
+def test_a_new_process_compiles_nothing_and_goes_on_to_the_same_bits(
+    compiled: tuple[Recipe, TrainingResult], tmp_path: Path
+) -> None:
+    recipe, result = compiled
+    begun = train(recipe, ToyStream(), EVALUATION_SETS, seed=1, checkpoint=tmp_path / "run", checkpoint_seconds=0)
+    event = next(begun)
+    assert isinstance(event, TrainingProgress)
+    assert 0 < event.step < recipe.steps
+    begun.close()
+
+    kind = "dense" if recipe.model.experts is None else "moe"
+    command = [sys.executable, "-c", RESUMED, kind, recipe.precision, str(tmp_path / "run")]
+    cache, resumed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    assert cache == "2 0"  # the step and the evaluation are found
+    assert resumed == str(numbers(result))
+
+
+def test_without_a_compiler_steps_are_eager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    recipe = toy_recipe("dense", compiled=True)
+
+    assert missing(recipe) == "a C++ compiler (g++)"
+    result = result_of(recipe)
+    assert result.environment["steps"] == "eager"
+    assert numbers(result) == numbers(result_of(replace(recipe, compiled=False)))
+
+
+def test_experts_are_not_compiled_in_fp32() -> None:
+    recipe = toy_recipe("moe", compiled=True, precision="fp32")
+
+    assert "bf16" in str(missing(recipe))
+    assert result_of(recipe).environment["steps"] == "eager"
+
+
+WAITING = """
+import sys
+from pathlib import Path
+from proxies.compilation import compiling
+
+with compiling("something else"):
+    print("ready", flush=True)
+with compiling("this"):
+    print(Path(sys.argv[1]).read_text())
+"""
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_compiles_and_the_other_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made = tmp_path / "made"
+    made.write_text("nothing yet")
+    with compiling("this"):
+        command = [sys.executable, "-c", WAITING, str(made)]
+        environment = os.environ | {"TMPDIR": str(tmp_path)}
+        other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+        answers, _, _ = select.select([other.stdout], [], [], 1.0)
+        assert not answers
+        made.write_text("all of it")
+
+    assert other.communicate()[0] == "all of it\n"

@@ -1,0 +1,177 @@
+"""Proxies that train side by side: each learns what it would learn alone, whatever becomes of the others.
+
+In float32 and step by step, alone and together differ only in the order of sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from proxies.models.size import Kind
+from proxies.recipe import Recipe
+from proxies.result import CurvePoint, TrainingProgress, TrainingResult
+from proxies.run import Diverged, Member
+from proxies.train import train_pack
+from tests.proxies.toy import EVALUATION_SETS, ToyRows, ToyStream, toy_recipe
+
+SAME = 1e-5  # relative; a float32 has 6e-8
+MEMBERS = (
+    Member(ToyStream(1), seed=1),
+    Member(ToyStream(2), seed=2, learning_rate=3e-3),
+    Member(ToyStream(3), seed=3, learning_rate=2e-2),
+)
+
+kinds = pytest.mark.parametrize("kind", ["dense", "moe"])
+
+
+def outcomes(recipe: Recipe, members: Sequence[Member]) -> list[TrainingResult | Diverged]:
+    """The last thing that each member yields."""
+    events = train_pack(recipe, members, EVALUATION_SETS, checkpoint_seconds=0)
+    last = {index: event for index, event in events if not isinstance(event, TrainingProgress)}
+    return [last[index] for index in range(len(members))]
+
+
+def results(recipe: Recipe, members: Sequence[Member]) -> list[TrainingResult]:
+    return [event for event in outcomes(recipe, members) if isinstance(event, TrainingResult)]
+
+
+def assert_same(ours: TrainingResult, theirs: TrainingResult) -> None:
+    assert ours.training_losses == pytest.approx(theirs.training_losses, rel=SAME)
+    assert [point.tokens for point in ours.curve] == [point.tokens for point in theirs.curve]
+    for our, their in zip(ours.curve, theirs.curve, strict=True):
+        for name, loss in their.losses.items():
+            assert our.losses[name].nats_per_token == pytest.approx(loss.nats_per_token, rel=SAME)
+            assert our.losses[name].bits_per_byte == pytest.approx(loss.bits_per_byte, rel=SAME)
+    assert dict(ours.diagnostics) == pytest.approx(dict(theirs.diagnostics), rel=1e-3)
+    assert (ours.steps, ours.tokens, ours.flops) == (theirs.steps, theirs.tokens, theirs.flops)
+
+
+@kinds
+def test_each_member_learns_what_it_would_alone(kind: Kind) -> None:
+    together = results(toy_recipe(kind), MEMBERS)
+
+    for member, result in zip(MEMBERS, together, strict=True):
+        (alone,) = results(toy_recipe(kind), [member])
+        assert_same(result, alone)
+    assert len({result.training_losses for result in together}) == 3
+
+
+@kinds
+@pytest.mark.parametrize("learning_rate", [1e3, 1e30])
+def test_a_member_that_diverges_does_not_touch_the_others(kind: Kind, learning_rate: float) -> None:
+    """Neither where its loss is merely large, nor where it is not a number."""
+    diverging = replace(MEMBERS[0], learning_rate=learning_rate)
+    recipe = toy_recipe(kind)
+
+    failure, *others = outcomes(recipe, [diverging, *MEMBERS[1:]])
+
+    assert isinstance(failure, Diverged)
+    for member, result in zip(MEMBERS[1:], others, strict=True):
+        (alone,) = results(recipe, [member])
+        assert isinstance(result, TrainingResult)
+        assert_same(result, alone)
+
+
+@kinds
+def test_a_hopeless_member_ends_early_and_the_others_go_on(kind: Kind) -> None:
+    recipe = toy_recipe(kind)
+    stopped = replace(MEMBERS[1], hopeless=lambda point: point.tokens >= 6 * recipe.batch_tokens)
+
+    together = results(recipe, [MEMBERS[0], stopped, MEMBERS[2]])
+
+    whole = [results(recipe, [member])[0] for member in MEMBERS]
+    assert_same(together[0], whole[0])
+    assert_same(together[2], whole[2])
+    assert recipe.evaluation_steps[1] == together[1].steps == 6
+    assert together[1].tokens == 6 * recipe.batch_tokens
+    assert together[1].flops == whole[1].flops / 2
+    assert together[1].training_losses == pytest.approx(whole[1].training_losses[:6], rel=SAME)
+    assert [point.tokens for point in together[1].curve] == [point.tokens for point in whole[1].curve[:2]]
+    assert together[1].losses == together[1].curve[-1].losses
+
+
+def test_whether_it_is_hopeless_is_asked_at_each_evaluation_but_the_last() -> None:
+    asked: list[CurvePoint] = []
+
+    def never(point: CurvePoint) -> bool:
+        asked.append(point)
+        return False
+
+    (result,) = results(toy_recipe("dense"), [replace(MEMBERS[0], hopeless=never)])
+
+    assert tuple(asked) == result.curve[:-1]
+
+
+def test_a_run_that_was_hopeless_stays_finished(tmp_path: Path) -> None:
+    stopped = replace(MEMBERS[0], checkpoint=tmp_path / "run", hopeless=lambda point: True)
+    (first,) = results(toy_recipe("dense"), [stopped])
+
+    events = list(train_pack(toy_recipe("dense"), [stopped], EVALUATION_SETS))
+
+    assert events == [(0, first)]
+
+
+class Interrupted(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class WatchedStream(ToyStream):
+    """Notes which rows it is asked for, and breaks at row `last`."""
+
+    last: int = 10**9
+    asked: list[int] = field(default_factory=list)
+
+    def rows(self, start: int, count: int) -> ToyRows:
+        if start >= self.last:
+            raise Interrupted
+        self.asked.append(start)
+        return super().rows(start, count)
+
+
+def watched(members: Sequence[Member]) -> tuple[list[WatchedStream], list[Member]]:
+    streams = [WatchedStream(member.seed) for member in members]
+    return streams, [replace(member, stream=stream) for member, stream in zip(members, streams, strict=True)]
+
+
+def kept_in(folder: Path) -> list[Member]:
+    return [replace(member, checkpoint=folder / str(member.seed)) for member in MEMBERS]
+
+
+@kinds
+def test_members_go_on_together_from_where_each_of_them_was(
+    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxies.run.CHECKPOINT_SHARE", 1e9)  # a checkpoint at every step
+    recipe, members = toy_recipe(kind), kept_in(tmp_path)
+    for member, steps in ((members[0], 2), (members[1], 7)):
+        stream = WatchedStream(member.seed, last=steps * recipe.batch_rows)
+        with pytest.raises(Interrupted):
+            results(recipe, [replace(member, stream=stream)])
+
+    streams, members = watched(members)
+    together = results(recipe, members)
+
+    assert [stream.asked[0] // recipe.batch_rows for stream in streams] == [2, 7, 0]
+    for member, result in zip(MEMBERS, together, strict=True):
+        (whole,) = results(recipe, [member])
+        assert_same(result, whole)
+
+
+def test_a_member_that_is_finished_answers_before_the_others_begin(tmp_path: Path) -> None:
+    recipe, members = toy_recipe("dense"), kept_in(tmp_path)
+    (finished,) = results(recipe, [members[1]])
+
+    streams, members = watched(members)
+    index, event = next(train_pack(recipe, members, EVALUATION_SETS))
+
+    assert index == 1
+    assert isinstance(event, TrainingResult)
+    assert event == replace(finished, environment=event.environment)  # which tells that it was asked for in a pack
+    assert not any(stream.asked for stream in streams)
+    for ours, alone in zip(results(recipe, members), MEMBERS, strict=True):
+        assert_same(ours, results(recipe, [alone])[0])
