@@ -120,13 +120,15 @@ class Run:
     def ended(self) -> bool:
         return self._state.ended or self.failure is not None
 
-    @property
-    def steps_to_evaluation(self) -> int:
-        return next(step for step in self._recipe.evaluation_steps if step > self._state.step) - self._state.step
+    def steps_to_evaluation(self, ahead: int) -> int | None:
+        """How many steps lie before its next evaluation, `ahead` of where the run is; None where none is left."""
+        here = self._state.step + ahead
+        later = [step - here for step in self._recipe.evaluation_steps if step > here]
+        return later[0] if later and not self.ended else None
 
-    def rows(self, steps: int) -> Rows:
-        """The rows of its next steps, [steps x B, T]; one that has ended gets its first ones, to learn nothing from."""
-        start = 0 if self.ended else self._state.step
+    def rows(self, ahead: int, steps: int) -> Rows:
+        """The rows of some steps, [steps x B, T]; where none is left its first ones, to learn nothing from."""
+        start = 0 if self.steps_to_evaluation(ahead) is None else self._state.step + ahead
         return self._member.stream.rows(start * self._recipe.batch_rows, steps * self._recipe.batch_rows)
 
     def learning_rate(self, ahead: int) -> float:

@@ -87,14 +87,17 @@ def train_pack(
             pack.compile()
 
         clock = _Clock()
+        block = _block(runs, 0, recipe)
         while active:
-            # 1. A block of steps: one on a CPU; on a GPU as many as it takes to prepare the next ones meanwhile.
-            steps = min(BLOCK_STEPS[recipe.device], *(run.steps_to_evaluation for _, run in active))
-            inputs_SMBT, targets_SMBT = _block(runs, steps, recipe)
+            # 1. A block of steps. The next one's rows are prepared before the losses are asked for: until then a GPU
+            #    works on by itself.
+            assert block is not None, "a run that has not ended has steps left"
+            inputs_SMBT, targets_SMBT = block
             losses_SM = [
-                pack.step(inputs_SMBT[step], targets_SMBT[step], [run.learning_rate(step) for run in runs])
-                for step in range(steps)
+                pack.step(inputs_MBT, targets_MBT, [run.learning_rate(step) for run in runs])
+                for step, (inputs_MBT, targets_MBT) in enumerate(zip(inputs_SMBT, targets_SMBT, strict=True))
             ]
+            block = _block(runs, len(losses_SM), recipe)
             losses_MS = torch.stack(losses_SM, dim=1).tolist()
             seconds = clock.lap()
             for index, run in active:
@@ -122,9 +125,17 @@ def train_pack(
             clock.lap()  # what the caller did meanwhile is not this run's time
 
 
-def _block(runs: Sequence[Run], steps: int, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of the runs' next steps, [S, M, B, T], on the device."""
-    rows_M = [run.rows(steps) for run in runs]
+def _block(runs: Sequence[Run], ahead: int, recipe: Recipe) -> tuple[Tensor, Tensor] | None:
+    """Inputs and targets of the runs' next steps, [S, M, B, T], on the device; None where none has a step left.
+
+    Args:
+        ahead: steps that the runs have begun and not counted yet.
+    """
+    left = [steps for run in runs if (steps := run.steps_to_evaluation(ahead)) is not None]
+    if not left:
+        return None
+    steps = min(BLOCK_STEPS[recipe.device], *left)
+    rows_M = [run.rows(ahead, steps) for run in runs]
 
     def on_device(parts: list[Any]) -> Tensor:
         tokens = torch.stack([torch.as_tensor(part) for part in parts])

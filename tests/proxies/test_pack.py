@@ -149,7 +149,8 @@ def test_members_go_on_together_from_where_each_of_them_was(
     monkeypatch.setattr("proxies.run.CHECKPOINT_SHARE", 1e9)  # a checkpoint at every step
     recipe, members = toy_recipe(kind), kept_in(tmp_path)
     for member, steps in ((members[0], 2), (members[1], 7)):
-        stream = WatchedStream(member.seed, last=steps * recipe.batch_rows)
+        # Rows are prepared a step before they are trained on.
+        stream = WatchedStream(member.seed, last=(steps + 1) * recipe.batch_rows)
         with pytest.raises(Interrupted):
             results(recipe, [replace(member, stream=stream)])
 

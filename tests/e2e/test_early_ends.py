@@ -1,0 +1,59 @@
+"""Trials that share a Ray task, and trials that are given up, in real studies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mixopt.events import Closed
+from mixopt.executors.ray_cluster import RayCluster
+from search.history import History
+from search.mixture import Mixture
+from search.trial import Measurement, Trial
+from tests.e2e.study import STUDY, answer_of, recorded, write_study
+from tests.mixopt.test_study import planned
+
+pytestmark = pytest.mark.slow
+
+
+def test_hopeless_trials_are_stopped_and_the_study_goes_on(tmp_path: Path) -> None:
+    text = STUDY.replace("evaluations: 2, trials: 8", "evaluations: 4, trials: 14").replace("trials: 3", "trials: 1")
+    text = text.replace("confirm: {candidates: 1, seeds: 2}", "confirm: {candidates: 0}")
+    study = write_study(tmp_path, text + "search: {strategy: random, stop_hopeless: true}\n")
+
+    answer = answer_of("run", study)
+
+    history = recorded(study)
+    assert history.stopped, "of fourteen mixtures some are bad"
+    assert not history.failed and not history.running
+    asked = {trial.id for trial in history.trials}
+    assert len(asked) == (14 + 2) + (1 + 2)
+    assert answer["trials"]["stopped"] == len(history.stopped)
+    fidelities = {row["fidelity"] for row in answer_of("runs", study)["runs"]}
+    assert any("stopped after" in fidelity for fidelity in fidelities)
+    assert answer_of("run", study)["mixture"] == answer["mixture"], "nothing is left to train"
+    assert {trial.id for trial in recorded(study).trials} == asked
+
+
+def test_trials_of_one_proxy_share_a_task_and_each_is_closed_once(tmp_path: Path) -> None:
+    plan = planned(tmp_path, STUDY)
+    dense, moe = (rung.fidelity for rung in plan.problem.rungs)
+    mixtures = [Mixture.of({"prose": share, "code": 0.3, "sums": 0.7 - share}) for share in (0.2, 0.4, 0.6)]
+    trials = [*(Trial(each, dense, seed=0) for each in mixtures), Trial(mixtures[0], moe, seed=0)]
+
+    ended: dict[str, Measurement] = {}
+    with RayCluster(pack=2) as cluster:
+        assert cluster.slots % 2 == 0
+        for trial in trials:
+            cluster.launch(replace(plan.job(trial, History()), checkpoint=None))
+        while len(ended) < len(trials):
+            for event in cluster.events():
+                if isinstance(event, Closed):
+                    assert isinstance(event.outcome, Measurement), event.outcome
+                    assert event.trial.id not in ended
+                    ended[event.trial.id] = event.outcome
+
+    packs = [ended[trial.id].environment["pack"] for trial in trials]
+    assert packs == ["2", "2", "1", "1"]
