@@ -130,14 +130,20 @@ def climb(work: Path, processes: int) -> list[dict[str, Any]]:
     """Every mixture at every rung: one row a run, with the index of its mixture."""
     corpus, design = mixtures(work)
     file = work / "runs.jsonl"
-    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    done = {(row["rung"], row["mixture"]) for row in rows}
-    wanted = [(rung, index) for rung in RUNGS for index in range(len(design)) if (rung.name, index) not in done]
+    # A run that was trained otherwise, or on other text, is another run.
+    source = f"{Corpus.open(corpus).fingerprint} {MIXTURES}"
+    rows = (
+        [json.loads(line) for line in file.read_text().splitlines(True) if line.endswith("\n")] if file.exists() else []
+    )
+    rows = [row for row in rows if row["source"] == source and row["settings"] in map(repr, RUNGS)]
+    done = {(row["settings"], row["mixture"]) for row in rows}
+    wanted = [(rung, index) for rung in RUNGS for index in range(len(design)) if (repr(rung), index) not in done]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool, file.open("a") as kept:
         jobs = {pool.submit(trained, corpus, design[index], rung): (rung, index) for rung, index in wanted}
         for job in track(as_completed(jobs), "training", total=len(jobs)):
             rung, index = jobs[job]
-            row = {"rung": rung.name, "mixture": index, "weights": design[index]} | job.result()
+            row = {"rung": rung.name, "settings": repr(rung), "source": source, "mixture": index}
+            row |= {"weights": design[index]} | job.result()
             kept.write(json.dumps(row) + "\n")
             kept.flush()
             rows.append(row)
@@ -192,7 +198,7 @@ def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def shown(lines: list[dict[str, Any]]) -> Table:
     table = Table(title=f"agreement with the top rung, over {MIXTURES} mixtures")
-    for column in ("rung", "cost", "rank correlation", "95%", "mean of 7 sets", "regret, nats", "peak rate"):
+    for column in ("rung", "cost", "rank correlation", "95%", "mean of the sets", "regret, nats", "peak rate"):
         table.add_column(column, justify="left" if column == "rung" else "right")
     for line in lines:
         low, high = line["interval"]

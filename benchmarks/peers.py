@@ -24,7 +24,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from proxies import compilation
 from proxies.device import DTYPES, Device, Precision
 from proxies.models.size import Experts, ModelSize
 from proxies.pack import Pack
@@ -83,9 +82,9 @@ class Contender:
 def mixopt(work: Work, *, compiled: bool = True) -> StepFunction:
     settings: dict[str, Any] = {"batch_rows": work.batch_rows, "precision": work.precision, "compiled": compiled}
     pack = Pack(recipe(work.size, work.step_tokens, device=work.device, **settings), range(work.members))
-    if pack.compiled != compiled:
-        warnings.warn(f"mixopt runs uncompiled, for lack of {compilation.missing(pack.recipe)}", stacklevel=1)
     pack.compile()
+    if compiled and pack.not_compiled is not None:
+        warnings.warn(f"mixopt runs uncompiled: {pack.not_compiled}", stacklevel=1)
 
     def step(inputs: Tensor, targets: Tensor) -> Tensor:
         inputs_MBT, targets_MBT = (rows.view(work.members, work.batch_rows, -1) for rows in (inputs, targets))

@@ -240,7 +240,8 @@ def race(contenders: Sequence[Contender], work: Work, *, rounds: int, seconds: f
     peaks: list[dict[str, float]] = []
     for played in range(rounds):
         peaks.append(products.call("flops_per_second"))
-        for name, group in processes.items():
+        order = list(processes.items())
+        for name, group in order[played % len(order) :] + order[: played % len(order)]:  # none is always first
             for training in group:
                 training.ask("tokens_per_second", seconds)
             rates[name].append(sum(training.answer() for training in group))

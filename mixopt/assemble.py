@@ -50,7 +50,7 @@ MODEL_SETTINGS = {
 
 # Of a trial's training; more is worth a note.
 MUCH_EVALUATION = 0.05
-# Compiling takes as long as some thousand steps, and saves about every third.
+# Cold, compiling takes as long as some thousand eager steps, and then saves about every third second.
 STEPS_WORTH_COMPILING = 4000
 
 
@@ -198,7 +198,7 @@ def assemble(file: StudyFile, corpus: Corpus) -> Plan:
     ]
     notes += _repetition_notes(corpus, available)
     strategy = STRATEGIES[file.search.strategy](problem, _settings(file))
-    notes += _evaluation_notes(corpus, recipes)
+    notes += [*_evaluation_notes(corpus, recipes), *_stopping_notes(file, recipes)]
     plan = Plan(file, corpus, problem, strategy, recipes, available, tuple(notes))
     _check_budget(plan)
     return _compiled(plan)
@@ -362,6 +362,21 @@ def _evaluation_notes(corpus: Corpus, recipes: Mapping[str, Recipe]) -> list[str
     ]
 
 
+def _stopping_notes(file: StudyFile, recipes: Mapping[str, Recipe]) -> list[str]:
+    """Where hopeless trials are to be stopped, and none can be."""
+    if not file.search.stop_hopeless:
+        return []
+    if file.objective.kind == "pareto":
+        return [
+            "search.stop_hopeless stops nothing in a pareto search: the worst in one loss may be the best in another"
+        ]
+    return [
+        f"proxy {name} is never stopped early: it is evaluated only at its end; raise its evaluations"
+        for name, recipe in recipes.items()
+        if len(recipe.evaluation_steps) == 1
+    ]
+
+
 def _compiled(plan: Plan) -> Plan:
     """The plan with those recipes compiled that the file, or their number of steps, asks for."""
     from proxies.compilation import missing
@@ -375,11 +390,10 @@ def _compiled(plan: Plan) -> Plan:
         recipe = recipes[rung.fidelity.proxy]
         if settings.compile == "auto" and trials[rung.fidelity] * recipe.steps < STEPS_WORTH_COMPILING:
             continue
-        recipes[rung.fidelity.proxy] = replace(recipe, compiled=True)
         if settings.address is None and (lacking := missing(recipe)):
-            notes.append(
-                f"proxy {rung.fidelity.proxy} is trained slower than it could be: to compile it takes {lacking}"
-            )
+            notes.append(f"proxy {rung.fidelity.proxy} trains slower than it could: compiling it takes {lacking}")
+        else:
+            recipes[rung.fidelity.proxy] = replace(recipe, compiled=True)
     return replace(plan, recipes=recipes, notes=tuple(notes))
 
 

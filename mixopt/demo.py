@@ -45,12 +45,12 @@ target:                       # the run that the mixture is for
 
 corpus:
   vocabulary: 1024            # small, so that proxies are cheap
-  validation_tokens: 4k       # per domain
+  validation_tokens: 3k       # per domain
   sequence_length: 128
 
 proxies:                      # the answer is given, and confirmed, for the last one
-  dense: {{kind: dense, depth: 2, width: 64, tokens: 130k, batch_rows: 16, evaluations: 2, trials: 24}}
-  moe:   {{kind: moe, depth: 2, width: 64, tokens: 130k, batch_rows: 16, evaluations: 2, trials: 8}}
+  dense: {{kind: dense, depth: 2, width: 64, tokens: 150k, batch_rows: 16, evaluations: 1, trials: 24}}
+  moe:   {{kind: moe, depth: 2, width: 64, tokens: 150k, batch_rows: 16, evaluations: 1, trials: 8}}
 
 objective:                    # the mean over the domains that the model will be judged on
   weights: {{python_code: 1, documentation: 1, docstrings: 1}}

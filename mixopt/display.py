@@ -110,7 +110,10 @@ def status_document(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
             for state, trials in states.items()
         },
         "flops": history.flops,
-        "training_seconds": sum(entry.measurement.seconds for entry in (*history.completed, *history.stopped)),
+        "training_seconds": sum(
+            entry.measurement.seconds / int(entry.measurement.environment.get("pack", 1))  # they took them together
+            for entry in (*history.completed, *history.stopped)
+        ),
         "failures": [
             {"trial": entry.trial.id, "origin": entry.trial.origin, "kind": entry.failure.kind.value}
             | {"message": entry.failure.message}

@@ -58,7 +58,7 @@ def estimate(plan: Plan, probe: bool) -> dict[str, Any]:
         "total_flops": sum(each["total_flops"] for each in proxies),
         "notes": [*plan.notes, *_few_mixtures(plan)],
     }
-    training = sum(each["total_tokens"] / each["tokens_per_second"] for each in proxies) if probe else None
+    training = sum(each["total_tokens"] / _task_speed(plan, each) for each in proxies) if probe else None
     document["training_seconds"] = training
     document["wall_seconds"] = None if training is None else training / document["slots"]
     on_gpu = document["device"] == "cuda"
@@ -87,12 +87,27 @@ def _few_mixtures(plan: Plan) -> list[str]:
 
 
 def slots(plan: Plan) -> int:
-    """How many trials will run at a time, without asking a cluster: what the file says, or this machine's cores."""
+    """How many trials, or packs of them, will run at a time, without asking a cluster: by the file, or this machine."""
     settings = plan.file.executor
     if settings.kind == "in_process":
         return 1
-    here = max(1, int(cores() / settings.cpus_per_trial))
-    return min(settings.slots, here) if settings.slots and settings.address is None else settings.slots or here
+    here = int(cores() / settings.cpus_per_trial)
+    if settings.gpus_per_trial > 0:
+        import torch
+
+        here = min(here, int(torch.cuda.device_count() / settings.gpus_per_trial))
+    here = max(1, here)
+    if settings.slots is None:
+        return here
+    wanted = -(-settings.slots // settings.pack)
+    return min(wanted, here) if settings.address is None else wanted
+
+
+def _task_speed(plan: Plan, proxy: dict[str, Any]) -> float:
+    """Tokens a second of one trial, or of a pack where the study trains packs."""
+    together = proxy["pack"] is not None and plan.file.executor.pack > 1
+    speed: float = proxy["pack"]["tokens_per_second"] if together else proxy["tokens_per_second"]
+    return speed
 
 
 def _pack(recipe: Recipe) -> dict[str, float] | None:
@@ -115,12 +130,14 @@ def _speed(plan: Plan, proxy: str) -> float:
     fidelity = next(rung.fidelity for rung in plan.problem.rungs if rung.fidelity.proxy == proxy)
     trial = Trial(plan.problem.baselines["proportional"], fidelity, seed=0, origin="probe")
     keep_freed_memory()  # as workers do
-    deadline = time.monotonic() + PROBE_SECONDS
+    deadline = None  # from the first report on: before, its steps may be compiled
     for event in run_trials([replace(plan.job(trial, History()), checkpoint=None)]):
         if isinstance(event, Closed):
             if isinstance(event.outcome, Failure):
                 raise ConfigError(f"proxies.{proxy}: does not train: {event.outcome.message}")
             return fidelity.tokens / event.outcome.seconds
-        if isinstance(event, Progressed) and time.monotonic() > deadline:
-            return event.tokens_per_second
+        if isinstance(event, Progressed):
+            deadline = deadline or time.monotonic() + PROBE_SECONDS
+            if time.monotonic() > deadline:
+                return event.tokens_per_second
     raise AssertionError("a trial ends with an outcome")

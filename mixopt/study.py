@@ -30,8 +30,8 @@ from tracking import names
 from tracking.store import StudyRecord
 
 # So many failures in a row, before any trial has lived and after: a mistake that more trials will not mend.
-HOPELESS_AT_FIRST = 4
-HOPELESS_LATER = 20
+FAILURES_AT_FIRST = 4
+FAILURES_LATER = 20
 
 
 class Study:
@@ -48,7 +48,7 @@ class Study:
         if retry_failed:
             self.history = self.history.opened(*(entry.trial for entry in self.history.failed))
         self._in_flight: set[str] = set()
-        self._compiled: set[str] = set()
+        self._compiled = False
         self._out_of_budget = False
         self._failures_in_a_row = 0
         self._seconds_before = float(record.tags.get(names.SEARCH_SECONDS, "0"))
@@ -120,7 +120,7 @@ class Study:
         closed = True
         while True:
             for trial in ask(self.executor.slots - len(self._in_flight)) if closed else []:
-                self._compile(trial.fidelity.proxy)
+                self._compile()
                 self.record.open(trial)
                 job = self.plan.job(trial, self.history)
                 self.history = self.history.opened(trial)
@@ -142,13 +142,17 @@ class Study:
                         if event.losses:
                             self.record.progress(event.trial, event.tokens, event.losses)
 
-    def _compile(self, proxy: str) -> None:
-        """Before a proxy's first trial, so that no trial pays for it."""
-        recipe = self.plan.recipes[proxy]
-        if recipe.compiled and proxy not in self._compiled:
-            with self.watcher.busy(f"compiling proxy {proxy}, once on this machine"):
-                self.executor.compile(recipe)
-        self._compiled.add(proxy)
+    def _compile(self) -> None:
+        """Before the first trial, so that none waits for it; later the machines are busy."""
+        if self._compiled:
+            return
+        self._compiled = True
+        for proxy, recipe in self.plan.recipes.items():
+            if recipe.compiled:
+                with self.watcher.busy(f"compiling proxy {proxy}, once a machine"):
+                    reason = self.executor.compile(recipe)
+                if reason is not None:
+                    self.watcher.remark(f"proxy {proxy} is trained without being compiled, slower: {reason}")
 
     def _close(self, trial: Trial, outcome: Measurement | Failure) -> None:
         self._in_flight.remove(trial.id)
@@ -159,7 +163,7 @@ class Study:
         self.plan.checkpoint(trial).unlink(missing_ok=True)
         self._report()
         self.watcher.closed(trial, outcome, objective)
-        self._give_up_if_hopeless(outcome)
+        self._give_up_after_failures(outcome)
 
     def _report(self) -> None:
         """How far the study is, for the dashboard."""
@@ -175,12 +179,12 @@ class Study:
         }
         self.record.report(metrics, completed + stopped + failed, {names.SEARCH_SECONDS: f"{self._seconds:.1f}"})
 
-    def _give_up_if_hopeless(self, outcome: Measurement | Failure) -> None:
+    def _give_up_after_failures(self, outcome: Measurement | Failure) -> None:
         if isinstance(outcome, Measurement):
             self._failures_in_a_row = 0
             return
         self._failures_in_a_row += 1
-        if self._failures_in_a_row >= (HOPELESS_LATER if self.history.completed else HOPELESS_AT_FIRST):
+        if self._failures_in_a_row >= (FAILURES_LATER if self.history.completed else FAILURES_AT_FIRST):
             raise ConfigError(
                 f"{self._failures_in_a_row} trials in a row failed, the last: {outcome.kind.value}: {outcome.message}",
                 hint="mend the cause, then resume with --retry-failed",
@@ -194,7 +198,7 @@ class Study:
     def _affordable(self, trials: list[Trial]) -> list[Trial]:
         """The first of `trials` that the budget pays for, with the confirmation's part kept aside.
 
-        Failed trials are charged in full: what they spent before they died is not known.
+        Failed trials are charged in full: what they spent before they died is not known; stopped ones as measured.
         """
         budget = self.plan.file.budget
         if budget.time is not None and self._seconds >= budget.time:
@@ -202,7 +206,12 @@ class Study:
         if budget.flops is None:
             return trials
         left = budget.flops - self.plan.confirmation_flops
-        left -= sum(trial.fidelity.flops for trial in self.history.trials if trial.seed == SEARCH_SEED)
+        saved = {entry.trial.id: entry.trial.fidelity.flops - entry.measurement.flops for entry in self.history.stopped}
+        left -= sum(
+            trial.fidelity.flops - saved.get(trial.id, 0.0)
+            for trial in self.history.trials
+            if trial.seed == SEARCH_SEED
+        )
         costs = accumulate(trial.fidelity.flops for trial in trials)
         return [trial for trial, cost in zip(trials, costs, strict=True) if cost <= left]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from io import StringIO
 from typing import Any
 
 from mixopt.run_table import METRIC, WEIGHT
-from search.history import Completed, History
+from search.fidelity import Fidelity
+from search.history import History
 from search.objective import Unit
+from search.trial import Loss, Trial
 
 # One row: cells by column name, the same columns in every row of a study.
 Row = dict[str, Any]
@@ -17,15 +20,21 @@ Row = dict[str, Any]
 def run_rows(history: History, unit: Unit) -> list[Row]:
     """A row for each trial that measured something, confirmation included: the cheapest fidelity first, then by seed.
 
-    A stopped trial's fidelity is that of the tokens that it was trained on.
+    Where trials of a proxy were stopped, so many tokens are a fidelity of their own. The proxy's other trials have a
+    row there as well, with what they measured on their way, so that the two fidelities can be compared.
 
     Args:
         unit: of the losses.
     """
-    ordered = sorted(
-        (*history.completed, *history.stopped), key=lambda entry: (entry.measurement.flops, entry.trial.seed)
-    )
-    return [_row(entry, unit) for entry in ordered]
+    rows = [_row(entry.trial, entry.trial.fidelity, entry.measurement.losses, unit) for entry in history.completed]
+    ends = {(entry.trial.fidelity.proxy, entry.measurement.stopped_at) for entry in history.stopped}
+    rows += [
+        _row(entry.trial, entry.trial.fidelity.stopped_at(point.tokens), point.losses, unit)
+        for entry in (*history.completed, *history.stopped)
+        for point in entry.measurement.curve
+        if (entry.trial.fidelity.proxy, point.tokens) in ends
+    ]
+    return sorted(rows, key=lambda row: (row["cost"], row["seed"]))
 
 
 def csv_text(rows: list[Row]) -> str:
@@ -37,11 +46,9 @@ def csv_text(rows: list[Row]) -> str:
     return text.getvalue()
 
 
-def _row(entry: Completed, unit: Unit) -> Row:
-    trial, stopped_at = entry.trial, entry.measurement.stopped_at
-    fidelity = trial.fidelity if stopped_at is None else trial.fidelity.stopped_at(stopped_at)
+def _row(trial: Trial, fidelity: Fidelity, losses: Mapping[str, Loss], unit: Unit) -> Row:
     return {
-        "run": trial.id,
+        "run": trial.id if fidelity == trial.fidelity else f"{trial.id}@{fidelity.tokens}",
         "fidelity": fidelity.proxy,
         "params": fidelity.params,
         "tokens": fidelity.tokens,
@@ -49,5 +56,5 @@ def _row(entry: Completed, unit: Unit) -> Row:
         "seed": trial.seed,
         "origin": trial.origin,
         **{WEIGHT + name: weight for name, weight in trial.mixture.as_dict().items()},
-        **{METRIC + name: getattr(loss, unit) for name, loss in entry.measurement.losses.items()},
+        **{METRIC + name: getattr(loss, unit) for name, loss in losses.items()},
     }

@@ -40,6 +40,9 @@ class Watcher(AbstractContextManager["Watcher"]):
 
     def restarted(self, event: Restarted) -> None: ...
 
+    def remark(self, text: str) -> None:
+        """Something that a careful reader wants to know."""
+
     def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None: ...
 
     @contextmanager
@@ -107,8 +110,10 @@ class _Printing(Watcher):
         self.console = console
 
     def restarted(self, event: Restarted) -> None:
-        line = f"{describe(event.trial)}  start {event.start}, from its checkpoint: {event.reason}"
-        self.console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        self.remark(f"{describe(event.trial)}  start {event.start}, from its checkpoint: {event.reason}")
+
+    def remark(self, text: str) -> None:
+        self.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 class LineWatcher(_Printing):

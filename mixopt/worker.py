@@ -23,10 +23,10 @@ from proxies.data.mixing import MixedStream
 from proxies.device import one_thread
 from proxies.errors import ProxyError
 from proxies.evaluate import EvaluationLoss
+from proxies.member import Member
 from proxies.pack import Pack
 from proxies.recipe import Recipe
-from proxies.result import TrainingProgress, TrainingResult
-from proxies.run import Diverged, Member
+from proxies.result import Diverged, TrainingProgress, TrainingResult
 from proxies.train import train_pack
 from search.stopping import StoppingRule
 from search.trial import CurvePoint, Failure, FailureKind, Loss, Measurement, Trial
@@ -64,16 +64,19 @@ def seed_for(study_seed: int, replicate: int, purpose: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def compile_ahead(recipe: Recipe, members: int) -> None:
-    """Compile the steps of a pack of this recipe, for the trials to come in this and in later processes."""
+def compile_ahead(recipe: Recipe, members: int) -> str | None:
+    """Compile the steps of a pack of this recipe for the trials to come; returns why that failed, if it did."""
     with one_thread():
-        Pack(recipe, range(members)).compile()
+        pack = Pack(recipe, range(members))
+        pack.compile()
+        return pack.not_compiled
 
 
 def run_trials(jobs: Sequence[Job]) -> Iterator[Event]:
     """Train trials of one recipe side by side; the last event of each is its outcome."""
     began = perf_counter()
     open_jobs = {job.trial.id: job for job in jobs}
+    failure = None
     try:
         for event in _train(jobs):
             if isinstance(event, Closed):
@@ -82,13 +85,16 @@ def run_trials(jobs: Sequence[Job]) -> Iterator[Event]:
     except Exception as error:
         # Whatever it was, it is these trials' death and not the study's.
         failure = _failure(error, perf_counter() - began)
-        left = list(open_jobs.values())
-        if failure.kind is FailureKind.OUT_OF_MEMORY and len(left) > 1:
-            yield from run_trials(left[: len(left) // 2])
-            yield from run_trials(left[len(left) // 2 :])
-            return
-        for job in left:
-            yield Closed(job.trial, failure)
+    if failure is None:
+        return
+    left = list(open_jobs.values())
+    if failure.kind is FailureKind.OUT_OF_MEMORY and len(left) > 1:
+        # Only here, where the error is gone, has the pack that it came from given its memory back.
+        torch.cuda.empty_cache()
+        yield from run_trials(left[: len(left) // 2])
+        yield from run_trials(left[len(left) // 2 :])
+    else:
+        yield from (Closed(job.trial, failure) for job in left)
 
 
 def _failure(error: Exception, seconds: float) -> Failure:

@@ -1,8 +1,8 @@
 """Whether a step can be compiled here, and compiling it once.
 
-A compiled step is fused into a few kernels, about half as fast again as the same step run operation by operation.
-Compiling takes from ten seconds to a minute; the result is kept on disk by torch (TORCHINDUCTOR_CACHE_DIR), where
-every later process of this machine finds it within two seconds.
+A compiled step is fused into a few kernels, and about half as fast again as the same step run operation by operation.
+torch keeps what it compiled on disk (TORCHINDUCTOR_CACHE_DIR), where every later process of this machine finds it. What
+both take stands in docs/proxies.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from typing import TypeVar, cast
 
 import torch
 
-from proxies.device import Device
 from proxies.recipe import Recipe
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -41,11 +40,19 @@ def missing(recipe: Recipe) -> str | None:
     return None
 
 
+def mode(recipe: Recipe) -> str | None:
+    """How to compile its steps: on a GPU as CUDA graphs, so that small kernels follow each other without gaps."""
+    if recipe.device != "cuda":
+        return None
+    # Before Hopper the grouped product asks the host for its sizes, which no graph can.
+    if recipe.model.experts is not None and torch.cuda.get_device_capability() < (9, 0):
+        return None
+    return "reduce-overhead"
+
+
 @cache
-def compiled(function: Function, device: Device) -> Function:
+def compiled(function: Function, mode: str | None) -> Function:
     """`function`, compiled for each new shape when it is first called with it: do that inside `compiling`."""
-    # Replayed as CUDA graphs, kernels this small follow each other without gaps.
-    mode = "reduce-overhead" if device == "cuda" else None
     return cast("Function", torch.compile(function, dynamic=False, mode=mode))
 
 
@@ -56,8 +63,9 @@ def compiling(what: str) -> Iterator[None]:
     import torch._functorch.config
 
     name = f"mixopt-compiling-{os.getuid()}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
-    with (Path(tempfile.gettempdir()) / name).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with (Path(tempfile.gettempdir()) / name).open("a+") as file:
+        if not file.tell():  # nobody has come to the end of it yet
+            fcntl.flock(file, fcntl.LOCK_EX)
         with (
             # torch keeps nothing that has a custom backward pass unless told that it depends on its inputs alone.
             torch._functorch.config.patch(autograd_cache_allow_custom_autograd_functions=True),
@@ -65,3 +73,4 @@ def compiling(what: str) -> Iterator[None]:
             torch._dynamo.config.patch(recompile_limit=1000, accumulated_recompile_limit=1000),
         ):
             yield
+        file.write("made\n")

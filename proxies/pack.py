@@ -9,17 +9,21 @@ M members, B rows of each, T positions.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from proxies import compilation, device
+from proxies.errors import ProxyError
 from proxies.models.cross_entropy import IGNORED
 from proxies.models.transformer import Losses, Transformer
-from proxies.optimizer import adamw
+from proxies.optimizer import MembersAdamW
 from proxies.recipe import Recipe
+
+# PyTorch's grouped product on Hopper takes fewer than 1024 groups.
+MOST_GROUPS = 1023
 
 
 def _training_losses(
@@ -43,60 +47,84 @@ class Pack:
         seeds: of each member's first weights.
 
     Attributes:
-        compiled: whether its steps are; asked for by the recipe, and possible here.
+        not_compiled: why its steps are not compiled; None where they are.
         losses: those of the last step's batch.
         gradient_norm_M: before clipping, at the last step.
+
+    Raises:
+        ProxyError: a GPU cannot multiply so many experts at once.
     """
 
     def __init__(self, recipe: Recipe, seeds: Sequence[int]) -> None:
+        groups = len(seeds) * recipe.model.expert_count
+        if recipe.device == "cuda" and groups > MOST_GROUPS:
+            raise ProxyError(
+                f"a pack of {len(seeds)} proxies of {recipe.model.expert_count} experts has {groups} experts",
+                hint=f"a GPU multiplies {MOST_GROUPS} at once: let executor.pack be smaller",
+            )
         self.recipe = recipe
-        self.compiled = recipe.compiled and compilation.missing(recipe) is None
+        self.not_compiled = compilation.missing(recipe) if recipe.compiled else "not asked for"
         self._training_losses, self._evaluation_losses = _training_losses, _evaluation_losses
-        if self.compiled:
-            self._training_losses = compilation.compiled(_training_losses, recipe.device)
-            self._evaluation_losses = compilation.compiled(_evaluation_losses, recipe.device)
+        if self.not_compiled is None:
+            self._training_losses = compilation.compiled(_training_losses, compilation.mode(recipe))
+            self._evaluation_losses = compilation.compiled(_evaluation_losses, compilation.mode(recipe))
         generators = [_generator(seed) for seed in seeds]
         dtype = device.DTYPES[recipe.precision]
         self._model = Transformer(recipe.model, generators, dtype).to(recipe.device)
+        self._weights = dict(self._model.named_parameters())
         # Each member's weights are a view of the pack's: the optimizer, and checkpoints, know only single models.
         self._members = [
-            {name: weight.detach()[member] for name, weight in self._model.named_parameters()}
-            for member in range(len(seeds))
+            {name: weight.detach()[member] for name, weight in self._weights.items()} for member in range(len(seeds))
         ]
-        self._optimizer = adamw(self._members, recipe)
+        self._optimizer = MembersAdamW(self._members, recipe)
 
     def __len__(self) -> int:
         return len(self._members)
 
     def compile(self) -> None:
-        """Compile its step and its evaluation now, or find what an earlier process compiled."""
-        if not self.compiled:
+        """Compile its step and its evaluation, or find what an earlier process compiled; failing that, go without."""
+        if self.not_compiled is not None:
             return
         shape = (len(self), self.recipe.batch_rows, self.recipe.model.sequence_length)
         inputs_MBT = torch.zeros(shape, dtype=torch.int64, device=self.recipe.device)
         targets_MBT = inputs_MBT.clone()  # the same tensor twice would be compiled as such
-        with compilation.compiling(f"{torch.__version__} {self.recipe.model} {self.recipe.precision} {shape}"):
-            self._backward(inputs_MBT, targets_MBT)
-            self.evaluated(inputs_MBT, targets_MBT)
+        try:
+            with compilation.compiling(f"{torch.__version__} {self.recipe.model} {self.recipe.precision} {shape}"):
+                self._backward(inputs_MBT, targets_MBT)
+                self.evaluated(inputs_MBT, targets_MBT)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            # A full disk, a compiler that breaks: whatever it was, the same steps run without being compiled.
+            self.not_compiled = f"compiling failed: {next(iter(str(error).splitlines()), type(error).__name__)}"
+            self._training_losses, self._evaluation_losses = _training_losses, _evaluation_losses
         self._model.zero_grad()
 
     def step(self, inputs_MBT: Tensor, targets_MBT: Tensor, learning_rates: Sequence[float]) -> Tensor:
-        """Take one step; returns each member's mean nats per token before it, [M], on the device."""
+        """Take one step; returns each member's mean nats per token before it, [M], on the device.
+
+        Args:
+            learning_rates: of each member; 0 leaves it as it is.
+        """
         mean_M = self._backward(inputs_MBT, targets_MBT)
-        norms = []
-        for member, weights in enumerate(self._members):
-            for name, whole in self._model.named_parameters():
-                assert whole.grad is not None, name
-                weights[name].grad = whole.grad[member]
-            norms.append(torch.nn.utils.clip_grad_norm_(weights.values(), self.recipe.clip))
-        self.gradient_norm_M = torch.stack(norms)
-        for member, learning_rate in enumerate(learning_rates):
-            for group in self._optimizer.param_groups[2 * member : 2 * member + 2]:
-                group["lr"] = learning_rate
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+        self.gradient_norm_M = self._clip()
+        for name, weight in self._weights.items():
+            assert weight.grad is not None, name
+            for member, gradient in zip(self._members, weight.grad, strict=True):
+                member[name].grad = gradient
+        self._optimizer.step(learning_rates)
         self._model.zero_grad()
         return mean_M
+
+    def _clip(self) -> Tensor:
+        """Scale each member's gradients down to the recipe's norm; returns their norms before, [M]."""
+        gradients = [weight.grad for weight in self._weights.values() if weight.grad is not None]
+        norms = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients]
+        norm_M: Tensor = torch.linalg.vector_norm(torch.stack(norms), dim=0)
+        factor_M = (self.recipe.clip / (norm_M + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(factor_M.view(-1, *[1] * (gradient.dim() - 1)))
+        return norm_M
 
     def _backward(self, inputs_MBT: Tensor, targets_MBT: Tensor) -> Tensor:
         loss, mean_M, losses = self._training_losses(
@@ -116,14 +144,19 @@ class Pack:
         """One member's weights and moments, as it would have them alone."""
         weights = self._members[member]
         return {
+            # A view would be saved with all that it is a view of.
             "weights": {name: weight.clone() for name, weight in weights.items()},
-            "moments": {name: dict(self._optimizer.state[weight]) for name, weight in weights.items()},
+            "moments": {name: _copied(self._optimizer.state[weight], weight) for name, weight in weights.items()},
         }
 
     def restore(self, member: int, state: dict[str, Any]) -> None:
         for name, weight in self._members[member].items():
             weight.copy_(state["weights"][name])
-            self._optimizer.state[weight] = {key: value.to(weight) for key, value in state["moments"][name].items()}
+            self._optimizer.state[weight] = _copied(state["moments"][name], weight)
+
+
+def _copied(moments: Mapping[str, Tensor], weight: Tensor) -> dict[str, Tensor]:
+    return {name: moment.to(weight.device, copy=True) for name, moment in moments.items()}
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import count
+from itertools import count, takewhile
 from time import perf_counter
 
 import torch
 
 from proxies import device
-from proxies.pack import Pack
+from proxies.errors import ProxyError
+from proxies.pack import MOST_GROUPS, Pack
 from proxies.recipe import Recipe
 
 # Twice the members have to bring so much more, or they only take memory.
@@ -20,16 +21,22 @@ def pack_speeds(recipe: Recipe, seconds: float = 2.0) -> dict[int, float]:
 
     Args:
         seconds: for which each is measured, once it is compiled.
+
+    Raises:
+        ProxyError: the memory is too small for one.
     """
     speeds: dict[int, float] = {}
+    most = MOST_GROUPS // max(1, recipe.model.expert_count)
     with device.one_thread():
-        for members in (2**power for power in count()):
+        for members in takewhile(lambda members: members <= most, (2**power for power in count())):
             try:
                 speeds[members] = _speed(recipe, members, seconds)
             except torch.OutOfMemoryError:
                 break
             if members > 1 and speeds[members] < WORTHWHILE * speeds[members // 2]:
                 break
+    if not speeds:
+        raise ProxyError("not even one proxy fits into this device's memory", hint="lower its size or batch_rows")
     return speeds
 
 

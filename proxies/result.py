@@ -1,4 +1,4 @@
-"""What a training run reports: where it is, and in the end what it measured."""
+"""What a training run reports: where it is, and in the end what it measured, or that it diverged."""
 
 from __future__ import annotations
 
@@ -58,3 +58,13 @@ class TrainingResult:
     seconds: float
     diagnostics: Mapping[str, float]
     environment: Mapping[str, str]
+
+
+class Diverged(RuntimeError):
+    """The loss is not finite, or above twice that of guessing uniformly: more steps would not mend it."""
+
+    def __init__(self, step: int, loss: float, seconds: float) -> None:
+        super().__init__(f"diverged: the loss is {loss:.4g} nats per token after step {step}")
+        self.step = step
+        self.loss = loss
+        self.seconds = seconds

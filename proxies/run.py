@@ -6,77 +6,27 @@ The loop that advances it is `proxies.train`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
 
 from proxies import checkpoint as checkpoints
 from proxies import device
 from proxies.evaluate import Evaluation, EvaluationLoss
 from proxies.flops import training_flops
+from proxies.member import Member, Rows
 from proxies.models.size import ModelSize
 from proxies.models.transformer import Losses
 from proxies.pack import Pack
 from proxies.recipe import Recipe
-from proxies.result import CurvePoint, TrainingProgress, TrainingResult
+from proxies.result import CurvePoint, Diverged, TrainingProgress, TrainingResult
 from proxies.schedule import learning_rate_share
 
 PROGRESS_SECONDS = 1.0
 # A run that is killed loses so much, or, where checkpoints are large, fifty times what writing one takes.
 CHECKPOINT_SECONDS = 5.0
 CHECKPOINT_SHARE = 0.02
-
-
-class Rows(Protocol):
-    """A batch of [B, T] int64 tokens; targets are -100 where no loss is taken."""
-
-    @property
-    def inputs_BT(self) -> Any: ...
-
-    @property
-    def targets_BT(self) -> Any: ...
-
-
-class RowStream(Protocol):
-    """Training data as one endless sequence of rows; row 7 is the same whenever it is asked for."""
-
-    def rows(self, start: int, count: int) -> Rows: ...
-
-
-class Diverged(RuntimeError):
-    """The loss is not finite, or above twice that of guessing uniformly: more steps would not mend it."""
-
-    def __init__(self, step: int, loss: float, seconds: float) -> None:
-        super().__init__(f"diverged: the loss is {loss:.4g} nats per token after step {step}")
-        self.step = step
-        self.loss = loss
-        self.seconds = seconds
-
-
-@dataclass(frozen=True)
-class Member:
-    """What is one proxy's own, where several of one recipe train together.
-
-    Attributes:
-        stream: its training text.
-        seed: of its first weights.
-        data: what the rows are, in words that differ wherever the rows do; a checkpoint of other data is replaced.
-        learning_rate: its peak; None is the recipe's.
-        checkpoint: where the run's state is kept, and taken up again; that of a finished run yields the result
-            at once. One that is damaged, or of another recipe, seed or data, is replaced, which is noted in
-            diagnostics["checkpoint/replaced"].
-        hopeless: asked at each evaluation but the last; where it says so, the run ends there, with a result of the
-            tokens it has trained on.
-    """
-
-    stream: RowStream
-    seed: int
-    data: str = ""
-    learning_rate: float | None = None
-    checkpoint: Path | None = None
-    hopeless: Callable[[CurvePoint], bool] | None = None
 
 
 @dataclass
@@ -95,25 +45,28 @@ class Run:
     """Member number `index` of a pack, from its checkpoint where it has one.
 
     Attributes:
-        failure: why it ended without a result.
+        failure: how it diverged, if it did.
     """
 
     def __init__(
         self, member: Member, pack: Pack, index: int, evaluation_sets: Sequence[str], checkpoint_seconds: float
     ) -> None:
+        self.index = index
         self.failure: Diverged | None = None
-        self._member, self._pack, self._index = member, pack, index
+        self._member, self._pack = member, pack
         self._recipe: Recipe = pack.recipe
         self._peak = member.learning_rate or pack.recipe.learning_rate
         self._identity = (
-            f"{pack.recipe}, learning rate {self._peak}, seed {member.seed}, "
+            # Compiled or not, it is the same run: only last bits differ.
+            f"{replace(pack.recipe, compiled=False)}, learning rate {self._peak}, seed {member.seed}, "
             f"trained on {member.data}, evaluated on {sorted(evaluation_sets)}"
         )
         self._state = _State()
         if member.checkpoint is not None and member.checkpoint.exists():
             self._resume(member.checkpoint)
         self._checkpoint_seconds = checkpoint_seconds
-        self._saved = self._reported = self._state.seconds
+        self._next_save = self._state.seconds + checkpoint_seconds
+        self._reported = self._state.seconds
         self._reported_step = self._state.step
 
     @property
@@ -163,7 +116,7 @@ class Run:
         point = CurvePoint(self._state.step * self._recipe.batch_tokens, evaluation.losses)
         self._state.curve.append(point)
         self._state.diagnostics |= {"gradient_norm": gradient_norm, **evaluation.routing}
-        self._state.diagnostics |= _load_diagnostics(losses, self._index, self._recipe.model)
+        self._state.diagnostics |= _load_diagnostics(losses, self.index, self._recipe.model)
         hopeless = self._member.hopeless
         last = self._state.step == self._recipe.steps
         self._state.ended = last or (hopeless is not None and hopeless(point))
@@ -171,12 +124,12 @@ class Run:
     def save(self) -> None:
         """Write the checkpoint, where it is time to."""
         path = self._member.checkpoint
-        if path is None or (not self.ended and self._state.seconds - self._saved < self._checkpoint_seconds):
+        if path is None or (not self.ended and self._state.seconds < self._next_save):
             return
         began = perf_counter()
-        checkpoints.save(path, self._identity, self._pack.state(self._index) | {"run": asdict(self._state)})
-        self._checkpoint_seconds = max(self._checkpoint_seconds, (perf_counter() - began) / CHECKPOINT_SHARE)
-        self._saved = self._state.seconds
+        checkpoints.save(path, self._identity, self._pack.state(self.index) | {"run": asdict(self._state)})
+        written = (perf_counter() - began) * len(self._pack)  # the others write theirs too
+        self._next_save = self._state.seconds + max(self._checkpoint_seconds, written / CHECKPOINT_SHARE)
 
     def report(self) -> TrainingProgress | None:
         """How far it is, where it is time to tell, or it has just measured its losses."""
@@ -195,10 +148,18 @@ class Run:
             evaluation=point,
         )
 
-    def result(self) -> TrainingResult:
+    @property
+    def outcome(self) -> TrainingResult | Diverged:
+        """Of a run that has ended."""
+        return self.failure or self._result()
+
+    def _result(self) -> TrainingResult:
         state, recipe = self._state, self._recipe
         tokens = state.step * recipe.batch_tokens
-        steps = "compiled" if self._pack.compiled else "eager"
+        environment = device.environment(recipe.device, recipe.precision) | {"pack": str(len(self._pack))}
+        environment["steps"] = "compiled" if self._pack.not_compiled is None else "eager"
+        if recipe.compiled and self._pack.not_compiled is not None:
+            environment["not_compiled"] = self._pack.not_compiled
         return TrainingResult(
             losses=state.curve[-1].losses,
             curve=tuple(state.curve),
@@ -208,8 +169,7 @@ class Run:
             flops=training_flops(recipe.model, tokens),
             seconds=state.seconds,
             diagnostics=state.diagnostics,
-            environment=device.environment(recipe.device, recipe.precision)
-            | {"steps": steps, "pack": str(len(self._pack))},
+            environment=environment,
         )
 
     def _resume(self, path: Path) -> None:
@@ -217,7 +177,7 @@ class Run:
         if saved is None:
             self._state.diagnostics["checkpoint/replaced"] = 1.0
             return
-        self._pack.restore(self._index, saved)
+        self._pack.restore(self.index, saved)
         self._state = _State(**saved["run"])
         self._state.curve = [
             CurvePoint(point["tokens"], {name: EvaluationLoss(**loss) for name, loss in point["losses"].items()})

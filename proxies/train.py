@@ -24,10 +24,11 @@ from torch import Tensor
 from proxies import device
 from proxies.errors import ProxyError
 from proxies.evaluate import EvaluationSet, EvaluationTokens, evaluate
+from proxies.member import Member, RowStream
 from proxies.pack import Pack
 from proxies.recipe import Recipe
-from proxies.result import TrainingProgress, TrainingResult
-from proxies.run import CHECKPOINT_SECONDS, Diverged, Member, RowStream, Run
+from proxies.result import Diverged, TrainingProgress, TrainingResult
+from proxies.run import CHECKPOINT_SECONDS, Run
 
 # Steps between two looks at the losses. A GPU has to be waited for, which is for nothing while it has steps to take.
 BLOCK_STEPS = {"cpu": 1, "cuda": 32}
@@ -81,8 +82,8 @@ def train_pack(
         pack = Pack(recipe, [member.seed for member in members])
         sets = {name: EvaluationSet(tokens, recipe) for name, tokens in evaluation_sets.items()}
         runs = [Run(member, pack, index, list(sets), checkpoint_seconds) for index, member in enumerate(members)]
-        active = [(index, run) for index, run in enumerate(runs) if not run.ended]
-        yield from ((index, run.result()) for index, run in enumerate(runs) if run.ended)
+        yield from ((run.index, run.outcome) for run in runs if run.ended)
+        active = [run for run in runs if not run.ended]
         if active:
             pack.compile()
 
@@ -100,28 +101,26 @@ def train_pack(
             block = _block(runs, len(losses_SM), recipe)
             losses_MS = torch.stack(losses_SM, dim=1).tolist()
             seconds = clock.lap()
-            for index, run in active:
-                run.trained(losses_MS[index], seconds)
+            for run in active:
+                run.trained(losses_MS[run.index], seconds)
 
             # 2. At some steps, the losses that count.
-            if any(run.evaluation_due for _, run in active):
+            due = [run for run in active if run.evaluation_due]
+            if due:
                 evaluations, norm_M = evaluate(pack, sets), pack.gradient_norm_M.tolist()
-                seconds = clock.lap()
-                for index, run in active:
-                    if run.evaluation_due:
-                        run.evaluated(evaluations[index], pack.losses, norm_M[index], seconds)
+                losses, seconds = pack.losses.cpu(), clock.lap()
+                for run in due:
+                    run.evaluated(evaluations[run.index], losses, norm_M[run.index], seconds)
 
-            # 3. Save and report.
-            for index, run in active:
-                if run.failure is not None:
-                    yield index, run.failure
-                    continue
-                run.save()
-                if (progress := run.report()) is not None:
-                    yield index, progress
+            # 3. Save, report, and let go of those that have ended.
+            for run in active:
+                if run.failure is None:
+                    run.save()
+                    if (progress := run.report()) is not None:
+                        yield run.index, progress
                 if run.ended:
-                    yield index, run.result()
-            active = [(index, run) for index, run in active if not run.ended]
+                    yield run.index, run.outcome
+            active = [run for run in active if not run.ended]
             clock.lap()  # what the caller did meanwhile is not this run's time
 
 
@@ -138,12 +137,12 @@ def _block(runs: Sequence[Run], ahead: int, recipe: Recipe) -> tuple[Tensor, Ten
     rows_M = [run.rows(ahead, steps) for run in runs]
 
     def on_device(parts: list[Any]) -> Tensor:
-        tokens = torch.stack([torch.as_tensor(part) for part in parts])
+        shape = (steps, recipe.batch_rows, -1)
+        # Stacked along the axis where it stays: what is compiled is compiled for one stride, also of an axis of one.
+        tokens_SMBT = torch.stack([torch.as_tensor(part).reshape(shape) for part in parts], dim=1)
         if recipe.device == "cuda":
-            tokens = tokens.pin_memory()
-        tokens = tokens.to(recipe.device, non_blocking=True)
-        # Contiguous: what is compiled is compiled for one stride.
-        return tokens.view(len(runs), steps, recipe.batch_rows, -1).transpose(0, 1).contiguous()
+            tokens_SMBT = tokens_SMBT.pin_memory()
+        return tokens_SMBT.to(recipe.device, non_blocking=True)
 
     return on_device([rows.inputs_BT for rows in rows_M]), on_device([rows.targets_BT for rows in rows_M])
 

@@ -158,7 +158,8 @@ def runs_of(problem: Problem, history: History) -> Runs:
 
 
 def _levels(problem: Problem, history: History) -> list[tuple[Fidelity, list[tuple[Trial, Mapping[str, Loss]]]]]:
-    """Each fidelity with its trials, in the order of their ids, and the losses that they measured at it.
+    """Each fidelity, the target last and the others by rising cost, with its trials, in the order of their ids, and
+    the losses that they measured at it.
 
     Where trials of a rung were stopped, the tokens that they were stopped at are a fidelity of their own. There the
     trials that went on stand as well, with what they measured on their way: the two fidelities are tied by them.
@@ -177,4 +178,5 @@ def _levels(problem: Problem, history: History) -> list[tuple[Fidelity, list[tup
             ]
             levels.append((full.stopped_at(tokens), sorted(on_the_way, key=lambda measured: measured[0].id)))
         levels.append((full, [(entry.trial, entry.measurement.losses) for entry in completed]))
-    return levels
+    *cheaper, target = levels
+    return [*sorted(cheaper, key=lambda level: level[0].flops), target]

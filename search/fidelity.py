@@ -29,8 +29,8 @@ class Fidelity:
 
     def stopped_at(self, tokens: int) -> Fidelity:
         """What a trial of this one stands for that was stopped after so many tokens."""
-        share = tokens / self.tokens
-        return Fidelity(f"{self.proxy}, stopped after {share:.0%}", self.params, tokens, self.flops * share)
+        flops = self.flops * tokens / self.tokens
+        return Fidelity(f"{self.proxy}, stopped at {tokens} tokens", self.params, tokens, flops)
 
     def same_as(self, other: Fidelity) -> bool:
         """Whether a trial here is a trial there: their counts of FLOPs may differ."""

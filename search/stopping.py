@@ -5,8 +5,8 @@ trained to their end, with the prediction error of a new one,
 
     y = a + b x,    se(x)^2 = s^2 (1 + 1/n + (x - mean x)^2 / Sxx)
 
-A trial is hopeless where even y - 3 se is above the median of the ends. It is not lost: what it measured stands for
-its mixture at the tokens that it was trained on.
+A trial is hopeless where even y - 3 se is above the median of all trials' ends, stopped ones counted as the worst. It
+is not lost: what it measured stands for its mixture at the tokens that it was trained on.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class StoppingRule:
     """What a trial is judged by at each point of its curve, decided when it is launched.
 
     Attributes:
-        median: of the objectives at the end.
+        median: of the objectives at the end, those of stopped trials counted as the worst.
         foretold: by training tokens of the point.
         baseline: values of the objective's baseline at that point, by tokens, where the objective has one.
     """
@@ -95,6 +95,9 @@ def stopping_rule(problem: Problem, trial: Trial, history: History) -> StoppingR
     # None has a value before the baseline that they are judged by is measured; then all have.
     if len(end_N) < FEWEST_TRIALS:
         return None
+    # Those that were stopped are the worse ones: without them the middle would move towards the best.
+    stopped = sum(entry.trial.fidelity.same_as(trial.fidelity) for entry in history.stopped)
+    median = float(np.median(np.append(end_N, np.full(stopped, np.inf))))
     baseline = None
     if objective.baseline is not None:
         baseline = history.measured(problem.baselines[objective.baseline], trial.fidelity, SEARCH_SEED)
@@ -105,4 +108,4 @@ def stopping_rule(problem: Problem, trial: Trial, history: History) -> StoppingR
             baseline_M = baselines[point.tokens] = objective.read(baseline.curve[index].losses)
         values_NM = np.array([objective.read(entry.measurement.curve[index].losses) for entry in ended])
         foretold[point.tokens] = Foretold.of(objective.value(values_NM, baseline_M), end_N)
-    return StoppingRule(objective, float(np.median(end_N)), foretold, baselines)
+    return StoppingRule(objective, median, foretold, baselines)

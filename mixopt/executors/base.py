@@ -23,8 +23,12 @@ class Executor(ABC):
 
     slots: int
 
-    def compile(self, recipe: Recipe) -> None:  # noqa: B027
-        """Compile a recipe's steps where its trials will be trained, so that none of them waits for it."""
+    def compile(self, recipe: Recipe) -> str | None:
+        """Compile a recipe's steps on a machine where its trials may be trained; returns why that failed, if it did.
+
+        On other machines of a cluster the first trial compiles.
+        """
+        return None
 
     @abstractmethod
     def launch(self, job: Job) -> None:

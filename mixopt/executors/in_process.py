@@ -16,8 +16,8 @@ class InProcess(Executor):
     def __init__(self) -> None:
         self._current: Iterator[Event] | None = None
 
-    def compile(self, recipe: Recipe) -> None:
-        compile_ahead(recipe, members=1)
+    def compile(self, recipe: Recipe) -> str | None:
+        return compile_ahead(recipe, members=1)
 
     def launch(self, job: Job) -> None:
         assert self._current is None, "one job at a time"

@@ -55,33 +55,34 @@ class RayCluster(Executor):
         attempts: int = 3,
         pack: int = 1,
     ) -> None:
-        self._attempts, self._pack = attempts, pack
-        self._launched: list[Job] = []
+        self._attempts = attempts
+        self._launched: list[Job] = []  # until there is room for a task, which then takes all that it can
         self._running: dict[Any, _Running] = {}  # the task's generator -> its jobs
         _connect(address)
         try:
-            room = _room(cpus_per_trial, gpus_per_trial) * pack
+            room = _room(cpus_per_trial, gpus_per_trial)
         except ConfigError:
             ray.shutdown()
             raise
-        self.slots = room if slots is None else min(room, slots)
+        self.slots = room * pack if slots is None else min(room * pack, slots)
+        self._pack = min(pack, self.slots)
+        self._tasks = -(-self.slots // self._pack)
         self._resources: dict[str, Any] = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial, "max_retries": 0}
         self._task = ray.remote(num_returns="streaming", **self._resources)(_run_in_worker)
 
-    def compile(self, recipe: Recipe) -> None:
-        ray.get(ray.remote(**self._resources)(compile_ahead).remote(recipe, self._pack))
+    def compile(self, recipe: Recipe) -> str | None:
+        reason: str | None = ray.get(ray.remote(**self._resources)(compile_ahead).remote(recipe, self._pack))
+        return reason
 
     def launch(self, job: Job) -> None:
-        self._launched.append(job)  # until `events` knows which others it can share a task with
+        self._launched.append(job)
 
     def _start_launched(self) -> None:
-        by_recipe: dict[Recipe, list[Job]] = {}
-        for job in self._launched:
-            by_recipe.setdefault(job.recipe, []).append(job)
-        self._launched.clear()
-        for jobs in by_recipe.values():
-            for begin in range(0, len(jobs), self._pack):
-                self._start(jobs[begin : begin + self._pack], attempt=1)
+        while self._launched and len(self._running) < self._tasks:
+            recipe = self._launched[0].recipe
+            jobs = [job for job in self._launched if job.recipe == recipe][: self._pack]
+            self._launched = [job for job in self._launched if job not in jobs]
+            self._start(jobs, attempt=1)
 
     def _start(self, jobs: Sequence[Job], attempt: int) -> None:
         running = _Running({job.trial.id: job for job in jobs}, attempt)
@@ -116,7 +117,9 @@ class RayCluster(Executor):
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         jobs = list(running.jobs.values())
         if running.attempt < self._attempts:
-            self._start(jobs, running.attempt + 1)
+            # In halves: together they may have been too much.
+            for half in filter(None, (jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :])):
+                self._start(half, running.attempt + 1)
             yield from (Restarted(job.trial, running.attempt + 1, reason) for job in jobs)
             return
         kind = FailureKind.OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else FailureKind.LOST_WORKER

@@ -20,6 +20,7 @@ IGNORED = -100
 
 # Logits of one chunk: on a CPU what fits a core's cache, on a GPU large products.
 CHUNK_LOGITS = {"cpu": 2**21, "cuda": 2**27}
+MOST_COMPILED_CHUNKS = 16
 # Compiled, a CPU's chunks gain nothing until memory does: the plain loss is faster to compile, and to find again.
 PLAIN_LOGITS = 2**25
 
@@ -48,6 +49,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         head = head_MVD.to(hidden_MND.dtype)
         members, vocabulary, _ = head.shape
         chunk_tokens = max(64, CHUNK_LOGITS[hidden_MND.device.type] // (members * vocabulary))
+        if torch.compiler.is_compiling():  # each chunk is compiled for itself
+            chunk_tokens = max(chunk_tokens, -(-targets_MN.shape[1] // MOST_COMPILED_CHUNKS))
         nats_M = torch.zeros(members, device=hidden_MND.device)
         if with_gradients:
             d_hidden_MND, d_head_MVD = torch.empty_like(hidden_MND), torch.zeros_like(head_MVD)

@@ -47,6 +47,9 @@ class Losses(NamedTuple):
     z_loss_ML: Tensor
     load_MLE: Tensor
 
+    def cpu(self) -> Losses:
+        return Losses(*(part.cpu() for part in self))
+
 
 class Block(nn.Module):
     def __init__(self, size: ModelSize, layer: int, generators: Sequence[torch.Generator]) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mixopt.events import Closed, Event
 from mixopt.worker import Job, run_trials
+from proxies.member import Member
+from proxies.recipe import Recipe
+from proxies.train import train_pack
 from search.history import History
 from search.mixture import Mixture
 from search.objective import WeightedMean
@@ -66,6 +72,22 @@ def test_a_hopeless_trial_is_a_measurement_at_fewer_tokens(jobs: list[Job]) -> N
     assert sum(stopped.domain_tokens.values()) == half
     whole = ended[jobs[1].trial.id]
     assert isinstance(whole, Measurement) and whole.stopped_at is None
+
+
+def test_a_pack_that_memory_has_no_room_for_is_trained_in_halves(
+    jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def short_of_memory(recipe: Recipe, members: Sequence[Member], sets: Any) -> Any:
+        sizes.append(len(members))
+        if len(members) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train_pack(recipe, members, sets)
+
+    monkeypatch.setattr("mixopt.worker.train_pack", short_of_memory)
+    assert all(isinstance(outcome, Measurement) for outcome in outcomes(jobs).values())
+    assert sizes == [3, 1, 2, 1, 1]
 
 
 def test_what_kills_the_process_of_a_pack_is_the_failure_of_each(jobs: list[Job]) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from proxies.member import Member
 from proxies.models.size import Kind
 from proxies.recipe import Recipe
-from proxies.result import CurvePoint, TrainingProgress, TrainingResult
-from proxies.run import Diverged, Member
-from proxies.train import train_pack
+from proxies.result import CurvePoint, Diverged, TrainingProgress, TrainingResult
+from proxies.train import BLOCK_STEPS, train_pack
 from tests.proxies.toy import EVALUATION_SETS, ToyRows, ToyStream, toy_recipe
 
 SAME = 1e-5  # relative; a float32 has 6e-8
@@ -92,6 +92,27 @@ def test_a_hopeless_member_ends_early_and_the_others_go_on(kind: Kind) -> None:
     assert together[1].training_losses == pytest.approx(whole[1].training_losses[:6], rel=SAME)
     assert [point.tokens for point in together[1].curve] == [point.tokens for point in whole[1].curve[:2]]
     assert together[1].losses == together[1].curve[-1].losses
+
+
+@kinds
+def test_blocks_of_steps_measure_what_single_steps_do(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU takes many steps between two looks at the losses; one member diverges, one is stopped in the middle."""
+    recipe = toy_recipe(kind)
+    members = [
+        replace(MEMBERS[0], learning_rate=1e30),
+        replace(MEMBERS[1], hopeless=lambda point: point.tokens >= 6 * recipe.batch_tokens),
+        MEMBERS[2],
+    ]
+    step_by_step = outcomes(recipe, members)
+
+    monkeypatch.setitem(BLOCK_STEPS, "cpu", 5)
+    failure, *results_in_blocks = outcomes(recipe, members)
+
+    assert isinstance(failure, Diverged) and isinstance(step_by_step[0], Diverged)
+    assert (failure.step, str(failure)) == (step_by_step[0].step, str(step_by_step[0]))
+    for ours, alone in zip(results_in_blocks, step_by_step[1:], strict=True):
+        assert isinstance(ours, TrainingResult) and isinstance(alone, TrainingResult)
+        assert_same(ours, alone)
 
 
 def test_whether_it_is_hopeless_is_asked_at_each_evaluation_but_the_last() -> None:

@@ -11,8 +11,7 @@ import torch
 
 from proxies.errors import ProxyError
 from proxies.models.size import Kind
-from proxies.result import TrainingProgress, TrainingResult
-from proxies.run import Diverged
+from proxies.result import Diverged, TrainingProgress, TrainingResult
 from proxies.train import train
 from tests.proxies.toy import EVALUATION_SETS, ToyStream, ToyTokens, numbers, result_of, toy_recipe
 

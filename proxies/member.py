@@ -1,0 +1,49 @@
+"""What is one proxy's own, where several of one recipe train together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from proxies.result import CurvePoint
+
+
+class Rows(Protocol):
+    """A batch of [B, T] int64 tokens; targets are -100 where no loss is taken."""
+
+    @property
+    def inputs_BT(self) -> Any: ...
+
+    @property
+    def targets_BT(self) -> Any: ...
+
+
+class RowStream(Protocol):
+    """Training data as one endless sequence of rows; row 7 is the same whenever it is asked for."""
+
+    def rows(self, start: int, count: int) -> Rows: ...
+
+
+@dataclass(frozen=True)
+class Member:
+    """
+    Attributes:
+        stream: its training text.
+        seed: of its first weights.
+        data: what the rows are, in words that differ wherever the rows do; a checkpoint of other data is replaced.
+        learning_rate: its peak; None is the recipe's.
+        checkpoint: where the run's state is kept, and taken up again; that of a finished run yields the result
+            at once. One that is damaged, or of another recipe, seed or data, is replaced, which is noted in
+            diagnostics["checkpoint/replaced"].
+        hopeless: asked at each evaluation but the last; where it says so, the run ends there, with a result of the
+            tokens it has trained on.
+    """
+
+    stream: RowStream
+    seed: int
+    data: str = ""
+    learning_rate: float | None = None
+    checkpoint: Path | None = None
+    hopeless: Callable[[CurvePoint], bool] | None = None
