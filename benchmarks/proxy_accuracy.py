@@ -1,4 +1,4 @@
-"""Does the fast step learn what the exact one learns? The same text, seeds and tokens, in three precisions.
+"""Does the fast step learn what the exact one learns? The same text, seeds and tokens, in three ways.
 
     python -m benchmarks.proxy_accuracy --work DIR [--json FILE]
 
