@@ -116,7 +116,7 @@ class Plan:
     def deciding(self) -> dict[str, Any]:
         """What decides the study's numbers: the file's settings, and the recipes that follow from them here.
 
-        Whether steps are compiled changes last bits, and may differ when a study goes on elsewhere: each trial's record
+        Whether steps are compiled changes roundings, and may differ when a study goes on elsewhere: each trial's record
         says how it was trained.
         """
         recipes = {name: asdict(recipe) for name, recipe in self.recipes.items()}

@@ -348,7 +348,9 @@ class ExecutorSettings(Section):
 
     @model_validator(mode="after")
     def _packs_only_on_gpus(self) -> Self:
-        if self.pack > 1 and (self.kind != "ray" or self.gpus_per_trial == 0):
+        if self.pack > 1 and self.kind == "in_process":
+            raise ValueError("pack is for kind: ray; in_process trains one trial at a time")
+        if self.pack > 1 and self.gpus_per_trial == 0:
             raise ValueError(
                 "pack is for GPUs: on a CPU each trial has a core of its own; remove it or set gpus_per_trial"
             )

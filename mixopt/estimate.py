@@ -25,7 +25,19 @@ ASSUMED_GPU_FLOPS = 1e14
 
 
 def estimate(plan: Plan, probe: bool) -> dict[str, Any]:
-    """The plan as plain data, its counts at most; with `probe`, each proxy is trained for a moment and nothing kept."""
+    """The plan as plain data, its counts at most; with `probe`, each proxy is trained for a moment and nothing kept.
+
+    Raises:
+        ConfigError: a proxy does not train, or there is no GPU here to measure it on.
+    """
+    if probe and plan.file.executor.gpus_per_trial > 0:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigError(
+                "executor.gpus_per_trial asks for GPUs, and this machine has none to measure on",
+                hint="plan where the GPUs are, or without measuring: mixopt plan --no-probe",
+            )
     searched = plan.strategy.expected
     target = plan.problem.target.proxy
     proxies: list[dict[str, Any]] = []

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -49,6 +50,7 @@ class Study:
             self.history = self.history.opened(*(entry.trial for entry in self.history.failed))
         self._in_flight: set[str] = set()
         self._compiled = False
+        self._remarks: list[str] = []
         self._out_of_budget = False
         self._failures_in_a_row = 0
         self._seconds_before = float(record.tags.get(names.SEARCH_SECONDS, "0"))
@@ -104,7 +106,7 @@ class Study:
         return confirm(self.plan.problem, candidates, settings.seeds, self.history)
 
     def _answer(self, recommendation: Recommendation, confirmation: Confirmation | None) -> dict[str, Any]:
-        remarks = []
+        remarks = [*self._remarks]
         if self._out_of_budget:
             remarks.append(f"the budget ended the search after {how_far(self.plan, self.history)}")
         document = answer_document(self.plan, self.history, recommendation, confirmation, self.record.run_id, remarks)
@@ -152,7 +154,11 @@ class Study:
                 with self.watcher.busy(f"compiling proxy {proxy}, once a machine"):
                     reason = self.executor.compile(recipe)
                 if reason is not None:
-                    self.watcher.remark(f"proxy {proxy} is trained without being compiled, slower: {reason}")
+                    # No trial needs to find out again.
+                    recipes = dict(self.plan.recipes) | {proxy: replace(recipe, compiled=False)}
+                    self.plan = replace(self.plan, recipes=recipes)
+                    self._remarks.append(f"proxy {proxy} is trained without being compiled, slower: {reason}")
+                    self.watcher.remark(self._remarks[-1])
 
     def _close(self, trial: Trial, outcome: Measurement | Failure) -> None:
         self._in_flight.remove(trial.id)

@@ -29,7 +29,7 @@ def run_rows(history: History, unit: Unit) -> list[Row]:
     rows = [_row(entry.trial, entry.trial.fidelity, entry.measurement.losses, unit) for entry in history.completed]
     ends = {(entry.trial.fidelity.proxy, entry.measurement.stopped_at) for entry in history.stopped}
     rows += [
-        _row(entry.trial, entry.trial.fidelity.stopped_at(point.tokens), point.losses, unit)
+        _row(entry.trial, entry.trial.fidelity.after(point.tokens), point.losses, unit)
         for entry in (*history.completed, *history.stopped)
         for point in entry.measurement.curve
         if (entry.trial.fidelity.proxy, point.tokens) in ends

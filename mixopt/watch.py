@@ -81,13 +81,17 @@ class _Pace:
     def __init__(self, expected: Counter[Fidelity], done: Counter[Fidelity]) -> None:
         self.expected = expected.total()
         self._left = expected - done
-        self._began = time.monotonic()
+        self._began: float | None = None
         self._done_flops = 0.0
 
     @property
     def done(self) -> int:
         """Trials, those from before the phase began included."""
         return self.expected - self._left.total()
+
+    def launched(self) -> None:
+        """The first trial begins: what came before, such as compiling, is no trial's time."""
+        self._began = self._began or time.monotonic()
 
     def close(self, trial: Trial) -> None:
         if self._left[trial.fidelity] > 0:
@@ -97,7 +101,7 @@ class _Pace:
     def seconds(self, partly: float = 0.0) -> float | None:
         """Seconds left, at most; `partly` FLOPs of the running trials are done as well."""
         flops = self._done_flops + partly
-        if flops <= 0:
+        if flops <= 0 or self._began is None:
             return None
         left = sum(fidelity.flops * count for fidelity, count in self._left.items())
         return max(left - partly, 0.0) * (time.monotonic() - self._began) / flops
@@ -127,6 +131,9 @@ class LineWatcher(_Printing):
         self._pace = _Pace(expected, done)
         already = f", {self._pace.done} of them already done" if self._pace.done else ""
         self.console.print(f"{phase}: at most {self._pace.expected} trials{already}")
+
+    def launched(self, trial: Trial) -> None:
+        self._pace.launched()
 
     def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None:
         self._pace.close(trial)
@@ -182,6 +189,7 @@ class LiveWatcher(_Printing):
         self._refresh()
 
     def launched(self, trial: Trial) -> None:
+        self._pace.launched()
         self._bars[trial.id] = self._progress.add_task(
             f"  {describe(trial)}", total=trial.fidelity.tokens, done="starts", left=None, note=""
         )

@@ -47,7 +47,7 @@ class Pack:
         seeds: of each member's first weights.
 
     Attributes:
-        not_compiled: why its steps are not compiled; None where they are.
+        not_compiled: why its steps are not compiled; None once they are.
         losses: those of the last step's batch.
         gradient_norm_M: before clipping, at the last step.
 
@@ -63,11 +63,8 @@ class Pack:
                 hint=f"a GPU multiplies {MOST_GROUPS} at once: let executor.pack be smaller",
             )
         self.recipe = recipe
-        self.not_compiled = compilation.missing(recipe) if recipe.compiled else "not asked for"
+        self.not_compiled: str | None = "not asked for"
         self._training_losses, self._evaluation_losses = _training_losses, _evaluation_losses
-        if self.not_compiled is None:
-            self._training_losses = compilation.compiled(_training_losses, compilation.mode(recipe))
-            self._evaluation_losses = compilation.compiled(_evaluation_losses, compilation.mode(recipe))
         generators = [_generator(seed) for seed in seeds]
         dtype = device.DTYPES[recipe.precision]
         self._model = Transformer(recipe.model, generators, dtype).to(recipe.device)
@@ -82,13 +79,22 @@ class Pack:
         return len(self._members)
 
     def compile(self) -> None:
-        """Compile its step and its evaluation, or find what an earlier process compiled; failing that, go without."""
+        """Compile its step and its evaluation as its recipe asks, or find what an earlier process compiled.
+
+        Where that fails it goes on without, see `not_compiled`.
+        """
+        if not self.recipe.compiled:
+            return
+        self.not_compiled = compilation.missing(self.recipe)
         if self.not_compiled is not None:
             return
         shape = (len(self), self.recipe.batch_rows, self.recipe.model.sequence_length)
         inputs_MBT = torch.zeros(shape, dtype=torch.int64, device=self.recipe.device)
         targets_MBT = inputs_MBT.clone()  # the same tensor twice would be compiled as such
         try:
+            mode = compilation.mode(self.recipe)
+            self._training_losses = compilation.compiled(_training_losses, mode)
+            self._evaluation_losses = compilation.compiled(_evaluation_losses, mode)
             with compilation.compiling(f"{torch.__version__} {self.recipe.model} {self.recipe.precision} {shape}"):
                 self._backward(inputs_MBT, targets_MBT)
                 self.evaluated(inputs_MBT, targets_MBT)

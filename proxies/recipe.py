@@ -26,7 +26,7 @@ class Recipe:
         balance_loss: weight of the experts' load-balancing loss.
         router_z_loss: weight of the router's z loss.
         evaluations: how often the loss is measured, the last time at the end.
-        compiled: compile the step where the machine can; its numbers differ in the last bits.
+        compiled: compile the step where the machine can; its losses differ by rounding.
 
     Raises:
         ProxyError: no run could follow it.

@@ -57,7 +57,7 @@ class Run:
         self._recipe: Recipe = pack.recipe
         self._peak = member.learning_rate or pack.recipe.learning_rate
         self._identity = (
-            # Compiled or not, it is the same run: only last bits differ.
+            # Compiled or not, it is the same run: only roundings differ.
             f"{replace(pack.recipe, compiled=False)}, learning rate {self._peak}, seed {member.seed}, "
             f"trained on {member.data}, evaluated on {sorted(evaluation_sets)}"
         )

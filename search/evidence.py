@@ -176,7 +176,7 @@ def _levels(problem: Problem, history: History) -> list[tuple[Fidelity, list[tup
                 for point in entry.measurement.curve
                 if point.tokens == tokens
             ]
-            levels.append((full.stopped_at(tokens), sorted(on_the_way, key=lambda measured: measured[0].id)))
+            levels.append((full.after(tokens), sorted(on_the_way, key=lambda measured: measured[0].id)))
         levels.append((full, [(entry.trial, entry.measurement.losses) for entry in completed]))
     *cheaper, target = levels
     return [*sorted(cheaper, key=lambda level: level[0].flops), target]

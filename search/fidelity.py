@@ -27,10 +27,10 @@ class Fidelity:
         if self.tokens <= 0 or self.flops <= 0:
             raise SearchError(f"proxy {self.proxy}: {self.tokens} tokens and {self.flops:g} FLOPs must be above 0")
 
-    def stopped_at(self, tokens: int) -> Fidelity:
-        """What a trial of this one stands for that was stopped after so many tokens."""
+    def after(self, tokens: int) -> Fidelity:
+        """What a trial of this one stands for after so many of its tokens."""
         flops = self.flops * tokens / self.tokens
-        return Fidelity(f"{self.proxy}, stopped at {tokens} tokens", self.params, tokens, flops)
+        return Fidelity(f"{self.proxy} at {tokens} tokens", self.params, tokens, flops)
 
     def same_as(self, other: Fidelity) -> bool:
         """Whether a trial here is a trial there: their counts of FLOPs may differ."""

@@ -1,0 +1,5 @@
+"""`python -m mixopt`, for where the command is not on the PATH."""
+
+from mixopt.cli import main
+
+main()
