@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from mixopt.assemble import assemble, prepare_corpus
+from mixopt.assemble import Plan, assemble, prepare_corpus
 from mixopt.config import load
 from mixopt.estimate import estimate
+from proxies.compilation import missing
 from tests.e2e.study import STUDY, write_study
 
 
@@ -20,31 +21,67 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def planned(folder: Path, dense: int, moe: int, more: str = "") -> dict[str, Any]:
+def planned(folder: Path, dense: int, moe: int, more: str = "") -> Plan:
     """The plan with so many trials of the two proxies, each besides two baselines."""
     text = STUDY.replace("trials: 8}", f"trials: {dense}}}").replace("trials: 3}", f"trials: {moe}}}")
     (folder / "study.yaml").write_text(text + more)
     file = load(folder / "study.yaml")
-    return estimate(assemble(file, prepare_corpus(file, lambda progress: None)), probe=False)
+    return assemble(file, prepare_corpus(file, lambda progress: None))
+
+
+def notes(plan: Plan, about: str) -> list[str]:
+    document: dict[str, Any] = estimate(plan, probe=False)
+    return [note for note in document["notes"] if about in note]
 
 
 def test_too_few_mixtures_for_a_regression_are_told(folder: Path) -> None:
     """Two proxies that train the same mixtures do not try more of them."""
-    assert planned(folder, dense=8, moe=3)["notes"] == []
-    [note] = planned(folder, dense=7, moe=6)["notes"]
+    assert notes(planned(folder, dense=8, moe=3), "regression") == []
+    [note] = notes(planned(folder, dense=7, moe=6), "regression")
     assert "9 mixtures at most, too few for a regression, 10 the least" in note
     assert "raise the trials" in note
 
 
 def test_bayes_chooses_mixtures_for_each_proxy(folder: Path) -> None:
     bayes = "search: {strategy: bayes}\n"
-    assert planned(folder, dense=7, moe=6, more=bayes)["notes"] == []
-    [note] = planned(folder, dense=7, moe=3, more=bayes)["notes"]
+    assert notes(planned(folder, dense=7, moe=6, more=bayes), "regression") == []
+    [note] = notes(planned(folder, dense=7, moe=3, more=bayes), "regression")
     assert "7 mixtures at most, too few for a regression" in note
 
 
 def test_earlier_runs_are_mixtures_too(folder: Path) -> None:
     rows = ["weight.prose,weight.code,weight.sums,metric.prose,metric.code", "0.5,0.3,0.2,3.1,3.0", "0.6,0.3,0.1,3,3"]
     (folder / "earlier.csv").write_text("\n".join(rows))
-    notes = planned(folder, dense=7, moe=3, more="reuse: {runs: earlier.csv}\n")["notes"]
-    assert not [note for note in notes if "regression" in note]
+    assert not notes(planned(folder, dense=7, moe=3, more="reuse: {runs: earlier.csv}\n"), "regression")
+
+
+def test_much_evaluation_is_told(folder: Path) -> None:
+    """Three sets of some 500 tokens, twice, beside 4,000 training tokens."""
+    told = notes(planned(folder, dense=8, moe=3), "evaluation")
+    assert [note.split()[1] for note in told] == ["dense", "moe"]
+    assert all("lower corpus.validation_tokens" in note for note in told)
+
+
+def test_stopping_that_can_stop_nothing_is_told(folder: Path) -> None:
+    stopping = "search: {stop_hopeless: true}\n"
+    assert notes(planned(folder, dense=8, moe=3, more=stopping), "stop") == []
+    file = (folder / "study.yaml").read_text()
+    (folder / "study.yaml").write_text(file.replace("evaluations: 2", "evaluations: 1"))
+    once = load(folder / "study.yaml")
+    told = notes(assemble(once, prepare_corpus(once, lambda progress: None)), "never stopped early")
+    assert [note.split()[1] for note in told] == ["dense", "moe"]
+
+
+@pytest.mark.parametrize(("wish", "compiled"), [("auto", False), ("never", False), ("always", True)])
+def test_proxies_are_compiled_where_it_is_wished_or_worth_it(folder: Path, wish: str, compiled: bool) -> None:
+    study = planned(folder, dense=8, moe=3)
+    text = (folder / "study.yaml").read_text()
+    (folder / "study.yaml").write_text(text.replace("kind: in_process", f"kind: in_process, compile: {wish}"))
+    file = load(folder / "study.yaml")
+    plan = assemble(file, prepare_corpus(file, lambda progress: None))
+
+    if compiled and (lacking := missing(plan.recipes["dense"])) is not None:
+        assert any(lacking in note for note in plan.notes)
+    else:
+        assert plan.recipes["dense"].compiled is compiled
+    assert plan.digest == study.digest, "a study may go on compiled or not"
