@@ -115,7 +115,7 @@ def test_ray_gives_the_same_numbers_as_this_process(undisturbed: tuple[Path, dic
     assert answer_on_ray["mixture"] == answer["mixture"]
 
 
-@pytest.mark.parametrize(("executor", "kills"), [("in_process", 4), ("ray", 1)])
+@pytest.mark.parametrize(("executor", "kills"), [("in_process", 2), ("ray", 1)])
 def test_a_study_that_is_killed_again_and_again_ends_as_if_it_had_not(
     undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path, executor: str, kills: int
 ) -> None:
