@@ -1,8 +1,8 @@
 """How fast a small model trains on one core or one GPU, beside what a user would pick instead.
 
-    python benchmarks/proxy_throughput.py                                   the reference shape on this CPU
-    python benchmarks/proxy_throughput.py --shape regmix-1m --device cuda --json benchmarks/results/throughput.json
-    python benchmarks/proxy_throughput.py --contenders mixopt --profile     where the time of a step goes
+    python -m benchmarks.proxy_throughput                                   the reference shape on this CPU
+    python -m benchmarks.proxy_throughput --shape regmix-1m --device cuda --json benchmarks/results/throughput.json
+    python -m benchmarks.proxy_throughput --contenders mixopt --profile     where the time of a step goes
 
 In every round each contender in turn trains for some seconds, in a process of its own with one thread, while all
 others wait; so does a process that multiplies matrices, for the peak of this device. All figures are medians over
@@ -31,8 +31,6 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.peers import CONTENDERS, Contender, Work
 from proxies.allocator import keep_freed_memory

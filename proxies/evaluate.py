@@ -80,7 +80,7 @@ class EvaluationSet:
 
 
 def evaluate(pack: Pack, sets: Mapping[str, EvaluationSet]) -> list[Evaluation]:
-    """Measure each member on all sets; the device is waited for once."""
+    """Measure each member on all sets; the device is waited for only at the end."""
     totals = []
     for evaluation_set in sets.values():
         batches = [

@@ -70,13 +70,13 @@ class Pack:
         self._model = Transformer(recipe.model, generators, dtype).to(recipe.device)
         self._weights = dict(self._model.named_parameters())
         # Each member's weights are a view of the pack's: the optimizer, and checkpoints, know only single models.
-        self._members = [
+        self._views = [
             {name: weight.detach()[member] for name, weight in self._weights.items()} for member in range(len(seeds))
         ]
-        self._optimizer = MembersAdamW(self._members, recipe)
+        self._optimizer = MembersAdamW(self._views, recipe)
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._views)
 
     def compile(self) -> None:
         """Compile its step and its evaluation as its recipe asks, or find what an earlier process compiled.
@@ -116,8 +116,8 @@ class Pack:
         self.gradient_norm_M = self._clip()
         for name, weight in self._weights.items():
             assert weight.grad is not None, name
-            for member, gradient in zip(self._members, weight.grad, strict=True):
-                member[name].grad = gradient
+            for views, gradient in zip(self._views, weight.grad, strict=True):
+                views[name].grad = gradient
         self._optimizer.step(learning_rates)
         self._model.zero_grad()
         return mean_M
@@ -148,7 +148,7 @@ class Pack:
 
     def state(self, member: int) -> dict[str, Any]:
         """One member's weights and moments, as it would have them alone."""
-        weights = self._members[member]
+        weights = self._views[member]
         return {
             # A view would be saved with all that it is a view of.
             "weights": {name: weight.clone() for name, weight in weights.items()},
@@ -156,7 +156,7 @@ class Pack:
         }
 
     def restore(self, member: int, state: dict[str, Any]) -> None:
-        for name, weight in self._members[member].items():
+        for name, weight in self._views[member].items():
             weight.copy_(state["weights"][name])
             self._optimizer.state[weight] = _copied(state["moments"][name], weight)
 

@@ -71,7 +71,10 @@ class RayCluster(Executor):
         self._task = ray.remote(num_returns="streaming", **self._resources)(_run_in_worker)
 
     def compile(self, recipe: Recipe) -> str | None:
-        reason: str | None = ray.get(ray.remote(**self._resources)(compile_ahead).remote(recipe, self._pack))
+        try:
+            reason: str | None = ray.get(ray.remote(**self._resources)(compile_ahead).remote(recipe, self._pack))
+        except RayError as error:
+            return f"the worker that compiled died: {_first_line(error)}"
         return reason
 
     def launch(self, job: Job) -> None:
@@ -81,7 +84,8 @@ class RayCluster(Executor):
         while self._launched and len(self._running) < self._tasks:
             recipe = self._launched[0].recipe
             jobs = [job for job in self._launched if job.recipe == recipe][: self._pack]
-            self._launched = [job for job in self._launched if job not in jobs]
+            started = {job.trial.id for job in jobs}
+            self._launched = [job for job in self._launched if job.trial.id not in started]
             self._start(jobs, attempt=1)
 
     def _start(self, jobs: Sequence[Job], attempt: int) -> None:
@@ -114,7 +118,7 @@ class RayCluster(Executor):
 
     def _started_again(self, running: _Running, error: BaseException) -> Iterator[Event]:
         """The process or node of these trials died."""
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = _first_line(error)
         jobs = list(running.jobs.values())
         if running.attempt < self._attempts:
             # In halves: together they may have been too much.
@@ -130,6 +134,10 @@ class RayCluster(Executor):
         self._launched.clear()
         self._running.clear()
         ray.shutdown()
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _run_in_worker(jobs: Sequence[Job]) -> Iterator[Event]:
