@@ -10,6 +10,7 @@ from mixopt.assemble import Plan, assemble, find_corpus
 from mixopt.config import StudyFile
 from mixopt.errors import ConfigError
 from mixopt.exporters import Exportable
+from mixopt.recording import known
 from search.confirm import Confirmation
 from search.history import History
 from search.mixture import Mixture
@@ -101,7 +102,7 @@ def answer_so_far(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
         ConfigError, SearchError: too few trials have completed.
     """
     recorded = record.read(names.ANSWER)
-    history = record.history().without_running()
+    history = known(file, record).without_running()
     if recorded is not None:
         newer = len(history.completed) - recorded["trials"]["completed"]
         if newer > 0:

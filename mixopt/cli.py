@@ -9,12 +9,14 @@ import sys
 from contextlib import ExitStack, redirect_stdout
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 
+from mixopt import cluster_cli
 from mixopt.errors import ConfigError
+from mixopt.terminal import STUDY_FILE, Address, Json, RetryFailed, StudyArgument, err, out, print_answer
 from proxies.errors import ProxyError
 from search.errors import SearchError
 from tracking.errors import TrackingError
@@ -35,13 +37,10 @@ app = typer.Typer(
     epilog="Begin with [bold]mixopt demo[/], or [bold]mixopt init DATA_FOLDER[/] and [bold]mixopt run[/].",
 )
 
-out = Console(highlight=False)
-# Progress and errors: standard output carries the answer alone, so that `--json` can be piped.
-err = Console(stderr=True, highlight=False)
+# Where `mixopt --help` lists a command.
+BEGIN, STUDY, RUNS = "To begin", "A study", "Finished runs"
 
-StudyArgument = Annotated[Path, typer.Argument(help="The study file.", show_default=True)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-DEFAULT = Path("study.yaml")
+app.add_typer(cluster_cli.app)
 
 # Of the commands that read a table of runs.
 RunsArgument = Annotated[
@@ -56,10 +55,10 @@ INTERRUPTED = 130
 USER_MISTAKE = 2
 
 
-@app.command(epilog="Example: mixopt init data/ --output study.yaml")
+@app.command(epilog="Example: mixopt init data/ --output study.yaml", rich_help_panel=BEGIN)
 def init(
     data: Annotated[Path | None, typer.Argument(help="A folder: each folder or file in it becomes a domain.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the study file.")] = DEFAULT,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the study file.")] = STUDY_FILE,
 ) -> None:
     """Write a commented study file, from a folder of data if one is given."""
     from mixopt.init import study_text
@@ -72,8 +71,8 @@ def init(
     )
 
 
-@app.command(epilog="Example: mixopt validate study.yaml")
-def validate(study: StudyArgument = DEFAULT, json: Json = False) -> None:
+@app.command(epilog="Example: mixopt validate study.yaml", rich_help_panel=BEGIN)
+def validate(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     """Check a study file, that its text can be read, and that its limits leave a mixture."""
     from mixopt.assemble import assemble, check, check_sources, find_corpus
 
@@ -84,12 +83,12 @@ def validate(study: StudyArgument = DEFAULT, json: Json = False) -> None:
     if corpus is not None:
         assemble(file, corpus)
     checked = "and its corpus" if corpus else "(the limits are checked against token counts after mixopt prepare)"
-    _print(
+    print_answer(
         {"valid": True, "study": file.study, "corpus_checked": corpus is not None}, f"{study} is valid {checked}", json
     )
 
 
-@app.command(epilog="Example: mixopt schema > study.schema.json")
+@app.command(epilog="Example: mixopt schema > study.schema.json", rich_help_panel=BEGIN)
 def schema() -> None:
     """Print the JSON Schema of study files, for editors."""
     from mixopt.config import json_schema
@@ -97,8 +96,8 @@ def schema() -> None:
     print(json_format.dumps(json_schema(), indent=2))
 
 
-@app.command(epilog="Example: mixopt prepare study.yaml")
-def prepare(study: StudyArgument = DEFAULT, json: Json = False) -> None:
+@app.command(epilog="Example: mixopt prepare study.yaml", rich_help_panel=STUDY)
+def prepare(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     """Read, split and tokenise the text; does nothing where that is done."""
     from mixopt.display import corpus_document, corpus_table
     from mixopt.files import locked
@@ -106,12 +105,12 @@ def prepare(study: StudyArgument = DEFAULT, json: Json = False) -> None:
     file = _load(study)
     with locked(file.work_directory, f"study {file.study}"):
         document = corpus_document(_prepare(file))
-    _print(document, corpus_table(document), json)
+    print_answer(document, corpus_table(document), json)
 
 
-@app.command(epilog="Example: mixopt plan study.yaml")
+@app.command(epilog="Example: mixopt plan study.yaml", rich_help_panel=STUDY)
 def plan(
-    study: StudyArgument = DEFAULT,
+    study: StudyArgument = STUDY_FILE,
     probe: Annotated[bool, typer.Option(help="Train each proxy for a moment to measure its speed.")] = True,
     json: Json = False,
 ) -> None:
@@ -125,43 +124,54 @@ def plan(
         plan = _plan(file)
     with err.status("measuring the speed of each proxy") if probe else err.status("counting"):
         document = estimate(plan, probe)
-    _print(document, plan_table(document), json)
+    print_answer(document, plan_table(document), json)
 
 
-@app.command(epilog="Example: mixopt run study.yaml     (again, to resume)")
+@app.command(epilog="Example: mixopt run study.yaml     (again, to resume)", rich_help_panel=STUDY)
 def run(
-    study: StudyArgument = DEFAULT,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train failed trials again.")] = False,
+    study: StudyArgument = STUDY_FILE,
+    retry_failed: RetryFailed = False,
     json: Json = False,
 ) -> None:
     """Run a study to its answer, or go on where it was left."""
     _run(_load(study), retry_failed, json)
 
 
-@app.command(epilog="Example: mixopt status study.yaml")
-def status(study: StudyArgument = DEFAULT, json: Json = False) -> None:
-    """Show how far a study is: trials by state, the best so far, every failure."""
+@app.command(
+    epilog="Examples:\n\nmixopt status study.yaml\n\nmixopt status my-study --address http://head:8265",
+    rich_help_panel=STUDY,
+)
+def status(study: cluster_cli.StudyOrName = str(STUDY_FILE), address: Address = None, json: Json = False) -> None:
+    """Show how far a study is: trials by state, every failure; of a submitted study, also its job."""
     from mixopt.display import status_document, status_table
+    from mixopt.recording import known
 
-    file = _load(study)
-    document = status_document(file, _record(file))
-    _print(document, status_table(document), json)
+    if address:
+        cluster_cli.status(study, address, json)
+        return
+    file = _load(Path(study))
+    record = _record(file)
+    document = status_document(record, known(file, record))
+    print_answer(document, status_table(document), json)
 
 
-@app.command(epilog="Example: mixopt best study.yaml --json")
-def best(study: StudyArgument = DEFAULT, json: Json = False) -> None:
+@app.command(epilog="Example: mixopt best study.yaml --json", rich_help_panel=STUDY)
+def best(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     """Show the answer with its evidence; before the study's end, the answer so far."""
     from mixopt.answer import answer_so_far
     from mixopt.display import answer_table
 
     file = _load(study)
     document = answer_so_far(file, _record(file))
-    _print(document, answer_table(document), json)
+    print_answer(document, answer_table(document), json)
 
 
-@app.command(epilog="Example: mixopt export study.yaml --format megatron --location '/data/{domain}_text_document'")
+@app.command(
+    epilog="Example: mixopt export study.yaml --format megatron --location '/data/{domain}_text_document'",
+    rich_help_panel=STUDY,
+)
 def export(
-    study: StudyArgument = DEFAULT,
+    study: StudyArgument = STUDY_FILE,
     format: Annotated[str, typer.Option("--format", "-f", help="See --list.")] = "yaml",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; default: standard output.")] = None,
     location: Annotated[
@@ -191,9 +201,11 @@ def export(
         out.print(f"wrote {output}")
 
 
-@app.command(epilog="Example: mixopt runs study.yaml --output runs.csv     (then: mixopt fit runs.csv)")
+@app.command(
+    epilog="Example: mixopt runs study.yaml --output runs.csv     (then: mixopt fit runs.csv)", rich_help_panel=STUDY
+)
 def runs(
-    study: StudyArgument = DEFAULT,
+    study: StudyArgument = STUDY_FILE,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A .csv; default: standard output.")] = None,
     unit: Annotated[Literal["nats_per_token", "bits_per_byte"], typer.Option(help="Of the losses.")] = "nats_per_token",
     json: Json = False,
@@ -218,9 +230,9 @@ def runs(
         out.print(f"wrote {output}: {len(rows)} runs; next: mixopt fit {output}", soft_wrap=True)
 
 
-@app.command(epilog="Example: mixopt dashboard study.yaml --port 5000")
+@app.command(epilog="Example: mixopt dashboard study.yaml --port 5000", rich_help_panel=STUDY)
 def dashboard(
-    study: StudyArgument = DEFAULT,
+    study: StudyArgument = STUDY_FILE,
     port: Annotated[int, typer.Option(min=1024, max=65535, help="Port on this machine.")] = 5000,
 ) -> None:
     """Serve the MLflow dashboard on this machine until Ctrl-C, and print links into it."""
@@ -247,7 +259,8 @@ def dashboard(
     "mixopt fit runs.csv --metric mmlu --metric gsm8k --objective standardized --space study.yaml\n\n"
     "mixopt fit small.csv --holdout large.csv --json     (how well do small runs rank large ones?)\n\n"
     "mixopt fit runs.csv --objective pareto --metric web_loss --metric code_loss\n\n"
-    "mixopt fit old.csv --space new.yaml --split web=web_clean,web_rest     (domains have changed since)"
+    "mixopt fit old.csv --space new.yaml --split web=web_clean,web_rest     (domains have changed since)",
+    rich_help_panel=RUNS,
 )
 def fit(
     runs: RunsArgument,
@@ -297,10 +310,13 @@ def fit(
     with _stages(json) as stages:
         document = fit(wish, lambda done, total: stages.report(f"fit surrogates ({total} fits)", done, total, "fits"))
     save(document, folder)
-    _print(document, fit_view(document), json)
+    print_answer(document, fit_view(document), json)
 
 
-@app.command(epilog="Example: mixopt replay runs.csv --metric loss --strategy regmix --strategy bayes --seeds 20")
+@app.command(
+    epilog="Example: mixopt replay runs.csv --metric loss --strategy regmix --strategy bayes --seeds 20",
+    rich_help_panel=RUNS,
+)
 def replay(
     runs: RunsArgument,
     strategy: Annotated[
@@ -353,10 +369,10 @@ def replay(
             lambda done, total: stages.report(f"replay strategies ({total} replays)", done, total, "replays"),
         )
     save(document, folder)
-    _print(document, replay_view(document), json)
+    print_answer(document, replay_view(document), json)
 
 
-@app.command(epilog="Example: mixopt demo --directory demo")
+@app.command(epilog="Example: mixopt demo --directory demo", rich_help_panel=BEGIN)
 def demo(
     directory: Annotated[Path, typer.Option(help="Where to put text, study file and results.")] = Path("demo"),
     json: Json = False,
@@ -452,26 +468,32 @@ def _record(file: StudyFile) -> StudyRecord:
 
 
 def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
+    from mixopt.config import DIRECTORY_VARIABLE, JOB_VARIABLE
     from mixopt.display import answer_table
     from mixopt.executors import executor
     from mixopt.files import locked
-    from mixopt.recording import begin, open_store
+    from mixopt.recording import await_store, begin
     from mixopt.study import Study
     from mixopt.watch import watcher_for
 
+    if JOB_VARIABLE in os.environ and not file.home.is_absolute():
+        raise ConfigError(
+            f"the cluster does not say where studies are kept: {DIRECTORY_VARIABLE} is not set",
+            hint="its nodes are started with it: a folder that all of them share; or give it as `directory`",
+        )
     try:
         with locked(file.work_directory, f"study {file.study}"), ExitStack() as stack:
             # First, before any work: does the store answer, and is the study in it this file's?
-            with err.status("opening the record"):
-                store = open_store(file)
+            with err.status("opening the record") as waiting:
+                store = await_store(file, waiting.update)
                 if (begun := store.find(file.study)) is not None:
                     begun.require(file.deciding())
             plan = _plan(file)
-            record = begin(plan, store)
+            record = stack.enter_context(begin(plan, store))
             # Ray prints to standard output when a worker dies.
             stack.enter_context(redirect_stdout(sys.stderr))
             with err.status("starting the workers"):
-                workers = stack.enter_context(executor(file.executor))
+                workers = stack.enter_context(executor(file.executor, file.study))
             # After Ray has started, which answers the signal with a stack trace.
             signal.signal(signal.SIGTERM, _interrupt)
             watcher = stack.enter_context(watcher_for(err))
@@ -479,20 +501,14 @@ def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
     except KeyboardInterrupt:
         err.print("interrupted; what was recorded is kept: run the same command again to go on")
         raise typer.Exit(INTERRUPTED) from None
-    _print(document, answer_table(document), json)
+    print_answer(document, answer_table(document), json)
     if not json:
         served = file.tracking_uri.startswith(("http://", "https://"))
         address = file.tracking_uri.rstrip("/") if served else "http://127.0.0.1:5000"
         how = "" if served else f"   (served by: mixopt dashboard {file.file})"
-        out.print(f"[bold]Dashboard[/] {address}/{record.page()}{how}", soft_wrap=True)
+        out.print(f"[bold]Dashboard[/] {address}/{record.page}{how}", soft_wrap=True)
 
 
 def _interrupt(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what follows is the way out
     raise KeyboardInterrupt
-
-
-def _print(document: Any, view: Any, as_json: bool) -> None:
-    if as_json:
-        print(json_format.dumps(document, indent=2))
-    else:
-        out.print(view, soft_wrap=not out.is_terminal)

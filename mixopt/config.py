@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -31,6 +32,12 @@ from mixopt.units import Amount, Count, Duration, Number, Share
 # Names become MLflow keys, file names and YAML keys, so they keep to characters that all of these take.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
 
+
+# What a study file leaves open, a machine may say: where it keeps studies, and where its MLflow store is.
+DIRECTORY_VARIABLE = "MIXOPT_DIRECTORY"
+STORE_VARIABLE = "MLFLOW_TRACKING_URI"
+# Set where a study runs as a job of a Ray cluster: the job's id.
+JOB_VARIABLE = "MIXOPT_JOB"
 
 STORES = ("sqlite:///", "http://", "https://", "postgresql://", "mysql://")
 
@@ -344,7 +351,12 @@ class ExecutorSettings(Section):
     compile: Literal["auto", "always", "never"] = "auto"
     """Compile a proxy's steps. auto: where the study takes enough of them to be worth the wait."""
     attempts: Count = 3
-    """How often a trial is started again after its worker died, the first start included."""
+    """How often a trial is started, the first start included, when its worker dies or falls silent."""
+    patience: Duration = 600.0
+    """A trial that has told nothing for so long is ended, and started again from its checkpoint."""
+    shared: str | None = None
+    """A folder or fsspec URL (s3://...) that every node reaches: tokens and checkpoints go through it, and each node
+    keeps its own copy of the tokens. Default: `directory`, which several nodes then have to share."""
 
     @model_validator(mode="after")
     def _packs_only_on_gpus(self) -> Self:
@@ -361,7 +373,7 @@ class TrackingSettings(Section):
     """The MLflow store."""
 
     uri: str | None = None
-    """sqlite:///file.db or http(s)://server. Default: SQLite in `directory`."""
+    """sqlite:///file.db or http(s)://server. Default: $MLFLOW_TRACKING_URI, else SQLite in `directory`."""
     experiment: Annotated[str, Field(min_length=1)] = "mixopt"
     """The MLflow experiment that holds the study."""
 
@@ -403,8 +415,9 @@ class StudyFile(Section):
     budget: BudgetSettings = BudgetSettings()
     executor: ExecutorSettings = ExecutorSettings()
     tracking: TrackingSettings = TrackingSettings()
-    directory: str = ".mixopt"
-    """Where tokens, checkpoints and the default store are kept, relative to the study file."""
+    directory: str | None = None
+    """Where tokens, checkpoints and the default store are kept, relative to the study file.
+    Default: $MIXOPT_DIRECTORY, else .mixopt."""
 
     _file: Path = PrivateAttr()
     _text: str = PrivateAttr()
@@ -426,7 +439,7 @@ class StudyFile(Section):
     @property
     def home(self) -> Path:
         """The folder of everything that the study keeps."""
-        return self._file.parent / self.directory
+        return self._file.parent / (self.directory or os.environ.get(DIRECTORY_VARIABLE, ".mixopt"))
 
     @property
     def work_directory(self) -> Path:
@@ -435,7 +448,7 @@ class StudyFile(Section):
     @property
     def tracking_uri(self) -> str:
         """Where the MLflow store is; a relative SQLite file is meant relative to the study file."""
-        uri = self.tracking.uri
+        uri = self.tracking.uri or os.environ.get(STORE_VARIABLE)
         if uri is None:
             return f"sqlite:///{(self.home / 'mlflow.db').absolute()}"
         if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):

@@ -1,6 +1,6 @@
 """THE LOOP: one study from its first trial, or wherever it was left, to its answer.
 
-resume      the history is what the store holds; a first start finds it empty
+resume      the history is what the journal holds; a first start finds it empty
 search      ask -> open -> launch -> collect -> close, until the strategy has nothing to ask or the budget is spent
 recommend   from the search's trials alone: strategies look at no other seed
 confirm     the candidates and the baselines again, at the target fidelity, with seeds that chose nothing
@@ -28,24 +28,27 @@ from search.problem import SEARCH_SEED
 from search.recommend import Recommendation
 from search.trial import Failure, Measurement, Trial
 from tracking import names
-from tracking.store import StudyRecord
+from tracking.errors import TrackingError
+from tracking.recorder import Recorder
 
 # So many failures in a row, before any trial has lived and after: a mistake that more trials will not mend.
 FAILURES_AT_FIRST = 4
 FAILURES_LATER = 20
+# A study that has its answer waits so long for MLflow to take the last of it.
+MLFLOW_AWAY_SECONDS = 600.0
 
 
 class Study:
     """One search. The strategy decides, the executor trains, the record remembers, the watcher shows."""
 
     def __init__(
-        self, plan: Plan, record: StudyRecord, executor: Executor, watcher: Watcher, retry_failed: bool = False
+        self, plan: Plan, record: Recorder, executor: Executor, watcher: Watcher, retry_failed: bool = False
     ) -> None:
         self.plan = plan
         self.record = record
         self.executor = executor
         self.watcher = watcher
-        self.history = record.history()
+        self.history = record.begun.history
         if retry_failed:
             self.history = self.history.opened(*(entry.trial for entry in self.history.failed))
         self._in_flight: set[str] = set()
@@ -53,7 +56,9 @@ class Study:
         self._remarks: list[str] = []
         self._out_of_budget = False
         self._failures_in_a_row = 0
-        self._seconds_before = float(record.tags.get(names.SEARCH_SECONDS, "0"))
+        self._starts = dict(record.begun.starts)  # of trials that were started more than once
+        self._mlflow_is_away = False
+        self._seconds_before = float(record.begun.tags.get(names.SEARCH_SECONDS, "0"))
         self._began = time.monotonic()
 
     def run(self) -> dict[str, Any]:
@@ -62,15 +67,16 @@ class Study:
         Raises:
             ConfigError: trial after trial fails.
             SearchError: the trials that completed are not enough for an answer.
+            TrackingError: MLflow did not take the record, which the journal keeps.
         """
         self._sweep()
         self._search()
         with self.watcher.busy("fitting the losses, looking for the best mixture"):
             recommendation = self.plan.strategy.recommend(self.history)
-        if self.record.read(names.ANSWER) is None:
+        if names.ANSWER not in self.record.begun.written:
             self._answer(recommendation, None)
         answer = self._answer(recommendation, self._confirm(recommendation))
-        self.record.finish()
+        self._finish()
         return answer
 
     def _search(self) -> None:
@@ -111,24 +117,32 @@ class Study:
             remarks.append(f"the budget ended the search after {how_far(self.plan, self.history)}")
         document = answer_document(self.plan, self.history, recommendation, confirmation, self.record.run_id, remarks)
         self.record.write(names.ANSWER, document, names.ANSWER_FILE)
-        self.record.describe(markdown(document))
+        self.record.report({}, self._ended, {names.NOTE: markdown(document)})
         return document
+
+    def _finish(self) -> None:
+        self.record.finish()
+        with self.watcher.busy("bringing the last records to MLflow"):
+            arrived = self.record.drain(MLFLOW_AWAY_SECONDS)
+        if not arrived:
+            raise TrackingError(
+                f"the study has its answer, but {self.record.unsent} of its records did not reach MLflow: "
+                f"{self.record.trouble or 'it is slow'}",
+                hint="they are kept; run the same command again when it works",
+            )
 
     def _work(self, ask: Callable[[int], list[Trial]]) -> None:
         """Keep the executor's slots filled with what `ask` gives, until it gives nothing and nothing runs.
 
-        It is asked again once a trial has closed: before, it knows no more than when it was last asked.
+        It is asked again once a trial has closed, before which it knows no more, or where more slots have come.
         """
-        closed = True
+        closed, left_free = True, 0
         while True:
-            for trial in ask(self.executor.slots - len(self._in_flight)) if closed else []:
-                self._compile()
-                self.record.open(trial)
-                job = self.plan.job(trial, self.history)
-                self.history = self.history.opened(trial)
-                self.watcher.launched(trial)
-                self.executor.launch(job)
-                self._in_flight.add(trial.id)
+            free = self.executor.slots - len(self._in_flight)
+            if closed or free > left_free:
+                for trial in ask(free) if free > 0 else []:
+                    self._launch(trial)
+                left_free = self.executor.slots - len(self._in_flight)
             if not self._in_flight:
                 return
             closed = False
@@ -138,11 +152,32 @@ class Study:
                         self._close(event.trial, event.outcome)
                         closed = True
                     case Restarted():
+                        self._starts[event.trial.id] = event.start
+                        self.record.restarted(event.trial, event.start, event.reason)
                         self.watcher.restarted(event)
                     case Progressed():
                         self.watcher.progressed(event)
                         if event.losses:
                             self.record.progress(event.trial, event.tokens, event.losses)
+            self._look_after_mlflow()
+
+    def _launch(self, trial: Trial) -> None:
+        self._compile()
+        self.record.open(trial)
+        job = self.plan.job(trial, self.history)
+        self.history = self.history.opened(trial)
+        self.watcher.launched(trial)
+        self.executor.launch(job)
+        self._in_flight.add(trial.id)
+
+    def _look_after_mlflow(self) -> None:
+        """Say when it goes away, and when it has everything again."""
+        if not self._mlflow_is_away and self.record.trouble is not None:
+            self._mlflow_is_away = True
+            self.watcher.remark(f"{self.record.trouble}; the trials go on, their records wait for it")
+        elif self._mlflow_is_away and self.record.trouble is None and not self.record.unsent:
+            self._mlflow_is_away = False
+            self.watcher.remark("MLflow is back, and has every record")
 
     def _compile(self) -> None:
         """Before the first trial, so that none waits for it; later the machines are busy."""
@@ -164,7 +199,7 @@ class Study:
         self._in_flight.remove(trial.id)
         self.history = self.history.closed(trial, outcome)
         objective = self.plan.problem.objective_of(trial, self.history)
-        self.record.close(trial, outcome, objective)
+        self.record.close_trial(trial, outcome, objective)
         # The checkpoint has done its duty only now that the outcome is recorded.
         self.plan.checkpoint(trial).unlink(missing_ok=True)
         self._report()
@@ -183,7 +218,7 @@ class Study:
             names.SPENT_FLOPS: self.history.flops,
             **({names.BEST_OBJECTIVE: best} if best is not None else {}),
         }
-        self.record.report(metrics, completed + stopped + failed, {names.SEARCH_SECONDS: f"{self._seconds:.1f}"})
+        self.record.report(metrics, self._ended, {names.SEARCH_SECONDS: f"{self._seconds:.1f}"})
 
     def _give_up_after_failures(self, outcome: Measurement | Failure) -> None:
         if isinstance(outcome, Measurement):
@@ -195,6 +230,12 @@ class Study:
                 f"{self._failures_in_a_row} trials in a row failed, the last: {outcome.kind.value}: {outcome.message}",
                 hint="mend the cause, then resume with --retry-failed",
             )
+
+    @property
+    def _ended(self) -> int:
+        """How many trials have ended, however."""
+        history = self.history
+        return len(history.completed) + len(history.stopped) + len(history.failed)
 
     @property
     def _seconds(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -49,6 +49,23 @@ class History:
         object.__setattr__(self, "running", tuple(sorted(self.running, key=lambda trial: trial.id)))
         if len(self.trial_ids) != len(self.trials):
             raise SearchError("a trial is recorded twice in one history")
+
+    @classmethod
+    def of(cls, trials: Iterable[Trial], outcomes: Mapping[str, Measurement | Failure]) -> History:
+        """The history of these trials, by id with what became of them; the rest are running."""
+        completed: list[Completed] = []
+        stopped: list[Completed] = []
+        failed: list[Failed] = []
+        running: list[Trial] = []
+        for trial in trials:
+            outcome = outcomes.get(trial.id)
+            if outcome is None:
+                running.append(trial)
+            elif isinstance(outcome, Failure):
+                failed.append(Failed(trial, outcome))
+            else:
+                (completed if outcome.stopped_at is None else stopped).append(Completed(trial, outcome))
+        return cls(tuple(completed), tuple(running), tuple(failed), tuple(stopped))
 
     @cached_property
     def trial_ids(self) -> frozenset[str]:

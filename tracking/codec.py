@@ -1,4 +1,4 @@
-"""Trials, measurements and failures as JSON text and back, to the bit; long text as several tags.
+"""Trials, measurements and failures as plain data for JSON and back, to the bit; long text as several tags.
 
 JSON keeps every bit of a float (Python writes the shortest text that reads back equal), so a resumed study
 computes with the same numbers as an undisturbed one.
@@ -20,26 +20,23 @@ from tracking.errors import TrackingError
 TAG_LENGTH = 4_000
 
 
-def trial_to_json(trial: Trial) -> str:
-    return _dump(
-        {
-            "weights": trial.mixture.as_dict(),
-            "fidelity": asdict(trial.fidelity),
-            "seed": trial.seed,
-            "origin": trial.origin,
-        }
-    )
+def trial_to_plain(trial: Trial) -> dict[str, Any]:
+    return {
+        "weights": trial.mixture.as_dict(),
+        "fidelity": asdict(trial.fidelity),
+        "seed": trial.seed,
+        "origin": trial.origin,
+    }
 
 
-def trial_from_json(text: str) -> Trial:
-    data = json.loads(text)
+def trial_from_plain(data: Mapping[str, Any]) -> Trial:
     weights = data["weights"]
     mixture = Mixture(tuple(weights), tuple(weights.values()))
     return Trial(mixture, Fidelity(**data["fidelity"]), data["seed"], data["origin"])
 
 
-def measurement_to_json(measurement: Measurement) -> str:
-    data = {
+def measurement_to_plain(measurement: Measurement) -> dict[str, Any]:
+    return {
         **{name: getattr(measurement, name) for name in ("flops", "seconds")},
         "losses": _losses_to_plain(measurement.losses),
         "curve": [[point.tokens, _losses_to_plain(point.losses), point.training_loss] for point in measurement.curve],
@@ -49,25 +46,23 @@ def measurement_to_json(measurement: Measurement) -> str:
         "environment": dict(measurement.environment),
         "stopped_at": measurement.stopped_at,
     }
-    return _dump(data)
 
 
-def measurement_from_json(text: str) -> Measurement:
-    data = json.loads(text)
-    data["losses"] = _losses_from_plain(data["losses"])
-    data["curve"] = tuple(
-        CurvePoint(tokens, _losses_from_plain(losses), loss) for tokens, losses, loss in data["curve"]
-    )
-    return Measurement(**data)
+def measurement_from_plain(data: Mapping[str, Any]) -> Measurement:
+    curve = tuple(CurvePoint(tokens, _losses_from_plain(losses), loss) for tokens, losses, loss in data["curve"])
+    return Measurement(**{**data, "losses": _losses_from_plain(data["losses"]), "curve": curve})
 
 
-def failure_to_json(failure: Failure) -> str:
-    return _dump({"kind": failure.kind.value, "message": failure.message, "seconds": failure.seconds})
+def failure_to_plain(failure: Failure) -> dict[str, Any]:
+    return {"kind": failure.kind.value, "message": failure.message, "seconds": failure.seconds}
 
 
-def failure_from_json(text: str) -> Failure:
-    data = json.loads(text)
+def failure_from_plain(data: Mapping[str, Any]) -> Failure:
     return Failure(FailureKind(data["kind"]), data["message"], data["seconds"])
+
+
+def to_json(plain: Mapping[str, Any]) -> str:
+    return json.dumps(plain, separators=(",", ":"), allow_nan=False)
 
 
 def to_tags(key: str, text: str) -> dict[str, str]:
@@ -97,7 +92,3 @@ def _losses_to_plain(losses: Mapping[str, Loss]) -> dict[str, list[float]]:
 
 def _losses_from_plain(losses: Mapping[str, list[float]]) -> dict[str, Loss]:
     return {name: Loss(*pair) for name, pair in losses.items()}
-
-
-def _dump(data: Any) -> str:
-    return json.dumps(data, separators=(",", ":"), allow_nan=False)

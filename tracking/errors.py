@@ -8,3 +8,7 @@ class TrackingError(RuntimeError):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class TrackingRefused(TrackingError):
+    """The store understood, and will most likely refuse again: permissions, a deleted run, a value that it rejects."""

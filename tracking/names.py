@@ -11,6 +11,8 @@ from __future__ import annotations
 # MLflow's own
 PARENT_RUN = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
+# Of an experiment: columns, filter and charts of a list of runs, opened by a link that names the key after it.
+SHARED_VIEW = "mlflow.sharedViewState."
 
 # the record: both kinds of run
 KIND = "mixopt.kind"
@@ -24,6 +26,7 @@ STUDY_SETTINGS = "mixopt.study_settings"
 CORPUS_FINGERPRINT = "mixopt.corpus"
 ANSWER = "mixopt.answer"
 SEARCH_SECONDS = "mixopt.search_seconds"
+JOURNAL = "mixopt.journal"  # the id of the journal that wrote last
 
 # the record: child run
 TRIAL = "mixopt.trial"
@@ -35,6 +38,7 @@ STATE_STOPPED = "stopped"
 STATE_FAILED = "failed"
 MEASUREMENT = "mixopt.measurement"
 FAILURE = "mixopt.failure"
+STARTS = "mixopt.starts"  # of a trial whose worker died
 ORIGIN = "mixopt.origin"
 PROXY = "mixopt.proxy"
 
@@ -75,7 +79,23 @@ SECONDS = "cost/seconds"
 
 # the view: metrics of a study, by number of closed trials
 BEST_OBJECTIVE = "progress/best_objective"
+PREDICTED_OBJECTIVE = "progress/predicted_objective"
+EXPECTED_TRIALS = "progress/expected"
+ENDED_TRIALS = "progress/ended"
 COMPLETED_TRIALS = "progress/completed"
+RUNNING_TRIALS = "progress/running"
 STOPPED_TRIALS = "progress/stopped"
 FAILED_TRIALS = "progress/failed"
+RESTARTS = "progress/restarts"
 SPENT_FLOPS = "progress/flops"
+SPENT_SECONDS = "progress/seconds"
+SHARE_OF_FLOPS = "progress/share_of_flops_budget"
+SHARE_OF_SECONDS = "progress/share_of_time_budget"
+
+
+def failures(kind: str) -> str:
+    return f"failures/{kind}"
+
+
+def predicted_weight(domain: str) -> str:
+    return f"predicted_weight/{domain}"

@@ -1,6 +1,6 @@
-"""The MLflow store: a study is a parent run, each trial a child run, and this the only writer.
+"""The MLflow store: a study is a parent run, each trial a child run, and one driver at a time the only writer.
 
-Each record is written so that a death at any moment leaves it readable:
+Each record is written so that a death at any moment leaves it readable, and so that writing it again changes nothing:
 
     open(trial)      one request creates the child run with the whole trial in its tags, state running
     progress(...)    metrics for the dashboard; written again after a resume they are the same rows
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 import urllib.error
 import urllib.request
@@ -24,12 +25,13 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
+from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.history import Completed, Failed, History
+from search.history import History
 from search.trial import Failure, Loss, Measurement, Trial
 from tracking import codec, names
-from tracking.errors import TrackingError
+from tracking.errors import TrackingError, TrackingRefused
 
 SCHEMA = "1"
 PAGE = 1_000
@@ -37,6 +39,13 @@ RENAME = "give this one another name under `study:`, or restore what was changed
 # Metric names end in a domain's or an expert's name; MLflow refuses longer keys.
 LONGEST_METRIC_NAME = 250
 ANSWER_WITHIN_SECONDS = 5.0
+# MLflow's client would send a request again by itself, for minutes, and a run whose creation was answered too late
+# would be created twice. Who calls decides what is sent again, and looks first.
+CLIENT_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
 class Store:
@@ -52,6 +61,8 @@ class Store:
         # The first use of a new SQLite file logs each of its tables otherwise.
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
+        for name, value in CLIENT_SETTINGS.items():
+            os.environ.setdefault(name, value)
         if uri.startswith(("http://", "https://")):
             _ping(uri)
         elif uri.startswith("sqlite:///"):
@@ -152,36 +163,39 @@ class StudyRecord:
                 f"study {self.study} exists with another study file; changed: {', '.join(changed)}", hint=RENAME
             )
 
+    def has_trials(self) -> bool:
+        return next(self._child_runs(page_size=1), None) is not None
+
     def history(self) -> History:
         """Every trial ever opened, from the store."""
-        completed: list[Completed] = []
-        stopped: list[Completed] = []
-        running: list[Trial] = []
-        failed: list[Failed] = []
+        outcomes: dict[str, Measurement | Failure] = {}
+        trials: list[Trial] = []
+        self._children.clear()
         for run in self._child_runs():
             tags = run.data.tags
             text = codec.from_tags(names.TRIAL, tags)
             assert text is not None, "a trial's run is created with the trial in its tags"
-            trial = codec.trial_from_json(text)
+            trial = codec.trial_from_plain(json.loads(text))
             if trial.id in self._children:
                 # Two drivers of one study once raced: the first record counts.
                 continue
             self._children[trial.id] = run
+            trials.append(trial)
             measurement, failure = codec.from_tags(names.MEASUREMENT, tags), codec.from_tags(names.FAILURE, tags)
-            if tags[names.STATE] == names.STATE_COMPLETED and measurement is not None:
-                completed.append(Completed(trial, codec.measurement_from_json(measurement)))
-            elif tags[names.STATE] == names.STATE_STOPPED and measurement is not None:
-                stopped.append(Completed(trial, codec.measurement_from_json(measurement)))
+            if tags[names.STATE] in (names.STATE_COMPLETED, names.STATE_STOPPED) and measurement is not None:
+                outcomes[trial.id] = codec.measurement_from_plain(json.loads(measurement))
             elif tags[names.STATE] == names.STATE_FAILED and failure is not None:
-                failed.append(Failed(trial, codec.failure_from_json(failure)))
-            else:
-                running.append(trial)
-        return History(tuple(completed), tuple(running), tuple(failed), tuple(stopped))
+                outcomes[trial.id] = codec.failure_from_plain(json.loads(failure))
+        return History.of(trials, outcomes)
 
-    def open(self, trial: Trial) -> None:
-        """Record a trial before it is launched; a trial that was opened before is running again."""
+    def open(self, trial: Trial, new: bool = False) -> None:
+        """Record a trial before it is launched; a trial that was opened before is running again.
+
+        Args:
+            new: it was certainly never opened, so that nobody needs to look for it.
+        """
         with _answering(self.store.uri):
-            if trial.id in self._children:
+            if not new and self._child(trial) is not None:
                 running = {names.STATE: names.STATE_RUNNING, names.NOTE: ""}
                 self._log(trial, [], running)
                 self.store.client.update_run(self._run_id(trial), status="RUNNING")
@@ -197,7 +211,7 @@ class StudyRecord:
                     names.STATE: names.STATE_RUNNING,
                     names.ORIGIN: trial.origin,
                     names.PROXY: trial.fidelity.proxy,
-                    **codec.to_tags(names.TRIAL, codec.trial_to_json(trial)),
+                    **codec.to_tags(names.TRIAL, codec.to_json(codec.trial_to_plain(trial))),
                 },
             )
             self._children[trial.id] = run
@@ -217,8 +231,9 @@ class StudyRecord:
 
     def close(self, trial: Trial, outcome: Measurement | Failure, objective: float | None = None) -> None:
         """Record what became of a trial; only its last write makes it count."""
-        client, run_id = self.store.client, self._run_id(trial)
+        client = self.store.client
         with _answering(self.store.uri):
+            run_id = self._run_id(trial)
             if isinstance(outcome, Measurement):
                 curve = [
                     (name, value, point.tokens)
@@ -229,17 +244,23 @@ class StudyRecord:
                     ]
                 ]
                 final = _measurement_metrics(outcome, objective).items()
-                tags = codec.to_tags(names.MEASUREMENT, codec.measurement_to_json(outcome))
+                tags = codec.to_tags(names.MEASUREMENT, codec.to_json(codec.measurement_to_plain(outcome)))
                 tokens = outcome.stopped_at or trial.fidelity.tokens
                 self._log(trial, [*curve, *((name, value, tokens) for name, value in final)], tags)
                 state = names.STATE_COMPLETED if outcome.stopped_at is None else names.STATE_STOPPED
                 status = "FINISHED"
             else:
                 note = {names.NOTE: f"{outcome.kind.value}: {outcome.message}"}
-                self._log(trial, [], codec.to_tags(names.FAILURE, codec.failure_to_json(outcome)) | note)
+                failure = codec.to_json(codec.failure_to_plain(outcome))
+                self._log(trial, [], codec.to_tags(names.FAILURE, failure) | note)
                 state, status = names.STATE_FAILED, "FAILED"
             client.set_tag(run_id, names.STATE, state)
             client.set_terminated(run_id, status)
+
+    def restarted(self, trial: Trial, start: int, reason: str) -> None:
+        """A trial that goes on from its checkpoint, and why."""
+        with _answering(self.store.uri):
+            self._log(trial, [], {names.STARTS: str(start), names.NOTE: f"start {start}: {reason}"})
 
     def report(self, metrics: Mapping[str, float], step: int, tags: Mapping[str, str]) -> None:
         """Metrics of the study itself, at `step` closed trials, and what it has to remember."""
@@ -285,16 +306,15 @@ class StudyRecord:
         """The study's page, relative to the dashboard's root."""
         return f"#/experiments/{self.store.experiment_id}/runs/{self.run_id}"
 
-    def _child_runs(self) -> Iterator[Run]:
+    def _child_runs(self, page_size: int = PAGE) -> Iterator[Run]:
         """All trials' runs, oldest first."""
         token = None
-        self._children.clear()
         while True:
             with _answering(self.store.uri):
                 page = self.store.client.search_runs(
                     [self.store.experiment_id],
                     f"tags.`{names.PARENT_RUN}` = '{self.run_id}' and tags.`{names.KIND}` = '{names.KIND_TRIAL}'",
-                    max_results=PAGE,
+                    max_results=page_size,
                     order_by=["attributes.start_time ASC"],
                     page_token=token,
                 )
@@ -303,8 +323,26 @@ class StudyRecord:
             if not token:
                 return
 
+    def _child(self, trial: Trial) -> Run | None:
+        """The run of a trial, the oldest if there are several; None if it was never opened."""
+        if trial.id not in self._children:
+            found = self.store.client.search_runs(
+                [self.store.experiment_id],
+                f"tags.`{names.PARENT_RUN}` = '{self.run_id}' and tags.`{names.TRIAL_ID}` = '{trial.id}'",
+                order_by=["attributes.start_time ASC"],
+            )
+            if not found:
+                return None
+            self._children[trial.id] = found[0]
+            for double in found[1:]:
+                # Its creation was answered too late, and it was created again.
+                self.store.client.delete_run(double.info.run_id)
+        return self._children[trial.id]
+
     def _run_id(self, trial: Trial) -> str:
-        run_id: str = self._children[trial.id].info.run_id
+        run = self._child(trial)
+        assert run is not None, "it was opened"
+        run_id: str = run.info.run_id
         return run_id
 
     def _log(
@@ -315,10 +353,11 @@ class StudyRecord:
         parameters: Mapping[str, str] | None = None,
     ) -> None:
         """Write to a trial's run; metrics are (name, value, step)."""
+        run_id = self._run_id(trial)
         # One timestamp for all of a run's metrics: writing a point again after a resume then adds no second row.
         timestamp = self._children[trial.id].info.start_time
         self.store.client.log_batch(
-            self._run_id(trial),
+            run_id,
             metrics=[Metric(name[:LONGEST_METRIC_NAME], value, timestamp, step) for name, value, step in metrics],
             params=[Param(name, value) for name, value in (parameters or {}).items()],
             tags=[RunTag(name, value) for name, value in (tags or {}).items()],
@@ -371,9 +410,11 @@ def _ping(uri: str) -> None:
 def _answering(uri: str) -> Iterator[None]:
     try:
         yield
-    except (MlflowException, SQLAlchemyError, ConnectionError) as error:
+    except (MlflowException, SQLAlchemyError, ConnectionError, RequestException) as error:
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise TrackingError(
+        status: int = error.get_http_status_code() if isinstance(error, MlflowException) else 500  # type: ignore[no-untyped-call]
+        kind = TrackingRefused if 400 <= status < 500 and status not in (408, 429) else TrackingError
+        raise kind(
             f"the MLflow store {uri} refused: {first_line}",
             hint="nothing recorded is lost; when the store works again, run the same command to resume",
         ) from error

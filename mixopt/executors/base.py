@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 
 
 class Executor(ABC):
-    """Trains jobs and tells how they go; a context, at whose end all that it started is gone.
+    """Trains jobs and tells how they go; a context, at whose end all that it started is gone."""
 
-    Attributes:
-        slots: how many jobs run at a time.
-    """
-
-    slots: int
+    @property
+    @abstractmethod
+    def slots(self) -> int:
+        """How many jobs may run at a time, at least one; it changes with the machines that there are."""
 
     def compile(self, recipe: Recipe) -> str | None:
         """Compile a recipe's steps on a machine where its trials may be trained; returns why that failed, if it did.
@@ -32,7 +31,7 @@ class Executor(ABC):
 
     @abstractmethod
     def launch(self, job: Job) -> None:
-        """Begin a job; at most `slots` may be unfinished."""
+        """Begin a job."""
 
     @abstractmethod
     def events(self) -> Iterator[Event]:

@@ -1,78 +1,121 @@
 """Trials as Ray tasks, on this machine or on a cluster: the one place that imports Ray for running.
 
 A task trains a pack of trials, on a CPU a pack of one, and streams their progress and outcomes. Ray itself retries
-nothing. When a worker dies, its unfinished jobs are launched again here, resume from their checkpoints, and after
-`attempts` starts are failures.
+nothing. When a worker dies or falls silent, its unfinished jobs are launched again here, resume from their checkpoints,
+and after `attempts` starts are failures.
+
+    slots = what the nodes that are there now have room for, divided among the studies that work on them
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
 
 from mixopt.cores import cores
 from mixopt.errors import ConfigError
 from mixopt.events import Closed, Event, Restarted
 from mixopt.executors.base import Executor
+from mixopt.executors.fair_share import Roll
+from mixopt.ray_access import use_cluster_token, use_fresh_token
 from mixopt.worker import Job, compile_ahead, run_trials
 from proxies.allocator import keep_freed_memory
 from proxies.recipe import Recipe
 from search.trial import Failure, FailureKind
 
 WAIT_SECONDS = 0.5
+# How often the nodes, and the other studies, are looked at.
+LOOK_SECONDS = 5.0
+# A worker that is ended because it is silent is believed dead after so long, whether Ray says so or not.
+ENDED_WITHIN_SECONDS = 30.0
+NAMESPACE = "mixopt"
+ROLL = "mixopt-studies"
+# Of the driver alone: workers record nothing.
+CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+
+
+class _Started:
+    """The first word of a task: until then it waits for room, and is not silent but unborn."""
 
 
 @dataclass
 class _Running:
-    """A task's jobs by trial id, those that are not closed."""
+    """A task's jobs by trial id, those that are not closed.
+
+    `heard`: when it last said something, None before it has begun; `ended`: when it was ended for its silence.
+    """
 
     jobs: dict[str, Job]
     attempt: int
+    heard: float | None = None
+    ended: float | None = None
 
 
 class RayCluster(Executor):
     """
     Args:
-        slots: trials at a time; None is as many as there is room for.
+        study: by this name the study takes its turn among others on the cluster.
+        address: of a running cluster; None starts one on this machine, for this study alone.
+        slots: trials at a time, at most; None is as many as there is room for.
         pack: trials of one proxy that share a task, and with it its CPUs and GPUs.
+        patience: seconds after which a silent task is ended.
 
     Raises:
-        ConfigError: the cluster does not answer, or has no room for even one trial.
+        ConfigError: the cluster does not answer, or no node has room for even one trial.
     """
 
     def __init__(
         self,
+        study: str,
         address: str | None = None,
         slots: int | None = None,
         cpus_per_trial: float = 1.0,
         gpus_per_trial: float = 0.0,
         attempts: int = 3,
         pack: int = 1,
+        patience: float = 600.0,
     ) -> None:
+        self._study = study
         self._attempts = attempts
+        self._patience = patience
+        self._pack = pack
+        self._most = slots
+        self._cpus, self._gpus = cpus_per_trial, gpus_per_trial
         self._launched: list[Job] = []  # until there is room for a task, which then takes all that it can
         self._running: dict[Any, _Running] = {}  # the task's generator -> its jobs
         _connect(address)
         try:
-            room = _room(cpus_per_trial, gpus_per_trial)
+            self._room = self._room_now()
+            if self._room < 1:
+                raise ConfigError(
+                    f"a trial asks for {cpus_per_trial:g} CPUs and {gpus_per_trial:g} GPUs; {_described(_nodes())}",
+                    hint="lower executor.cpus_per_trial or executor.gpus_per_trial, or add a node",
+                )
         except ConfigError:
             ray.shutdown()
             raise
-        self.slots = room * pack if slots is None else min(room * pack, slots)
-        self._pack = min(pack, self.slots)
-        self._tasks = -(-self.slots // self._pack)
+        self._share = self._room
+        self._looked = time.monotonic()
+        self._roll = None if address is None else _Attendance(study)
         self._resources: dict[str, Any] = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial, "max_retries": 0}
         self._task = ray.remote(num_returns="streaming", **self._resources)(_run_in_worker)
 
+    @property
+    def slots(self) -> int:
+        return max(1, min(self._share, self._most or self._share))
+
     def compile(self, recipe: Recipe) -> str | None:
+        pack = min(self._pack, self.slots)
         try:
-            reason: str | None = ray.get(ray.remote(**self._resources)(compile_ahead).remote(recipe, self._pack))
+            reason: str | None = ray.get(ray.remote(**self._resources)(compile_ahead).remote(recipe, pack))
         except RayError as error:
             return f"the worker that compiled died: {_first_line(error)}"
         return reason
@@ -80,26 +123,16 @@ class RayCluster(Executor):
     def launch(self, job: Job) -> None:
         self._launched.append(job)
 
-    def _start_launched(self) -> None:
-        while self._launched and len(self._running) < self._tasks:
-            recipe = self._launched[0].recipe
-            jobs = [job for job in self._launched if job.recipe == recipe][: self._pack]
-            started = {job.trial.id for job in jobs}
-            self._launched = [job for job in self._launched if job.trial.id not in started]
-            self._start(jobs, attempt=1)
-
-    def _start(self, jobs: Sequence[Job], attempt: int) -> None:
-        running = _Running({job.trial.id: job for job in jobs}, attempt)
-        self._running[self._task.remote(jobs)] = running
-
     def events(self) -> Iterator[Event]:
+        self._look()
         self._start_launched()
+        yield from self._silent()
         ready: list[Any]
         ready, _ = ray.wait(list(self._running), num_returns=1, timeout=WAIT_SECONDS, fetch_local=False)
         for generator in ready:
             running = self._running[generator]
             try:
-                event: Event = ray.get(next(generator))
+                event: Event | _Started = ray.get(next(generator))
             except RayTaskError as error:
                 # The task turns its own exceptions into outcomes: the worker could not even begin.
                 del self._running[generator]
@@ -110,15 +143,38 @@ class RayCluster(Executor):
                 del self._running[generator]
                 yield from self._started_again(running, error)
             else:
+                running.heard = time.monotonic()
+                if isinstance(event, _Started):
+                    continue
                 if isinstance(event, Closed):
                     del running.jobs[event.trial.id]
                     if not running.jobs:
                         del self._running[generator]
                 yield event
 
+    def close(self) -> None:
+        self._launched.clear()
+        self._running.clear()
+        if self._roll is not None:
+            self._roll.leave()
+        ray.shutdown()
+
+    def _start_launched(self) -> None:
+        tasks = -(-self.slots // self._pack)
+        while self._launched and len(self._running) < tasks:
+            recipe = self._launched[0].recipe
+            jobs = [job for job in self._launched if job.recipe == recipe][: self._pack]
+            started = {job.trial.id for job in jobs}
+            self._launched = [job for job in self._launched if job.trial.id not in started]
+            self._start(jobs, attempt=1)
+
+    def _start(self, jobs: Sequence[Job], attempt: int) -> None:
+        running = _Running({job.trial.id: job for job in jobs}, attempt)
+        self._running[self._task.remote(jobs)] = running
+
     def _started_again(self, running: _Running, error: BaseException) -> Iterator[Event]:
         """The process or node of these trials died."""
-        reason = _first_line(error)
+        reason = _first_line(error) if running.ended is None else f"it said nothing for {self._patience:g} s"
         jobs = list(running.jobs.values())
         if running.attempt < self._attempts:
             # In halves: together they may have been too much.
@@ -130,17 +186,73 @@ class RayCluster(Executor):
         failure = Failure(kind, f"{reason} (started {running.attempt} times)")
         yield from (Closed(job.trial, failure) for job in jobs)
 
-    def close(self) -> None:
-        self._launched.clear()
-        self._running.clear()
-        ray.shutdown()
+    def _silent(self) -> Iterator[Event]:
+        """End tasks that have said nothing for too long; their deaths are then noticed as any other's."""
+        now = time.monotonic()
+        for generator, running in list(self._running.items()):
+            if running.ended is not None:
+                if now - running.ended > ENDED_WITHIN_SECONDS:
+                    del self._running[generator]
+                    yield from self._started_again(running, TimeoutError())
+            elif running.heard is not None and now - running.heard > self._patience:
+                running.ended = now
+                ray.cancel(generator, force=True)
+
+    def _look(self) -> None:
+        """How much room there is now, and how much of it is this study's."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        self._room = self._room_now()
+        if self._roll is None:
+            self._share = self._room
+        else:
+            busy = sum(len(running.jobs) for running in self._running.values()) + len(self._launched)
+            self._share = self._roll.share(self._room, busy, full=busy >= self.slots)
+
+    def _room_now(self) -> int:
+        """How many trials the nodes that are alive have room for at a time."""
+        return self._pack * sum(_fitting(node, self._cpus, self._gpus) for node in _nodes())
+
+
+class _Attendance:
+    """A study's place on the roll of its cluster. The roll may be away: then the last share is kept."""
+
+    def __init__(self, study: str) -> None:
+        self._study = study
+        self._share: int | None = None
+        self._asked: Any = None
+        self._roll: Any = None
+
+    def share(self, room: int, busy: int, full: bool) -> int:
+        if self._asked is not None:
+            try:
+                self._share = ray.get(self._asked, timeout=0)
+            except GetTimeoutError:
+                return self._known(room)
+            except RayError:
+                self._roll = None  # it died with its node, and is made anew
+        if self._roll is None:
+            roll = ray.remote(num_cpus=0)(Roll)
+            self._roll = roll.options(name=ROLL, namespace=NAMESPACE, lifetime="detached", get_if_exists=True).remote()
+        self._asked = self._roll.share.remote(self._study, room, busy, full)
+        return self._known(room)
+
+    def leave(self) -> None:
+        if self._roll is not None:
+            self._roll.leave.remote(self._study)
+
+    def _known(self, room: int) -> int:
+        return room if self._share is None else min(self._share, room)
 
 
 def _first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _run_in_worker(jobs: Sequence[Job]) -> Iterator[Event]:
+def _run_in_worker(jobs: Sequence[Job]) -> Iterator[Event | _Started]:
+    yield _Started()
     keep_freed_memory()
     yield from run_trials(jobs)
 
@@ -151,27 +263,42 @@ def _connect(address: str | None) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        ray.init(address="local", num_cpus=cores(), include_dashboard=False, **quiet)
+        use_fresh_token()
+        with _kept_to_ourselves(CREDENTIALS):
+            ray.init(address="local", num_cpus=cores(), include_dashboard=False, **quiet)
         return
+    use_cluster_token()
     try:
         ray.init(address=address, **quiet)
-    except (ConnectionError, RayError, ValueError) as error:
+    except (ConnectionError, RayError, ValueError, RuntimeError) as error:
         raise ConfigError(
-            f"no Ray cluster answers at executor.address {address}: {error}",
+            f"no Ray cluster answers at executor.address {address}: {_first_line(error)}",
             hint="start it with `ray start --head`, or remove executor.address for a local one",
         ) from error
 
 
-def _room(cpus: float, gpus: float) -> int:
-    """How many tasks the cluster has room for at a time."""
-    have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    room = int(have.get("CPU", 0) / cpus)
-    if gpus > 0:
-        room = min(room, int(have.get("GPU", 0) / gpus))
-    if room < 1:
-        raise ConfigError(
-            f"a trial asks for {cpus:g} CPUs and {gpus:g} GPUs; "
-            f"the cluster has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs",
-            hint="lower executor.cpus_per_trial or executor.gpus_per_trial, or add a node",
-        )
-    return room
+@contextmanager
+def _kept_to_ourselves(variables: Sequence[str]) -> Iterator[None]:
+    """Processes that are started meanwhile do not inherit these."""
+    kept = {name: os.environ.pop(name) for name in variables if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+def _nodes() -> list[dict[str, float]]:
+    """The resources of each node that is alive."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in nodes if node["Alive"]]
+
+
+def _fitting(node: dict[str, float], cpus: float, gpus: float) -> int:
+    """How many tasks a node has room for at a time."""
+    room = int(node.get("CPU", 0) / cpus)
+    return min(room, int(node.get("GPU", 0) / gpus)) if gpus > 0 else room
+
+
+def _described(nodes: Sequence[dict[str, float]]) -> str:
+    have = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+    return f"no node of the cluster has that much (it has {have})" if nodes else "the cluster has no node"

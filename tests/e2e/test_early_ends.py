@@ -47,7 +47,7 @@ def test_trials_of_one_proxy_share_a_task_and_each_is_closed_once(tmp_path: Path
 
     ended: dict[str, Measurement] = {}
     waiting = deque(trials)
-    with RayCluster(slots=4, pack=2) as cluster:
+    with RayCluster("packs", slots=4, pack=2) as cluster:
         assert cluster.slots in (2, 4)
         in_flight = 0
         while waiting or in_flight:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 from mixopt.run_table import read
 from search.mixture import Mixture
 from tests.e2e.study import BASELINES, SEARCH_TRIALS, STUDY, answer_of, mixopt, numbers, recorded, write_study
+from tests.processes import descendants, kill_tree, named
 
 pytestmark = pytest.mark.slow
 
@@ -146,22 +146,7 @@ def _kill_after(study: Path, trials: int, seconds: float) -> None:
             if trials < 0:
                 break
         time.sleep(seconds)
-        # Its whole process group, and Ray's workers, which are in groups of their own.
-        for process in [*_descendants(driver.pid), driver.pid]:
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-
-
-def _descendants(ancestor: int) -> list[int]:
-    """All processes that a process started, and those that these did."""
-    parents = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
-    found = {ancestor}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return sorted(found - {ancestor})
+        kill_tree(driver.pid)
 
 
 def test_a_killed_worker_costs_no_trial(undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -182,9 +167,8 @@ def test_a_killed_worker_costs_no_trial(undisturbed: tuple[Path, dict[str, Any]]
 def _worker_of(driver: subprocess.Popen[str]) -> int:
     """The process of one of its running trials."""
     while driver.poll() is None:
-        for process in _descendants(driver.pid):
-            with suppress(OSError):
-                if b"ray::_run_in_worker" in Path(f"/proc/{process}/cmdline").read_bytes():
-                    return process
+        for process in descendants(driver.pid):
+            if "ray::_run_in_worker" in named(process):
+                return process
         time.sleep(0.02)
     raise AssertionError("the study ended before a worker was seen")

@@ -22,7 +22,7 @@ from mixopt.watch import LineWatcher
 from mixopt.worker import Job
 from search.problem import SEARCH_SEED
 from search.trial import CurvePoint, Loss, Measurement, Trial
-from tests.e2e.study import STUDY, write_study
+from tests.e2e.study import STUDY, recorded, write_study
 from tracking import names
 
 # A strategy that cannot say all its trials beforehand; 2 baselines, then 3 trials in rounds, after 8 cheap ones.
@@ -65,7 +65,8 @@ def run(plan: Plan) -> tuple[dict[str, Any], list[str]]:
     """The answer, and the lines that were shown meanwhile."""
     shown = io.StringIO()
     watcher = LineWatcher(Console(file=shown, width=200))
-    answer = Study(plan, begin(plan, open_store(plan.file)), Simulated(), watcher).run()
+    with begin(plan, open_store(plan.file)) as record:
+        answer = Study(plan, record, Simulated(), watcher).run()
     return answer, shown.getvalue().splitlines()
 
 
@@ -94,17 +95,19 @@ def test_a_search_that_its_budget_ended_says_how_far_it_came(tmp_path: Path) -> 
     plan = planned(tmp_path / "short", f"{ROUNDS}budget: {{flops: {budget}}}\n")
     answer, _ = run(plan)
     assert f"the budget ended the search after {EXPECTED - 1} of at most {EXPECTED} trials" in answer["notes"]
-    trials = begin(plan, open_store(plan.file)).history().trials
+    trials = recorded(plan.file.file).trials
     assert sum(trial.seed == SEARCH_SEED for trial in trials) == EXPECTED - 1
     assert run(plan)[0] == answer
 
 
 def test_before_the_end_the_answer_so_far_says_how_far_the_search_is(tmp_path: Path) -> None:
     plan = planned(tmp_path, ROUNDS)
-    record = begin(plan, open_store(plan.file))
-    record.history()
-    for trial in plan.problem.baseline_trials:
-        record.open(trial)
-        record.close(trial, _measured(trial))
+    store = open_store(plan.file)
+    with begin(plan, store) as recorder:
+        for trial in plan.problem.baseline_trials:
+            recorder.open(trial)
+            recorder.close_trial(trial, _measured(trial), objective=None)
+    record = store.find(plan.file.study)
+    assert record is not None
     assert record.read(names.ANSWER) is None
     assert f"the search goes on: 4 of at most {EXPECTED} trials have ended" in answer_so_far(plan.file, record)["notes"]

@@ -1,0 +1,132 @@
+"""The journal: a death at any byte leaves whole entries, and they read back to the bit."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from search.fidelity import Fidelity
+from search.mixture import Mixture
+from search.trial import Failure, FailureKind, Measurement, Trial
+from tests.tracking.strategies import failures, measurements, trials
+from tracking.errors import TrackingError
+from tracking.journal import (
+    Closed,
+    Entry,
+    Finished,
+    Journal,
+    Opened,
+    Reported,
+    Restarted,
+    Written,
+    contents,
+    entries_of,
+    read,
+)
+
+
+def entries(trial: Trial, outcome: Measurement | Failure) -> list[Entry]:
+    return [
+        Opened(trial),
+        Restarted(trial, 2, "the worker died"),
+        Closed(trial, outcome, 1.5 if isinstance(outcome, Measurement) else None),
+        Reported({"progress/completed": 1.0}, 1, {"mixopt.search_seconds": "2.5"}),
+        Written("mixopt.answer", {"mixture": {"web": 0.1 + 0.2}}, "answer.json"),
+        Finished(),
+    ]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(trial=trials, outcome=st.one_of(measurements, failures))
+def test_what_is_appended_reads_back(tmp_path: Path, trial: Trial, outcome: Measurement | Failure) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal.create(path, "a study", [])
+    for entry in entries(trial, outcome):
+        journal.append(entry)
+    journal.close()
+    assert list(read(path)) == entries(trial, outcome)
+
+
+@pytest.fixture
+def written(tmp_path: Path, one_trial: Trial) -> Path:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal.create(path, "a study", [])
+    for entry in entries(one_trial, Failure(FailureKind.DIVERGED, "loss 1e9")):
+        journal.append(entry)
+    journal.close()
+    return path
+
+
+@pytest.fixture
+def one_trial() -> Trial:
+    return Trial(Mixture.of({"web": 0.3, "code": 0.7}), Fidelity("dense", 10_000, 65_536, 1e9), seed=0)
+
+
+def test_a_death_at_any_byte_of_an_append_costs_that_entry_alone(written: Path, tmp_path: Path) -> None:
+    content = written.read_bytes()
+    ends = [place + 1 for place, byte in enumerate(content) if byte == ord("\n")]
+    for whole, (begin, end) in enumerate(itertools.pairwise(ends)):
+        for cut in {begin, begin + 1, (begin + end) // 2, end - 1}:
+            path = tmp_path / "cut.jsonl"
+            path.write_bytes(content[:cut])
+            assert len(list(read(path))) == whole
+            journal = Journal(path)
+            journal.append(Finished())
+            journal.close()
+            assert list(read(path)) == [*itertools.islice(read(written), whole), Finished()]
+
+
+def test_a_journal_that_is_being_written_can_be_read(written: Path) -> None:
+    before = list(read(written))
+    with written.open("ab") as file:
+        file.write(b'{"opened": {"wei')
+        file.flush()
+        assert list(read(written)) == before
+
+
+def test_how_much_was_sent_is_remembered_and_belongs_to_one_journal(written: Path) -> None:
+    journal = Journal(written)
+    assert journal.sent == 0
+    journal.mark_sent(3)
+    assert Journal(written).sent == 3
+    assert Journal.create(written, "a study", list(read(written))).sent == 6
+    sent = written.with_suffix(".sent").read_text()
+    new = Journal.create(written, "a study", [])
+    written.with_suffix(".sent").write_text(sent)
+    assert Journal(written).sent == 0, f"the count of another journal than {new.id}"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "no journal's"),
+        (b"\x89PNG\r\n", "no journal's"),
+        (b'{"schema": 99, "id": "x", "subject": "y"}\n', "of schema 99"),
+        (b'{"schema": 1, "id": "x", "subject": "y"}\n{"closed": "abc", "failure": {}}\n', "journal.jsonl:2 is damaged"),
+        (b'{"schema": 1, "id": "x", "subject": "y"}\n{"what": 1}\n', "of no known kind"),
+    ],
+)
+def test_a_file_that_is_no_journal(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(TrackingError, match=says) as caught:
+        list(read(path))
+    assert "remove it" in caught.value.hint
+
+
+@given(st.lists(st.tuples(trials, st.one_of(st.none(), measurements, failures)), max_size=6))
+def test_the_entries_of_a_history_lead_back_to_it(pairs: list[tuple[Trial, Measurement | Failure | None]]) -> None:
+    asked = {trial.id: trial for trial, _ in pairs}
+    steps: list[Entry] = [Opened(trial) for trial in asked.values()]
+    steps += [Closed(trial, outcome) for trial, outcome in pairs if outcome is not None]
+    history = contents(steps).history
+    assert contents(entries_of(history)).history == history
+
+
+def test_a_failed_trial_that_is_opened_again_is_running(one_trial: Trial) -> None:
+    steps: list[Entry] = [Opened(one_trial), Closed(one_trial, Failure(FailureKind.ERROR, "x")), Opened(one_trial)]
+    assert contents(steps).history.running == (one_trial,)

@@ -1,0 +1,145 @@
+"""The recorder against real MLflow servers that go away, and come back."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from search.history import History
+from search.trial import Failure, FailureKind
+from tests.processes import kill_tree
+from tests.tracking.test_store import SETTINGS, measurement, trial
+from tracking import names
+from tracking.errors import TrackingError
+from tracking.journal import Journal, Opened, contents, read
+from tracking.recorder import Recorder
+from tracking.server import local_server
+from tracking.store import Store, StudyRecord
+
+pytestmark = pytest.mark.slow
+
+SERVED = "served"
+
+
+@pytest.fixture(scope="module")
+def store_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    Store(uri, "made before the servers' processes try to")
+    return uri
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number: int = free.getsockname()[1]
+        return number
+
+
+def record_of(uri: str, study: str) -> StudyRecord:
+    # A server keeps artifacts itself; an experiment that it made has none without it.
+    experiment = "served" if study == SERVED else "direct"
+    artifacts = Path(uri.removeprefix("sqlite:///")).parent
+    return Store(uri, experiment, artifacts).resume_or_create(study, SETTINGS, "corpus")
+
+
+@contextmanager
+def recorder_of(uri: str, study: str, journal: Path) -> Iterator[Recorder]:
+    there = Journal(journal) if journal.exists() else Journal.create(journal, study, [])
+    with Recorder(record_of(uri, study), there) as recorder:
+        yield recorder
+
+
+def until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_server_that_dies_and_comes_back_misses_nothing(store_uri: str, port: int, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    uri = f"http://127.0.0.1:{port}"
+    with local_server(store_uri, port) as server:
+        with recorder_of(uri, SERVED, journal) as recording:
+            recording.open(trial(0.1))
+            recording.open(trial(0.2))
+            assert recording.drain(30)
+            kill_tree(server.process.pid)
+            server.process.wait()
+            recording.close_trial(trial(0.1), measurement(2.0), 2.0)
+            recording.open(trial(0.3))
+            recording.restarted(trial(0.2), 2, "the worker died")
+            recording.progress(trial(0.3), 10, measurement(4.0).losses)
+            recording.close_trial(trial(0.2), Failure(FailureKind.DIVERGED, "loss 1e9"), None)
+            until(lambda: recording.trouble is not None)
+            assert not recording.drain(0.1)
+            with local_server(store_uri, port):
+                assert recording.drain(60)
+                assert recording.trouble is None
+    history = record_of(store_uri, SERVED).history()
+    assert history == contents(read(journal)).history
+    assert [entry.trial.id for entry in history.completed] == [trial(0.1).id]
+    assert [entry.trial.id for entry in history.failed] == [trial(0.2).id]
+    assert [running.id for running in history.running] == [trial(0.3).id]
+
+
+def test_what_a_dead_driver_had_not_sent_is_sent_by_the_next(store_uri: str, port: int, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    with recorder_of(store_uri, "left over", journal) as recording:
+        recording.open(trial(0.1))
+        assert recording.drain(30)
+    dying = Journal(journal)
+    dying.append(Opened(trial(0.2)))
+    dying.close()
+    with recorder_of(store_uri, "left over", journal) as recording:
+        assert {each.id for each in recording.begun.history.running} == {trial(0.1).id, trial(0.2).id}
+        assert recording.drain(30)
+    assert record_of(store_uri, "left over").history() == contents(read(journal)).history
+
+
+def test_entries_that_are_sent_twice_change_nothing(store_uri: str, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    with recorder_of(store_uri, "twice", journal) as recording:
+        recording.open(trial(0.1))
+        recording.close_trial(trial(0.1), measurement(2.0), 2.0)
+        recording.open(trial(0.2))
+        recording.report({names.COMPLETED_TRIALS: 1.0}, 1, {names.SEARCH_SECONDS: "2.0"})
+        recording.write(names.ANSWER, {"mixture": {"web": 1.0}}, names.ANSWER_FILE)
+        assert recording.drain(30)
+    again = Journal(journal)
+    again.mark_sent(0)
+    again.close()
+    with recorder_of(store_uri, "twice", journal) as recording:
+        assert recording.drain(30)
+    record = record_of(store_uri, "twice")
+    assert len(list(record._child_runs())) == 2
+    assert record.history() == contents(read(journal)).history
+    assert record.tags[names.SEARCH_SECONDS] == "2.0"
+    run_id = record._run_id(trial(0.1))
+    assert len(record.store.client.get_metric_history(run_id, names.nats("web"))) == 2
+
+
+def test_a_store_that_goes_on_refusing_ends_the_study(
+    store_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracking.recorder.REFUSED_FOR_SECONDS", 0.0)
+    with recorder_of(store_uri, "deleted", tmp_path / "journal.jsonl") as recording:
+        record_of(store_uri, "deleted").store.client.delete_run(recording.run_id)
+        recording.report({names.COMPLETED_TRIALS: 1.0}, 1, {})
+        with pytest.raises(TrackingError, match="refused"):
+            recording.drain(30)
+        with pytest.raises(TrackingError, match="refused"):
+            recording.open(trial(0.1))
+
+
+def test_an_empty_history_is_one(store_uri: str, tmp_path: Path) -> None:
+    with recorder_of(store_uri, "new", tmp_path / "journal.jsonl") as recording:
+        assert recording.begun.history == History()
+        assert recording.unsent == 0
+        assert recording.drain(0)
