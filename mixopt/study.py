@@ -57,6 +57,7 @@ class Study:
         self._out_of_budget = False
         self._failures_in_a_row = 0
         self._starts = dict(record.begun.starts)  # of trials that were started more than once
+        self._best = plan.problem.lowest_objective(self.history)
         self._mlflow_is_away = False
         self._seconds_before = float(record.begun.tags.get(names.SEARCH_SECONDS, "0"))
         self._began = time.monotonic()
@@ -69,7 +70,7 @@ class Study:
             SearchError: the trials that completed are not enough for an answer.
             TrackingError: MLflow did not take the record, which the journal keeps.
         """
-        self._sweep()
+        self.plan.exchange.sweep(self.history)
         self._search()
         with self.watcher.busy("fitting the losses, looking for the best mixture"):
             recommendation = self.plan.strategy.recommend(self.history)
@@ -201,22 +202,33 @@ class Study:
         objective = self.plan.problem.objective_of(trial, self.history)
         self.record.close_trial(trial, outcome, objective)
         # The checkpoint has done its duty only now that the outcome is recorded.
-        self.plan.checkpoint(trial).unlink(missing_ok=True)
+        self.plan.exchange.discard(trial)
+        self._note_best(trial, objective)
         self._report()
         self.watcher.closed(trial, outcome, objective)
         self._give_up_after_failures(outcome)
+
+    def _note_best(self, trial: Trial, objective: float | None) -> None:
+        """Keep the lowest objective of the search at the target; only a baseline changes that of other trials."""
+        problem = self.plan.problem
+        if trial.seed != SEARCH_SEED or not trial.fidelity.same_as(problem.target):
+            return
+        judge = problem.objective.baseline
+        if judge is not None and trial.mixture == problem.baselines[judge]:
+            self._best = problem.lowest_objective(self.history)
+        elif objective is not None:
+            self._best = objective if self._best is None else min(self._best, objective)
 
     def _report(self) -> None:
         """How far the study is, for the dashboard."""
         completed, failed = len(self.history.completed), len(self.history.failed)
         stopped = len(self.history.stopped)
-        best = self.plan.problem.lowest_objective(self.history)
         metrics = {
             names.COMPLETED_TRIALS: float(completed),
             names.FAILED_TRIALS: float(failed),
             **({names.STOPPED_TRIALS: float(stopped)} if stopped else {}),
             names.SPENT_FLOPS: self.history.flops,
-            **({names.BEST_OBJECTIVE: best} if best is not None else {}),
+            **({names.BEST_OBJECTIVE: self._best} if self._best is not None else {}),
         }
         self.record.report(metrics, self._ended, {names.SEARCH_SECONDS: f"{self._seconds:.1f}"})
 
@@ -261,10 +273,3 @@ class Study:
         )
         costs = accumulate(trial.fidelity.flops for trial in trials)
         return [trial for trial, cost in zip(trials, costs, strict=True) if cost <= left]
-
-    def _sweep(self) -> None:
-        """Remove what a killed run left: half-written files, and checkpoints of trials that are closed."""
-        running = {trial.id for trial in self.history.running}
-        for file in self.plan.checkpoints.glob("*"):
-            if file.suffix == ".tmp" or (file.stem in self.history.trial_ids and file.stem not in running):
-                file.unlink()

@@ -1,0 +1,282 @@
+"""`make chaos`: real studies on the real service, while everything is killed; and does the answer stay the same?
+
+    python -m tests.chaos                      40 faults: 8 kinds, 5 times each
+    python -m tests.chaos --times 1 --seed 7   8 faults, in another order
+
+The service is docker-compose.yml's, as plain processes: MLflow on PostgreSQL and S3, a Ray head, two nodes of one core.
+Faults come in a seeded order at seeded moments. When a study ends before all have come, the next begins with another
+seed. Each study's history in MLflow is then compared with that of the same study run in one process, undisturbed: the
+same trials, the same measurements to the bit, none missing, none twice. The last studies search in rounds, where
+what is asked for depends on what has arrived: there each measurement is compared with the same trial trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from datetime import date
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+
+from mixopt.assemble import assemble, prepare_corpus
+from mixopt.config import load
+from mixopt.cores import cores
+from mixopt.events import Closed
+from mixopt.tables import plain_table
+from mixopt.worker import run_trials
+from search.history import History
+from search.trial import Measurement
+from tests.chaos import faults
+from tests.chaos.faults import Injected, Service
+from tests.e2e.study import numbers
+from tests.service.processes import Site, new_site
+from tests.text import write_jsonl
+from tracking.journal import contents, read
+from tracking.store import Store
+
+KINDS = ("worker", "raylet", "node", "driver", "mlflow", "postgres", "head", "stop")
+NAMES = {
+    "worker": "worker process",
+    "raylet": "raylet of a node",
+    "node": "whole node",
+    "driver": "driver",
+    "mlflow": "MLflow server",
+    "postgres": "PostgreSQL",
+    "head": "head, with job and driver; submitted again",
+    "stop": "stopped by mixopt stop; submitted again",
+}
+STUDY = """\
+study: {name}
+seed: {seed}
+domains:
+  prose: {{paths: data/prose.jsonl}}
+  code:  {{paths: data/code.jsonl, max: 70%}}
+  sums:  {{paths: data/sums.jsonl, min: 5%}}
+corpus: {{vocabulary: 300, validation_tokens: 500, sequence_length: 32, workers: 1}}
+proxies:
+  dense: {{depth: 2, width: 64, heads: 2, tokens: {tokens}, batch_rows: 8, evaluations: 2, trials: {trials}}}
+search: {{strategy: {strategy}, surrogate: linear}}
+baselines: [proportional, uniform]
+confirm: {{candidates: 1, seeds: 2}}
+executor: {{attempts: 100, compile: never}}
+"""
+PAUSES = (3.0, 12.0)  # seconds between two faults
+STUDY_WITHIN_SECONDS = 900.0
+
+
+class Chaos:
+    def __init__(self, folder: Path, service: Service, seed: int, console: Console) -> None:
+        self.folder = folder
+        self.service = service
+        self.site: Site = service.site
+        self.chance = random.Random(seed)
+        self.console = console
+        self.injected: list[Injected] = []
+
+    def write(self, name: str, seed: int, strategy: str, tokens: str, trials: int) -> Path:
+        folder = self.folder / name
+        write_jsonl(folder / "data", {"prose": 60, "code": 30, "sums": 20})
+        path = folder / "study.yaml"
+        path.write_text(STUDY.format(name=name, seed=seed, strategy=strategy, tokens=tokens, trials=trials))
+        return path
+
+    def disturb(self, study: Path, kinds: list[str]) -> int:
+        """Run a study on the service while faults of these kinds, removed as they come, are injected.
+
+        Returns how many came.
+        """
+        name = study.parent.name
+        began, count = time.monotonic(), 0
+        self._submit(study)
+        while (state := self._state(name)) in ("PENDING", "RUNNING") or count == 0:
+            if time.monotonic() - began > STUDY_WITHIN_SECONDS:
+                raise AssertionError(f"{name} did not end: {state}\n{self._mixopt('logs', name).stdout[-3000:]}")
+            time.sleep(self.chance.uniform(*PAUSES))
+            if not kinds or not self._is_training(name) or self._state(name) != "RUNNING":
+                continue
+            kind = kinds[-1]
+            at = time.monotonic() - began
+            lost = self._inject(kind, study)
+            if lost is False:
+                continue
+            kinds.pop()
+            count += 1
+            self.injected.append(Injected(kind, at, lost if isinstance(lost, float) else None))
+            self.console.print(f"{at:6.0f} s  {name}: {NAMES[kind]}")
+        assert state == "SUCCEEDED", f"{name} {state}\n{self._mixopt('logs', name).stdout[-3000:]}"
+        return count
+
+    def _inject(self, kind: str, study: Path) -> float | bool:
+        """Returns False where there was nothing to kill; of a worker, the seconds of training that were lost."""
+        match kind:
+            case "worker":
+                checkpoints = self._studies / study.parent.name / "checkpoints"
+                lost = faults.kill_worker(self.service, self.chance, checkpoints)
+                return False if lost is None else lost
+            case "raylet":
+                return faults.kill_raylet(self.service, self.chance)
+            case "node":
+                return faults.kill_node(self.service, self.chance)
+            case "driver":
+                return faults.kill_driver(self.service)
+            case "mlflow" | "postgres":
+                return faults.kill_server(self.service, kind)
+            case "head":
+                return faults.kill_head(self.service, lambda: self._submit(study))
+            case "stop":
+                self._require("stop", study.parent.name)
+                self._submit(study)
+                return True
+        raise AssertionError(kind)
+
+    def recorded(self, name: str) -> History:
+        """The study's history as MLflow has it, each trial in one run."""
+        os.environ |= self._credentials
+        record = Store(self.site.mlflow_uri, "mixopt").find(name)
+        assert record is not None
+        history = record.history()
+        runs = len(list(record._child_runs()))
+        assert runs == len(history.trials), f"{runs} runs for {len(history.trials)} trials"
+        return history
+
+    def undisturbed(self, study: Path) -> History:
+        """The same study in one process, from its own journal."""
+        home = self.folder / "undisturbed"
+        alone = study.with_name("alone.yaml")
+        alone.write_text(study.read_text().replace("executor: {", "executor: {kind: in_process, "))
+        command = [sys.executable, "-m", "mixopt", "run", str(alone)]
+        environment = os.environ | {"MIXOPT_DIRECTORY": str(home), "OMP_NUM_THREADS": "1"}
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        return contents(read(home / study.parent.name / "journal.jsonl")).history
+
+    def retrained(self, study: Path, history: History) -> dict[str, Measurement]:
+        """Every trial of a history, trained again in this process."""
+        os.environ["MIXOPT_DIRECTORY"] = str(self.folder / "again")
+        file = load(study)
+        plan = assemble(file, prepare_corpus(file, lambda progress: None))
+        found = {}
+        for trial in history.trials:
+            for event in run_trials([plan.job(trial, History())]):
+                if isinstance(event, Closed):
+                    assert isinstance(event.outcome, Measurement), event.outcome
+                    found[trial.id] = event.outcome
+        return found
+
+    @property
+    def _studies(self) -> Path:
+        return self.site.folder / "shared" / "studies"
+
+    @property
+    def _credentials(self) -> dict[str, str]:
+        return {
+            "MLFLOW_TRACKING_URI": self.site.mlflow_uri,
+            "MLFLOW_TRACKING_USERNAME": "admin",
+            "MLFLOW_TRACKING_PASSWORD": self.site.secret("mlflow_password"),
+        }
+
+    def _is_training(self, name: str) -> bool:
+        """Whether the study's own processes train at this moment."""
+        return any(
+            True for node in faults.NODES for _ in faults.matching(self.service.family(node), "ray::_run_in_worker")
+        )
+
+    def _state(self, name: str) -> str:
+        done = self._mixopt("status", name, "--json")
+        return json.loads(done.stdout)["state"] if done.returncode == 0 else done.stderr
+
+    def _submit(self, study: Path) -> None:
+        self._require("submit", study)
+
+    def _require(self, *arguments: object) -> None:
+        done = self._mixopt(*arguments)
+        assert done.returncode == 0, done.stderr
+
+    def _mixopt(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {
+            "RAY_API_SERVER_ADDRESS": self.site.dashboard,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self.site.secret("ray_token"),
+        }
+        command = [sys.executable, "-m", "mixopt", *map(str, arguments)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=5, help="faults of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tokens", default="150k", help="of a trial")
+    parser.add_argument("--trials", type=int, default=16, help="of a study's design")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    console = Console(highlight=False)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder, new_site() as site, Service(site) as service:
+        console.print(f"{time.monotonic() - began:6.0f} s  the service is up")
+        chaos = Chaos(Path(folder), service, options.seed, console)
+        kinds = [kind for kind in KINDS for _ in range(options.times)]
+        chaos.chance.shuffle(kinds)
+        trials = 0
+        for number in range(options.times * len(KINDS)):
+            sequential = number > 0 and len(kinds) <= options.times
+            study = chaos.write(
+                f"chaos{number}", number, "climb" if sequential else "regmix", options.tokens, options.trials
+            )
+            chaos.disturb(study, kinds)
+            history = chaos.recorded(study.parent.name)
+            assert not history.running and not history.failed, (history.running, history.failed)
+            trials += len(history.completed)
+            if sequential:
+                again = chaos.retrained(study, history)
+                expected = {trial_id: (each.losses, each.curve) for trial_id, each in again.items()}
+                got = {
+                    entry.trial.id: (entry.measurement.losses, entry.measurement.curve) for entry in history.completed
+                }
+                assert got == expected
+            else:
+                assert numbers(history) == numbers(chaos.undisturbed(study)), f"{study.parent.name} came out different"
+            console.print(f"         {study.parent.name}: {len(history.completed)} trials, as if nothing had happened")
+            if not kinds:
+                break
+    minutes = (time.monotonic() - began) / 60
+    _report(console, chaos.injected, trials, minutes, options)
+
+
+def _report(
+    console: Console, injected: list[Injected], trials: int, minutes: float, options: argparse.Namespace
+) -> None:
+    counts = Counter(each.kind for each in injected)
+    table = plain_table("killed", ">injected", ">survived")
+    for kind in KINDS:
+        table.add_row(NAMES[kind], str(counts[kind]), str(counts[kind]))
+    table.add_row("all", str(len(injected)), str(len(injected)))
+    console.print(table)
+    lost = [each.seconds_lost for each in injected if each.seconds_lost is not None]
+    console.print(f"{trials} trials in {minutes:.0f} minutes; every history as undisturbed")
+    if lost:
+        console.print(f"training lost with a killed worker: {median(lost):.1f} s, at most {max(lost):.1f} s")
+    if options.json:
+        document: dict[str, Any] = {
+            "date": date.today().isoformat(),
+            "cores": cores(),
+            "seed": options.seed,
+            "faults": {NAMES[kind]: {"injected": counts[kind], "survived": counts[kind]} for kind in KINDS},
+            "trials": trials,
+            "minutes": minutes,
+            "seconds_lost_with_a_worker": lost,
+        }
+        options.json.write_text(json.dumps(document, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

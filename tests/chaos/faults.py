@@ -1,0 +1,140 @@
+"""What can die, and how it comes back: each fault is injected with kill -9, where not said otherwise.
+
+Names of processes are those that Ray and mixopt give them; a fault that finds nothing to kill says so and is tried
+again later.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.service.processes import Site, kill
+
+NODES = ("node1", "node2")
+AWAY_SECONDS = 5.0  # of a service that dies, until it is started again
+
+
+@dataclass(frozen=True)
+class Injected:
+    """One fault: when it came, and for a killed worker how long ago its trial was last safe on the disk."""
+
+    kind: str
+    at: float
+    seconds_lost: float | None = None
+
+
+class Service:
+    """The whole service, of which every part can be killed and started again."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self._parts: dict[str, ExitStack] = {}
+        self._processes: dict[str, Any] = {}
+
+    def __enter__(self) -> Service:
+        for name in ("postgres", "s3", "mlflow", "head", *NODES):
+            self.start(name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stack in reversed(self._parts.values()):
+            stack.close()
+
+    def start(self, name: str) -> None:
+        contexts: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+            "postgres": self.site.postgres,
+            "s3": self.site.s3,
+            "mlflow": self.site.mlflow,
+            "head": self.site.ray_head,
+        }
+        begin = contexts.get(name) or (lambda: self.site.ray_worker(name))
+        if name in self._parts:
+            self._parts.pop(name).close()
+        stack = ExitStack()
+        self._processes[name] = stack.enter_context(begin())
+        self._parts[name] = stack
+
+    def family(self, name: str) -> list[psutil.Process]:
+        """A part's process and all that it has started."""
+        process = self._processes[name]
+        return [process, *process.children(recursive=True)]
+
+    def kill(self, name: str) -> None:
+        kill(self.family(name))
+
+
+def matching(processes: list[psutil.Process], words: str) -> Iterator[psutil.Process]:
+    """Those whose command line holds these words."""
+    for process in processes:
+        try:
+            if words in " ".join(process.cmdline()):
+                yield process
+        except psutil.Error:
+            continue
+
+
+def kill_worker(service: Service, chance: random.Random, checkpoints: Path) -> float | None:
+    """A process that trains, on any node; returns for how long its trial had not been saved."""
+    found = [each for node in NODES for each in matching(service.family(node), "ray::_run_in_worker")]
+    if not found:
+        return None
+    saved = max((file.stat().st_mtime for file in checkpoints.glob("*.pt")), default=None)
+    victim = chance.choice(found)
+    lost = time.time() - max(saved or 0.0, victim.create_time())
+    kill([victim])
+    return lost
+
+
+def kill_raylet(service: Service, chance: random.Random) -> bool:
+    """A node's scheduler alone; its workers notice, and end."""
+    node = chance.choice(NODES)
+    found = list(matching(service.family(node), "raylet/raylet"))
+    kill(found)
+    time.sleep(AWAY_SECONDS)
+    service.start(node)
+    return bool(found)
+
+
+def kill_node(service: Service, chance: random.Random) -> bool:
+    """A machine that loses its power, and is replaced."""
+    node = chance.choice(NODES)
+    service.kill(node)
+    time.sleep(AWAY_SECONDS)
+    service.start(node)
+    return True
+
+
+def kill_driver(service: Service) -> bool:
+    """The process of `mixopt run`; its supervisor starts it again."""
+    found = list(matching(service.family("head"), "-m mixopt run"))
+    kill(found)
+    return bool(found)
+
+
+def kill_server(service: Service, name: str) -> bool:
+    """MLflow, or the database under it."""
+    service.kill(name)
+    time.sleep(AWAY_SECONDS)
+    service.start(name)
+    return True
+
+
+def kill_head(service: Service, submit: Callable[[], object]) -> bool:
+    """The cluster's head with its memory of jobs, and the driver on it; the nodes start anew with the new head."""
+    service.kill("head")
+    time.sleep(AWAY_SECONDS)
+    for node in NODES:
+        service.kill(node)
+    service.start("head")
+    for node in NODES:
+        service.start(node)
+    submit()
+    return True
