@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mixopt import run_table
 from mixopt.config import ProxySettings, StudyFile, TextSource
 from mixopt.errors import ConfigError
+from mixopt.exchange import Exchange
 from mixopt.units import show_count
 from proxies.data.corpus import Corpus, CorpusSettings, Progress, prepare, prepared
 from proxies.data.mixing import MixedStream
@@ -97,21 +98,18 @@ class Plan:
         return Job(
             trial,
             self.recipes[proxy],
-            corpus=self.corpus.directory.absolute(),
+            corpus=self.exchange.corpus,
             corpus_fingerprint=self.corpus.fingerprint,
-            checkpoint=self.checkpoint(trial),
+            checkpoint=self.exchange.checkpoint(trial),
             study_seed=self.file.seed,
             available_tokens=self.available_tokens[proxy],
             stopping=stopping_rule(self.problem, trial, history) if stops else None,
         )
 
-    def checkpoint(self, trial: Trial) -> Path:
-        """Where the trial's training state is kept while it trains."""
-        return self.checkpoints / f"{trial.id}.pt"
-
     @property
-    def checkpoints(self) -> Path:
-        return self.file.work_directory.absolute() / "checkpoints"
+    def exchange(self) -> Exchange:
+        """Where workers find the tokens and keep their checkpoints."""
+        return Exchange.of(self.file, self.corpus)
 
     def deciding(self) -> dict[str, Any]:
         """What decides the study's numbers: the file's settings, and the recipes that follow from them here.

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from mixopt import cluster_cli
 from mixopt.errors import ConfigError
-from mixopt.terminal import STUDY_FILE, Address, Json, RetryFailed, StudyArgument, err, out, print_answer
+from mixopt.terminal import INTERRUPTED, STUDY_FILE, Address, Json, RetryFailed, StudyArgument, err, out, print_answer
 from proxies.errors import ProxyError
 from search.errors import SearchError
 from tracking.errors import TrackingError
@@ -51,7 +51,6 @@ ObjectiveKind = Annotated[str, typer.Option(help="mean, standardized, worst, no-
 Maximize = Annotated[list[str] | None, typer.Option(help="More of this metric is better; repeatable.")]
 Minimize = Annotated[list[str] | None, typer.Option(help="Less of this metric is better; repeatable.")]
 
-INTERRUPTED = 130
 USER_MISTAKE = 2
 
 
@@ -470,10 +469,12 @@ def _record(file: StudyFile) -> StudyRecord:
 def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
     from mixopt.config import DIRECTORY_VARIABLE, JOB_VARIABLE
     from mixopt.display import answer_table
+    from mixopt.exchange import check_reachable
     from mixopt.executors import executor
     from mixopt.files import locked
     from mixopt.recording import await_store, begin
     from mixopt.study import Study
+    from mixopt.views import study_page
     from mixopt.watch import watcher_for
 
     if JOB_VARIABLE in os.environ and not file.home.is_absolute():
@@ -485,11 +486,14 @@ def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
         with locked(file.work_directory, f"study {file.study}"), ExitStack() as stack:
             # First, before any work: does the store answer, and is the study in it this file's?
             with err.status("opening the record") as waiting:
+                check_reachable(file)
                 store = await_store(file, waiting.update)
                 if (begun := store.find(file.study)) is not None:
                     begun.require(file.deciding())
             plan = _plan(file)
             record = stack.enter_context(begin(plan, store))
+            with err.status("handing the tokens to the workers"):
+                plan.exchange.publish(plan.corpus)
             # Ray prints to standard output when a worker dies.
             stack.enter_context(redirect_stdout(sys.stderr))
             with err.status("starting the workers"):
@@ -506,7 +510,9 @@ def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
         served = file.tracking_uri.startswith(("http://", "https://"))
         address = file.tracking_uri.rstrip("/") if served else "http://127.0.0.1:5000"
         how = "" if served else f"   (served by: mixopt dashboard {file.file})"
-        out.print(f"[bold]Dashboard[/] {address}/{record.page}{how}", soft_wrap=True)
+        out.print(
+            f"[bold]Dashboard[/] {address}/{study_page(record.experiment_id, record.run_id)}{how}", soft_wrap=True
+        )
 
 
 def _interrupt(*_: object) -> None:

@@ -39,7 +39,7 @@ STORE_VARIABLE = "MLFLOW_TRACKING_URI"
 # Set where a study runs as a job of a Ray cluster: the job's id.
 JOB_VARIABLE = "MIXOPT_JOB"
 
-STORES = ("sqlite:///", "http://", "https://", "postgresql://", "mysql://")
+STORES = ("sqlite:///", "http://", "https://", "postgresql://", "postgresql+", "mysql://", "mysql+")
 
 
 def _as_list(value: Any) -> Any:

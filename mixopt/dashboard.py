@@ -1,13 +1,12 @@
-"""The MLflow dashboard of a study: a local server over its store, and links to where it is worth looking."""
+"""The MLflow dashboard of a study: a local server over its store, and where in it to look."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from urllib.parse import quote
 
 from mixopt.config import StudyFile
 from mixopt.recording import open_store
-from tracking import names
+from mixopt.views import links_for, study_page
 from tracking.server import LocalServer, local_server
 
 
@@ -23,12 +22,6 @@ def links(file: StudyFile, address: str) -> list[str]:
     record = store.find(file.study)
     if record is None:
         return [f"{address}    study {file.study} has not run yet"]
-    runs = f"{address}/#/experiments/{store.experiment_id}/runs"
-    # MLflow folds children away until the list is filtered to them.
-    trials = f"tags.`{names.KIND}` = '{names.KIND_TRIAL}' and tags.`{names.STUDY_NAME}` = '{file.study}'"
-    listed = f"{runs}?searchFilter={quote(trials)}&orderByKey={quote(f'metrics.`{names.OBJECTIVE}`')}&orderByAsc=true"
-    return [
-        f"study    {address}/{record.page()}",
-        f"trials   {listed}",
-        f"charts   {listed}&compareRunsMode=CHART",
-    ]
+    pages = {"study": study_page(store.experiment_id, record.run_id), **links_for(file, store.experiment_id)}
+    width = max(map(len, pages))
+    return [f"{name:{width}}   {address.rstrip('/')}/{page}" for name, page in pages.items()]

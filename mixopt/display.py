@@ -12,8 +12,8 @@ from mixopt.tables import plain_table
 from mixopt.units import show_count, show_duration
 
 if TYPE_CHECKING:
-    from mixopt.config import StudyFile
     from proxies.data.corpus import Corpus
+    from search.history import History
     from tracking.store import StudyRecord
 
 BAR_WIDTH = 16
@@ -92,10 +92,13 @@ def plan_table(document: dict[str, Any]) -> RenderableType:
     return Group(table, Text("\n".join(lines)), *_notes(document["notes"]))
 
 
-def status_document(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
+def status_document(record: StudyRecord, history: History) -> dict[str, Any]:
+    """
+    Args:
+        history: the study's trials, which may be ahead of the record.
+    """
     from tracking import names
 
-    history = record.history()
     states = {
         "completed": [entry.trial for entry in history.completed],
         "stopped": [entry.trial for entry in history.stopped],
@@ -104,7 +107,7 @@ def status_document(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
     }
     answer = record.read(names.ANSWER)
     return {
-        "study": file.study,
+        "study": record.study,
         "trials": {
             state: {"total": len(trials), "by_proxy": dict(Counter(trial.fidelity.proxy for trial in trials))}
             for state, trials in states.items()
@@ -121,7 +124,7 @@ def status_document(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
         ],
         "answer": answer
         and {"mixture": answer["mixture"], "confirmed": answer["confirmed"], "verdict": answer["verdict"]},
-        "tracking_uri": file.tracking_uri,
+        "tracking_uri": record.store.uri,
     }
 
 
@@ -138,6 +141,30 @@ def status_table(document: dict[str, Any]) -> RenderableType:
     answer = document["answer"]
     lines.append(f"answer: {answer['verdict']}" if answer else "no answer yet")
     return Group(table, Text("\n".join(lines)))
+
+
+def job_status_table(document: dict[str, Any]) -> RenderableType:
+    """Of a submitted study: its job, and its trials where they can be seen."""
+    lines = [f"study {document['study']}: {document['job']} is {document['state'].lower()}"]
+    lines += [f"{key} {document[key]}" for key in ("started", "ended") if document[key]]
+    if document["attempts"] > 1:
+        lines.append(f"submitted {document['attempts']} times")
+    # Where it failed, Ray's explanation ends with its log, whose last line tells why.
+    explanation, _, log = document["message"].partition(", last available logs")
+    lines += [explanation, *log.splitlines()[-1:]]
+    if document["trials"] is None:
+        return Group(Text("\n".join(lines)), *_notes([document["note"]]))
+    return Group(Text("\n".join(lines)), status_table(document))
+
+
+def jobs_table(document: dict[str, Any]) -> RenderableType:
+    if not document["studies"]:
+        return Text("no study was submitted")
+    table = plain_table("study", "state", ">attempts", "started", "ended")
+    for job in document["studies"]:
+        moments = [(job[key] or "")[: len("2026-01-31T12:00")].replace("T", " ") for key in ("started", "ended")]
+        table.add_row(job["study"], job["state"].lower(), str(job["attempts"]), *moments)
+    return table
 
 
 def answer_table(document: dict[str, Any]) -> RenderableType:
@@ -203,25 +230,6 @@ def _confirmation_table(document: dict[str, Any]) -> RenderableType:
             str(len(outcome["values"])),
         )
     return table
-
-
-def markdown(document: dict[str, Any]) -> str:
-    """The answer for the head of the study's page in the dashboard."""
-    rows = [
-        f"| {name} | {domain['proportional']:.1%} | **{domain['weight']:.1%}** |"
-        for name, domain in document["domains"].items()
-    ]
-    notes = [f"- {note}" for note in document["notes"]]
-    lines = [
-        f"**{document['verdict']}**",
-        "",
-        "| domain | proportional | answer |",
-        "|---|---|---|",
-        *rows,
-        "",
-        *notes,
-    ]
-    return "\n".join(lines)
 
 
 def _notes(notes: list[str]) -> list[RenderableType]:

@@ -143,7 +143,8 @@ def _speed(plan: Plan, proxy: str) -> float:
     trial = Trial(plan.problem.baselines["proportional"], fidelity, seed=0, origin="probe")
     keep_freed_memory()  # as workers do
     deadline = None  # from the first report on: before, its steps may be compiled
-    for event in run_trials([replace(plan.job(trial, History()), checkpoint=None)]):
+    job = replace(plan.job(trial, History()), corpus=str(plan.corpus.directory), checkpoint=None)
+    for event in run_trials([job]):
         if isinstance(event, Closed):
             if isinstance(event.outcome, Failure):
                 raise ConfigError(f"proxies.{proxy}: does not train: {event.outcome.message}")

@@ -12,6 +12,7 @@ from typing import Any
 from mixopt import __version__
 from mixopt.assemble import Plan
 from mixopt.config import StudyFile
+from mixopt.views import views
 from search.history import History
 from tracking import names
 from tracking.errors import TrackingError
@@ -67,6 +68,7 @@ def begin(plan: Plan, store: Store) -> Recorder:
     file = plan.file
     record = store.resume_or_create(file.study, plan.deciding(), plan.corpus.fingerprint)
     journal = _journal(record, journal_path(file), f"{plan.digest} {plan.corpus.fingerprint}")
+    store.tag_experiment(views(plan))
     record.attach(file.text, names.STUDY_FILE)
     record.set_tags(
         {

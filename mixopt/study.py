@@ -18,10 +18,10 @@ from typing import Any
 
 from mixopt.answer import answer_document, how_far
 from mixopt.assemble import Plan
-from mixopt.display import markdown
 from mixopt.errors import ConfigError
 from mixopt.events import Closed, Progressed, Restarted
 from mixopt.executors.base import Executor
+from mixopt.reporter import Reporter
 from mixopt.watch import Watcher
 from search.confirm import Confirmation, confirm, confirmation_trials
 from search.problem import SEARCH_SEED
@@ -56,11 +56,11 @@ class Study:
         self._remarks: list[str] = []
         self._out_of_budget = False
         self._failures_in_a_row = 0
-        self._starts = dict(record.begun.starts)  # of trials that were started more than once
-        self._best = plan.problem.lowest_objective(self.history)
         self._mlflow_is_away = False
         self._seconds_before = float(record.begun.tags.get(names.SEARCH_SECONDS, "0"))
         self._began = time.monotonic()
+        restarts = sum(start - 1 for start in record.begun.starts.values())
+        self._reporter = Reporter(plan, record, self.history, restarts, lambda: self._seconds)
 
     def run(self) -> dict[str, Any]:
         """Returns the answer, as it is recorded.
@@ -71,7 +71,8 @@ class Study:
             TrackingError: MLflow did not take the record, which the journal keeps.
         """
         self.plan.exchange.sweep(self.history)
-        self._search()
+        with self._reporter:
+            self._search()
         with self.watcher.busy("fitting the losses, looking for the best mixture"):
             recommendation = self.plan.strategy.recommend(self.history)
         if names.ANSWER not in self.record.begun.written:
@@ -118,7 +119,7 @@ class Study:
             remarks.append(f"the budget ended the search after {how_far(self.plan, self.history)}")
         document = answer_document(self.plan, self.history, recommendation, confirmation, self.record.run_id, remarks)
         self.record.write(names.ANSWER, document, names.ANSWER_FILE)
-        self.record.report({}, self._ended, {names.NOTE: markdown(document)})
+        self._reporter.answered(document)
         return document
 
     def _finish(self) -> None:
@@ -153,8 +154,8 @@ class Study:
                         self._close(event.trial, event.outcome)
                         closed = True
                     case Restarted():
-                        self._starts[event.trial.id] = event.start
                         self.record.restarted(event.trial, event.start, event.reason)
+                        self._reporter.restarted()
                         self.watcher.restarted(event)
                     case Progressed():
                         self.watcher.progressed(event)
@@ -167,6 +168,7 @@ class Study:
         self.record.open(trial)
         job = self.plan.job(trial, self.history)
         self.history = self.history.opened(trial)
+        self._reporter.opened(trial)
         self.watcher.launched(trial)
         self.executor.launch(job)
         self._in_flight.add(trial.id)
@@ -203,34 +205,9 @@ class Study:
         self.record.close_trial(trial, outcome, objective)
         # The checkpoint has done its duty only now that the outcome is recorded.
         self.plan.exchange.discard(trial)
-        self._note_best(trial, objective)
-        self._report()
+        self._reporter.closed(trial, outcome, objective, self.history)
         self.watcher.closed(trial, outcome, objective)
         self._give_up_after_failures(outcome)
-
-    def _note_best(self, trial: Trial, objective: float | None) -> None:
-        """Keep the lowest objective of the search at the target; only a baseline changes that of other trials."""
-        problem = self.plan.problem
-        if trial.seed != SEARCH_SEED or not trial.fidelity.same_as(problem.target):
-            return
-        judge = problem.objective.baseline
-        if judge is not None and trial.mixture == problem.baselines[judge]:
-            self._best = problem.lowest_objective(self.history)
-        elif objective is not None:
-            self._best = objective if self._best is None else min(self._best, objective)
-
-    def _report(self) -> None:
-        """How far the study is, for the dashboard."""
-        completed, failed = len(self.history.completed), len(self.history.failed)
-        stopped = len(self.history.stopped)
-        metrics = {
-            names.COMPLETED_TRIALS: float(completed),
-            names.FAILED_TRIALS: float(failed),
-            **({names.STOPPED_TRIALS: float(stopped)} if stopped else {}),
-            names.SPENT_FLOPS: self.history.flops,
-            **({names.BEST_OBJECTIVE: self._best} if self._best is not None else {}),
-        }
-        self.record.report(metrics, self._ended, {names.SEARCH_SECONDS: f"{self._seconds:.1f}"})
 
     def _give_up_after_failures(self, outcome: Measurement | Failure) -> None:
         if isinstance(outcome, Measurement):
@@ -242,12 +219,6 @@ class Study:
                 f"{self._failures_in_a_row} trials in a row failed, the last: {outcome.kind.value}: {outcome.message}",
                 hint="mend the cause, then resume with --retry-failed",
             )
-
-    @property
-    def _ended(self) -> int:
-        """How many trials have ended, however."""
-        history = self.history
-        return len(history.completed) + len(history.stopped) + len(history.failed)
 
     @property
     def _seconds(self) -> float:

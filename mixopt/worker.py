@@ -20,6 +20,7 @@ import torch
 from mixopt.events import Closed, Event, Progressed
 from proxies.data.corpus import Corpus
 from proxies.data.mixing import MixedStream
+from proxies.data.node_cache import fetched
 from proxies.device import one_thread
 from proxies.errors import ProxyError
 from proxies.evaluate import EvaluationLoss
@@ -37,18 +38,18 @@ class Job:
     """Everything that a worker needs for one trial; small enough to send to another machine.
 
     Attributes:
-        corpus: folder of the prepared corpus, reachable from the worker.
+        corpus: folder of the prepared corpus, or URL that a node fetches it from once.
         corpus_fingerprint: of the text that the study is about; another is refused.
-        checkpoint: file that the training state is kept in, and resumed from; None keeps none.
+        checkpoint: file or URL that the training state is kept in, and resumed from; None keeps none.
         available_tokens: tokens of a domain that may be used, where repetition is matched to the final run's.
         stopping: when to give the trial up; None trains it to its end.
     """
 
     trial: Trial
     recipe: Recipe
-    corpus: Path
+    corpus: str
     corpus_fingerprint: str
-    checkpoint: Path | None
+    checkpoint: str | None
     study_seed: int
     available_tokens: Mapping[str, int] | None = None
     stopping: StoppingRule | None = None
@@ -111,9 +112,7 @@ def _failure(error: Exception, seconds: float) -> Failure:
 def _train(jobs: Sequence[Job]) -> Iterator[Event]:
     recipe = jobs[0].recipe
     assert all(job.recipe == recipe for job in jobs)
-    corpus = Corpus.open(jobs[0].corpus)
-    if corpus.fingerprint != jobs[0].corpus_fingerprint:
-        raise ProxyError(f"the corpus in {jobs[0].corpus} was replaced while the study ran")
+    corpus = _corpus(jobs[0].corpus, jobs[0].corpus_fingerprint)
     streams = [_stream(job, corpus) for job in jobs]
     members = [_member(job, stream, corpus) for job, stream in zip(jobs, streams, strict=True)]
     evaluation_sets = {name: corpus.evaluation(name) for name in corpus.evaluation_sets}
@@ -129,6 +128,17 @@ def _train(jobs: Sequence[Job]) -> Iterator[Event]:
                 yield Closed(trial, _failure(step, step.seconds))
 
 
+def _corpus(place: str, fingerprint: str) -> Corpus:
+    if "://" in place:
+        return Corpus.open(fetched(place, fingerprint))
+    if not Path(place).exists():
+        raise ProxyError(f"there is no {place} on this node; nodes that share no folder need executor.shared")
+    corpus = Corpus.open(Path(place))
+    if corpus.fingerprint != fingerprint:
+        raise ProxyError(f"the corpus in {place} was replaced while the study ran")
+    return corpus
+
+
 def _stream(job: Job, corpus: Corpus) -> MixedStream:
     return MixedStream(
         corpus,
@@ -140,8 +150,6 @@ def _stream(job: Job, corpus: Corpus) -> MixedStream:
 
 
 def _member(job: Job, stream: MixedStream, corpus: Corpus) -> Member:
-    if job.checkpoint is not None:
-        job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     rule = job.stopping
     return Member(
         stream,

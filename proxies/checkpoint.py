@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from proxies import places
+
 DIGEST_BYTES = 32
 
 
-def save(path: Path, identity: str, state: dict[str, Any]) -> None:
-    """Write tensors, numbers, strings and containers of these; `identity` names the run that they belong to."""
-    buffer = io.BytesIO()
+def save(place: str | Path, identity: str, state: dict[str, Any]) -> None:
+    """Write tensors, numbers, strings and containers of these; `identity` names the run that they belong to.
+
+    Raises:
+        ProxyError: it cannot be written.
+    """
+    buffer = io.BytesIO(bytes(DIGEST_BYTES))
+    buffer.seek(DIGEST_BYTES)
     torch.save(state, buffer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(_digest(identity, buffer.getbuffer()))
-        file.write(buffer.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with buffer.getbuffer() as content:
+        content[:DIGEST_BYTES] = _digest(identity, content[DIGEST_BYTES:])
+    places.write(place, buffer.getvalue())
 
 
-def load(path: Path, identity: str) -> dict[str, Any] | None:
+def load(place: str | Path, identity: str) -> dict[str, Any] | None:
     """What was saved, its tensors on the CPU; None where the file is damaged or another run's.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
+        ProxyError: it cannot be read.
     """
-    content = memoryview(path.read_bytes())
+    content = memoryview(places.read(place))
     digest, payload = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
     if digest != _digest(identity, payload):
         return None

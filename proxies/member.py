@@ -34,9 +34,10 @@ class Member:
         seed: of its first weights.
         data: what the rows are, in words that differ wherever the rows do; a checkpoint of other data is replaced.
         learning_rate: its peak; None is the recipe's.
-        checkpoint: where the run's state is kept, and taken up again; that of a finished run yields the result
-            at once. One that is damaged, or of another recipe, seed or data, is replaced, which is noted in
-            diagnostics["checkpoint/replaced"].
+        checkpoint: file or fsspec URL where the run's state is kept, and taken up again; that of a finished run
+            yields the result at once. One that is damaged, or of another recipe, seed or data, is replaced, which is
+            noted in diagnostics["checkpoint/replaced"]; diagnostics["checkpoint/unwritten"] counts failed attempts to
+            write one.
         hopeless: asked at each evaluation but the last; where it says so, the run ends there, with a result of the
             tokens it has trained on.
     """
@@ -45,5 +46,5 @@ class Member:
     seed: int
     data: str = ""
     learning_rate: float | None = None
-    checkpoint: Path | None = None
+    checkpoint: str | Path | None = None
     hopeless: Callable[[CurvePoint], bool] | None = None

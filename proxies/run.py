@@ -13,6 +13,7 @@ from time import perf_counter
 
 from proxies import checkpoint as checkpoints
 from proxies import device
+from proxies.errors import ProxyError
 from proxies.evaluate import Evaluation, EvaluationLoss
 from proxies.flops import training_flops
 from proxies.member import Member, Rows
@@ -27,6 +28,7 @@ PROGRESS_SECONDS = 1.0
 # A run that is killed loses so much, or, where checkpoints are large, fifty times what writing one takes.
 CHECKPOINT_SECONDS = 5.0
 CHECKPOINT_SHARE = 0.02
+UNWRITTEN = "checkpoint/unwritten"
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Run:
             f"trained on {member.data}, evaluated on {sorted(evaluation_sets)}"
         )
         self._state = _State()
-        if member.checkpoint is not None and member.checkpoint.exists():
+        if member.checkpoint is not None:
             self._resume(member.checkpoint)
         self._checkpoint_seconds = checkpoint_seconds
         self._next_save = self._state.seconds + checkpoint_seconds
@@ -122,12 +124,15 @@ class Run:
         self._state.ended = last or (hopeless is not None and hopeless(point))
 
     def save(self) -> None:
-        """Write the checkpoint, where it is time to."""
-        path = self._member.checkpoint
-        if path is None or (not self.ended and self._state.seconds < self._next_save):
+        """Write the checkpoint, where it is time to; where it cannot be written, training is worth more than it."""
+        place = self._member.checkpoint
+        if place is None or (not self.ended and self._state.seconds < self._next_save):
             return
         began = perf_counter()
-        checkpoints.save(path, self._identity, self._pack.state(self.index) | {"run": asdict(self._state)})
+        try:
+            checkpoints.save(place, self._identity, self._pack.state(self.index) | {"run": asdict(self._state)})
+        except ProxyError:
+            self._state.diagnostics[UNWRITTEN] = self._state.diagnostics.get(UNWRITTEN, 0.0) + 1
         written = (perf_counter() - began) * len(self._pack)  # the others write theirs too
         self._next_save = self._state.seconds + max(self._checkpoint_seconds, written / CHECKPOINT_SHARE)
 
@@ -172,8 +177,11 @@ class Run:
             environment=environment,
         )
 
-    def _resume(self, path: Path) -> None:
-        saved = checkpoints.load(path, self._identity)
+    def _resume(self, place: str | Path) -> None:
+        try:
+            saved = checkpoints.load(place, self._identity)
+        except FileNotFoundError:
+            return
         if saved is None:
             self._state.diagnostics["checkpoint/replaced"] = 1.0
             return

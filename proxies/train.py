@@ -41,7 +41,7 @@ def train(
     *,
     seed: int,
     data: str = "",
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Generator[TrainingProgress | TrainingResult]:
     """Train a proxy; the last thing yielded is its result. Until then, this process's torch has one thread.

@@ -1,8 +1,8 @@
 """The recorder of a study: entries go into the journal at once, and to MLflow when MLflow takes them.
 
 A thread sends what the journal has, in order, and tries again where MLflow is away; the driver never waits for it.
-Losses in the middle of a run are for the dashboard alone: they are not in the journal, and are left out while MLflow is
-behind, since the end of the trial brings its whole curve.
+Losses in the middle of a run, and the study's description, are for the dashboard alone: they are not in the journal,
+and are left out while MLflow is behind, since the end of the trial brings its whole curve.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from search.trial import Failure, Loss, Measurement, Trial
+from tracking import names
 from tracking.errors import TrackingError, TrackingRefused
 from tracking.journal import (
     Closed,
@@ -35,7 +36,8 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 15.0
 # A refusal may be a database that is just coming up; one that lasts is somebody's decision.
 REFUSED_FOR_SECONDS = 120.0
-MOST_PROGRESS_WAITING = 100
+# With more waiting MLflow is behind, and what is for the moment is left out.
+MOST_WAITING = 100
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,15 @@ class _Progress:
     trial: Trial
     tokens: int
     losses: Mapping[str, Loss]
+
+
+@dataclass(frozen=True)
+class _Described:
+    markdown: str
+
+
+# For the dashboard alone: neither kept in the journal nor sent again.
+_Passing = _Progress | _Described
 
 
 class Recorder:
@@ -53,16 +64,16 @@ class Recorder:
 
     Attributes:
         run_id: of the study's run in MLflow.
-        page: of the study, relative to the dashboard's root.
+        experiment_id: of the MLflow experiment that it is in.
         begun: what the journal said when the recorder began.
     """
 
     def __init__(self, record: StudyRecord, journal: Journal) -> None:
         self.run_id = record.run_id
-        self.page = record.page()
+        self.experiment_id = record.store.experiment_id
         self._record = record
         self._journal = journal
-        self._queue: SimpleQueue[Entry | _Progress | None] = SimpleQueue()  # None: there will be no more
+        self._queue: SimpleQueue[Entry | _Passing | None] = SimpleQueue()  # None: there will be no more
         self._unsent = 0
         self._counting = threading.Lock()
         self._ending = threading.Event()
@@ -102,8 +113,11 @@ class Recorder:
         self._enter(Finished())
 
     def progress(self, trial: Trial, tokens: int, losses: Mapping[str, Loss]) -> None:
-        if self._trouble is None and self._queue.qsize() < MOST_PROGRESS_WAITING:
-            self._queue.put(_Progress(trial, tokens, losses))
+        self._pass(_Progress(trial, tokens, losses))
+
+    def describe(self, markdown: str) -> None:
+        """What stands at the head of the study's page until there is something newer."""
+        self._pass(_Described(markdown))
 
     def drain(self, seconds: float) -> bool:
         """Wait so long for MLflow to take everything; returns whether it did."""
@@ -139,6 +153,10 @@ class Recorder:
         self._journal.append(entry)
         self._enqueue(entry)
 
+    def _pass(self, message: _Passing) -> None:
+        if self._trouble is None and self._queue.qsize() < MOST_WAITING:
+            self._queue.put(message)
+
     def _enqueue(self, entry: Entry) -> None:
         with self._counting:
             self._unsent += 1
@@ -161,7 +179,7 @@ class Recorder:
                 self._given_up = True
                 return
 
-    def _send(self, entry: Entry | _Progress) -> None:
+    def _send(self, entry: Entry | _Passing) -> None:
         """
         Raises:
             TrackingRefused: the store goes on refusing it.
@@ -177,16 +195,16 @@ class Recorder:
                 if first_refused is not None and now - first_refused > REFUSED_FOR_SECONDS:
                     raise
                 self._trouble = error
-            if self._ending.wait(pause) or isinstance(entry, _Progress):
+            if self._ending.wait(pause) or isinstance(entry, _Passing):
                 return
             pause, again = min(2 * pause, LONGEST_PAUSE), True
         self._trouble = None
-        if not isinstance(entry, _Progress):
+        if not isinstance(entry, _Passing):
             self._journal.mark_sent(self._journal.sent + 1)
             with self._counting:
                 self._unsent -= 1
 
-    def _apply(self, entry: Entry | _Progress, again: bool) -> None:
+    def _apply(self, entry: Entry | _Passing, again: bool) -> None:
         match entry:
             case Opened(trial):
                 self._record.open(trial, new=trial.id not in self._known and not again)
@@ -195,6 +213,8 @@ class Recorder:
                 self._record.restarted(trial, start, reason)
             case _Progress(trial, tokens, losses):
                 self._record.progress(trial, tokens, losses)
+            case _Described(markdown):
+                self._record.set_tags({names.NOTE: markdown})
             case Closed(trial, outcome, objective):
                 self._record.close(trial, outcome, objective)
             case Reported(metrics, step, tags):

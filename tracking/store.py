@@ -88,6 +88,12 @@ class Store:
         oldest = min(runs, key=lambda run: (run.info.start_time, run.info.run_id))
         return StudyRecord(self, oldest)
 
+    def tag_experiment(self, tags: Mapping[str, str]) -> None:
+        """Keep something with the experiment, such as views that links open."""
+        with _answering(self.uri):
+            for name, value in tags.items():
+                self.client.set_experiment_tag(self.experiment_id, name, value)
+
     def resume_or_create(self, study: str, settings: Mapping[str, Any], corpus: str) -> StudyRecord:
         """The record of that study, new or as it was left.
 
@@ -294,17 +300,9 @@ class StudyRecord:
         with _answering(self.store.uri):
             self.store.client.log_text(self.run_id, text, file)
 
-    def describe(self, markdown: str) -> None:
-        """The text at the head of the study's page in the dashboard."""
-        self.set_tags({names.NOTE: markdown})
-
     def finish(self) -> None:
         with _answering(self.store.uri):
             self.store.client.set_terminated(self.run_id, "FINISHED")
-
-    def page(self) -> str:
-        """The study's page, relative to the dashboard's root."""
-        return f"#/experiments/{self.store.experiment_id}/runs/{self.run_id}"
 
     def _child_runs(self, page_size: int = PAGE) -> Iterator[Run]:
         """All trials' runs, oldest first."""

@@ -258,8 +258,7 @@ def _run_in_worker(jobs: Sequence[Job]) -> Iterator[Event | _Started]:
 
 
 def _connect(address: str | None) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray warns of a future change of this default, on every start; without GPUs asked for, a task sees none.
+    # Without GPUs asked for, a task sees none; Ray warns on every start that it will change this.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:

@@ -107,9 +107,14 @@ class Corpus:
         Raises:
             ProxyError: a file is missing or has another size.
         """
-        shards = [shard for train in self._train.values() for shard in train]
-        for shard in [*shards, *(shard for shard, _ in self._held_out.values())]:
+        for shard in self.shards:
             shard.check_sizes(self.directory, self._dtype)
+
+    @property
+    def shards(self) -> list[Shard]:
+        """All of them, for training and held out."""
+        train = [shard for shards in self._train.values() for shard in shards]
+        return [*train, *(shard for shard, _ in self._held_out.values())]
 
     def train_tokens(self, domain: str) -> TokenArray:
         """The training tokens of `domain`, all documents one after the other."""

@@ -42,6 +42,25 @@ class Shard:
     masked: bool
     sha256: str
 
+    @property
+    def files(self) -> list[str]:
+        """The names of its files."""
+        endings = (".tokens", ".mask", ".documents") if self.masked else (".tokens", ".documents")
+        return [self.name + ending for ending in endings]
+
+    def check_content(self, directory: Path) -> None:
+        """Compares tokens and masks with the manifest.
+
+        Raises:
+            ProxyError: they are others.
+        """
+        digest = hashlib.sha256()
+        for name in self.files[:-1]:
+            with (directory / name).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        if digest.hexdigest() != self.sha256:
+            raise ProxyError(f"{directory / self.name} holds other tokens than its manifest says")
+
     def check_sizes(self, directory: Path, dtype: TokenType) -> None:
         """Compares the sizes of its files with the manifest.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,7 +90,7 @@ def test_a_pack_that_memory_has_no_room_for_is_trained_in_halves(
 
 
 def test_what_kills_the_process_of_a_pack_is_the_failure_of_each(jobs: list[Job]) -> None:
-    gone = [replace(job, corpus=Path("/nowhere")) for job in jobs[:2]]
+    gone = [replace(job, corpus="/nowhere") for job in jobs[:2]]
 
     for outcome in outcomes(gone).values():
         assert isinstance(outcome, Failure)

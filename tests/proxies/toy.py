@@ -68,7 +68,7 @@ def result_of(
     *,
     seed: int = 1,
     data: str = "",
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     sets: Mapping[str, EvaluationTokens] = EVALUATION_SETS,
 ) -> TrainingResult:
     *_, last = train(recipe, ToyStream(), sets, seed=seed, data=data, checkpoint=checkpoint, checkpoint_seconds=0)

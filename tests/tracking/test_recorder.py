@@ -65,23 +65,22 @@ def until(happened: Callable[[], bool]) -> None:
 def test_a_server_that_dies_and_comes_back_misses_nothing(store_uri: str, port: int, tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     uri = f"http://127.0.0.1:{port}"
-    with local_server(store_uri, port) as server:
-        with recorder_of(uri, SERVED, journal) as recording:
-            recording.open(trial(0.1))
-            recording.open(trial(0.2))
-            assert recording.drain(30)
-            kill_tree(server.process.pid)
-            server.process.wait()
-            recording.close_trial(trial(0.1), measurement(2.0), 2.0)
-            recording.open(trial(0.3))
-            recording.restarted(trial(0.2), 2, "the worker died")
-            recording.progress(trial(0.3), 10, measurement(4.0).losses)
-            recording.close_trial(trial(0.2), Failure(FailureKind.DIVERGED, "loss 1e9"), None)
-            until(lambda: recording.trouble is not None)
-            assert not recording.drain(0.1)
-            with local_server(store_uri, port):
-                assert recording.drain(60)
-                assert recording.trouble is None
+    with local_server(store_uri, port) as server, recorder_of(uri, SERVED, journal) as recording:
+        recording.open(trial(0.1))
+        recording.open(trial(0.2))
+        assert recording.drain(30)
+        kill_tree(server.process.pid)
+        server.process.wait()
+        recording.close_trial(trial(0.1), measurement(2.0), 2.0)
+        recording.open(trial(0.3))
+        recording.restarted(trial(0.2), 2, "the worker died")
+        recording.progress(trial(0.3), 10, measurement(4.0).losses)
+        recording.close_trial(trial(0.2), Failure(FailureKind.DIVERGED, "loss 1e9"), None)
+        until(lambda: recording.trouble is not None)
+        assert not recording.drain(0.1)
+        with local_server(store_uri, port):
+            assert recording.drain(60)
+            assert recording.trouble is None
     history = record_of(store_uri, SERVED).history()
     assert history == contents(read(journal)).history
     assert [entry.trial.id for entry in history.completed] == [trial(0.1).id]

@@ -1,0 +1,30 @@
+# One image for the Ray head, its workers and MLflow.
+#
+# CPU or GPU is a question of which build of torch pip finds: with its default index the one with CUDA, which also
+# runs on processors alone (some 5 GB more). For a smaller image give the index of PyTorch's CPU builds:
+#   docker compose build --build-arg PIP_EXTRA_INDEX_URL=<index of CPU builds>
+FROM python:3.11.14-slim-bookworm
+
+# g++: torch compiles training steps with it. wget: KubeRay asks its pods' health with it.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends g++ wget \
+    && rm -rf /var/lib/apt/lists/*
+
+# Dependencies first: a change of the code then leaves this layer as it is.
+ARG PIP_EXTRA_INDEX_URL=""
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+RUN pip install --no-cache-dir --constraint constraints.txt '.[service]'
+
+COPY deploy/bin /usr/local/bin/
+COPY deploy/mlflow_auth.ini /etc/mlflow/auth.ini
+COPY mixopt mixopt
+COPY proxies proxies
+COPY search search
+COPY tracking tracking
+RUN pip install --no-cache-dir --no-deps --force-reinstall .
+
+# Any user id will do (docker-compose.yml takes the operator's), so nothing may ask for a home or a name of it.
+ENV HOME=/tmp USER=mixopt PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+WORKDIR /tmp
+USER 1000:1000

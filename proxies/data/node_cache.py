@@ -1,0 +1,119 @@
+"""A corpus that travels: uploaded once to where every node reaches it, downloaded once by each node.
+
+    <place>/...            the files that the manifest names, and the manifest, written last
+    <cache>/<fingerprint>  the same on a node; until it is whole it has another name
+
+The cache is $MIXOPT_CACHE or ~/.cache/mixopt/corpora. What is in it may be deleted while nothing trains.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from proxies import places
+from proxies.data.disk import PARTIAL, write_file
+from proxies.data.manifest import MANIFEST, Corpus
+from proxies.errors import ProxyError
+
+CACHE_VARIABLE = "MIXOPT_CACHE"
+AT_A_TIME = 8  # files; one alone seldom fills a network
+
+
+def publish(corpus: Corpus, place: str) -> None:
+    """Upload a corpus, or those of its files that `place` lacks.
+
+    Raises:
+        ProxyError: `place` cannot be read or written.
+    """
+    there = places.sizes(place)
+    names = [name for name in _files(corpus) if there.get(name) != (corpus.directory / name).stat().st_size]
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        list(pool.map(lambda name: places.upload(corpus.directory / name, f"{place}/{name}"), names))
+    if names or MANIFEST not in there:
+        places.upload(corpus.directory / MANIFEST, f"{place}/{MANIFEST}")
+
+
+def fetched(place: str, fingerprint: str) -> Path:
+    """The folder on this node of the corpus that was published at `place`.
+
+    The first process of a node that asks downloads it, the others wait. One that is killed leaves its files to the
+    next one.
+
+    Raises:
+        ProxyError: it cannot be read, is not whole, is another one, or finds no room here.
+    """
+    cache = Path(os.environ.get(CACHE_VARIABLE, "~/.cache/mixopt/corpora")).expanduser()
+    folder, partial = cache / fingerprint, cache / f"{fingerprint}{PARTIAL}"
+    if _in_full_length(folder):
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    with _alone(cache / f"{fingerprint}.lock"):
+        if _in_full_length(folder):
+            return folder
+        if folder.exists():  # somebody removed part of it
+            folder.rename(partial)
+        _download(place, fingerprint, partial)
+        partial.rename(folder)
+    return folder
+
+
+def _download(place: str, fingerprint: str, folder: Path) -> None:
+    """Fetch what `folder` lacks, and compare all of it with the manifest."""
+    folder.mkdir(exist_ok=True)
+    try:
+        write_file(folder / MANIFEST, places.read(f"{place}/{MANIFEST}"))
+    except FileNotFoundError as error:
+        raise ProxyError(f"there is no finished corpus at {place}", hint="mixopt run uploads it") from error
+    corpus = Corpus.open(folder)
+    if corpus.fingerprint != fingerprint:
+        raise ProxyError(f"the corpus at {place} is another one: {corpus.fingerprint}", hint="remove it there")
+    there = places.sizes(place)
+    names = [name for name in _files(corpus) if _size(_inside(folder, name)) != there.get(name)]
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        list(pool.map(lambda name: places.download(f"{place}/{name}", folder / name), names))
+    corpus.verify()
+    for shard in corpus.shards:
+        try:
+            shard.check_content(folder)
+        except ProxyError:
+            for name in shard.files:
+                (folder / name).unlink()
+            raise
+
+
+def _files(corpus: Corpus) -> list[str]:
+    """The names of all files but the manifest."""
+    return [corpus.tokenizer_file.name, *(name for shard in corpus.shards for name in shard.files)]
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A file of the folder; the name comes over a network."""
+    file = folder / name
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ProxyError(f"the manifest in {folder} names a file elsewhere: {name}")
+    return file
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else -1
+
+
+def _in_full_length(folder: Path) -> bool:
+    try:
+        Corpus.open(folder).verify()
+    except ProxyError:
+        return False
+    return True
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Wait until no other process of this node is at it; the system lets go of the lock when its holder dies."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,356 @@
+"""Submitting studies: what travels, what is refused, and what a head's answers become. The head here is a fake one that
+answers as Ray 2.60 does; tests/e2e/test_jobs.py asks a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import zipfile
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from datasets import Dataset, DatasetDict
+
+from mixopt import jobs
+from mixopt.config import StudyFile, load
+from mixopt.errors import ConfigError
+from mixopt.jobs import Cluster, ClusterAway
+from mixopt.shipment import check_submittable, packed, shipped_files, without_absent_runs
+from proxies.errors import ProxyError
+from tests.text import write_jsonl
+
+TOKEN = "t" * 40
+STUDY = """\
+study: test
+domains:
+  prose: {paths: data/prose.jsonl}
+  code:  {paths: [more/, "s3://bucket/code/*.jsonl", /data/code]}
+proxies:
+  dense: {tokens: 2M}
+"""
+
+
+def study_file(folder: Path, text: str = STUDY) -> StudyFile:
+    write_jsonl(folder / "data", {"prose": 3})
+    write_jsonl(folder / "more" / "deep", {"code": 3})
+    (folder / "study.yaml").write_text(text)
+    return load(folder / "study.yaml")
+
+
+# What travels
+
+
+def test_files_with_relative_paths_travel_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("stays here")
+    files = shipped_files(study_file(tmp_path))
+    assert set(files) == {"study.yaml", "data/prose.jsonl", "more/deep/code.jsonl"}
+    with packed(files) as archive:
+        first = archive.read_bytes()
+        with zipfile.ZipFile(archive) as opened:
+            opened.extractall(tmp_path / "there")
+    assert not archive.exists()
+    there = load(tmp_path / "there" / "study.yaml")
+    assert set(shipped_files(there)) == set(files), "the study finds there what it found here"
+    with packed(shipped_files(there)) as again:
+        assert again.read_bytes() == first, "the same files are the same archive, whenever they were written"
+
+
+def test_globs_tokenizer_evaluation_and_earlier_runs_travel(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "earlier.csv").write_text("run\n")
+    text = STUDY.replace("data/prose.jsonl", "./data/../data/p*.jsonl")
+    text += "corpus: {tokenizer: tokenizer.json}\nreuse: {runs: earlier.csv}\nevaluation: {task: {paths: data/}}\n"
+    files = shipped_files(study_file(tmp_path, text))
+    assert set(files) == {"study.yaml", "tokenizer.json", "earlier.csv", "data/prose.jsonl", "more/deep/code.jsonl"}
+
+
+def test_the_splits_of_a_saved_data_set_stay_apart(tmp_path: Path) -> None:
+    saved = {split: Dataset.from_dict({"text": [split]}) for split in ("train", "test", "other")}
+    DatasetDict(saved).save_to_disk(tmp_path / "saved")
+    text = (
+        STUDY.replace("data/prose.jsonl", "saved")
+        .replace("[more/,", "[saved,")
+        .replace("code:  {", "code: {split: test, ")
+    )
+    files = shipped_files(study_file(tmp_path, text))
+    with packed(files) as archive, zipfile.ZipFile(archive) as opened:
+        opened.extractall(tmp_path / "there")
+    assert set(shipped_files(load(tmp_path / "there" / "study.yaml"))) == set(files)
+    assert not any("other" in place for place in files)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "says"),
+    [
+        ("data/prose.jsonl", "../prose.jsonl", "domains.prose.paths: ../prose.jsonl leaves the study's folder"),
+        ("data/prose.jsonl", "data/../../x", "leaves the study's folder"),
+        ("data/prose.jsonl", "nothing.jsonl", "no file matches"),
+        ("proxies:", "corpus: {tokenizer: t.json}\nproxies:", "corpus.tokenizer: there is no file"),
+        ("proxies:", "reuse: {runs: ../old.csv}\nproxies:", "reuse.runs: ../old.csv leaves"),
+    ],
+)
+def test_what_cannot_travel_is_refused_in_one_line(tmp_path: Path, was: str, becomes: str, says: str) -> None:
+    file = study_file(tmp_path, STUDY.replace(was, becomes))
+    with pytest.raises((ConfigError, ProxyError)) as caught:
+        shipped_files(file)
+    assert isinstance(caught.value, ConfigError | ProxyError)
+    assert says in caught.value.message
+    assert caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+def test_too_much_to_travel_belongs_on_a_shared_volume(tmp_path: Path) -> None:
+    file = study_file(tmp_path)
+    with (tmp_path / "data" / "prose.jsonl").open("ab") as big:
+        big.truncate(100_000_000)
+    with pytest.raises(ConfigError, match="100 MB") as caught:
+        shipped_files(file)
+    assert "volume" in caught.value.hint
+    assert "prose.jsonl" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("directory: mine", "directory: mine would lie"),
+        ("executor: {kind: in_process}", "in_process trains nothing on a cluster"),
+        ("executor: {address: 'ray://x:10001'}", "executor.address: ray://x:10001"),
+        ("executor: {shared: mine}", "executor.shared: mine"),
+        ("tracking: {uri: 'sqlite:///mlflow.db'}", "tracking.uri: sqlite:///mlflow.db is a file of this machine"),
+    ],
+)
+def test_settings_that_mean_this_machine_are_refused(tmp_path: Path, setting: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_submittable(study_file(tmp_path, f"{STUDY}{setting}\n"))
+    assert says in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_settings_that_mean_the_cluster_are_taken(tmp_path: Path) -> None:
+    text = f"{STUDY}directory: /shared\nexecutor: {{shared: 's3://bucket/x', address: auto}}\n"
+    check_submittable(study_file(tmp_path, f"{text}tracking: {{uri: 'http://mlflow:5000'}}\n"))
+
+
+def test_a_table_of_earlier_runs_on_the_cluster_is_not_looked_for_here(tmp_path: Path) -> None:
+    file = study_file(tmp_path, f"{STUDY}reuse: {{runs: /there/only.csv, keep: [prose, code]}}\n")
+    checked = without_absent_runs(file).reuse
+    assert (checked.runs, checked.keep) == (None, ["prose", "code"])
+    assert file.reuse.runs == "/there/only.csv"
+
+
+# What a head answers
+
+
+class Head(ThreadingHTTPServer):
+    """Answers like Ray's dashboard: what `answers` holds for a path, or a status; a deque's items one by one."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.answers: dict[str, Any] = {"/api/jobs/": []}
+        self.asked: list[str] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: Head
+
+    def do_GET(self) -> None:
+        self.server.asked.append(f"{self.command} {self.path}")
+        shown = self.headers.get("Authorization")
+        answer = self.server.answers.get(self.path, 404)
+        if isinstance(answer, deque):
+            answer = answer.popleft()
+        if shown != f"Bearer {TOKEN}":
+            answer = 401 if shown is None else 403
+        self.send_response(answer if isinstance(answer, int) else 200)
+        self.end_headers()
+        if not isinstance(answer, int):
+            self.wfile.write(answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        return None
+
+
+@pytest.fixture
+def head(monkeypatch: pytest.MonkeyPatch) -> Iterator[Head]:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://elsewhere:1")
+    with Head() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def job(study: str, number: int, state: str, **more: Any) -> dict[str, Any]:
+    metadata = {"mixopt.study": study, "mixopt.experiment": "mixopt", "mixopt.settings": "0123"}
+    return {
+        "submission_id": f"mixopt-{study}-{number}",
+        "status": state,
+        "message": None,
+        "start_time": 1_800_000_000_000,
+        "end_time": None,
+        "metadata": metadata,
+        **more,
+    }
+
+
+def nodes(*have: dict[str, float]) -> dict[str, Any]:
+    listed = [{"state": "ALIVE", "resources_total": node} for node in have]
+    dead = {"state": "DEAD", "resources_total": {"CPU": 512.0, "GPU": 64.0}}
+    return {"data": {"result": {"result": [*listed, dead]}}}
+
+
+NODES = "/api/v0/nodes?limit=10000"
+
+
+def test_the_latest_job_of_each_study_counts_and_other_jobs_do_not(head: Head) -> None:
+    head.answers["/api/jobs/"] = [
+        job("a", 10, "RUNNING"),
+        job("b", 1, "FAILED", message="no room"),
+        job("a", 9, "STOPPED"),
+        job("a", 11, "RUNNING", submission_id="raysubmit_x"),
+        {**job("c", 1, "RUNNING"), "metadata": {}},
+        {**job("d", 1, "RUNNING"), "submission_id": None, "metadata": None},
+    ]
+    found = Cluster(head.address).jobs()
+    assert [(each.study, each.number, each.state) for each in found] == [("a", 10, "RUNNING"), ("b", 1, "FAILED")]
+    assert found[0].as_document()["started"] == "2027-01-15T08:00:00+00:00"
+    assert found[1].has_ended
+    assert found[1].message == "no room"
+
+
+def test_names_that_end_alike_are_different_studies(head: Head) -> None:
+    head.answers["/api/jobs/"] = [job("a", 1, "STOPPED"), job("a-1", 2, "RUNNING")]
+    assert [each.id for each in Cluster(head.address).jobs()] == ["mixopt-a-1", "mixopt-a-1-2"]
+    with pytest.raises(ConfigError, match="never submitted"):
+        Cluster(head.address).job("a-1-2")
+
+
+def test_a_study_that_runs_is_not_submitted_twice_nor_with_other_settings(head: Head, tmp_path: Path) -> None:
+    file = study_file(tmp_path)
+    head.answers["/api/jobs/"] = [job("test", 3, "PENDING")]
+    with pytest.raises(ConfigError, match="mixopt-test-3, with other settings") as caught:
+        Cluster(head.address).submit(file)
+    assert "mixopt stop test" in caught.value.hint
+    assert head.asked == ["GET /api/jobs/"]
+
+
+def test_a_gpu_that_no_node_has_is_said_before_anything_waits_for_it(head: Head, tmp_path: Path) -> None:
+    file = study_file(tmp_path, f"{STUDY}executor: {{gpus_per_trial: 0.5, cpus_per_trial: 4}}\n")
+    head.answers[NODES] = nodes({"CPU": 8.0}, {"CPU": 2.0, "GPU": 4.0}, {"CPU": 8.0}, {"memory": 1.0})
+    with pytest.raises(ConfigError) as caught:
+        Cluster(head.address).submit(file)
+    assert "4 CPUs and 0.5 GPUs" in caught.value.message
+    assert "1 x 0 CPUs, 0 GPUs; 1 x 2 CPUs, 4 GPUs; 2 x 8 CPUs, 0 GPUs" in caught.value.message
+    assert not any("POST" in asked for asked in head.asked)
+
+
+def test_stopping_asks_once_and_waits_for_the_end(head: Head) -> None:
+    head.answers |= {"/api/jobs/": [job("a", 1, "RUNNING")], "/api/jobs/mixopt-a-1/stop": {"stopped": True}}
+    head.answers["/api/jobs/mixopt-a-1"] = job("a", 1, "STOPPED", end_time=1_800_000_060_000)
+    cluster = Cluster(head.address)
+    stopped = cluster.stop(cluster.job("a"))
+    assert stopped.state == "STOPPED"
+    assert cluster.stop(stopped) == stopped
+    assert [asked for asked in head.asked if asked.startswith("POST")] == ["POST /api/jobs/mixopt-a-1/stop"]
+
+
+class Line:
+    """What follows a log, in Ray's client: each connection gets its chunks, and may end in an error."""
+
+    def __init__(self, *connections: list[str | Exception]) -> None:
+        self.connections = deque(connections)
+
+    async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
+        assert job_id == "mixopt-a-1"
+        for chunk in self.connections.popleft():
+            if isinstance(chunk, Exception):
+                raise chunk
+            yield chunk
+
+
+def test_a_log_is_followed_through_cut_lines_with_nothing_missing_and_nothing_twice(
+    head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "LOOK_AGAIN_SECONDS", 0.01)
+    states = [503, job("a", 1, "RUNNING"), job("a", 1, "RUNNING"), job("a", 1, "SUCCEEDED")]
+    head.answers |= {
+        "/api/jobs/": [job("a", 1, "RUNNING")],
+        "/api/jobs/mixopt-a-1": deque(states),
+        "/api/jobs/mixopt-a-1/logs": {"logs": "one\ntwo\nthree\nfour\n"},
+    }
+    cut = RuntimeError("WebSocket connection closed unexpectedly")
+    line = Line(["one\n", "tw", cut], ["one\ntwo\n", ConnectionResetError()], ["one\n", "two\nth"])
+    written: list[str] = []
+    cluster = Cluster(head.address)
+    ended = asyncio.run(cluster._follow(cluster.job("a"), cast(Any, line), written.append))
+    assert ended.state == "SUCCEEDED"
+    assert "".join(written) == "one\ntwo\nthree\nfour\n"
+    assert written[:2] == ["one\n", "tw"], "as it comes"
+
+
+def test_a_reader_that_goes_away_ends_the_following(head: Head) -> None:
+    head.answers["/api/jobs/"] = [job("a", 1, "RUNNING")]
+
+    def closed(_: str) -> None:
+        raise BrokenPipeError
+
+    cluster = Cluster(head.address)
+    with pytest.raises(BrokenPipeError):
+        asyncio.run(cluster._follow(cluster.job("a"), cast(Any, Line(["one\n"])), closed))
+
+
+def test_a_head_that_was_replaced_has_forgotten(head: Head) -> None:
+    head.answers["/api/jobs/"] = [job("a", 1, "RUNNING")]
+    cluster = Cluster(head.address)
+    with pytest.raises(ConfigError, match="knows nothing of /api/jobs/mixopt-a-1/logs") as caught:
+        cluster.log(cluster.job("a"))
+    assert "submit again" in caught.value.hint
+
+
+@pytest.mark.parametrize("answer", [500, 503, b"<html>"])
+def test_what_is_no_answer_of_a_head_is_a_head_that_is_away(head: Head, answer: object) -> None:
+    head.answers["/api/jobs/"] = answer
+    with pytest.raises(ClusterAway):
+        Cluster(head.address).jobs()
+
+
+def test_nobody_answers() -> None:
+    with Head() as gone:
+        address = gone.address
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        with pytest.raises(ClusterAway, match="no Ray head answers at"):
+            Cluster(address).jobs()
+
+
+def test_a_wrong_token_and_none(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "w" * 40)
+    with pytest.raises(ConfigError, match="does not accept the token in RAY_AUTH_TOKEN") as caught:
+        Cluster(head.address).jobs()
+    assert "w" * 40 not in f"{caught.value.message} {caught.value.hint}"
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with pytest.raises(ConfigError, match="asks for a token"):
+        Cluster(head.address).jobs()
+
+
+@pytest.mark.parametrize(
+    "address", ["head:8265", "ray://head:10001", "auto", "file:///etc/passwd", "http://", "http://a/b"]
+)
+def test_addresses_that_are_none_of_a_head(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with pytest.raises(ConfigError, match="is not the address"):
+        Cluster(address)

@@ -1,0 +1,162 @@
+"""What a study's page says while it works and after, and that it says so however the study came there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mixopt.assemble import Plan
+from mixopt.overview import MOST_ROWS, Tally, answer_overview, forecast_metrics, overview, progress_metrics
+from search.history import History
+from search.mixture import Mixture
+from search.recommend import Estimate, Recommendation
+from search.trial import Failure, FailureKind, Loss, Measurement, Trial
+from tests.e2e.study import STUDY
+from tests.mixopt.test_study import planned
+from tracking import names
+
+LINKS = {"trials": "#/experiments/1/runs?x", "charts of a_b": "#/experiments/1/runs?y"}
+DIED = Failure(FailureKind.OUT_OF_MEMORY, "no room")
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    text = STUDY + "budget: {flops: 1e12, time: 2h}\n"
+    return planned(tmp_path_factory.mktemp("weighted"), text)
+
+
+@pytest.fixture(scope="module")
+def relative_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """Of a study whose objective is known only once its baseline is."""
+    text = STUDY.replace("{weights: {prose: 2, code: 1}}", "{kind: worst_case, baseline: uniform}")
+    return planned(tmp_path_factory.mktemp("relative"), text)
+
+
+def measured(trial: Trial, stopped: bool = False) -> Measurement:
+    losses = {name: Loss(3 - share + trial.seed / 10, 1.0) for name, share in trial.mixture.as_dict().items()}
+    tokens = trial.fidelity.tokens // 2 if stopped else None
+    return Measurement(losses, (), {}, {}, trial.fidelity.flops / (2 if stopped else 1), 1.0, stopped_at=tokens)
+
+
+def trials_of(plan: Plan) -> list[Trial]:
+    searched = plan.strategy.ask(History(), 100)
+    return [*searched, *(replace(trial, seed=1) for trial in plan.problem.baseline_trials[:2])]
+
+
+class Followed:
+    """A study and its tally, told of every event."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.history = History()
+        self.tally = Tally(plan, self.history)
+
+    def open(self, trial: Trial) -> None:
+        self.history = self.history.opened(trial)
+        self.tally.opened(trial)
+
+    def close(self, trial: Trial, outcome: Measurement | Failure) -> None:
+        self.history = self.history.closed(trial, outcome)
+        self.tally.closed(trial, outcome, self.plan.problem.objective_of(trial, self.history), self.history)
+
+    def run(self, trial: Trial, outcome: Measurement | Failure) -> None:
+        self.open(trial)
+        self.close(trial, outcome)
+
+
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+@pytest.mark.parametrize("kind", ["plan", "relative_plan"])
+def test_a_tally_kept_up_says_what_a_count_of_the_history_says(
+    kind: str, request: pytest.FixtureRequest, data: st.DataObject
+) -> None:
+    plan: Plan = request.getfixturevalue(kind)
+    study = Followed(plan)
+    for trial in data.draw(st.permutations(trials_of(plan))):
+        match data.draw(st.sampled_from(["running", "completed", "completed", "stopped", "failed", "retried"])):
+            case "running":
+                study.open(trial)
+                study.open(trial)  # launched again after an interruption
+            case "completed":
+                study.run(trial, measured(trial))
+            case "stopped":
+                study.run(trial, measured(trial, stopped=True))
+            case "failed":
+                study.run(trial, DIED)
+            case "retried":
+                study.run(trial, DIED)
+                study.run(trial, measured(trial))
+    counted = Tally(plan, study.history)
+    assert progress_metrics(plan, study.tally, None, 60.0) == pytest.approx(progress_metrics(plan, counted, None, 60.0))
+    assert study.tally.best == counted.best
+    assert study.tally.reference == counted.reference
+    lowest = plan.problem.lowest_objective(study.history)
+    assert lowest == (None if counted.best is None else counted.best.objective)
+
+
+def test_the_page_of_a_study_that_has_just_begun(plan: Plan) -> None:
+    text = overview(plan, Tally(plan, History()), 0.0, None, "the first comes after 8 completed trials", LINKS)
+    first = text.splitlines()
+    assert first[0].strip() == "**Searching: 0 of at most 15 trials have ended**, 0 are running."
+    assert first[1].strip() == r"See [trials](#/experiments/1/runs?x) · [charts of a\_b](#/experiments/1/runs?y)"
+    assert "No trial of moe has completed yet" in text
+    assert "no forecast yet: the first comes after 8 completed trials." in text
+    assert "**Spent** 0 of 1e+12 FLOPs (0%) in 0 s of 2.0 h (0%)." in text
+
+
+def test_the_page_of_a_study_at_work(plan: Plan) -> None:
+    study = Followed(plan)
+    searched = plan.strategy.ask(History(), 100)
+    for trial in searched[:-2]:
+        study.run(trial, measured(trial))
+    study.run(searched[-2], DIED)
+    study.open(searched[-1])
+    study.tally.restarted()
+    mixture = Mixture(("prose", "code", "sums"), (0.5, 0.4, 0.1))
+    forecast = Recommendation(mixture, "blend", {}, (), (), 13, Estimate(1.25, 1.0, 1.5))
+    text = overview(plan, study.tally, 3600.0, forecast, "", LINKS)
+    assert "**Searching: 14 of at most 15 trials have ended**, 1 is running." in text
+    assert (
+        "**Predicted optimum** 1.2500, a run of it between 1.0000 and 1.5000 (by blend, from 13 measurements)." in text
+    )
+    assert "in 60 min of 2.0 h (50%). **Failed:** 1 out of memory. **Went on from a checkpoint:** 1." in text
+    assert "| domain | proportional | best so far | predicted optimum |" in text
+    assert "| trials | dense | moe |\n| --- | --- | --- |\n| completed | 10 | 3 |\n| running | 0 | 1 |" in text
+    metrics = progress_metrics(plan, study.tally, forecast, 3600.0)
+    assert metrics[names.PREDICTED_OBJECTIVE] == 1.25
+    assert metrics[names.SHARE_OF_SECONDS] == 0.5
+    assert metrics[names.failures("out of memory")] == 1
+    assert forecast_metrics(forecast)[names.predicted_weight("code")] == 0.4
+    confirming = Trial(mixture, plan.problem.target, seed=1)
+    study.run(confirming, measured(confirming))
+    assert "**Confirming with new seeds: 1 of at most 6 trials have ended**" in overview(
+        plan, study.tally, 3600.0, forecast, "", LINKS
+    )
+
+
+def answered(domains: int, notes: list[str]) -> dict[str, object]:
+    weights = {f"domain-{index:04}": 2 * (index + 1) / (domains * (domains + 1)) for index in range(domains)}
+    return {
+        "verdict": "the proposed mixture beats the proportional one by 0.02 ± 0.01",
+        "mixture": weights,
+        "domains": {name: {"proportional": 1 / domains} for name in weights},
+        "trials": {"completed": 10, "stopped": 2, "failed": 1, "flops": 1e15},
+        "notes": notes,
+    }
+
+
+def test_after_the_end_the_answer_comes_first() -> None:
+    text = answer_overview(answered(3, ["a note | with a_bar and <b>"]), LINKS)
+    assert text.startswith("**the proposed mixture beats the proportional one by 0.02 ± 0.01**")
+    assert "| domain-0002 | 33.3% | 50.0% |" in text
+    assert r"- a note \| with a\_bar and &lt;b>" in text
+
+
+def test_a_page_of_a_thousand_domains_fits_into_what_mlflow_keeps() -> None:
+    text = answer_overview(answered(1000, ["a long note " * 500] * 12), LINKS)
+    assert len(text) < 8_000
+    assert text.count("\n| domain-") == MOST_ROWS
+    assert "and 980 domains with smaller shares" in text

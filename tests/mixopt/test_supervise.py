@@ -1,0 +1,124 @@
+"""The supervisor of a submitted study: it runs again what died, ends what was stopped, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import named
+
+# A supervisor whose study is a shell script, without pauses.
+PROGRAM = """
+import sys
+from mixopt import supervise
+sys.executable = sys.argv[1]
+supervise.PAUSE_SECONDS = 0
+sys.exit(supervise.supervise(["study.yaml"]))
+"""
+
+
+class Supervised:
+    """
+    Args:
+        script: what the study does each time; `$starts` is how often it was started.
+    """
+
+    def __init__(self, folder: Path, script: str) -> None:
+        self.folder = folder
+        study = folder / "study"
+        count = f"echo $$ >> {folder}/starts; starts=$(wc -l < {folder}/starts)"
+        study.write_text(f'#!/bin/sh\necho "$@" > {folder}/arguments\n{count}\n{script}\n')
+        study.chmod(0o755)
+        self.process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(study)], stderr=subprocess.PIPE, text=True)
+
+    @property
+    def starts(self) -> list[int]:
+        """The process of each start of the study."""
+        path = self.folder / "starts"
+        return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+    def end(self) -> int:
+        return self.process.wait(timeout=30)
+
+    def begun(self) -> int:
+        """The study's process, once it runs."""
+        _until(lambda: self.starts)
+        return self.starts[-1]
+
+
+def _until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+Start = Callable[[str], Supervised]
+
+
+@pytest.fixture
+def supervise(tmp_path: Path) -> Iterator[Start]:
+    started: list[Supervised] = []
+
+    def start(script: str) -> Supervised:
+        started.append(Supervised(tmp_path, script))
+        return started[-1]
+
+    yield start
+    for supervised in started:
+        supervised.process.kill()
+        supervised.end()
+
+
+@pytest.mark.parametrize("status", [0, 2, 130])
+def test_an_end_that_running_again_would_not_change_is_the_end(supervise: Start, tmp_path: Path, status: int) -> None:
+    supervised = supervise(f"exit {status}")
+    assert supervised.end() == status
+    assert len(supervised.starts) == 1
+    assert (tmp_path / "arguments").read_text() == "-m mixopt run study.yaml\n"
+
+
+def test_a_study_that_was_killed_or_crashed_goes_on(supervise: Start) -> None:
+    supervised = supervise('[ "$starts" = 1 ] && kill -9 $$; [ "$starts" = 2 ] && exit 1; exit 0')
+    assert supervised.end() == 0
+    assert len(supervised.starts) == 3
+    assert supervised.process.stderr is not None
+    said = supervised.process.stderr.read()
+    assert "died by signal SIGKILL" in said
+    assert "died with status 1" in said
+
+
+def test_one_that_dies_again_and_again_is_given_up(supervise: Start) -> None:
+    supervised = supervise("kill -9 $$")
+    assert supervised.end() == 1
+    assert len(supervised.starts) == 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_stops_the_supervisor_stops_the_study(supervise: Start, tmp_path: Path, number: signal.Signals) -> None:
+    supervised = supervise(f"trap 'exit 130' TERM INT; touch {tmp_path}/ready; while :; do sleep 0.05; done")
+    _until((tmp_path / "ready").exists)
+    supervised.process.send_signal(number)
+    assert supervised.end() == 130
+    assert len(supervised.starts) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot tie a process to its parent")
+def test_a_study_does_not_outlive_a_supervisor_that_is_killed(supervise: Start) -> None:
+    supervised = supervise("trap '' TERM; while :; do sleep 0.05; done")
+    study = supervised.begun()
+    supervised.process.kill()
+    supervised.end()
+    _until(lambda: not named(study))
+
+
+def test_it_loads_nothing_heavy() -> None:
+    program = "import sys, mixopt.supervise; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "ray", "mlflow", "numpy", "pydantic"} & set(loaded)

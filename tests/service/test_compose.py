@@ -1,0 +1,224 @@
+"""docker-compose.yml, the image and the manifests: what they say, and that they agree with each other and the code."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import yaml
+
+from mixopt.service_secrets import RANDOM_BYTES
+from tests.service.compose import FILE, ROOT, load, services
+
+KUBERAY = sorted((ROOT / "deploy" / "kuberay").glob("*.yaml"))
+RAY_SERVICES = [name for name in services() if name.startswith("ray-")]
+WORKERS = [name for name in RAY_SERVICES if name != "ray-head"]
+# They do one thing and end.
+ONE_SHOTS = ["volumes", "bucket"]
+
+
+each_service = pytest.mark.parametrize("name", services())
+
+
+def manifests() -> list[dict[str, Any]]:
+    return [manifest for file in KUBERAY for manifest in yaml.safe_load_all(file.read_text())]
+
+
+def test_the_schema_of_compose_accepts_it() -> None:
+    checker = Path(sys.executable).with_name("check-jsonschema")
+    subprocess.run([checker, "--builtin-schema", "vendor.compose-spec", FILE], check=True, capture_output=True)
+
+
+@each_service
+def test_what_a_service_names_exists(name: str) -> None:
+    everything, service = load(), services()[name]
+    assert set(service.get("depends_on", {})) <= set(everything["services"])
+    assert set(service.get("secrets", [])) <= set(everything["secrets"])
+    assert set(service.get("networks", [])) <= set(everything["networks"])
+    named = {each["source"] for each in service.get("volumes", []) if each["type"] == "volume" and "source" in each}
+    assert named <= set(everything["volumes"])
+
+
+@each_service
+def test_a_service_waits_until_what_it_needs_works(name: str) -> None:
+    for needed, wait in services()[name].get("depends_on", {}).items():
+        ended_well, healthy = "service_completed_successfully", "service_healthy"
+        assert wait == {"condition": ended_well if needed in ONE_SHOTS else healthy}
+
+
+@each_service
+def test_a_service_is_watched_and_comes_back(name: str) -> None:
+    service = services()[name]
+    if name in ONE_SHOTS:
+        assert service["restart"] == "no"
+    else:
+        assert service["restart"] == "unless-stopped"
+        assert service["healthcheck"]["test"][0] == "CMD"
+
+
+@each_service
+def test_ports_are_published_on_loopback_alone(name: str) -> None:
+    for port in services()[name].get("ports", []):
+        assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
+
+
+@each_service
+def test_images_are_pinned(name: str) -> None:
+    assert re.search(r":\d+\.\d+", services()[name]["image"])
+
+
+def test_the_base_image_is_pinned() -> None:
+    bases = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    assert all(re.search(r":\d+\.\d+\.\d+-", base) for base in bases)
+
+
+@each_service
+def test_a_service_may_do_little(name: str) -> None:
+    service = services()[name]
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    if name == "volumes":
+        assert service["cap_add"] == ["CHOWN"]
+        assert service["network_mode"] == "none"
+    else:
+        assert not service["user"].startswith(("0", "root"))
+        assert "cap_add" not in service
+
+
+def test_secrets_are_those_that_are_written() -> None:
+    assert {name: Path(secret["file"]).name for name, secret in load()["secrets"].items()} == {
+        name: name for name in RANDOM_BYTES
+    }
+
+
+@each_service
+def test_a_service_is_given_the_secrets_that_it_reads_and_no_others(name: str) -> None:
+    service = services()[name]
+    by_entry = [word.partition("=")[2] for word in service.get("entrypoint", []) if "=" in word]
+    by_path = re.findall(r"/run/secrets/(\w+)", str(service.get("environment", {})))
+    assert sorted(service.get("secrets", [])) == sorted({*by_entry, *by_path})
+
+
+def test_no_password_stands_in_the_file() -> None:
+    for name, service in services().items():
+        for variable, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|SECRET|TOKEN|KEY", variable):
+                assert value.startswith("/run/secrets/"), f"{name}: {variable}"
+    assert not re.search(r"://[^/\s]*:[^/\s@]*@", FILE.read_text()), "a password in a URL"
+
+
+@pytest.mark.parametrize("name", RAY_SERVICES)
+def test_ray_asks_for_its_token(name: str) -> None:
+    environment = services()[name]["environment"]
+    assert environment["RAY_AUTH_MODE"] == "token"
+    assert environment["RAY_AUTH_TOKEN_PATH"] == "/run/secrets/ray_token"
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_workers_hold_the_token_and_reach_the_head_alone(name: str) -> None:
+    service = services()[name]
+    assert service["secrets"] == ["ray_token"]
+    assert not [variable for variable in service["environment"] if variable.startswith(("MLFLOW", "AWS", "PG"))]
+    reachable = {
+        other for other, each in services().items() if set(each.get("networks", [])) & set(service["networks"])
+    }
+    assert reachable == {"ray-head", *WORKERS}
+
+
+def test_databases_have_no_way_out() -> None:
+    assert load()["networks"]["storage"]["internal"]
+    for name in ("postgres", "s3"):
+        assert services()[name]["networks"] == ["storage"]
+
+
+def test_the_head_tells_workers_the_address_that_it_has_on_their_network() -> None:
+    head = services()["ray-head"]
+    address = head["networks"]["cluster"]["ipv4_address"]
+    assert f"--node-ip-address={address}" in head["command"]
+
+
+def test_studies_lie_where_all_nodes_look() -> None:
+    mounts = {name: [each.get("target") for each in services()[name]["volumes"]] for name in RAY_SERVICES}
+    for name in RAY_SERVICES:
+        assert services()[name]["environment"]["MIXOPT_DIRECTORY"].startswith("/shared/")
+        assert {"/shared", "/data"} <= set(mounts[name])
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, service in services().items() if service["image"].startswith("mixopt:")]
+)
+def test_commands_exist_in_the_image(name: str) -> None:
+    service = services()[name]
+    in_image = f"{Path(sys.executable).parent}:{ROOT / 'deploy' / 'bin'}:/bin:/usr/bin"
+    for words in (
+        service.get("entrypoint", []),
+        service["command"],
+        service.get("healthcheck", {}).get("test", [])[1:],
+    ):
+        assert not words or shutil.which(words[0], path=in_image), words[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mlflow", *RAY_SERVICES])
+def test_options_exist_in_the_image(name: str) -> None:
+    from mlflow.cli import server
+    from ray.scripts.scripts import start
+
+    program, action, *options = services()[name]["command"]
+    command = {("ray", "start"): start, ("mlflow", "server"): server}[program, action]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {option.partition("=")[0] for option in options} <= known
+
+
+def test_what_the_image_copies_reaches_its_build() -> None:
+    copied = [
+        source
+        for line in re.findall(r"^COPY (.*) \S+$", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+        for source in line.split()
+    ]
+    kept = {
+        line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")
+    }
+    assert set(copied) == kept
+    assert all((ROOT / source).exists() for source in copied)
+
+
+@pytest.mark.parametrize("kind", ["RayCluster", "RayJob"])
+def test_manifests_agree_with_the_compose_file(kind: str) -> None:
+    [manifest] = [each for each in manifests() if each["kind"] == kind]
+    cluster = manifest["spec"] if kind == "RayCluster" else manifest["spec"]["rayClusterSpec"]
+    assert cluster["rayVersion"] == ray.__version__
+    assert cluster["authOptions"]["mode"] == "token"
+    assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    pods = {"head": cluster["headGroupSpec"], **{group["groupName"]: group for group in cluster["workerGroupSpecs"]}}
+    claims = {each["metadata"]["name"] for each in manifests() if each["kind"] == "PersistentVolumeClaim"}
+    for name, group in pods.items():
+        pod = group["template"]["spec"]
+        [container] = pod["containers"]
+        assert container["image"] == services()["ray-head"]["image"]
+        environment = {each["name"]: each for each in container["env"]}
+        assert environment["MIXOPT_DIRECTORY"]["value"] == services()["ray-head"]["environment"]["MIXOPT_DIRECTORY"]
+        assert ("MLFLOW_TRACKING_PASSWORD" in environment) == (name == "head")
+        assert {each["name"] for each in container["volumeMounts"]} == {each["name"] for each in pod["volumes"]}
+        assert {
+            each["persistentVolumeClaim"]["claimName"] for each in pod["volumes"] if "persistentVolumeClaim" in each
+        } == claims
+        assert pod["securityContext"]["runAsNonRoot"]
+    for each in ("RAY_enable_metrics_collection", "AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT"):
+        [head] = pods["head"]["template"]["spec"]["containers"]
+        assert {"name": each, "value": services()["ray-head"]["environment"][each]} in head["env"]
+
+
+def test_the_jobs_command_exists() -> None:
+    [job] = [each for each in manifests() if each["kind"] == "RayJob"]
+    assert job["spec"]["entrypoint"].startswith("python -m mixopt.supervise /study/")
+    assert importlib.util.find_spec("mixopt.supervise")

@@ -1,0 +1,46 @@
+"""What `mixopt secrets` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mixopt.errors import ConfigError
+from mixopt.ray_access import SHORTEST_TOKEN
+from mixopt.service_secrets import RANDOM_BYTES, write_secrets
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_secrets_are_strong_and_their_owners_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "secrets"
+    written = write_secrets(folder)
+    assert {path.name for path in written} == set(RANDOM_BYTES) == set(contents(folder))
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in written} == {0o600}
+    assert len(set(contents(folder).values())) == len(written)
+    assert len(contents(folder)["ray_token"]) >= SHORTEST_TOKEN
+    assert contents(folder) != contents(write_secrets(tmp_path / "others")[0].parent)
+
+
+def test_what_exists_is_never_changed(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    write_secrets(folder)
+    before = contents(folder)
+    (folder / "ray_token").unlink()
+    (folder / "mlflow_password").write_text("chosen by hand")
+    assert write_secrets(folder) == [folder / "ray_token"]
+    after = contents(folder)
+    assert after["mlflow_password"] == "chosen by hand"
+    assert after["postgres_password"] == before["postgres_password"]
+    assert write_secrets(folder) == []
+
+
+def test_a_folder_that_others_can_enter_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with pytest.raises(ConfigError, match="others may enter"):
+        write_secrets(tmp_path)
+    assert contents(tmp_path) == {}
