@@ -1,9 +1,9 @@
-# make demo | test | check | fix | setup        (a virtual environment in .venv is made on first use)
+# make demo | test | chaos | check | fix | setup        (a virtual environment in .venv is made on first use)
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test fast check fix clean
+.PHONY: setup demo test fast chaos check fix clean
 
 setup: $(READY)
 
@@ -16,11 +16,14 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)          ## a whole study on text of this machine, in ./demo
 	$(BIN)/mixopt demo
 
-test: $(READY)          ## all tests
+test: $(READY)          ## all tests; the service's need PostgreSQL's programs, and are skipped without
 	$(BIN)/pytest
 
 fast: $(READY)          ## the tests that take seconds
 	$(BIN)/pytest -m 'not slow'
+
+chaos: $(READY)         ## real studies while everything is killed, about half an hour; see docs/reliability.md
+	$(BIN)/python -m tests.chaos
 
 check: $(READY)         ## style, types, arrows between rooms
 	$(BIN)/ruff format --check .

@@ -211,10 +211,11 @@ def runs(
 ) -> None:
     """Write a study's completed trials as a table of runs, for mixopt fit and for other studies to reuse."""
     from mixopt.files import write_text
+    from mixopt.recording import known
     from mixopt.study_runs import csv_text, run_rows
 
     file = _load(study)
-    rows = run_rows(_record(file).history(), unit)
+    rows = run_rows(known(file, _record(file)), unit)
     if not rows:
         raise ConfigError(f"study {file.study} has no completed trial yet", hint=f"run it: mixopt run {file.file}")
     if output is not None:

@@ -117,6 +117,7 @@ def status_document(record: StudyRecord, history: History) -> dict[str, Any]:
             entry.measurement.seconds / int(entry.measurement.environment.get("pack", 1))  # they took them together
             for entry in (*history.completed, *history.stopped)
         ),
+        "restarts": int(record.metrics.get(names.RESTARTS, 0)),
         "failures": [
             {"trial": entry.trial.id, "origin": entry.trial.origin, "kind": entry.failure.kind.value}
             | {"message": entry.failure.message}
@@ -134,6 +135,8 @@ def status_table(document: dict[str, Any]) -> RenderableType:
     for state, counts in document["trials"].items():
         table.add_row(state, *(str(counts["by_proxy"].get(proxy, 0)) for proxy in proxies), str(counts["total"]))
     lines = [f"{document['flops']:.3g} FLOPs in {show_duration(document['training_seconds'])} of training"]
+    if document["restarts"]:
+        lines.append(f"trials went on from a checkpoint {document['restarts']} times, after their worker had died")
     lines += [
         f"failed: {each['trial']} ({each['origin']}): {each['kind']}: {each['message']}"
         for each in document["failures"]

@@ -49,6 +49,7 @@ proxies:                      # small models, cheapest first; the answer is give
 
 search:
   strategy: regmix            # or climb, bayes, random
+  # stop_hopeless: true       # end trials early that will not be among the best
 
 objective:                    # default: the mean over all evaluation sets
   kind: weighted              # or worst_case, no_worse, pareto: see docs/study-file.md
@@ -59,6 +60,8 @@ confirm:                      # the best candidates and the baselines, trained a
   seeds: 3
 
 # budget: {{time: 6h}}          # or flops: 1e18
+
+# executor: {{slots: 4}}        # or gpus_per_trial: 0.25, ...; for a cluster see docs/cluster.md
 """
 
 # Enough for a regression over the domains (Olmix, 2602.12237: from 3 on).

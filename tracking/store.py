@@ -142,6 +142,7 @@ class StudyRecord:
         self.store = store
         self.run_id: str = run.info.run_id
         self.tags: dict[str, str] = dict(run.data.tags)
+        self.metrics: dict[str, float] = dict(run.data.metrics)  # as they were when this was found
         self._children: dict[str, Run] = {}
 
     @property

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from tests.service.processes import Site, kill
+from tests.service.processes import Site, family, kill
 
 NODES = ("node1", "node2")
 AWAY_SECONDS = 5.0  # of a service that dies, until it is started again
@@ -64,8 +64,7 @@ class Service:
 
     def family(self, name: str) -> list[psutil.Process]:
         """A part's process and all that it has started."""
-        process = self._processes[name]
-        return [process, *process.children(recursive=True)]
+        return family(self._processes[name])
 
     def kill(self, name: str) -> None:
         kill(self.family(name))

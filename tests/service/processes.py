@@ -233,11 +233,19 @@ class Site:
 
 
 def end(process: psutil.Popen) -> None:
-    """End a service and whatever it has started, politely first."""
-    family = process.children(recursive=True)
-    process.terminate()
+    """End a service and whatever it has started, politely first; it may have ended before."""
+    members = family(process)
+    with suppress(psutil.NoSuchProcess):
+        process.terminate()
     psutil.wait_procs([process], timeout=END_WITHIN_SECONDS)
-    kill([*family, process])
+    kill(members)
+
+
+def family(process: psutil.Process) -> list[psutil.Process]:
+    """A process and all that it has started; none where it has ended."""
+    with suppress(psutil.NoSuchProcess):
+        return [process, *process.children(recursive=True)]
+    return []
 
 
 def kill(processes: Sequence[psutil.Process]) -> None:
