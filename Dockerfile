@@ -10,7 +10,8 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ wget \
     && rm -rf /var/lib/apt/lists/*
 
-# Dependencies first: a change of the code then leaves this layer as it is.
+# Dependencies first: a change of the code then leaves this layer as it is. No index with a password in its address:
+# `docker history` shows build arguments to whoever has the image.
 ARG PIP_EXTRA_INDEX_URL=""
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./

@@ -15,11 +15,11 @@ import typer
 from rich.console import Console
 
 from mixopt import cluster_cli
-from mixopt.errors import ConfigError
+from mixopt.errors import ClusterLost, ConfigError
 from mixopt.terminal import INTERRUPTED, STUDY_FILE, Address, Json, RetryFailed, StudyArgument, err, out, print_answer
 from proxies.errors import ProxyError
 from search.errors import SearchError
-from tracking.errors import TrackingError
+from tracking.errors import TrackingAway, TrackingError
 
 if TYPE_CHECKING:
     from mixopt.assemble import Plan
@@ -51,7 +51,8 @@ ObjectiveKind = Annotated[str, typer.Option(help="mean, standardized, worst, no-
 Maximize = Annotated[list[str] | None, typer.Option(help="More of this metric is better; repeatable.")]
 Minimize = Annotated[list[str] | None, typer.Option(help="Less of this metric is better; repeatable.")]
 
-USER_MISTAKE = 2
+# Exit statuses. What supervises a submitted study starts it again after the first and the last.
+BROKEN, USER_MISTAKE, TRY_AGAIN = 1, 2, 75
 
 
 @app.command(epilog="Example: mixopt init data/ --output study.yaml", rich_help_panel=BEGIN)
@@ -145,8 +146,7 @@ def status(study: cluster_cli.StudyOrName = str(STUDY_FILE), address: Address = 
     from mixopt.display import status_document, status_table
     from mixopt.recording import known
 
-    if address:
-        cluster_cli.status(study, address, json)
+    if address and cluster_cli.status(study, address, json):
         return
     file = _load(Path(study))
     record = _record(file)
@@ -391,7 +391,10 @@ def demo(
 
 
 def main() -> None:
-    """The program `mixopt`: user mistakes are one line and exit status 2, never a traceback."""
+    """The program `mixopt`: user mistakes are one line and exit status 2, never a traceback.
+
+    What may pass has others: 75 where the cluster or MLflow went away, 1 where a submitted study cannot read or write a file.
+    """
     # Broken files are reported by us, with their place.
     os.environ.setdefault("DATASETS_VERBOSITY", "critical")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
@@ -400,14 +403,16 @@ def main() -> None:
     except (ConfigError, SearchError, ProxyError, TrackingError) as mistake:
         for line in mistake.message.splitlines():
             _complain(f"{line}; {mistake.hint}" if mistake.hint else line)
-        sys.exit(USER_MISTAKE)
+        sys.exit(TRY_AGAIN if isinstance(mistake, ClusterLost | TrackingAway) else USER_MISTAKE)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
         _complain(
             f"{error.filename or 'the system'}: {error.strerror}; check the path, its permissions and the free space"
         )
-        sys.exit(USER_MISTAKE)
+        from mixopt.config import JOB_VARIABLE
+
+        sys.exit(BROKEN if JOB_VARIABLE in os.environ else USER_MISTAKE)
 
 
 def _complain(line: str) -> None:
@@ -496,24 +501,26 @@ def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
             with err.status("handing the tokens to the workers"):
                 plan.exchange.publish(plan.corpus)
             # Ray prints to standard output when a worker dies.
-            stack.enter_context(redirect_stdout(sys.stderr))
-            with err.status("starting the workers"):
-                workers = stack.enter_context(executor(file.executor, file.study))
-            # After Ray has started, which answers the signal with a stack trace.
-            signal.signal(signal.SIGTERM, _interrupt)
-            watcher = stack.enter_context(watcher_for(err))
-            document = Study(plan, record, workers, watcher, retry_failed).run()
+            with redirect_stdout(sys.stderr):
+                with err.status("starting the workers"):
+                    workers = stack.enter_context(executor(file.executor, f"{file.tracking.experiment}/{file.study}"))
+                # After Ray has started, which answers the signal with a stack trace.
+                signal.signal(signal.SIGTERM, _interrupt)
+                with watcher_for(err) as watcher:
+                    study = Study(plan, record, workers, watcher, retry_failed)
+                    document = study.run()
+            print_answer(document, answer_table(document), json)
+            if not json:
+                served = file.tracking_uri.startswith(("http://", "https://"))
+                address = file.tracking_uri.rstrip("/") if served else "http://127.0.0.1:5000"
+                how = "" if served else f"   (served by: mixopt dashboard {file.file})"
+                page = study_page(record.experiment_id, record.run_id)
+                out.print(f"[bold]Dashboard[/] {address}/{page}{how}", soft_wrap=True)
+            with err.status("bringing the last records to MLflow"):
+                study.finish()
     except KeyboardInterrupt:
         err.print("interrupted; what was recorded is kept: run the same command again to go on")
         raise typer.Exit(INTERRUPTED) from None
-    print_answer(document, answer_table(document), json)
-    if not json:
-        served = file.tracking_uri.startswith(("http://", "https://"))
-        address = file.tracking_uri.rstrip("/") if served else "http://127.0.0.1:5000"
-        how = "" if served else f"   (served by: mixopt dashboard {file.file})"
-        out.print(
-            f"[bold]Dashboard[/] {address}/{study_page(record.experiment_id, record.run_id)}{how}", soft_wrap=True
-        )
 
 
 def _interrupt(*_: object) -> None:

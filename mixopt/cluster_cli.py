@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mixopt.errors import ConfigError
-from mixopt.terminal import INTERRUPTED, STUDY_FILE, Address, Json, RetryFailed, StudyArgument, err, print_answer
+from mixopt.terminal import (
+    ADDRESS_VARIABLE,
+    INTERRUPTED,
+    STUDY_FILE,
+    Address,
+    Json,
+    RetryFailed,
+    StudyArgument,
+    err,
+    print_answer,
+)
 from tracking.errors import TrackingError
 
 if TYPE_CHECKING:
@@ -37,22 +47,27 @@ def submit(
 
     cluster = _cluster(address)
     file = load(study)
-    where = "" if "RAY_API_SERVER_ADDRESS" in os.environ else f" --address {cluster.address}"
     with err.status("submitting"):
         job, new = cluster.submit(file, retry_failed)
     said = f"study {job.study} is submitted as {job.id}" if new else f"study {job.study} is already {_now(job)}"
-    commands = ", ".join(f"mixopt {command} {job.study}{where}" for command in ("logs -f", "status", "stop"))
+    which = f"{job.study}{cluster.head.option}"
+    commands = ", ".join(f"mixopt {command} {which}" for command in ("logs -f", "status", "stop"))
     print_answer(job.as_document() | {"submitted": new}, f"{said}; next: {commands}", json)
 
 
-def status(study: str, address: str, json: bool) -> None:
-    """The command's part that asks a cluster."""
+def status(study: str, address: str, json: bool) -> bool:
+    """The command's part that asks a cluster; false where a study file is given of which that has no job."""
     from mixopt.display import job_status_table
 
     name, file = _named(study)
-    job = _cluster(address).job(name)
+    cluster = _cluster(address)
+    job = cluster.find(name) if file else cluster.job(name)
+    if job is None:
+        err.print(f"study {name} was never submitted to {address}; on this machine:", soft_wrap=True)
+        return False
     document = job.as_document() | _recorded(job, file)
     print_answer(document, job_status_table(document), json)
+    return True
 
 
 @app.command(epilog="Example: mixopt logs my-study --follow", rich_help_panel=PANEL)
@@ -69,7 +84,8 @@ def logs(
         try:
             job = cluster.follow(job, _discard if json else _write)
         except KeyboardInterrupt:
-            err.print(f"study {job.study} goes on without you; end it with: mixopt stop {job.study}")
+            which = f"{job.study}{cluster.head.option}"
+            err.print(f"study {job.study} goes on without you; end it with: mixopt stop {which}", soft_wrap=True)
             raise typer.Exit(INTERRUPTED) from None
         err.print(f"{job.id} is {_now(job)}")
     if json:
@@ -121,7 +137,7 @@ def _cluster(address: str | None) -> Cluster:
 
     if not address:
         raise ConfigError(
-            "no cluster is named", hint="give --address http://head:8265, or set RAY_API_SERVER_ADDRESS to it"
+            "no cluster is named", hint=f"give --address http://head:8265, or set {ADDRESS_VARIABLE} to it"
         )
     return Cluster(address)
 

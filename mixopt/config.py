@@ -13,6 +13,7 @@ import math
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -381,6 +382,11 @@ class TrackingSettings(Section):
     def _known_store(self) -> Self:
         if self.uri is not None and not self.uri.startswith(STORES):
             raise ValueError(f"uri {self.uri} names no MLflow store; write sqlite:///file.db or http(s)://server")
+        if self.uri is not None and urlsplit(self.uri).password is not None:
+            raise ValueError(
+                "uri holds a password, which would be recorded with the study; "
+                "give it in MLFLOW_TRACKING_PASSWORD, or PGPASSWORD for a database"
+            )
         return self
 
 

@@ -154,7 +154,7 @@ def job_status_table(document: dict[str, Any]) -> RenderableType:
         lines.append(f"submitted {document['attempts']} times")
     # Where it failed, Ray's explanation ends with its log, whose last line tells why.
     explanation, _, log = document["message"].partition(", last available logs")
-    lines += [explanation, *log.splitlines()[-1:]]
+    lines += [line for line in (explanation, *log.splitlines()[-1:]) if line]
     if document["trials"] is None:
         return Group(Text("\n".join(lines)), *_notes([document["note"]]))
     return Group(Text("\n".join(lines)), status_table(document))
@@ -163,7 +163,7 @@ def job_status_table(document: dict[str, Any]) -> RenderableType:
 def jobs_table(document: dict[str, Any]) -> RenderableType:
     if not document["studies"]:
         return Text("no study was submitted")
-    table = plain_table("study", "state", ">attempts", "started", "ended")
+    table = plain_table("study", "state", ">attempts", "started (UTC)", "ended (UTC)")
     for job in document["studies"]:
         moments = [(job[key] or "")[: len("2026-01-31T12:00")].replace("T", " ") for key in ("started", "ended")]
         table.add_row(job["study"], job["state"].lower(), str(job["attempts"]), *moments)

@@ -10,3 +10,7 @@ class ConfigError(ValueError):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class ClusterLost(ConfigError):
+    """The cluster went away, or has no room yet, and may well come back: whoever waits may try again."""

@@ -38,4 +38,11 @@ class Closed:
     outcome: Measurement | Failure
 
 
-Event = Progressed | Restarted | Closed
+@dataclass(frozen=True)
+class Noticed:
+    """Something about the machines that a careful reader wants to know."""
+
+    text: str
+
+
+Event = Progressed | Restarted | Closed | Noticed

@@ -2,8 +2,8 @@
 
 They are in the study's own folder, which nodes then have to share, or at `executor.shared`:
 
-    <shared>/corpora/<fingerprint>/...           each node downloads it once
-    <shared>/checkpoints/<study>/<trial id>.pt   a trial goes on from it on whichever node
+    <shared>/corpora/<fingerprint>/...                        each node downloads it once
+    <shared>/checkpoints/<experiment>/<study>/<trial id>.pt   a trial goes on from it on whichever node
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mixopt.config import StudyFile
-from mixopt.errors import ConfigError
+from mixopt.errors import ClusterLost
 from proxies import places
 from proxies.data.corpus import Corpus
 from proxies.data.node_cache import publish
@@ -44,13 +44,15 @@ class Exchange:
         if file.executor.shared is None:
             return cls(str(corpus.directory.absolute()), str(file.work_directory.absolute() / "checkpoints"))
         shared = _url(file)
-        return cls(f"{shared}/corpora/{corpus.fingerprint}", f"{shared}/checkpoints/{file.study}")
+        return cls(
+            f"{shared}/corpora/{corpus.fingerprint}", f"{shared}/checkpoints/{file.tracking.experiment}/{file.study}"
+        )
 
     def publish(self, corpus: Corpus) -> None:
         """Hand the tokens over; what is there already is left as it is.
 
         Raises:
-            ConfigError: they cannot be written.
+            ClusterLost: they cannot be written.
         """
         if "://" in self.corpus:
             with _mistakes_of_the_file():
@@ -66,22 +68,19 @@ class Exchange:
             places.remove(self.checkpoint(trial))
 
     def sweep(self, history: History) -> None:
-        """Remove what a killed run left: half-written files, and checkpoints of trials that are closed.
-
-        Raises:
-            ProxyError: the checkpoints cannot be listed or removed.
-        """
+        """Remove what a killed run left: half-written files, and checkpoints of trials that are closed."""
         closed = history.trial_ids - {trial.id for trial in history.running}
-        for name in places.sizes(self.checkpoints):
-            if name.endswith(places.PARTIAL) or name.removesuffix(CHECKPOINT) in closed:
-                places.remove(f"{self.checkpoints}/{name}")
+        with suppress(ProxyError):  # they harm nobody until the next start
+            for name in places.sizes(self.checkpoints):
+                if name.endswith(places.PARTIAL) or name.removesuffix(CHECKPOINT) in closed:
+                    places.remove(f"{self.checkpoints}/{name}")
 
 
 def check_reachable(file: StudyFile) -> None:
     """Write a few bytes to `executor.shared`, read them and remove them.
 
     Raises:
-        ConfigError: one of the three fails.
+        ClusterLost: one of the three fails.
     """
     if file.executor.shared is None:
         return
@@ -98,7 +97,7 @@ def _mistakes_of_the_file() -> Iterator[None]:
     try:
         yield
     except ProxyError as error:
-        raise ConfigError(f"executor.shared: {error.message}", error.hint) from error
+        raise ClusterLost(f"executor.shared: {error.message}", error.hint) from error
 
 
 def _url(file: StudyFile) -> str:

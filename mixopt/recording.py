@@ -87,24 +87,31 @@ def _journal(record: StudyRecord, path: Path, subject: str) -> Journal:
     Raises:
         TrackingError: MLflow has forgotten the study, and the journal that is here is of another file or corpus.
     """
-    if path.exists():
-        journal = Journal(path)
-        last = record.tags.get(names.JOURNAL)
-        if last == journal.id:
-            return journal
-        if last is None and not record.has_trials():
-            # MLflow is new, or has lost the study: it gets everything again.
-            if journal.subject != subject:
-                raise TrackingError(
-                    f"{path} is the journal of a study with another file or corpus, which MLflow does not have",
-                    hint=f"remove the folder {path.parent} to begin anew, or restore what was changed",
-                )
-            journal.mark_sent(0)
-            return journal
-        with Recorder(record, journal) as left_over:
-            if not left_over.drain(STORE_AWAY_SECONDS):
-                raise TrackingError(f"MLflow does not take what {path} still holds: {left_over.trouble}")
-    return Journal.create(path, subject, _from_mlflow(record))
+    if not path.exists():
+        return Journal.create(path, subject, _from_mlflow(record))
+    journal = Journal(path)
+    last = record.tags.get(names.JOURNAL)
+    if last == journal.id:
+        # Less than was sent is there where MLflow came back from a backup.
+        journal.mark_sent(min(journal.sent, int(record.tags.get(names.SENT, "0"))))
+        return journal
+    if last is None and not record.has_trials():
+        # MLflow is new, or has lost the study: it gets everything again.
+        if journal.subject != subject:
+            raise TrackingError(
+                f"{path} is the journal of a study with another file or corpus, which MLflow does not have",
+                hint=f"remove the folder {path.parent} to begin anew, or restore what was changed",
+            )
+        journal.mark_sent(0)
+        return journal
+    journal.close()
+    left_over = contents(read(path)).history if journal.subject == subject else History()
+    return Journal.create(path, subject, _from_mlflow(record), _measured_here_alone(left_over, record.history()))
+
+
+def _measured_here_alone(here: History, there: History) -> Iterator[Entry]:
+    """What a journal knows that was overtaken: measurements that did not reach MLflow before."""
+    return entries_of(here.only(lambda trial: trial.id in here.measured_ids - there.measured_ids))
 
 
 def _from_mlflow(record: StudyRecord) -> Iterator[Entry]:
@@ -112,4 +119,4 @@ def _from_mlflow(record: StudyRecord) -> Iterator[Entry]:
     answer: dict[str, Any] | None = record.read(names.ANSWER)
     if answer is not None:
         yield Written(names.ANSWER, answer, names.ANSWER_FILE)
-    yield Reported({}, 0, {name: record.tags[name] for name in REMEMBERED if name in record.tags})
+    yield Reported({}, 0, 0, {name: record.tags[name] for name in REMEMBERED if name in record.tags})

@@ -41,12 +41,15 @@ class Reporter(AbstractContextManager["Reporter"]):
         self._shown: Recommendation | None = None
         self._links = links_for(plan.file, record.experiment_id)
         self._described = time.monotonic()
+        self._is_stale = False
 
     def opened(self, trial: Trial) -> None:
         self._tally.opened(trial)
+        self._is_stale = True
 
     def restarted(self) -> None:
         self._tally.restarted()
+        self._is_stale = True
 
     def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None, history: History) -> None:
         """`history` knows of it already."""
@@ -58,11 +61,14 @@ class Reporter(AbstractContextManager["Reporter"]):
             self._shown = forecast
             metrics |= forecast_metrics(forecast)
         self._record.report(metrics, self._ended, {names.SEARCH_SECONDS: f"{seconds:.1f}"})
-        if time.monotonic() - self._described > DESCRIBE_SECONDS:
-            self._described = time.monotonic()
-            self._record.describe(
-                overview(self._plan, self._tally, seconds, forecast, self._forecaster.remark, self._links)
-            )
+        self._is_stale = True
+
+    def refresh(self) -> None:
+        """Write the description anew where something has changed, and the last one stood long enough."""
+        if self._is_stale and time.monotonic() - self._described > DESCRIBE_SECONDS:
+            self._is_stale, self._described = False, time.monotonic()
+            forecast, remark = self._forecaster.latest, self._forecaster.remark
+            self._record.describe(overview(self._plan, self._tally, self._seconds(), forecast, remark, self._links))
 
     def answered(self, document: Mapping[str, Any]) -> None:
         self._record.report({}, self._ended, {names.NOTE: answer_overview(document, self._links)})

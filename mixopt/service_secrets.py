@@ -24,7 +24,7 @@ def write_secrets(folder: Path) -> list[Path]:
     """Write the secrets that are missing in `folder`, and return their files. One that exists is never changed.
 
     Raises:
-        ConfigError: others than its owner may enter the folder.
+        ConfigError: others than its owner may enter the folder, or a secret in it is empty.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_mode & 0o077:
@@ -37,6 +37,8 @@ def write_secrets(folder: Path) -> list[Path]:
 def _write_new(path: Path, text: str) -> bool:
     """Write a file whole, unless there is one; True if it was written."""
     if path.exists():
+        if not path.stat().st_size:
+            raise ConfigError(f"{path}: this secret is empty", hint="delete the file, and a new one is written")
         return False
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

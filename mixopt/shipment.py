@@ -16,7 +16,7 @@ from mixopt.config import StudyFile, TextSource
 from mixopt.errors import ConfigError
 from proxies.data.sources import Source, check_readable, find_files
 
-LARGEST = 100_000_000  # bytes: a job's folder goes through the memory of the head
+MAX_BYTES = 100_000_000  # all of them go through the memory of the head
 
 # The same content is the same archive, whose copy on a node is then used again.
 NO_DATE = (1980, 1, 1, 0, 0, 0)
@@ -78,9 +78,9 @@ def shipped_files(file: StudyFile) -> dict[str, Path]:
         for name, source in sources.items():
             files |= _texts(f"{section}.{name}.paths", name, source, file)
     size = sum(path.stat().st_size for path in files.values())
-    if size > LARGEST:
+    if size > MAX_BYTES:
         raise ConfigError(
-            f"the files that would travel with {file.file} have {size / 1e6:.0f} MB, above {LARGEST / 1e6:.0f}",
+            f"the files that would travel with {file.file} have {size / 1e6:.0f} MB, above {MAX_BYTES / 1e6:.0f}",
             hint=f"{ON_THE_CLUSTER}; the largest is {max(files.values(), key=lambda path: path.stat().st_size)}",
         )
     return files

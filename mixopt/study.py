@@ -19,7 +19,7 @@ from typing import Any
 from mixopt.answer import answer_document, how_far
 from mixopt.assemble import Plan
 from mixopt.errors import ConfigError
-from mixopt.events import Closed, Progressed, Restarted
+from mixopt.events import Closed, Noticed, Progressed, Restarted
 from mixopt.executors.base import Executor
 from mixopt.reporter import Reporter
 from mixopt.watch import Watcher
@@ -28,7 +28,7 @@ from search.problem import SEARCH_SEED
 from search.recommend import Recommendation
 from search.trial import Failure, Measurement, Trial
 from tracking import names
-from tracking.errors import TrackingError
+from tracking.errors import TrackingAway
 from tracking.recorder import Recorder
 
 # So many failures in a row, before any trial has lived and after: a mistake that more trials will not mend.
@@ -63,12 +63,11 @@ class Study:
         self._reporter = Reporter(plan, record, self.history, restarts, lambda: self._seconds)
 
     def run(self) -> dict[str, Any]:
-        """Returns the answer, as it is recorded.
+        """Returns the answer; `finish` comes next.
 
         Raises:
             ConfigError: trial after trial fails.
             SearchError: the trials that completed are not enough for an answer.
-            TrackingError: MLflow did not take the record, which the journal keeps.
         """
         self.plan.exchange.sweep(self.history)
         with self._reporter:
@@ -77,9 +76,21 @@ class Study:
             recommendation = self.plan.strategy.recommend(self.history)
         if names.ANSWER not in self.record.begun.written:
             self._answer(recommendation, None)
-        answer = self._answer(recommendation, self._confirm(recommendation))
-        self._finish()
-        return answer
+        return self._answer(recommendation, self._confirm(recommendation))
+
+    def finish(self) -> None:
+        """Wait until MLflow has the last of the record.
+
+        Raises:
+            TrackingAway: it does not take it; the journal keeps it.
+        """
+        self.record.finish()
+        if not self.record.drain(MLFLOW_AWAY_SECONDS):
+            raise TrackingAway(
+                f"the study has its answer, but {self.record.unsent} of its records did not reach MLflow: "
+                f"{self.record.trouble or 'it is slow'}",
+                hint="they are kept; run the same command again when it works",
+            )
 
     def _search(self) -> None:
         interrupted = deque(self.history.running)
@@ -122,17 +133,6 @@ class Study:
         self._reporter.answered(document)
         return document
 
-    def _finish(self) -> None:
-        self.record.finish()
-        with self.watcher.busy("bringing the last records to MLflow"):
-            arrived = self.record.drain(MLFLOW_AWAY_SECONDS)
-        if not arrived:
-            raise TrackingError(
-                f"the study has its answer, but {self.record.unsent} of its records did not reach MLflow: "
-                f"{self.record.trouble or 'it is slow'}",
-                hint="they are kept; run the same command again when it works",
-            )
-
     def _work(self, ask: Callable[[int], list[Trial]]) -> None:
         """Keep the executor's slots filled with what `ask` gives, until it gives nothing and nothing runs.
 
@@ -153,6 +153,8 @@ class Study:
                     case Closed():
                         self._close(event.trial, event.outcome)
                         closed = True
+                    case Noticed():
+                        self.watcher.remark(event.text)
                     case Restarted():
                         self.record.restarted(event.trial, event.start, event.reason)
                         self._reporter.restarted()
@@ -162,6 +164,7 @@ class Study:
                         if event.losses:
                             self.record.progress(event.trial, event.tokens, event.losses)
             self._look_after_mlflow()
+            self._reporter.refresh()
 
     def _launch(self, trial: Trial) -> None:
         self._compile()
@@ -175,10 +178,11 @@ class Study:
 
     def _look_after_mlflow(self) -> None:
         """Say when it goes away, and when it has everything again."""
-        if not self._mlflow_is_away and self.record.trouble is not None:
+        trouble = self.record.trouble
+        if not self._mlflow_is_away and trouble is not None:
             self._mlflow_is_away = True
-            self.watcher.remark(f"{self.record.trouble}; the trials go on, their records wait for it")
-        elif self._mlflow_is_away and self.record.trouble is None and not self.record.unsent:
+            self.watcher.remark(f"{trouble}; the trials go on, their records wait for it")
+        elif self._mlflow_is_away and trouble is None and not self.record.unsent:
             self._mlflow_is_away = False
             self.watcher.remark("MLflow is back, and has every record")
 

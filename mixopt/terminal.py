@@ -13,11 +13,13 @@ out = Console(highlight=False)
 # Progress and errors: standard output carries the answer alone, so that `--json` can be piped.
 err = Console(stderr=True, highlight=False)
 
+ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"  # Ray's own
+
 StudyArgument = Annotated[Path, typer.Argument(help="The study file.", show_default=True)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Address = Annotated[
     str | None,
-    typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="The cluster's head: http://head:8265."),
+    typer.Option(envvar=ADDRESS_VARIABLE, help="The cluster's head: http://head:8265."),
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train failed trials again.")]
 STUDY_FILE = Path("study.yaml")

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from proxies.errors import ProxyError
 
+Result = TypeVar("Result")
+
+PAUSES = (1.0, 4.0, 10.0, 20.0)  # seconds between attempts to read what is elsewhere
 PARTIAL = ".tmp"  # ending of files on a disk that are still written
 
 
@@ -55,12 +60,19 @@ def read(place: str | Path) -> bytes:
         FileNotFoundError: there is no such file.
         ProxyError: it cannot be read.
     """
-    with _explained("read", place):
-        fs, path = _opened(place)
-        with suppress(FileNotFoundError):
-            content: bytes = fs.cat_file(path)
-            return content
-    raise FileNotFoundError(place)
+
+    def content() -> bytes | None:
+        with _explained("read", place):
+            fs, path = _opened(place)
+            with suppress(FileNotFoundError):
+                found: bytes = fs.cat_file(path)
+                return found
+        return None
+
+    found = _patiently(place, content)
+    if found is None:
+        raise FileNotFoundError(place)
+    return found
 
 
 def download(place: str | Path, file: Path) -> None:
@@ -69,10 +81,14 @@ def download(place: str | Path, file: Path) -> None:
     Raises:
         ProxyError: it cannot be read, or there is no room for it.
     """
-    with _explained("read", place):
-        fs, path = _opened(place)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fs.get_file(path, str(file))
+
+    def copy() -> None:
+        with _explained("read", place):
+            fs, path = _opened(place)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            fs.get_file(path, str(file))
+
+    _patiently(place, copy)
 
 
 def sizes(folder: str | Path) -> dict[str, int]:
@@ -108,6 +124,18 @@ def _opened(place: str | Path) -> tuple[fsspec.AbstractFileSystem, str]:
         return LocalFileSystem(), str(Path(place).absolute())
     fs, path = fsspec.core.url_to_fs(str(place))
     return fs, path
+
+
+def _patiently(place: str | Path, action: Callable[[], Result]) -> Result:
+    """What is elsewhere may be away for a moment, and a trial should not end for it."""
+    for pause in PAUSES if "://" in str(place) else ():
+        try:
+            return action()
+        except ProxyError as error:
+            if isinstance(error.__cause__, ImportError):
+                raise
+            time.sleep(pause)
+    return action()
 
 
 @contextmanager

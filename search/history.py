@@ -82,6 +82,11 @@ class History:
         """Measurements of the completed trials, by trial id."""
         return {entry.trial.id: entry.measurement for entry in self.completed}
 
+    @property
+    def measured_ids(self) -> frozenset[str]:
+        """Of the completed and the stopped trials."""
+        return frozenset(entry.trial.id for entry in (*self.completed, *self.stopped))
+
     def at(self, fidelity: Fidelity) -> tuple[Completed, ...]:
         """The completed trials at one fidelity."""
         return tuple(entry for entry in self.completed if entry.trial.fidelity.same_as(fidelity))

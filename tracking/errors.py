@@ -10,5 +10,9 @@ class TrackingError(RuntimeError):
         self.hint = hint
 
 
+class TrackingAway(TrackingError):
+    """The store does not answer, and may well come back."""
+
+
 class TrackingRefused(TrackingError):
     """The store understood, and will most likely refuse again: permissions, a deleted run, a value that it rejects."""

@@ -36,7 +36,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Restarted:
-    """A trial goes on from its checkpoint; `start` is 2 after the first death of its worker."""
+    """A trial goes on from its checkpoint; `start` is 2 after the first death of a worker that this driver saw."""
 
     trial: Trial
     start: int
@@ -54,10 +54,11 @@ class Closed:
 
 @dataclass(frozen=True)
 class Reported:
-    """Metrics of the study after `step` closed trials, and tags that it has from now on."""
+    """Metrics of the study after `step` closed trials, `at` ms of Unix time, and tags that it has from now on."""
 
     metrics: Mapping[str, float]
     step: int
+    at: int
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -102,17 +103,24 @@ class Journal:
         self._file = path.open("ab")
 
     @classmethod
-    def create(cls, path: Path, subject: str, entries: Iterable[Entry]) -> Self:
-        """A new journal in the place of any other; it begins with entries that MLflow has already."""
+    def create(cls, path: Path, subject: str, sent: Iterable[Entry], unsent: Iterable[Entry] = ()) -> Self:
+        """A new journal in the place of any other.
+
+        Args:
+            sent: entries that MLflow has already.
+            unsent: those that it is to get.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         header = {"schema": SCHEMA, "subject": subject, "id": uuid.uuid4().hex}
         temporary = path.with_suffix(".partial")
         count = 0
         with temporary.open("wb") as file:
             file.write(_line(header))
-            for entry in entries:
+            for entry in sent:
                 file.write(_line(_to_plain(entry)))
                 count += 1
+            for entry in unsent:
+                file.write(_line(_to_plain(entry)))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -127,7 +135,7 @@ class Journal:
         os.fsync(self._file.fileno())
 
     def mark_sent(self, count: int) -> None:
-        """MLflow has the first `count` entries. Where this is lost some are sent again."""
+        """MLflow has the first `count` entries. Where this is lost all are sent again."""
         self.sent = count
         temporary = self._sent_path.with_suffix(".sent.partial")
         temporary.write_text(json.dumps({"id": self.id, "sent": count}))
@@ -164,8 +172,10 @@ def read(path: Path) -> Iterator[Entry]:
     trials: dict[str, Trial] = {}
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            if number == 1 or not line.endswith(b"\n"):
+            if number == 1:
                 continue
+            if not line.endswith(b"\n"):
+                return  # it is being written
             try:
                 entry = _from_plain(json.loads(line), trials)
             except (ValueError, KeyError, TypeError) as error:
@@ -202,11 +212,11 @@ def contents(entries: Iterable[Entry]) -> Contents:
             case Opened(trial):
                 opened[trial.id] = trial
                 outcomes.pop(trial.id, None)
-            case Restarted(trial, start, _):
-                found.starts[trial.id] = start
+            case Restarted(trial):
+                found.starts[trial.id] = found.starts.get(trial.id, 1) + 1
             case Closed(trial, outcome, _):
                 outcomes[trial.id] = outcome
-            case Reported(_, _, tags):
+            case Reported(tags=tags):
                 found.tags |= tags
             case Written(key, data, _):
                 found.written[key] = data
@@ -238,8 +248,8 @@ def _to_plain(entry: Entry) -> dict[str, Any]:
         case Closed(trial, Measurement() as measurement, objective):
             measured = codec.measurement_to_plain(measurement)
             plain = {"closed": trial.id, "objective": objective, "measurement": measured}
-        case Reported(metrics, step, tags):
-            plain = {"reported": dict(metrics), "step": step, "tags": dict(tags)}
+        case Reported(metrics, step, at, tags):
+            plain = {"reported": dict(metrics), "step": step, "at": at, "tags": dict(tags)}
         case Written(key, data, file):
             plain = {"written": key, "data": dict(data), "file": file}
         case Finished():
@@ -257,8 +267,8 @@ def _from_plain(plain: dict[str, Any], trials: Mapping[str, Trial]) -> Entry:
             return Closed(trials[trial_id], codec.measurement_from_plain(measurement), objective)
         case {"closed": trial_id, "failure": failure}:
             return Closed(trials[trial_id], codec.failure_from_plain(failure))
-        case {"reported": metrics, "step": step, "tags": tags}:
-            return Reported(metrics, step, tags)
+        case {"reported": metrics, "step": step, "at": at, "tags": tags}:
+            return Reported(metrics, step, at, tags)
         case {"written": key, "data": data, "file": file}:
             return Written(key, data, file)
         case {"finished": True}:

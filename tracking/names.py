@@ -27,6 +27,7 @@ CORPUS_FINGERPRINT = "mixopt.corpus"
 ANSWER = "mixopt.answer"
 SEARCH_SECONDS = "mixopt.search_seconds"
 JOURNAL = "mixopt.journal"  # the id of the journal that wrote last
+SENT = "mixopt.journal_sent"  # so many of its entries are here, at least
 
 # the record: child run
 TRIAL = "mixopt.trial"

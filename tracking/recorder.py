@@ -78,6 +78,7 @@ class Recorder:
         self._counting = threading.Lock()
         self._ending = threading.Event()
         self._trouble: TrackingError | None = None
+        self._troubles = 0
         self._given_up = False
         self.begun: Contents = contents(self._unsent_queued())
         self._known = {trial.id for trial in self.begun.history.trials}
@@ -90,9 +91,20 @@ class Recorder:
         return self._unsent
 
     @property
+    def entries(self) -> int:
+        """How many there are, sent or not, since the journal began."""
+        return self._journal.sent + self._unsent
+
+    @property
     def trouble(self) -> str | None:
         """Why MLflow does not take what it is sent, while it does not."""
-        return None if self._trouble is None else self._trouble.message
+        trouble = self._trouble  # the thread may set it to None at any moment
+        return None if trouble is None else trouble.message
+
+    @property
+    def troubles(self) -> int:
+        """How often MLflow did not take what it was sent, since the recorder began."""
+        return self._troubles
 
     def open(self, trial: Trial) -> None:
         self._enter(Opened(trial))
@@ -104,7 +116,7 @@ class Recorder:
         self._enter(Closed(trial, outcome, objective))
 
     def report(self, metrics: Mapping[str, float], step: int, tags: Mapping[str, str]) -> None:
-        self._enter(Reported(metrics, step, tags))
+        self._enter(Reported(metrics, step, int(time.time() * 1000), tags))
 
     def write(self, key: str, data: Mapping[str, Any], file: str) -> None:
         self._enter(Written(key, data, file))
@@ -120,11 +132,13 @@ class Recorder:
         self._pass(_Described(markdown))
 
     def drain(self, seconds: float) -> bool:
-        """Wait so long for MLflow to take everything; returns whether it did."""
-        deadline = time.monotonic() + seconds
+        """Wait for MLflow to take everything, until it takes nothing for so long; returns whether it did."""
+        unsent, deadline = self._unsent, time.monotonic() + seconds
         while self._unsent and time.monotonic() < deadline:
             self._complain()
             time.sleep(0.02)
+            if self._unsent < unsent:
+                unsent, deadline = self._unsent, time.monotonic() + seconds
         return not self._unsent
 
     def close(self) -> None:
@@ -149,9 +163,9 @@ class Recorder:
             yield entry
 
     def _enter(self, entry: Entry) -> None:
-        self._complain()
         self._journal.append(entry)
         self._enqueue(entry)
+        self._complain()
 
     def _pass(self, message: _Passing) -> None:
         if self._trouble is None and self._queue.qsize() < MOST_WAITING:
@@ -195,6 +209,7 @@ class Recorder:
                 if first_refused is not None and now - first_refused > REFUSED_FOR_SECONDS:
                     raise
                 self._trouble = error
+                self._troubles += 1
             if self._ending.wait(pause) or isinstance(entry, _Passing):
                 return
             pause, again = min(2 * pause, LONGEST_PAUSE), True
@@ -217,8 +232,8 @@ class Recorder:
                 self._record.set_tags({names.NOTE: markdown})
             case Closed(trial, outcome, objective):
                 self._record.close(trial, outcome, objective)
-            case Reported(metrics, step, tags):
-                self._record.report(metrics, step, tags)
+            case Reported(metrics, step, at, tags):
+                self._record.report(metrics, step, at, {**tags, names.SENT: str(self._journal.sent)})
             case Written(key, data, file):
                 self._record.write(key, data, file)
             case Finished():

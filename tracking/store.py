@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,10 +30,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from search.history import History
 from search.trial import Failure, Loss, Measurement, Trial
 from tracking import codec, names
-from tracking.errors import TrackingError, TrackingRefused
+from tracking.errors import TrackingAway, TrackingError, TrackingRefused
 
 SCHEMA = "1"
 PAGE = 1_000
+RESUME = "nothing recorded is lost; when the store works again, run the same command to resume"
 RENAME = "give this one another name under `study:`, or restore what was changed"
 # Metric names end in a domain's or an expert's name; MLflow refuses longer keys.
 LONGEST_METRIC_NAME = 250
@@ -176,24 +176,24 @@ class StudyRecord:
     def history(self) -> History:
         """Every trial ever opened, from the store."""
         outcomes: dict[str, Measurement | Failure] = {}
-        trials: list[Trial] = []
+        trials: dict[str, Trial] = {}
         self._children.clear()
         for run in self._child_runs():
             tags = run.data.tags
             text = codec.from_tags(names.TRIAL, tags)
             assert text is not None, "a trial's run is created with the trial in its tags"
             trial = codec.trial_from_plain(json.loads(text))
-            if trial.id in self._children:
-                # Two drivers of one study once raced: the first record counts.
+            # Of several runs of a trial (see `_child`) one that is closed counts, else the oldest.
+            if trial.id in trials and (trial.id in outcomes or not _is_closed(run)):
                 continue
             self._children[trial.id] = run
-            trials.append(trial)
+            trials[trial.id] = trial
             measurement, failure = codec.from_tags(names.MEASUREMENT, tags), codec.from_tags(names.FAILURE, tags)
             if tags[names.STATE] in (names.STATE_COMPLETED, names.STATE_STOPPED) and measurement is not None:
                 outcomes[trial.id] = codec.measurement_from_plain(json.loads(measurement))
             elif tags[names.STATE] == names.STATE_FAILED and failure is not None:
                 outcomes[trial.id] = codec.failure_from_plain(json.loads(failure))
-        return History.of(trials, outcomes)
+        return History.of(trials.values(), outcomes)
 
     def open(self, trial: Trial, new: bool = False) -> None:
         """Record a trial before it is launched; a trial that was opened before is running again.
@@ -202,39 +202,18 @@ class StudyRecord:
             new: it was certainly never opened, so that nobody needs to look for it.
         """
         with _answering(self.store.uri):
-            if not new and self._child(trial) is not None:
-                running = {names.STATE: names.STATE_RUNNING, names.NOTE: ""}
-                self._log(trial, [], running)
-                self.store.client.update_run(self._run_id(trial), status="RUNNING")
+            if new or self._child(trial) is None:
+                self._create(trial)
                 return
-            run = self.store.client.create_run(
-                self.store.experiment_id,
-                run_name=f"{trial.origin} {trial.fidelity.proxy} {trial.id[:6]}",
-                tags={
-                    names.PARENT_RUN: self.run_id,
-                    names.KIND: names.KIND_TRIAL,
-                    names.STUDY_NAME: self.study,
-                    names.TRIAL_ID: trial.id,
-                    names.STATE: names.STATE_RUNNING,
-                    names.ORIGIN: trial.origin,
-                    names.PROXY: trial.fidelity.proxy,
-                    **codec.to_tags(names.TRIAL, codec.to_json(codec.trial_to_plain(trial))),
-                },
-            )
-            self._children[trial.id] = run
-            shown = {
-                "proxy": trial.fidelity.proxy,
-                "tokens": str(trial.fidelity.tokens),
-                "params": str(trial.fidelity.params),
-                "seed": str(trial.seed),
-                **{names.weight(domain): f"{weight:.4f}" for domain, weight in trial.mixture.as_dict().items()},
-            }
-            self._log(trial, [], parameters=shown)
+            # Its parameters too: a death may have come between its creation and them.
+            running = {names.STATE: names.STATE_RUNNING, names.NOTE: ""}
+            self._log(trial, [], running, _parameters(trial))
+            self.store.client.update_run(self._run_id(trial), status="RUNNING")
 
     def progress(self, trial: Trial, tokens: int, losses: Mapping[str, Loss]) -> None:
         """Losses in the middle of a run, for the dashboard."""
         with _answering(self.store.uri):
-            self._log(trial, [(name, value, tokens) for name, value in _loss_metrics(losses).items()])
+            self._log(trial, [(names.nats(name), loss.nats_per_token, tokens) for name, loss in losses.items()])
 
     def close(self, trial: Trial, outcome: Measurement | Failure, objective: float | None = None) -> None:
         """Record what became of a trial; only its last write makes it count."""
@@ -242,18 +221,17 @@ class StudyRecord:
         with _answering(self.store.uri):
             run_id = self._run_id(trial)
             if isinstance(outcome, Measurement):
-                curve = [
-                    (name, value, point.tokens)
-                    for point in outcome.curve
-                    for name, value in [
-                        *_loss_metrics(point.losses).items(),
-                        (names.TRAINING_LOSS, point.training_loss),
-                    ]
-                ]
-                final = _measurement_metrics(outcome, objective).items()
-                tags = codec.to_tags(names.MEASUREMENT, codec.to_json(codec.measurement_to_plain(outcome)))
                 tokens = outcome.stopped_at or trial.fidelity.tokens
-                self._log(trial, [*curve, *((name, value, tokens) for name, value in final)], tags)
+                final = _measurement_metrics(outcome, objective).items()
+                metrics = {(name, tokens): value for name, value in final}
+                for point in outcome.curve:
+                    metrics[names.TRAINING_LOSS, point.tokens] = point.training_loss
+                    # In bits per byte it would be the same curve once more, and of each row MLflow makes a row.
+                    metrics |= {
+                        (names.nats(name), point.tokens): loss.nats_per_token for name, loss in point.losses.items()
+                    }
+                tags = codec.to_tags(names.MEASUREMENT, codec.to_json(codec.measurement_to_plain(outcome)))
+                self._log(trial, [(name, value, step) for (name, step), value in metrics.items()], tags)
                 state = names.STATE_COMPLETED if outcome.stopped_at is None else names.STATE_STOPPED
                 status = "FINISHED"
             else:
@@ -269,13 +247,12 @@ class StudyRecord:
         with _answering(self.store.uri):
             self._log(trial, [], {names.STARTS: str(start), names.NOTE: f"start {start}: {reason}"})
 
-    def report(self, metrics: Mapping[str, float], step: int, tags: Mapping[str, str]) -> None:
-        """Metrics of the study itself, at `step` closed trials, and what it has to remember."""
-        now = int(time.time() * 1000)
+    def report(self, metrics: Mapping[str, float], step: int, at: int, tags: Mapping[str, str]) -> None:
+        """Metrics of the study itself, at `step` closed trials and `at` (ms of Unix time), and what it remembers."""
         with _answering(self.store.uri):
             self.store.client.log_batch(
                 self.run_id,
-                metrics=[Metric(name, value, now, step) for name, value in metrics.items()],
+                metrics=[Metric(name, value, at, step) for name, value in metrics.items()],
                 tags=[RunTag(name, value) for name, value in tags.items()],
             )
         self.tags |= tags
@@ -298,8 +275,15 @@ class StudyRecord:
 
     def attach(self, text: str, file: str) -> None:
         """Keep a text file with the study."""
-        with _answering(self.store.uri):
-            self.store.client.log_text(self.run_id, text, file)
+        try:
+            with _answering(self.store.uri):
+                self.store.client.log_text(self.run_id, text, file)
+        except TrackingError:
+            raise
+        except Exception as error:  # each kind of artifact store raises its own
+            raise TrackingAway(
+                f"the MLflow store {self.store.uri} did not keep {file}: {_first_line(error)}", hint=RESUME
+            ) from error
 
     def finish(self) -> None:
         with _answering(self.store.uri):
@@ -322,8 +306,31 @@ class StudyRecord:
             if not token:
                 return
 
+    def _create(self, trial: Trial) -> Run:
+        run = self.store.client.create_run(
+            self.store.experiment_id,
+            run_name=f"{trial.origin} {trial.fidelity.proxy} {trial.id[:6]}",
+            tags={
+                names.PARENT_RUN: self.run_id,
+                names.KIND: names.KIND_TRIAL,
+                names.STUDY_NAME: self.study,
+                names.TRIAL_ID: trial.id,
+                names.STATE: names.STATE_RUNNING,
+                names.ORIGIN: trial.origin,
+                names.PROXY: trial.fidelity.proxy,
+                **codec.to_tags(names.TRIAL, codec.to_json(codec.trial_to_plain(trial))),
+            },
+        )
+        self._children[trial.id] = run
+        self._log(trial, [], parameters=_parameters(trial))
+        return run
+
     def _child(self, trial: Trial) -> Run | None:
-        """The run of a trial, the oldest if there are several; None if it was never opened."""
+        """The run of a trial; None if there is none.
+
+        Where a creation was answered too late, and was sent again, there are several: one that is closed is kept, else
+        the oldest.
+        """
         if trial.id not in self._children:
             found = self.store.client.search_runs(
                 [self.store.experiment_id],
@@ -332,16 +339,15 @@ class StudyRecord:
             )
             if not found:
                 return None
-            self._children[trial.id] = found[0]
-            for double in found[1:]:
-                # Its creation was answered too late, and it was created again.
+            kept, *doubles = sorted(found, key=lambda run: not _is_closed(run))
+            self._children[trial.id] = kept
+            for double in doubles:
                 self.store.client.delete_run(double.info.run_id)
         return self._children[trial.id]
 
     def _run_id(self, trial: Trial) -> str:
-        run = self._child(trial)
-        assert run is not None, "it was opened"
-        run_id: str = run.info.run_id
+        """The run of a trial, which is made where the store has lost it."""
+        run_id: str = (self._child(trial) or self._create(trial)).info.run_id
         return run_id
 
     def _log(
@@ -363,16 +369,25 @@ class StudyRecord:
         )
 
 
-def _loss_metrics(losses: Mapping[str, Loss]) -> dict[str, float]:
+def _is_closed(run: Run) -> bool:
+    return bool(run.data.tags[names.STATE] != names.STATE_RUNNING)
+
+
+def _parameters(trial: Trial) -> dict[str, str]:
+    """What the dashboard shows of a trial beside its metrics."""
     return {
-        **{names.nats(name): loss.nats_per_token for name, loss in losses.items()},
-        **{names.bits_per_byte(name): loss.bits_per_byte for name, loss in losses.items()},
+        "proxy": trial.fidelity.proxy,
+        "tokens": str(trial.fidelity.tokens),
+        "params": str(trial.fidelity.params),
+        "seed": str(trial.seed),
+        **{names.weight(domain): f"{weight:.4f}" for domain, weight in trial.mixture.as_dict().items()},
     }
 
 
 def _measurement_metrics(measurement: Measurement, objective: float | None) -> dict[str, float]:
     return {
-        **_loss_metrics(measurement.losses),
+        **{names.nats(name): loss.nats_per_token for name, loss in measurement.losses.items()},
+        **{names.bits_per_byte(name): loss.bits_per_byte for name, loss in measurement.losses.items()},
         **{names.tokens(domain): float(count) for domain, count in measurement.domain_tokens.items()},
         **{names.epochs(domain): epochs for domain, epochs in measurement.domain_epochs.items()},
         **{names.diagnostic(name): value for name, value in measurement.diagnostics.items()},
@@ -399,7 +414,7 @@ def _ping(uri: str) -> None:
         with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=ANSWER_WITHIN_SECONDS):
             return
     except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
-        raise TrackingError(
+        raise TrackingAway(
             f"no MLflow server answers at {uri} ({error})",
             hint="start it, or correct tracking.uri; without tracking.uri a local SQLite file is used",
         ) from error
@@ -410,10 +425,10 @@ def _answering(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, ConnectionError, RequestException) as error:
-        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         status: int = error.get_http_status_code() if isinstance(error, MlflowException) else 500  # type: ignore[no-untyped-call]
-        kind = TrackingRefused if 400 <= status < 500 and status not in (408, 429) else TrackingError
-        raise kind(
-            f"the MLflow store {uri} refused: {first_line}",
-            hint="nothing recorded is lost; when the store works again, run the same command to resume",
-        ) from error
+        kind = TrackingRefused if 400 <= status < 500 and status not in (408, 429) else TrackingAway
+        raise kind(f"the MLflow store {uri} refused: {_first_line(error)}", hint=RESUME) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

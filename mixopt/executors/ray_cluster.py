@@ -11,18 +11,22 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from math import inf
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mixopt.cores import cores
-from mixopt.errors import ConfigError
-from mixopt.events import Closed, Event, Restarted
+from mixopt.errors import ClusterLost, ConfigError
+from mixopt.events import Closed, Event, Noticed, Restarted
 from mixopt.executors.base import Executor
 from mixopt.executors.fair_share import Roll
 from mixopt.ray_access import use_cluster_token, use_fresh_token
@@ -34,28 +38,40 @@ from search.trial import Failure, FailureKind
 WAIT_SECONDS = 0.5
 # How often the nodes, and the other studies, are looked at.
 LOOK_SECONDS = 5.0
+# A study that is submitted or resumed may be there before the nodes are.
+NODES_WITHIN_SECONDS = 120.0
+COMPILE_SECONDS = 900.0
 # A worker that is ended because it is silent is believed dead after so long, whether Ray says so or not.
 ENDED_WITHIN_SECONDS = 30.0
 NAMESPACE = "mixopt"
 ROLL = "mixopt-studies"
 # Of the driver alone: workers record nothing.
-CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+CREDENTIALS = (
+    *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
+    *("PGUSER", "PGPASSWORD"),
+)
 
 
+@dataclass(frozen=True)
 class _Started:
-    """The first word of a task: until then it waits for room, and is not silent but unborn."""
+    """The first word of a task, and where it runs: until then it waits for room, and is not silent but unborn."""
+
+    node: str
+    process: int
 
 
 @dataclass
 class _Running:
     """A task's jobs by trial id, those that are not closed.
 
-    `heard`: when it last said something, None before it has begun; `ended`: when it was ended for its silence.
+    `started`: where it runs, once it does; `heard`: when it last said something; `ended`: when it was ended for its
+    silence.
     """
 
     jobs: dict[str, Job]
     attempt: int
-    heard: float | None = None
+    started: _Started | None = None
+    heard: float = 0.0
     ended: float | None = None
 
 
@@ -69,7 +85,8 @@ class RayCluster(Executor):
         patience: seconds after which a silent task is ended.
 
     Raises:
-        ConfigError: the cluster does not answer, or no node has room for even one trial.
+        ConfigError: no node has room for even one trial.
+        ClusterLost: the cluster does not answer, or no node comes.
     """
 
     def __init__(
@@ -93,18 +110,13 @@ class RayCluster(Executor):
         self._running: dict[Any, _Running] = {}  # the task's generator -> its jobs
         _connect(address)
         try:
-            self._room = self._room_now()
-            if self._room < 1:
-                raise ConfigError(
-                    f"a trial asks for {cpus_per_trial:g} CPUs and {gpus_per_trial:g} GPUs; {_described(_nodes())}",
-                    hint="lower executor.cpus_per_trial or executor.gpus_per_trial, or add a node",
-                )
+            self._room = self._first_room(wait=address is not None)
         except ConfigError:
             ray.shutdown()
             raise
-        self._share = self._room
         self._looked = time.monotonic()
         self._roll = None if address is None else _Attendance(study)
+        self._share = self._room if self._roll is None else self._roll.first_share(self._room)
         self._resources: dict[str, Any] = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial, "max_retries": 0}
         self._task = ray.remote(num_returns="streaming", **self._resources)(_run_in_worker)
 
@@ -115,7 +127,11 @@ class RayCluster(Executor):
     def compile(self, recipe: Recipe) -> str | None:
         pack = min(self._pack, self.slots)
         try:
-            reason: str | None = ray.get(ray.remote(**self._resources)(compile_ahead).remote(recipe, pack))
+            compiling = ray.remote(**self._resources)(compile_ahead).remote(recipe, pack)
+            reason: str | None = ray.get(compiling, timeout=COMPILE_SECONDS)
+        except GetTimeoutError:
+            ray.cancel(compiling, force=True)
+            return f"it took longer than {COMPILE_SECONDS:.0f} s"
         except RayError as error:
             return f"the worker that compiled died: {_first_line(error)}"
         return reason
@@ -124,11 +140,15 @@ class RayCluster(Executor):
         self._launched.append(job)
 
     def events(self) -> Iterator[Event]:
-        self._look()
+        yield from self._look()
         self._start_launched()
         yield from self._silent()
-        ready: list[Any]
-        ready, _ = ray.wait(list(self._running), num_returns=1, timeout=WAIT_SECONDS, fetch_local=False)
+        try:
+            ready: list[Any] = ray.wait(list(self._running), timeout=WAIT_SECONDS, fetch_local=False)[0]
+        except (RayError, ConnectionError) as error:
+            raise ClusterLost(
+                f"the Ray cluster went away: {_first_line(error)}", hint="when it is back, run the same command again"
+            ) from error
         for generator in ready:
             running = self._running[generator]
             try:
@@ -145,6 +165,7 @@ class RayCluster(Executor):
             else:
                 running.heard = time.monotonic()
                 if isinstance(event, _Started):
+                    running.started = event
                     continue
                 if isinstance(event, Closed):
                     del running.jobs[event.trial.id]
@@ -174,7 +195,11 @@ class RayCluster(Executor):
 
     def _started_again(self, running: _Running, error: BaseException) -> Iterator[Event]:
         """The process or node of these trials died."""
-        reason = _first_line(error) if running.ended is None else f"it said nothing for {self._patience:g} s"
+        reason = _first_line(error)
+        if isinstance(error, StopIteration):
+            reason = "its task ended without an outcome"
+        if running.ended is not None:
+            reason = f"it said nothing for {self._patience:g} s"
         jobs = list(running.jobs.values())
         if running.attempt < self._attempts:
             # In halves: together they may have been too much.
@@ -194,22 +219,48 @@ class RayCluster(Executor):
                 if now - running.ended > ENDED_WITHIN_SECONDS:
                     del self._running[generator]
                     yield from self._started_again(running, TimeoutError())
-            elif running.heard is not None and now - running.heard > self._patience:
+            elif running.started is not None and now - running.heard > self._patience:
+                if ray.wait([generator], timeout=0, fetch_local=False)[0]:
+                    continue  # it has spoken, but the driver was busy, or stood still, and did not listen
                 running.ended = now
-                ray.cancel(generator, force=True)
+                _end(running.started)
 
-    def _look(self) -> None:
+    def _look(self) -> Iterator[Event]:
         """How much room there is now, and how much of it is this study's."""
         now = time.monotonic()
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
-        self._room = self._room_now()
+        room = self._room_now()
+        if room == 0 and self._room > 0:
+            yield Noticed("no node has room for a trial any more; the study waits for one")
+        elif room > 0 and self._room == 0:
+            yield Noticed(f"there is room for {room} trials again")
+        self._room = room
         if self._roll is None:
-            self._share = self._room
+            self._share = room
         else:
             busy = sum(len(running.jobs) for running in self._running.values()) + len(self._launched)
-            self._share = self._roll.share(self._room, busy, full=busy >= self.slots)
+            hungry = self.slots <= busy < (self._most or inf)
+            self._share = self._roll.share(room, busy, hungry)
+
+    def _first_room(self, wait: bool) -> int:
+        """
+        Raises:
+            ConfigError: there is a node, and it is too small.
+            ClusterLost: no node came.
+        """
+        deadline = time.monotonic() + NODES_WITHIN_SECONDS
+        while not (room := self._room_now()):
+            nodes = _nodes()
+            if not wait or time.monotonic() > deadline:
+                kind = ClusterLost if wait else ConfigError
+                raise kind(
+                    f"a trial asks for {self._cpus:g} CPUs and {self._gpus:g} GPUs; {_described(nodes)}",
+                    hint="lower executor.cpus_per_trial or executor.gpus_per_trial, or add a node",
+                )
+            time.sleep(WAIT_SECONDS)
+        return room
 
     def _room_now(self) -> int:
         """How many trials the nodes that are alive have room for at a time."""
@@ -225,7 +276,14 @@ class _Attendance:
         self._asked: Any = None
         self._roll: Any = None
 
-    def share(self, room: int, busy: int, full: bool) -> int:
+    def first_share(self, room: int) -> int:
+        """Waits a little for the answer: a study that took all to begin with would hold it for a round of trials."""
+        self.share(room, busy=0, hungry=True)
+        with suppress(RayError):
+            self._share = ray.get(self._asked, timeout=LOOK_SECONDS)
+        return self._known(room)
+
+    def share(self, room: int, busy: int, hungry: bool) -> int:
         if self._asked is not None:
             try:
                 self._share = ray.get(self._asked, timeout=0)
@@ -236,7 +294,7 @@ class _Attendance:
         if self._roll is None:
             roll = ray.remote(num_cpus=0)(Roll)
             self._roll = roll.options(name=ROLL, namespace=NAMESPACE, lifetime="detached", get_if_exists=True).remote()
-        self._asked = self._roll.share.remote(self._study, room, busy, full)
+        self._asked = self._roll.share.remote(self._study, room, busy, hungry)
         return self._known(room)
 
     def leave(self) -> None:
@@ -252,9 +310,21 @@ def _first_line(error: BaseException) -> str:
 
 
 def _run_in_worker(jobs: Sequence[Job]) -> Iterator[Event | _Started]:
-    yield _Started()
+    yield _Started(ray.get_runtime_context().get_node_id(), os.getpid())
     keep_freed_memory()
     yield from run_trials(jobs)
+
+
+def _end(worker: _Started) -> None:
+    """Kill a worker from beside it: one that stands still does not answer when Ray asks it to end."""
+    beside: Any = NodeAffinitySchedulingStrategy(worker.node, soft=False)
+    ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=beside)(_kill).remote(worker.process)
+
+
+def _kill(process: int) -> None:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        if Path(f"/proc/{process}/cmdline").read_bytes().startswith(b"ray::"):
+            os.kill(process, signal.SIGKILL)
 
 
 def _connect(address: str | None) -> None:
@@ -270,7 +340,7 @@ def _connect(address: str | None) -> None:
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, RayError, ValueError, RuntimeError) as error:
-        raise ConfigError(
+        raise ClusterLost(
             f"no Ray cluster answers at executor.address {address}: {_first_line(error)}",
             hint="start it with `ray start --head`, or remove executor.address for a local one",
         ) from error

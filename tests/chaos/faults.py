@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,12 @@ from typing import Any
 
 import psutil
 
-from tests.service.processes import Site, family, kill
+from tests.processes import family, kill
+from tests.service.processes import Site
 
 NODES = ("node1", "node2")
+PARTS = ("postgres", "s3", "mlflow", "head", *NODES)
+END_WITHIN_SECONDS = 180.0
 AWAY_SECONDS = 5.0  # of a service that dies, until it is started again
 
 
@@ -40,7 +43,7 @@ class Service:
         self._processes: dict[str, Any] = {}
 
     def __enter__(self) -> Service:
-        for name in ("postgres", "s3", "mlflow", "head", *NODES):
+        for name in PARTS:
             self.start(name)
         return self
 
@@ -69,6 +72,11 @@ class Service:
     def kill(self, name: str) -> None:
         kill(self.family(name))
 
+    def await_end(self, names: Sequence[str]) -> None:
+        """Until these have ended by themselves."""
+        _, alive = psutil.wait_procs([self._processes[name] for name in names], timeout=END_WITHIN_SECONDS)
+        assert not alive, f"{alive} did not end"
+
 
 def matching(processes: list[psutil.Process], words: str) -> Iterator[psutil.Process]:
     """Those whose command line holds these words."""
@@ -81,13 +89,18 @@ def matching(processes: list[psutil.Process], words: str) -> Iterator[psutil.Pro
 
 
 def kill_worker(service: Service, chance: random.Random, checkpoints: Path) -> float | None:
-    """A process that trains, on any node; returns for how long its trial had not been saved."""
+    """A process that trains, on any node; returns for how long its trial had not been saved, at most.
+
+    Which trial it was is not known, so the trial that was saved longest ago counts.
+    """
     found = [each for node in NODES for each in matching(service.family(node), "ray::_run_in_worker")]
     if not found:
         return None
-    saved = max((file.stat().st_mtime for file in checkpoints.glob("*.pt")), default=None)
     victim = chance.choice(found)
-    lost = time.time() - max(saved or 0.0, victim.create_time())
+    saved = [file.stat().st_mtime for file in checkpoints.glob("*.pt")]
+    if len(saved) < len(found):
+        saved.append(victim.create_time())  # one has not been saved yet
+    lost = time.time() - max(min(saved), victim.create_time())
     kill([victim])
     return lost
 
@@ -127,13 +140,24 @@ def kill_server(service: Service, name: str) -> bool:
 
 
 def kill_head(service: Service, submit: Callable[[], object]) -> bool:
-    """The cluster's head with its memory of jobs, and the driver on it; the nodes start anew with the new head."""
+    """The cluster's head with its memory of jobs, and the driver on it.
+
+    Nodes end by themselves when their head is gone for good; whatever keeps the service starts them again.
+    """
     service.kill("head")
-    time.sleep(AWAY_SECONDS)
-    for node in NODES:
-        service.kill(node)
+    service.await_end(NODES)
     service.start("head")
     for node in NODES:
         service.start(node)
+    submit()
+    return True
+
+
+def kill_everything(service: Service, submit: Callable[[], object]) -> bool:
+    """A power failure: the whole service at once."""
+    for name in PARTS:
+        service.kill(name)
+    for name in PARTS:
+        service.start(name)
     submit()
     return True

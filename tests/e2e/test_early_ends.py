@@ -1,4 +1,4 @@
-"""Trials that share a Ray task, and trials that are given up, in real studies."""
+"""Trials that share a Ray task, that are given up, and that fall silent."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
-from mixopt.events import Closed
+from mixopt.events import Closed, Event, Progressed, Restarted
 from mixopt.executors.ray_cluster import RayCluster
 from search.history import History
 from search.mixture import Mixture
 from search.trial import Measurement, Trial
 from tests.e2e.study import STUDY, answer_of, recorded, write_study
 from tests.mixopt.test_study import planned
+from tests.processes import family, named
 
 pytestmark = pytest.mark.slow
 
@@ -64,3 +66,23 @@ def test_trials_of_one_proxy_share_a_task_and_each_is_closed_once(tmp_path: Path
 
     packs = [ended[trial.id].environment["pack"] for trial in trials]
     assert packs == ["2"] * 6 + ["1", "1"], "the seventh is left alone, and the mixture of experts is another proxy"
+
+
+def test_a_worker_that_falls_silent_is_ended_and_its_trial_goes_on(tmp_path: Path) -> None:
+    plan = planned(tmp_path, STUDY.replace("tokens: 4k", "tokens: 150k"))
+    trial = Trial(plan.problem.baselines["uniform"], plan.problem.rungs[0].fidelity, seed=0)
+    seen: list[Event] = []
+    with RayCluster("silent", patience=15.0) as cluster:
+        cluster.launch(plan.job(trial, History()))
+        while not any(isinstance(event, Closed) for event in seen):
+            for event in cluster.events():
+                if isinstance(event, Progressed) and not seen:
+                    ours = family(psutil.Process())
+                    (worker,) = (each for each in ours if "ray::_run_in_worker" in named(each.pid))
+                    worker.suspend()
+                seen.append(event)
+    (restarted,) = (event for event in seen if isinstance(event, Restarted))
+    assert restarted.start == 2
+    assert "said nothing for 15 s" in restarted.reason
+    (closed,) = (event for event in seen if isinstance(event, Closed))
+    assert isinstance(closed.outcome, Measurement), closed.outcome

@@ -1,4 +1,4 @@
-"""Studies on a real Ray cluster, through the program: submit, watch, kill, stop, and who may not."""
+"""Studies on a real Ray cluster: submit, watch, kill, stop, and who may not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,18 +13,23 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from tests.e2e.study import BASELINES, STUDY, answer_of, mixopt, write_study
-from tests.processes import descendants, kill_tree, named
+from mixopt.config import load
+from mixopt.errors import ConfigError
+from mixopt.jobs import Cluster
+from tests.e2e.study import BASELINES, STUDY, answer_of, write_study
+from tests.processes import family, free_ports, kill, named
 
 pytestmark = pytest.mark.slow
 
+STOPPED_WITHIN_SECONDS = 15
 OWN_PASSWORD = "of-the-one-who-submits"
 
 SUBMITTED = (
@@ -46,7 +50,7 @@ class Head:
     def drivers(self, study_file: str) -> list[int]:
         """The processes that run a study here."""
         wanted = f"-m mixopt run {study_file}"
-        return [process for process in descendants(self.process) if named(process).endswith(wanted)]
+        return [each.pid for each in family(psutil.Process(self.process)) if named(each.pid).endswith(wanted)]
 
 
 @pytest.fixture(scope="module")
@@ -73,23 +77,15 @@ def head() -> Iterator[Head]:
             [*command, f"--temp-dir={folder}"], env=environment, stdout=log, stderr=log, start_new_session=True
         )
         stack.callback(head.wait)
-        stack.callback(kill_tree, head.pid)
+        stack.callback(lambda: kill(family(psutil.Process(head.pid))))
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.delenv("RAY_AUTH_MODE", raising=False)
+        patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", token)
         patch.setenv("RAY_API_SERVER_ADDRESS", f"http://127.0.0.1:{ports[1]}")
         patch.setenv("MLFLOW_TRACKING_PASSWORD", OWN_PASSWORD)
         started = Head(f"http://127.0.0.1:{ports[1]}", head.pid, folder / "studies")
         wait_for_agent(started, ports[3])
         yield started
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 def wait_for_agent(head: Head, port: int) -> None:
@@ -104,69 +100,74 @@ def wait_for_agent(head: Head, port: int) -> None:
             time.sleep(0.2)
 
 
-def test_a_study_is_submitted_once_and_ends_although_its_driver_is_killed(head: Head, tmp_path: Path) -> None:
+def test_a_study_is_submitted_once_and_ends_although_it_is_stopped_and_killed(head: Head, tmp_path: Path) -> None:
     study = write_study(tmp_path, SUBMITTED)
     (tmp_path / ".mixopt").rename(head.directory)  # the cluster's store, whose tables exist
+    cluster = Cluster(head.address)
 
     submitted = answer_of("submit", study)
-    assert submitted["submitted"]
-    assert submitted["job"] == "mixopt-small-1"
-    again = answer_of("submit", study)
-    assert (again["job"], again["submitted"]) == ("mixopt-small-1", False)
+    assert (submitted["job"], submitted["submitted"]) == ("mixopt-small-1", True)
+    job, new = cluster.submit(load(study))
+    assert (job.id, new) == ("mixopt-small-1", False)
     study.write_text(study.read_text().replace("seed: 3", "seed: 4"))
-    other = mixopt("submit", study)
-    assert other.returncode == 2
-    assert "with other settings than this file's; stop it first" in other.stderr
+    with pytest.raises(ConfigError, match="with other settings than this file's"):
+        cluster.submit(load(study))
+    study.write_text(study.read_text().replace("seed: 4", "seed: 3"))
 
-    log = followed_past_a_kill(head, "small", study.name)
+    wait_for_trials(head, 1)
+    began = time.monotonic()
+    job = cluster.stop(job)
+    assert time.monotonic() - began < STOPPED_WITHIN_SECONDS
+    assert job.state == "STOPPED"
+    assert not head.drivers(study.name)
+    before = measured(head)
+    assert 1 <= before < TRIALS
+
+    job, new = cluster.submit(load(study))
+    assert (job.id, new) == ("mixopt-small-2", True)
+    with following("small") as follower:
+        wait_for_trials(head, before + 1)
+        [driver] = head.drivers(study.name)
+        os.kill(driver, signal.SIGKILL)
+        log, said = follower.communicate(timeout=120)
+    assert follower.returncode == 0, said
     assert log.count("died by signal SIGKILL; it goes on") == 1
     assert "The answer of study small" in log
     assert not head.drivers(study.name)
+    assert measured(head) == TRIALS, "what was measured is not trained again"
 
     assert OWN_PASSWORD not in json.dumps(asked(head, "/api/jobs/"))
-    assert asked(head, "/api/jobs/mixopt-small-1")["runtime_env"]["env_vars"] == {"MIXOPT_JOB": "mixopt-small-1"}
+    assert asked(head, "/api/jobs/mixopt-small-2")["runtime_env"]["env_vars"] == {"MIXOPT_JOB": "mixopt-small-2"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIXOPT_DIRECTORY", str(head.directory))  # as if this machine had the shared volume
         status = answer_of("status", study)
-    assert (status["state"], status["attempts"]) == ("SUCCEEDED", 1)
+    assert (status["state"], status["attempts"]) == ("SUCCEEDED", 2)
     assert status["trials"]["completed"]["total"] == TRIALS
     assert not status["failures"]
-    assert answer_of("status", "small")["trials"] is None, "without its store there is only the job to be seen"
-    assert [each["study"] for each in answer_of("list")["studies"]] == ["small"]
+    assert [(each.study, each.state) for each in cluster.jobs()] == [("small", "SUCCEEDED")]
 
 
-def followed_past_a_kill(head: Head, study: str, file: str) -> str:
-    """The log of a study whose driver is killed after its first trial, followed to the study's end."""
+def measured(head: Head) -> int:
+    """How many trials the study's journal has the measurements of."""
+    return sum(journal.read_text().count('"measurement":') for journal in head.directory.glob("**/journal.jsonl"))
+
+
+def wait_for_trials(head: Head, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while measured(head) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@contextmanager
+def following(study: str) -> Iterator[subprocess.Popen[str]]:
+    """`mixopt logs -f` of a study."""
     command = [sys.executable, "-c", "from mixopt.cli import main; main()", "logs", study, "-f"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
-        assert follower.stdout is not None
-        lines = []
-        for line in follower.stdout:
-            lines.append(line)
-            if line.startswith("[1/") and "died by signal" not in "".join(lines):
-                [driver] = head.drivers(file)
-                os.kill(driver, signal.SIGKILL)
-    assert follower.returncode == 0, "".join(lines)
-    return "".join(lines)
-
-
-def test_a_study_is_stopped_by_its_name_and_can_go_on(head: Head, tmp_path: Path) -> None:
-    text = SUBMITTED.replace("study: small", "study: long").replace("tokens: 4k", "tokens: 40M")
-    study = write_study(tmp_path, text).rename(tmp_path / "long.yaml")
-    answer_of("submit", study)
-    deadline = time.monotonic() + 60
-    while not head.drivers(study.name):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-    assert answer_of("stop", "long")["state"] == "STOPPED"
-    assert not head.drivers(study.name)
-    assert "is not running: mixopt-long-1 is stopped" in mixopt("stop", "long").stdout
-    assert mixopt("logs", "long", "-f").returncode == 1
-
-    resumed = answer_of("submit", study)
-    assert (resumed["job"], resumed["submitted"]) == ("mixopt-long-2", True)
-    assert answer_of("stop", "long")["attempts"] == 2
+        try:
+            yield follower
+        finally:
+            follower.kill()
 
 
 @pytest.mark.parametrize("token", [None, "w" * 40])
@@ -177,12 +178,9 @@ def test_without_the_token_nothing_is_told_and_nothing_starts(
     monkeypatch.delenv("RAY_AUTH_TOKEN")
     if token:
         monkeypatch.setenv("RAY_AUTH_TOKEN", token)
-    done = mixopt("list")
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
-    assert ("does not accept the token in RAY_AUTH_TOKEN" if token else "no token for the Ray cluster") in done.stderr
-    assert "w" * 40 not in done.stderr
+    says = "does not accept the token in RAY_AUTH_TOKEN" if token else "no token for the Ray cluster"
+    with pytest.raises(ConfigError, match=says):
+        Cluster(head.address).jobs()
     with pytest.raises(urllib.error.HTTPError, match="403" if token else "401"):
         asked(head, "/api/jobs/", token)
 

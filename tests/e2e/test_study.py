@@ -12,12 +12,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from mixopt.run_table import read
 from search.mixture import Mixture
 from tests.e2e.study import BASELINES, SEARCH_TRIALS, STUDY, answer_of, mixopt, numbers, recorded, write_study
-from tests.processes import descendants, kill_tree, named
+from tests.processes import family, kill, named
 
 pytestmark = pytest.mark.slow
 
@@ -146,7 +147,7 @@ def _kill_after(study: Path, trials: int, seconds: float) -> None:
             if trials < 0:
                 break
         time.sleep(seconds)
-        kill_tree(driver.pid)
+        kill(family(psutil.Process(driver.pid)))
 
 
 def test_a_killed_worker_costs_no_trial(undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -167,8 +168,8 @@ def test_a_killed_worker_costs_no_trial(undisturbed: tuple[Path, dict[str, Any]]
 def _worker_of(driver: subprocess.Popen[str]) -> int:
     """The process of one of its running trials."""
     while driver.poll() is None:
-        for process in descendants(driver.pid):
-            if "ray::_run_in_worker" in named(process):
-                return process
+        for process in family(psutil.Process(driver.pid)):
+            if "ray::_run_in_worker" in named(process.pid):
+                return process.pid
         time.sleep(0.02)
     raise AssertionError("the study ended before a worker was seen")

@@ -60,9 +60,8 @@ def shown(plan: Plan) -> Iterator[Shown]:
         history = history.opened(trial).closed(trial, outcome)
         record.close(trial, outcome, plan.problem.objective_of(trial, history))
     text = overview(plan, Tally(plan, history), 60.0, None, "too few", links_for(plan.file, store.experiment_id))
-    record.report({}, 12, {names.NOTE: text})
-    for tag, view in views(plan).items():
-        store.client.set_experiment_tag(store.experiment_id, tag, view)
+    record.set_tags({names.NOTE: text})
+    store.tag_experiment(views(plan))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 import zipfile
 from collections import deque
@@ -15,12 +16,15 @@ from typing import Any, cast
 
 import pytest
 from datasets import Dataset, DatasetDict
+from typer.testing import CliRunner
 
-from mixopt import jobs
+from mixopt import cli, jobs
 from mixopt.config import StudyFile, load
 from mixopt.errors import ConfigError
-from mixopt.jobs import Cluster, ClusterAway
+from mixopt.head import HeadAway
+from mixopt.jobs import Cluster
 from mixopt.shipment import check_submittable, packed, shipped_files, without_absent_runs
+from mixopt.supervise import FINAL_STATUS
 from proxies.errors import ProxyError
 from tests.text import write_jsonl
 
@@ -200,6 +204,7 @@ def job(study: str, number: int, state: str, **more: Any) -> dict[str, Any]:
         "submission_id": f"mixopt-{study}-{number}",
         "status": state,
         "message": None,
+        "entrypoint": "exec python -m mixopt.supervise study.yaml",
         "start_time": 1_800_000_000_000,
         "end_time": None,
         "metadata": metadata,
@@ -224,6 +229,7 @@ def test_the_latest_job_of_each_study_counts_and_other_jobs_do_not(head: Head) -
         job("a", 11, "RUNNING", submission_id="raysubmit_x"),
         {**job("c", 1, "RUNNING"), "metadata": {}},
         {**job("d", 1, "RUNNING"), "submission_id": None, "metadata": None},
+        {**job("e", 1, "RUNNING"), "metadata": {"mixopt.study": "e"}},
     ]
     found = Cluster(head.address).jobs()
     assert [(each.study, each.number, each.state) for each in found] == [("a", 10, "RUNNING"), ("b", 1, "FAILED")]
@@ -246,6 +252,57 @@ def test_a_study_that_runs_is_not_submitted_twice_nor_with_other_settings(head: 
         Cluster(head.address).submit(file)
     assert "mixopt stop test" in caught.value.hint
     assert head.asked == ["GET /api/jobs/"]
+
+
+def test_failed_trials_of_a_study_that_runs_are_not_forgotten_in_silence(head: Head, tmp_path: Path) -> None:
+    file = study_file(tmp_path)
+    running = job("test", 3, "RUNNING")
+    running["metadata"]["mixopt.settings"] = jobs._digest(file)
+    head.answers["/api/jobs/"] = [running]
+    cluster = Cluster(head.address)
+    assert cluster.submit(file) == (cluster.job("test"), False)
+    with pytest.raises(ConfigError, match="running as mixopt-test-3, without --retry-failed") as caught:
+        cluster.submit(file, retry_failed=True)
+    assert f"stop it first (mixopt stop test --address {head.address})" in caught.value.hint
+    running["entrypoint"] += " --retry-failed"
+    assert cluster.submit(file, retry_failed=True) == (cluster.job("test"), False)
+
+
+def test_commands_that_are_suggested_go_to_this_cluster(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Cluster(f"{head.address}/").job("a")
+    assert f"mixopt list --address {head.address} shows" in caught.value.hint
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", f"{head.address}/")
+    with pytest.raises(ConfigError) as caught:
+        Cluster(head.address).job("a")
+    assert "mixopt list shows" in caught.value.hint
+
+
+def test_the_status_of_a_study_file_that_the_cluster_does_not_know_is_that_of_this_machine(
+    head: Head, tmp_path: Path
+) -> None:
+    (tmp_path / "full").write_text("a file, where there should be a folder")
+    study = study_file(tmp_path, f"{STUDY}tracking: {{uri: 'sqlite:///{tmp_path}/full/mlflow.db'}}\n").file
+    asked = CliRunner().invoke(cli.app, ["status", str(study), "--address", head.address])
+    assert f"test was never submitted to {head.address}; on this machine:" in asked.stderr
+    assert f"{tmp_path}/full" in str(asked.exception), "it was looked for in the record here"
+    asked = CliRunner().invoke(cli.app, ["status", "test", "--address", head.address])
+    assert isinstance(asked.exception, ConfigError)
+    assert "never submitted" in asked.exception.message, "a name alone is nothing on this machine"
+
+
+def test_the_list_of_studies_says_whose_time_it_is(head: Head) -> None:
+    head.answers["/api/jobs/"] = [job("a", 1, "RUNNING")]
+    listed = CliRunner().invoke(cli.app, ["list", "--address", head.address]).stdout.splitlines()
+    assert "started (UTC)" in listed[0]
+    assert "2027-01-15 08:00" in listed[-1]
+
+
+def test_the_status_of_a_job_has_no_empty_lines(head: Head) -> None:
+    head.answers["/api/jobs/"] = [job("a", 1, "RUNNING")]
+    shown = CliRunner().invoke(cli.app, ["status", "a", "--address", head.address]).stdout.splitlines()
+    assert shown[0] == "study a: mixopt-a-1 is running"
+    assert all(shown)
 
 
 def test_a_gpu_that_no_node_has_is_said_before_anything_waits_for_it(head: Head, tmp_path: Path) -> None:
@@ -324,8 +381,29 @@ def test_a_head_that_was_replaced_has_forgotten(head: Head) -> None:
 @pytest.mark.parametrize("answer", [500, 503, b"<html>"])
 def test_what_is_no_answer_of_a_head_is_a_head_that_is_away(head: Head, answer: object) -> None:
     head.answers["/api/jobs/"] = answer
-    with pytest.raises(ClusterAway):
+    with pytest.raises(HeadAway):
         Cluster(head.address).jobs()
+
+
+@pytest.mark.parametrize(
+    ("job", "setting", "status"),
+    [(False, "directory: {}", 2), (True, "directory: {}", 1), (True, "executor: {{shared: {}}}", 75)],
+)
+def test_what_may_pass_on_a_cluster_is_no_mistake_of_the_users(
+    job: bool, setting: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "full").write_text("a file, where there should be a folder")
+    study = study_file(tmp_path, f"{STUDY}{setting.format(tmp_path / 'full')}\n").file
+    for variable in ("DATASETS_VERBOSITY", "HF_HUB_VERBOSITY"):
+        monkeypatch.setenv(variable, "error")
+    monkeypatch.setattr(sys, "argv", ["mixopt", "run", str(study)])
+    if job:
+        monkeypatch.setenv("MIXOPT_JOB", "mixopt-test-1")
+        monkeypatch.setenv("MIXOPT_DIRECTORY", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == status
+    assert (status in FINAL_STATUS) is not job
 
 
 def test_nobody_answers() -> None:
@@ -333,7 +411,7 @@ def test_nobody_answers() -> None:
         address = gone.address
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
-        with pytest.raises(ClusterAway, match="no Ray head answers at"):
+        with pytest.raises(HeadAway, match="no Ray head answers at"):
             Cluster(address).jobs()
 
 

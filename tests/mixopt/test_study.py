@@ -66,7 +66,9 @@ def run(plan: Plan) -> tuple[dict[str, Any], list[str]]:
     shown = io.StringIO()
     watcher = LineWatcher(Console(file=shown, width=200))
     with begin(plan, open_store(plan.file)) as record:
-        answer = Study(plan, record, Simulated(), watcher).run()
+        study = Study(plan, record, Simulated(), watcher)
+        answer = study.run()
+        study.finish()
     return answer, shown.getvalue().splitlines()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 
 
+@cache
 def load() -> dict[str, Any]:
-    """The file's content."""
+    """The file's content; not to be changed."""
     loaded: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", FILE.read_text()))
     return loaded
 

@@ -19,9 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,12 @@ import psutil
 from ray.util import get_node_ip_address
 
 from mixopt.service_secrets import write_secrets
+from tests.processes import LOOPBACK, family, free_ports, kill
 from tests.service.compose import ROOT, services
 
-LOOPBACK = "127.0.0.1"
 START_WITHIN_SECONDS = 120.0
-END_WITHIN_SECONDS = 3.0
+END_WITHIN_SECONDS = 1.0
+OBJECT_STORE_BYTES = 200_000_000
 
 # Debian keeps the programs of each version of PostgreSQL in a folder of their own, out of the PATH.
 POSTGRES_PROGRAMS = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/nowhere"))
@@ -49,18 +49,6 @@ POSTGRES_USER: dict[str, Any] = (
 
 def has_postgres() -> bool:
     return shutil.which("initdb", path=PATH) is not None
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind((LOOPBACK, 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 @contextmanager
@@ -116,7 +104,7 @@ class Site:
             self._initialise_database(data)
         command = ["postgres", "-D", str(data), f"--port={self.ports['postgres']}"]
         command += [f"--listen-addresses={LOOPBACK}", "--unix-socket-directories="]
-        with self._running("postgres", command, **POSTGRES_USER) as server:
+        with self._running("postgres", command, self.ports["postgres"], **POSTGRES_USER) as server:
             yield server
 
     @contextmanager
@@ -125,34 +113,41 @@ class Site:
         data.mkdir(exist_ok=True)
         command = ["rclone", "serve", "s3", str(data), f"--addr={LOOPBACK}:{self.ports['s3']}", "--config=/dev/null"]
         key = {"RCLONE_AUTH_KEY": f'"{self.secret("s3_access_key")},{self.secret("s3_secret_key")}"'}
-        with self._running("s3", command, ready=lambda: _accepts(self.ports["s3"]), variables=key) as server:
+        # rclone has no page that tells its health: it is well as soon as it listens.
+        with self._running("s3", command, self.ports["s3"], check=["true"], variables=key) as server:
             subprocess.run(self._command("bucket"), env=self._environment("bucket"), check=True)
             yield server
 
     @contextmanager
-    def mlflow(self) -> Iterator[psutil.Popen]:
-        with self._running("mlflow", self._command("mlflow")) as server:
+    def mlflow(self, *options: str) -> Iterator[psutil.Popen]:
+        """Options override those of the file."""
+        with self._running("mlflow", [*self._command("mlflow"), *options], self.ports["mlflow"]) as server:
             yield server
 
     @contextmanager
     def ray_head(self) -> Iterator[psutil.Popen]:
-        with self._running("ray-head", [*self._command("ray-head"), *self._apart("head")]) as server:
+        command = [*self._command("ray-head"), *self._apart("head")]
+        with self._running("ray-head", command, self.ports["dashboard"]) as server:
             yield server
 
     @contextmanager
     def ray_worker(self, name: str = "worker", cpus: int = 1) -> Iterator[psutil.Popen]:
         """One more node of the cluster; several need different names."""
-        agent = str(free_ports(1)[0])
+        [agent] = free_ports(1)
         command = [*self._command("ray-worker"), *self._apart(name), f"--num-cpus={cpus}"]
-        command = [word.replace(str(self.ports["agent"]), agent) for word in command]
-        check = [word.replace(str(self.ports["agent"]), agent) for word in self._health_check("ray-worker")]
-        ready = partial(self._passes, "ray-worker", check)
-        with self._running("ray-worker", command, name=name, ready=ready) as server:
+        command = [word.replace(str(self.ports["agent"]), str(agent)) for word in command]
+        check = [word.replace(str(self.ports["agent"]), str(agent)) for word in self._health_check("ray-worker")]
+        with self._running("ray-worker", command, agent, name=name, check=check) as server:
             yield server
 
     def _apart(self, node: str) -> list[str]:
-        """What keeps nodes apart that share a machine: containers have ports and a /tmp of their own."""
-        return [f"--temp-dir={self.folder / node}", "--min-worker-port=0", "--max-worker-port=0"]
+        """What keeps nodes apart that share a machine: containers have ports, a /tmp and memory of their own."""
+        return [
+            f"--temp-dir={self.folder / node}",
+            "--min-worker-port=0",
+            "--max-worker-port=0",
+            f"--object-store-memory={OBJECT_STORE_BYTES}",
+        ]
 
     def _initialise_database(self, data: Path) -> None:
         """What the image does at its first start."""
@@ -200,14 +195,15 @@ class Site:
         self,
         service: str,
         command: Sequence[str],
+        port: int,
         name: str = "",
-        ready: Callable[[], bool] | None = None,
+        check: Sequence[str] = (),
         variables: Mapping[str, str] | None = None,
         **user: Any,
     ) -> Iterator[psutil.Popen]:
         """A service's process, from when its health check passes until the end of the context."""
         name = name or service
-        ready = ready or partial(self._passes, service, self._health_check(service))
+        check = check or self._health_check(service)
         log = self.folder / f"{name}.log"
         with log.open("ab") as output:
             process = psutil.Popen(
@@ -222,11 +218,12 @@ class Site:
             )
         try:
             deadline = time.monotonic() + START_WITHIN_SECONDS
-            while not ready():
+            # A health check costs a process, which is not worth it before anything listens.
+            while not (_accepts(port) and self._passes(service, check)):
                 said = log.read_text(errors="replace")[-3000:]
                 assert process.poll() is None, f"{name} ended:\n{said}"
                 assert time.monotonic() < deadline, f"{name} is not healthy:\n{said}"
-                time.sleep(0.5)
+                time.sleep(0.1)
             yield process
         finally:
             end(process)
@@ -239,21 +236,6 @@ def end(process: psutil.Popen) -> None:
         process.terminate()
     psutil.wait_procs([process], timeout=END_WITHIN_SECONDS)
     kill(members)
-
-
-def family(process: psutil.Process) -> list[psutil.Process]:
-    """A process and all that it has started; none where it has ended."""
-    with suppress(psutil.NoSuchProcess):
-        return [process, *process.children(recursive=True)]
-    return []
-
-
-def kill(processes: Sequence[psutil.Process]) -> None:
-    """As a machine that loses its power does: at once, without a word."""
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(processes, timeout=END_WITHIN_SECONDS)
 
 
 def _accepts(port: int) -> bool:

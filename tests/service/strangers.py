@@ -11,6 +11,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,8 +20,12 @@ import grpc
 import psutil
 import ray.core.generated
 
+from tests.processes import family
+
 ANSWER_WITHIN_SECONDS = 10.0
 REFUSED_HTTP = (401, 403)
+NOT_HTTP = (http.client.HTTPException, ConnectionError)
+UNKNOWN_PATH = "/nothing/is/here"
 # Ray's service whose Python bindings are not in its package.
 OBJECT_MANAGER = ("/ray.rpc.ObjectManagerService/Push", "/ray.rpc.ObjectManagerService/Pull")
 
@@ -44,16 +49,16 @@ class Listener:
 
 def listeners(processes: Sequence[psutil.Process]) -> list[Listener]:
     """Every port that these processes and those that they started listen on."""
-    family = {member for process in processes for member in (process, *process.children(recursive=True))}
-    return sorted(
-        {
-            Listener(" ".join(member.cmdline())[:80], connection.laddr.ip, connection.laddr.port)
-            for member in family
-            for connection in member.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
-        },
-        key=lambda listener: (listener.program, listener.port),
-    )
+    found = set()
+    for member in {member for process in processes for member in family(process)}:
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            program = " ".join(member.cmdline())[:80]
+            found |= {
+                Listener(program, connection.laddr.ip, connection.laddr.port)
+                for connection in member.net_connections("inet")
+                if connection.status == psutil.CONN_LISTEN
+            }
+    return sorted(found, key=lambda listener: (listener.program, listener.port))
 
 
 @dataclass(frozen=True)
@@ -67,31 +72,43 @@ class Answer:
 
 def ask_http(listener: Listener, requests: Sequence[tuple[str, str]], headers: Mapping[str, str]) -> Iterator[Answer]:
     """Each (method, path) of an HTTP server that it knows; nothing where HTTP is not spoken."""
+    try:
+        status, _ = _http(listener, "GET", UNKNOWN_PATH, headers)
+    except NOT_HTTP:
+        return
+    # A server that refuses before it looks at the path has no reason to say that something is not there, but that
+    # what the path declares has looked for it.
+    not_there = () if status in REFUSED_HTTP else (404, 405)
     for method, path in requests:
-        connection = http.client.HTTPConnection(listener.reachable_at, listener.port, timeout=ANSWER_WITHIN_SECONDS)
         try:
-            body = None if method == "GET" else "{}"
-            connection.request(method, path, body, {"Content-Type": "application/json", **headers})
-            response = connection.getresponse()
-            said = f"{response.status} {response.read(200)!r}"
-        except (http.client.HTTPException, ConnectionError):
-            return
-        finally:
-            connection.close()
-        if response.status not in (404, 405):
-            yield Answer(f"{method} {path}", response.status in REFUSED_HTTP, said)
+            status, said = _http(listener, method, path, headers)
+        except NOT_HTTP as error:
+            yield Answer(f"{method} {path}", False, f"cut: {error!r}")
+        else:
+            if status not in not_there:
+                yield Answer(f"{method} {path}", status in REFUSED_HTTP, f"{status} {said!r}")
+
+
+def _http(listener: Listener, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    """The status, and the beginning of what is said."""
+    connection = http.client.HTTPConnection(listener.reachable_at, listener.port, timeout=ANSWER_WITHIN_SECONDS)
+    with closing(connection):
+        body = None if method == "GET" else "{}"
+        connection.request(method, path, body, {"Content-Type": "application/json", **headers})
+        response = connection.getresponse()
+        return response.status, response.read(200)
 
 
 def ask_grpc(listener: Listener, metadata: Sequence[tuple[str, str]]) -> Iterator[Answer]:
     """Each of Ray's methods that this port has; nothing where gRPC is not spoken."""
     with grpc.insecure_channel(f"{listener.reachable_at}:{listener.port}") as channel:
-        for method, streams_in, streams_out in ray_methods():
+        for number, (method, streams_in, streams_out) in enumerate(ray_methods()):
             call = getattr(channel, f"{_count(streams_in)}_{_count(streams_out)}")(method)
             try:
                 answer = call(iter([b""]) if streams_in else b"", timeout=ANSWER_WITHIN_SECONDS, metadata=metadata)
                 yield Answer(method, False, repr(next(iter(answer), None) if streams_out else answer))
             except grpc.RpcError as error:
-                if error.code() is grpc.StatusCode.UNAVAILABLE:
+                if error.code() is grpc.StatusCode.UNAVAILABLE and number == 0:
                     return
                 if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
                     yield Answer(method, error.code() is grpc.StatusCode.UNAUTHENTICATED, str(error.code()))

@@ -14,15 +14,23 @@ import pytest
 import ray
 import yaml
 
+from mixopt.config import JOB_VARIABLE
 from mixopt.service_secrets import RANDOM_BYTES
 from tests.service.compose import FILE, ROOT, load, services
 
 KUBERAY = sorted((ROOT / "deploy" / "kuberay").glob("*.yaml"))
 RAY_SERVICES = [name for name in services() if name.startswith("ray-")]
 WORKERS = [name for name in RAY_SERVICES if name != "ray-head"]
+# Of the head, the same wherever it runs.
+HEAD_SETTINGS = (
+    "RAY_JOB_STOP_WAIT_TIME_S",
+    "RAY_enable_metrics_collection",
+    "AUTOSCALER_METRIC_PORT",
+    "DASHBOARD_METRIC_PORT",
+)
 # They do one thing and end.
 ONE_SHOTS = ["volumes", "bucket"]
-
+NEEDS = {"bucket": {"s3"}, "mlflow": {"postgres", "bucket"}} | {name: {"ray-head"} for name in WORKERS}
 
 each_service = pytest.mark.parametrize("name", services())
 
@@ -51,6 +59,20 @@ def test_a_service_waits_until_what_it_needs_works(name: str) -> None:
     for needed, wait in services()[name].get("depends_on", {}).items():
         ended_well, healthy = "service_completed_successfully", "service_healthy"
         assert wait == {"condition": ended_well if needed in ONE_SHOTS else healthy}
+
+
+@each_service
+def test_a_service_waits_for_all_that_it_needs(name: str) -> None:
+    mounts = [each for each in services()[name].get("volumes", []) if each["type"] == "volume" and "source" in each]
+    # Until the service `volumes` has run, these are root's.
+    ownership = {"volumes"} if mounts and name != "volumes" else set()
+    assert NEEDS.get(name, set()) | ownership <= awaited(name)
+
+
+def awaited(name: str) -> set[str]:
+    """The services that are there before this one is started."""
+    directly = set(services()[name].get("depends_on", {}))
+    return directly.union(*(awaited(each) for each in directly))
 
 
 @each_service
@@ -213,8 +235,8 @@ def test_manifests_agree_with_the_compose_file(kind: str) -> None:
             each["persistentVolumeClaim"]["claimName"] for each in pod["volumes"] if "persistentVolumeClaim" in each
         } == claims
         assert pod["securityContext"]["runAsNonRoot"]
-    for each in ("RAY_enable_metrics_collection", "AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT"):
-        [head] = pods["head"]["template"]["spec"]["containers"]
+    [head] = pods["head"]["template"]["spec"]["containers"]
+    for each in HEAD_SETTINGS:
         assert {"name": each, "value": services()["ray-head"]["environment"][each]} in head["env"]
 
 
@@ -222,3 +244,6 @@ def test_the_jobs_command_exists() -> None:
     [job] = [each for each in manifests() if each["kind"] == "RayJob"]
     assert job["spec"]["entrypoint"].startswith("python -m mixopt.supervise /study/")
     assert importlib.util.find_spec("mixopt.supervise")
+    [head] = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"]
+    # Without it mixopt would start a Ray of its own on the head.
+    assert {"name": JOB_VARIABLE, "value": job["metadata"]["name"]} in head["env"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,9 @@ import pytest
 from mixopt.errors import ConfigError
 from mixopt.ray_access import SHORTEST_TOKEN
 from mixopt.service_secrets import RANDOM_BYTES, write_secrets
+from tests.service.compose import ROOT
+
+WITH_SECRETS = ROOT / "deploy" / "bin" / "with-secrets"
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -37,6 +42,36 @@ def test_what_exists_is_never_changed(tmp_path: Path) -> None:
     assert after["mlflow_password"] == "chosen by hand"
     assert after["postgres_password"] == before["postgres_password"]
     assert write_secrets(folder) == []
+
+
+def test_an_empty_secret_is_not_taken_for_one(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    write_secrets(folder)
+    (folder / "ray_token").write_text("")
+    with pytest.raises(ConfigError, match="ray_token: this secret is empty"):
+        write_secrets(folder)
+
+
+@pytest.mark.parametrize("content", ["", "\n"])
+def test_no_service_starts_with_an_empty_secret(tmp_path: Path, content: str) -> None:
+    (tmp_path / "good").write_text("a password")
+    (tmp_path / "bad").write_text(content)
+    started = with_secrets(tmp_path, "GOOD=good", "BAD=bad")
+    assert started.returncode == 1
+    assert started.stderr == "with-secrets: the secret bad is empty\n"
+    assert started.stdout == ""
+
+
+def test_a_service_gets_its_secrets_in_its_environment(tmp_path: Path) -> None:
+    (tmp_path / "good").write_text("a 'pass\"word $HOME")
+    assert with_secrets(tmp_path, "GOOD=good").stdout == "a 'pass\"word $HOME\n"
+
+
+def with_secrets(folder: Path, *secrets: str) -> subprocess.CompletedProcess[str]:
+    """A command that says the secret GOOD, started as the services are."""
+    command = [str(WITH_SECRETS), *secrets, "--", "printenv", "GOOD"]
+    environment = {"PATH": os.defpath, "SECRETS_FOLDER": str(folder)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
 def test_a_folder_that_others_can_enter_is_refused(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def entries(trial: Trial, outcome: Measurement | Failure) -> list[Entry]:
         Opened(trial),
         Restarted(trial, 2, "the worker died"),
         Closed(trial, outcome, 1.5 if isinstance(outcome, Measurement) else None),
-        Reported({"progress/completed": 1.0}, 1, {"mixopt.search_seconds": "2.5"}),
+        Reported({"progress/completed": 1.0}, 1, 1_700_000_000_000, {"mixopt.search_seconds": "2.5"}),
         Written("mixopt.answer", {"mixture": {"web": 0.1 + 0.2}}, "answer.json"),
         Finished(),
     ]

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from search.history import History
 from search.trial import Failure, FailureKind
-from tests.processes import kill_tree
+from tests.processes import family, kill
 from tests.tracking.test_store import SETTINGS, measurement, trial
 from tracking import names
 from tracking.errors import TrackingError
@@ -62,14 +63,17 @@ def until(happened: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_a_server_that_dies_and_comes_back_misses_nothing(store_uri: str, port: int, tmp_path: Path) -> None:
+def test_a_server_that_dies_and_comes_back_misses_nothing(
+    store_uri: str, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracking.recorder.LONGEST_PAUSE", 0.5)
     journal = tmp_path / "journal.jsonl"
     uri = f"http://127.0.0.1:{port}"
     with local_server(store_uri, port) as server, recorder_of(uri, SERVED, journal) as recording:
         recording.open(trial(0.1))
         recording.open(trial(0.2))
         assert recording.drain(30)
-        kill_tree(server.process.pid)
+        kill(family(psutil.Process(server.process.pid)))
         server.process.wait()
         recording.close_trial(trial(0.1), measurement(2.0), 2.0)
         recording.open(trial(0.3))
