@@ -393,7 +393,8 @@ def demo(
 def main() -> None:
     """The program `mixopt`: user mistakes are one line and exit status 2, never a traceback.
 
-    What may pass has others: 75 where the cluster or MLflow went away, 1 where a submitted study cannot read or write a file.
+    What may pass has others: 75 where the cluster or MLflow went away, 1 where a submitted study cannot read or write
+    a file.
     """
     # Broken files are reported by us, with their place.
     os.environ.setdefault("DATASETS_VERBOSITY", "critical")

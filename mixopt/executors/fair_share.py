@@ -13,8 +13,8 @@ FORGOTTEN_AFTER_SECONDS = 30.0
 def fair_shares(room: int, wanted: Mapping[str, float]) -> dict[str, int]:
     """Divide `room` slots: nobody gets more than `wanted`, and what one leaves is divided among the others.
 
-    What cannot be divided goes to those that want most. Everybody has at least one, even where there is no room for all:
-    its trials wait for their turn.
+    What cannot be divided goes to those that want most. Everybody has at least one, even where there is no room for
+    all: its trials wait for their turn.
     """
     shares: dict[str, int] = {}
     modest_first = sorted(wanted, key=lambda name: (wanted[name], name))
