@@ -52,7 +52,7 @@ Maximize = Annotated[list[str] | None, typer.Option(help="More of this metric is
 Minimize = Annotated[list[str] | None, typer.Option(help="Less of this metric is better; repeatable.")]
 
 # Exit statuses. What supervises a submitted study starts it again after the first and the last.
-BROKEN, USER_MISTAKE, TRY_AGAIN = 1, 2, 75
+USER_MISTAKE, TRY_AGAIN = 2, 75
 
 
 @app.command(epilog="Example: mixopt init data/ --output study.yaml", rich_help_panel=BEGIN)
@@ -393,8 +393,8 @@ def demo(
 def main() -> None:
     """The program `mixopt`: user mistakes are one line and exit status 2, never a traceback.
 
-    What may pass has others: 75 where the cluster or MLflow went away, 1 where a submitted study cannot read or write
-    a file.
+    A submitted study exits with 75 where the trouble may pass: the cluster, MLflow or a volume went away. Its
+    supervisor then runs it again.
     """
     # Broken files are reported by us, with their place.
     os.environ.setdefault("DATASETS_VERBOSITY", "critical")
@@ -404,16 +404,20 @@ def main() -> None:
     except (ConfigError, SearchError, ProxyError, TrackingError) as mistake:
         for line in mistake.message.splitlines():
             _complain(f"{line}; {mistake.hint}" if mistake.hint else line)
-        sys.exit(TRY_AGAIN if isinstance(mistake, ClusterLost | TrackingAway) else USER_MISTAKE)
+        sys.exit(_status_if_it_may_pass() if isinstance(mistake, ClusterLost | TrackingAway) else USER_MISTAKE)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
         _complain(
             f"{error.filename or 'the system'}: {error.strerror}; check the path, its permissions and the free space"
         )
-        from mixopt.config import JOB_VARIABLE
+        sys.exit(_status_if_it_may_pass())
 
-        sys.exit(BROKEN if JOB_VARIABLE in os.environ else USER_MISTAKE)
+
+def _status_if_it_may_pass() -> int:
+    from mixopt.config import JOB_VARIABLE
+
+    return TRY_AGAIN if JOB_VARIABLE in os.environ else USER_MISTAKE
 
 
 def _complain(line: str) -> None:

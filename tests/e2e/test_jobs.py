@@ -126,7 +126,8 @@ def test_a_study_is_submitted_once_and_ends_although_it_is_stopped_and_killed(he
     assert (job.id, new) == ("mixopt-small-2", True)
     with following("small") as follower:
         until(lambda: head.drivers(study.name))
-        os.kill(*head.drivers(study.name), signal.SIGKILL)
+        [driver] = head.drivers(study.name)
+        os.kill(driver, signal.SIGKILL)
         log, said = follower.communicate(timeout=120)
     assert follower.returncode == 0, said
     assert log.count("died by signal SIGKILL; it goes on") == 1
@@ -154,7 +155,7 @@ def until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 @contextmanager

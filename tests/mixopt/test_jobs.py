@@ -387,7 +387,7 @@ def test_what_is_no_answer_of_a_head_is_a_head_that_is_away(head: Head, answer: 
 
 @pytest.mark.parametrize(
     ("job", "setting", "status"),
-    [(False, "directory: {}", 2), (True, "directory: {}", 1), (True, "executor: {{shared: {}}}", 75)],
+    [(False, "directory: {}", 2), (True, "directory: {}", 75), (True, "executor: {{shared: {}}}", 75)],
 )
 def test_what_may_pass_on_a_cluster_is_no_mistake_of_the_users(
     job: bool, setting: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
