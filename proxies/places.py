@@ -132,7 +132,7 @@ def _patiently(place: str | Path, action: Callable[[], Result]) -> Result:
         try:
             return action()
         except ProxyError as error:
-            if isinstance(error.__cause__, ImportError):
+            if isinstance(error.__cause__, ImportError | FileNotFoundError):
                 raise
             time.sleep(pause)
     return action()

@@ -72,7 +72,7 @@ def test_a_worker_that_falls_silent_is_ended_and_its_trial_goes_on(tmp_path: Pat
     plan = planned(tmp_path, STUDY.replace("tokens: 4k", "tokens: 150k"))
     trial = Trial(plan.problem.baselines["uniform"], plan.problem.rungs[0].fidelity, seed=0)
     seen: list[Event] = []
-    with RayCluster("silent", patience=15.0) as cluster:
+    with RayCluster("silent", attempts=10, patience=15.0) as cluster:
         cluster.launch(plan.job(trial, History()))
         while not any(isinstance(event, Closed) for event in seen):
             for event in cluster.events():
@@ -81,7 +81,8 @@ def test_a_worker_that_falls_silent_is_ended_and_its_trial_goes_on(tmp_path: Pat
                     (worker,) = (each for each in ours if "ray::_run_in_worker" in named(each.pid))
                     worker.suspend()
                 seen.append(event)
-    (restarted,) = (event for event in seen if isinstance(event, Restarted))
+    # On a busy machine a worker that only loads its libraries may seem silent as well.
+    restarted, *_ = (event for event in seen if isinstance(event, Restarted))
     assert restarted.start == 2
     assert "said nothing for 15 s" in restarted.reason
     (closed,) = (event for event in seen if isinstance(event, Closed))

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from mixopt.config import load
-from mixopt.recording import open_store
+from mixopt.recording import journal_path
 from search.trial import Failure, FailureKind
 from tests.e2e.study import BASELINES, SEARCH_TRIALS, STUDY, answer_of, mixopt, recorded, write_study
+from tracking.journal import Closed, Journal, Opened
 
 pytestmark = pytest.mark.slow
 
@@ -72,11 +73,11 @@ def test_failed_trials_are_tried_again_on_request(tmp_path: Path) -> None:
     path = write_study(tmp_path, STUDY.replace("trials: 8", "trials: 0").replace("candidates: 1", "candidates: 0"))
     answer_of("run", path)
     file = load(path)
-    record = open_store(file).find(file.study)
-    assert record is not None
-    trial = record.history().completed[0].trial
-    record.open(trial)
-    record.close(trial, Failure(FailureKind.LOST_WORKER, "as if its node had died"))
+    trial = recorded(path).completed[0].trial
+    journal = Journal(journal_path(file))
+    journal.append(Opened(trial))
+    journal.append(Closed(trial, Failure(FailureKind.LOST_WORKER, "as if its node had died")))
+    journal.close()
     answer_of("run", path)
     assert [entry.trial.id for entry in recorded(path).failed] == [trial.id]
     answer_of("run", path, "--retry-failed")

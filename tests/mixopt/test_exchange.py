@@ -160,7 +160,7 @@ def test_two_nodes_share_a_trial_over_s3(s3: dict[str, str], tmp_path: Path, mon
 
     assert first.losses == at_home.losses
     assert again == first
-    assert set(places.sizes(f"s3://{BUCKET}/team/checkpoints")) == {f"small/{job.trial.id}.pt"}
+    assert set(places.sizes(f"s3://{BUCKET}/team/checkpoints")) == {f"mixopt/small/{job.trial.id}.pt"}
     plan.exchange.discard(job.trial)
     assert places.sizes(f"s3://{BUCKET}/team/checkpoints") == {}
 

@@ -116,7 +116,10 @@ def test_an_upload_that_is_cut_off_is_not_there_until_it_is_finished(
     assert_same(corpus, Corpus.open(fetched(place, corpus.fingerprint)))
 
 
-def test_a_download_that_is_cut_off_goes_on(corpus: Corpus, place: str, network: type[Counted], node: Path) -> None:
+def test_a_download_that_is_cut_off_goes_on(
+    corpus: Corpus, place: str, network: type[Counted], node: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxies.places.PAUSES", ())
     publish(corpus, place)
     network.most = 3
     with pytest.raises(ProxyError, match="the network went away"):
