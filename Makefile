@@ -22,7 +22,7 @@ test: $(READY)          ## all tests; the service's need PostgreSQL's programs, 
 fast: $(READY)          ## the tests that take seconds
 	$(BIN)/pytest -m 'not slow'
 
-chaos: $(READY)         ## real studies while everything is killed, about half an hour; see docs/reliability.md
+chaos: $(READY)         ## real studies while everything is killed, about an hour; see docs/reliability.md
 	$(BIN)/python -m tests.chaos
 
 check: $(READY)         ## style, types, arrows between rooms
