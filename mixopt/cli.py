@@ -51,7 +51,7 @@ ObjectiveKind = Annotated[str, typer.Option(help="mean, standardized, worst, no-
 Maximize = Annotated[list[str] | None, typer.Option(help="More of this metric is better; repeatable.")]
 Minimize = Annotated[list[str] | None, typer.Option(help="Less of this metric is better; repeatable.")]
 
-# Exit statuses. What supervises a submitted study starts it again after the first and the last.
+# Exit statuses. What supervises a submitted study starts it again after the second.
 USER_MISTAKE, TRY_AGAIN = 2, 75
 
 

@@ -73,6 +73,8 @@ def begin(plan: Plan, store: Store) -> Recorder:
     record.set_tags(
         {
             names.JOURNAL: journal.id,
+            # What stood there was perhaps another journal's count.
+            names.SENT: str(journal.sent),
             "mixopt.version": __version__,
             "python": platform.python_version(),
             **{f"version.{package}": version(package) for package in RECORDED_VERSIONS},

@@ -85,8 +85,8 @@ class RayCluster(Executor):
         patience: seconds after which a silent task is ended.
 
     Raises:
-        ConfigError: no node has room for even one trial.
-        ClusterLost: the cluster does not answer, or no node comes.
+        ConfigError: this machine has no room for even one trial.
+        ClusterLost: the cluster does not answer, or no node of it has room for a trial within two minutes.
     """
 
     def __init__(
@@ -246,9 +246,12 @@ class RayCluster(Executor):
 
     def _first_room(self, wait: bool) -> int:
         """
+        Args:
+            wait: a node that is large enough may still come.
+
         Raises:
-            ConfigError: there is a node, and it is too small.
-            ClusterLost: no node came.
+            ConfigError: no node is large enough.
+            ClusterLost: none was within NODES_WITHIN_SECONDS.
         """
         deadline = time.monotonic() + NODES_WITHIN_SECONDS
         while not (room := self._room_now()):

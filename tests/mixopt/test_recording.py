@@ -63,6 +63,10 @@ def test_without_its_journal_it_goes_on_from_mlflow(plan: Plan) -> None:
     one, two = trials(plan, 2)
     run(plan, one)
     journal_path(plan.file).unlink()
+    with begin(plan, open_store(plan.file)) as recorder:
+        assert recorder.unsent == 0, "MLflow gets nothing again that came from it"
+    with begin(plan, open_store(plan.file)) as recorder:
+        assert recorder.unsent == 0
     assert set(run(plan, two).measurements) == {one.id}
     assert recorded(plan.file.file) == in_mlflow(plan)
 
