@@ -505,10 +505,10 @@ def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
             record = stack.enter_context(begin(plan, store))
             with err.status("handing the tokens to the workers"):
                 plan.exchange.publish(plan.corpus)
-            # Ray prints to standard output when a worker dies.
-            with redirect_stdout(sys.stderr):
+            # Ray prints to standard output when a worker dies, some of it only as it ends.
+            with redirect_stdout(sys.stderr), ExitStack() as running:
                 with err.status("starting the workers"):
-                    workers = stack.enter_context(executor(file.executor, f"{file.tracking.experiment}/{file.study}"))
+                    workers = running.enter_context(executor(file.executor, f"{file.tracking.experiment}/{file.study}"))
                 # After Ray has started, which answers the signal with a stack trace.
                 signal.signal(signal.SIGTERM, _interrupt)
                 with watcher_for(err) as watcher:

@@ -41,7 +41,7 @@ class Trial:
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a long study has millions of them
 class Loss:
     """Mean loss on the tokens of one evaluation set."""
 
@@ -55,7 +55,7 @@ class Loss:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CurvePoint:
     """The losses after some of the training tokens: with a constant learning rate an honest shorter run.
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.processes import free_port
+
 BUCKET = "mixopt"
 RCLONE = Path(sys.executable).with_name("rclone")
 START_WITHIN_SECONDS = 30.0
@@ -21,9 +23,7 @@ START_WITHIN_SECONDS = 30.0
 @contextmanager
 def s3_server() -> Iterator[dict[str, str]]:
     """Serve one bucket; yields the environment that a client needs."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as data:
         (Path(data) / BUCKET).mkdir()
         command = [str(RCLONE), "serve", "s3", data, f"--addr=127.0.0.1:{port}", "--config=/dev/null"]

@@ -10,10 +10,12 @@ One line of JSON an entry. A line that a death cut off is no entry: it is remove
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -204,6 +206,23 @@ class Contents:
 
 
 def contents(entries: Iterable[Entry]) -> Contents:
+    with _uncollected():
+        return _contents(entries)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which would walk the growing history again and again, and find nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _contents(entries: Iterable[Entry]) -> Contents:
     opened: dict[str, Trial] = {}
     outcomes: dict[str, Measurement | Failure] = {}
     found = Contents(History(), {}, {}, {})

@@ -6,7 +6,7 @@
 The service is docker-compose.yml's, as plain processes: MLflow on PostgreSQL and S3, a Ray head, two nodes of one core.
 Faults come in a seeded order at seeded moments. When a study ends before all have come, the next begins with another
 seed. Each study's history in MLflow is then compared with that of the same study run in one process, undisturbed: the
-same trials, the same measurements to the bit, none missing, none twice. The last studies search in rounds, where
+same trials, the same measurements to the bit, none missing, none twice. The last faults meet a search in rounds, where
 what is asked for depends on what has arrived: there each measurement is compared with the same trial trained again.
 """
 
@@ -36,7 +36,6 @@ from mixopt.jobs import ENDED, Cluster
 from mixopt.tables import plain_table
 from mixopt.worker import run_trials
 from search.history import History
-from search.trial import Measurement
 from tests.chaos import faults
 from tests.chaos.faults import Injected, Service
 from tests.e2e.study import numbers
@@ -93,13 +92,10 @@ class Chaos:
         path.write_text(STUDY.format(name=name, seed=seed, strategy=strategy, tokens=tokens, trials=trials))
         return path
 
-    def disturb(self, study: Path, kinds: list[str]) -> int:
-        """Run a study on the service while faults of these kinds, removed as they come, are injected.
-
-        Returns how many came.
-        """
+    def disturb(self, study: Path, kinds: list[str]) -> None:
+        """Run a study on the service while faults of these kinds, removed as they come, are injected."""
         name = study.parent.name
-        began, count = time.monotonic(), 0
+        began = time.monotonic()
         self._submit(study)
         while (state := self._state(name)) not in ENDED:
             if time.monotonic() - began > STUDY_WITHIN_SECONDS:
@@ -113,11 +109,9 @@ class Chaos:
             if lost is False:
                 continue
             kinds.pop()
-            count += 1
             self.injected.append(Injected(kind, at, lost if isinstance(lost, float) else None))
             self.console.print(f"{at:6.0f} s  {name}: {NAMES[kind]}")
         assert state == "SUCCEEDED", f"{name} {state}\n{self._mixopt('logs', name).stdout[-3000:]}"
-        return count
 
     def _inject(self, kind: str, study: Path) -> float | bool:
         """Returns False where there was nothing to kill; of a worker, the seconds of training that were lost."""
@@ -166,18 +160,18 @@ class Chaos:
         subprocess.run(command, env=environment, check=True, capture_output=True)
         return contents(read(home / study.parent.name / "journal.jsonl")).history
 
-    def retrained(self, study: Path, history: History) -> dict[str, Measurement]:
+    def retrained(self, study: Path, history: History) -> History:
         """Every trial of a history, trained again in this process."""
         os.environ["MIXOPT_DIRECTORY"] = str(self.folder / "again")
         file = load(study)
         plan = assemble(file, prepare_corpus(file, lambda progress: None))
-        found = {}
-        for trial in history.trials:
-            for event in run_trials([plan.job(trial, History())]):
-                if isinstance(event, Closed):
-                    assert isinstance(event.outcome, Measurement), event.outcome
-                    found[trial.id] = event.outcome
-        return found
+        outcomes = {
+            event.trial.id: event.outcome
+            for trial in history.trials
+            for event in run_trials([plan.job(trial, History())])
+            if isinstance(event, Closed)
+        }
+        return History.of(history.trials, outcomes)
 
     @property
     def _studies(self) -> Path:
@@ -228,30 +222,20 @@ def main() -> None:
         chaos = Chaos(Path(folder), service, options.seed, console)
         kinds = [kind for kind in KINDS for _ in range(options.times)]
         chaos.chance.shuffle(kinds)
-        trials = 0
-        for number in range(options.times * len(KINDS)):
-            sequential = number > 0 and len(kinds) <= options.times
-            study = chaos.write(
-                f"chaos{number}", number, "climb" if sequential else "regmix", options.tokens, options.trials
-            )
-            chaos.disturb(study, kinds)
-            history = chaos.recorded(study.parent.name)
-            assert not history.running and not history.failed, (history.running, history.failed)
-            trials += len(history.completed)
-            if sequential:
-                again = chaos.retrained(study, history)
-                expected = {trial_id: (each.losses, each.curve) for trial_id, each in again.items()}
-                got = {
-                    entry.trial.id: (entry.measurement.losses, entry.measurement.curve) for entry in history.completed
-                }
-                assert got == expected
-            else:
-                assert numbers(history) == numbers(chaos.undisturbed(study)), f"{study.parent.name} came out different"
-            console.print(f"         {study.parent.name}: {len(history.completed)} trials, as if nothing had happened")
-            if not kinds:
-                break
+        completed: list[int] = []
+        for strategy, left in (("regmix", kinds[options.times :]), ("climb", kinds[: options.times])):
+            while left:
+                number = len(completed)
+                study = chaos.write(f"chaos{number}", number, strategy, options.tokens, options.trials)
+                chaos.disturb(study, left)
+                history = chaos.recorded(study.parent.name)
+                assert not history.running and not history.failed, (history.running, history.failed)
+                expected = chaos.undisturbed(study) if strategy == "regmix" else chaos.retrained(study, history)
+                assert numbers(history) == numbers(expected), f"{study.parent.name} came out different"
+                completed.append(len(history.completed))
+                console.print(f"         {study.parent.name} ({strategy}): {completed[-1]} trials, as if undisturbed")
     minutes = (time.monotonic() - began) / 60
-    _report(console, chaos.injected, trials, minutes, options)
+    _report(console, chaos.injected, sum(completed), minutes, options)
 
 
 def _report(

@@ -6,7 +6,6 @@ import html
 import json
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from search.history import History
 from search.trial import Failure, FailureKind
 from tests.e2e.study import STUDY
 from tests.mixopt.test_study import _measured, planned
+from tests.processes import free_port
 from tracking import names
 from tracking.server import local_server
 
@@ -62,10 +62,7 @@ def shown(plan: Plan) -> Iterator[Shown]:
     text = overview(plan, Tally(plan, history), 60.0, None, "too few", links_for(plan.file, store.experiment_id))
     record.set_tags({names.NOTE: text})
     store.tag_experiment(views(plan))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with local_server(store.uri, port) as server:
+    with local_server(store.uri, free_port()) as server:
         yield Shown(plan, server.address, store.experiment_id, record.run_id)
 
 

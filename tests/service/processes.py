@@ -28,7 +28,7 @@ import psutil
 from ray.util import get_node_ip_address
 
 from mixopt.service_secrets import write_secrets
-from tests.processes import LOOPBACK, family, free_ports, kill
+from tests.processes import LOOPBACK, family, free_port, free_ports, kill
 from tests.service.compose import ROOT, services
 
 START_WITHIN_SECONDS = 120.0
@@ -133,7 +133,7 @@ class Site:
     @contextmanager
     def ray_worker(self, name: str = "worker", cpus: int = 1) -> Iterator[psutil.Popen]:
         """One more node of the cluster; several need different names."""
-        [agent] = free_ports(1)
+        agent = free_port()
         command = [*self._command("ray-worker"), *self._apart(name), f"--num-cpus={cpus}"]
         command = [word.replace(str(self.ports["agent"]), str(agent)) for word in command]
         check = [word.replace(str(self.ports["agent"]), str(agent)) for word in self._health_check("ray-worker")]

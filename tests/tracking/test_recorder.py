@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import pytest
 
 from search.history import History
 from search.trial import Failure, FailureKind
-from tests.processes import family, kill
+from tests.processes import family, free_port, kill
 from tests.tracking.test_store import SETTINGS, measurement, trial
 from tracking import names
 from tracking.errors import TrackingError
@@ -36,10 +35,7 @@ def store_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-        return number
+    return free_port()
 
 
 def record_of(uri: str, study: str) -> StudyRecord:

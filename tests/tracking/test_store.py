@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import Mixture
 from search.trial import CurvePoint, Failure, FailureKind, Loss, Measurement, Trial
+from tests.processes import free_port
 from tracking import names
 from tracking.errors import TrackingError
 from tracking.server import local_server
@@ -48,10 +48,7 @@ def sqlite_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def server_uri(sqlite_uri: str) -> Iterator[str]:
     Store(sqlite_uri, "made before the server's processes try to")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with local_server(sqlite_uri, port) as server:
+    with local_server(sqlite_uri, free_port()) as server:
         yield server.address
 
 
@@ -154,11 +151,8 @@ def test_long_values_are_kept_whole(sqlite_uri: str, tmp_path: Path) -> None:
 
 
 def test_no_server(tmp_path: Path) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
     with pytest.raises(TrackingError, match="no MLflow server answers") as caught:
-        Store(f"http://127.0.0.1:{port}", "tests")
+        Store(f"http://127.0.0.1:{free_port()}", "tests")
     assert "tracking.uri" in caught.value.hint
 
 
