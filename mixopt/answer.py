@@ -9,11 +9,9 @@ from mixopt import __version__
 from mixopt.assemble import Plan, assemble, find_corpus
 from mixopt.config import StudyFile
 from mixopt.errors import ConfigError
-from mixopt.exporters import Exportable
 from mixopt.recording import known
 from search.confirm import Confirmation
 from search.history import History
-from search.mixture import Mixture
 from search.problem import REFERENCE
 from search.recommend import Recommendation
 from tracking import names
@@ -117,18 +115,3 @@ def answer_so_far(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
     recommendation = plan.strategy.recommend(history)
     remark = f"the search goes on: {how_far(plan, history)} have ended"
     return answer_document(plan, history, recommendation, None, record.run_id, [remark])
-
-
-def exportable(document: dict[str, Any], location: str) -> Exportable:
-    """An answer for the exporters; `{domain}` in `location` stands for the domain's name."""
-    if "{domain}" not in location:
-        raise ConfigError(
-            f"--location {location} names one place for all domains", hint="write {domain} where its name goes"
-        )
-    domains = document["domains"]
-    return Exportable(
-        Mixture.of(document["mixture"]),
-        {name: domain["mean_document_tokens"] for name, domain in domains.items()},
-        {name: location.replace("{domain}", name) for name in domains},
-        {"verdict": document["verdict"], **document["provenance"]},
-    )

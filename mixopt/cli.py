@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from mixopt import cluster_cli
+from mixopt import cluster_cli, export_cli
 from mixopt.errors import ClusterLost, ConfigError
 from mixopt.terminal import INTERRUPTED, STUDY_FILE, Address, Json, RetryFailed, StudyArgument, err, out, print_answer
 from proxies.errors import ProxyError
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from mixopt.config import StudyFile
     from mixopt.watch import Stages
     from proxies.data.corpus import Corpus
-    from tracking.store import StudyRecord
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,6 +39,7 @@ app = typer.Typer(
 # Where `mixopt --help` lists a command.
 BEGIN, STUDY, RUNS = "To begin", "A study", "Finished runs"
 
+app.add_typer(export_cli.app)
 app.add_typer(cluster_cli.app)
 
 # Of the commands that read a table of runs.
@@ -144,12 +144,12 @@ def run(
 def status(study: cluster_cli.StudyOrName = str(STUDY_FILE), address: Address = None, json: Json = False) -> None:
     """Show how far a study is: trials by state, every failure; of a submitted study, also its job."""
     from mixopt.display import status_document, status_table
-    from mixopt.recording import known
+    from mixopt.recording import known, recorded
 
     if address and cluster_cli.status(study, address, json):
         return
     file = _load(Path(study))
-    record = _record(file)
+    record = recorded(file)
     document = status_document(record, known(file, record))
     print_answer(document, status_table(document), json)
 
@@ -159,45 +159,11 @@ def best(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     """Show the answer with its evidence; before the study's end, the answer so far."""
     from mixopt.answer import answer_so_far
     from mixopt.display import answer_table
+    from mixopt.recording import recorded
 
     file = _load(study)
-    document = answer_so_far(file, _record(file))
+    document = answer_so_far(file, recorded(file))
     print_answer(document, answer_table(document), json)
-
-
-@app.command(
-    epilog="Example: mixopt export study.yaml --format megatron --location '/data/{domain}_text_document'",
-    rich_help_panel=STUDY,
-)
-def export(
-    study: StudyArgument = STUDY_FILE,
-    format: Annotated[str, typer.Option("--format", "-f", help="See --list.")] = "yaml",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; default: standard output.")] = None,
-    location: Annotated[
-        str, typer.Option(help="What the trainer reads, {domain} in it stands for the name.")
-    ] = "{domain}",
-    list_formats: Annotated[
-        bool, typer.Option("--list", help="List the formats, and what their weights mean.")
-    ] = False,
-) -> None:
-    """Write the answer as a trainer's own configuration."""
-    from mixopt.exporters import EXPORTERS, exporter
-
-    if list_formats:
-        for each in EXPORTERS.values():
-            out.print(f"{each.name:10} {each.describes} (draws {each.weights_mean})", soft_wrap=True)
-        return
-    from mixopt.answer import answer_so_far, exportable
-    from mixopt.files import write_text
-
-    chosen = exporter(format)
-    file = _load(study)
-    text = chosen.render(exportable(answer_so_far(file, _record(file)), location))
-    if output is None:
-        print(text, end="")
-    else:
-        write_text(output, text)
-        out.print(f"wrote {output}")
 
 
 @app.command(
@@ -211,11 +177,11 @@ def runs(
 ) -> None:
     """Write a study's completed trials as a table of runs, for mixopt fit and for other studies to reuse."""
     from mixopt.files import write_text
-    from mixopt.recording import known
+    from mixopt.recording import known, recorded
     from mixopt.study_runs import csv_text, run_rows
 
     file = _load(study)
-    rows = run_rows(known(file, _record(file)), unit)
+    rows = run_rows(known(file, recorded(file)), unit)
     if not rows:
         raise ConfigError(f"study {file.study} has no completed trial yet", hint=f"run it: mixopt run {file.file}")
     if output is not None:
@@ -386,8 +352,8 @@ def demo(
     _run(_load(study), retry_failed=False, json=json)
     if not json:
         out.print(f"\n[bold]Export[/] as a trainer's own file (mixopt export {study} --list shows the formats):")
-        export(study, format="yaml")
-        export(study, format="megatron", location="/data/{domain}_text_document")
+        export_cli.export(study, format="yaml")
+        export_cli.export(study, format="megatron", location="/data/{domain}_text_document")
 
 
 def main() -> None:
@@ -465,16 +431,6 @@ def _plan(file: StudyFile) -> Plan:
     from mixopt.assemble import assemble
 
     return assemble(file, _prepare(file))
-
-
-def _record(file: StudyFile) -> StudyRecord:
-    from mixopt.recording import open_store
-
-    record = open_store(file).find(file.study)
-    if record is None:
-        raise ConfigError(f"study {file.study} has not run yet", hint=f"run it: mixopt run {file.file}")
-    record.require(file.deciding())
-    return record
 
 
 def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:

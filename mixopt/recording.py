@@ -12,6 +12,7 @@ from typing import Any
 from mixopt import __version__
 from mixopt.assemble import Plan
 from mixopt.config import StudyFile
+from mixopt.errors import ConfigError
 from mixopt.views import views
 from search.history import History
 from tracking import names
@@ -50,6 +51,20 @@ def await_store(file: StudyFile, remark: Callable[[str], None]) -> Store:
 
 def journal_path(file: StudyFile) -> Path:
     return file.work_directory / "journal.jsonl"
+
+
+def recorded(file: StudyFile) -> StudyRecord:
+    """The record of a study that has run.
+
+    Raises:
+        ConfigError: it has not.
+        TrackingError: the store does not answer, or holds a study of this name with another file.
+    """
+    record = open_store(file).find(file.study)
+    if record is None:
+        raise ConfigError(f"study {file.study} has not run yet", hint=f"run it: mixopt run {file.file}")
+    record.require(file.deciding())
+    return record
 
 
 def known(file: StudyFile, record: StudyRecord) -> History:

@@ -80,3 +80,13 @@ class Mixture:
             )
         weight_of = self.as_dict()
         return Mixture(tuple(domains), tuple(weight_of[name] for name in domains))
+
+
+def counts(mixture: Mixture, total: int) -> dict[str, int]:
+    """Whole numbers in the mixture's shares that sum to `total`: the largest remainders are rounded up."""
+    exact_D = mixture.array * total
+    whole_D = np.floor(exact_D).astype(np.int64)
+    left = total - int(whole_D.sum())
+    # Stable, so that of equal remainders the first domain's comes first.
+    whole_D[np.argsort(whole_D - exact_D, kind="stable")[:left]] += 1
+    return dict(zip(mixture.domains, whole_D.tolist(), strict=True))

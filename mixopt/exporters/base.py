@@ -1,13 +1,33 @@
-"""What an exporter is given, and what it must say about itself."""
+"""What an exporter is given, what it says about itself, and how its files are read back.
+
+    token shares ──amounts in what the trainer draws──▶ render ──▶ the trainer's file
+    token shares ◀──times mean document length, per domain── read ◀──┘
+
+Trainers differ in what a weight counts: documents of any length, or sequences of one length. Shares of sequences are
+shares of tokens; shares of documents are not, unless all documents are of one length.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from enum import StrEnum
+from typing import Any, ClassVar
 
+import yaml
+
+from mixopt.errors import ConfigError
+from mixopt.exporters.places import Places
 from search.mixture import Mixture
+
+
+class Draws(StrEnum):
+    """What a trainer draws by its weights."""
+
+    TOKENS = "tokens"
+    SEQUENCES = "sequences"  # of one length, and so tokens
+    DOCUMENTS = "documents"
 
 
 @dataclass(frozen=True)
@@ -15,26 +35,36 @@ class Exportable:
     """A mixture, and what trainers need to know to draw it as it is meant.
 
     Attributes:
-        mean_document_tokens: by domain; for trainers that draw documents rather than tokens.
-        locations: by domain; what the trainer is told to read.
+        draws: what the trainer draws by its weights.
+        mean_document_tokens: by domain.
+        tokens: of the run that the mixture is for, where that is known.
         provenance: where the mixture comes from, for formats that have room for it.
     """
 
     mixture: Mixture
+    draws: Draws
     mean_document_tokens: Mapping[str, float]
-    locations: Mapping[str, str]
+    places: Places
+    tokens: int | None = None
+    seed: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def token_shares(self) -> dict[str, float]:
-        """Shares of training tokens; domains that get none are left out."""
-        return {domain: weight for domain, weight in self.mixture.as_dict().items() if weight > 0}
+    def weights(self) -> dict[str, float]:
+        """Of each domain that gets any, in what the trainer draws; they sum to one."""
+        drawn = {domain: share for domain, share in self.mixture.as_dict().items() if share > 0}
+        if self.draws is Draws.DOCUMENTS:
+            drawn = {domain: share / self.mean_document_tokens[domain] for domain, share in drawn.items()}
+        return Mixture.of(drawn).as_dict()
 
     @property
-    def document_shares(self) -> dict[str, float]:
-        """Shares of drawn documents that give those shares of tokens: a share divided by the mean length."""
-        drawn = {domain: share / self.mean_document_tokens[domain] for domain, share in self.token_shares.items()}
-        return Mixture.of(drawn).as_dict()
+    def weighted_places(self) -> dict[str, float]:
+        """The same by place."""
+        return {
+            place: part
+            for domain, weight in self.weights.items()
+            for place, part in self.places.split(domain, weight).items()
+        }
 
 
 class Exporter(ABC):
@@ -42,14 +72,68 @@ class Exporter(ABC):
 
     Attributes:
         name: as in `mixopt export --format`.
-        weights_mean: what the trainer draws by these weights.
-        describes: one line for `mixopt export --list`.
+        describes: the trainer, and where the text goes.
+        draws: what weights can count there; the first unless somebody says otherwise.
+        suffix: of a file that holds it.
+        by_place: the file names places, not domains.
     """
 
     name: ClassVar[str]
-    weights_mean: ClassVar[Literal["tokens", "sequences", "documents"]]
     describes: ClassVar[str]
+    draws: ClassVar[tuple[Draws, ...]]
+    suffix: ClassVar[str]
+    by_place: ClassVar[bool] = True
 
     @abstractmethod
     def render(self, exportable: Exportable) -> str:
-        """The configuration, as text that ends in a line break."""
+        """The configuration, as text that ends in a line break.
+
+        Raises:
+            ConfigError: the format cannot say this mixture.
+        """
+
+    @abstractmethod
+    def read(self, text: str) -> Mapping[str, float]:
+        """The weights in such a text, by place, or by domain where the format names domains.
+
+        Raises:
+            ConfigError: it is not of this format.
+        """
+
+
+def mixture_in(
+    exporter: Exporter,
+    text: str,
+    draws: Draws,
+    mean_document_tokens: Mapping[str, float],
+    places: Places,
+) -> Mixture:
+    """The mixture that a trainer's file means: shares of tokens, over the domains that have places.
+
+    Raises:
+        ConfigError: the text is not of this format, or names what no domain is.
+    """
+    amounts = dict.fromkeys(places.of, 0.0)
+    for name, weight in _weights(exporter, text).items():
+        domain = places.domain(name) if exporter.by_place else name
+        if domain not in amounts:
+            raise ConfigError(f"no domain {name}", hint=f"the study has {', '.join(amounts)}")
+        amounts[domain] += weight * (mean_document_tokens[domain] if draws is Draws.DOCUMENTS else 1.0)
+    return Mixture.of(amounts)
+
+
+def _weights(exporter: Exporter, text: str) -> dict[str, float]:
+    try:
+        weights = {str(name): float(weight) for name, weight in exporter.read(text).items()}
+        if not weights:
+            raise ValueError("it has no weights")
+        return weights
+    except ConfigError:
+        raise
+    # A text of another format fails in whatever way its reader happens to.
+    except (ValueError, LookupError, TypeError, AttributeError, SyntaxError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"this is no {exporter.name} file: {type(error).__name__}: {reason}",
+            hint="name its format with --format; mixopt export --list shows all",
+        ) from error

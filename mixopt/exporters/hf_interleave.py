@@ -1,29 +1,36 @@
 """Hugging Face `datasets.interleave_datasets`, which draws documents.
 
 settings = json.load(open("mixture.json"))
-parts = [load_dataset(...) for domain in settings["domains"]]
+parts = [load_dataset(...) for place in settings["datasets"]]
 mixed = interleave_datasets(parts, probabilities=settings["probabilities"],
-                            stopping_strategy=settings["stopping_strategy"], seed=0)
+                            stopping_strategy=settings["stopping_strategy"], seed=settings["seed"])
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
-from mixopt.exporters.base import Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter
 
 
 class HfInterleave(Exporter):
     name = "hf"
-    weights_mean = "documents"
-    describes = "datasets.interleave_datasets: probabilities, divided by mean document length"
+    describes = "Hugging Face datasets.interleave_datasets: its arguments"
+    draws = (Draws.DOCUMENTS, Draws.SEQUENCES)
+    suffix = ".json"
 
     def render(self, exportable: Exportable) -> str:
-        shares = exportable.document_shares
+        weights = exportable.weighted_places
         content = {
-            "domains": [exportable.locations[domain] for domain in shares],
-            "probabilities": list(shares.values()),
+            "datasets": list(weights),
+            "probabilities": list(weights.values()),
             # A scarce domain starts again when it is read through, so that the shares hold to the end.
             "stopping_strategy": "all_exhausted",
+            "seed": exportable.seed,
         }
         return json.dumps(content, indent=2) + "\n"
+
+    def read(self, text: str) -> Mapping[str, float]:
+        settings = json.loads(text)
+        return dict(zip(settings["datasets"], settings["probabilities"], strict=True))

@@ -1,25 +1,58 @@
-"""Megatron-LM and Megatron-core: `--data-path`, or a file for `--data-args-path`.
+"""Megatron-LM and Megatron-core, which draw sequences of one length.
 
-Megatron draws sequences of a fixed number of tokens, so its weights are token shares as they are. It takes a list
-of odd length for paths without weights, without a word, and its index builder fails on a source that is to give
-less than one sample; sources with weight 0 are therefore left out.
+They take a list of odd length for paths without weights, without a word, and their index builder fails on a source
+that is to give less than one sample; sources with weight 0 are therefore left out.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
+from collections.abc import Mapping, Sequence
 
-from mixopt.exporters.base import Exportable, Exporter
+from mixopt.errors import ConfigError
+from mixopt.exporters.base import Draws, Exportable, Exporter
 
 
 class Megatron(Exporter):
     name = "megatron"
-    weights_mean = "sequences"
-    describes = "Megatron --data-path: weight and path prefix in turn"
+    describes = "Megatron-LM: --data-path, weight and path prefix in turn"
+    draws = (Draws.SEQUENCES,)
+    suffix = ".txt"
 
     def render(self, exportable: Exportable) -> str:
-        pairs = [
-            f"{share:.9g} {shlex.quote(exportable.locations[domain])}"
-            for domain, share in exportable.token_shares.items()
-        ]
-        return "--data-path " + " ".join(pairs) + "\n"
+        return "--data-path " + shlex.join(_in_turn(exportable)) + "\n"
+
+    def read(self, text: str) -> Mapping[str, float]:
+        option, *words = shlex.split(text) or [""]
+        if option != "--data-path":
+            raise ConfigError(f"{option!r} is not --data-path", hint="it is followed by weight and prefix in turn")
+        return _pairs(words)
+
+
+class MegatronSplits(Exporter):
+    """The same weights for training alone; validation and test need lists of their own, so they stay empty."""
+
+    name = "megatron-splits"
+    describes = "Megatron-LM: a file for --per-split-data-args-path"
+    draws = (Draws.SEQUENCES,)
+    suffix = ".json"
+
+    def render(self, exportable: Exportable) -> str:
+        return json.dumps({"train": _in_turn(exportable), "valid": None, "test": None}, indent=2) + "\n"
+
+    def read(self, text: str) -> Mapping[str, float]:
+        train = json.loads(text)["train"]
+        return _pairs(train.split() if isinstance(train, str) else train)
+
+
+def _in_turn(exportable: Exportable) -> list[str]:
+    return [word for place, weight in exportable.weighted_places.items() for word in (repr(weight), place)]
+
+
+def _pairs(words: Sequence[str]) -> dict[str, float]:
+    if len(words) % 2:
+        raise ConfigError(
+            f"{len(words)} words are no pairs", hint="Megatron would read them as prefixes without weights"
+        )
+    return {place: float(weight) for weight, place in zip(words[::2], words[1::2], strict=True)}

@@ -1,0 +1,137 @@
+"""From a study's answer to a trainer's file, and back; and whether the domains last for the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from mixopt.answer import answer_so_far
+from mixopt.config import StudyFile
+from mixopt.errors import ConfigError
+from mixopt.exporters import EXPORTERS, Draws, Exportable, Exporter, exporter, mixture_in
+from mixopt.exporters.places import Places, places_by_pattern, places_in
+from mixopt.recording import recorded
+from mixopt.tables import plain_table
+from mixopt.units import parse_count, show_count
+from search.mixture import Mixture, counts
+
+
+def places(file: StudyFile, location: str, locations: Path | None) -> Places:
+    """Where the trainer finds the study's domains: as a file says, or by one pattern for all."""
+    return places_by_pattern(location, file.domains) if locations is None else places_in(locations, file.domains)
+
+
+def drawn(exporter: Exporter, chosen: str | None) -> Draws:
+    """What the weights count.
+
+    Raises:
+        ConfigError: the trainer does not draw that.
+    """
+    if chosen is None:
+        return exporter.draws[0]
+    if chosen not in exporter.draws:
+        raise ConfigError(
+            f"--draws {chosen}: {exporter.name} does not draw {chosen}",
+            hint=f"leave it out, or choose from {', '.join(exporter.draws)}",
+        )
+    return Draws(chosen)
+
+
+def budget(tokens: str | None) -> int | None:
+    """
+    Raises:
+        ConfigError: that is no number of tokens.
+    """
+    try:
+        return None if tokens is None else parse_count(tokens)
+    except ValueError as error:
+        raise ConfigError(f"--tokens: {error}") from None
+
+
+def mixture_of(document: Mapping[str, Any], path: Path | None) -> Mixture:
+    """The mixture in a file that mixopt wrote, or else the answer."""
+    if path is None:
+        return Mixture.of(document["mixture"])
+    domains = document["domains"]
+    plain = exporter("json" if path.suffix == ".json" else "yaml")
+    return mixture_in(plain, _text(path), Draws.TOKENS, {}, places_by_pattern("{domain}", domains))
+
+
+def imported(exporter: Exporter, config: Path, file: StudyFile, draws: Draws, places: Places) -> Mixture:
+    """
+    Raises:
+        ConfigError: it is not of that format, or names what no domain is; or documents are drawn, and the study,
+            which knows their mean length, has not run yet.
+    """
+    lengths = mean_document_tokens(answer_so_far(file, recorded(file))) if draws is Draws.DOCUMENTS else {}
+    return mixture_in(exporter, _text(config), draws, lengths, places)
+
+
+def exportable(
+    document: Mapping[str, Any], mixture: Mixture, file: StudyFile, draws: Draws, places: Places, tokens: int | None
+) -> Exportable:
+    """An answer, or another mixture of the study, for the exporters."""
+    return Exportable(
+        mixture,
+        draws,
+        mean_document_tokens(document),
+        places,
+        tokens,
+        file.seed,
+        {"verdict": document["verdict"], **document["provenance"]},
+    )
+
+
+def mean_document_tokens(document: Mapping[str, Any]) -> dict[str, float]:
+    return {name: domain["mean_document_tokens"] for name, domain in document["domains"].items()}
+
+
+def epochs(document: Mapping[str, Any], mixture: Mixture, tokens: int, most: float) -> Table:
+    """What each domain gives in a run of so many tokens.
+
+    Raises:
+        ConfigError: one would be repeated more than `most` times.
+    """
+    table = plain_table("domain", ">weight", ">tokens", ">there are", ">epochs")
+    for name, wanted in counts(mixture, tokens).items():
+        supply = document["domains"][name]["tokens"]
+        repeated = wanted / supply
+        if repeated > most * (1 + 1e-6):
+            raise ConfigError(
+                f"domain {name} would be read {repeated:.3g} times in {show_count(tokens)} tokens: it has "
+                f"{show_count(supply)}, the mixture takes {mixture[name]:.2%}, and the most is {most:g}",
+                hint="lower --tokens, raise --max-epochs, or give target.tokens in the study, which keeps the answer "
+                "inside the supply",
+            )
+        table.add_row(name, f"{mixture[name]:.2%}", show_count(wanted), show_count(supply), f"{repeated:.2f}")
+    return table
+
+
+def formats() -> list[dict[str, Any]]:
+    """What `mixopt export --list` says, for programs."""
+    return [
+        {
+            "format": each.name,
+            "weights_count": list(each.draws),
+            "places": "by place" if each.by_place else "by domain",
+            "suffix": each.suffix,
+            "describes": each.describes,
+        }
+        for each in EXPORTERS.values()
+    ]
+
+
+def formats_table() -> Table:
+    table = plain_table("format", "weights count", "for")
+    for each in EXPORTERS.values():
+        table.add_row(each.name, " or ".join(each.draws), each.describes)
+    return table
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file", hint="give a configuration that mixopt export or you wrote")
+    return path.read_text(encoding="utf-8")
