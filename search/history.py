@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import attrgetter
 
 from search.errors import SearchError
 from search.fidelity import Fidelity
@@ -43,11 +44,11 @@ class History:
     stopped: tuple[Completed, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "completed", tuple(sorted(self.completed, key=lambda entry: entry.trial.id)))
-        object.__setattr__(self, "failed", tuple(sorted(self.failed, key=lambda entry: entry.trial.id)))
-        object.__setattr__(self, "stopped", tuple(sorted(self.stopped, key=lambda entry: entry.trial.id)))
-        object.__setattr__(self, "running", tuple(sorted(self.running, key=lambda trial: trial.id)))
-        if len(self.trial_ids) != len(self.trials):
+        for place in ("completed", "failed", "stopped"):
+            object.__setattr__(self, place, tuple(sorted(getattr(self, place), key=attrgetter("trial.id"))))
+        object.__setattr__(self, "running", tuple(sorted(self.running, key=attrgetter("id"))))
+        count = len(self.completed) + len(self.running) + len(self.failed) + len(self.stopped)
+        if len(self.trial_ids) != count:
             raise SearchError("a trial is recorded twice in one history")
 
     @classmethod
@@ -70,7 +71,7 @@ class History:
     @cached_property
     def trial_ids(self) -> frozenset[str]:
         """Every trial ever asked for, whatever became of it."""
-        return frozenset(trial.id for trial in self.trials)
+        return frozenset(map(attrgetter("id"), self.trials))
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -97,19 +98,35 @@ class History:
 
     def opened(self, *trials: Trial) -> History:
         """The history in which these trials are running, whatever had become of them."""
-        ids = {trial.id for trial in trials}
-        rest = self.only(lambda trial: trial.id not in ids)
-        return replace(rest, running=(*rest.running, *trials))
+        return self._with(trials, running=trials)
 
     def closed(self, trial: Trial, outcome: Measurement | Failure) -> History:
         """The history in which this trial ended so."""
-        rest = self.only(lambda other: other.id != trial.id)
         if isinstance(outcome, Failure):
-            return replace(rest, failed=(*rest.failed, Failed(trial, outcome)))
+            return self._with([trial], failed=[Failed(trial, outcome)])
         entry = Completed(trial, outcome)
         if outcome.stopped_at is not None:
-            return replace(rest, stopped=(*rest.stopped, entry))
-        return replace(rest, completed=(*rest.completed, entry))
+            return self._with([trial], stopped=[entry])
+        return self._with([trial], completed=[entry])
+
+    def _with(
+        self,
+        trials: Iterable[Trial],
+        completed: Iterable[Completed] = (),
+        running: Iterable[Trial] = (),
+        failed: Iterable[Failed] = (),
+        stopped: Iterable[Completed] = (),
+    ) -> History:
+        """These entries in the place of whatever had become of the trials."""
+        known = {trial.id for trial in trials} & self.trial_ids
+        # Histories grow long and this is done for each trial: only the running ones are looked through, as a rule.
+        going_on = tuple(trial for trial in self.running if trial.id not in known)
+        rest = self
+        if len(self.running) - len(going_on) < len(known):
+            rest = self.only(lambda trial: trial.id not in known)
+        return History(
+            (*rest.completed, *completed), (*going_on, *running), (*rest.failed, *failed), (*rest.stopped, *stopped)
+        )
 
     def only(self, wanted: Callable[[Trial], bool]) -> History:
         """The history of the trials that are `wanted`."""

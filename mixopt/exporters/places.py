@@ -89,7 +89,9 @@ def _with_sizes(value: Any) -> Any:
         return {value: None}
     if isinstance(value, list) and all(isinstance(place, str) for place in value):
         return dict.fromkeys(value)
-    return value
+    if isinstance(value, dict):
+        return value
+    raise ValueError(f"{value!r} is no place; write a path, a list of paths, or {{path: size}}")
 
 
 Sizes = Annotated[dict[str, Amount | None], BeforeValidator(_with_sizes), Field(min_length=1)]
