@@ -1,9 +1,9 @@
-# make demo | test | chaos | check | fix | setup        (a virtual environment in .venv is made on first use)
+# make demo | test | clients | chaos | check | fix | reference | setup        (a virtual environment in .venv is made on first use)
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test fast chaos check fix clean
+.PHONY: setup demo test fast clients chaos check fix reference clean
 
 setup: $(READY)
 
@@ -18,6 +18,9 @@ demo: $(READY)          ## a whole study on text of this machine, in ./demo
 
 test: $(READY)          ## all tests; the service's need PostgreSQL's programs, and are skipped without
 	$(BIN)/pytest
+
+clients: $(READY)       ## trainers' own libraries, each in .clients/<name>; without them the tests of exports skip some
+	$(BIN)/python -m tests.clients.install
 
 fast: $(READY)          ## the tests that take seconds
 	$(BIN)/pytest -m 'not slow'
@@ -35,5 +38,8 @@ fix: $(READY)           ## what the tools can mend by themselves
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+reference: $(READY)     ## docs/reference/, from the commands and the study file's schema
+	$(BIN)/python docs/reference/write.py
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .clients .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

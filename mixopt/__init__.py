@@ -1,3 +1,53 @@
-"""mixopt: from pools of text to the mixture that a language model should be trained on."""
+"""mixopt: from pools of text to the mixture that a language model should be trained on.
+
+What the commands do, for notebooks and programs (docs/python.md):
+
+    Study      a study file: plan, run, its trials as a DataFrame, its answer
+    Mixture    shares of training tokens by domain
+    Space      the mixtures that may be the answer; `space` makes one from numbers, `read_space` from a file
+    fit        surrogates and a mixture from a table of finished runs
+    replay     what strategies would have cost on finished runs
+    export     a mixture as a trainer's configuration
+    compare    two studies or mixtures side by side
+
+A mistake in what is given is a ValueError, mostly a `ConfigError`, whose `hint` says what to do.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mixopt.api import Fit, Study, compare, export, fit, read_space, replay, space
+    from mixopt.errors import ConfigError
+    from search.mixture import Mixture
+    from search.space import Space
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "ConfigError",
+    "Fit",
+    "Mixture",
+    "Space",
+    "Study",
+    "compare",
+    "export",
+    "fit",
+    "read_space",
+    "replay",
+    "space",
+]
+
+
+def __getattr__(name: str) -> object:
+    """What `__all__` names, imported when it is first asked for: `import mixopt` alone loads nothing."""
+    if name not in __all__:
+        raise AttributeError(f"module 'mixopt' has no attribute {name!r}")
+    places = {"ConfigError": "mixopt.errors", "Mixture": "search.mixture", "Space": "search.space"}
+    return getattr(import_module(places.get(name, "mixopt.api")), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

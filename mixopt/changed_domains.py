@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from mixopt.errors import ConfigError
+from mixopt.run_table import Source
 from mixopt.space_file import SpaceFile
 from search.errors import SearchError
 from search.reuse import Changes, reuse
@@ -39,9 +39,7 @@ def _sides(text: str) -> tuple[str, list[str]]:
     return old.strip(), [name.strip() for name in new.split(",")]
 
 
-def over_domains_of_now(
-    runs: Runs, path: Path, what_became: Changes, file: SpaceFile, space_path: Path
-) -> tuple[Runs, list[str]]:
+def over_domains_of_now(runs: Runs, source: Source, what_became: Changes, file: SpaceFile) -> tuple[Runs, list[str]]:
     """The runs of a table over the domains of a space file, and notes on what was done.
 
     Raises:
@@ -51,7 +49,7 @@ def over_domains_of_now(
     for name, domain in file.domains.items():
         if domain.tokens is None:
             raise ConfigError(
-                f"{space_path}: domains.{name}.tokens is not given",
+                f"{file.file}: domains.{name}.tokens is not given",
                 hint="the parts of a split domain are known by their tokens: give those of every domain",
             )
         limits.append(DomainLimits(name, domain.tokens))
@@ -59,13 +57,13 @@ def over_domains_of_now(
     gone = ", ".join(name for name in runs.metrics if name in what_became.split)
     if not metrics:
         raise ConfigError(
-            f"{path}: no metric is left: {gone} was measured on text of domains that are split now",
+            f"{source}: no metric is left: {gone} was measured on text of domains that are split now",
             hint="add the runs' other metrics, such as benchmarks, to the table",
         )
     try:
         changed, notes = reuse(runs, Space(tuple(limits)), metrics, runs.fidelities, what_became)
     except SearchError as error:
-        raise ConfigError(f"{path}: {error.message}", error.hint) from error
+        raise ConfigError(f"{source}: {error.message}", error.hint) from error
     if gone:
         notes = (*notes, f"metrics called like a domain that is split now are not used: {gone}")
-    return changed, [f"{path.name}: {note}" for note in notes]
+    return changed, [f"{source.name}: {note}" for note in notes]

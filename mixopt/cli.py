@@ -6,26 +6,35 @@ import json as json_format
 import os
 import signal
 import sys
-from contextlib import ExitStack, redirect_stdout
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from mixopt import cluster_cli, export_cli
+from mixopt import __version__, cluster_cli, compare_cli, export_cli, report_cli
 from mixopt.errors import ClusterLost, ConfigError
-from mixopt.terminal import INTERRUPTED, STUDY_FILE, Address, Json, RetryFailed, StudyArgument, err, out, print_answer
+from mixopt.terminal import (
+    INTERRUPTED,
+    STUDY_FILE,
+    Address,
+    Json,
+    RetryFailed,
+    StudyArgument,
+    err,
+    interrupt,
+    out,
+    print_answer,
+)
 from proxies.errors import ProxyError
 from search.errors import SearchError
 from tracking.errors import TrackingAway, TrackingError
 
 if TYPE_CHECKING:
-    from mixopt.assemble import Plan
     from mixopt.config import StudyFile
     from mixopt.watch import Stages
-    from proxies.data.corpus import Corpus
+    from tracking.recorder import Recorder
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,7 +48,9 @@ app = typer.Typer(
 # Where `mixopt --help` lists a command.
 BEGIN, STUDY, RUNS = "To begin", "A study", "Finished runs"
 
+app.add_typer(report_cli.app)
 app.add_typer(export_cli.app)
+app.add_typer(compare_cli.app)
 app.add_typer(cluster_cli.app)
 
 # Of the commands that read a table of runs.
@@ -53,6 +64,21 @@ Minimize = Annotated[list[str] | None, typer.Option(help="Less of this metric is
 
 # Exit statuses. What supervises a submitted study starts it again after the second.
 USER_MISTAKE, TRY_AGAIN = 2, 75
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"mixopt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Without a docstring here the program's help would be this function's."""
 
 
 @app.command(epilog="Example: mixopt init data/ --output study.yaml", rich_help_panel=BEGIN)
@@ -101,10 +127,11 @@ def prepare(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     """Read, split and tokenise the text; does nothing where that is done."""
     from mixopt.display import corpus_document, corpus_table
     from mixopt.files import locked
+    from mixopt.running import prepare
 
     file = _load(study)
     with locked(file.work_directory, f"study {file.study}"):
-        document = corpus_document(_prepare(file))
+        document = corpus_document(prepare(file, err))
     print_answer(document, corpus_table(document), json)
 
 
@@ -115,13 +142,15 @@ def plan(
     json: Json = False,
 ) -> None:
     """Show what will run: trials, tokens, FLOPs, and the time it will take."""
+    from mixopt.assemble import assemble
     from mixopt.display import plan_table
     from mixopt.estimate import estimate
     from mixopt.files import locked
+    from mixopt.running import prepare
 
     file = _load(study)
     with locked(file.work_directory, f"study {file.study}"):
-        plan = _plan(file)
+        plan = assemble(file, prepare(file, err))
     with err.status("measuring the speed of each proxy") if probe else err.status("counting"):
         document = estimate(plan, probe)
     print_answer(document, plan_table(document), json)
@@ -208,7 +237,7 @@ def dashboard(
     if file.tracking_uri.startswith(("http://", "https://")):
         out.print("\n".join(links(file, file.tracking_uri)), soft_wrap=True)
         return
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         with err.status("starting the dashboard") as waiting, serve(file, port) as server:
             waiting.stop()
@@ -256,8 +285,9 @@ def fit(
 ) -> None:
     """Fit surrogates to finished runs, say how far they can be trusted, and recommend a mixture."""
     from mixopt.changed_domains import changes
-    from mixopt.fit import Wish, fit, save
     from mixopt.fit_display import fit_view
+    from mixopt.fitting import Wish, fit, save
+    from mixopt.space_file import read
 
     folder = _folder(output or Path(f"{runs.stem}-fit"))
     wish = Wish(
@@ -267,7 +297,7 @@ def fit(
         objective=objective,
         maximize=tuple(maximize or ()),
         minimize=tuple(minimize or ()),
-        space=space,
+        space=read(space) if space else None,
         target=target_fidelity,
         surrogates=tuple(surrogate or ()),
         changes=changes(renamed or (), split or ()),
@@ -314,9 +344,9 @@ def replay(
     json: Json = False,
 ) -> None:
     """Simulate strategies on finished runs: what it would have cost each to find the best of them."""
-    from mixopt.fit import Wish
-    from mixopt.replay import Options, replay, save
+    from mixopt.fitting import Wish
     from mixopt.replay_display import replay_view
+    from mixopt.replaying import Options, replay, save
 
     folder = _folder(output or Path(f"{runs.stem}-replay"))
     wish = Wish(
@@ -365,6 +395,8 @@ def main() -> None:
     # Broken files are reported by us, with their place.
     os.environ.setdefault("DATASETS_VERBOSITY", "critical")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    # MLflow would tell its makers what it is used for.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         app()
     except (ConfigError, SearchError, ProxyError, TrackingError) as mistake:
@@ -418,72 +450,22 @@ def _load(study: Path) -> StudyFile:
     return load(study)
 
 
-def _prepare(file: StudyFile) -> Corpus:
-    from mixopt.assemble import check, prepare_corpus
-    from mixopt.watch import Stages
-
-    check(file)
-    with Stages(err) as stages:
-        return prepare_corpus(file, lambda step: stages.report(step.stage, step.done, step.total, step.unit))
-
-
-def _plan(file: StudyFile) -> Plan:
-    from mixopt.assemble import assemble
-
-    return assemble(file, _prepare(file))
-
-
 def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
-    from mixopt.config import DIRECTORY_VARIABLE, JOB_VARIABLE
     from mixopt.display import answer_table
-    from mixopt.exchange import check_reachable
-    from mixopt.executors import executor
-    from mixopt.files import locked
-    from mixopt.recording import await_store, begin
-    from mixopt.study import Study
+    from mixopt.running import run
     from mixopt.views import study_page
-    from mixopt.watch import watcher_for
 
-    if JOB_VARIABLE in os.environ and not file.home.is_absolute():
-        raise ConfigError(
-            f"the cluster does not say where studies are kept: {DIRECTORY_VARIABLE} is not set",
-            hint="its nodes are started with it: a folder that all of them share; or give it as `directory`",
-        )
+    def show(answer: dict[str, Any], record: Recorder) -> None:
+        print_answer(answer, answer_table(answer), json)
+        if not json:
+            served = file.tracking_uri.startswith(("http://", "https://"))
+            address = file.tracking_uri.rstrip("/") if served else "http://127.0.0.1:5000"
+            how = "" if served else f"   (served by: mixopt dashboard {file.file})"
+            page = study_page(record.experiment_id, record.run_id)
+            out.print(f"[bold]Dashboard[/] {address}/{page}{how}", soft_wrap=True)
+
     try:
-        with locked(file.work_directory, f"study {file.study}"), ExitStack() as stack:
-            # First, before any work: does the store answer, and is the study in it this file's?
-            with err.status("opening the record") as waiting:
-                check_reachable(file)
-                store = await_store(file, waiting.update)
-                if (begun := store.find(file.study)) is not None:
-                    begun.require(file.deciding())
-            plan = _plan(file)
-            record = stack.enter_context(begin(plan, store))
-            with err.status("handing the tokens to the workers"):
-                plan.exchange.publish(plan.corpus)
-            # Ray prints to standard output when a worker dies, some of it only as it ends.
-            with redirect_stdout(sys.stderr), ExitStack() as running:
-                with err.status("starting the workers"):
-                    workers = running.enter_context(executor(file.executor, f"{file.tracking.experiment}/{file.study}"))
-                # After Ray has started, which answers the signal with a stack trace.
-                signal.signal(signal.SIGTERM, _interrupt)
-                with watcher_for(err) as watcher:
-                    study = Study(plan, record, workers, watcher, retry_failed)
-                    document = study.run()
-            print_answer(document, answer_table(document), json)
-            if not json:
-                served = file.tracking_uri.startswith(("http://", "https://"))
-                address = file.tracking_uri.rstrip("/") if served else "http://127.0.0.1:5000"
-                how = "" if served else f"   (served by: mixopt dashboard {file.file})"
-                page = study_page(record.experiment_id, record.run_id)
-                out.print(f"[bold]Dashboard[/] {address}/{page}{how}", soft_wrap=True)
-            with err.status("bringing the last records to MLflow"):
-                study.finish()
+        run(file, retry_failed, err, show)
     except KeyboardInterrupt:
         err.print("interrupted; what was recorded is kept: run the same command again to go on")
         raise typer.Exit(INTERRUPTED) from None
-
-
-def _interrupt(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what follows is the way out
-    raise KeyboardInterrupt

@@ -47,8 +47,12 @@ def submit(
 
     cluster = _cluster(address)
     file = load(study)
-    with err.status("submitting"):
-        job, new = cluster.submit(file, retry_failed)
+    try:
+        with err.status("submitting"):
+            job, new = cluster.submit(file, retry_failed)
+    except KeyboardInterrupt:
+        err.print(f"interrupted; whether study {file.study} was submitted shows: mixopt list{cluster.head.option}")
+        raise typer.Exit(INTERRUPTED) from None
     said = f"study {job.study} is submitted as {job.id}" if new else f"study {job.study} is already {_now(job)}"
     which = f"{job.study}{cluster.head.option}"
     commands = ", ".join(f"mixopt {command} {which}" for command in ("logs -f", "status", "stop"))
@@ -82,7 +86,7 @@ def logs(
     job = cluster.job(_named(study)[0])
     if follow:
         try:
-            job = cluster.follow(job, _discard if json else _write)
+            job = cluster.follow(job, _discard if json else _write, err.print)
         except KeyboardInterrupt:
             which = f"{job.study}{cluster.head.option}"
             err.print(f"study {job.study} goes on without you; end it with: mixopt stop {which}", soft_wrap=True)

@@ -28,6 +28,7 @@ from pydantic import (
 )
 
 from mixopt.errors import ConfigError
+from mixopt.files import text_in
 from mixopt.units import Amount, Count, Duration, Number, Share
 
 # Names become MLflow keys, file names and YAML keys, so they keep to characters that all of these take.
@@ -491,16 +492,7 @@ def load(path: Path) -> StudyFile:
 
 
 def text_of(path: Path) -> str:
-    if not path.exists():
-        raise ConfigError(f"{path}: no such study file", hint="write one with: mixopt init")
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder", hint=f"name the file in it: {path / 'study.yaml'}")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path}: byte {error.start} is not UTF-8", hint="is this really a study file? Save it as UTF-8"
-        ) from error
+    return text_in(path, "study file", "write one with: mixopt init")
 
 
 def parse(text: str, path: Path) -> StudyFile:

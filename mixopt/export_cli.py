@@ -14,7 +14,10 @@ app = typer.Typer()
 PANEL = "A study"
 
 Format = Annotated[str, typer.Option("--format", "-f", help="See mixopt export --list.")]
-Location = Annotated[str, typer.Option(help="What the trainer reads; {domain} in it stands for the domain's name.")]
+Location = Annotated[
+    str | None,
+    typer.Option(help="What the trainer reads; {domain} in it stands for the domain's name. Default: the name."),
+]
 Locations = Annotated[
     Path | None,
     typer.Option(help="In place of --location a YAML file: `domain: place`, or `domain: {place: size, ...}`."),
@@ -34,7 +37,7 @@ def export(
     study: StudyArgument = STUDY_FILE,
     format: Format = "yaml",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; default: standard output.")] = None,
-    location: Location = "{domain}",
+    location: Location = None,
     locations: Locations = None,
     draws: Drawn = None,
     tokens: Annotated[
@@ -50,7 +53,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Write the answer as a trainer's own configuration."""
-    from mixopt import export as exporting
+    from mixopt import exporting
     from mixopt.exporters import exporter
 
     if list_formats:
@@ -65,12 +68,13 @@ def export(
     chosen, budget = exporter(format), exporting.budget(tokens)
     drawn = exporting.drawn(chosen, draws)
     file = load(study)
-    places = exporting.places(file, location, locations)
+    places = exporting.places(file.domains, location, locations)
     document = answer_so_far(file, recorded(file))
     weights = exporting.mixture_of(document, mixture)
+    most = file.target.max_epochs if max_epochs is None else max_epochs
     if (budget := budget or file.target.tokens) is not None:
-        err.print(exporting.epochs(document, weights, budget, max_epochs or file.target.max_epochs))
-    text = chosen.render(exporting.exportable(document, weights, file, drawn, places, budget))
+        err.print(exporting.epochs(document, weights, budget, most))
+    text = chosen.render(exporting.exportable(document, weights, file, drawn, places, budget, most))
     if json:
         text = json_format.dumps({"format": format, "weights_count": drawn, "text": text}, indent=2) + "\n"
     if output is None:
@@ -89,7 +93,7 @@ def import_(
     config: Annotated[Path, typer.Argument(help="A trainer's configuration.", show_default=False)],
     study: StudyArgument = STUDY_FILE,
     format: Format = "yaml",
-    location: Location = "{domain}",
+    location: Location = None,
     locations: Locations = None,
     draws: Drawn = None,
     json: Json = False,
@@ -97,15 +101,18 @@ def import_(
     """Read a trainer's configuration: the shares of training tokens that it means, over the domains of a study."""
     import yaml
 
-    from mixopt import export as exporting
+    from mixopt import exporting
     from mixopt.config import load
     from mixopt.exporters import exporter
 
     chosen = exporter(format)
     drawn = exporting.drawn(chosen, draws)
     file = load(study)
-    places = exporting.places(file, location, locations)
+    places = exporting.places(file.domains, location, locations)
     mixture = exporting.imported(chosen, config, file, drawn, places)
+    if len(chosen.draws) > 1:
+        others = " or ".join(each for each in chosen.draws if each != drawn)
+        err.print(f"read as weights that count {drawn}; if they count {others}: --draws {others}", soft_wrap=True)
     document = {"weights_mean": "shares of training tokens", "weights": mixture.as_dict()}
     # What `mixopt export --mixture` and `mixopt compare` read.
     print(json_format.dumps(document, indent=2) if json else yaml.safe_dump(document, sort_keys=False).rstrip())

@@ -11,12 +11,35 @@ from pathlib import Path
 from mixopt.errors import ConfigError
 
 
+def text_in(path: Path, what: str, hint: str) -> str:
+    """
+    Args:
+        what: the file is expected to be.
+        hint: where there is none.
+
+    Raises:
+        ConfigError: there is none, or it is no text.
+    """
+    if not path.exists():
+        raise ConfigError(f"{path}: no such {what}", hint=hint)
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder", hint=f"name the {what} in it")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: byte {error.start} is not UTF-8", hint=f"is this really a {what}? Save it as UTF-8"
+        ) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write under a temporary name, then rename.
 
     Raises:
-        ConfigError: there is no such folder.
+        ConfigError: there is no such folder, or one of this name.
     """
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder", hint="name a file in it")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {path.parent}", hint="make it, or choose another")
     temporary = path.with_name(f".{path.name}.partial")

@@ -92,19 +92,20 @@ class Forecaster(AbstractContextManager["Forecaster"]):
             with self._closing:
                 if self._closed:
                     return None, ""
-                self._process = SPAWN.Process(target=_compute, args=(there,), daemon=True)
-                self._process.start()
+                process = SPAWN.Process(target=_compute, args=(there,), daemon=True)
+                process.start()
+                self._process = process
             there.close()
             try:
                 here.send(self._strategy)
                 _send(history, here)
                 answer: tuple[Recommendation | None, str] = here.recv()
             except (EOFError, ConnectionError):
-                self._process.join()
+                process.join()
                 if self._closed:
                     return None, ""
-                return None, f"its process ended with status {self._process.exitcode}, as when memory runs out"
-            self._process.join()
+                return None, f"its process ended with status {process.exitcode}, as when memory runs out"
+            process.join()
             return answer
 
 

@@ -7,35 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mixopt.errors import ConfigError
-from mixopt.run_table import choose_metrics, measured
+from mixopt.run_table import Source, choose_metrics, measured
 from search.mixture import FloatArray
 from search.recommend import Predictor
 from search.runs import DECIMALS, Runs
 from search.validation import objective_sd, score
 
 
-def matched(holdout: Runs, path: Path, runs: Runs) -> tuple[Runs, tuple[str, ...]]:
-    """The runs of the file with the domains and metrics of `runs`, in their order; and notes.
+def matched(holdout: Runs, source: Source, runs: Runs) -> tuple[Runs, tuple[str, ...]]:
+    """The runs of the table with the domains and metrics of `runs`, in their order; and notes.
 
     Raises:
         ConfigError: it has other domains, or lacks a metric.
     """
     if odd := sorted(set(holdout.domains) ^ set(runs.domains)):
-        raise ConfigError(f"{path}: domain {odd[0]} is not in both tables", hint="the holdout needs the same domains")
+        raise ConfigError(f"{source}: domain {odd[0]} is not in both tables", hint="the holdout needs the same domains")
     for name in runs.metrics:
         if name not in holdout.metrics:
             raise ConfigError(
-                f"{path}: no column metric.{name}", hint="choose metrics that both tables have with --metric"
+                f"{source}: no column metric.{name}", hint="choose metrics that both tables have with --metric"
             )
     order = [holdout.domains.index(name) for name in runs.domains]
     ordered = replace(holdout, domains=runs.domains, weights_ND=holdout.weights_ND[:, order])
-    return choose_metrics(ordered, path, runs.metrics)
+    return choose_metrics(ordered, source, runs.metrics)
 
 
 def to_score(table: Runs, runs: Runs, wanted: str) -> tuple[Runs, tuple[str, ...]]:

@@ -173,16 +173,22 @@ class Cluster:
         text: str = self.head.ask(f"/api/jobs/{job.id}/logs")["logs"] or ""
         return text
 
-    def follow(self, job: StudyJob, write: Callable[[str], object]) -> StudyJob:
-        """Writes the log as it grows, until the job ends; waits for a head that is away for a moment.
+    def follow(self, job: StudyJob, write: Callable[[str], object], remark: Callable[[str], object]) -> StudyJob:
+        """Writes the log as it grows, until the job ends; waits, with a remark, for a head that is away for a moment.
 
         Returns the job as it ended.
         """
         with self.head.answering():
             client = self._client()
-        return asyncio.run(self._follow(job, client, write))
+        return asyncio.run(self._follow(job, client, write, remark))
 
-    async def _follow(self, job: StudyJob, client: JobSubmissionClient, write: Callable[[str], object]) -> StudyJob:
+    async def _follow(
+        self,
+        job: StudyJob,
+        client: JobSubmissionClient,
+        write: Callable[[str], object],
+        remark: Callable[[str], object],
+    ) -> StudyJob:
         written = 0
         while not job.has_ended:
             # From its beginning each time, so that what was written before is left out.
@@ -192,19 +198,22 @@ class Cluster:
                 read += len(chunk)
                 written = max(written, read)
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
-            job = await self._once_back(job)
+            job = await self._once_back(job, remark)
         write(self.log(job)[written:])
         return job
 
-    async def _once_back(self, job: StudyJob) -> StudyJob:
+    async def _once_back(self, job: StudyJob, remark: Callable[[str], object]) -> StudyJob:
         """The job as it is now, or as soon as the head answers again."""
-        deadline = time.monotonic() + AWAY_AT_MOST_SECONDS
+        deadline, remarked = time.monotonic() + AWAY_AT_MOST_SECONDS, False
         while True:
             try:
                 return self._again(job)
             except HeadAway:
                 if time.monotonic() > deadline:
                     raise
+                if not remarked:
+                    remark(f"{self.head.address} does not answer; waiting {AWAY_AT_MOST_SECONDS:.0f} s for it")
+                    remarked = True
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     def _again(self, job: StudyJob) -> StudyJob:
@@ -219,6 +228,10 @@ class Cluster:
         nodes = [node["resources_total"] for node in answer["data"]["result"]["result"] if node["state"] == "ALIVE"]
         have = Counter((node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
         cpus, gpus = executor.cpus_per_trial, executor.gpus_per_trial
+        if not any(node_cpus for node_cpus, _ in have):
+            raise ConfigError(
+                f"no node that trains has joined {self.head.address} yet", hint="wait for its nodes, then submit again"
+            )
         if not any(cpus <= node_cpus and gpus <= node_gpus for node_cpus, node_gpus in have):
             listed = "; ".join(f"{count} x {each[0]:g} CPUs, {each[1]:g} GPUs" for each, count in sorted(have.items()))
             raise ConfigError(
@@ -248,7 +261,8 @@ class Cluster:
         if job.settings != settings:
             raise ConfigError(
                 f"{its_state}, with other settings than this file's",
-                hint=f"{stop_first}, or give this one another name under `study:`",
+                hint=f"{stop_first} to change its trials, budget, search or executor; "
+                "for anything else give this one another name under `study:`",
             )
         if retry_failed and not job.retries_failed:
             raise ConfigError(f"{its_state}, without {RETRY_FAILED}", hint=f"{stop_first}, then submit it again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 from mixopt import __version__
 from mixopt.assemble import Plan
-from mixopt.config import StudyFile
+from mixopt.config import JOB_VARIABLE, StudyFile
 from mixopt.errors import ConfigError
 from mixopt.views import views
 from search.history import History
@@ -33,17 +34,18 @@ def open_store(file: StudyFile) -> Store:
 
 
 def await_store(file: StudyFile, remark: Callable[[str], None]) -> Store:
-    """As `open_store`; a study that has begun here waits for a store that is away.
+    """As `open_store`; a study that has begun here, or was submitted, waits for a store that is away.
 
     Raises:
         TrackingError: it stays away.
     """
     deadline = time.monotonic() + STORE_AWAY_SECONDS
+    waits = journal_path(file).exists() or JOB_VARIABLE in os.environ
     while True:
         try:
             return open_store(file)
         except TrackingError as error:
-            if not journal_path(file).exists() or time.monotonic() > deadline:
+            if not waits or time.monotonic() > deadline:
                 raise
             remark(f"waiting for MLflow: {error.message}")
             time.sleep(LOOK_AGAIN_SECONDS)

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mixopt.fit_display import objective_line, remarks
-from mixopt.replay import CONTROL
+from mixopt.replaying import CONTROL
 from mixopt.tables import plain_table
 
 

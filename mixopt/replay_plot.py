@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mixopt.plots import GREY, save
-from mixopt.replay import CONTROL
+from mixopt.replaying import CONTROL
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; the markers also tell strategies apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

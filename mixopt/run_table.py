@@ -1,6 +1,6 @@
-"""A table of finished runs: from a CSV or Parquet file to arrays, and what had to be decided on the way.
+"""A table of finished runs: from a CSV or Parquet file, or a DataFrame, to arrays, and what had to be decided.
 
-    file --_cells--> cells with their rows --read_all--> every run and metric --choose_metrics--> Runs and notes
+    table --_cells--> cells with their rows --read_all--> every run and metric --choose_metrics--> Runs and notes
 
 One row a run; columns `run, fidelity, params, tokens, cost, weight.<domain>, ..., metric.<name>, ...`, of which only
 weights and metrics are required. What cannot be right is an error with its row and column; what can be put right is,
@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from mixopt.errors import ConfigError
 from search.fidelity import Fidelity
 from search.mixture import FloatArray
 from search.runs import BoolArray, IntArray, Runs
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 WEIGHT, METRIC = "weight.", "metric."
 OPTIONAL = ("run", "fidelity", "params", "tokens", "cost")
@@ -58,8 +61,23 @@ SCORE_WORDS = frozenset(
 # fmt: on
 
 
-def read(path: Path, metrics: Collection[str] = ()) -> tuple[Runs, tuple[str, ...]]:
-    """The runs of a file, their target the most expensive fidelity; and a sentence for each thing decided.
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A table in memory, under the name that messages call it by."""
+
+    frame: DataFrame
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+# Where a table of runs is.
+Source = Path | Frame
+
+
+def read(source: Source, metrics: Collection[str] = ()) -> tuple[Runs, tuple[str, ...]]:
+    """The runs of a table, their target the most expensive fidelity; and a sentence for each thing decided.
 
     Args:
         metrics: those that count; all, if none is named.
@@ -67,22 +85,22 @@ def read(path: Path, metrics: Collection[str] = ()) -> tuple[Runs, tuple[str, ..
     Raises:
         ConfigError, SearchError: as `read_all` and `choose_metrics`.
     """
-    runs, notes = read_all(path)
-    chosen, metric_notes = choose_metrics(runs, path, metrics)
+    runs, notes = read_all(source)
+    chosen, metric_notes = choose_metrics(runs, source, metrics)
     return chosen, (*notes, *metric_notes)
 
 
-def read_all(path: Path) -> tuple[Runs, tuple[str, ...]]:
+def read_all(source: Source) -> tuple[Runs, tuple[str, ...]]:
     """As `read`, with every metric and with the runs that diverged, whose metrics are infinite.
 
     Raises:
         ConfigError: what cannot be read as runs, with its row and column.
     """
-    table = _cells(path)
+    table = _cells(source)
     domains, metrics = table.named(WEIGHT), table.named(METRIC)
     if len(domains) < 2:
         raise ConfigError(
-            f"{path}: one domain, {domains[0]}, leaves nothing to choose", hint="give every domain's weight"
+            f"{source}: one domain, {domains[0]}, leaves nothing to choose", hint="give every domain's weight"
         )
     notes = _unused_columns(table)
     weights_ND = _mixtures(table, domains, notes)
@@ -91,37 +109,37 @@ def read_all(path: Path) -> tuple[Runs, tuple[str, ...]]:
     fidelity_N = [name or ONLY_FIDELITY for name in table.texts("fidelity")]
     fidelities = _fidelities(table, fidelity_N, notes)
 
-    names = tuple(name or f"row {row} of {path.name}" for name, row in zip(given_names, table.rows, strict=True))
+    names = tuple(name or f"row {row} of {source.name}" for name, row in zip(given_names, table.rows, strict=True))
     level_of = {fidelity.proxy: level for level, fidelity in enumerate(fidelities)}
     level_N = np.array([level_of[name] for name in fidelity_N], dtype=np.int64)
     runs = Runs(names, domains, metrics, fidelities, weights_ND, level_N, values_NM)
     runs = runs.select(_first_of_copies(table, runs, given_names, notes))
-    return runs, tuple(f"{path.name}: {note}" for note in notes)
+    return runs, tuple(f"{source.name}: {note}" for note in notes)
 
 
-def choose_metrics(runs: Runs, path: Path, metrics: Collection[str]) -> tuple[Runs, tuple[str, ...]]:
-    """The runs of a file that measured one of these metrics, and these alone; and notes.
+def choose_metrics(runs: Runs, source: Source, metrics: Collection[str]) -> tuple[Runs, tuple[str, ...]]:
+    """The runs of a table that measured one of these metrics, and these alone; and notes.
 
     Args:
         metrics: all, if none is named.
 
     Raises:
-        SearchError: a metric that the file does not have.
+        SearchError: a metric that the table does not have.
         ConfigError: a metric without a value, or infinite in every run.
     """
     notes: list[str] = []
     chosen = runs.of(*dict.fromkeys(metrics or runs.metrics))
     if (overlooked_N := _infinite(runs) & ~_infinite(chosen)).any():
         notes.append(f"runs with an infinite metric that is not used count all the same: {_named(runs, overlooked_N)}")
-    chosen = _without_diverged(chosen, path, notes)
+    chosen = _without_diverged(chosen, source, notes)
     measured_N: BoolArray = np.logical_or.reduce(np.isfinite(chosen.values_NM), axis=1)
     if not measured_N.all():
         notes.append(f"{(~measured_N).sum()} runs measured none of these metrics and are left out")
         chosen = chosen.select(measured_N)
-    _note_missing(chosen, path, notes)
+    _note_missing(chosen, source, notes)
     _note_replicates(chosen, notes)
     _note_outliers(chosen, notes)
-    return chosen, tuple(f"{path.name}: {note}" for note in notes)
+    return chosen, tuple(f"{source.name}: {note}" for note in notes)
 
 
 def directions(
@@ -175,14 +193,14 @@ def measured(runs: Runs) -> list[Fidelity]:
 
 @dataclass(frozen=True)
 class _Table:
-    """The cells of a file.
+    """The cells of a table.
 
     Attributes:
-        columns: cells by column name, N each; text, or what Parquet holds.
-        rows: where each stands in the file, as a spreadsheet counts (a CSV's header is row 1).
+        columns: cells by column name, N each; text, or what a DataFrame holds.
+        rows: where each stands: in a file as a spreadsheet counts (a CSV's header is row 1), in a DataFrame as `iloc`.
     """
 
-    path: Path
+    source: Source
     columns: dict[str, list[Any]]
     rows: list[int]
 
@@ -190,11 +208,11 @@ class _Table:
         names = tuple(column.removeprefix(prefix) for column in self.columns if column.startswith(prefix))
         if not names:
             raise ConfigError(
-                f"{self.path}: no column {prefix}<name> among {_some(self.columns)}",
+                f"{self.source}: no column {prefix}<name> among {_some(self.columns)}",
                 hint="weights stand in weight.<domain>, measurements in metric.<name>",
             )
         if "" in names:
-            raise ConfigError(f"{self.path}: column {prefix} lacks the name after the point", hint="add it")
+            raise ConfigError(f"{self.source}: column {prefix} lacks the name after the point", hint="add it")
         return names
 
     def texts(self, column: str) -> list[str]:
@@ -221,33 +239,35 @@ class _Table:
             ) from None
 
     def error(self, place: int, column: str, what: str, hint: str) -> ConfigError:
-        return ConfigError(f"{self.path}: row {self.rows[place]}, column {column}: {what}", hint)
+        return ConfigError(f"{self.source}: row {self.rows[place]}, column {column}: {what}", hint)
 
 
 def _is_missing(cell: Any) -> bool:
     return cell is None or str(cell).strip().lower() in MISSING
 
 
-def _cells(path: Path) -> _Table:
-    if path.suffix.lower() == ".parquet":
-        header, lines = _parquet_lines(path)
-    elif path.suffix.lower() in (".csv", ".tsv", ".txt"):
-        header, lines = _csv_lines(path)
+def _cells(source: Source) -> _Table:
+    if isinstance(source, Frame):
+        header, lines = _frame_lines(source.frame, first_row=0)
+    elif source.suffix.lower() == ".parquet":
+        header, lines = _parquet_lines(source)
+    elif source.suffix.lower() in (".csv", ".tsv", ".txt"):
+        header, lines = _csv_lines(source)
     else:
-        raise ConfigError(f"{path}: a table ends in .csv, .tsv or .parquet", hint="export it as one of these")
+        raise ConfigError(f"{source}: a table ends in .csv, .tsv or .parquet", hint="export it as one of these")
     repeated = [name for name, count in Counter(filter(None, header)).items() if count > 1]
     if repeated:
-        raise ConfigError(f"{path}: column {repeated[0]} stands there twice", hint="remove or rename one of the two")
+        raise ConfigError(f"{source}: column {repeated[0]} stands there twice", hint="remove or rename one of the two")
     if not lines:
-        raise ConfigError(f"{path}: a table without a run", hint="give one row a run below the header")
+        raise ConfigError(f"{source}: a table without a run", hint="give one row a run below the header")
     for row, cells in lines:
         if len(cells) != len(header):
             raise ConfigError(
-                f"{path}: row {row} has {len(cells)} cells, the header {len(header)}",
+                f"{source}: row {row} has {len(cells)} cells, the header {len(header)}",
                 hint="look for a missing or an additional delimiter, or a decimal comma",
             )
     columns = {name: [cells[place] for _, cells in lines] for place, name in enumerate(header)}
-    return _Table(path, columns, [row for row, _ in lines])
+    return _Table(source, columns, [row for row, _ in lines])
 
 
 def _csv_lines(path: Path) -> tuple[list[str], list[tuple[int, list[Any]]]]:
@@ -277,7 +297,12 @@ def _parquet_lines(path: Path) -> tuple[list[str], list[tuple[int, list[Any]]]]:
             raise ConfigError(
                 f"{path}: not Parquet: {str(error).splitlines()[0]}", hint="write the file again"
             ) from error
-    return [str(name) for name in frame.columns], list(enumerate(frame.astype(object).values.tolist(), start=1))
+    return _frame_lines(frame, first_row=1)
+
+
+def _frame_lines(frame: DataFrame, first_row: int) -> tuple[list[str], list[tuple[int, list[Any]]]]:
+    cells = frame.astype(object).where(frame.notna(), None)
+    return [str(name) for name in frame.columns], list(enumerate(cells.to_numpy().tolist(), start=first_row))
 
 
 def _unused_columns(table: _Table) -> list[str]:
@@ -297,7 +322,7 @@ def _mixtures(table: _Table, domains: Sequence[str], notes: list[str]) -> FloatA
     for place in np.flatnonzero(np.abs(sum_N - 1) > SUM_TOLERANCE):
         percent = abs(sum_N[place] / 100 - 1) <= SUM_TOLERANCE
         raise ConfigError(
-            f"{table.path}: row {table.rows[place]}: the weights sum to {sum_N[place]:.4g}, not 1",
+            f"{table.source}: row {table.rows[place]}: the weights sum to {sum_N[place]:.4g}, not 1",
             hint="these look like percentages: divide by 100" if percent else "give every domain; divide by the sum",
         )
     off_N = np.abs(sum_N - 1) > ROUNDING
@@ -324,7 +349,7 @@ def _fidelities(table: _Table, fidelity_N: Sequence[str], notes: list[str]) -> t
         cost.setdefault(names[0], 1.0)
     elif without_cost:
         raise ConfigError(
-            f"{table.path}: fidelity {without_cost[0]} has no cost, so the fidelities have no order",
+            f"{table.source}: fidelity {without_cost[0]} has no cost, so the fidelities have no order",
             hint="add a column cost (FLOPs, hours, any one unit), or the columns params and tokens",
         )
     found = [
@@ -386,24 +411,25 @@ def _infinite(runs: Runs) -> BoolArray:
     return infinite_N
 
 
-def _without_diverged(runs: Runs, path: Path, notes: list[str]) -> Runs:
+def _without_diverged(runs: Runs, source: Source, notes: list[str]) -> Runs:
     diverged_N = _infinite(runs)
     if not diverged_N.any():
         return runs
     if diverged_N.all():
         raise ConfigError(
-            f"{path}: every run has an infinite metric", hint="give runs that did not diverge, or choose other metrics"
+            f"{source}: every run has an infinite metric",
+            hint="give runs that did not diverge, or choose other metrics",
         )
     notes.append(f"runs with an infinite metric diverged and were left out: {_named(runs, diverged_N)}")
     return runs.select(~diverged_N)
 
 
-def _note_missing(runs: Runs, path: Path, notes: list[str]) -> None:
+def _note_missing(runs: Runs, source: Source, notes: list[str]) -> None:
     for name, values_N in zip(runs.metrics, runs.values_NM.T, strict=True):
         missing = int(np.isnan(values_N).sum())
         if missing == len(runs):
             raise ConfigError(
-                f"{path}: column {METRIC}{name} has no value", hint="fill it, remove it, or choose other metrics"
+                f"{source}: column {METRIC}{name} has no value", hint="fill it, remove it, or choose other metrics"
             )
         if missing:
             notes.append(

@@ -11,8 +11,19 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mixopt.config import DomainSettings, Name, Paths, ProxySettings, StudyFile, text_of, validated
+from mixopt.config import (
+    DomainSettings,
+    GroupSettings,
+    Name,
+    Paths,
+    ProxySettings,
+    StudyFile,
+    TargetSettings,
+    text_of,
+    validated,
+)
 from mixopt.errors import ConfigError
+from search.space import DomainLimits, Group, Space
 
 
 class Pool(DomainSettings):
@@ -32,6 +43,43 @@ class SpaceFile(StudyFile):
     domains: Annotated[dict[str, Pool], Field(min_length=2)]  # type: ignore[assignment]
     proxies: dict[Name, ProxySettings] = Field({})
 
+    @classmethod
+    def of(cls, space: Space) -> SpaceFile:
+        """The file that would say the same, which is called "space" in messages. A space is right by itself."""
+        file = cls.model_construct(
+            domains={
+                each.name: Pool.model_construct(min=each.minimum, max=each.maximum, tokens=each.tokens)
+                for each in space.limits
+            },
+            groups={
+                each.name: GroupSettings.model_construct(domains=each.domains, min=each.minimum, max=each.maximum)
+                for each in space.groups
+            },
+            target=TargetSettings.model_construct(tokens=space.target_tokens, max_epochs=space.max_epochs),
+        )
+        file._file = Path("space")
+        return file
+
+    @property
+    def space(self) -> Space:
+        """
+        Raises:
+            ConfigError: a domain's tokens are not given.
+            SearchError: the limits leave no mixture.
+        """
+        limits = []
+        for name, each in self.domains.items():
+            if each.tokens is None:
+                raise ConfigError(
+                    f"{self.file}: domains.{name}.tokens is not given", hint="give the tokens of every domain"
+                )
+            limits.append(DomainLimits(name, each.tokens, *each.bounds))
+        return Space(tuple(limits), self.group_limits, self.target.tokens, self.target.max_epochs)
+
+    @property
+    def group_limits(self) -> tuple[Group, ...]:
+        return tuple(Group(name, tuple(each.domains), each.min, each.max) for name, each in self.groups.items())
+
 
 def read(path: Path) -> SpaceFile:
     """
@@ -39,10 +87,11 @@ def read(path: Path) -> SpaceFile:
         ConfigError: one line for each mistake, as in study files.
     """
     file, _ = validated(text_of(path), path, SpaceFile)
+    file._file = path
     return file
 
 
-def check_domains(file: SpaceFile, path: Path, domains: Sequence[str]) -> None:
+def check_domains(file: SpaceFile, domains: Sequence[str]) -> None:
     """
     Raises:
         ConfigError: the runs have other domains than the file.
@@ -50,6 +99,6 @@ def check_domains(file: SpaceFile, path: Path, domains: Sequence[str]) -> None:
     if odd := sorted(set(domains) ^ set(file.domains)):
         where = "the runs, but not in this file" if odd[0] in domains else "this file, but not in the runs"
         raise ConfigError(
-            f"{path}: domain {odd[0]} is in {where}",
+            f"{file.file}: domain {odd[0]} is in {where}",
             hint="name the same domains, {} sets no limit; or say what became of them with --renamed and --split",
         )

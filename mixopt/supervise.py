@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 
 # Finished, a mistake of the user's, interrupted: what running again would not change.
 FINAL_STATUS = (0, 2, 130)
@@ -25,7 +26,9 @@ PR_SET_PDEATHSIG = 1
 
 def supervise(arguments: list[str]) -> int:
     """Returns the exit status of the last run."""
-    command = [sys.executable, "-m", "mixopt", "run", *arguments]
+    study, *options = arguments
+    # Ray may unpack the job's folder anew while it runs: whoever stands in it then stands in one that was deleted.
+    command = [sys.executable, "-m", "mixopt", "run", str(Path(study).absolute()), *options]
     deaths: deque[float] = deque(maxlen=MOST_DEATHS)
     child: subprocess.Popen[bytes] | None = None
     asked_to_end = 0
@@ -39,7 +42,7 @@ def supervise(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, forward)
     while True:
-        child = subprocess.Popen(command, preexec_fn=_die_with(os.getpid()))
+        child = subprocess.Popen(command, cwd="/", preexec_fn=_die_with(os.getpid()))
         if asked_to_end:  # while it was being started
             child.send_signal(asked_to_end)
         status = child.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,3 +33,9 @@ def print_answer(document: Any, view: Any, as_json: bool) -> None:
         print(json_format.dumps(document, indent=2))
     else:
         out.print(view, soft_wrap=not out.is_terminal)
+
+
+def interrupt(*_: object) -> None:
+    """A signal's handler: it does what Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what follows is the way out
+    raise KeyboardInterrupt

@@ -25,15 +25,16 @@ from search.trial import Failure, Measurement, Trial
 from tracking import codec
 from tracking.errors import TrackingError
 
-SCHEMA = 1
+SCHEMA = 2
 WITHOUT_IT = "remove it: the study then resumes from what MLflow has"
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A trial is about to be launched."""
+    """A trial is about to be launched, `at` ms of Unix time."""
 
     trial: Trial
+    at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,12 @@ class Restarted:
 
 @dataclass(frozen=True)
 class Closed:
-    """What became of a trial."""
+    """What became of a trial, known `at` ms of Unix time."""
 
     trial: Trial
     outcome: Measurement | Failure
     objective: float | None = None
+    at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -258,15 +260,15 @@ def entries_of(history: History) -> Iterator[Entry]:
 def _to_plain(entry: Entry) -> dict[str, Any]:
     plain: dict[str, Any]
     match entry:
-        case Opened(trial):
-            plain = {"opened": codec.trial_to_plain(trial)}
+        case Opened(trial, at):
+            plain = {"opened": codec.trial_to_plain(trial), "at": at}
         case Restarted(trial, start, reason):
             plain = {"restarted": trial.id, "start": start, "reason": reason}
-        case Closed(trial, Failure() as failure):
-            plain = {"closed": trial.id, "failure": codec.failure_to_plain(failure)}
-        case Closed(trial, Measurement() as measurement, objective):
+        case Closed(trial, Failure() as failure, _, at):
+            plain = {"closed": trial.id, "failure": codec.failure_to_plain(failure), "at": at}
+        case Closed(trial, Measurement() as measurement, objective, at):
             measured = codec.measurement_to_plain(measurement)
-            plain = {"closed": trial.id, "objective": objective, "measurement": measured}
+            plain = {"closed": trial.id, "objective": objective, "measurement": measured, "at": at}
         case Reported(metrics, step, at, tags):
             plain = {"reported": dict(metrics), "step": step, "at": at, "tags": dict(tags)}
         case Written(key, data, file):
@@ -278,14 +280,14 @@ def _to_plain(entry: Entry) -> dict[str, Any]:
 
 def _from_plain(plain: dict[str, Any], trials: Mapping[str, Trial]) -> Entry:
     match plain:
-        case {"opened": trial}:
-            return Opened(codec.trial_from_plain(trial))
+        case {"opened": trial, "at": at}:
+            return Opened(codec.trial_from_plain(trial), at)
         case {"restarted": trial_id, "start": start, "reason": reason}:
             return Restarted(trials[trial_id], start, reason)
-        case {"closed": trial_id, "measurement": measurement, "objective": objective}:
-            return Closed(trials[trial_id], codec.measurement_from_plain(measurement), objective)
-        case {"closed": trial_id, "failure": failure}:
-            return Closed(trials[trial_id], codec.failure_from_plain(failure))
+        case {"closed": trial_id, "measurement": measurement, "objective": objective, "at": at}:
+            return Closed(trials[trial_id], codec.measurement_from_plain(measurement), objective, at)
+        case {"closed": trial_id, "failure": failure, "at": at}:
+            return Closed(trials[trial_id], codec.failure_from_plain(failure), at=at)
         case {"reported": metrics, "step": step, "at": at, "tags": tags}:
             return Reported(metrics, step, at, tags)
         case {"written": key, "data": data, "file": file}:

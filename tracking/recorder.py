@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from types import TracebackType
@@ -107,16 +108,16 @@ class Recorder:
         return self._troubles
 
     def open(self, trial: Trial) -> None:
-        self._enter(Opened(trial))
+        self._enter(Opened(trial, _now()))
 
     def restarted(self, trial: Trial, start: int, reason: str) -> None:
         self._enter(Restarted(trial, start, reason))
 
     def close_trial(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None:
-        self._enter(Closed(trial, outcome, objective))
+        self._enter(Closed(trial, outcome, objective, _now()))
 
     def report(self, metrics: Mapping[str, float], step: int, tags: Mapping[str, str]) -> None:
-        self._enter(Reported(metrics, step, int(time.time() * 1000), tags))
+        self._enter(Reported(metrics, step, _now(), tags))
 
     def write(self, key: str, data: Mapping[str, Any], file: str) -> None:
         self._enter(Written(key, data, file))
@@ -141,12 +142,20 @@ class Recorder:
                 unsent, deadline = self._unsent, time.monotonic() + seconds
         return not self._unsent
 
-    def close(self) -> None:
-        """Let go of the journal, without waiting for more than the request under way."""
+    def close(self, status: str | None = None) -> None:
+        """Let go of the journal, without waiting for more than the request under way.
+
+        Args:
+            status: how the study ends where it has not finished, in MLflow's words.
+        """
         self._ending.set()
         self._queue.put(None)
         self._thread.join(timeout=2)
         self._journal.close()
+        if status is not None and self._trouble is None and not self._thread.is_alive():
+            # For the dashboard alone, which would otherwise show a study that runs for ever.
+            with suppress(TrackingError):
+                self._record.end(status)
 
     def __enter__(self) -> Self:
         return self
@@ -154,7 +163,10 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+        else:
+            self.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
 
     def _unsent_queued(self) -> Iterator[Entry]:
         for number, entry in enumerate(self._journal.entries()):
@@ -221,8 +233,8 @@ class Recorder:
 
     def _apply(self, entry: Entry | _Passing, again: bool) -> None:
         match entry:
-            case Opened(trial):
-                self._record.open(trial, new=trial.id not in self._known and not again)
+            case Opened(trial, at):
+                self._record.open(trial, trial.id not in self._known and not again, at)
                 self._known.add(trial.id)
             case Restarted(trial, start, reason):
                 self._record.restarted(trial, start, reason)
@@ -230,14 +242,19 @@ class Recorder:
                 self._record.progress(trial, tokens, losses)
             case _Described(markdown):
                 self._record.set_tags({names.NOTE: markdown})
-            case Closed(trial, outcome, objective):
-                self._record.close(trial, outcome, objective)
+            case Closed(trial, outcome, objective, at):
+                self._record.close(trial, outcome, objective, at)
             case Reported(metrics, step, at, tags):
                 self._record.report(metrics, step, at, {**tags, names.SENT: str(self._journal.sent)})
             case Written(key, data, file):
                 self._record.write(key, data, file)
             case Finished():
                 self._record.finish()
+
+
+def _now() -> int:
+    """In ms of Unix time, for people who look: nothing is decided by it."""
+    return int(time.time() * 1000)
 
 
 def _unexpected(error: Exception) -> TrackingError:

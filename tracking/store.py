@@ -39,12 +39,14 @@ RENAME = "give this one another name under `study:`, or restore what was changed
 # Metric names end in a domain's or an expert's name; MLflow refuses longer keys.
 LONGEST_METRIC_NAME = 250
 ANSWER_WITHIN_SECONDS = 5.0
+LONGEST_REASON = 160  # characters; HTTP clients put their whole state into theirs
 # MLflow's client would send a request again by itself, for minutes, and a run whose creation was answered too late
 # would be created twice. Who calls decides what is sent again, and looks first.
 CLIENT_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 
 
@@ -195,15 +197,16 @@ class StudyRecord:
                 outcomes[trial.id] = codec.failure_from_plain(json.loads(failure))
         return History.of(trials.values(), outcomes)
 
-    def open(self, trial: Trial, new: bool = False) -> None:
+    def open(self, trial: Trial, new: bool = False, at: int | None = None) -> None:
         """Record a trial before it is launched; a trial that was opened before is running again.
 
         Args:
             new: it was certainly never opened, so that nobody needs to look for it.
+            at: when it was launched, in ms of Unix time; now if it is not given.
         """
         with _answering(self.store.uri):
             if new or self._child(trial) is None:
-                self._create(trial)
+                self._create(trial, at)
                 return
             # Its parameters too: a death may have come between its creation and them.
             running = {names.STATE: names.STATE_RUNNING, names.NOTE: ""}
@@ -215,8 +218,10 @@ class StudyRecord:
         with _answering(self.store.uri):
             self._log(trial, [(names.nats(name), loss.nats_per_token, tokens) for name, loss in losses.items()])
 
-    def close(self, trial: Trial, outcome: Measurement | Failure, objective: float | None = None) -> None:
-        """Record what became of a trial; only its last write makes it count."""
+    def close(
+        self, trial: Trial, outcome: Measurement | Failure, objective: float | None = None, at: int | None = None
+    ) -> None:
+        """Record what became of a trial, and when, in ms of Unix time; only its last write makes it count."""
         client = self.store.client
         with _answering(self.store.uri):
             run_id = self._run_id(trial)
@@ -240,7 +245,7 @@ class StudyRecord:
                 self._log(trial, [], codec.to_tags(names.FAILURE, failure) | note)
                 state, status = names.STATE_FAILED, "FAILED"
             client.set_tag(run_id, names.STATE, state)
-            client.set_terminated(run_id, status)
+            client.set_terminated(run_id, status, end_time=at)
 
     def restarted(self, trial: Trial, start: int, reason: str) -> None:
         """A trial that goes on from its checkpoint, and why."""
@@ -286,8 +291,12 @@ class StudyRecord:
             ) from error
 
     def finish(self) -> None:
+        self.end("FINISHED")
+
+    def end(self, status: str) -> None:
+        """Say how the study ended, in MLflow's words."""
         with _answering(self.store.uri):
-            self.store.client.set_terminated(self.run_id, "FINISHED")
+            self.store.client.set_terminated(self.run_id, status)
 
     def _child_runs(self, page_size: int = PAGE) -> Iterator[Run]:
         """All trials' runs, oldest first."""
@@ -306,9 +315,10 @@ class StudyRecord:
             if not token:
                 return
 
-    def _create(self, trial: Trial) -> Run:
+    def _create(self, trial: Trial, at: int | None = None) -> Run:
         run = self.store.client.create_run(
             self.store.experiment_id,
+            start_time=at,
             run_name=f"{trial.origin} {trial.fidelity.proxy} {trial.id[:6]}",
             tags={
                 names.PARENT_RUN: self.run_id,
@@ -416,7 +426,7 @@ def _ping(uri: str) -> None:
     except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
         raise TrackingAway(
             f"no MLflow server answers at {uri} ({error})",
-            hint="start it, or correct tracking.uri; without tracking.uri a local SQLite file is used",
+            hint="start it, or correct tracking.uri or $MLFLOW_TRACKING_URI",
         ) from error
 
 
@@ -426,9 +436,11 @@ def _answering(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, ConnectionError, RequestException) as error:
         status: int = error.get_http_status_code() if isinstance(error, MlflowException) else 500  # type: ignore[no-untyped-call]
-        kind = TrackingRefused if 400 <= status < 500 and status not in (408, 429) else TrackingAway
-        raise kind(f"the MLflow store {uri} refused: {_first_line(error)}", hint=RESUME) from error
+        if 400 <= status < 500 and status not in (408, 429):
+            raise TrackingRefused(f"the MLflow store {uri} refused: {_first_line(error)}", hint=RESUME) from error
+        raise TrackingAway(f"the MLflow store {uri} does not work: {_first_line(error)}", hint=RESUME) from error
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}..."

@@ -9,6 +9,7 @@ shares of tokens; shares of documents are not, unless all documents are of one l
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ import yaml
 from mixopt.errors import ConfigError
 from mixopt.exporters.places import Places
 from search.mixture import Mixture
+
+OTHER_FORMAT = "name the format that it is in with --format; mixopt export --list shows all"
 
 
 class Draws(StrEnum):
@@ -38,6 +41,7 @@ class Exportable:
         draws: what the trainer draws by its weights.
         mean_document_tokens: by domain.
         tokens: of the run that the mixture is for, where that is known.
+        max_epochs: how often the run may read a domain, for trainers that have to be told.
         provenance: where the mixture comes from, for formats that have room for it.
     """
 
@@ -46,6 +50,7 @@ class Exportable:
     mean_document_tokens: Mapping[str, float]
     places: Places
     tokens: int | None = None
+    max_epochs: float = 1.0
     seed: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -124,16 +129,15 @@ def mixture_in(
 
 def _weights(exporter: Exporter, text: str) -> dict[str, float]:
     try:
-        weights = {str(name): float(weight) for name, weight in exporter.read(text).items()}
-        if not weights:
-            raise ValueError("it has no weights")
-        return weights
+        weights = dict(exporter.read(text))
     except ConfigError:
         raise
     # A text of another format fails in whatever way its reader happens to.
     except (ValueError, LookupError, TypeError, AttributeError, SyntaxError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"this is no {exporter.name} file: {type(error).__name__}: {reason}",
-            hint="name its format with --format; mixopt export --list shows all",
-        ) from error
+        raise ConfigError(f"this is no {exporter.name} file", hint=OTHER_FORMAT) from error
+    if not weights:
+        raise ConfigError(f"this {exporter.name} file has no weights", hint=OTHER_FORMAT)
+    for name, weight in weights.items():
+        if not isinstance(weight, int | float) or not math.isfinite(weight) or weight < 0:
+            raise ConfigError(f"{name}: {weight!r} is no weight", hint="weights are numbers, 0 or above")
+    return weights

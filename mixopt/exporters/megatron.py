@@ -1,7 +1,6 @@
 """Megatron-LM and Megatron-core, which draw sequences of one length.
 
-They take a list of odd length for paths without weights, without a word, and their index builder fails on a source
-that is to give less than one sample; sources with weight 0 are therefore left out.
+They take a list of odd length for paths without weights, without a word, and refuse a weight of 0.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, RootModel
 
-from mixopt.config import text_of, validated
+from mixopt.config import validated
 from mixopt.errors import ConfigError
+from mixopt.files import text_in
 from mixopt.units import Amount
 
 
@@ -119,7 +120,8 @@ def places_in(path: Path, domains: Iterable[str]) -> Places:
     Raises:
         ConfigError: the file is not as above, or does not name exactly these domains.
     """
-    file, _ = validated(text_of(path), path, PlacesFile)
+    text = text_in(path, "file of places", "write in it `domain: place`, a line a domain")
+    file, _ = validated(text, path, PlacesFile)
     names = list(domains)
     if odd := sorted(set(names) ^ set(file.root)):
         what = "has no place in this file" if odd[0] in names else "is no domain of the study"

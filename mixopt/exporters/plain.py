@@ -25,8 +25,7 @@ class Json(Exporter):
         return json.dumps(_content(exportable), indent=2) + "\n"
 
     def read(self, text: str) -> Mapping[str, float]:
-        weights: dict[str, float] = json.loads(text)["weights"]
-        return weights
+        return _weights(json.loads(text))
 
 
 class Yaml(Exporter):
@@ -41,8 +40,7 @@ class Yaml(Exporter):
         return text
 
     def read(self, text: str) -> Mapping[str, float]:
-        weights: dict[str, float] = yaml.safe_load(text)["weights"]
-        return weights
+        return _weights(yaml.safe_load(text))
 
 
 class Csv(Exporter):
@@ -74,3 +72,9 @@ def _content(exportable: Exportable) -> dict[str, Any]:
         "weights": exportable.mixture.as_dict(),
         "provenance": dict(exportable.provenance),
     }
+
+
+def _weights(content: dict[str, Any]) -> dict[str, float]:
+    """Of a file of ours, or of one that is nothing but `domain: weight`."""
+    weights: dict[str, float] = content.get("weights", content)
+    return weights

@@ -21,7 +21,7 @@ def places(domains: tuple[str, ...]) -> Places:
 
 def exportable(mixture: Mixture, draws: Draws, lengths: Mapping[str, float] | None = None) -> Exportable:
     lengths = lengths or dict.fromkeys(mixture.domains, 100.0)
-    return Exportable(mixture, draws, lengths, places(mixture.domains), 10_000_000_000, 7, {"study": "test"})
+    return Exportable(mixture, draws, lengths, places(mixture.domains), 10_000_000_000, 4.0, 7, {"study": "test"})
 
 
 weights = st.one_of(st.just(0.0), st.floats(1e-6, 1.0))

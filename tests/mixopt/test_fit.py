@@ -16,9 +16,10 @@ from rich.console import Console
 from mixopt.changed_domains import changes
 from mixopt.cli import main
 from mixopt.errors import ConfigError
-from mixopt.fit import Wish, ask, fit, save
 from mixopt.fit_display import fit_view
+from mixopt.fitting import Wish, ask, fit, save
 from mixopt.run_table import read
+from mixopt.space_file import read as read_space
 from mixopt.surrogate_fits import choose, fit_all, why
 from search.errors import SearchError
 from search.mixture import FloatArray
@@ -56,6 +57,8 @@ def joined(path: Path, *tables: Path) -> Path:
 
 def fitted(runs: Path, **options: Any) -> dict[str, Any]:
     options.setdefault("surrogates", ("quadratic",))
+    if "space" in options:
+        options["space"] = read_space(options["space"])
     document = fit(Wish(runs, **options), lambda *_: None)
     json.dumps(document, allow_nan=False)
     return document

@@ -352,11 +352,13 @@ def test_a_log_is_followed_through_cut_lines_with_nothing_missing_and_nothing_tw
     cut = RuntimeError("WebSocket connection closed unexpectedly")
     line = Line(["one\n", "tw", cut], ["one\ntwo\n", ConnectionResetError()], ["one\n", "two\nth"])
     written: list[str] = []
+    remarks: list[str] = []
     cluster = Cluster(head.address)
-    ended = asyncio.run(cluster._follow(cluster.job("a"), cast(Any, line), written.append))
+    ended = asyncio.run(cluster._follow(cluster.job("a"), cast(Any, line), written.append, remarks.append))
     assert ended.state == "SUCCEEDED"
     assert "".join(written) == "one\ntwo\nthree\nfour\n"
     assert written[:2] == ["one\n", "tw"], "as it comes"
+    assert len(remarks) == 1 and "does not answer; waiting" in remarks[0]
 
 
 def test_a_reader_that_goes_away_ends_the_following(head: Head) -> None:
@@ -367,7 +369,7 @@ def test_a_reader_that_goes_away_ends_the_following(head: Head) -> None:
 
     cluster = Cluster(head.address)
     with pytest.raises(BrokenPipeError):
-        asyncio.run(cluster._follow(cluster.job("a"), cast(Any, Line(["one\n"])), closed))
+        asyncio.run(cluster._follow(cluster.job("a"), cast(Any, Line(["one\n"])), closed, print))
 
 
 def test_a_head_that_was_replaced_has_forgotten(head: Head) -> None:

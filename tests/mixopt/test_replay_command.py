@@ -15,9 +15,9 @@ from rich.console import Console
 
 from mixopt.cli import main
 from mixopt.errors import ConfigError
-from mixopt.fit import Wish
-from mixopt.replay import Options, replay
+from mixopt.fitting import Wish
 from mixopt.replay_display import replay_view
+from mixopt.replaying import Options, replay
 from search.errors import SearchError
 
 DOMAINS = ("web", "code", "books")

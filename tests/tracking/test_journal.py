@@ -106,8 +106,8 @@ def test_how_much_was_sent_is_remembered_and_belongs_to_one_journal(written: Pat
         (b"", "no journal's"),
         (b"\x89PNG\r\n", "no journal's"),
         (b'{"schema": 99, "id": "x", "subject": "y"}\n', "of schema 99"),
-        (b'{"schema": 1, "id": "x", "subject": "y"}\n{"closed": "abc", "failure": {}}\n', "journal.jsonl:2 is damaged"),
-        (b'{"schema": 1, "id": "x", "subject": "y"}\n{"what": 1}\n', "of no known kind"),
+        (b'{"schema": 2, "id": "x", "subject": "y"}\n{"closed": "abc", "failure": {}}\n', "journal.jsonl:2 is damaged"),
+        (b'{"schema": 2, "id": "x", "subject": "y"}\n{"what": 1}\n', "of no known kind"),
     ],
 )
 def test_a_file_that_is_no_journal(tmp_path: Path, content: bytes, says: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,26 @@ from mixopt.config import StudyFile
 from mixopt.errors import ConfigError
 from mixopt.exporters import EXPORTERS, Draws, Exportable, Exporter, exporter, mixture_in
 from mixopt.exporters.places import Places, places_by_pattern, places_in
+from mixopt.files import text_in
 from mixopt.recording import recorded
 from mixopt.tables import plain_table
 from mixopt.units import parse_count, show_count
 from search.mixture import Mixture, counts
 
+EXPORTED = "give one that mixopt export, or you, wrote"
 
-def places(file: StudyFile, location: str, locations: Path | None) -> Places:
-    """Where the trainer finds the study's domains: as a file says, or by one pattern for all."""
-    return places_by_pattern(location, file.domains) if locations is None else places_in(locations, file.domains)
+
+def places(domains: Iterable[str], location: str | None, locations: Path | None) -> Places:
+    """Where the trainer finds the domains: as a file says, or by one pattern for all; by default their names.
+
+    Raises:
+        ConfigError: both are given, or one is wrong.
+    """
+    if location is not None and locations is not None:
+        raise ConfigError("--location and --locations both say where the domains are", hint="give one of them")
+    if locations is not None:
+        return places_in(locations, domains)
+    return places_by_pattern("{domain}" if location is None else location, domains)
 
 
 def drawn(exporter: Exporter, chosen: str | None) -> Draws:
@@ -34,13 +45,13 @@ def drawn(exporter: Exporter, chosen: str | None) -> Draws:
         return exporter.draws[0]
     if chosen not in exporter.draws:
         raise ConfigError(
-            f"--draws {chosen}: {exporter.name} does not draw {chosen}",
-            hint=f"leave it out, or choose from {', '.join(exporter.draws)}",
+            f"--draws {chosen}: {exporter.name} does not draw {chosen}, but {' or '.join(exporter.draws)}",
+            hint="choose one of these, or leave it out",
         )
     return Draws(chosen)
 
 
-def budget(tokens: str | None) -> int | None:
+def budget(tokens: int | str | None) -> int | None:
     """
     Raises:
         ConfigError: that is no number of tokens.
@@ -55,9 +66,9 @@ def mixture_of(document: Mapping[str, Any], path: Path | None) -> Mixture:
     """The mixture in a file that mixopt wrote, or else the answer."""
     if path is None:
         return Mixture.of(document["mixture"])
-    domains = document["domains"]
+    by_name = places_by_pattern("{domain}", document["domains"])
     plain = exporter("json" if path.suffix == ".json" else "yaml")
-    return mixture_in(plain, _text(path), Draws.TOKENS, {}, places_by_pattern("{domain}", domains))
+    return mixture_in(plain, text_in(path, "file of a mixture", EXPORTED), Draws.TOKENS, {}, by_name)
 
 
 def imported(exporter: Exporter, config: Path, file: StudyFile, draws: Draws, places: Places) -> Mixture:
@@ -67,11 +78,17 @@ def imported(exporter: Exporter, config: Path, file: StudyFile, draws: Draws, pl
             which knows their mean length, has not run yet.
     """
     lengths = mean_document_tokens(answer_so_far(file, recorded(file))) if draws is Draws.DOCUMENTS else {}
-    return mixture_in(exporter, _text(config), draws, lengths, places)
+    return mixture_in(exporter, text_in(config, "configuration", EXPORTED), draws, lengths, places)
 
 
 def exportable(
-    document: Mapping[str, Any], mixture: Mixture, file: StudyFile, draws: Draws, places: Places, tokens: int | None
+    document: Mapping[str, Any],
+    mixture: Mixture,
+    file: StudyFile,
+    draws: Draws,
+    places: Places,
+    tokens: int | None,
+    max_epochs: float,
 ) -> Exportable:
     """An answer, or another mixture of the study, for the exporters."""
     return Exportable(
@@ -80,6 +97,7 @@ def exportable(
         mean_document_tokens(document),
         places,
         tokens,
+        max_epochs,
         file.seed,
         {"verdict": document["verdict"], **document["provenance"]},
     )
@@ -129,9 +147,3 @@ def formats_table() -> Table:
     for each in EXPORTERS.values():
         table.add_row(each.name, " or ".join(each.draws), each.describes)
     return table
-
-
-def _text(path: Path) -> str:
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file", hint="give a configuration that mixopt export or you wrote")
-    return path.read_text(encoding="utf-8")

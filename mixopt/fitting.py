@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from mixopt import holdout as holdouts
-from mixopt import run_table, space_file, surrogate_fits
+from mixopt import run_table, surrogate_fits
 from mixopt.changed_domains import over_domains_of_now
 from mixopt.errors import ConfigError
-from mixopt.run_table import measured
+from mixopt.run_table import Source, measured
+from mixopt.space_file import SpaceFile, check_domains
 from mixopt.surrogate_fits import OnStep
 from search.designs.baselines import baselines
 from search.evidence import Evidence
@@ -32,7 +33,7 @@ from search.problem import REFERENCE, Problem, Rung
 from search.recommend import Predictor, recommend_by, recommend_observed
 from search.reuse import Changes
 from search.runs import Runs
-from search.space import TOLERANCE, DomainLimits, Group, Space
+from search.space import TOLERANCE, DomainLimits, Space
 from search.surrogates import DEFAULT, SURROGATES
 
 OBJECTIVES: Mapping[str, Callable[[WeightedMean], Objective]] = {
@@ -62,13 +63,13 @@ class Wish:
         changes: what became of domains of the runs that the space has not.
     """
 
-    runs: Path
-    holdout: Path | None = None
+    runs: Source
+    holdout: Source | None = None
     metrics: tuple[str, ...] = ()
     objective: str = "mean"
     maximize: tuple[str, ...] = ()
     minimize: tuple[str, ...] = ()
-    space: Path | None = None
+    space: SpaceFile | None = None
     target: str | None = None
     surrogates: tuple[str, ...] = ()
     changes: Changes = field(default_factory=Changes)
@@ -199,8 +200,7 @@ def ask(wish: Wish) -> Question:
         ConfigError, SearchError: a table or an option is wrong.
     """
     notes: list[str] = []
-    file = None if wish.space is None else space_file.read(wish.space)
-    table, held_out = _tables(wish, file, notes)
+    table, held_out = _tables(wish, notes)
     runs, metric_notes = run_table.choose_metrics(table, wish.runs, wish.metrics)
     notes += metric_notes
     if held_out is not None and wish.holdout is not None:
@@ -228,7 +228,7 @@ def ask(wish: Wish) -> Question:
         notes.append(f"{wanted.proxy} and {', '.join(same)} cost the same: --target-fidelity chooses between them")
     mean = mean_of(wish, runs, notes)
     objective, runs = OBJECTIVES[wish.objective](mean), runs.of(*mean.metrics)
-    space, natural_is = _space(wish.space, file, runs, notes)
+    space, natural_is = _space(wish.space, runs, notes)
     if held_out is not None:
         held_out, holdout_notes = holdouts.to_score(held_out.of(*mean.metrics), runs, wanted.proxy)
         notes += holdout_notes
@@ -250,21 +250,23 @@ def ask(wish: Wish) -> Question:
     return Question(problem, runs, wanted, held_out, natural_is, tuple(notes))
 
 
-def _tables(wish: Wish, file: space_file.SpaceFile | None, notes: list[str]) -> tuple[Runs, Runs | None]:
+def _tables(wish: Wish, notes: list[str]) -> tuple[Runs, Runs | None]:
     """The runs and the holdout, if there is one: every metric, over the domains of now where these changed."""
-    read = {}
-    for path in filter(None, (wish.runs, wish.holdout)):
-        read[path], table_notes = run_table.read_all(path)
+    read: dict[Source, Runs] = {}
+    for source in (wish.runs, wish.holdout):
+        if source is None:
+            continue
+        read[source], table_notes = run_table.read_all(source)
         notes += table_notes
-    if file is not None and wish.space is not None and wish.changes != Changes():
-        changed = [path for path, runs in read.items() if set(runs.domains) != set(file.domains)]
+    if wish.space is not None and wish.changes != Changes():
+        changed = [source for source, runs in read.items() if set(runs.domains) != set(wish.space.domains)]
         if not changed:
             raise ConfigError(
-                f"{wish.runs}: its domains are those of {wish.space} already, none is to be renamed or split",
+                f"{wish.runs}: its domains are those of {wish.space.file} already, none is to be renamed or split",
                 hint="leave out --renamed and --split, or correct the domains of the file",
             )
-        for path in changed:
-            read[path], changed_notes = over_domains_of_now(read[path], path, wish.changes, file, wish.space)
+        for source in changed:
+            read[source], changed_notes = over_domains_of_now(read[source], source, wish.changes, wish.space)
             notes += changed_notes
     return read[wish.runs], None if wish.holdout is None else read[wish.holdout]
 
@@ -365,13 +367,13 @@ def _mean_of_measured(values_NM: FloatArray) -> FloatArray:
     return mean_M
 
 
-def _space(path: Path | None, file: space_file.SpaceFile | None, runs: Runs, notes: list[str]) -> tuple[Space, str]:
+def _space(file: SpaceFile | None, runs: Runs, notes: list[str]) -> tuple[Space, str]:
     """The mixtures that may be the answer, and in words what its natural mixture is."""
-    if path is not None and file is not None:
-        space_file.check_domains(file, path, runs.domains)
+    if file is not None:
+        check_domains(file, runs.domains)
     counted = {} if file is None else {name: each.tokens for name, each in file.domains.items() if each.tokens}
-    if len(counted) == len(runs.domains):
-        tokens, natural_is = counted, f"the shares of the tokens in {path}"
+    if file is not None and len(counted) == len(runs.domains):
+        tokens, natural_is = counted, f"the shares of the tokens in {file.file}"
     else:
         mean_D = runs.weights_ND.mean(axis=0)
         tokens = {name: max(round(share * SUPPLY), 1) for name, share in zip(runs.domains, mean_D, strict=True)}
@@ -379,7 +381,7 @@ def _space(path: Path | None, file: space_file.SpaceFile | None, runs: Runs, not
         if file is not None and file.target.tokens is not None:
             missing = next(name for name in runs.domains if name not in counted)
             raise ConfigError(
-                f"{path}: target.tokens limits shares by supply, and domains.{missing}.tokens is not given",
+                f"{file.file}: target.tokens limits shares by supply, and domains.{missing}.tokens is not given",
                 hint="give the tokens of every domain, or remove target.tokens",
             )
     limits = []
@@ -391,8 +393,7 @@ def _space(path: Path | None, file: space_file.SpaceFile | None, runs: Runs, not
         limits.append(DomainLimits(name, tokens[name], least, most))
     if file is None:
         return Space(tuple(limits)), natural_is
-    groups = tuple(Group(name, tuple(each.domains), each.min, each.max) for name, each in file.groups.items())
-    return Space(tuple(limits), groups, file.target.tokens, file.target.max_epochs), natural_is
+    return Space(tuple(limits), file.group_limits, file.target.tokens, file.target.max_epochs), natural_is
 
 
 def _check_limits(wish: Wish, space: Space, runs: Runs, why: str) -> None:
@@ -404,13 +405,15 @@ def _check_limits(wish: Wish, space: Space, runs: Runs, why: str) -> None:
     Raises:
         ConfigError: no run at the target keeps the limits of a domain.
     """
+    if wish.space is None:
+        return
     weights_ND = runs.weights_ND[runs.at_target_N]
     for name, weights_N, least, most in zip(space.domains, weights_ND.T, space.lower_D, space.upper_D, strict=True):
         if not ((weights_N >= least - TOLERANCE) & (weights_N <= most + TOLERANCE)).any():
             limit = f"pin {least:g}" if least == most else f"limits {least:.4g} to {most:.4g}"
             raise ConfigError(
-                f"{wish.space}: no run at {runs.target.proxy} keeps the {limit} of domains.{name}, where runs have "
-                f"{weights_N.min():.3g} to {weights_N.max():.3g}; and {why}",
+                f"{wish.space.file}: no run at {runs.target.proxy} keeps the {limit} of domains.{name}, where "
+                f"runs have {weights_N.min():.3g} to {weights_N.max():.3g}; and {why}",
                 hint=f"give domains.{name} a min and a max that some run keeps, or add runs that keep these",
             )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mixopt import fit, run_table
+from mixopt import fitting, run_table
 from mixopt.errors import ConfigError
 from search.acquisitions import ACQUISITIONS
 from search.mixture import FloatArray
@@ -62,7 +62,7 @@ class Options:
             ACQUISITIONS[self.acquisition]
 
 
-def replay(wish: fit.Wish, options: Options, on_step: OnStep) -> dict[str, Any]:
+def replay(wish: fitting.Wish, options: Options, on_step: OnStep) -> dict[str, Any]:
     """The JSON document of `mixopt replay`; a number that is not defined, such as a cost never reached, is None.
 
     Args:
@@ -80,7 +80,7 @@ def replay(wish: fit.Wish, options: Options, on_step: OnStep) -> dict[str, Any]:
     notes = list(table_notes)
     if wish.target is not None:
         runs = runs.targeting(wish.target)
-    objective = fit.OBJECTIVES[wish.objective](fit.mean_of(wish, runs, notes))
+    objective = fitting.OBJECTIVES[wish.objective](fitting.mean_of(wish, runs, notes))
     past = Replay(runs, objective, options.warm_start)
     notes += past.notes
     settings = Settings(surrogate=options.surrogate, acquisition=options.acquisition or Settings.acquisition)

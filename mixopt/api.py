@@ -1,0 +1,445 @@
+"""What notebooks and programs call: each command as a function, with DataFrames in and out. See docs/python.md.
+
+Every function does what its command does, by the same code. A table of runs is a DataFrame with the columns of
+docs/run-tables.md, or the path of such a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mixopt import exporting, fitting, replaying, space_file
+from mixopt.config import load
+from mixopt.errors import ConfigError
+from mixopt.exporters import Draws, Exportable, exporter
+from mixopt.fitting import Wish
+from mixopt.run_table import METRIC, WEIGHT, Frame, Source
+from mixopt.space_file import SpaceFile
+from mixopt.terminal import err
+from mixopt.units import parse_count
+from search.mixture import Mixture
+from search.reuse import Changes
+from search.space import DomainLimits, Group, Space
+from search.surrogates import DEFAULT
+
+Table = pd.DataFrame | Path | str
+FAILURE_COLUMNS = ("trial", "fidelity", "seed", "origin", "kind", "message")
+
+
+class Study:
+    """A study file, and what is recorded of the study; every attribute reads the record as it is then.
+
+    Raises:
+        ConfigError: one line for each mistake in the file; of an attribute: the study has not run (far enough).
+        TrackingError: the store does not answer, or holds a study of this name with another file.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.file = load(Path(path))
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.file.file)!r})"
+
+    @property
+    def name(self) -> str:
+        return self.file.study
+
+    def plan(self, probe: bool = True) -> dict[str, Any]:
+        """What will run, as `mixopt plan --json`; prepares the text where that is not done.
+
+        Args:
+            probe: train each proxy for a moment to measure its speed.
+        """
+        from mixopt.assemble import assemble
+        from mixopt.estimate import estimate
+        from mixopt.files import locked
+        from mixopt.running import prepare
+
+        with locked(self.file.work_directory, f"study {self.name}"):
+            plan = assemble(self.file, prepare(self.file, err))
+        return estimate(plan, probe)
+
+    def run(self, retry_failed: bool = False) -> dict[str, Any]:
+        """Run the study to its answer, or go on where it was left; progress is shown on standard error.
+
+        Args:
+            retry_failed: train failed trials again.
+        """
+        from mixopt.running import run
+
+        return run(self.file, retry_failed, err)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """How far it is, as `mixopt status --json`."""
+        from mixopt.display import status_document
+        from mixopt.recording import known, recorded
+
+        record = recorded(self.file)
+        return status_document(record, known(self.file, record))
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """The completed trials as a table of runs, losses in nats per token, as `mixopt runs` writes it."""
+        from mixopt.recording import known, recorded
+        from mixopt.study_runs import run_rows
+
+        return pd.DataFrame(run_rows(known(self.file, recorded(self.file)), "nats_per_token"))
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """The failed trials: `trial, fidelity, seed, origin, kind, message`."""
+        from mixopt.recording import known, recorded
+
+        rows = [
+            (
+                each.trial.id,
+                each.trial.fidelity.proxy,
+                each.trial.seed,
+                each.trial.origin,
+                each.failure.kind.value,
+                each.failure.message,
+            )
+            for each in known(self.file, recorded(self.file)).failed
+        ]
+        return pd.DataFrame(rows, columns=list(FAILURE_COLUMNS))
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """The answer with its evidence, or before the end the answer so far, as `mixopt best --json`."""
+        from mixopt.answer import answer_so_far
+        from mixopt.recording import recorded
+
+        return answer_so_far(self.file, recorded(self.file))
+
+    @property
+    def mixture(self) -> Mixture:
+        """The answer's mixture."""
+        return Mixture.of(self.answer["mixture"])
+
+    def export(
+        self,
+        format: str = "yaml",
+        *,
+        mixture: Mixture | None = None,
+        location: str | None = None,
+        locations: Path | str | None = None,
+        draws: str | None = None,
+        tokens: int | str | None = None,
+        max_epochs: float | None = None,
+    ) -> str:
+        """The answer as a trainer's configuration, as `mixopt export` writes it; the options are the command's.
+
+        Args:
+            mixture: another one than the answer.
+
+        Raises:
+            ConfigError: an option is wrong, or a domain would be repeated more than `max_epochs` times in `tokens`.
+        """
+        chosen, target = exporter(format), self.file.target
+        drawn = exporting.drawn(chosen, draws)
+        places = exporting.places(self.file.domains, location, _path(locations))
+        answer = self.answer
+        weights = mixture or Mixture.of(answer["mixture"])
+        budget = exporting.budget(tokens) or target.tokens
+        most = target.max_epochs if max_epochs is None else max_epochs
+        if budget is not None:
+            exporting.epochs(answer, weights, budget, most)
+        return chosen.render(exporting.exportable(answer, weights, self.file, drawn, places, budget, most))
+
+
+def space(
+    tokens: Mapping[str, float | str],
+    bounds: Mapping[str | tuple[str, ...], tuple[float, float]] | None = None,
+    *,
+    target_tokens: float | str | None = None,
+    max_epochs: float = 4.0,
+) -> Space:
+    """The mixtures that may be the answer, from plain numbers.
+
+    space({"web": "6B", "code": "1B", "books": 5e8}, {"code": (0.1, 0.4), ("code", "books"): (0.2, 0.6)})
+
+    Args:
+        tokens: the supply of each domain.
+        bounds: the smallest and the largest share of a domain, or of several together.
+        target_tokens: of the run that the mixture is for: no domain is then repeated more than `max_epochs` times.
+
+    Raises:
+        ConfigError: a bound is on a domain that is not there, or an amount of tokens is none.
+        SearchError: the bounds leave no mixture.
+    """
+    single = {name: limits for name, limits in (bounds or {}).items() if isinstance(name, str)}
+    if unknown := [name for name in single if name not in tokens]:
+        raise ConfigError(f"bounds on {unknown[0]}: no such domain", hint=f"choose from {', '.join(tokens)}")
+    return Space(
+        tuple(
+            DomainLimits(name, _count(name, supply), *single.get(name, (0.0, 1.0))) for name, supply in tokens.items()
+        ),
+        tuple(
+            Group(" and ".join(names), names, *limits)
+            for names, limits in (bounds or {}).items()
+            if isinstance(names, tuple)
+        ),
+        None if target_tokens is None else _count("target_tokens", target_tokens),
+        max_epochs,
+    )
+
+
+def read_space(path: Path | str) -> Space:
+    """The limits in a study file, or in a file of its sections domains, groups and target.
+
+    Raises:
+        ConfigError: one line for each mistake, or the tokens of a domain are not given.
+        SearchError: the limits leave no mixture.
+    """
+    return space_file.read(Path(path)).space
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What `mixopt fit` says.
+
+    Attributes:
+        document: all of it, as `mixopt fit --json`.
+    """
+
+    document: dict[str, Any]
+
+    @property
+    def mixture(self) -> Mixture:
+        """The recommendation."""
+        return Mixture.of(self.document["recommendation"]["mixture"])
+
+    @property
+    def predicted(self) -> dict[str, float] | None:
+        """Objective of one new run of the mixture, `mean`, and its 95% interval, `lower` and `upper`.
+
+        None where no prediction is trusted, and the mixture is the best of the runs.
+        """
+        predicted: dict[str, float] | None = self.document["recommendation"]["predicted"]
+        return predicted
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the surrogate is shown to rank mixtures better than chance; `why` says how."""
+        return bool(self.document["trusted"])
+
+    @property
+    def why(self) -> str:
+        return str(self.document["why"])
+
+    @property
+    def notes(self) -> list[str]:
+        """What was decided on the way, and what to be careful about."""
+        return list(self.document["notes"])
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """A row a surrogate: how its cross-validation predicts the objective, or why it is `skipped`."""
+        columns = ["spearman", "rmse", "r2", "coverage_80", "coverage_95", "skipped"]
+        rows = {
+            name: each["cross_validation"]["objective"] if "cross_validation" in each else each
+            for name, each in self.document["surrogates"].items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns)
+
+    @property
+    def shares(self) -> pd.DataFrame:
+        """A row a domain: `natural` and `recommended` share, and `lowest` and `highest` among the best mixtures."""
+        found, natural = self.document["recommendation"], self.document["natural"]["mixture"]
+        rows = {
+            name: [natural[name], weight, *found["ranges"].get(name, (None, None))]
+            for name, weight in found["mixture"].items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index", columns=["natural", "recommended", "lowest", "highest"])
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """Under the objective pareto, mixtures that no other is predicted to beat in every metric: a table of runs."""
+        return pd.DataFrame(
+            [
+                {WEIGHT + name: share for name, share in point["mixture"].items()}
+                | {METRIC + name: value for name, value in point["predicted"].items()}
+                for point in self.document["recommendation"]["front"]
+            ]
+        )
+
+
+def fit(
+    runs: Table,
+    *,
+    metrics: Sequence[str] = (),
+    objective: str = "mean",
+    maximize: Sequence[str] = (),
+    minimize: Sequence[str] = (),
+    space: Space | Path | str | None = None,
+    target_fidelity: str | None = None,
+    surrogates: Sequence[str] = (),
+    holdout: Table | None = None,
+    renamed: Mapping[str, str] | None = None,
+    split: Mapping[str, Sequence[str]] | None = None,
+    seed: int = 0,
+) -> Fit:
+    """Fit surrogates to finished runs, say how far they can be trusted, and recommend a mixture, as `mixopt fit`.
+
+    Args:
+        metrics: those that count. Default: all.
+        objective: mean, standardized, worst, no-worse or pareto, of the metrics.
+        maximize, minimize: metrics of which more, or less, is better. Default: by their names; see the notes.
+        space: limits on the mixture.
+        target_fidelity: what the mixture is for. Default: the dearest.
+        surrogates: the first gives the mixture. Default: all, of which the default gives it.
+        holdout: further runs, to be predicted.
+        renamed, split: what became of domains of the runs that the space has not.
+
+    Raises:
+        ConfigError, SearchError: a table or an option is wrong, or nothing can be said.
+    """
+    wish = Wish(
+        _source(runs, "runs"),
+        None if holdout is None else _source(holdout, "holdout"),
+        metrics=tuple(metrics),
+        objective=objective,
+        maximize=tuple(maximize),
+        minimize=tuple(minimize),
+        space=None if space is None else _space_file(space),
+        target=target_fidelity,
+        surrogates=tuple(surrogates),
+        changes=Changes(renamed or {}, split or {}),
+        seed=seed,
+    )
+    return Fit(fitting.fit(wish, _silently))
+
+
+def replay(
+    runs: Table,
+    *,
+    strategies: Sequence[str] = (),
+    seeds: int = 20,
+    metrics: Sequence[str] = (),
+    objective: str = "mean",
+    maximize: Sequence[str] = (),
+    minimize: Sequence[str] = (),
+    target_fidelity: str | None = None,
+    warm_start: int | None = None,
+    acquisition: str | None = None,
+    surrogate: str = DEFAULT,
+    batch: int = 1,
+    budget: float = inf,
+) -> pd.DataFrame:
+    """Simulate strategies on finished runs, as `mixopt replay`; the options are the command's.
+
+    Returns:
+        A row a strategy. `median` and `q75` over the seeds of the cost, in target runs, until the best run was found,
+        NaN where it was not; `found`, in how many seeds; `regret@N`, the median regret after N target runs, in the
+        objective's unit. `attrs["document"]` is what `mixopt replay --json` prints, notes included.
+
+    Raises:
+        ConfigError, SearchError: the table or an option is wrong, or there is too little to replay.
+    """
+    wish = Wish(
+        _source(runs, "runs"),
+        metrics=tuple(metrics),
+        objective=objective,
+        maximize=tuple(maximize),
+        minimize=tuple(minimize),
+        target=target_fidelity,
+    )
+    options = replaying.Options(tuple(strategies), seeds, warm_start, acquisition, surrogate, batch, budget)
+    document = replaying.replay(wish, options, _silently)
+    rows = {
+        name: {
+            "median": played["median"],
+            "q75": played["q75"],
+            "found": sum(cost is not None for cost in played["cost_to_best"]),
+            **{
+                f"regret@{cost}": regret
+                for cost, regret in zip(played["regret"]["costs"], played["regret"]["median"], strict=True)
+            },
+        }
+        for name, played in document["strategies"].items()
+    }
+    frame = pd.DataFrame.from_dict(rows, orient="index").astype({"median": float, "q75": float})
+    frame.attrs["document"] = document
+    return frame
+
+
+def export(
+    mixture: Mixture | Mapping[str, float],
+    format: str = "yaml",
+    *,
+    location: str | None = None,
+    locations: Path | str | None = None,
+    draws: str | None = None,
+    mean_document_tokens: Mapping[str, float] | None = None,
+    tokens: int | str | None = None,
+    seed: int = 0,
+) -> str:
+    """Any mixture as a trainer's configuration; see `mixopt export --list`.
+
+    Args:
+        location: what the trainer reads; {domain} in it stands for the domain's name.
+        locations: in its place, a YAML file: `domain: place`, or `domain: {place: size, ...}`.
+        draws: what the trainer draws: tokens, sequences or documents. Default: what it draws first.
+        mean_document_tokens: by domain; needed where the trainer draws documents.
+        tokens: of the run that the mixture is for.
+
+    Raises:
+        ConfigError: an option is wrong, or the format cannot say this mixture.
+        SearchError: the weights are no mixture.
+    """
+    mixture = mixture if isinstance(mixture, Mixture) else Mixture.of(mixture)
+    chosen = exporter(format)
+    drawn = exporting.drawn(chosen, draws)
+    lengths = mean_document_tokens or {}
+    if drawn is Draws.DOCUMENTS and (missing := [name for name in mixture.domains if name not in lengths]):
+        raise ConfigError(
+            f"{format} draws documents, and the mean length of those of {missing[0]} is not known",
+            hint="give mean_document_tokens, by domain",
+        )
+    places = exporting.places(mixture.domains, location, _path(locations))
+    return chosen.render(Exportable(mixture, drawn, lengths, places, exporting.budget(tokens), seed=seed))
+
+
+def compare(a: Mixture | Path | str, b: Mixture | Path | str, study: Path | str | None = None) -> dict[str, Any]:
+    """Two studies or mixtures side by side, as `mixopt compare --json`; see docs/comparing.md.
+
+    Args:
+        a, b: a study file, a file with a mixture, the name of a baseline, the id of a trial, or a mixture.
+        study: whose surrogate and trials judge them. Default: the studies among `a` and `b`, else study.yaml.
+
+    Raises:
+        ConfigError: one of them is none of these, or a study has not run.
+    """
+    from mixopt import comparing
+
+    return comparing.compare(a, b, _path(study))
+
+
+def _source(table: Table, name: str) -> Source:
+    return Frame(table, name) if isinstance(table, pd.DataFrame) else Path(table)
+
+
+def _space_file(space: Space | Path | str) -> SpaceFile:
+    return SpaceFile.of(space) if isinstance(space, Space) else space_file.read(Path(space))
+
+
+def _path(path: Path | str | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _count(name: str, amount: float | str) -> int:
+    try:
+        return parse_count(amount)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from None
+
+
+def _silently(done: int, total: int) -> None:
+    """Progress that nobody is told of."""

@@ -1,0 +1,34 @@
+"""RegMix's mixture files, whose trainer draws sequences of one length from files named train_<domain>*.
+
+It fails without a section `valid`. A domain with fewer files than there are devices it leaves out, and a domain whose
+name begins with another's gives its files to both: neither is an error there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import yaml
+
+from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.yaml_file import yaml_text
+
+
+class Regmix(Exporter):
+    name = "regmix"
+    describes = "RegMix: a mixture file, by domain"
+    draws = (Draws.SEQUENCES,)
+    suffix = ".yaml"
+    by_place = False
+
+    def render(self, exportable: Exportable) -> str:
+        weights = exportable.weights
+        content = {
+            "train": {f"train_{domain}": weight for domain, weight in weights.items()},
+            # Each is evaluated by itself; the number does not matter.
+            "valid": {f"valid_{domain}": 1.0 for domain in weights},
+        }
+        return yaml_text(content)
+
+    def read(self, text: str) -> Mapping[str, float]:
+        return {name.removeprefix("train_"): weight for name, weight in yaml.safe_load(text)["train"].items()}

@@ -1,0 +1,25 @@
+"""The report of a study: what a person looks at.
+
+plan, history, answer document --content.py--> values --sections.py, figures.py--> words, tables, plots
+                                                                                --page.py, page.html--> HTML
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mixopt.assemble import Plan
+from search.history import History
+
+
+def report_page(plan: Plan, history: History, document: Mapping[str, Any]) -> str:
+    """The report as HTML; `document` is that of mixopt.answer.
+
+    Raises:
+        SearchError, TrackingError: the surrogate cannot be fitted again, or the study's journal is damaged.
+    """
+    from mixopt.report.page import render
+    from mixopt.report.summary import summarise
+
+    return render(summarise(plan, history, document))

@@ -1,0 +1,234 @@
+"""What a report says, as plain values, before any word or plot; summary.py computes them.
+
+A part that has nothing to show is a `Missing` with the reason. Gains are proportional's objective minus a mixture's:
+above 0 the mixture is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from search.effects import Effect
+
+OBJECTIVE = "objective"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why a part of the report has nothing to show."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A gain over the proportional mixture and its 95% interval, where there is one."""
+
+    mean: float
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A mixture that could be the answer, and what it gains.
+
+    Attributes:
+        label: a candidate's, or a baseline's name.
+        changes_nothing: whether it is the proportional mixture, by whatever label.
+        predicted: by the surrogate, of one new run each; None where none is trusted, and of the proportional mixture.
+        confirmed: over the seeds of the confirmation; None where it was not confirmed, and of the proportional mixture.
+        values: its confirmed objective by seed.
+        beaten: of a baseline, the predicted probability that a new run of the proposed mixture beats one of it.
+    """
+
+    label: str
+    is_baseline: bool
+    changes_nothing: bool
+    mixture: Mapping[str, float]
+    predicted: Gain | None
+    confirmed: Gain | None
+    values: Mapping[str, float]
+    beaten: float | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """
+    Attributes:
+        answer: the label of the rival that is the answer.
+        rivals: candidates, the search's own proposal first, then baselines, the proportional mixture among them.
+        predicted: objective of one new run of the proposal, and then each of its losses, with 95% intervals.
+        not_predicted, not_confirmed: why there are no such gains; None where there are.
+        ranges: the least and the largest share of each domain among the mixtures that the proposal averages.
+    """
+
+    verdict: str
+    answer: str
+    rivals: tuple[Rival, ...]
+    predicted: Mapping[str, Mapping[str, float]]
+    not_predicted: str | None
+    not_confirmed: str | None
+    ranges: Mapping[str, tuple[float, float]]
+
+    def rival(self, label: str) -> Rival:
+        return next(each for each in self.rivals if each.label == label)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Objective of runs at the target, measured, and predicted by models that were not fitted to them."""
+
+    surrogate: str
+    measured: tuple[float, ...]
+    predicted: tuple[float, ...]
+    scores: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DomainEffect:
+    """What the share of one domain does around the proposed mixture, the others in proportion.
+
+    Attributes:
+        curve: the predicted objective from the least to the largest share that was trained.
+        slopes: change of the objective, then of each metric, for one more percentage point; None for a domain whose
+            share was always the same.
+        flat: whether the objective changes by less than its prediction may be off.
+    """
+
+    share: float
+    curve: Effect
+    slopes: Mapping[str, float | None]
+    flat: bool
+
+
+@dataclass(frozen=True)
+class Effects:
+    """By domain; `doubt` is the standard deviation of the predicted objective of one new run."""
+
+    domains: Mapping[str, DomainEffect]
+    doubt: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """A trial of the search that ended, and the FLOPs that all had cost by then; None: without an objective."""
+
+    trial: str
+    origin: str
+    proxy: str
+    flops: float
+    objective: float | None
+
+
+@dataclass(frozen=True)
+class Course:
+    """The search in the order in which its trials ended; baselines are measured objectives by proxy and name."""
+
+    steps: tuple[Step, ...]
+    baselines: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Objectives of the mixtures trained with a cheaper proxy and with the target's."""
+
+    proxy: str
+    cheap: tuple[float, ...]
+    target: tuple[float, ...]
+    spearman: float | None
+
+
+@dataclass(frozen=True)
+class Front:
+    """Losses of the runs at the target, one row a run, and of mixtures of the predicted front.
+
+    Attributes:
+        points: the front, as in the answer document: `mixture` and `predicted`.
+        proposed: predicted losses of the proposed mixture.
+    """
+
+    metrics: tuple[str, ...]
+    measured: tuple[tuple[float, ...], ...]
+    points: tuple[Mapping[str, Mapping[str, float]], ...]
+    proposed: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class FailedTrial:
+    trial: str
+    origin: str
+    proxy: str
+    seed: int
+    kind: str
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ProxyBudget:
+    """What one proxy cost; `..._planned` are at most."""
+
+    proxy: str
+    kind: str
+    params: int
+    tokens: int
+    trial_flops: float
+    searched: int
+    search_planned: int
+    confirmed: int
+    confirmation_planned: int
+    flops: float
+    training_seconds: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    proxies: tuple[ProxyBudget, ...]
+    flops_limit: float | None
+    seconds_limit: float | None
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """
+    Attributes:
+        environments: what trials ran on, and how many on each.
+    """
+
+    file: str
+    text: str
+    provenance: Mapping[str, str | int]
+    environments: tuple[tuple[Mapping[str, str], int], ...]
+
+
+@dataclass(frozen=True)
+class Content:
+    """
+    Attributes:
+        standing: how far the study is; None once it has ended.
+        objective: in words.
+        domains: tokens, proportional share, share in the answer and epochs of each, as in the answer document.
+        stopped: how many trials were stopped because they were hopeless.
+    """
+
+    study: str
+    standing: str | None
+    objective: str
+    unit: str
+    target: str
+    trials: Mapping[str, float]
+    notes: tuple[str, ...]
+    domains: Mapping[str, Mapping[str, float | None]]
+    decision: Decision
+    held_out: HeldOut | Missing
+    effects: Effects | Missing
+    course: Course | Missing
+    agreement: tuple[Agreement, ...] | Missing
+    front: Front | Missing
+    failures: tuple[FailedTrial, ...]
+    stopped: int
+    budget: Budget
+    reproduction: Reproduction

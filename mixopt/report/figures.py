@@ -1,0 +1,336 @@
+"""The plots of a report: SVG to be put into its page, with text as text and the page's own colours.
+
+matplotlib is told colours that nobody else uses; in the SVG they become the CSS variables of style.css, which differ
+between light and dark. The same values give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from mixopt.report.content import Agreement, Course, Decision, Effects, Front, Gain, HeldOut, Rival
+from search.problem import REFERENCE
+
+INK, MUTED, GRID, GROUND = "#01f001", "#02f002", "#03f003", "#04f004"
+# After Okabe and Ito, which colour-blind readers can tell apart; markers tell apart as well.
+BLUE, VERMILION, GREEN, PURPLE, AMBER = "#11f011", "#12f012", "#13f013", "#14f014", "#15f015"
+VARIABLES = {
+    INK: "--ink",
+    MUTED: "--muted",
+    GRID: "--grid",
+    GROUND: "--ground",
+    BLUE: "--blue",
+    VERMILION: "--vermilion",
+    GREEN: "--green",
+    PURPLE: "--purple",
+    AMBER: "--amber",
+}
+SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a name may hold a dollar
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": GRID,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+}
+NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+# Of groups, which every plot has; those of shapes that are used again carry a hash.
+GROUP_ID = re.compile(r' id="[\w.]+_\d+"')
+
+# Inches, of most plots.
+WIDTH = 5.2
+# Of a page's plots, rem an inch.
+SMALLEST, LARGEST = 3.6, 7.0
+# Colour, marker and line of the baselines; the same in every plot.
+MARKS: Mapping[str, tuple[str, str, Any]] = {
+    "proportional": (VERMILION, "D", "--"),
+    "uniform": (GREEN, "s", ":"),
+    "unimax": (PURPLE, "^", "-."),
+    "temperature": (AMBER, "v", (0, (7, 2))),
+}
+OTHER_MARK = (INK, "P", "--")
+LONGEST_NAME = 24
+
+
+def shares(decision: Decision, domains: Sequence[str]) -> str:
+    """The shares of the answer as bars, those of the others as marks; the first domain on top."""
+
+    def percent(mixture: Mapping[str, float]) -> list[float]:
+        return [100 * mixture[domain] for domain in domains]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        places = range(len(domains))
+        answer = decision.rival(decision.answer)
+        axes.barh(places, percent(answer.mixture), color=BLUE, height=0.62, label=f"answer ({answer.label})")
+        if decision.ranges:
+            lows, highs = zip(*(decision.ranges[domain] for domain in domains), strict=True)
+            ends = np.multiply(100, lows), np.multiply(100, highs)
+            axes.hlines(places, *ends, color=INK, lw=1.4, label="range among the best")
+        shown = [each for each in decision.rivals if each.is_baseline or each is decision.rivals[0]]
+        others = [each for each in shown if each is not answer]
+        for rival, offset in zip(others, np.linspace(-0.22, 0.22, len(others)), strict=True):
+            colour, marker, _ = MARKS.get(rival.label, OTHER_MARK)
+            marks = axes.plot(percent(rival.mixture), np.add(places, offset), marker, color=colour, label=rival.label)
+            marks[0].set(markersize=5, markeredgecolor=GROUND, markeredgewidth=0.6)
+        _name_rows(axes, domains)
+        axes.set_xlabel("share of the training tokens (%)")
+        axes.set_xlim(left=0)
+        _legend_above(figure)
+
+    return _svg("shares", (WIDTH, 1.3 + 0.24 * len(domains)), draw)
+
+
+def gains(rivals: Sequence[Rival], answer: str, unit: str) -> str:
+    """Predicted and confirmed gains over the proportional mixture, with their intervals, one row a rival."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for colour, marker, what, offset in ((VERMILION, "s", "predicted", -0.16), (BLUE, "o", "confirmed", 0.16)):
+            found = [(place, each) for place, rival in enumerate(rivals) if (each := _gain(rival, what)) is not None]
+            for place, gain in found:
+                if gain.lower is not None and gain.upper is not None:
+                    axes.hlines(place + offset, gain.lower, gain.upper, color=colour, lw=2)
+            if found:
+                places = [place + offset for place, _ in found]
+                means, label = [gain.mean for _, gain in found], f"{what}, 95% interval"
+                marks = axes.plot(means, places, marker, color=colour, markersize=6, label=label)
+                if what == "predicted":
+                    marks[0].set_markerfacecolor(GROUND)
+        axes.axvline(0, color=INK, lw=1)
+        _name_rows(axes, [f"{each.label} (answer)" if each.label == answer else each.label for each in rivals])
+        axes.set_xlabel(f"gain over {REFERENCE} ({unit})")
+        _legend_above(figure)
+
+    return _svg("gains", (WIDTH, 1.2 + 0.42 * len(rivals)), draw)
+
+
+def _gain(rival: Rival, what: str) -> Gain | None:
+    return rival.predicted if what == "predicted" else rival.confirmed
+
+
+def held_out(found: HeldOut, unit: str, target: str) -> str:
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        _diagonal(axes, [*found.predicted, *found.measured], "measured = predicted")
+        axes.plot(found.predicted, found.measured, "o", color=BLUE, markersize=5, alpha=0.75, markeredgewidth=0)
+        axes.set_xlabel(f"predicted objective ({unit})")
+        axes.set_ylabel(f"measured at {target} ({unit})")
+
+    return _svg("held-out", (WIDTH, WIDTH * 0.75), draw)
+
+
+def slopes(effects: Effects, domains: Sequence[str], columns: Sequence[str]) -> str:
+    """A heat map: what a percentage point more of a domain does to the objective and each metric."""
+    largest = max(abs(effects.domains[row].slopes[column] or 0) for row in domains for column in columns) or 1.0
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for across, column in enumerate(columns):
+            for down, row in enumerate(domains):
+                slope = effects.domains[row].slopes[column]
+                if slope is None:
+                    axes.text(across, down, "–", ha="center", va="center", color=MUTED)
+                    continue
+                colour = BLUE if slope < 0 else VERMILION
+                cell = Rectangle(
+                    (across - 0.48, down - 0.46), 0.96, 0.92, color=colour, alpha=0.6 * abs(slope) / largest, lw=0
+                )
+                axes.add_patch(cell)
+                axes.text(across, down, f"{1000 * slope:+.1f}", ha="center", va="center", fontsize=8)
+        axes.set_xlim(-0.5, len(columns) - 0.5)
+        axes.set_xticks(range(len(columns)), [_short(name) for name in columns], rotation=35, ha="left")
+        axes.xaxis.tick_top()
+        _name_rows(axes, domains)
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        axes.axvline(0.5, color=GROUND, lw=4)  # sets the objective apart from the metrics
+
+    return _svg("slopes", (max(WIDTH, 2 + 0.55 * len(columns)), 1.2 + 0.26 * len(domains)), draw)
+
+
+def sizes(effects: Effects, domains: Sequence[str], unit: str) -> str:
+    """How much the predicted objective changes over all shares that were trained."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for flat, colour, label in ((False, BLUE, "matters"), (True, MUTED, "flat")):
+            rows = [(place, row) for place, row in enumerate(domains) if effects.domains[row].flat == flat]
+            widths = [effects.domains[row].curve.size for _, row in rows]
+            axes.barh([place for place, _ in rows], widths, color=colour, height=0.6, label=label if rows else None)
+        axes.axvline(effects.doubt, color=INK, lw=1, ls="--", label="how far a prediction may be off (1 sd)")
+        _name_rows(axes, domains)
+        axes.set_xlabel(f"change of the predicted objective ({unit})")
+        _legend_above(figure)
+
+    return _svg("sizes", (WIDTH, 1.2 + 0.24 * len(domains)), draw)
+
+
+def curves(effects: Effects, domains: Sequence[str]) -> list[str]:
+    """The predicted objective over the share of each domain, one plot a domain on the same scale."""
+    values = [value for domain in domains for value in effects.domains[domain].curve.values]
+    margin = 0.06 * (max(values) - min(values))
+    ends = min(values) - margin, max(values) + margin
+
+    def curve(domain: str) -> str:
+        effect = effects.domains[domain]
+
+        def draw(figure: Figure) -> None:
+            axes = figure.subplots()
+            axes.plot([100 * share for share in effect.curve.shares], effect.curve.values, color=BLUE, lw=2)
+            axes.axvline(100 * effect.share, color=VERMILION, lw=1.2, ls="--")
+            axes.set_ylim(*ends)
+            axes.set_title(_short(domain, 17), fontsize=8, color=MUTED if effect.flat else INK)
+            axes.tick_params(labelsize=8)
+            axes.locator_params(nbins=4)
+
+        return _svg(f"curve-{domain}", (1.75, 1.45), draw)
+
+    return [curve(domain) for domain in domains]
+
+
+def course(found: Course, unit: str) -> str:
+    """Objectives of the search's trials over the FLOPs spent by then, a panel a proxy, and the best so far."""
+    with_points = {step.proxy for step in found.steps if step.objective is not None}
+    proxies = [proxy for proxy in found.baselines if proxy in with_points]
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(len(proxies), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, proxy in zip(panels, proxies, strict=True):
+            measured = [(step.flops, step.objective) for step in found.steps if step.proxy == proxy]
+            points = [(flops, value) for flops, value in measured if value is not None]
+            axes.plot(*zip(*points, strict=True), "o", color=BLUE, markersize=4, alpha=0.6, mew=0, label="trial")
+            best = list(accumulate((value for _, value in points), min))
+            axes.step([flops for flops, _ in points], best, where="post", color=INK, lw=1.5, label="best so far")
+            for name, value in found.baselines[proxy].items():
+                colour, _, line = MARKS.get(name, OTHER_MARK)
+                axes.axhline(value, color=colour, lw=1.2, ls=line, label=name)
+            axes.set_title(f"proxy {_short(proxy)}")
+            axes.set_ylabel(f"objective\n({unit})")
+        panels[-1].set_xlabel("FLOPs spent by then, all proxies together")
+        panels[-1].set_xlim(left=0)
+        _legend_above(figure)
+
+    return _svg("course", (WIDTH, 1 + 1.8 * len(proxies)), draw)
+
+
+def agreement(found: Agreement, unit: str, target: str) -> str:
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.plot(found.cheap, found.target, "o", color=BLUE, markersize=5, alpha=0.75, mew=0)
+        axes.set_xlabel(f"objective at {_short(found.proxy)} ({unit})")
+        axes.set_ylabel(f"objective at {_short(target)} ({unit})")
+
+    return _svg(f"agreement-{found.proxy}", (WIDTH, WIDTH * 0.66), draw)
+
+
+def front(found: Front, unit: str) -> str:
+    return _front_of_two(found, unit) if len(found.metrics) == 2 else _front_of_many(found, unit)
+
+
+def _front_of_two(found: Front, unit: str) -> str:
+    across, up = found.metrics
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.plot(
+            *zip(*found.measured, strict=True), "o", color=MUTED, markersize=4, alpha=0.6, mew=0, label="measured"
+        )
+        points = [(point["predicted"][across], point["predicted"][up]) for point in found.points]
+        axes.plot(*zip(*points, strict=True), "s-", color=BLUE, markersize=5, lw=1.2, label="front, predicted")
+        axes.plot(found.proposed[across], found.proposed[up], "*", color=VERMILION, markersize=12, label="proposed")
+        axes.set_xlabel(f"loss on {_short(across)} ({unit})")
+        axes.set_ylabel(f"loss on {_short(up)} ({unit})")
+        _legend_above(figure)
+
+    return _svg("front", (WIDTH, WIDTH * 0.75), draw)
+
+
+def _front_of_many(found: Front, unit: str) -> str:
+    """Parallel coordinates: each loss above the lowest of the front."""
+    lowest = {name: min(point["predicted"][name] for point in found.points) for name in found.metrics}
+
+    def above(losses: Mapping[str, float]) -> list[float]:
+        return [losses[name] - lowest[name] for name in found.metrics]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        places = range(len(found.metrics))
+        for number, point in enumerate(found.points):
+            label = "front, predicted" if number == 0 else None
+            axes.plot(places, above(point["predicted"]), "o-", color=BLUE, alpha=0.5, markersize=3, lw=1, label=label)
+        axes.plot(places, above(found.proposed), "*-", color=VERMILION, markersize=10, label="proposed")
+        axes.set_xticks(places, [_short(name) for name in found.metrics], rotation=35, ha="right")
+        axes.set_ylabel(f"loss above the front's lowest ({unit})")
+        _legend_above(figure)
+
+    return _svg("front", (max(WIDTH, 1.5 + 0.5 * len(found.metrics)), WIDTH * 0.68), draw)
+
+
+def _diagonal(axes: Axes, values: Sequence[float], label: str) -> None:
+    ends = [min(values), max(values)]
+    axes.plot(ends, ends, color=MUTED, lw=1, ls="--", label=label)
+    axes.legend(loc="upper left")
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """The first name on top."""
+    axes.set_yticks(np.arange(len(names)), [_short(name) for name in names], color=INK)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+
+
+def _legend_above(figure: Figure) -> None:
+    """Of all plots as one; bars, which are what a plot is about, come first."""
+    found = dict(pair[::-1] for axes in figure.axes for pair in zip(*axes.get_legend_handles_labels(), strict=True))
+    labels = sorted(found, key=lambda label: not isinstance(found[label], BarContainer))
+    figure.legend([found[label] for label in labels], labels, loc="outside upper left", ncols=3)
+
+
+def _short(name: str, longest: int = LONGEST_NAME) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def _svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+    """What `draw` draws, as an SVG element; `name` keeps its ids apart from those of other plots."""
+    text = io.StringIO()
+    with mpl.rc_context(SETTINGS | {"svg.hashsalt": name}):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        figure.savefig(text, format="svg", transparent=True, metadata=NO_METADATA)
+    svg = text.getvalue()
+    svg = GROUP_ID.sub("", svg[svg.index("<svg") :])
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
+    # All plots in one scale, in which a point is about a pixel of a phone, and more of a wide window's.
+    limits = f"min-width: {SMALLEST * size[0]:.1f}rem; max-width: {LARGEST * size[0]:.1f}rem"
+    return svg.replace("<svg ", f'<svg style="{limits}" ', 1)

@@ -1,0 +1,31 @@
+"""A report as one HTML page that needs nothing else: no network, no script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from mixopt.report import sections
+from mixopt.report.content import Content
+
+HERE = Path(__file__).parent
+
+
+def render(content: Content) -> str:
+    templates = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return templates.get_template("page.html").render(
+        content=content,
+        style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
+        tiles=sections.tiles(content),
+        decision=sections.decision(content),
+        sections=sections.evidence(content),
+    )

@@ -1,0 +1,67 @@
+"""The command that writes a study's report; mixopt/cli.py takes it in."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixopt.terminal import STUDY_FILE, Json, StudyArgument, err, out
+
+app = typer.Typer()
+PANEL = "A study"
+
+# Among the artifacts of the study's run in MLflow.
+ARTIFACT = "report.html"
+
+
+@app.command(epilog="Example: mixopt report study.yaml --output report.html", rich_help_panel=PANEL)
+def report(
+    study: StudyArgument = STUDY_FILE,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="An .html file. Default: STUDY-report.html.")
+    ] = None,
+    attach: Annotated[bool, typer.Option(help="Keep the page with the study in MLflow, too.")] = True,
+    json: Json = False,
+) -> None:
+    """Write the answer and all its evidence as one HTML page, which opens anywhere; also before the study's end."""
+    from dataclasses import asdict
+
+    from mixopt.answer import answer_so_far
+    from mixopt.assemble import assemble, find_corpus
+    from mixopt.config import load
+    from mixopt.errors import ConfigError
+    from mixopt.files import write_text
+    from mixopt.recording import known, recorded
+    from mixopt.report.page import render
+    from mixopt.report.summary import summarise
+    from tracking.errors import TrackingError
+
+    file = load(study)
+    if output is None:
+        output = Path(f"{file.study}-report.html")
+    record = recorded(file)
+    corpus = find_corpus(file)
+    if corpus is None:
+        raise ConfigError(
+            f"the tokens of study {file.study} are not prepared here, or its text has changed",
+            hint=f"write the report where the study ran, or: mixopt prepare {study}",
+        )
+    with err.status("fitting the losses again, drawing"):
+        said = summarise(assemble(file, corpus), known(file, record), answer_so_far(file, record))
+        page = render(said)
+    write_text(output, page)
+    if attach:
+        try:
+            record.attach(page, ARTIFACT)
+        except TrackingError as error:
+            raise TrackingError(
+                error.message, hint=f"the report is at {output}; leave MLflow out with --no-attach"
+            ) from error
+    if json:
+        print(json_format.dumps(asdict(said), indent=2))
+    else:
+        kept = f", and with the study in MLflow as {ARTIFACT}" if attach else ""
+        out.print(f"wrote {output}{kept}", soft_wrap=True)

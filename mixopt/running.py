@@ -1,0 +1,93 @@
+"""From a study file to its answer: what stands around the loop of mixopt/study.py."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, redirect_stdout
+from typing import Any
+
+from rich.console import Console
+
+from mixopt.assemble import assemble, check, prepare_corpus
+from mixopt.config import DIRECTORY_VARIABLE, JOB_VARIABLE, StudyFile
+from mixopt.errors import ConfigError
+from mixopt.exchange import check_reachable
+from mixopt.executors import executor
+from mixopt.files import locked
+from mixopt.recording import await_store, begin
+from mixopt.study import Study
+from mixopt.terminal import interrupt
+from mixopt.watch import Stages, watcher_for
+from proxies.data.corpus import Corpus
+from tracking.recorder import Recorder
+
+
+def prepare(file: StudyFile, console: Console) -> Corpus:
+    """The study's tokens; `console` shows the stages.
+
+    Raises:
+        ConfigError, SearchError, ProxyError: the file, or the text, is wrong.
+    """
+    check(file)
+    with Stages(console) as stages:
+        return prepare_corpus(file, lambda step: stages.report(step.stage, step.done, step.total, step.unit))
+
+
+def run(
+    file: StudyFile,
+    retry_failed: bool,
+    console: Console,
+    on_answer: Callable[[dict[str, Any], Recorder], None] = lambda answer, record: None,
+) -> dict[str, Any]:
+    """Run a study to its answer, or go on where it was left.
+
+    Args:
+        console: shows the progress.
+        on_answer: told the answer when it is there, before MLflow has the last of the record.
+
+    Raises:
+        ConfigError, SearchError, ProxyError, TrackingError: the study cannot be run, or has no answer.
+        KeyboardInterrupt: somebody, or SIGTERM, ended it; what was recorded is kept.
+    """
+    if JOB_VARIABLE in os.environ and not file.home.is_absolute():
+        raise ConfigError(
+            f"the cluster does not say where studies are kept: {DIRECTORY_VARIABLE} is not set",
+            hint="its nodes are started with it: a folder that all of them share; or give it as `directory`",
+        )
+    # Only the main thread may handle signals.
+    handles_signals = threading.current_thread() is threading.main_thread()
+    with locked(file.work_directory, f"study {file.study}"), ExitStack() as stack:
+        if handles_signals:
+            stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
+        # First, before any work: does the store answer, and is the study in it this file's?
+        with console.status("opening the record") as waiting:
+            check_reachable(file)
+            store = await_store(file, waiting.update)
+            if (begun := store.find(file.study)) is not None:
+                begun.require(file.deciding())
+        plan = assemble(file, prepare(file, console))
+        record = stack.enter_context(begin(plan, store))
+        with console.status("handing the tokens to the workers"):
+            plan.exchange.publish(plan.corpus)
+        # Ray prints to standard output when a worker dies, some of it only as it ends.
+        with redirect_stdout(sys.stderr), ExitStack() as running:
+            with console.status("starting the workers"):
+                workers = running.enter_context(executor(file.executor, f"{file.tracking.experiment}/{file.study}"))
+            # After Ray has started, which answers the signal with a stack trace.
+            if handles_signals:
+                signal.signal(signal.SIGTERM, interrupt)
+            with watcher_for(console) as watcher:
+                study = Study(plan, record, workers, watcher, retry_failed)
+                answer = study.run()
+        on_answer(answer, record)
+        if away := record.trouble:
+            console.print(f"{away}; {record.unsent} records wait for it", markup=False, soft_wrap=True)
+        with console.status("bringing the last records to MLflow"):
+            study.finish()
+        if away:
+            console.print("MLflow is back, and has every record")
+    return answer

@@ -1,0 +1,216 @@
+"""`mixopt compare`: studies and mixtures side by side, over studies whose losses are known by a formula."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import mixopt
+from mixopt.compare_cli import app
+from tests.e2e.study import write_study
+from tests.mixopt.test_study import ROUNDS, planned, run
+
+TWO_DOMAINS = (
+    ROUNDS.replace("  sums:  {paths: data/sums.jsonl, min: 5%}\n", "")
+    .replace("[prose, sums]", "[prose]")
+    .replace("study: small", "study: two")
+)
+
+
+def studied(folder: Path, text: str) -> Path:
+    """A study that has its answer; its trials were measured in no time."""
+    plan = planned(folder, text)
+    run(plan)
+    return plan.file.file
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return studied(tmp_path_factory.mktemp("small"), ROUNDS)
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same study with another seed and a cap."""
+    return studied(
+        tmp_path_factory.mktemp("longer"), ROUNDS.replace("seed: 3", "seed: 4").replace("max: 70%", "max: 60%")
+    )
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return studied(tmp_path_factory.mktemp("two"), TWO_DOMAINS)
+
+
+def shares(document: dict[str, Any], side: str) -> dict[str, float]:
+    return {name: share[side] for name, share in document["shares"].items()}
+
+
+def objective(weights: dict[str, float]) -> float:
+    """Of the simulated trials, without what the seed adds."""
+    return 3 - (2 * weights["prose"] + weights["code"]) / 3
+
+
+def test_an_answer_beside_a_baseline(study: Path) -> None:
+    document = mixopt.compare(study, "proportional")
+    assert document["a"] == {"name": str(study), "is": "the answer of study small"}
+    answer, proportional = shares(document, "a"), shares(document, "b")
+    assert answer == mixopt.Study(study).mixture.as_dict()
+    assert sum(share["difference"] for share in document["shares"].values()) == pytest.approx(0)
+    assert document["total_variation"] == pytest.approx(
+        sum(abs(proportional[name] - answer[name]) for name in answer) / 2
+    )
+
+    [judged] = document["judged"]
+    predicted = judged["predicted"]
+    assert set(predicted["losses"]) == {"prose", "code"}
+    for estimates in (predicted["objective"], *predicted["losses"].values()):
+        assert estimates["difference"]["mean"] == pytest.approx(estimates["b"]["mean"] - estimates["a"]["mean"])
+        widths = {name: each["upper"] - each["lower"] for name, each in estimates.items()}
+        assert widths["difference"] == pytest.approx((widths["a"] ** 2 + widths["b"] ** 2) ** 0.5)
+    assert predicted["objective"]["a"]["mean"] == pytest.approx(objective(answer), abs=0.05)
+    assert any("the two errors as independent" in note for note in judged["notes"])
+
+    # Paired by seed, what a seed adds to both cancels.
+    [measured] = judged["measured_difference"]
+    assert (measured["proxy"], measured["seeds"]) == ("moe", [1, 2])
+    assert measured["difference"] == pytest.approx(objective(proportional) - objective(answer))
+    assert measured["margin"] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_trials_behind_it_are_named_nearest_first(study: Path) -> None:
+    [judged] = mixopt.compare(study, "uniform")["judged"]
+    trials = mixopt.Study(study).trials.set_index("run")
+    for rows in judged["measured"].values():
+        own = [row for row in rows if row["total_variation"] < 1e-6]
+        others = rows[len(own) :]
+        assert own and own[0]["proxy"] == "moe"
+        assert {row["proxy"] for row in others} == {"moe"}
+        distances = [row["total_variation"] for row in others]
+        assert distances == sorted(distances) and distances[0] > 1e-6
+        for row in rows:
+            assert set(row["trials"]) <= set(trials.index)
+            for run_id, value in zip(row["trials"], row["objectives"].values(), strict=True):
+                losses = trials.loc[run_id]
+                assert value == pytest.approx((2 * losses["metric.prose"] + losses["metric.code"]) / 3)
+    [baseline] = [row for row in judged["measured"]["b"] if row["total_variation"] < 1e-6 and row["proxy"] == "moe"]
+    assert baseline["origin"] == "baseline:uniform"
+    assert list(baseline["objectives"]) == ["0", "1", "2"]
+
+
+def test_two_mixtures_judged_by_a_study(study: Path, tmp_path: Path) -> None:
+    (tmp_path / "old.yaml").write_text("weights: {prose: 0.2, code: 0.2, sums: 0.6}\n")
+    (tmp_path / "new.json").write_text(mixopt.Study(study).export("json"))
+    document = mixopt.compare(tmp_path / "old.yaml", tmp_path / "new.json", study)
+    assert document["b"]["is"] == "a file"
+    assert shares(document, "b") == pytest.approx(mixopt.Study(study).mixture.as_dict())
+    assert document["studies"] is None
+    [judged] = document["judged"]
+    assert judged["predicted"]["objective"]["difference"]["mean"] < 0
+    assert judged["measured_difference"] == []
+
+    given = mixopt.compare(mixopt.Mixture.of({"code": 1, "prose": 1, "sums": 3}), "uniform", study)
+    assert given["a"]["is"] == "a mixture"
+    assert shares(given, "a") == pytest.approx({"code": 0.2, "prose": 0.2, "sums": 0.6})
+    assert given["judged"][0]["predicted"]["objective"]["a"] == pytest.approx(judged["predicted"]["objective"]["a"])
+
+
+def test_a_mixture_outside_the_limits_and_the_evidence_is_called_so(study: Path) -> None:
+    document = mixopt.compare(study, mixopt.Mixture.of({"prose": 0, "code": 1, "sums": 0}))
+    [judged] = document["judged"]
+    assert any(
+        note.startswith("b is outside the limits: domain code: 1 is above its maximum") for note in judged["notes"]
+    )
+    assert any(note.startswith("b lies outside the evidence") for note in judged["notes"])
+    assert not any(note.startswith("a ") for note in judged["notes"])
+
+
+def test_a_trial_is_named_by_the_head_of_its_id(study: Path) -> None:
+    trial = mixopt.Study(study).trials.iloc[0]
+    document = mixopt.compare(trial["run"][:6], study)
+    assert document["a"]["is"].startswith(f"trial {trial['run']} of study small")
+    assert shares(document, "a")["prose"] == pytest.approx(trial["weight.prose"])
+    [own, *_] = document["judged"][0]["measured"]["a"]
+    assert trial["run"] in own["trials"]
+
+
+def test_two_studies_with_what_else_differs(study: Path, longer: Path) -> None:
+    document = mixopt.compare(study, longer)
+    assert {each["setting"]: (each["a"], each["b"]) for each in document["studies"]["settings"]} == {
+        "seed": (3, 4),
+        "domains.code.max": (0.7, 0.6),
+    }
+    for side, path in (("a", study), ("b", longer)):
+        told, answer = document["studies"][side], mixopt.Study(path).answer
+        assert told["verdict"] == answer["verdict"]
+        assert told["flops"] == pytest.approx(answer["trials"]["flops"])
+        assert told["trials"] == {"completed": answer["trials"]["completed"], "stopped": 0, "running": 0, "failed": 0}
+    assert [judged["file"] for judged in document["judged"]] == [str(study), str(longer)]
+    for judged in document["judged"]:
+        assert set(judged["predicted"]["objective"]) == {"a", "b", "difference"}
+    assert len(mixopt.compare(study, longer, study)["judged"]) == 1
+
+
+def test_studies_with_other_domains_are_compared_in_what_they_share(study: Path, two: Path) -> None:
+    document = mixopt.compare(study, two)
+    assert document["notes"] == ["b has no domain sums: it counts as a share of 0"]
+    assert document["shares"]["sums"]["b"] is None
+    assert document["shares"]["sums"]["difference"] == -document["shares"]["sums"]["a"]
+    small, of_two = document["judged"]
+    assert set(small["measured"]) == {"a", "b"}
+    assert of_two["notes"][0] == "a is not judged by study two, which has no domain sums"
+    assert set(of_two["predicted"]["objective"]) == set(of_two["measured"]) == {"b"}
+    assert {"domains.sums", "groups.plain.domains"} <= {each["setting"] for each in document["studies"]["settings"]}
+
+
+def test_a_search_that_has_hardly_begun_predicts_nothing_and_says_why(tmp_path: Path) -> None:
+    few = ROUNDS.replace("trials: 8}", "trials: 3}")
+    [judged] = mixopt.compare(studied(tmp_path, few), "uniform")["judged"]
+    assert (judged["surrogate"], judged["predicted"]) == (None, None)
+    assert any("too few for a regression, 10 the least" in note for note in judged["notes"])
+    assert judged["measured_difference"]
+
+
+@pytest.mark.parametrize(
+    ("given", "mistake", "hint"),
+    [
+        ("unifrom", "unifrom is no file, and no baseline or trial of study small", "proportional, uniform"),
+        ("none.yaml", "none.yaml: no such study file", "mixopt init"),
+        ("none.json", "none.json: no such file of a mixture", "mixopt export"),
+        ("table.csv", "table.csv: no settings in this file", "mixopt init"),
+        ("other.yaml", "no domain books", "prose, code, sums"),
+        ("list.json", "this is no json file", ""),
+        ("broken.yaml", "broken.yaml:2: not YAML", ""),
+    ],
+)
+def test_what_is_neither_is_refused(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, mistake: str, hint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("table.csv").write_text("domain,weight\nprose,1.0\n")
+    Path("other.yaml").write_text("weights: {prose: 0.5, books: 0.5}\n")
+    Path("list.json").write_text("[1, 2]")
+    Path("broken.yaml").write_text("weights: {prose: 0.5\n")
+    with pytest.raises(mixopt.ConfigError) as caught:
+        mixopt.compare(study, given)
+    assert mistake in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_a_study_that_has_not_run_is_no_side(study: Path, tmp_path: Path) -> None:
+    with pytest.raises(mixopt.ConfigError, match="study small has not run yet"):
+        mixopt.compare(study, write_study(tmp_path))
+
+
+def test_the_command_shows_tables_or_json(study: Path, longer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    shown = CliRunner().invoke(app, [str(study), str(longer)])
+    assert shown.exit_code == 0, shown.output
+    for words in ("Shares of training tokens", "Predicted of one new run at moe", "Measured:", "domains.code.max"):
+        assert words in shown.stdout
+    document = json.loads(CliRunner().invoke(app, [str(study), "uniform", "--json"]).stdout)
+    assert document == mixopt.compare(str(study), "uniform")
