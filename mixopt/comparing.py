@@ -35,10 +35,7 @@ from search.history import Completed
 from search.mixture import Mixture
 from search.problem import SEARCH_SEED
 from search.recommend import Predictor
-from search.surrogates import SURROGATES
-from search.surrogates.loss_model import LossModel
 from search.trust import distance, usual_distance
-from search.validation import FEWEST_RUNS, cross_validate
 
 LEVEL = 0.95
 # So many measured mixtures near each of the two are shown.
@@ -231,14 +228,11 @@ def _predicted(judge: Opened, mixtures: Mixtures, notes: list[str]) -> dict[str,
     problem, settings = judge.plan.problem, judge.plan.strategy.settings
     try:
         evidence = gather(problem, judge.history)
-        trained_ND = evidence.runs.weights_ND
-        if (distinct := len(np.unique(evidence.runs.mixture_N))) < FEWEST_RUNS:
-            raise SearchError(f"{distinct} completed mixtures are too few for a regression, {FEWEST_RUNS} the least")
-        model = LossModel.fit(SURROGATES[settings.surrogate], problem.seed, evidence.runs)
-        validation = cross_validate(model, problem.seed, evidence)
+        predictor = Predictor.fit(problem, evidence, settings.surrogate, settings.trust)
     except SearchError as error:
         notes.append(f"nothing is predicted: {error.message}")
         return {"surrogate": None, "predicted": None}
+    validation, trained_ND = predictor.validation, evidence.runs.weights_ND
     if not validation.trustworthy:
         notes.append(f"cross-validation does not show that {settings.surrogate} ranks mixtures better than chance")
     usual = usual_distance(trained_ND)
@@ -248,7 +242,6 @@ def _predicted(judge: Opened, mixtures: Mixtures, notes: list[str]) -> dict[str,
                 f"{label} lies outside the evidence: {nearest:.0%} of its tokens differ from the nearest trial, where "
                 f"95% of the trials have another within {usual:.0%}"
             )
-    predictor = Predictor(problem, evidence, settings.surrogate, model, validation, settings.trust)
     expected = {label: predictor.expect(mixture) for label, mixture in mixtures.items()}
     if len(expected) == 2:
         notes.append(

@@ -13,9 +13,6 @@ from mixopt.terminal import STUDY_FILE, Json, StudyArgument, err, out
 app = typer.Typer()
 PANEL = "A study"
 
-# Among the artifacts of the study's run in MLflow.
-ARTIFACT = "report.html"
-
 
 @app.command(epilog="Example: mixopt report study.yaml --output report.html", rich_help_panel=PANEL)
 def report(
@@ -37,6 +34,7 @@ def report(
     from mixopt.recording import known, recorded
     from mixopt.report.page import render
     from mixopt.report.summary import summarise
+    from tracking import names
     from tracking.errors import TrackingError
 
     file = load(study)
@@ -55,7 +53,7 @@ def report(
     write_text(output, page)
     if attach:
         try:
-            record.attach(page, ARTIFACT)
+            record.attach(page, names.REPORT_FILE)
         except TrackingError as error:
             raise TrackingError(
                 error.message, hint=f"the report is at {output}; leave MLflow out with --no-attach"
@@ -63,5 +61,5 @@ def report(
     if json:
         print(json_format.dumps(asdict(said), indent=2))
     else:
-        kept = f", and with the study in MLflow as {ARTIFACT}" if attach else ""
+        kept = f", and with the study in MLflow as {names.REPORT_FILE}" if attach else ""
         out.print(f"wrote {output}{kept}", soft_wrap=True)

@@ -8,3 +8,7 @@ class SearchError(ValueError):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class TooFewMixtures(SearchError):
+    """A regression on so few would say nothing."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from search.choices import Choices, choices
 from search.effects import Effect, effects
-from search.errors import SearchError
+from search.errors import SearchError, TooFewMixtures
 from search.evidence import Evidence
 from search.mixture import FloatArray, Mixture
 from search.objective import NoWorse, Pareto
@@ -142,13 +142,10 @@ def recommend(
             a prediction nor an observed mixture is to be had.
     """
     trust = trust or TrustRegion()
-    distinct = len(np.unique(evidence.runs.mixture_N))
-    if distinct < FEWEST_RUNS:
-        reason = f"{distinct} completed mixtures are too few for a regression, {FEWEST_RUNS} the least"
-        return recommend_observed(problem, evidence, reason, trust=trust)
-    model = LossModel.fit(SURROGATES[surrogate], problem.seed, evidence.runs)
-    validation = cross_validate(model, problem.seed, evidence)
-    return recommend_by(Predictor(problem, evidence, surrogate, model, validation, trust))
+    try:
+        return recommend_by(Predictor.fit(problem, evidence, surrogate, trust))
+    except TooFewMixtures as error:
+        return recommend_observed(problem, evidence, error.message, trust=trust)
 
 
 def recommend_by(predictor: Predictor) -> Recommendation:
@@ -192,6 +189,19 @@ class Predictor:
     model: LossModel
     validation: Validation
     trust: TrustRegion
+
+    @classmethod
+    def fit(cls, problem: Problem, evidence: Evidence, surrogate: str, trust: TrustRegion) -> Predictor:
+        """
+        Raises:
+            TooFewMixtures: no surrogate could be believed; SearchError: a metric was measured by too few runs.
+        """
+        distinct = len(np.unique(evidence.runs.mixture_N))
+        if distinct < FEWEST_RUNS:
+            raise TooFewMixtures(f"{distinct} completed mixtures are too few for a regression, {FEWEST_RUNS} the least")
+        model = LossModel.fit(SURROGATES[surrogate], problem.seed, evidence.runs)
+        validation = cross_validate(model, problem.seed, evidence)
+        return cls(problem, evidence, surrogate, model, validation, trust)
 
     def objective(self, weights_ND: FloatArray) -> FloatArray:
         """Predicted objective, [N]."""

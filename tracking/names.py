@@ -46,6 +46,7 @@ PROXY = "mixopt.proxy"
 # the view: artifacts of the parent run
 STUDY_FILE = "study.yaml"
 ANSWER_FILE = "answer.json"
+REPORT_FILE = "report.html"
 
 
 # the view: parameters and metrics of a trial

@@ -1,7 +1,7 @@
 """The report of a study: what a person looks at.
 
-plan, history, answer document --content.py--> values --sections.py, figures.py--> words, tables, plots
-                                                                                --page.py, page.html--> HTML
+plan, history, answer document --> summary.py --> content.py --> sections.py --> page.py --> HTML
+                                                                 figures.py      page.html, style.css
 """
 
 from __future__ import annotations

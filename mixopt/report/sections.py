@@ -101,7 +101,7 @@ def _gain_tile(title: str, subject: Rival, gain: Gain | None, reason: str | None
     if gain is None:
         return Tile(title, "none", "", _sentence(reason or "no run of both mixtures was completed with the same seed"))
     seeds = f", {len(subject.values)} seeds" if title.startswith("Confirmed") else ", one new run of each"
-    interval = _interval(gain) or "no interval"
+    interval = f"95% interval {shown}" if (shown := _interval(gain)) else "No interval"
     return Tile(title, f"{gain.mean:+.4f}", unit, f"{interval}: {subject.label} mixture over {REFERENCE}{seeds}")
 
 

@@ -37,6 +37,7 @@ from mixopt.report.content import (
 from mixopt.surrogate_fits import held_out
 from search.confirm import UNITS
 from search.effects import Effect, effects
+from search.errors import TooFewMixtures
 from search.evidence import gather
 from search.fidelity import Fidelity
 from search.history import History
@@ -44,9 +45,6 @@ from search.mixture import Mixture
 from search.problem import REFERENCE, SEARCH_SEED, Problem
 from search.recommend import LEVEL, Predictor
 from search.space import TOLERANCE
-from search.surrogates import SURROGATES
-from search.surrogates.loss_model import LossModel
-from search.validation import FEWEST_RUNS, cross_validate
 from tracking.journal import Closed, read
 
 # Before a baseline's name in the label of what was confirmed.
@@ -119,13 +117,10 @@ def _predictor(plan: Plan, history: History) -> Predictor | Missing:
     problem, settings = plan.problem, plan.strategy.settings
     if plan.file.search.strategy == "random":
         return Missing("search.strategy random predicts nothing")
-    evidence = gather(problem, history)
-    mixtures = len(np.unique(evidence.runs.mixture_N))
-    if mixtures < FEWEST_RUNS:
-        return Missing(f"{mixtures} completed mixtures are too few for a regression, {FEWEST_RUNS} the least")
-    model = LossModel.fit(SURROGATES[settings.surrogate], problem.seed, evidence.runs)
-    validation = cross_validate(model, problem.seed, evidence)
-    return Predictor(problem, evidence, settings.surrogate, model, validation, settings.trust)
+    try:
+        return Predictor.fit(problem, gather(problem, history), settings.surrogate, settings.trust)
+    except TooFewMixtures as error:
+        return Missing(error.message)
 
 
 def _decision(plan: Plan, document: Mapping[str, Any], predictor: Predictor | Missing) -> Decision:

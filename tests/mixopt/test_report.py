@@ -30,6 +30,7 @@ from search.trial import Failure, FailureKind, Loss, Measurement, Trial
 from tests.e2e.study import STUDY
 from tests.mixopt.test_study import planned, run
 from tests.text import documents
+from tracking import names
 from tracking.errors import TrackingError
 from tracking.journal import Closed, Entry, Journal, Opened, entries_of
 
@@ -297,7 +298,7 @@ def test_the_command_writes_the_page_and_keeps_it_in_mlflow(recorded: Plan, tmp_
     done = written(recorded, "-o", str(output), "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["decision"]["answer"]
-    [kept] = (recorded.file.home / "artifacts").rglob(report_cli.ARTIFACT)
+    [kept] = (recorded.file.home / "artifacts").rglob(names.REPORT_FILE)
     assert kept.read_text() == output.read_text()
 
 
