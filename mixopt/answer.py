@@ -34,7 +34,7 @@ def answer_document(
         "study": file.study,
         "mixture": mixture.as_dict(),
         "confirmed": confirmation is not None,
-        "verdict": _verdict(confirmation),
+        "verdict": _verdict(recommendation, confirmation),
         "objective": {
             "kind": file.objective.kind,
             "unit": plan.problem.objective.unit,
@@ -81,10 +81,11 @@ def how_far(plan: Plan, history: History) -> str:
     return f"{plan.searched(history).total()} of at most {plan.strategy.expected.total()} trials"
 
 
-def _verdict(confirmation: Confirmation | None) -> str:
+def _verdict(recommendation: Recommendation, confirmation: Confirmation | None) -> str:
     """The sentence that a user should remember."""
     if confirmation is None:
-        return "not confirmed: the prediction stands alone"
+        alone = "the best measured mixture" if recommendation.predicted is None else "the prediction"
+        return f"not confirmed: {alone} stands alone"
     winner, first = confirmation.winner, confirmation.candidates[0]
     if winner in confirmation.candidates:
         return f"the {winner.label} mixture {winner.sentence}"

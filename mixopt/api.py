@@ -146,7 +146,7 @@ class Study:
         drawn = exporting.drawn(chosen, draws)
         places = exporting.places(self.file.domains, location, _path(locations))
         answer = self.answer
-        weights = mixture or Mixture.of(answer["mixture"])
+        weights = Mixture.of(answer["mixture"]) if mixture is None else mixture.reordered(tuple(answer["mixture"]))
         budget = exporting.budget(tokens) or target.tokens
         most = target.max_epochs if max_epochs is None else max_epochs
         if budget is not None:
@@ -379,6 +379,7 @@ def export(
     draws: str | None = None,
     mean_document_tokens: Mapping[str, float] | None = None,
     tokens: int | str | None = None,
+    max_epochs: float = 1.0,
     seed: int = 0,
 ) -> str:
     """Any mixture as a trainer's configuration; see `mixopt export --list`.
@@ -389,6 +390,7 @@ def export(
         draws: what the trainer draws: tokens, sequences or documents. Default: what it draws first.
         mean_document_tokens: by domain; needed where the trainer draws documents.
         tokens: of the run that the mixture is for.
+        max_epochs: how often it may read a domain, for trainers that have to be told.
 
     Raises:
         ConfigError: an option is wrong, or the format cannot say this mixture.
@@ -398,13 +400,13 @@ def export(
     chosen = exporter(format)
     drawn = exporting.drawn(chosen, draws)
     lengths = mean_document_tokens or {}
-    if drawn is Draws.DOCUMENTS and (missing := [name for name in mixture.domains if name not in lengths]):
+    if drawn is Draws.DOCUMENTS and (missing := [name for name in mixture.domains if lengths.get(name, 0) <= 0]):
         raise ConfigError(
             f"{format} draws documents, and the mean length of those of {missing[0]} is not known",
             hint="give mean_document_tokens, by domain",
         )
     places = exporting.places(mixture.domains, location, _path(locations))
-    return chosen.render(Exportable(mixture, drawn, lengths, places, exporting.budget(tokens), seed=seed))
+    return chosen.render(Exportable(mixture, drawn, lengths, places, exporting.budget(tokens), max_epochs, seed))
 
 
 def compare(a: Mixture | Path | str, b: Mixture | Path | str, study: Path | str | None = None) -> dict[str, Any]:

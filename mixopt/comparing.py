@@ -10,7 +10,7 @@ Shapes: M metrics.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,7 +60,8 @@ class Opened:
     def __init__(self, path: Path) -> None:
         self.file = load(path)
         self.record = recorded(self.file)
-        self.history = known(self.file, self.record).without_running()
+        self.everything = known(self.file, self.record)
+        self.history = self.everything.without_running()
 
     @cached_property
     def answer(self) -> dict[str, Any]:
@@ -110,10 +111,16 @@ class Measured:
             "proxy": self.fidelity.proxy,
             "total_variation": self.distance,
             "trials": [entry.trial.id for entry in self.entries],
-            "objective": mean(self.objectives.values()) if self.objectives else None,
+            "objective": mean(self.objectives[seed] for seed in fresh(self.objectives)) if self.objectives else None,
             "objectives": {str(seed): value for seed, value in self.objectives.items()},
             "mixture": self.entries[0].trial.mixture.as_dict(),
         }
+
+
+def fresh(seeds: Iterable[int]) -> list[int]:
+    """Those that the search did not use, if there are any: its seed may be why a mixture was chosen."""
+    known = list(seeds)
+    return [seed for seed in known if seed != SEARCH_SEED] or known
 
 
 def compare(a: Given, b: Given, study: Path | None) -> dict[str, Any]:
@@ -306,8 +313,7 @@ def _measured(judge: Opened, mixture: Mixture) -> list[Measured]:
 def _measured_difference(a: Sequence[Measured], b: Sequence[Measured]) -> list[dict[str, Any]]:
     """At each proxy that trained both mixtures with a seed in common: the mean difference, paired by seed.
 
-    `margin` is half the width of its Student-t interval, None with one seed. The search's seed counts only where there
-    is no other: it may be why one of the two was chosen.
+    `margin` is half the width of its Student-t interval, for this one comparison; None with one seed.
     """
     from scipy.special import stdtrit
 
@@ -317,7 +323,7 @@ def _measured_difference(a: Sequence[Measured], b: Sequence[Measured]) -> list[d
             shared = sorted(own.objectives.keys() & other.objectives.keys())
             if max(own.distance, other.distance) > SAME or own.fidelity != other.fidelity or not shared:
                 continue
-            seeds = [seed for seed in shared if seed != SEARCH_SEED] or shared
+            seeds = fresh(shared)
             differences = np.array([other.objectives[seed] - own.objectives[seed] for seed in seeds])
             margin = None
             if len(seeds) > 1:
@@ -336,7 +342,7 @@ def _measured_difference(a: Sequence[Measured], b: Sequence[Measured]) -> list[d
 
 def _studies(studies: Mapping[str, Opened]) -> dict[str, Any]:
     """What differs between two studies besides their answers."""
-    status = {label: status_document(study.record, study.history) for label, study in studies.items()}
+    status = {label: status_document(study.record, study.everything) for label, study in studies.items()}
     return {
         "settings": [
             {"setting": name, "a": a, "b": b}

@@ -91,6 +91,9 @@ def exportable(
     max_epochs: float,
 ) -> Exportable:
     """An answer, or another mixture of the study, for the exporters."""
+    # What was found out about the answer says nothing about another mixture.
+    answered = mixture == Mixture.of(document["mixture"])
+    verdict = document["verdict"] if answered else "another mixture than the answer of this study"
     return Exportable(
         mixture,
         draws,
@@ -99,7 +102,7 @@ def exportable(
         tokens,
         max_epochs,
         file.seed,
-        {"verdict": document["verdict"], **document["provenance"]},
+        {"verdict": verdict, **document["provenance"]},
     )
 
 

@@ -346,7 +346,12 @@ def recommend_predicted(predictor: Predictor, best_KD: FloatArray) -> Recommenda
         },
         beats={name: _beats(predictor, mean, sd, baseline) for name, baseline in problem.baselines.items()},
         effects=found_effects,
-        flat=tuple(name for name, effect in found_effects.items() if effect.size < sd),
+        flat=tuple(
+            name
+            for name, effect in found_effects.items()
+            # Of a pinned share nothing is known, rather than that it does not matter.
+            if effect.shares[0] < effect.shares[-1] and effect.size < sd
+        ),
         front=_front(predictor, objective) if isinstance(objective, Pareto) else (),
         validation=predictor.validation,
     )

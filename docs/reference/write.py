@@ -105,7 +105,9 @@ def _allowed(node: dict[str, Any], definitions: dict[str, Any]) -> str:
 
 def _default(value: Any) -> str:
     match value:
-        case None | False | {} | []:
+        case None | False:
+            return ""
+        case dict() | list() if not value:
             return ""
         case bool():
             return f"`{str(value).lower()}`"

@@ -9,9 +9,8 @@ shares of tokens; shares of documents are not, unless all documents are of one l
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -20,9 +19,13 @@ import yaml
 
 from mixopt.errors import ConfigError
 from mixopt.exporters.places import Places
+from mixopt.units import parse_number
 from search.mixture import Mixture
 
-OTHER_FORMAT = "name the format that it is in with --format; mixopt export --list shows all"
+OTHER_FORMAT = "is it in another format? mixopt export --list shows all"
+
+
+Weights = Iterable[tuple[str, float]]
 
 
 class Draws(StrEnum):
@@ -80,7 +83,7 @@ class Exporter(ABC):
         describes: the trainer, and where the text goes.
         draws: what weights can count there; the first unless somebody says otherwise.
         suffix: of a file that holds it.
-        by_place: the file names places, not domains.
+        by_place: a file is read back by the places that it names, not by the domains.
     """
 
     name: ClassVar[str]
@@ -98,8 +101,8 @@ class Exporter(ABC):
         """
 
     @abstractmethod
-    def read(self, text: str) -> Mapping[str, float]:
-        """The weights in such a text, by place, or by domain where the format names domains.
+    def read(self, text: str) -> Weights:
+        """The weights in such a text, of places if `by_place`, else of domains; one that stands twice has both.
 
         Raises:
             ConfigError: it is not of this format.
@@ -119,7 +122,7 @@ def mixture_in(
         ConfigError: the text is not of this format, or names what no domain is.
     """
     amounts = dict.fromkeys(places.of, 0.0)
-    for name, weight in _weights(exporter, text).items():
+    for name, weight in _weights(exporter, text):
         domain = places.domain(name) if exporter.by_place else name
         if domain not in amounts:
             raise ConfigError(f"no domain {name}", hint=f"the study has {', '.join(amounts)}")
@@ -127,9 +130,9 @@ def mixture_in(
     return Mixture.of(amounts)
 
 
-def _weights(exporter: Exporter, text: str) -> dict[str, float]:
+def _weights(exporter: Exporter, text: str) -> list[tuple[str, float]]:
     try:
-        weights = dict(exporter.read(text))
+        weights = [(str(name), weight) for name, weight in exporter.read(text)]
     except ConfigError:
         raise
     # A text of another format fails in whatever way its reader happens to.
@@ -137,7 +140,15 @@ def _weights(exporter: Exporter, text: str) -> dict[str, float]:
         raise ConfigError(f"this is no {exporter.name} file", hint=OTHER_FORMAT) from error
     if not weights:
         raise ConfigError(f"this {exporter.name} file has no weights", hint=OTHER_FORMAT)
-    for name, weight in weights.items():
-        if not isinstance(weight, int | float) or not math.isfinite(weight) or weight < 0:
-            raise ConfigError(f"{name}: {weight!r} is no weight", hint="weights are numbers, 0 or above")
-    return weights
+    return [(name, _number(name, weight)) for name, weight in weights]
+
+
+def _number(name: str, weight: Any) -> float:
+    try:
+        # YAML reads 1e-3, which has no point, as text.
+        number = parse_number(weight)
+        if number >= 0:
+            return number
+    except ValueError:
+        pass
+    raise ConfigError(f"{name}: {weight!r} is no weight", hint="weights are numbers, 0 or above")

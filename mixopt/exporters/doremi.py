@@ -6,9 +6,8 @@ It numbers the domains in alphabetical order, once for training and once for eva
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
-from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 
 
 class Doremi(Exporter):
@@ -22,6 +21,6 @@ class Doremi(Exporter):
         weights = exportable.weights
         return json.dumps({"train_domain_weights": weights, "eval_domain_weights": weights}, indent=2) + "\n"
 
-    def read(self, text: str) -> Mapping[str, float]:
+    def read(self, text: str) -> Weights:
         weights: dict[str, float] = json.loads(text)["train_domain_weights"]
-        return weights
+        return list(weights.items())

@@ -6,11 +6,9 @@ into another of the files that it is given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import yaml
 
-from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 from mixopt.exporters.yaml_file import yaml_text
 
 
@@ -29,6 +27,6 @@ class GptNeox(Exporter):
         }
         return yaml_text(content)
 
-    def read(self, text: str) -> Mapping[str, float]:
+    def read(self, text: str) -> Weights:
         content = yaml.safe_load(text)
-        return dict(zip(content["train-data-paths"], content["train-data-weights"], strict=True))
+        return list(zip(content["train-data-paths"], content["train-data-weights"], strict=True))

@@ -9,9 +9,8 @@ mixed = interleave_datasets(parts, probabilities=settings["probabilities"],
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
-from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 
 
 class HfInterleave(Exporter):
@@ -31,6 +30,6 @@ class HfInterleave(Exporter):
         }
         return json.dumps(content, indent=2) + "\n"
 
-    def read(self, text: str) -> Mapping[str, float]:
+    def read(self, text: str) -> Weights:
         settings = json.loads(text)
-        return dict(zip(settings["datasets"], settings["probabilities"], strict=True))
+        return list(zip(settings["datasets"], settings["probabilities"], strict=True))

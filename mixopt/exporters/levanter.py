@@ -9,12 +9,10 @@ Written after its source in marin-community/marin, where it lives now and `confi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import yaml
 
 from mixopt.errors import ConfigError
-from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 from mixopt.exporters.yaml_file import yaml_text
 
 LARGEST_BLOCK = 2**16 - 1
@@ -38,8 +36,8 @@ class Levanter(Exporter):
         }
         return yaml_text({"data": data})
 
-    def read(self, text: str) -> Mapping[str, float]:
+    def read(self, text: str) -> Weights:
         weights: dict[str, float] = yaml.safe_load(text)["data"]["train_weights"]
         if isinstance(weights, list):
             raise ConfigError("train_weights has stages", hint="give a file with the weights of one")
-        return weights
+        return list(weights.items())

@@ -7,9 +7,7 @@ train_data = mixture.train_data(block_size=self.seq_length)        # in train_da
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 from mixopt.exporters.python_file import assigned, assignment
 
 IMPORTS = '''\
@@ -41,6 +39,6 @@ class LitGpt(Exporter):
         literals = f"SEED = {exportable.seed}\n" + assignment("WEIGHTS", exportable.weighted_places)
         return IMPORTS + literals + FUNCTION
 
-    def read(self, text: str) -> Mapping[str, float]:
+    def read(self, text: str) -> Weights:
         weights: dict[str, float] = assigned(text, "WEIGHTS")
-        return weights
+        return list(weights.items())

@@ -6,12 +6,10 @@ at cutoff_len, and then the shares of tokens are others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import yaml
 
 from mixopt.errors import ConfigError
-from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 from mixopt.exporters.yaml_file import yaml_text
 
 
@@ -33,7 +31,7 @@ class LlamaFactory(Exporter):
         }
         return yaml_text(content)
 
-    def read(self, text: str) -> Mapping[str, float]:
+    def read(self, text: str) -> Weights:
         arguments = yaml.safe_load(text)
         names = [name.strip() for name in arguments["dataset"].split(",")]
-        return dict(zip(names, map(float, arguments["interleave_probs"].split(",")), strict=True))
+        return list(zip(names, map(float, arguments["interleave_probs"].split(",")), strict=True))

@@ -7,11 +7,9 @@ The dataset takes streams or a `local` and `remote` of its own, not both; its `s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import yaml
 
-from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 from mixopt.exporters.streaming import stream, weights_of
 from mixopt.exporters.yaml_file import yaml_text
 
@@ -31,5 +29,5 @@ class LlmFoundry(Exporter):
         }
         return yaml_text({"train_loader": {"dataset": {"streams": streams}}})
 
-    def read(self, text: str) -> Mapping[str, float]:
+    def read(self, text: str) -> Weights:
         return weights_of(list(yaml.safe_load(text)["train_loader"]["dataset"]["streams"].values()))

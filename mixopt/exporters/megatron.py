@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from mixopt.errors import ConfigError
-from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 
 
 class Megatron(Exporter):
@@ -22,7 +22,7 @@ class Megatron(Exporter):
     def render(self, exportable: Exportable) -> str:
         return "--data-path " + shlex.join(_in_turn(exportable)) + "\n"
 
-    def read(self, text: str) -> Mapping[str, float]:
+    def read(self, text: str) -> Weights:
         option, *words = shlex.split(text) or [""]
         if option != "--data-path":
             raise ConfigError(f"{option!r} is not --data-path", hint="it is followed by weight and prefix in turn")
@@ -40,7 +40,7 @@ class MegatronSplits(Exporter):
     def render(self, exportable: Exportable) -> str:
         return json.dumps({"train": _in_turn(exportable), "valid": None, "test": None}, indent=2) + "\n"
 
-    def read(self, text: str) -> Mapping[str, float]:
+    def read(self, text: str) -> Weights:
         train = json.loads(text)["train"]
         return _pairs(train.split() if isinstance(train, str) else train)
 
@@ -49,9 +49,9 @@ def _in_turn(exportable: Exportable) -> list[str]:
     return [word for place, weight in exportable.weighted_places.items() for word in (repr(weight), place)]
 
 
-def _pairs(words: Sequence[str]) -> dict[str, float]:
+def _pairs(words: Sequence[str]) -> Weights:
     if len(words) % 2:
         raise ConfigError(
             f"{len(words)} words are no pairs", hint="Megatron would read them as prefixes without weights"
         )
-    return {place: float(weight) for weight, place in zip(words[::2], words[1::2], strict=True)}
+    return [(place, float(weight)) for weight, place in zip(words[::2], words[1::2], strict=True)]

@@ -8,11 +8,9 @@ a recipe that has a `blend_per_split` too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import yaml
 
-from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 from mixopt.exporters.yaml_file import yaml_text
 
 
@@ -26,6 +24,6 @@ class MegatronBridge(Exporter):
         weights = exportable.weighted_places
         return yaml_text({"dataset": {"blend": [list(weights), list(weights.values())]}})
 
-    def read(self, text: str) -> Mapping[str, float]:
+    def read(self, text: str) -> Weights:
         places, weights = yaml.safe_load(text)["dataset"]["blend"]
-        return dict(zip(places, weights, strict=True))
+        return list(zip(places, weights, strict=True))

@@ -5,12 +5,10 @@ It has stages, each with weights of its own; a mixture is one stage.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import yaml
 
 from mixopt.errors import ConfigError
-from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 from mixopt.exporters.yaml_file import yaml_text
 
 
@@ -32,9 +30,9 @@ class Nanotron(Exporter):
         }
         return yaml_text({"data_stages": [stage]})
 
-    def read(self, text: str) -> Mapping[str, float]:
+    def read(self, text: str) -> Weights:
         stages = yaml.safe_load(text)["data_stages"]
         if len(stages) != 1:
             raise ConfigError(f"it has {len(stages)} data_stages", hint="give a file with one of them")
         dataset = stages[0]["data"]["dataset"]
-        return dict(zip(dataset["dataset_folder"], dataset["dataset_weights"], strict=True))
+        return list(zip(dataset["dataset_folder"], dataset["dataset_weights"], strict=True))

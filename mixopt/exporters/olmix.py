@@ -6,11 +6,9 @@ Topics within sources are neither written nor read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import yaml
 
-from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 from mixopt.exporters.yaml_file import yaml_text
 
 
@@ -29,5 +27,5 @@ class Olmix(Exporter):
         }
         return yaml_text(content)
 
-    def read(self, text: str) -> Mapping[str, float]:
-        return {source: part["weight"] for source, part in yaml.safe_load(text)["mix"].items()}
+    def read(self, text: str) -> Weights:
+        return [(source, part["weight"]) for source, part in yaml.safe_load(text)["mix"].items()]

@@ -10,11 +10,9 @@ part, version 3.0.0 reads the beginning of each file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import yaml
 
-from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 from mixopt.exporters.yaml_file import yaml_text
 
 
@@ -37,5 +35,5 @@ class OlmoCore(Exporter):
         ]
         return yaml_text({"sources": sources})
 
-    def read(self, text: str) -> Mapping[str, float]:
-        return {source["source_name"]: source["target_ratio"] for source in yaml.safe_load(text)["sources"]}
+    def read(self, text: str) -> Weights:
+        return [(source["source_name"], source["target_ratio"]) for source in yaml.safe_load(text)["sources"]]

@@ -40,19 +40,6 @@ class Places:
                     )
                 seen[place] = domain
 
-    def one(self, domain: str) -> str:
-        """
-        Raises:
-            ConfigError: there are several.
-        """
-        places = list(self.of[domain])
-        if len(places) > 1:
-            raise ConfigError(
-                f"domain {domain} has {len(places)} places, and this format takes one a domain",
-                hint="put its data in one place, or choose a format that takes several",
-            )
-        return places[0]
-
     def all(self, domain: str) -> list[str]:
         return list(self.of[domain])
 

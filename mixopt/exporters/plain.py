@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
-from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 from search.mixture import counts
 
 
@@ -24,7 +23,7 @@ class Json(Exporter):
     def render(self, exportable: Exportable) -> str:
         return json.dumps(_content(exportable), indent=2) + "\n"
 
-    def read(self, text: str) -> Mapping[str, float]:
+    def read(self, text: str) -> Weights:
         return _weights(json.loads(text))
 
 
@@ -39,7 +38,7 @@ class Yaml(Exporter):
         text: str = yaml.safe_dump(_content(exportable), sort_keys=False, allow_unicode=True)
         return text
 
-    def read(self, text: str) -> Mapping[str, float]:
+    def read(self, text: str) -> Weights:
         return _weights(yaml.safe_load(text))
 
 
@@ -62,8 +61,8 @@ class Csv(Exporter):
         writer.writerows(rows.values())
         return text.getvalue()
 
-    def read(self, text: str) -> Mapping[str, float]:
-        return {row["domain"]: float(row["weight"]) for row in csv.DictReader(io.StringIO(text))}
+    def read(self, text: str) -> Weights:
+        return [(row["domain"], float(row["weight"])) for row in csv.DictReader(io.StringIO(text))]
 
 
 def _content(exportable: Exportable) -> dict[str, Any]:
@@ -74,7 +73,6 @@ def _content(exportable: Exportable) -> dict[str, Any]:
     }
 
 
-def _weights(content: dict[str, Any]) -> dict[str, float]:
+def _weights(content: dict[str, Any]) -> Weights:
     """Of a file of ours, or of one that is nothing but `domain: weight`."""
-    weights: dict[str, float] = content.get("weights", content)
-    return weights
+    return list(content.get("weights", content).items())

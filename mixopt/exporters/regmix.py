@@ -6,11 +6,9 @@ name begins with another's gives its files to both: neither is an error there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import yaml
 
-from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 from mixopt.exporters.yaml_file import yaml_text
 
 
@@ -30,5 +28,5 @@ class Regmix(Exporter):
         }
         return yaml_text(content)
 
-    def read(self, text: str) -> Mapping[str, float]:
-        return {name.removeprefix("train_"): weight for name, weight in yaml.safe_load(text)["train"].items()}
+    def read(self, text: str) -> Weights:
+        return [(name.removeprefix("train_"), weight) for name, weight in yaml.safe_load(text)["train"].items()]

@@ -10,10 +10,9 @@ is as long as all streams together unless `epoch_size` says otherwise.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 
 
 class Streaming(Exporter):
@@ -26,7 +25,7 @@ class Streaming(Exporter):
         streams = [stream(place, weight) for place, weight in exportable.weighted_places.items()]
         return json.dumps(streams, indent=2) + "\n"
 
-    def read(self, text: str) -> Mapping[str, float]:
+    def read(self, text: str) -> Weights:
         return weights_of(json.loads(text))
 
 
@@ -35,6 +34,6 @@ def stream(place: str, proportion: float) -> dict[str, Any]:
     return {"remote" if "://" in place else "local": place, "proportion": proportion}
 
 
-def weights_of(streams: list[dict[str, Any]]) -> dict[str, float]:
+def weights_of(streams: list[dict[str, Any]]) -> Weights:
     """Proportion by place; the remote one where a stream has both."""
-    return {stream.get("remote") or stream["local"]: stream["proportion"] for stream in streams}
+    return [(stream.get("remote") or stream["local"], stream["proportion"]) for stream in streams]

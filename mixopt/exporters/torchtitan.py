@@ -9,9 +9,7 @@ Written after the source and docs/datasets.md of August 2026; release 0.3.0 had 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 from mixopt.exporters.python_file import assigned, assignment
 
 IMPORTS = '''\
@@ -73,6 +71,6 @@ class Torchtitan(Exporter):
         literals = assignment("WEIGHTS", weights) + assignment("PATTERNS", patterns)
         return IMPORTS + literals + FUNCTIONS + MIXES[exportable.draws]
 
-    def read(self, text: str) -> Mapping[str, float]:
+    def read(self, text: str) -> Weights:
         weights: dict[str, float] = assigned(text, "WEIGHTS")
-        return weights
+        return list(weights.items())

@@ -5,9 +5,7 @@ It ends with the first part that ends, so the file repeats them all. It draws wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from mixopt.exporters.base import Draws, Exportable, Exporter
+from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 from mixopt.exporters.python_file import assigned, assignment
 
 IMPORTS = '''\
@@ -39,6 +37,6 @@ class WebDataset(Exporter):
         shards = {domain: "::".join(exportable.places.all(domain)) for domain in weights}
         return IMPORTS + assignment("WEIGHTS", weights) + assignment("SHARDS", shards) + MIX
 
-    def read(self, text: str) -> Mapping[str, float]:
+    def read(self, text: str) -> Weights:
         weights: dict[str, float] = assigned(text, "WEIGHTS")
-        return weights
+        return list(weights.items())

@@ -261,9 +261,8 @@ def _front_of_two(found: Front, unit: str) -> str:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.plot(
-            *zip(*found.measured, strict=True), "o", color=MUTED, markersize=4, alpha=0.6, mew=0, label="measured"
-        )
+        measured = list(zip(*found.measured, strict=True)) or [(), ()]
+        axes.plot(*measured, "o", color=MUTED, markersize=4, alpha=0.6, mew=0, label="measured")
         points = [(point["predicted"][across], point["predicted"][up]) for point in found.points]
         axes.plot(*zip(*points, strict=True), "s-", color=BLUE, markersize=5, lw=1.2, label="front, predicted")
         axes.plot(found.proposed[across], found.proposed[up], "*", color=VERMILION, markersize=12, label="proposed")

@@ -83,10 +83,12 @@ def tiles(content: Content) -> tuple[Tile, ...]:
     # Where nothing is to be changed, what the search had to offer instead.
     subject = decision.rivals[0] if answer.changes_nothing else answer
     same = f"what the search proposes is the {REFERENCE} mixture" if subject.changes_nothing else None
+    shared = subject.values.keys() & decision.rival(REFERENCE).values.keys()
+    alone, paired, unit = "one new run of each", f"{len(shared)} seeds", content.unit
     stopped = f"{trials['stopped']} stopped early, " if trials["stopped"] else ""
     return (
-        _gain_tile("Predicted gain", subject, subject.predicted, same or decision.not_predicted, content.unit),
-        _gain_tile("Confirmed gain", subject, subject.confirmed, same or decision.not_confirmed, content.unit),
+        _gain_tile("Predicted gain", alone, subject, subject.predicted, same or decision.not_predicted, unit),
+        _gain_tile("Confirmed gain", paired, subject, subject.confirmed, same or decision.not_confirmed, unit),
         _trust_tile(content),
         Tile(
             "Trials",
@@ -97,12 +99,11 @@ def tiles(content: Content) -> tuple[Tile, ...]:
     )
 
 
-def _gain_tile(title: str, subject: Rival, gain: Gain | None, reason: str | None, unit: str) -> Tile:
+def _gain_tile(title: str, runs: str, subject: Rival, gain: Gain | None, reason: str | None, unit: str) -> Tile:
     if gain is None:
         return Tile(title, "none", "", _sentence(reason or "no run of both mixtures was completed with the same seed"))
-    seeds = f", {len(subject.values)} seeds" if title.startswith("Confirmed") else ", one new run of each"
     interval = f"95% interval {shown}" if (shown := _interval(gain)) else "No interval"
-    return Tile(title, f"{gain.mean:+.4f}", unit, f"{interval}: {subject.label} mixture over {REFERENCE}{seeds}")
+    return Tile(title, f"{gain.mean:+.4f}", unit, f"{interval}: {subject.label} mixture over {REFERENCE}, {runs}")
 
 
 def _trust_tile(content: Content) -> Tile:
@@ -110,7 +111,7 @@ def _trust_tile(content: Content) -> Tile:
     if isinstance(found, Missing):
         return Tile(title, "none", "", _sentence(found.reason))
     score = found.scores["objective"]
-    trusted = "trusted" if found.scores["trustworthy"] else "not trusted: no better than chance"
+    trusted = "trusted" if found.scores["trustworthy"] else "not shown to rank runs at the target better than chance"
     return Tile(
         title,
         _correlation(score["spearman"]),
@@ -490,7 +491,10 @@ def _reproduction(content: Content) -> Section:
             *trained,
         ),
     )
-    lead = "The same study file, corpus, seed and kind of machine give the same numbers, also after a kill."
+    lead = (
+        "The same study file, corpus, seed and kind of machine give the same numbers to each trial, also after a kill. "
+        "A search that asks by what has arrived, or that its time ended, may ask for other trials."
+    )
     return Section("reproduce", "How to reproduce it", lead, facts=facts, text=found.text)
 
 

@@ -42,6 +42,7 @@ from search.evidence import gather
 from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import Mixture
+from search.objective import PENALTY
 from search.problem import REFERENCE, SEARCH_SEED, Problem
 from search.recommend import LEVEL, Predictor
 from search.space import TOLERANCE
@@ -100,7 +101,8 @@ def summarise(plan: Plan, history: History, document: Mapping[str, Any]) -> Cont
 
 def _in_words(kind: str, metrics: Sequence[str]) -> str:
     named = ", ".join(metrics) if len(metrics) <= MOST_NAMED else f"{len(metrics)} evaluation sets"
-    return f"{kind.replace('_', ' ')} objective of {named}"
+    penalty = f", each {PENALTY:g} times its excess over the allowance added" if kind == "no_worse" else ""
+    return f"{kind.replace('_', ' ')} objective of {named}{penalty}"
 
 
 def _standing(plan: Plan, history: History, document: Mapping[str, Any]) -> str | None:
@@ -109,7 +111,7 @@ def _standing(plan: Plan, history: History, document: Mapping[str, Any]) -> str 
         return None
     confirmed = "; nothing is confirmed yet" if awaits_confirmation else ""
     searched = how_far(plan, history)
-    return f"{searched} of the search have ended, {len(history.running)} are running{confirmed}"
+    return f"{searched} of the search have ended, {len(history.running)} are begun{confirmed}"
 
 
 def _predictor(plan: Plan, history: History) -> Predictor | Missing:
@@ -128,7 +130,8 @@ def _decision(plan: Plan, document: Mapping[str, Any], predictor: Predictor | Mi
     not_predicted = None
     if recommendation["predicted"] is None:
         # The reason stands first among the warnings, if the search gave one.
-        reason = predictor.reason if isinstance(predictor, Missing) else recommendation["warnings"][0]
+        warnings = recommendation["warnings"] or ["no prediction was trusted"]
+        reason = predictor.reason if isinstance(predictor, Missing) else warnings[0]
         not_predicted = f"the answer rests on the best mixture measured: {reason}"
     trusted = None if not_predicted or isinstance(predictor, Missing) else predictor
     outcomes = {}
@@ -171,7 +174,7 @@ def _decision(plan: Plan, document: Mapping[str, Any], predictor: Predictor | Mi
 def _not_confirmed(plan: Plan) -> str:
     if plan.file.confirm.candidates == 0:
         return "the study asks for no confirmation (confirm.candidates is 0)"
-    return "the study has not come to its confirmation"
+    return "the study has not come to the end of its confirmation"
 
 
 def _confirmed_gain(outcome: Mapping[str, Any]) -> Gain | None:
@@ -185,7 +188,12 @@ def _confirmed_gain(outcome: Mapping[str, Any]) -> Gain | None:
 def _predicted_gain(predictor: Predictor, mixture: Mixture, reference: Mixture) -> Gain:
     """Of one new run over one of the reference, their errors taken as independent."""
     mean, sd, *_ = predictor.expect(mixture)
-    reference_mean, reference_sd, *_ = predictor.expect(reference)
+    objective, baseline_M = predictor.problem.objective, predictor.evidence.baseline_M
+    if objective.baseline == REFERENCE and baseline_M is not None:
+        # It is what the others are measured against, and exceeds itself in nothing.
+        reference_mean, reference_sd = float(objective.value(baseline_M[None], baseline_M)[0]), 0.0
+    else:
+        reference_mean, reference_sd, *_ = predictor.expect(reference)
     reach = NormalDist().inv_cdf((1 + LEVEL) / 2) * float(np.hypot(sd, reference_sd))
     gain = reference_mean - mean
     return Gain(gain, gain - reach, gain + reach)
@@ -221,12 +229,16 @@ def _effects(predictor: Predictor | Missing, document: Mapping[str, Any]) -> Eff
                 mixture[domain],
                 curves[domain],
                 {name: _slope(each[domain], mixture[domain]) for name, each in by_metric.items()},
-                curves[domain].size < doubt,
+                _varied(curves[domain]) and curves[domain].size < doubt,
             )
             for domain in mixture.domains
         },
         doubt,
     )
+
+
+def _varied(effect: Effect) -> bool:
+    return effect.shares[0] < effect.shares[-1]
 
 
 def _slope(effect: Effect, share: float) -> float | None:
@@ -256,6 +268,8 @@ def _course(plan: Plan, history: History) -> Course | Missing:
         flops += measurement.flops
         value = problem.objective_of(trial, history)
         steps.append(Step(trial.id, trial.origin, trial.fidelity.proxy, flops, value))
+    if not any(step.proxy == problem.target.proxy and step.objective is not None for step in steps):
+        return Missing(f"no trial of the search has completed at {problem.target.proxy}")
     baselines = {
         rung.fidelity.proxy: {
             name: value

@@ -35,7 +35,9 @@ SMALLER = {
         "{depth: 1, width: 32, heads: 2, tokens: 20k, batch_rows: 8, trials: 10}"
     ),
     "seeds: 3": "seeds: 2",
+    "strategy: regmix ": "surrogate: linear",
 }
+QUICKLY = "search: {surrogate: linear}\nexecutor: {kind: in_process}\n"
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -93,7 +95,7 @@ def test_the_reference_is_what_the_code_says() -> None:
 def test_what_a_page_tells_to_do_works_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
     write_data(tmp_path / "data", page.stem)
     for text in blocks(page, "yaml"):
-        (tmp_path / "study.yaml").write_text(text + "executor: {kind: in_process}\n")
+        (tmp_path / "study.yaml").write_text(text + QUICKLY)
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for text in blocks(page, "sh"):
         done = subprocess.run(["bash", "-ec", text], cwd=tmp_path, env=environment, capture_output=True, text=True)

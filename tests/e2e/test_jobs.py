@@ -49,8 +49,8 @@ class Head:
 
     def drivers(self, study_file: str) -> list[int]:
         """The processes that run a study here."""
-        wanted = f"-m mixopt run {study_file}"
-        return [each.pid for each in family(psutil.Process(self.process)) if named(each.pid).endswith(wanted)]
+        programs = {each.pid: named(each.pid) for each in family(psutil.Process(self.process))}
+        return [pid for pid, line in programs.items() if "-m mixopt run " in line and line.endswith(f"/{study_file}")]
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,13 @@ from typing import Any
 import psutil
 import pytest
 
+from mixopt.config import load
+from mixopt.recording import journal_path
 from mixopt.run_table import read
 from search.mixture import Mixture
 from tests.e2e.study import BASELINES, SEARCH_TRIALS, STUDY, answer_of, mixopt, numbers, recorded, write_study
 from tests.processes import family, kill, named
+from tracking import journal
 
 pytestmark = pytest.mark.slow
 
@@ -125,7 +128,7 @@ def test_a_study_that_is_killed_again_and_again_ends_as_if_it_had_not(
     moments = random.Random(7)
     for _ in range(kills):
         _kill_after(killed, trials=moments.randrange(0, 3), seconds=moments.uniform(0, 1))
-    before = recorded(killed)
+    before = journal.contents(journal.read(journal_path(load(killed)))).history
     assert before.running, "some trial was cut off"
     disturbed = answer_of("run", killed)
     history = recorded(killed)
