@@ -71,11 +71,22 @@ class Store:
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         with _answering(uri):
             self.client = MlflowClient(tracking_uri=uri)
-            found = self.client.get_experiment_by_name(experiment)
             location = artifacts.absolute().as_uri() if artifacts is not None and uri.startswith("sqlite:") else None
-            self.experiment_id: str = (
-                found.experiment_id if found else self.client.create_experiment(experiment, artifact_location=location)
-            )
+            self.experiment_id = self._experiment(experiment, location)
+
+    def _experiment(self, name: str, artifacts: str | None) -> str:
+        """The id of the experiment, which is made where there is none."""
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return self.client.create_experiment(name, artifact_location=artifacts)
+            except MlflowException as error:
+                # Of several studies that begin at once, one makes it.
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self.client.get_experiment_by_name(name)
+                assert found is not None, "it exists"
+        return found.experiment_id
 
     def find(self, study: str) -> StudyRecord | None:
         """The record of the study of that name, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,11 @@ def test_a_taken_port_is_said_at_once(server_uri: str, sqlite_uri: str) -> None:
     port = int(server_uri.rpartition(":")[2])
     with pytest.raises(TrackingError, match="taken"), local_server(sqlite_uri, port):
         pass
+
+
+def test_studies_that_begin_at_once_share_an_experiment(sqlite_uri: str, tmp_path: Path) -> None:
+    def begin(number: int) -> str:
+        return Store(sqlite_uri, "begun at once", tmp_path).experiment_id
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(begin, range(8)))) == 1
