@@ -12,7 +12,7 @@ from mixopt.errors import ConfigError
 from mixopt.recording import known
 from search.confirm import Confirmation
 from search.history import History
-from search.problem import REFERENCE
+from search.problem import BASELINE, REFERENCE
 from search.recommend import Recommendation
 from tracking import names
 from tracking.store import StudyRecord
@@ -35,12 +35,7 @@ def answer_document(
         "mixture": mixture.as_dict(),
         "confirmed": confirmation is not None,
         "verdict": _verdict(recommendation, confirmation),
-        "objective": {
-            "kind": file.objective.kind,
-            "unit": plan.problem.objective.unit,
-            "metrics": list(plan.problem.objective.metrics),
-            "proxy": plan.problem.target.proxy,
-        },
+        "objective": objective_document(plan),
         "domains": {
             limits.name: {
                 "tokens": limits.tokens,
@@ -76,6 +71,16 @@ def answer_document(
     }
 
 
+def objective_document(plan: Plan) -> dict[str, Any]:
+    """What is to be low, and where."""
+    return {
+        "kind": plan.file.objective.kind,
+        "unit": plan.problem.objective.unit,
+        "metrics": list(plan.problem.objective.metrics),
+        "proxy": plan.problem.target.proxy,
+    }
+
+
 def how_far(plan: Plan, history: History) -> str:
     """How much of the search has been trained."""
     return f"{plan.searched(history).total()} of at most {plan.strategy.expected.total()} trials"
@@ -89,7 +94,7 @@ def _verdict(recommendation: Recommendation, confirmation: Confirmation | None) 
     winner, first = confirmation.winner, confirmation.candidates[0]
     if winner in confirmation.candidates:
         return f"the {winner.label} mixture {winner.sentence}"
-    name = winner.label.removeprefix("baseline:")
+    name = winner.label.removeprefix(BASELINE)
     reason = "" if name == REFERENCE else f", which {winner.sentence}"
     return f"keep the {name} mixture{reason}; the {first.label} mixture {first.sentence}"
 

@@ -142,16 +142,10 @@ class Study:
         Raises:
             ConfigError: an option is wrong, or a domain would be repeated more than `max_epochs` times in `tokens`.
         """
-        chosen, target = exporter(format), self.file.target
-        drawn = exporting.drawn(chosen, draws)
-        places = exporting.places(self.file.domains, location, _path(locations))
+        order = exporting.Order.of(self.file, format, location, _path(locations), draws, tokens, max_epochs)
         answer = self.answer
         weights = Mixture.of(answer["mixture"]) if mixture is None else mixture.reordered(tuple(answer["mixture"]))
-        budget = exporting.budget(tokens) or target.tokens
-        most = target.max_epochs if max_epochs is None else max_epochs
-        if budget is not None:
-            exporting.epochs(answer, weights, budget, most)
-        return chosen.render(exporting.exportable(answer, weights, self.file, drawn, places, budget, most))
+        return order.text(answer, weights)
 
 
 def space(

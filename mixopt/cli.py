@@ -16,7 +16,10 @@ from rich.console import Console
 from mixopt import __version__, cluster_cli, compare_cli, export_cli, report_cli
 from mixopt.errors import ClusterLost, ConfigError
 from mixopt.terminal import (
+    BEGIN,
     INTERRUPTED,
+    RUNS,
+    STUDY,
     STUDY_FILE,
     Address,
     Json,
@@ -41,12 +44,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Find the share of each pool of text that a language model should be trained on.",
     epilog="Begin with [bold]mixopt demo[/], or [bold]mixopt init DATA_FOLDER[/] and [bold]mixopt run[/].",
 )
-
-# Where `mixopt --help` lists a command.
-BEGIN, STUDY, RUNS = "To begin", "A study", "Finished runs"
 
 app.add_typer(report_cli.app)
 app.add_typer(export_cli.app)
@@ -73,12 +72,12 @@ def _say_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _options(
+def program(
     version: Annotated[
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Without a docstring here the program's help would be this function's."""
+    """Find the share of each pool of text that a language model should be trained on."""
 
 
 @app.command(epilog="Example: mixopt init data/ --output study.yaml", rich_help_panel=BEGIN)
@@ -452,7 +451,7 @@ def _load(study: Path) -> StudyFile:
 
 def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
     from mixopt.display import answer_table
-    from mixopt.running import run
+    from mixopt.running import report_path, run
     from mixopt.views import study_page
 
     def show(answer: dict[str, Any], record: Recorder) -> None:
@@ -469,3 +468,5 @@ def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
     except KeyboardInterrupt:
         err.print("interrupted; what was recorded is kept: run the same command again to go on")
         raise typer.Exit(INTERRUPTED) from None
+    if not json:
+        out.print(f"[bold]Report[/]    {report_path(file)}", soft_wrap=True)

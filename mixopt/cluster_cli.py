@@ -12,6 +12,7 @@ import typer
 from mixopt.errors import ConfigError
 from mixopt.terminal import (
     ADDRESS_VARIABLE,
+    CLUSTER,
     INTERRUPTED,
     STUDY_FILE,
     Address,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from mixopt.jobs import Cluster, StudyJob
 
 app = typer.Typer()
-PANEL = "Studies on a cluster"
 
 StudyOrName = Annotated[str, typer.Argument(metavar="STUDY", help="The study file, or the study's name.")]
 
@@ -37,7 +37,7 @@ NOT_SUCCEEDED = 1  # exit status
 
 @app.command(
     epilog="Example: mixopt submit study.yaml --address http://head:8265     (again, to resume)",
-    rich_help_panel=PANEL,
+    rich_help_panel=CLUSTER,
 )
 def submit(
     study: StudyArgument = STUDY_FILE, address: Address = None, retry_failed: RetryFailed = False, json: Json = False
@@ -74,7 +74,7 @@ def status(study: str, address: str, json: bool) -> bool:
     return True
 
 
-@app.command(epilog="Example: mixopt logs my-study --follow", rich_help_panel=PANEL)
+@app.command(epilog="Example: mixopt logs my-study --follow", rich_help_panel=CLUSTER)
 def logs(
     study: StudyOrName = str(STUDY_FILE),
     address: Address = None,
@@ -100,7 +100,7 @@ def logs(
         raise typer.Exit(NOT_SUCCEEDED)
 
 
-@app.command(epilog="Example: mixopt stop my-study", rich_help_panel=PANEL)
+@app.command(epilog="Example: mixopt stop my-study", rich_help_panel=CLUSTER)
 def stop(study: StudyOrName = str(STUDY_FILE), address: Address = None, json: Json = False) -> None:
     """Stop a submitted study; what it recorded is kept."""
     cluster = _cluster(address)
@@ -114,7 +114,7 @@ def stop(study: StudyOrName = str(STUDY_FILE), address: Address = None, json: Js
     print_answer(job.as_document(), said, json)
 
 
-@app.command("list", epilog="Example: mixopt list --address http://head:8265 --json", rich_help_panel=PANEL)
+@app.command("list", epilog="Example: mixopt list --address http://head:8265 --json", rich_help_panel=CLUSTER)
 def list_studies(address: Address = None, json: Json = False) -> None:
     """List the studies that were submitted to a cluster."""
     from mixopt.display import jobs_table
@@ -123,7 +123,7 @@ def list_studies(address: Address = None, json: Json = False) -> None:
     print_answer(document, jobs_table(document), json)
 
 
-@app.command(epilog="Example: mixopt secrets secrets/     (then: docker compose up)", rich_help_panel=PANEL)
+@app.command(epilog="Example: mixopt secrets secrets/     (then: docker compose up)", rich_help_panel=CLUSTER)
 def secrets(
     folder: Annotated[Path, typer.Argument(help="Where to write them; what is there already stays.")],
     json: Json = False,

@@ -7,20 +7,20 @@ from typing import Annotated
 
 import typer
 
-from mixopt.terminal import Json, err, print_answer
+from mixopt.terminal import STUDY, Json, err, print_answer
 
 app = typer.Typer()
 
 IS_ONE_OF = (
-    "A study file, for its answer; a .yaml or .json with a mixture, that mixopt wrote; or, of the judging study, the "
-    "name of a baseline or the id of a trial."
+    "A study file, for its answer; a .yaml, .json or .csv with a mixture, that mixopt wrote; or, of the judging study, "
+    "the name of a baseline or the id of a trial."
 )
 
 
 @app.command(
     epilog="Examples:\n\nmixopt compare study.yaml proportional\n\nmixopt compare small/study.yaml large/study.yaml\n\n"
     "mixopt compare old.yaml new.yaml --study study.yaml     (two mixtures, judged by a study)",
-    rich_help_panel="A study",
+    rich_help_panel=STUDY,
 )
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help=IS_ONE_OF, show_default=False)],

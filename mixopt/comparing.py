@@ -11,17 +11,17 @@ Shapes: M metrics.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import NormalDist, mean
+from statistics import mean
 from typing import Any
 
 import numpy as np
 import yaml
 
 from mixopt import exporting
-from mixopt.answer import answer_so_far
+from mixopt.answer import answer_so_far, objective_document
 from mixopt.assemble import Plan, assemble, find_corpus
 from mixopt.config import load, text_of
 from mixopt.display import status_document
@@ -34,16 +34,18 @@ from search.fidelity import Fidelity
 from search.history import Completed
 from search.mixture import Mixture
 from search.problem import SEARCH_SEED
-from search.recommend import Predictor
+from search.recommend import LEVEL, Estimate, Predictor
 from search.trust import distance, usual_distance
 
-LEVEL = 0.95
 # So many measured mixtures near each of the two are shown.
 NEAREST = 3
 # Mixtures are one where no more of their tokens differ: what rounding in a file leaves.
 SAME = 1e-6
+# A file with one of them is a study file, be it a wrong one.
+STUDY_SECTIONS = {"study", "domains"}
 # Fewer digits of a trial's id do not name it.
 FEWEST_DIGITS = 4
+MOST_NAMED = 4
 
 Given = Mixture | Path | str
 # By side, "a" and "b"; one is missing where a study cannot judge it.
@@ -163,19 +165,19 @@ def compare(a: Given, b: Given, study: Path | None) -> dict[str, Any]:
 
 
 def _is_study(given: Path | str) -> bool:
-    """Whether it is a file, and not one with a mixture."""
-    if not _is_file(given) or Path(given).suffix == ".json":
+    """Whether it is a file, and not one with a mixture: `weights`, or nothing but `domain: weight`."""
+    if not _is_file(given) or Path(given).suffix in (".json", ".csv"):
         return False
     try:
         content = yaml.safe_load(text_of(Path(given)))
     except yaml.YAMLError:
         return True  # whoever reads it as a study says in which line it is none
-    return not (isinstance(content, dict) and "weights" in content)
+    return not isinstance(content, dict) or ("weights" not in content and bool(STUDY_SECTIONS & content.keys()))
 
 
 def _is_file(given: Path | str) -> bool:
     """Neither baselines nor trials have a name with a suffix."""
-    return Path(given).exists() or bool(Path(given).suffix)
+    return Path(given).is_file() or bool(Path(given).suffix)
 
 
 def _side(label: str, given: Given, study: Opened | None, judge: Opened) -> Side:
@@ -194,11 +196,17 @@ def _side(label: str, given: Given, study: Opened | None, judge: Opened) -> Side
     baselines = judge.plan.problem.baselines
     if name in baselines:
         return Side(name, f"a baseline of study {judge.file.study}", baselines[name])
-    found = [trial for trial in judge.history.trials if trial.id.startswith(name)]
-    if len(found) != 1 or len(name) < FEWEST_DIGITS:
+    found = [trial for trial in judge.history.trials if trial.id.startswith(name)] if len(name) >= FEWEST_DIGITS else []
+    if len(found) > 1:
+        raise ConfigError(
+            f"the ids of {len(found)} trials of study {judge.file.study} begin with {name}",
+            hint=f"give more digits: {', '.join(trial.id for trial in found[:MOST_NAMED])}",
+        )
+    if not found:
         raise ConfigError(
             f"{name} is no file, and no baseline or trial of study {judge.file.study}",
-            hint=f"give a study file, a file with a mixture, a baseline ({', '.join(baselines)}), or a trial's id",
+            hint=f"give a study file, a file with a mixture, a baseline ({', '.join(baselines)}), or the first "
+            f"{FEWEST_DIGITS} digits or more of a trial's id",
         )
     [trial] = found
     return Side(name, f"trial {trial.id} of study {judge.file.study}, {trial.origin}", trial.mixture)
@@ -222,7 +230,7 @@ def _judged(judge: Opened, mixtures: Mixtures) -> dict[str, Any]:
     return {
         "study": judge.file.study,
         "file": str(judge.file.file),
-        "objective": judge.answer["objective"],
+        "objective": objective_document(judge.plan),
         **_predicted(judge, judged, notes),
         "measured": {label: [each.as_dict() for each in found] for label, found in measured.items()},
         "measured_difference": _measured_difference(**measured) if len(measured) == len(mixtures) else [],
@@ -278,14 +286,10 @@ def _predicted(judge: Opened, mixtures: Mixtures, notes: list[str]) -> dict[str,
 
 def _estimates(expected: Mapping[str, tuple[float, float]]) -> dict[str, dict[str, float]]:
     """Of each side's mean and standard deviation the interval; and of the difference, if both are there."""
-    reach = NormalDist().inv_cdf((1 + LEVEL) / 2)
     if len(expected) == 2:
         (a, sd_a), (b, sd_b) = expected.values()
         expected = {**expected, "difference": (b - a, float(np.hypot(sd_a, sd_b)))}
-    return {
-        label: {"mean": value, "lower": value - reach * sd, "upper": value + reach * sd}
-        for label, (value, sd) in expected.items()
-    }
+    return {label: asdict(Estimate.of(value, sd)) for label, (value, sd) in expected.items()}
 
 
 def _measured(judge: Opened, mixture: Mixture) -> list[Measured]:

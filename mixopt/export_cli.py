@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from mixopt.terminal import STUDY_FILE, Json, StudyArgument, err, print_answer
+from mixopt.terminal import STUDY, STUDY_FILE, Json, StudyArgument, err, print_answer
 
 app = typer.Typer()
-PANEL = "A study"
 
 Format = Annotated[str, typer.Option("--format", "-f", help="See mixopt export --list.")]
 Location = Annotated[
@@ -31,7 +30,7 @@ Drawn = Annotated[
 @app.command(
     epilog="Examples:\n\nmixopt export study.yaml --format megatron --location '/data/{domain}_text_document'\n\n"
     "mixopt export study.yaml --format olmo-core --locations places.yaml --tokens 100B -o mixture.yaml",
-    rich_help_panel=PANEL,
+    rich_help_panel=STUDY,
 )
 def export(
     study: StudyArgument = STUDY_FILE,
@@ -47,14 +46,13 @@ def export(
         float | None, typer.Option(min=0, help="How often a domain may be repeated. Default: target.max_epochs.")
     ] = None,
     mixture: Annotated[
-        Path | None, typer.Option(help="Another mixture than the answer: a .yaml or .json that mixopt wrote.")
+        Path | None, typer.Option(help="Another mixture than the answer: a .yaml, .json or .csv that mixopt wrote.")
     ] = None,
     list_formats: Annotated[bool, typer.Option("--list", help="List the formats, and what weights count.")] = False,
     json: Json = False,
 ) -> None:
     """Write the answer as a trainer's own configuration."""
     from mixopt import exporting
-    from mixopt.exporters import exporter
 
     if list_formats:
         print_answer(exporting.formats(), exporting.formats_table(), json)
@@ -64,30 +62,26 @@ def export(
     from mixopt.files import write_text
     from mixopt.recording import recorded
 
-    # What was mistyped is said before the store is asked.
-    chosen, budget = exporter(format), exporting.budget(tokens)
-    drawn = exporting.drawn(chosen, draws)
     file = load(study)
-    places = exporting.places(file.domains, location, locations)
+    order = exporting.Order.of(file, format, location, locations, draws, tokens, max_epochs)
     document = answer_so_far(file, recorded(file))
     weights = exporting.mixture_of(document, mixture)
-    most = file.target.max_epochs if max_epochs is None else max_epochs
-    if (budget := budget or file.target.tokens) is not None:
-        err.print(exporting.epochs(document, weights, budget, most))
-    text = chosen.render(exporting.exportable(document, weights, file, drawn, places, budget, most))
+    if (epochs := order.epochs(document, weights)) is not None:
+        err.print(epochs)
+    text = order.text(document, weights)
     if json:
-        text = json_format.dumps({"format": format, "weights_count": drawn, "text": text}, indent=2) + "\n"
+        text = json_format.dumps({"format": format, "weights_count": order.draws, "text": text}, indent=2) + "\n"
     if output is None:
         print(text, end="")
     else:
         write_text(output, text)
-        err.print(f"wrote {output}; its weights count {drawn}", soft_wrap=True)
+        err.print(f"wrote {output}; its weights count {order.draws}", soft_wrap=True)
 
 
 @app.command(
     "import",
     epilog="Example: mixopt import args.txt study.yaml --format megatron --location '/data/{domain}_text_document'",
-    rich_help_panel=PANEL,
+    rich_help_panel=STUDY,
 )
 def import_(
     config: Annotated[Path, typer.Argument(help="A trainer's configuration.", show_default=False)],
@@ -110,6 +104,8 @@ def import_(
     file = load(study)
     places = exporting.places(file.domains, location, locations)
     mixture = exporting.imported(chosen, config, file, drawn, places)
+    if not chosen.by_place and (location or locations):
+        err.print(f"{format} files name the domains: the places were not looked at", soft_wrap=True)
     if len(chosen.draws) > 1:
         others = " or ".join(each for each in chosen.draws if each != drawn)
         err.print(f"read as weights that count {drawn}; if they count {others}: --draws {others}", soft_wrap=True)

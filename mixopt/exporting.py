@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from mixopt.tables import plain_table
 from mixopt.units import parse_count, show_count
 from search.mixture import Mixture, counts
 
+# An answer that takes all that it may take is not refused for its last digit.
+ROUNDING = 1e-6
 EXPORTED = "give one that mixopt export, or you, wrote"
 
 
@@ -67,7 +70,7 @@ def mixture_of(document: Mapping[str, Any], path: Path | None) -> Mixture:
     if path is None:
         return Mixture.of(document["mixture"])
     by_name = places_by_pattern("{domain}", document["domains"])
-    plain = exporter("json" if path.suffix == ".json" else "yaml")
+    plain = exporter(path.suffix[1:] if path.suffix in (".json", ".csv") else "yaml")
     return mixture_in(plain, text_in(path, "file of a mixture", EXPORTED), Draws.TOKENS, {}, by_name)
 
 
@@ -81,54 +84,103 @@ def imported(exporter: Exporter, config: Path, file: StudyFile, draws: Draws, pl
     return mixture_in(exporter, text_in(config, "configuration", EXPORTED), draws, lengths, places)
 
 
-def exportable(
-    document: Mapping[str, Any],
-    mixture: Mixture,
-    file: StudyFile,
-    draws: Draws,
-    places: Places,
-    tokens: int | None,
-    max_epochs: float,
-) -> Exportable:
-    """An answer, or another mixture of the study, for the exporters."""
-    # What was found out about the answer says nothing about another mixture.
-    answered = mixture == Mixture.of(document["mixture"])
-    verdict = document["verdict"] if answered else "another mixture than the answer of this study"
-    return Exportable(
-        mixture,
-        draws,
-        mean_document_tokens(document),
-        places,
-        tokens,
-        max_epochs,
-        file.seed,
-        {"verdict": verdict, **document["provenance"]},
-    )
+@dataclass(frozen=True)
+class Order:
+    """An export of a study as somebody asks for it, checked before anything is read from the store.
+
+    Attributes:
+        tokens: of the run that the mixture is for, where that is known.
+        max_epochs: how often the run may read a domain.
+    """
+
+    file: StudyFile
+    exporter: Exporter
+    draws: Draws
+    places: Places
+    tokens: int | None
+    max_epochs: float
+
+    @classmethod
+    def of(
+        cls,
+        file: StudyFile,
+        format: str,
+        location: str | None,
+        locations: Path | None,
+        draws: str | None,
+        tokens: int | str | None,
+        max_epochs: float | None,
+    ) -> Order:
+        """From the options of `mixopt export`.
+
+        Raises:
+            ConfigError: one is wrong.
+        """
+        chosen = exporter(format)
+        return cls(
+            file,
+            chosen,
+            drawn(chosen, draws),
+            places(file.domains, location, locations),
+            budget(tokens) or file.target.tokens,
+            file.target.max_epochs if max_epochs is None else max_epochs,
+        )
+
+    def text(self, document: Mapping[str, Any], mixture: Mixture) -> str:
+        """The trainer's file, of the answer or of another mixture of the study.
+
+        Args:
+            document: that of mixopt.answer.
+
+        Raises:
+            ConfigError: a domain would be repeated too often, or the format cannot say this mixture.
+        """
+        self._check_epochs(document, mixture)
+        # What was found out about the answer says nothing about another mixture.
+        answered = mixture == Mixture.of(document["mixture"])
+        verdict = document["verdict"] if answered else "another mixture than the answer of this study"
+        return self.exporter.render(
+            Exportable(
+                mixture,
+                self.draws,
+                mean_document_tokens(document),
+                self.places,
+                self.tokens,
+                self.max_epochs,
+                self.file.seed,
+                {"verdict": verdict, **document["provenance"]},
+            )
+        )
+
+    def epochs(self, document: Mapping[str, Any], mixture: Mixture) -> Table | None:
+        """What each domain gives in the run, where its tokens are known."""
+        if self.tokens is None:
+            return None
+        table = plain_table("domain", ">weight", ">tokens", ">there are", ">epochs")
+        for name, wanted in counts(mixture, self.tokens).items():
+            supply = document["domains"][name]["tokens"]
+            table.add_row(
+                name, f"{mixture[name]:.2%}", show_count(wanted), show_count(supply), f"{wanted / supply:.2f}"
+            )
+        return table
+
+    def _check_epochs(self, document: Mapping[str, Any], mixture: Mixture) -> None:
+        if self.tokens is None:
+            return
+        for name, wanted in counts(mixture, self.tokens).items():
+            supply = document["domains"][name]["tokens"]
+            repeated = wanted / supply
+            if repeated > self.max_epochs * (1 + ROUNDING):
+                raise ConfigError(
+                    f"domain {name} would be read {repeated:.3g} times in {show_count(self.tokens)} tokens: it has "
+                    f"{show_count(supply)}, the mixture takes {mixture[name]:.2%}, and the most is {self.max_epochs:g}",
+                    hint="lower --tokens, raise --max-epochs, or give target.tokens in the study, which keeps the "
+                    "answer inside the supply",
+                )
 
 
 def mean_document_tokens(document: Mapping[str, Any]) -> dict[str, float]:
     return {name: domain["mean_document_tokens"] for name, domain in document["domains"].items()}
-
-
-def epochs(document: Mapping[str, Any], mixture: Mixture, tokens: int, most: float) -> Table:
-    """What each domain gives in a run of so many tokens.
-
-    Raises:
-        ConfigError: one would be repeated more than `most` times.
-    """
-    table = plain_table("domain", ">weight", ">tokens", ">there are", ">epochs")
-    for name, wanted in counts(mixture, tokens).items():
-        supply = document["domains"][name]["tokens"]
-        repeated = wanted / supply
-        if repeated > most * (1 + 1e-6):
-            raise ConfigError(
-                f"domain {name} would be read {repeated:.3g} times in {show_count(tokens)} tokens: it has "
-                f"{show_count(supply)}, the mixture takes {mixture[name]:.2%}, and the most is {most:g}",
-                hint="lower --tokens, raise --max-epochs, or give target.tokens in the study, which keeps the answer "
-                "inside the supply",
-            )
-        table.add_row(name, f"{mixture[name]:.2%}", show_count(wanted), show_count(supply), f"{repeated:.2f}")
-    return table
 
 
 def formats() -> list[dict[str, Any]]:
@@ -137,7 +189,7 @@ def formats() -> list[dict[str, Any]]:
         {
             "format": each.name,
             "weights_count": list(each.draws),
-            "places": "by place" if each.by_place else "by domain",
+            "read_back_by": "places" if each.by_place else "domains",
             "suffix": each.suffix,
             "describes": each.describes,
         }

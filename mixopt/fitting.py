@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ from search.fidelity import Fidelity
 from search.mixture import FloatArray, Mixture
 from search.objective import NoWorse, Objective, Pareto, WeightedMean, WorstCase
 from search.problem import REFERENCE, Problem, Rung
-from search.recommend import Predictor, recommend_by, recommend_observed
+from search.recommend import Estimate, Predictor, recommend_by, recommend_observed
 from search.reuse import Changes
 from search.runs import Runs
 from search.space import TOLERANCE, DomainLimits, Space
@@ -429,8 +428,7 @@ def _name(kind: str, objective: Objective) -> str:
 def _expected(predictor: Predictor, mixture: Mixture) -> dict[str, float]:
     """The objective of a new run of a mixture, with its 95% interval."""
     mean, sd, *_ = predictor.expect(mixture)
-    reach = NormalDist().inv_cdf(0.975) * sd
-    return {"mean": mean, "lower": mean - reach, "upper": mean + reach}
+    return asdict(Estimate.of(mean, sd))
 
 
 def _measured(runs: Runs) -> dict[str, list[float]]:

@@ -8,13 +8,12 @@ from typing import Annotated
 
 import typer
 
-from mixopt.terminal import STUDY_FILE, Json, StudyArgument, err, out
+from mixopt.terminal import STUDY, STUDY_FILE, Json, StudyArgument, err, out
 
 app = typer.Typer()
-PANEL = "A study"
 
 
-@app.command(epilog="Example: mixopt report study.yaml --output report.html", rich_help_panel=PANEL)
+@app.command(epilog="Example: mixopt report study.yaml --output report.html", rich_help_panel=STUDY)
 def report(
     study: StudyArgument = STUDY_FILE,
     output: Annotated[

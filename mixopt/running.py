@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -17,12 +18,14 @@ from mixopt.config import DIRECTORY_VARIABLE, JOB_VARIABLE, StudyFile
 from mixopt.errors import ConfigError
 from mixopt.exchange import check_reachable
 from mixopt.executors import executor
-from mixopt.files import locked
+from mixopt.files import locked, write_text
 from mixopt.recording import await_store, begin
+from mixopt.report import report_page
 from mixopt.study import Study
 from mixopt.terminal import interrupt
 from mixopt.watch import Stages, watcher_for
 from proxies.data.corpus import Corpus
+from tracking import names
 from tracking.recorder import Recorder
 
 
@@ -43,7 +46,7 @@ def run(
     console: Console,
     on_answer: Callable[[dict[str, Any], Recorder], None] = lambda answer, record: None,
 ) -> dict[str, Any]:
-    """Run a study to its answer, or go on where it was left.
+    """Run a study to its answer and its report, or go on where it was left.
 
     Args:
         console: shows the progress.
@@ -90,4 +93,13 @@ def run(
             study.finish()
         if away:
             console.print("MLflow is back, and has every record")
+        with console.status("writing the report"):
+            page = report_page(plan, study.history, answer)
+            write_text(report_path(file), page)
+            record.attach(page, names.REPORT_FILE)
     return answer
+
+
+def report_path(file: StudyFile) -> Path:
+    """Where a study that has its answer leaves its report."""
+    return file.work_directory / names.REPORT_FILE

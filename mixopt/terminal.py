@@ -27,6 +27,9 @@ STUDY_FILE = Path("study.yaml")
 
 INTERRUPTED = 130  # exit status
 
+# Where `mixopt --help` lists a command.
+BEGIN, STUDY, CLUSTER, RUNS = "To begin", "A study", "Studies on a cluster", "Finished runs"
+
 
 def print_answer(document: Any, view: Any, as_json: bool) -> None:
     if as_json:

@@ -19,7 +19,7 @@ from search.errors import SearchError
 from search.history import History
 from search.mixture import Mixture
 from search.objective import Unit
-from search.problem import REFERENCE, SEARCH_SEED, Problem
+from search.problem import BASELINE, REFERENCE, SEARCH_SEED, Problem
 from search.recommend import Candidate
 from search.trial import Trial
 
@@ -121,7 +121,7 @@ def confirm(problem: Problem, candidates: Sequence[Candidate], seeds: int, histo
 
 
 def _winner(candidates: tuple[Outcome, ...], baselines: tuple[Outcome, ...]) -> Outcome:
-    [proportional] = [outcome for outcome in baselines if outcome.label == f"baseline:{REFERENCE}"]
+    [proportional] = [outcome for outcome in baselines if outcome.label == BASELINE + REFERENCE]
     first = next((outcome for outcome in candidates if outcome.difference is not None), proportional)
     others = [outcome for outcome in (*candidates, *baselines) if outcome.mixture != first.mixture]
     # The change has to prove itself: one that does not even look better is not made.
@@ -134,7 +134,7 @@ def _winner(candidates: tuple[Outcome, ...], baselines: tuple[Outcome, ...]) -> 
 
 
 def _baseline_candidates(problem: Problem) -> list[Candidate]:
-    return [Candidate(f"baseline:{name}", mixture) for name, mixture in problem.baselines.items()]
+    return [Candidate(BASELINE + name, mixture) for name, mixture in problem.baselines.items()]
 
 
 def _seeds(count: int) -> range:

@@ -18,6 +18,8 @@ from search.trial import Trial
 
 # What every answer is compared with: to change nothing.
 REFERENCE = "proportional"
+# Before a baseline's name, in the origin of its trials and in the label of what was confirmed.
+BASELINE = "baseline:"
 
 # The seed of every trial of the search; confirmation uses others.
 SEARCH_SEED = 0
@@ -106,7 +108,7 @@ class Problem:
         """
         rungs = self.rungs if self.pool is None else self.rungs[-1:]
         return tuple(
-            Trial(mixture, rung.fidelity, SEARCH_SEED, f"baseline:{name}")
+            Trial(mixture, rung.fidelity, SEARCH_SEED, BASELINE + name)
             for rung in reversed(rungs)
             for name, mixture in self.baselines.items()
         )

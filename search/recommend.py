@@ -33,6 +33,8 @@ AT_CAP = 0.98
 # Runs a domain (and one more) below which surrogates are known to be weak (Olmix, 2602.12237).
 RUNS_PER_DOMAIN = 3
 LEVEL = 0.95
+# The method, and the label of the candidate, that rests on no prediction.
+BEST_OBSERVED = "best observed"
 
 CANDIDATES = 4_000
 # The answer is the average of the best: it does not chase the surrogate's errors as the single best does.
@@ -52,6 +54,12 @@ class Estimate:
     mean: float
     lower: float
     upper: float
+
+    @classmethod
+    def of(cls, mean: float, sd: float) -> Estimate:
+        """Of a normal distribution."""
+        reach = NormalDist().inv_cdf((1 + LEVEL) / 2) * sd
+        return cls(mean, mean - reach, mean + reach)
 
 
 @dataclass(frozen=True)
@@ -299,9 +307,9 @@ def recommend_observed(
         )
     return Recommendation(
         mixture=best,
-        method="best observed",
+        method=BEST_OBSERVED,
         baselines=evidence.measured_baselines,
-        candidates=(Candidate("best observed", best),),
+        candidates=(Candidate(BEST_OBSERVED, best),),
         warnings=(*([reason] if reason else []), *_evidence_warnings(evidence)),
         trials=len(evidence.runs),
         validation=validation,
@@ -321,7 +329,7 @@ def recommend_predicted(predictor: Predictor, best_KD: FloatArray) -> Recommenda
     candidates = [Candidate("proposed", mixture)]
     if (observed := predictor.best_observed) is not None:
         # Before the best predicted: it does not share the regression's errors.
-        candidates.append(Candidate("best observed", observed))
+        candidates.append(Candidate(BEST_OBSERVED, observed))
     candidates.append(Candidate("best predicted", Mixture.from_array(problem.space.domains, best_KD[0])))
     return Recommendation(
         mixture=mixture,
@@ -335,9 +343,9 @@ def recommend_predicted(predictor: Predictor, best_KD: FloatArray) -> Recommenda
             *_evidence_warnings(evidence),
         ),
         trials=len(evidence.runs),
-        predicted=_estimate(mean, sd),
+        predicted=Estimate.of(mean, sd),
         predicted_losses={
-            name: _estimate(float(mean), float(metric_sd))
+            name: Estimate.of(float(mean), float(metric_sd))
             for name, mean, metric_sd in zip(objective.metrics, mean_M, sd_M, strict=True)
         },
         ranges={
@@ -384,11 +392,6 @@ def _front(predictor: Predictor, objective: Pareto) -> tuple[FrontPoint, ...]:
         )
         for point in chosen
     )
-
-
-def _estimate(mean: float, sd: float) -> Estimate:
-    reach = NormalDist().inv_cdf((1 + LEVEL) / 2) * sd
-    return Estimate(mean, mean - reach, mean + reach)
 
 
 def _distinct(*candidates: Candidate) -> tuple[Candidate, ...]:

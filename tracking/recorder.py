@@ -60,8 +60,8 @@ _Passing = _Progress | _Described
 class Recorder:
     """A context: what MLflow does not have at its end stays in the journal for the next driver.
 
-    Every method but `drain` and `close` returns at once, and raises the TrackingError for which the recorder gave up,
-    if it did.
+    Every method but `attach`, `drain` and `close` returns at once, and raises the TrackingError for which the recorder
+    gave up, if it did.
 
     Attributes:
         run_id: of the study's run in MLflow.
@@ -131,6 +131,14 @@ class Recorder:
     def describe(self, markdown: str) -> None:
         """What stands at the head of the study's page until there is something newer."""
         self._pass(_Described(markdown))
+
+    def attach(self, text: str, file: str) -> None:
+        """A file of what can be made again: sent at once, and not kept for a store that is away.
+
+        Raises:
+            TrackingError: the store did not take it.
+        """
+        self._record.attach(text, file)
 
     def drain(self, seconds: float) -> bool:
         """Wait for MLflow to take everything, until it takes nothing for so long; returns whether it did."""

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
+from mixopt.exporters.yaml_file import yaml_text
 from search.mixture import counts
 
 
@@ -35,8 +36,7 @@ class Yaml(Exporter):
     by_place = False
 
     def render(self, exportable: Exportable) -> str:
-        text: str = yaml.safe_dump(_content(exportable), sort_keys=False, allow_unicode=True)
-        return text
+        return yaml_text(_content(exportable))
 
     def read(self, text: str) -> Weights:
         return _weights(yaml.safe_load(text))

@@ -1,7 +1,7 @@
 """The report of a study: what a person looks at.
 
-plan, history, answer document --> summary.py --> content.py --> sections.py --> page.py --> HTML
-                                                                 figures.py      page.html, style.css
+plan, history, answer document --> summary.py --> content.py --> decision.py, evidence.py --> page.py --> HTML
+                                                                 parts.py, figures.py         page.html, style.css
 """
 
 from __future__ import annotations

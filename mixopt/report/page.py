@@ -7,8 +7,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from mixopt.report import sections
 from mixopt.report.content import Content
+from mixopt.report.decision import decision_plots, tiles
+from mixopt.report.evidence import sections
 
 HERE = Path(__file__).parent
 
@@ -25,7 +26,7 @@ def render(content: Content) -> str:
     return templates.get_template("page.html").render(
         content=content,
         style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
-        tiles=sections.tiles(content),
-        decision=sections.decision(content),
-        sections=sections.evidence(content),
+        tiles=tiles(content),
+        decision=decision_plots(content),
+        sections=sections(content),
     )

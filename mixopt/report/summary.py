@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -43,13 +42,11 @@ from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import Mixture
 from search.objective import PENALTY
-from search.problem import REFERENCE, SEARCH_SEED, Problem
-from search.recommend import LEVEL, Predictor
+from search.problem import BASELINE, REFERENCE, SEARCH_SEED, Problem
+from search.recommend import BEST_OBSERVED, Estimate, Predictor
 from search.space import TOLERANCE
 from tracking.journal import Closed, read
 
-# Before a baseline's name in the label of what was confirmed.
-BASELINE = "baseline:"
 MOST_NAMED = 6
 
 
@@ -65,7 +62,7 @@ def summarise(plan: Plan, history: History, document: Mapping[str, Any]) -> Cont
         TrackingError: the study's journal is damaged.
     """
     problem, objective = plan.problem, document["objective"]
-    predictor = _predictor(plan, history)
+    predictor = _predictor(plan, history, document["recommendation"]["method"])
     return Content(
         study=document["study"],
         standing=_standing(plan, history, document),
@@ -109,18 +106,19 @@ def _standing(plan: Plan, history: History, document: Mapping[str, Any]) -> str 
     awaits_confirmation = plan.file.confirm.candidates > 0 and not document["confirmed"]
     if not (awaits_confirmation or history.running):
         return None
+    begun = f", {len(history.running)} have begun" if history.running else ""
     confirmed = "; nothing is confirmed yet" if awaits_confirmation else ""
-    searched = how_far(plan, history)
-    return f"{searched} of the search have ended, {len(history.running)} are begun{confirmed}"
+    return f"{how_far(plan, history)} of the search have ended{begun}{confirmed}"
 
 
-def _predictor(plan: Plan, history: History) -> Predictor | Missing:
-    """The study's surrogate, fitted and validated again."""
+def _predictor(plan: Plan, history: History, method: str) -> Predictor | Missing:
+    """The surrogate that the answer rests on, or else the study's, fitted and validated again."""
     problem, settings = plan.problem, plan.strategy.settings
+    surrogate = settings.surrogate if method == BEST_OBSERVED else method
     if plan.file.search.strategy == "random":
         return Missing("search.strategy random predicts nothing")
     try:
-        return Predictor.fit(problem, gather(problem, history), settings.surrogate, settings.trust)
+        return Predictor.fit(problem, gather(problem, history), surrogate, settings.trust)
     except TooFewMixtures as error:
         return Missing(error.message)
 
@@ -194,9 +192,8 @@ def _predicted_gain(predictor: Predictor, mixture: Mixture, reference: Mixture) 
         reference_mean, reference_sd = float(objective.value(baseline_M[None], baseline_M)[0]), 0.0
     else:
         reference_mean, reference_sd, *_ = predictor.expect(reference)
-    reach = NormalDist().inv_cdf((1 + LEVEL) / 2) * float(np.hypot(sd, reference_sd))
-    gain = reference_mean - mean
-    return Gain(gain, gain - reach, gain + reach)
+    gain = Estimate.of(reference_mean - mean, float(np.hypot(sd, reference_sd)))
+    return Gain(gain.mean, gain.lower, gain.upper)
 
 
 def _held_out(predictor: Predictor | Missing) -> HeldOut | Missing:

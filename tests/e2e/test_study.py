@@ -16,12 +16,13 @@ import psutil
 import pytest
 
 from mixopt.config import load
-from mixopt.recording import journal_path
+from mixopt.recording import journal_path, open_store
 from mixopt.run_table import read
+from mixopt.running import report_path
 from search.mixture import Mixture
 from tests.e2e.study import BASELINES, SEARCH_TRIALS, STUDY, answer_of, mixopt, numbers, recorded, write_study
 from tests.processes import family, kill, named
-from tracking import journal
+from tracking import journal, names
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +51,17 @@ def test_the_answer_keeps_the_limits_and_says_what_it_is_worth(undisturbed: tupl
     assert all(domain["epochs"] <= 4 + 1e-6 for domain in answer["domains"].values())
     assert answer["confirmed"]
     assert "proportional" in answer["verdict"]
+
+
+def test_a_report_is_left_beside_the_study_and_in_mlflow(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    path, answer = undisturbed
+    file = load(path)
+    record = open_store(file).find(file.study)
+    assert record is not None
+    page = report_path(file).read_text()
+    assert answer["verdict"][1:] in page
+    kept = record.store.client.download_artifacts(record.run_id, names.REPORT_FILE)
+    assert Path(kept).read_text() == page
 
 
 def test_every_planned_trial_is_recorded_once(undisturbed: tuple[Path, dict[str, Any]]) -> None:

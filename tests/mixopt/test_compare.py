@@ -132,6 +132,8 @@ def test_a_mixture_outside_the_limits_and_the_evidence_is_called_so(study: Path)
 def test_a_trial_is_named_by_the_head_of_its_id(study: Path) -> None:
     trial = mixopt.Study(study).trials.iloc[0]
     document = mixopt.compare(trial["run"][:6], study)
+    with pytest.raises(mixopt.ConfigError, match="is no file, and no baseline or trial"):
+        mixopt.compare(trial["run"][:3], study)
     assert document["a"]["is"].startswith(f"trial {trial['run']} of study small")
     assert shares(document, "a")["prose"] == pytest.approx(trial["weight.prose"])
     [own, *_] = document["judged"][0]["measured"]["a"]
@@ -181,7 +183,8 @@ def test_a_search_that_has_hardly_begun_predicts_nothing_and_says_why(tmp_path: 
         ("unifrom", "unifrom is no file, and no baseline or trial of study small", "proportional, uniform"),
         ("none.yaml", "none.yaml: no such study file", "mixopt init"),
         ("none.json", "none.json: no such file of a mixture", "mixopt export"),
-        ("table.csv", "table.csv: no settings in this file", "mixopt init"),
+        ("table.csv", "this is no csv file", ""),
+        ("plain.yaml", "no domain books", "prose, code, sums"),
         ("other.yaml", "no domain books", "prose, code, sums"),
         ("list.json", "this is no json file", ""),
         ("broken.yaml", "broken.yaml:2: not YAML", ""),
@@ -191,7 +194,8 @@ def test_what_is_neither_is_refused(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, mistake: str, hint: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("table.csv").write_text("domain,weight\nprose,1.0\n")
+    Path("table.csv").write_text("name,share\nprose,1.0\n")
+    Path("plain.yaml").write_text("prose: 0.5\nbooks: 0.5\n")
     Path("other.yaml").write_text("weights: {prose: 0.5, books: 0.5}\n")
     Path("list.json").write_text("[1, 2]")
     Path("broken.yaml").write_text("weights: {prose: 0.5\n")

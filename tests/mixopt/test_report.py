@@ -20,9 +20,9 @@ from mixopt.errors import ConfigError
 from mixopt.recording import begin, journal_path, known, open_store
 from mixopt.report import report_page
 from mixopt.report.content import Agreement, Content, Course, Effects, Front, HeldOut, Missing
+from mixopt.report.evidence import MOST_CURVES
 from mixopt.report.figures import VARIABLES
 from mixopt.report.page import render
-from mixopt.report.sections import MOST_CURVES
 from mixopt.report.summary import summarise
 from search.confirm import confirm, confirmation_trials
 from search.history import History
@@ -356,7 +356,7 @@ def test_before_the_end_it_says_how_far_the_study_is(tmp_path: Path) -> None:
     history = known(plan.file, record)
     assert set(history.running) == set(running)
     page = Page(report_page(plan, history, answer_so_far(plan.file, record)))
-    standing = f"{len(done)} of at most {len(asked)} trials of the search have ended, 3 are begun"
+    standing = f"{len(done)} of at most {len(asked)} trials of the search have ended, 3 have begun"
     assert f"This study has not ended: {standing}; nothing is confirmed yet." in page.words
 
 
@@ -374,4 +374,4 @@ def test_where_a_failed_trial_is_tried_again_the_study_goes_on(plan: Plan) -> No
     history, document = answered(plan, searched(plan, failing=1))
     [failed] = history.failed
     standing = summarise(plan, history.opened(failed.trial), document).standing
-    assert standing is not None and standing.endswith("1 are begun")
+    assert standing is not None and standing.endswith("1 have begun")

@@ -52,7 +52,7 @@ def listeners(processes: Sequence[psutil.Process]) -> list[Listener]:
     found = set()
     for member in {member for process in processes for member in family(process)}:
         with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
-            program = " ".join(member.cmdline())[:80]
+            program = " ".join(member.cmdline())
             found |= {
                 Listener(program, connection.laddr.ip, connection.laddr.port)
                 for connection in member.net_connections("inet")

@@ -1,0 +1,133 @@
+"""The first screen in words: what to train on, what it gains, and how far to trust that."""
+
+from __future__ import annotations
+
+from mixopt.report import figures
+from mixopt.report.content import Content, Gain, Missing, Rival
+from mixopt.report.parts import MOST_ROWS, Plot, Table, Tile, correlation, cut, drawn, percent
+from mixopt.units import show_count
+from search.problem import REFERENCE
+
+
+def tiles(content: Content) -> tuple[Tile, ...]:
+    decision, trials = content.decision, content.trials
+    answer = decision.rival(decision.answer)
+    # Where nothing is to be changed, what the search had to offer instead.
+    subject = decision.rivals[0] if answer.changes_nothing else answer
+    same = f"what the search proposes is the {REFERENCE} mixture" if subject.changes_nothing else None
+    shared = subject.values.keys() & decision.rival(REFERENCE).values.keys()
+    alone, paired, unit = "one new run of each", f"{len(shared)} seeds", content.unit
+    stopped = f"{trials['stopped']} stopped early, " if trials["stopped"] else ""
+    return (
+        _gain_tile("Predicted gain", alone, subject, subject.predicted, same or decision.not_predicted, unit),
+        _gain_tile("Confirmed gain", paired, subject, subject.confirmed, same or decision.not_confirmed, unit),
+        _trust_tile(content),
+        Tile(
+            "Trials",
+            str(trials["completed"]),
+            "completed",
+            f"{stopped}{trials['failed']} failed; {trials['flops']:.3g} FLOPs in all",
+        ),
+    )
+
+
+def _gain_tile(title: str, runs: str, subject: Rival, gain: Gain | None, reason: str | None, unit: str) -> Tile:
+    if gain is None:
+        return Tile(title, "none", "", _sentence(reason or "no run of both mixtures was completed with the same seed"))
+    interval = f"95% interval {shown}" if (shown := _interval(gain)) else "No interval"
+    return Tile(title, f"{gain.mean:+.4f}", unit, f"{interval}: {subject.label} mixture over {REFERENCE}, {runs}")
+
+
+def _trust_tile(content: Content) -> Tile:
+    title, found = "Trust in the surrogate", content.held_out
+    if isinstance(found, Missing):
+        return Tile(title, "none", "", _sentence(found.reason))
+    score = found.scores["objective"]
+    trusted = "trusted" if found.scores["trustworthy"] else "not shown to rank runs at the target better than chance"
+    return Tile(
+        title,
+        correlation(score["spearman"]),
+        "rank correlation",
+        f"{found.surrogate} on {found.scores['runs']} held-out runs, {trusted}; "
+        f"{score['coverage_95']:.0%} of them in their 95% interval",
+    )
+
+
+def decision_plots(content: Content) -> tuple[Plot, ...]:
+    """The plots of the first screen: the mixture, and what it gains."""
+    made = content.decision
+    answer = made.rival(made.answer).mixture
+    domains = sorted(answer, key=lambda domain: -answer[domain])
+    weighty = (answer, made.rivals[0].mixture, made.rival(REFERENCE).mixture)
+    largest = sorted(domains, key=lambda domain: -max(mixture[domain] for mixture in weighty))[:MOST_ROWS]
+    shown = [domain for domain in domains if domain in largest]
+    # The proportional mixture is the first of the baselines.
+    others = sorted(made.rivals, key=lambda each: not each.is_baseline)
+    others = [each for each in others if each.label != made.answer]
+    with_epochs = any(domain["epochs"] is not None for domain in content.domains.values())
+    columns = (
+        *("domain", ">answer", *(f">{each.label}" for each in others), ">tokens"),
+        *((">epochs",) if with_epochs else ()),
+        *((">range among the best",) if made.ranges else ()),
+    )
+    rows = tuple(
+        (
+            domain,
+            *(percent(share) for share in (answer[domain], *(each.mixture[domain] for each in others))),
+            show_count(content.domains[domain]["tokens"] or 0),
+            *((f"{content.domains[domain]['epochs']:.2f}",) if with_epochs else ()),
+            *((" to ".join(map(percent, made.ranges[domain])),) if made.ranges else ()),
+        )
+        for domain in domains
+    )
+    ranged = "; the line spans the shares among the best predicted mixtures" if made.ranges else ""
+    mixture = Plot(
+        "The recommended mixture",
+        drawn(figures.shares(made, shown)),
+        f"Bars are the answer, marks what it is compared with{ranged}.{cut(shown, domains, 'domains')}",
+        Table(columns, rows),
+        is_open=len(rows) <= MOST_ROWS,
+    )
+    if all(each.predicted is None and each.confirmed is None for each in made.rivals):
+        return (mixture,)
+    return (mixture, _gains(content))
+
+
+def _gains(content: Content) -> Plot:
+    made = content.decision
+    seeds = sorted({seed for each in made.rivals for seed in each.values}, key=int)
+    compared = [each for each in made.rivals if not each.changes_nothing]
+    rows = tuple(
+        (
+            each.label,
+            *(cell for gain in (each.predicted, each.confirmed) for cell in _gain_cells(gain)),
+            "" if each.beaten is None else f"{each.beaten:.0%}",
+            *(f"{each.values[seed]:.4f}" if seed in each.values else "" for seed in seeds),
+        )
+        for each in made.rivals
+    )
+    return Plot(
+        "What it gains",
+        drawn(figures.gains(compared, made.answer, content.unit)),
+        "Predicted: one new run of each mixture, by the surrogate. Confirmed: the same training again with seeds that "
+        "the search never used. Right of 0 is better; an interval that reaches 0 shows no difference.",
+        Table(
+            (
+                *("mixture", ">predicted gain", "95% interval", ">confirmed gain", "95% interval"),
+                *(">proposed beats it with", *(f">objective, seed {seed}" for seed in seeds)),
+            ),
+            rows,
+        ),
+    )
+
+
+def _gain_cells(gain: Gain | None) -> tuple[str, str]:
+    return ("", "") if gain is None else (f"{gain.mean:+.4f}", _interval(gain))
+
+
+def _interval(gain: Gain) -> str:
+    return "" if gain.lower is None or gain.upper is None else f"{gain.lower:+.4f} to {gain.upper:+.4f}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"

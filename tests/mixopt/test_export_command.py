@@ -1,0 +1,177 @@
+"""`mixopt export` and `mixopt import`, over a study whose losses are known by a formula."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from mixopt.errors import ConfigError
+from mixopt.export_cli import app
+from mixopt.exporters import EXPORTERS
+from search.mixture import Mixture
+from tests.mixopt.test_study import ROUNDS, planned, run
+
+PLACES = """\
+prose: /data/prose
+code: {/data/code_a: 3B, /data/code_b: 1B}
+sums: {/data/sums: 5M}
+"""
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    plan = planned(tmp_path_factory.mktemp("exported"), ROUNDS)
+    run(plan)
+    return plan.file.file
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("places.yaml").write_text(PLACES)
+
+
+def called(*arguments: object) -> Result:
+    """What the command does, in this process.
+
+    Raises:
+        ConfigError: what `mixopt` would say in one line.
+    """
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    if isinstance(result.exception, ConfigError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def exported(study: Path, *options: object) -> str:
+    return called("export", study, *options).stdout
+
+
+def answer(study: Path) -> dict[str, float]:
+    weights: dict[str, float] = yaml.safe_load(exported(study))["weights"]
+    return weights
+
+
+def test_weights_of_sequences_are_shares_of_tokens(study: Path) -> None:
+    option, *words = exported(study, "-f", "megatron", "--location", "/data/{domain}").split()
+    assert option == "--data-path"
+    weights = dict(zip(words[1::2], map(float, words[::2]), strict=True))
+    assert weights == pytest.approx({f"/data/{name}": share for name, share in answer(study).items()})
+
+
+def test_weights_of_documents_are_shares_divided_by_the_length_of_a_document(study: Path) -> None:
+    drawn = yaml.safe_load(exported(study, "-f", "llama-factory"))
+    documents = dict(
+        zip(drawn["dataset"].split(","), map(float, str(drawn["interleave_probs"]).split(",")), strict=True)
+    )
+    Path("documents.json").write_text(json.dumps(documents))
+    Path("drawn.yaml").write_text(yaml.safe_dump(drawn))
+    back = json.loads(called("import", "drawn.yaml", study, "-f", "llama-factory", "--json").stdout)["weights"]
+    assert back == pytest.approx(answer(study), abs=1e-6)
+    assert documents != pytest.approx(back, abs=0.01), "the documents of these domains are of different lengths"
+
+
+@pytest.mark.parametrize("format", EXPORTERS)
+def test_what_is_written_is_read_back(study: Path, format: str) -> None:
+    called("export", study, "-f", format, "--locations", "places.yaml", "-o", "written")
+    names_domains = not EXPORTERS[format].by_place
+    result = called("import", "written", study, "-f", format, "--locations", "places.yaml", "--json")
+    assert json.loads(result.stdout)["weights"] == pytest.approx(answer(study), abs=1e-6)
+    assert ("the places were not looked at" in result.stderr) == names_domains
+
+
+def test_another_mixture_is_exported_as_what_it_is(study: Path) -> None:
+    for name in ("mixture.yaml", "mixture.json", "mixture.csv"):
+        other = Mixture.of({"prose": 0.5, "code": 0.25, "sums": 0.25})
+        suffix = Path(name).suffix
+        text = {
+            ".yaml": "prose: 0.5\ncode: 0.25\nsums: 0.25\n",
+            ".json": json.dumps({"weights": other.as_dict()}),
+            ".csv": "domain,weight\nprose,0.5\ncode,0.25\nsums,0.25\n",
+        }[suffix]
+        Path(name).write_text(text)
+        document = json.loads(exported(study, "--mixture", name, "-f", "json"))
+        assert document["weights"] == pytest.approx(other.as_dict())
+        assert document["provenance"]["verdict"] == "another mixture than the answer of this study"
+
+
+def test_what_each_domain_gives_is_shown_also_where_it_is_too_much(study: Path) -> None:
+    assert "there are" in called("export", study, "--tokens", "10k").stderr
+    with pytest.raises(ConfigError, match=r"would be read .* times in 10B tokens: it has .* and the most is 4"):
+        called("export", study, "--tokens", "10B")
+    assert called("export", study, "--tokens", "10B", "--max-epochs", "1e9").stdout
+
+
+def test_the_list_says_what_weights_count() -> None:
+    listed = json.loads(called("export", "--list", "--json").stdout)
+    assert {each["format"]: each["weights_count"] for each in listed} == {
+        name: list(each.draws) for name, each in EXPORTERS.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "mistake", "hint"),
+    [
+        ("-f megatorn", "megatorn", "megatron"),
+        ("-f megatron --location /data/all", "names one place for all domains", "write {domain}"),
+        ("--location {domain} --locations places.yaml", "both say where the domains are", "one of them"),
+        ("-f megatron --draws documents", "does not draw documents, but sequences", "leave it out"),
+        ("--tokens many", "--tokens: 'many'", ""),
+        ("--locations none.yaml", "none.yaml: no such file of places", "domain: place"),
+        ("--locations two.yaml", "two.yaml: sums has no place in this file", "prose, code, sums"),
+        ("--locations odd.yaml", "odd.yaml: books is no domain of the study", "prose, code, sums"),
+        ("--locations same.yaml", "/data/a is the place of both prose and code", "its own"),
+        ("--locations broken.yaml", "broken.yaml:2", ""),
+        ("-f megatron --locations list.yaml", "domain code has 2 places", "sizes"),
+        ("--mixture none.yaml", "none.yaml: no such file of a mixture", "mixopt export"),
+        ("--mixture books.yaml", "no domain books", "prose, code, sums"),
+        ("--mixture minus.yaml", "code: -0.5 is no weight", "0 or above"),
+        ("--mixture zero.yaml", "weights", ""),
+    ],
+)
+def test_bad_options_of_export(study: Path, options: str, mistake: str, hint: str) -> None:
+    Path("two.yaml").write_text("prose: /a\ncode: /b\n")
+    Path("odd.yaml").write_text("prose: /a\ncode: /b\nsums: /c\nbooks: /d\n")
+    Path("same.yaml").write_text("prose: /data/a\ncode: /data/a\nsums: /c\n")
+    Path("broken.yaml").write_text("prose: [/a\n")
+    Path("list.yaml").write_text("prose: /a\ncode: [/b, /c]\nsums: /d\n")
+    Path("books.yaml").write_text("weights: {prose: 0.5, books: 0.5}\n")
+    Path("minus.yaml").write_text("prose: 0.5\ncode: -0.5\n")
+    Path("zero.yaml").write_text("prose: 0\ncode: 0\n")
+    with pytest.raises(ConfigError) as caught:
+        called("export", study, *options.split())
+    assert mistake in caught.value.message
+    assert hint in caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "mistake", "hint"),
+    [
+        ("", "-f megatron", "is not --data-path", ""),
+        ("--data-path 0.5", "-f megatron", "1 words are no pairs", "without weights"),
+        ("--data-path 0.5 /data/all", "-f megatron", "/data/all is no domain's place", "--locations"),
+        ("--data-path much /data/code", "-f megatron", "this is no megatron file", "--list"),
+        ("{]", "-f json", "this is no json file", "--list"),
+        ("{}", "-f json", "has no weights", "--list"),
+        ("prose: 1.0\n", "-f olmo-core", "this is no olmo-core file", "--list"),
+        ("import os; os.remove('places.yaml')", "-f webdataset", "this is no webdataset file", "--list"),
+    ],
+)
+def test_bad_files_to_import(study: Path, text: str, options: str, mistake: str, hint: str) -> None:
+    Path("given").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        called("import", "given", study, *options.split())
+    assert mistake in caught.value.message
+    assert hint in caught.value.hint
+    assert Path("places.yaml").exists(), "a file is read, and never run"
+
+
+def test_a_file_to_import_that_is_not_there(study: Path) -> None:
+    with pytest.raises(ConfigError, match="none.txt: no such configuration"):
+        called("import", "none.txt", study, "-f", "megatron")
