@@ -18,6 +18,7 @@ from mixopt.files import text_in
 from mixopt.recording import recorded
 from mixopt.tables import plain_table
 from mixopt.units import parse_count, show_count
+from search.errors import SearchError
 from search.mixture import Mixture, counts
 
 # An answer that takes all that it may take is not refused for its last digit.
@@ -71,7 +72,7 @@ def mixture_of(document: Mapping[str, Any], path: Path | None) -> Mixture:
         return Mixture.of(document["mixture"])
     by_name = places_by_pattern("{domain}", document["domains"])
     plain = exporter(path.suffix[1:] if path.suffix in (".json", ".csv") else "yaml")
-    return mixture_in(plain, text_in(path, "file of a mixture", EXPORTED), Draws.TOKENS, {}, by_name)
+    return _mixture_in_file(plain, path, "file of a mixture", Draws.TOKENS, {}, by_name)
 
 
 def imported(exporter: Exporter, config: Path, file: StudyFile, draws: Draws, places: Places) -> Mixture:
@@ -81,7 +82,17 @@ def imported(exporter: Exporter, config: Path, file: StudyFile, draws: Draws, pl
             which knows their mean length, has not run yet.
     """
     lengths = mean_document_tokens(answer_so_far(file, recorded(file))) if draws is Draws.DOCUMENTS else {}
-    return mixture_in(exporter, text_in(config, "configuration", EXPORTED), draws, lengths, places)
+    return _mixture_in_file(exporter, config, "configuration", draws, lengths, places)
+
+
+def _mixture_in_file(
+    exporter: Exporter, path: Path, what: str, draws: Draws, lengths: Mapping[str, float], places: Places
+) -> Mixture:
+    text = text_in(path, what, EXPORTED)
+    try:
+        return mixture_in(exporter, text, draws, lengths, places)
+    except (ConfigError, SearchError) as error:
+        raise ConfigError(f"{path}: {error.message}", hint=error.hint) from None
 
 
 @dataclass(frozen=True)
