@@ -94,7 +94,7 @@ def run(
         if away:
             console.print("MLflow is back, and has every record")
         with console.status("writing the report"):
-            page = report_page(plan, study.history, answer)
+            page = report_page(plan, study.history, answer, study.predictor)
             write_text(report_path(file), page)
             record.attach(page, names.REPORT_FILE)
     return answer

@@ -25,7 +25,7 @@ from mixopt.reporter import Reporter
 from mixopt.watch import Watcher
 from search.confirm import Confirmation, confirm, confirmation_trials
 from search.problem import SEARCH_SEED
-from search.recommend import Recommendation
+from search.recommend import Predictor, Recommendation
 from search.trial import Failure, Measurement, Trial
 from tracking import names
 from tracking.errors import TrackingAway
@@ -51,6 +51,7 @@ class Study:
         self.history = record.begun.history
         if retry_failed:
             self.history = self.history.opened(*(entry.trial for entry in self.history.failed))
+        self.predictor: Predictor | None = None  # of the answer, once there is one
         self._in_flight: set[str] = set()
         self._compiled = False
         self._remarks: list[str] = []
@@ -74,6 +75,7 @@ class Study:
             self._search()
         with self.watcher.busy("fitting the losses, looking for the best mixture"):
             recommendation = self.plan.strategy.recommend(self.history)
+        self.predictor = recommendation.predictor
         if names.ANSWER not in self.record.begun.written:
             self._answer(recommendation, None)
         return self._answer(recommendation, self._confirm(recommendation))

@@ -6,7 +6,7 @@ Shapes: N mixtures, D domains, M metrics, K mixtures that are averaged.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from statistics import NormalDist
 
@@ -99,6 +99,7 @@ class Recommendation:
             better in one, with their predicted values.
         candidates: what to confirm, best first; the answer is the first.
         validation: how well the surrogate predicts, where one was tried.
+        predictor: the same surrogate as it was fitted, to ask for more.
         warnings: sentences that a careful reader wants to know.
         trials: how many runs the answer rests on.
     """
@@ -117,6 +118,7 @@ class Recommendation:
     flat: tuple[str, ...] = ()
     front: tuple[FrontPoint, ...] = ()
     validation: Validation | None = None
+    predictor: Predictor | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, object]:
         return {
@@ -158,6 +160,10 @@ def recommend(
 
 def recommend_by(predictor: Predictor) -> Recommendation:
     """As `recommend`, by a surrogate that is fitted and validated already."""
+    return replace(_recommend_by(predictor), predictor=predictor)
+
+
+def _recommend_by(predictor: Predictor) -> Recommendation:
     problem, evidence = predictor.problem, predictor.evidence
     if not predictor.validation.trustworthy:
         reason = "cross-validation does not show that the regression ranks mixtures at the target better than chance"

@@ -11,10 +11,15 @@ from typing import Any
 
 from mixopt.assemble import Plan
 from search.history import History
+from search.recommend import Predictor
 
 
-def report_page(plan: Plan, history: History, document: Mapping[str, Any]) -> str:
-    """The report as HTML; `document` is that of mixopt.answer.
+def report_page(plan: Plan, history: History, document: Mapping[str, Any], predictor: Predictor | None = None) -> str:
+    """The report as HTML.
+
+    Args:
+        document: that of mixopt.answer.
+        predictor: what the answer rests on, where it is still there; otherwise it is fitted again.
 
     Raises:
         SearchError, TrackingError: the surrogate cannot be fitted again, or the study's journal is damaged.
@@ -22,4 +27,4 @@ def report_page(plan: Plan, history: History, document: Mapping[str, Any]) -> st
     from mixopt.report.page import render
     from mixopt.report.summary import summarise
 
-    return render(summarise(plan, history, document))
+    return render(summarise(plan, history, document, predictor))

@@ -50,19 +50,20 @@ from tracking.journal import Closed, read
 MOST_NAMED = 6
 
 
-def summarise(plan: Plan, history: History, document: Mapping[str, Any]) -> Content:
+def summarise(plan: Plan, history: History, document: Mapping[str, Any], fitted: Predictor | None = None) -> Content:
     """What the report of a study says.
 
     Args:
         history: running trials included.
         document: that of mixopt.answer.
+        fitted: what the answer rests on, where it is still there.
 
     Raises:
         SearchError: the surrogate cannot be fitted again.
         TrackingError: the study's journal is damaged.
     """
     problem, objective = plan.problem, document["objective"]
-    predictor = _predictor(plan, history, document["recommendation"]["method"])
+    predictor = fitted or _predictor(plan, history, document["recommendation"]["method"])
     return Content(
         study=document["study"],
         standing=_standing(plan, history, document),

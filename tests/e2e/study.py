@@ -50,11 +50,12 @@ def _empty_store() -> Path:
 
 
 def write_study(folder: Path, text: str = STUDY) -> Path:
+    """A study file and its data; where it says nothing of the search, its surrogate is one that is fitted at once."""
     write_jsonl(folder / "data", {"prose": 60, "code": 30, "sums": 20})
     (folder / ".mixopt").mkdir()
     shutil.copy(_empty_store(), folder / ".mixopt")
     path = folder / "study.yaml"
-    path.write_text(text)
+    path.write_text(text if "search:" in text else text + "search: {surrogate: linear}\n")
     return path
 
 
