@@ -24,15 +24,22 @@ def answer_document(
     recommendation: Recommendation,
     confirmation: Confirmation | None,
     run_id: str,
+    ended: bool,
     remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Everything that is known about the answer; `remarks` come first in its notes."""
+    """Everything that is known about the answer.
+
+    Args:
+        ended: whether the study ends with it.
+        remarks: come first in its notes.
+    """
     mixture = confirmation.winner.mixture if confirmation else recommendation.mixture
     space, corpus, file = plan.problem.space, plan.corpus, plan.file
     epochs = space.epochs(mixture) if space.target_tokens else {}
     return {
         "study": file.study,
         "mixture": mixture.as_dict(),
+        "ended": ended,
         "confirmed": confirmation is not None,
         "verdict": _verdict(recommendation, confirmation),
         "objective": objective_document(plan),
@@ -120,4 +127,4 @@ def answer_so_far(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
     plan = assemble(file, corpus)
     recommendation = plan.strategy.recommend(history)
     remark = f"the search goes on: {how_far(plan, history)} have ended"
-    return answer_document(plan, history, recommendation, None, record.run_id, [remark])
+    return answer_document(plan, history, recommendation, None, record.run_id, False, [remark])

@@ -26,6 +26,7 @@ from mixopt.terminal import (
     RetryFailed,
     StudyArgument,
     err,
+    headed,
     interrupt,
     out,
     print_answer,
@@ -380,7 +381,8 @@ def demo(
     err.print(f"study file: {study}")
     _run(_load(study), retry_failed=False, json=json)
     if not json:
-        out.print(f"\n[bold]Export[/] as a trainer's own file (mixopt export {study} --list shows the formats):")
+        out.print()
+        out.print(headed("Export", f"as a trainer's own file (mixopt export {study} --list shows the formats):"))
         export_cli.export(study, format="yaml")
         export_cli.export(study, format="megatron", location="/data/{domain}_text_document")
 
@@ -418,8 +420,8 @@ def _status_if_it_may_pass() -> int:
 
 
 def _complain(line: str) -> None:
-    err.print("[bold red]error:[/] ", end="")
-    err.print(line, markup=False, soft_wrap=True)
+    err.print("error:", style="bold red", end=" ")
+    err.print(line, soft_wrap=True)
 
 
 def _folder(path: Path) -> Path:
@@ -461,7 +463,7 @@ def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
             address = file.tracking_uri.rstrip("/") if served else "http://127.0.0.1:5000"
             how = "" if served else f"   (served by: mixopt dashboard {file.file})"
             page = study_page(record.experiment_id, record.run_id)
-            out.print(f"[bold]Dashboard[/] {address}/{page}{how}", soft_wrap=True)
+            out.print(headed("Dashboard", f"{address}/{page}{how}"), soft_wrap=True)
 
     try:
         run(file, retry_failed, err, show)
@@ -469,4 +471,4 @@ def _run(file: StudyFile, retry_failed: bool, json: bool) -> None:
         err.print("interrupted; what was recorded is kept: run the same command again to go on")
         raise typer.Exit(INTERRUPTED) from None
     if not json:
-        out.print(f"[bold]Report[/]    {report_path(file)}", soft_wrap=True)
+        out.print(headed("Report   ", str(report_path(file))), soft_wrap=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from mixopt.assemble import assemble, check, prepare_corpus
 from mixopt.config import DIRECTORY_VARIABLE, JOB_VARIABLE, StudyFile
@@ -25,7 +26,9 @@ from mixopt.study import Study
 from mixopt.terminal import interrupt
 from mixopt.watch import Stages, watcher_for
 from proxies.data.corpus import Corpus
+from search.errors import SearchError
 from tracking import names
+from tracking.errors import TrackingError
 from tracking.recorder import Recorder
 
 
@@ -69,7 +72,7 @@ def run(
         # First, before any work: does the store answer, and is the study in it this file's?
         with console.status("opening the record") as waiting:
             check_reachable(file)
-            store = await_store(file, waiting.update)
+            store = await_store(file, lambda remark: waiting.update(Text(remark)))
             if (begun := store.find(file.study)) is not None:
                 begun.require(file.deciding())
         plan = assemble(file, prepare(file, console))
@@ -88,15 +91,19 @@ def run(
                 answer = study.run()
         on_answer(answer, record)
         if away := record.trouble:
-            console.print(f"{away}; {record.unsent} records wait for it", markup=False, soft_wrap=True)
+            console.print(f"{away}; {record.unsent} records wait for it", soft_wrap=True)
         with console.status("bringing the last records to MLflow"):
             study.finish()
         if away:
             console.print("MLflow is back, and has every record")
-        with console.status("writing the report"):
-            page = report_page(plan, study.history, answer, study.predictor)
-            write_text(report_path(file), page)
-            record.attach(page, names.REPORT_FILE)
+        try:
+            with console.status("writing the report"):
+                page = report_page(plan, study.history, answer, study.predictor)
+                write_text(report_path(file), page)
+                record.attach(page, names.REPORT_FILE)
+        except (SearchError, TrackingError) as error:
+            # The study has its answer, and a report can be made again.
+            console.print(f"the report is not complete: {error.message}; mixopt report {file.file}", soft_wrap=True)
     return answer
 
 

@@ -130,7 +130,10 @@ class Study:
         remarks = [*self._remarks]
         if self._out_of_budget:
             remarks.append(f"the budget ended the search after {how_far(self.plan, self.history)}")
-        document = answer_document(self.plan, self.history, recommendation, confirmation, self.record.run_id, remarks)
+        ended = confirmation is not None or self.plan.file.confirm.candidates == 0
+        document = answer_document(
+            self.plan, self.history, recommendation, confirmation, self.record.run_id, ended, remarks
+        )
         self.record.write(names.ANSWER, document, names.ANSWER_FILE)
         self._reporter.answered(document)
         return document

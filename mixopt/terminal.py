@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
-out = Console(highlight=False)
+# What is printed holds paths and patterns, whose [a-z] is no markup.
+out = Console(highlight=False, markup=False)
 # Progress and errors: standard output carries the answer alone, so that `--json` can be piped.
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, markup=False)
 
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"  # Ray's own
 
@@ -36,6 +38,11 @@ def print_answer(document: Any, view: Any, as_json: bool) -> None:
         print(json_format.dumps(document, indent=2))
     else:
         out.print(view, soft_wrap=not out.is_terminal)
+
+
+def headed(head: str, text: str) -> Text:
+    """A line whose head stands out."""
+    return Text.assemble((head, "bold"), " ", text)
 
 
 def interrupt(*_: object) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.mixture import FloatArray, Mixture
+from search.runs import BoolArray
 
 STEPS = 15
 
@@ -19,7 +20,8 @@ STEPS = 15
 class Effect:
     """The predicted objective as one domain's share goes from the least to the most that was trained.
 
-    The other domains keep their proportions to each other.
+    The other domains keep their proportions to each other, and those whose share was always the same keep it. Limits on
+    them are not looked at.
     """
 
     shares: tuple[float, ...]
@@ -29,25 +31,39 @@ class Effect:
     def size(self) -> float:
         return max(self.values) - min(self.values)
 
+    @property
+    def varied(self) -> bool:
+        """Whether the share was not the same in all that was trained: otherwise nothing is known of it."""
+        return self.shares[0] < self.shares[-1]
+
+    def flat(self, doubt: float) -> bool:
+        """Whether it cannot be told from no effect, where a prediction has this standard deviation."""
+        return self.varied and self.size < doubt
+
 
 def effects(
     predicted: Callable[[FloatArray], FloatArray], mixture: Mixture, trained_ND: FloatArray
 ) -> Mapping[str, Effect]:
     """The effect of each domain; `predicted` gives the objective of mixtures [N, D]."""
     found = {}
+    held_D = np.ptp(trained_ND, axis=0) == 0
     for place, domain in enumerate(mixture.domains):
         shares_S = np.linspace(trained_ND[:, place].min(), trained_ND[:, place].max(), STEPS)
-        values_S = predicted(_moved(mixture.array, place, shares_S))
+        values_S = predicted(_moved(mixture.array, place, shares_S, held_D))
         found[domain] = Effect(tuple(map(float, shares_S)), tuple(map(float, values_S)))
     return found
 
 
-def _moved(weights_D: FloatArray, place: int, shares_S: FloatArray) -> FloatArray:
+def _moved(weights_D: FloatArray, place: int, shares_S: FloatArray, held_D: BoolArray) -> FloatArray:
     """The mixture with one domain's share set to each of the shares, [S, D]."""
-    rest_D = np.where(np.arange(len(weights_D)) == place, 0, weights_D)
+    gives_D = ~held_D
+    gives_D[place] = False
+    rest_D = np.where(gives_D, weights_D, 0)
     if rest_D.sum() == 0:
-        rest_D = (np.arange(len(weights_D)) != place).astype(float)
-    moved_SD: FloatArray = (1 - shares_S)[:, None] * rest_D / max(rest_D.sum(), 1e-12)
+        rest_D = gives_D.astype(float)
+    kept_D = np.where(held_D, weights_D, 0)
+    kept_D[place] = 0
+    moved_SD: FloatArray = kept_D + (1 - kept_D.sum() - shares_S)[:, None] * rest_D / max(rest_D.sum(), 1e-12)
     moved_SD[:, place] = shares_S
     moved_SD /= moved_SD.sum(axis=1, keepdims=True)
     return moved_SD

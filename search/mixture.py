@@ -13,6 +13,7 @@ from search.errors import SearchError
 
 # Room for the rounding of floating-point sums only: shares that do not sum to one are a mistake.
 SUM_TOLERANCE = 1e-9
+ROUNDING = 1e-6
 
 FloatArray = NDArray[np.float64]
 
@@ -71,6 +72,10 @@ class Mixture:
     def total_variation(self, other: Mixture) -> float:
         """Half the L1 distance: the share of tokens that would have to change domain, 0 to 1."""
         return float(np.abs(self.array - other.reordered(self.domains).array).sum() / 2)
+
+    def same_as(self, other: Mixture) -> bool:
+        """But for what rounding in a file leaves."""
+        return self.total_variation(other) <= ROUNDING
 
     def reordered(self, domains: Sequence[str]) -> Mixture:
         """The same mixture with its domains in another order."""

@@ -228,6 +228,16 @@ class Predictor:
         sd = objective_sd(objective, mean_1M[0], sd_1M[0], self.validation.residual_NM, baseline_M)
         return float(objective.value(mean_1M, baseline_M)[0]), sd, mean_1M[0], sd_1M[0]
 
+    def gain(self, mixture: Mixture, over: Mixture) -> tuple[float, float]:
+        """Mean and standard deviation of the objective of a new run of `over`, minus that of one of `mixture`.
+
+        Surrogates predict one mixture at a time: the two errors are taken as independent, though those of mixtures
+        that are alike are alike.
+        """
+        mean, sd, *_ = self.expect(mixture)
+        other_mean, other_sd, *_ = self.expect(over)
+        return other_mean - mean, float(np.hypot(sd, other_sd))
+
     @cached_property
     def best_observed(self) -> Mixture | None:
         return _best_observed(self.problem, self.evidence, self.trust)
@@ -358,24 +368,18 @@ def recommend_predicted(predictor: Predictor, best_KD: FloatArray) -> Recommenda
             name: (float(low), float(high))
             for name, low, high in zip(problem.space.domains, best_KD.min(axis=0), best_KD.max(axis=0), strict=True)
         },
-        beats={name: _beats(predictor, mean, sd, baseline) for name, baseline in problem.baselines.items()},
+        beats={name: _beats(predictor, mixture, baseline) for name, baseline in problem.baselines.items()},
         effects=found_effects,
-        flat=tuple(
-            name
-            for name, effect in found_effects.items()
-            # Of a pinned share nothing is known, rather than that it does not matter.
-            if effect.shares[0] < effect.shares[-1] and effect.size < sd
-        ),
+        flat=tuple(name for name, effect in found_effects.items() if effect.flat(sd)),
         front=_front(predictor, objective) if isinstance(objective, Pareto) else (),
         validation=predictor.validation,
     )
 
 
-def _beats(predictor: Predictor, mean: float, sd: float, baseline: Mixture) -> float:
-    """How likely a new run with this mean and sd has a lower objective than a new run of the baseline."""
-    baseline_mean, baseline_sd, *_ = predictor.expect(baseline)
-    doubt = float(np.hypot(sd, baseline_sd))
-    return NormalDist().cdf((baseline_mean - mean) / doubt) if doubt else float(mean < baseline_mean)
+def _beats(predictor: Predictor, mixture: Mixture, baseline: Mixture) -> float:
+    """How likely a new run of the mixture has a lower objective than a new run of the baseline."""
+    gain, doubt = predictor.gain(mixture, baseline)
+    return NormalDist().cdf(gain / doubt) if doubt else float(gain > 0)
 
 
 def _front(predictor: Predictor, objective: Pareto) -> tuple[FrontPoint, ...]:

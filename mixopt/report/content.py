@@ -1,7 +1,7 @@
 """What a report says, as plain values, before any word or plot; summary.py computes them.
 
-A part that has nothing to show is a `Missing` with the reason. Gains are proportional's objective minus a mixture's:
-above 0 the mixture is better.
+A part that has nothing to show is a `Missing` with the reason. Objectives and losses are in `Content.unit`. Gains are
+proportional's objective minus a mixture's: above 0 the mixture is better.
 """
 
 from __future__ import annotations
@@ -73,6 +73,11 @@ class Decision:
     not_confirmed: str | None
     ranges: Mapping[str, tuple[float, float]]
 
+    @property
+    def candidates(self) -> tuple[Rival, ...]:
+        """What was trained again beside the baselines."""
+        return tuple(each for each in self.rivals if not each.is_baseline and each.values)
+
     def rival(self, label: str) -> Rival:
         return next(each for each in self.rivals if each.label == label)
 
@@ -95,7 +100,7 @@ class DomainEffect:
         curve: the predicted objective from the least to the largest share that was trained.
         slopes: change of the objective, then of each metric, for one more percentage point; None for a domain whose
             share was always the same.
-        flat: whether the objective changes by less than its prediction may be off.
+        flat: whether that cannot be told from no effect.
     """
 
     share: float
@@ -114,7 +119,7 @@ class Effects:
 
 @dataclass(frozen=True)
 class Step:
-    """A trial of the search that ended, and the FLOPs that all had cost by then; None: without an objective."""
+    """A trial of the search that ended, and the FLOPs of all that was measured by then; None: without an objective."""
 
     trial: str
     origin: str
@@ -169,7 +174,11 @@ class FailedTrial:
 
 @dataclass(frozen=True)
 class ProxyBudget:
-    """What one proxy cost; `..._planned` are at most."""
+    """What one proxy cost, failed trials included; `..._planned` are at most.
+
+    Attributes:
+        flops: as the budget counts them: failed trials in full, since nobody knows how far they came.
+    """
 
     proxy: str
     kind: str

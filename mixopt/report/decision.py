@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mixopt.report import figures
 from mixopt.report.content import Content, Gain, Missing, Rival
-from mixopt.report.parts import MOST_ROWS, Plot, Table, Tile, correlation, cut, drawn, percent
+from mixopt.report.parts import MOST_ROWS, Plot, Table, Tile, correlation, counted, cut, drawn, percent
 from mixopt.units import show_count
 from search.problem import REFERENCE
 
@@ -16,7 +16,9 @@ def tiles(content: Content) -> tuple[Tile, ...]:
     subject = decision.rivals[0] if answer.changes_nothing else answer
     same = f"what the search proposes is the {REFERENCE} mixture" if subject.changes_nothing else None
     shared = subject.values.keys() & decision.rival(REFERENCE).values.keys()
-    alone, paired, unit = "one new run of each", f"{len(shared)} seeds", content.unit
+    together = ", all candidates' intervals together" if len(decision.candidates) > 1 else ""
+    alone = "one new run of each, their errors taken as independent"
+    paired, unit = f"{counted(len(shared), 'seed')}{together}", content.unit
     stopped = f"{trials['stopped']} stopped early, " if trials["stopped"] else ""
     return (
         _gain_tile("Predicted gain", alone, subject, subject.predicted, same or decision.not_predicted, unit),
@@ -26,7 +28,7 @@ def tiles(content: Content) -> tuple[Tile, ...]:
             "Trials",
             str(trials["completed"]),
             "completed",
-            f"{stopped}{trials['failed']} failed; {trials['flops']:.3g} FLOPs in all",
+            f"{stopped}{trials['failed']} failed; what was measured took {trials['flops']:.3g} FLOPs",
         ),
     )
 
@@ -110,7 +112,7 @@ def _gains(content: Content) -> Plot:
         "What it gains",
         drawn(figures.gains(compared, made.answer, content.unit)),
         "Predicted: one new run of each mixture, by the surrogate. Confirmed: the same training again with seeds that "
-        "the search never used. Right of 0 is better; an interval that reaches 0 shows no difference.",
+        "the search never used. Right of 0 is better; an interval that reaches 0 does not show a difference.",
         Table(
             (
                 *("mixture", ">predicted gain", "95% interval", ">confirmed gain", "95% interval"),

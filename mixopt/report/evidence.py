@@ -11,7 +11,7 @@ import numpy as np
 
 from mixopt.report import figures
 from mixopt.report.content import OBJECTIVE, Agreement, Content, Missing
-from mixopt.report.parts import MOST_ROWS, Plot, Section, Table, correlation, cut, drawn, percent
+from mixopt.report.parts import MOST_ROWS, Plot, Section, Table, correlation, counted, cut, drawn, percent
 from mixopt.units import show_count, show_duration
 
 # More columns or plots are not taken in at a glance; tables have them all.
@@ -76,7 +76,12 @@ def _held_out(content: Content) -> Section:
             tuple((f"{x:.4f}", f"{y:.4f}", f"{y - x:+.4f}") for x, y in pairs),
         ),
     )
-    verdict = "is trusted" if scores["trustworthy"] else "is not trusted, and the answer does not rest on it"
+    if not scores["trustworthy"]:
+        verdict = "is not trusted, and the answer does not rest on it"
+    elif content.decision.not_predicted:
+        verdict = "is trusted, but the proposal does not rest on it"
+    else:
+        verdict = "is trusted"
     lead = (
         f"{found.surrogate} {verdict}: its rank correlation with {scores['runs']} runs that it was not fitted to is "
         f"{correlation(scores['objective']['spearman'])}. Losses and RMSE are in {content.unit}."
@@ -98,8 +103,9 @@ def _slopes(content: Content) -> Section:
         "One more percentage point of a domain",
         drawn(figures.slopes(found, domains[:MOST_ROWS], shown)),
         f"Change of the predicted loss, in 0.001 {content.unit}, where a domain gets one percentage point more than in "
-        "the proposed mixture and the others shrink in proportion. Blue lowers the loss, which is better; orange "
-        f"raises it.{cut(domains[:MOST_ROWS], domains, 'domains')}{cut(shown, columns, 'columns')}",
+        "the proposed mixture and the others shrink in proportion (those that never varied stay), limits or not. Blue "
+        f"lowers the loss, which is better; orange raises it."
+        f"{cut(domains[:MOST_ROWS], domains, 'domains')}{cut(shown, columns, 'columns')}",
         Table(
             ("domain", *(f">{column}" for column in columns)),
             tuple(
@@ -121,13 +127,22 @@ def _sizes(content: Content) -> Section:
     name, title, found = "matters", "Which shares matter and which are flat", content.effects
     if isinstance(found, Missing):
         return _missing(name, title, "No share can be called flat", found)
-    domains = sorted(found.domains, key=lambda domain: -found.domains[domain].curve.size)
+    varied = [domain for domain, effect in found.domains.items() if effect.curve.varied]
+    domains = sorted(varied, key=lambda domain: -found.domains[domain].curve.size)
     flat = [domain for domain in domains if found.domains[domain].flat]
     if flat:
         named = f"{', '.join(flat[:MOST_ROWS])}.{cut(flat[:MOST_ROWS], flat, 'of them')}"
-        lead = f"{len(flat)} of {len(domains)} shares hardly matter, and may be chosen for other reasons: {named}"
+        lead = (
+            f"{len(flat)} of {counted(len(domains), 'share')}, each changed alone, cannot be told from no effect, "
+            f"where a prediction may be off by {found.doubt:.4f} (1 sd): {named}"
+        )
     else:
-        lead = f"Each of the {len(domains)} shares matters: it changes the predicted objective by more than its doubt."
+        lead = (
+            f"Of {counted(len(domains), 'share')} each changes the predicted objective by more than a prediction may "
+            "be off."
+        )
+    if constant := [domain for domain in found.domains if domain not in varied]:
+        lead += f" Nothing is known of {', '.join(constant)}: the share was the same in every trial."
     size = Plot(
         "How much each share matters",
         drawn(figures.sizes(found, domains[:MOST_ROWS], content.unit)),
@@ -151,7 +166,7 @@ def _sizes(content: Content) -> Section:
         "The objective over each share",
         drawn(*figures.curves(found, domains[:MOST_CURVES])),
         f"Predicted objective ({content.unit}) over the domain's share (%), the others in proportion; dashed: the "
-        f"proposed share. All plots have the same scale.{cut(domains[:MOST_CURVES], domains, 'domains')}",
+        f"proposed share. All plots have the same vertical scale.{cut(domains[:MOST_CURVES], domains, 'domains')}",
         Table(
             ("domain", "share: predicted objective"),
             tuple(
@@ -194,10 +209,10 @@ def _course(content: Content) -> Section:
             ),
         ),
     )
-    reached = [step for step in found.steps if step.proxy == content.target and step.objective is not None]
-    best = min(reached, key=lambda step: step.objective or 0.0)
+    reached = [(step.objective, step) for step in found.steps if step.proxy == content.target and step.objective]
+    objective, best = min(reached, key=lambda pair: pair[0])
     lead = (
-        f"The lowest objective that the search measured at {content.target} is {best.objective:.4f} {content.unit} "
+        f"The lowest objective that the search measured at {content.target} is {objective:.4f} {content.unit} "
         f"(trial {best.trial}, {best.origin}), after {best.flops:.3g} FLOPs. Being the best of {len(reached)}, it "
         "looks better than it is."
     )
@@ -219,8 +234,8 @@ def _agreement_plot(found: Agreement, content: Content) -> Plot:
     return Plot(
         f"{found.proxy} and {content.target}",
         drawn(figures.agreement(found, content.unit, content.target)),
-        f"{len(found.cheap)} mixtures, each a point; the rank correlation of the two is {ranked}. Points along a "
-        "rising line mean that both rank alike.",
+        f"{counted(len(found.cheap), 'mixture')}, each a point; the rank correlation of the two is {ranked}. Points "
+        "along a rising line mean that both rank alike.",
         Table(
             (f">{found.proxy}", f">{content.target}"),
             tuple((f"{x:.4f}", f"{y:.4f}") for x, y in sorted(zip(found.cheap, found.target, strict=True))),
@@ -256,7 +271,11 @@ def _front(content: Content) -> Section:
 
 def _failures(content: Content) -> Section:
     name, title = "failures", "Failed trials"
-    stopped = f" {content.stopped} were stopped early, as hopeless: they count as measured." if content.stopped else ""
+    stopped = (
+        f" Stopped early, as hopeless: {content.stopped}; they count with what they had measured by then."
+        if content.stopped
+        else ""
+    )
     if not content.failures:
         return Section(name, title, f"No trial failed.{stopped}")
     facts = Table(
@@ -269,8 +288,11 @@ def _failures(content: Content) -> Section:
             for each in content.failures
         ),
     )
-    failed = f"{len(content.failures)} {'trial' if len(content.failures) == 1 else 'trials'} failed"
-    lead = f"{failed}: no evidence for or against their mixtures. mixopt run --retry-failed tries them again.{stopped}"
+    again = f"mixopt run {content.reproduction.file} --retry-failed"
+    lead = (
+        f"{counted(len(content.failures), 'trial')} failed: no evidence for or against their mixtures. {again} tries "
+        f"them again.{stopped}"
+    )
     return Section(name, title, lead, facts=facts)
 
 
@@ -283,7 +305,8 @@ def _budget(content: Content) -> Section:
     limits += [show_duration(budget.seconds_limit)] if budget.seconds_limit is not None else []
     allowed = f"The study's budget is {' and '.join(limits)}." if limits else "The study sets no budget."
     lead = (
-        f"{spent:.3g} FLOPs of at most {planned:.3g} that the trials could take, {show_duration(seconds)} of training. "
+        f"{spent:.3g} FLOPs of at most {planned:.3g} that the trials could take, failed ones counted in full; "
+        f"{show_duration(seconds)} of training. "
         f"{allowed}"
     )
     facts = Table(

@@ -182,7 +182,7 @@ def sizes(effects: Effects, domains: Sequence[str], unit: str) -> str:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for flat, colour, label in ((False, BLUE, "matters"), (True, MUTED, "flat")):
+        for flat, colour, label in ((False, BLUE, "matters"), (True, MUTED, "flat: not told from no effect")):
             rows = [(place, row) for place, row in enumerate(domains) if effects.domains[row].flat == flat]
             widths = [effects.domains[row].curve.size for _, row in rows]
             axes.barh([place for place, _ in rows], widths, color=colour, height=0.6, label=label if rows else None)

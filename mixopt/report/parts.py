@@ -75,6 +75,10 @@ def correlation(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.2f}"
 
 
+def counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def percent(share: float) -> str:
     return f"{share:.1%}"
 

@@ -41,10 +41,9 @@ from search.evidence import gather
 from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import Mixture
-from search.objective import PENALTY
+from search.objective import PENALTY, NoWorse, Objective, Pareto, WeightedMean, WorstCase
 from search.problem import BASELINE, REFERENCE, SEARCH_SEED, Problem
 from search.recommend import BEST_OBSERVED, Estimate, Predictor
-from search.space import TOLERANCE
 from tracking.journal import Closed, read
 
 MOST_NAMED = 6
@@ -67,7 +66,7 @@ def summarise(plan: Plan, history: History, document: Mapping[str, Any], fitted:
     return Content(
         study=document["study"],
         standing=_standing(plan, history, document),
-        objective=_in_words(objective["kind"], objective["metrics"]),
+        objective=_in_words(problem.objective),
         unit=UNITS[problem.objective.unit],
         target=objective["proxy"],
         trials=document["trials"],
@@ -97,18 +96,42 @@ def summarise(plan: Plan, history: History, document: Mapping[str, Any], fitted:
     )
 
 
-def _in_words(kind: str, metrics: Sequence[str]) -> str:
-    named = ", ".join(metrics) if len(metrics) <= MOST_NAMED else f"{len(metrics)} evaluation sets"
-    penalty = f", each {PENALTY:g} times its excess over the allowance added" if kind == "no_worse" else ""
-    return f"{kind.replace('_', ' ')} objective of {named}{penalty}"
+def _in_words(objective: Objective) -> str:
+    """What is to be low."""
+    match objective:
+        case WeightedMean():
+            return f"the mean loss, {_weights(objective)}"
+        case WorstCase():
+            return f"the most that a loss exceeds that of {objective.baseline}, of {_named(objective.metrics)}"
+        case NoWorse():
+            return (
+                f"the mean loss, {_weights(objective.mean)}, plus {PENALTY:g} times what each loss exceeds that of "
+                f"{objective.baseline} by more than {objective.allowance:g}"
+            )
+        case Pareto():
+            return f"several losses at once, of {_named(objective.metrics)}; for one number their mean, " + _weights(
+                objective.mean
+            )
+    raise AssertionError(f"an objective without words: {objective}")
+
+
+def _weights(mean: WeightedMean) -> str:
+    weights = {name: mean.weights[name] / sum(mean.weights.values()) for name in mean.metrics}
+    if len(set(weights.values())) == 1:
+        return f"of {_named(mean.metrics)} alike"
+    return "weights " + _named([f"{name} {weight:.3g}" for name, weight in weights.items()])
+
+
+def _named(metrics: Sequence[str]) -> str:
+    left = len(metrics) - MOST_NAMED
+    return ", ".join(metrics[:MOST_NAMED]) + (f" and {left} more" if left > 0 else "")
 
 
 def _standing(plan: Plan, history: History, document: Mapping[str, Any]) -> str | None:
-    awaits_confirmation = plan.file.confirm.candidates > 0 and not document["confirmed"]
-    if not (awaits_confirmation or history.running):
+    if document["ended"] and not history.running:
         return None
-    begun = f", {len(history.running)} have begun" if history.running else ""
-    confirmed = "; nothing is confirmed yet" if awaits_confirmation else ""
+    begun = f", {len(history.running)} more begun" if history.running else ""
+    confirmed = "; nothing is confirmed yet" if plan.file.confirm.candidates > 0 and not document["confirmed"] else ""
     return f"{how_far(plan, history)} of the search have ended{begun}{confirmed}"
 
 
@@ -131,7 +154,7 @@ def _decision(plan: Plan, document: Mapping[str, Any], predictor: Predictor | Mi
         # The reason stands first among the warnings, if the search gave one.
         warnings = recommendation["warnings"] or ["no prediction was trusted"]
         reason = predictor.reason if isinstance(predictor, Missing) else warnings[0]
-        not_predicted = f"the answer rests on the best mixture measured: {reason}"
+        not_predicted = f"the proposal is the best mixture measured: {reason}"
     trusted = None if not_predicted or isinstance(predictor, Missing) else predictor
     outcomes = {}
     if confirmation is not None:
@@ -140,7 +163,7 @@ def _decision(plan: Plan, document: Mapping[str, Any], predictor: Predictor | Mi
 
     def rival(label: str, mixture: Mixture, baseline: str | None = None) -> Rival:
         outcome = outcomes.get(label)
-        same = mixture.total_variation(reference) < TOLERANCE
+        same = mixture.same_as(reference)
         return Rival(
             baseline or label,
             baseline is not None,
@@ -185,15 +208,7 @@ def _confirmed_gain(outcome: Mapping[str, Any]) -> Gain | None:
 
 
 def _predicted_gain(predictor: Predictor, mixture: Mixture, reference: Mixture) -> Gain:
-    """Of one new run over one of the reference, their errors taken as independent."""
-    mean, sd, *_ = predictor.expect(mixture)
-    objective, baseline_M = predictor.problem.objective, predictor.evidence.baseline_M
-    if objective.baseline == REFERENCE and baseline_M is not None:
-        # It is what the others are measured against, and exceeds itself in nothing.
-        reference_mean, reference_sd = float(objective.value(baseline_M[None], baseline_M)[0]), 0.0
-    else:
-        reference_mean, reference_sd, *_ = predictor.expect(reference)
-    gain = Estimate.of(reference_mean - mean, float(np.hypot(sd, reference_sd)))
+    gain = Estimate.of(*predictor.gain(mixture, reference))
     return Gain(gain.mean, gain.lower, gain.upper)
 
 
@@ -227,7 +242,7 @@ def _effects(predictor: Predictor | Missing, document: Mapping[str, Any]) -> Eff
                 mixture[domain],
                 curves[domain],
                 {name: _slope(each[domain], mixture[domain]) for name, each in by_metric.items()},
-                _varied(curves[domain]) and curves[domain].size < doubt,
+                curves[domain].flat(doubt),
             )
             for domain in mixture.domains
         },
@@ -235,15 +250,11 @@ def _effects(predictor: Predictor | Missing, document: Mapping[str, Any]) -> Eff
     )
 
 
-def _varied(effect: Effect) -> bool:
-    return effect.shares[0] < effect.shares[-1]
-
-
 def _slope(effect: Effect, share: float) -> float | None:
     """Change for one more percentage point, between the steps of the curve around a share."""
-    least, most = effect.shares[0], effect.shares[-1]
-    if least == most:
+    if not effect.varied:
         return None
+    least, most = effect.shares[0], effect.shares[-1]
     step = (most - least) / (len(effect.shares) - 1)
     inside = min(max(share, least), most)
     low, high = max(inside - step, least), min(inside + step, most)
@@ -344,6 +355,7 @@ def _budget(plan: Plan, history: History) -> Budget:
         measurements = [
             entry.measurement for entry in (*history.completed, *history.stopped) if entry.trial.fidelity.proxy == proxy
         ]
+        failures = [entry.failure for entry in history.failed if entry.trial.fidelity.proxy == proxy]
         proxies.append(
             ProxyBudget(
                 proxy=proxy,
@@ -355,9 +367,10 @@ def _budget(plan: Plan, history: History) -> Budget:
                 search_planned=plan.strategy.expected[fidelity],
                 confirmed=ended[proxy, False],
                 confirmation_planned=plan.confirmation_size if fidelity == target else 0,
-                flops=sum(measurement.flops for measurement in measurements),
+                flops=sum(each.flops for each in measurements) + len(failures) * fidelity.flops,
                 # Those of a pack were trained together.
-                training_seconds=sum(each.seconds / int(each.environment.get("pack", 1)) for each in measurements),
+                training_seconds=sum(each.seconds / int(each.environment.get("pack", 1)) for each in measurements)
+                + sum(each.seconds for each in failures),
             )
         )
     return Budget(tuple(proxies), plan.file.budget.flops, plan.file.budget.time)

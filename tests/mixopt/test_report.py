@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -88,7 +89,7 @@ def answered(plan: Plan, history: History) -> tuple[History, dict[str, Any]]:
         for trial in confirmation_trials(plan.problem, candidates, settings.seeds):
             history = history.closed(trial, measured(trial))
         confirmation = confirm(plan.problem, candidates, settings.seeds, history)
-    return history, answer_document(plan, history, recommendation, confirmation, "the-run")
+    return history, answer_document(plan, history, recommendation, confirmation, "the-run", ended=True)
 
 
 def keep_journal(plan: Plan, *entries: Entry) -> None:
@@ -231,6 +232,22 @@ def test_without_confirmation_it_says_so(tmp_path: Path) -> None:
     assert "The study asks for no confirmation" in page.words
 
 
+def test_a_search_without_confirmation_has_ended_with_its_last_trial_and_not_before(tmp_path: Path) -> None:
+    plan = planned(tmp_path, LINEAR.replace("confirm: {candidates: 1, seeds: 2}", "confirm: {candidates: 0}"))
+    trials = plan.strategy.ask(History(), 1000)[:-1]
+    history = History.of(trials, {trial.id: measured(trial) for trial in trials})
+    recommendation = plan.strategy.recommend(history)
+    so_far = answer_document(plan, history, recommendation, None, "the-run", ended=False)
+    assert summarise(plan, history, so_far).standing == "20 of at most 21 trials of the search have ended"
+
+
+def test_of_a_pinned_share_nothing_is_said(tmp_path: Path) -> None:
+    said, page = shown(tmp_path, LINEAR.replace("min: 5%", "pin: 20%"))
+    assert isinstance(said.effects, Effects)
+    assert not said.effects.domains["sums"].flat
+    assert "Nothing is known of sums: the share was the same in every trial." in page.words
+
+
 def test_without_a_surrogate_each_part_says_why(tmp_path: Path) -> None:
     text = STUDY + "search: {strategy: random}\n"
     said, page = shown(tmp_path, text)
@@ -326,8 +343,8 @@ def test_the_search_is_followed_in_the_order_in_which_its_trials_ended(recorded:
     assert isinstance(found, Course)
     asked = [trial.id for trial in recorded.strategy.ask(History(), 1000)]
     assert [step.trial for step in found.steps] == asked  # the machines of this test work in turn
-    flops = [step.flops for step in found.steps]
-    assert flops == sorted(flops)
+    cost = {entry.trial.id: entry.measurement.flops for entry in history.completed}
+    assert [step.flops for step in found.steps] == pytest.approx(np.cumsum([cost[trial] for trial in asked]))
 
 
 def test_without_its_corpus_it_says_where_to_go(recorded: Plan, tmp_path: Path) -> None:
@@ -356,7 +373,7 @@ def test_before_the_end_it_says_how_far_the_study_is(tmp_path: Path) -> None:
     history = known(plan.file, record)
     assert set(history.running) == set(running)
     page = Page(report_page(plan, history, answer_so_far(plan.file, record)))
-    standing = f"{len(done)} of at most {len(asked)} trials of the search have ended, 3 have begun"
+    standing = f"{len(done)} of at most {len(asked)} trials of the search have ended, 3 more begun"
     assert f"This study has not ended: {standing}; nothing is confirmed yet." in page.words
 
 
@@ -374,4 +391,4 @@ def test_where_a_failed_trial_is_tried_again_the_study_goes_on(plan: Plan) -> No
     history, document = answered(plan, searched(plan, failing=1))
     [failed] = history.failed
     standing = summarise(plan, history.opened(failed.trial), document).standing
-    assert standing is not None and standing.endswith("1 have begun")
+    assert standing is not None and standing.endswith("1 more begun")
