@@ -86,7 +86,10 @@ class Study:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """The completed trials as a table of runs, losses in nats per token, as `mixopt runs` writes it."""
+        """What was measured as a table of runs, losses in nats per token, as `mixopt runs` writes it.
+
+        A row a trial; where trials of a proxy were stopped early, also what its others had measured by then.
+        """
         from mixopt.recording import known, recorded
         from mixopt.study_runs import run_rows
 
@@ -394,13 +397,14 @@ def export(
     chosen = exporter(format)
     drawn = exporting.drawn(chosen, draws)
     lengths = mean_document_tokens or {}
-    if drawn is Draws.DOCUMENTS and (missing := [name for name in mixture.domains if lengths.get(name, 0) <= 0]):
+    weighty = [name for name, weight in mixture.as_dict().items() if weight > 0]
+    if drawn is Draws.DOCUMENTS and (missing := [name for name in weighty if lengths.get(name, 0) <= 0]):
         raise ConfigError(
             f"{format} draws documents, and the mean length of those of {missing[0]} is not known",
             hint="give mean_document_tokens, by domain",
         )
     places = exporting.places(mixture.domains, location, _path(locations))
-    return chosen.render(Exportable(mixture, drawn, lengths, places, exporting.budget(tokens), max_epochs, seed))
+    return chosen.render(Exportable(mixture, drawn, lengths, places, exporting.run_tokens(tokens), max_epochs, seed))
 
 
 def compare(a: Mixture | Path | str, b: Mixture | Path | str, study: Path | str | None = None) -> dict[str, Any]:
@@ -412,6 +416,7 @@ def compare(a: Mixture | Path | str, b: Mixture | Path | str, study: Path | str 
 
     Raises:
         ConfigError: one of them is none of these, or a study has not run.
+        SearchError, ProxyError, TrackingError: a study cannot be opened.
     """
     from mixopt import comparing
 

@@ -192,7 +192,7 @@ def _side(label: str, given: Given, study: Opened | None, judge: Opened) -> Side
         confirmed = "" if study.answer["confirmed"] else ", not confirmed"
         return Side(name, f"the answer of study {study.file.study}{confirmed}", Mixture.of(study.answer["mixture"]))
     if _is_file(given):
-        return Side(name, "a file", exporting.mixture_of({"domains": judge.file.domains}, Path(given)))
+        return Side(name, "a file", exporting.mixture_in_file(Path(given), judge.file.domains))
     baselines = judge.plan.problem.baselines
     if name in baselines:
         return Side(name, f"a baseline of study {judge.file.study}", baselines[name])

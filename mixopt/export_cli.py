@@ -52,35 +52,40 @@ def export(
     json: Json = False,
 ) -> None:
     """Write the answer as a trainer's own configuration."""
-    from mixopt import exporting
+    from dataclasses import asdict
 
-    if list_formats:
-        print_answer(exporting.formats(), exporting.formats_table(), json)
-        return
     from mixopt.answer import answer_so_far
     from mixopt.config import load
+    from mixopt.export_display import formats, formats_table, supplies_table
+    from mixopt.exporting import Order, mixture_in_file
     from mixopt.files import write_text
     from mixopt.recording import recorded
+    from search.mixture import Mixture
 
+    if list_formats:
+        print_answer(formats(), formats_table(), json)
+        return
     file = load(study)
-    order = exporting.Order.of(file, format, location, locations, draws, tokens, max_epochs)
+    order = Order.of(file, format, location, locations, draws, tokens, max_epochs)
     document = answer_so_far(file, recorded(file))
-    weights = exporting.mixture_of(document, mixture)
-    if (epochs := order.epochs(document, weights)) is not None:
-        err.print(epochs)
+    weights = mixture_in_file(mixture, file.domains) if mixture else Mixture.of(document["mixture"])
+    supplies = order.supplies(document, weights)
+    if supplies and not json:
+        err.print(supplies_table(supplies))
     text = order.text(document, weights)
-    if json:
-        text = json_format.dumps({"format": format, "weights_count": order.draws, "text": text}, indent=2) + "\n"
-    if output is None:
-        print(text, end="")
-    else:
+    if output is not None:
         write_text(output, text)
         err.print(f"wrote {output}; its weights count {order.draws}", soft_wrap=True)
+    if json:
+        said = {"format": format, "weights_count": order.draws, "text": text}
+        print(json_format.dumps(said | {"supplies": [asdict(each) for each in supplies]}, indent=2))
+    elif output is None:
+        print(text, end="")
 
 
 @app.command(
     "import",
-    epilog="Example: mixopt import args.txt study.yaml --format megatron --location '/data/{domain}_text_document'",
+    epilog="Example: mixopt import data-path.txt study.yaml -f megatron --location '/data/{domain}_text_document'",
     rich_help_panel=STUDY,
 )
 def import_(
@@ -106,7 +111,7 @@ def import_(
     mixture = exporting.imported(chosen, config, file, drawn, places)
     if not chosen.by_place and (location or locations):
         err.print(f"{format} files name the domains: the places were not looked at", soft_wrap=True)
-    if len(chosen.draws) > 1:
+    if len(chosen.draws) > 1 and draws is None:
         others = " or ".join(each for each in chosen.draws if each != drawn)
         err.print(f"read as weights that count {drawn}; if they count {others}: --draws {others}", soft_wrap=True)
     document = {"weights_mean": "shares of training tokens", "weights": mixture.as_dict()}

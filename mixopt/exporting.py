@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from mixopt.answer import answer_so_far
+from mixopt.assemble import find_corpus
 from mixopt.config import StudyFile
 from mixopt.errors import ConfigError
-from mixopt.exporters import EXPORTERS, Draws, Exportable, Exporter, exporter, mixture_in
+from mixopt.exporters import Draws, Exportable, Exporter, amounts_in, exporter, mixture_in
 from mixopt.exporters.places import Places, places_by_pattern, places_in
 from mixopt.files import text_in
 from mixopt.recording import recorded
-from mixopt.tables import plain_table
 from mixopt.units import parse_count, show_count
 from search.errors import SearchError
-from search.mixture import Mixture, counts
+from search.mixture import ROUNDING, Mixture, counts
 
-# An answer that takes all that it may take is not refused for its last digit.
-ROUNDING = 1e-6
 EXPORTED = "give one that mixopt export, or you, wrote"
+# Shares in a file are rounded, and in percent perhaps; beyond that a domain was forgotten.
+OFF = 0.01
 
 
 def places(domains: Iterable[str], location: str | None, locations: Path | None) -> Places:
@@ -33,66 +32,103 @@ def places(domains: Iterable[str], location: str | None, locations: Path | None)
         ConfigError: both are given, or one is wrong.
     """
     if location is not None and locations is not None:
-        raise ConfigError("--location and --locations both say where the domains are", hint="give one of them")
+        raise ConfigError("location and locations both say where the domains are", hint="give one of them")
     if locations is not None:
         return places_in(locations, domains)
     return places_by_pattern("{domain}" if location is None else location, domains)
 
 
-def drawn(exporter: Exporter, chosen: str | None) -> Draws:
+def drawn(format: Exporter, chosen: str | None) -> Draws:
     """What the weights count.
 
     Raises:
         ConfigError: the trainer does not draw that.
     """
     if chosen is None:
-        return exporter.draws[0]
-    if chosen not in exporter.draws:
+        return format.draws[0]
+    if chosen not in format.draws:
         raise ConfigError(
-            f"--draws {chosen}: {exporter.name} does not draw {chosen}, but {' or '.join(exporter.draws)}",
-            hint="choose one of these, or leave it out",
+            f"{format.name} does not draw {chosen}, but {' or '.join(format.draws)}",
+            hint="choose one of these for draws, or leave it out",
         )
     return Draws(chosen)
 
 
-def budget(tokens: int | str | None) -> int | None:
-    """
+def run_tokens(tokens: int | str | None) -> int | None:
+    """Of the run that the mixture is for.
+
     Raises:
         ConfigError: that is no number of tokens.
     """
     try:
         return None if tokens is None else parse_count(tokens)
     except ValueError as error:
-        raise ConfigError(f"--tokens: {error}") from None
+        raise ConfigError(f"tokens: {error}") from None
 
 
-def mixture_of(document: Mapping[str, Any], path: Path | None) -> Mixture:
-    """The mixture in a file that mixopt wrote, or else the answer."""
-    if path is None:
-        return Mixture.of(document["mixture"])
-    by_name = places_by_pattern("{domain}", document["domains"])
-    plain = exporter(path.suffix[1:] if path.suffix in (".json", ".csv") else "yaml")
-    return _mixture_in_file(plain, path, "file of a mixture", Draws.TOKENS, {}, by_name)
+def mixture_in_file(path: Path, domains: Iterable[str]) -> Mixture:
+    """The mixture in a YAML, JSON or CSV file: shares of tokens, as mixopt writes them, or `domain: weight`.
 
-
-def imported(exporter: Exporter, config: Path, file: StudyFile, draws: Draws, places: Places) -> Mixture:
+    Raises:
+        ConfigError: there is none in it, it names what no domain is, or its shares do not sum to 1 or 100.
     """
+    format = exporter(path.suffix[1:] if path.suffix in (".json", ".csv") else "yaml")
+    text = text_in(path, "file of a mixture", EXPORTED)
+    with _said_of(path):
+        amounts = amounts_in(format, text, Draws.TOKENS, {}, places_by_pattern("{domain}", domains))
+        total = sum(amounts.values())
+        if min(abs(total / whole - 1) for whole in (1, 100)) > OFF:
+            raise ConfigError(f"its shares sum to {total:.4g}, not to 1", hint="give each domain its share")
+        return Mixture.of(amounts)
+
+
+def imported(format: Exporter, config: Path, file: StudyFile, draws: Draws, places: Places) -> Mixture:
+    """What a trainer's file means: shares of tokens, over the domains of a study.
+
     Raises:
         ConfigError: it is not of that format, or names what no domain is; or documents are drawn, and the study,
-            which knows their mean length, has not run yet.
+            which knows their mean length, was neither prepared nor run here.
+        SearchError: the same, where too few trials have completed for an answer.
     """
-    lengths = mean_document_tokens(answer_so_far(file, recorded(file))) if draws is Draws.DOCUMENTS else {}
-    return _mixture_in_file(exporter, config, "configuration", draws, lengths, places)
+    lengths = _document_lengths(file) if draws is Draws.DOCUMENTS else {}
+    text = text_in(config, "configuration", EXPORTED)
+    with _said_of(config):
+        return mixture_in(format, text, draws, lengths, places)
 
 
-def _mixture_in_file(
-    exporter: Exporter, path: Path, what: str, draws: Draws, lengths: Mapping[str, float], places: Places
-) -> Mixture:
-    text = text_in(path, what, EXPORTED)
+def _document_lengths(file: StudyFile) -> dict[str, float]:
+    """Mean tokens of a document, by domain."""
+    corpus = find_corpus(file)
+    if corpus is not None:
+        return {name: domain.mean_document_tokens for name, domain in corpus.domains.items()}
+    return _lengths_in(answer_so_far(file, recorded(file)))
+
+
+def _lengths_in(document: Mapping[str, Any]) -> dict[str, float]:
+    return {name: domain["mean_document_tokens"] for name, domain in document["domains"].items()}
+
+
+@contextmanager
+def _said_of(path: Path) -> Iterator[None]:
+    """Mistakes in a file name it."""
     try:
-        return mixture_in(exporter, text, draws, lengths, places)
+        yield
     except (ConfigError, SearchError) as error:
         raise ConfigError(f"{path}: {error.message}", hint=error.hint) from None
+
+
+@dataclass(frozen=True)
+class Supply:
+    """What a domain gives in a run, and what there is of it, in tokens."""
+
+    domain: str
+    share: float
+    taken: int
+    there: int
+
+    @property
+    def epochs(self) -> float:
+        return self.taken / self.there
 
 
 @dataclass(frozen=True)
@@ -133,9 +169,22 @@ class Order:
             chosen,
             drawn(chosen, draws),
             places(file.domains, location, locations),
-            budget(tokens) or file.target.tokens,
+            run_tokens(tokens) or file.target.tokens,
             file.target.max_epochs if max_epochs is None else max_epochs,
         )
+
+    def supplies(self, document: Mapping[str, Any], mixture: Mixture) -> list[Supply]:
+        """What each domain gives in the run; nothing where its tokens are not known.
+
+        Args:
+            document: that of mixopt.answer.
+        """
+        if self.tokens is None:
+            return []
+        return [
+            Supply(name, mixture[name], taken, document["domains"][name]["tokens"])
+            for name, taken in counts(mixture, self.tokens).items()
+        ]
 
     def text(self, document: Mapping[str, Any], mixture: Mixture) -> str:
         """The trainer's file, of the answer or of another mixture of the study.
@@ -146,15 +195,23 @@ class Order:
         Raises:
             ConfigError: a domain would be repeated too often, or the format cannot say this mixture.
         """
-        self._check_epochs(document, mixture)
+        for each in self.supplies(document, mixture):
+            if each.epochs > self.max_epochs * (1 + ROUNDING):
+                raise ConfigError(
+                    f"domain {each.domain} would be read {each.epochs:.3g} times in {show_count(self.tokens or 0)} "
+                    f"tokens: it has {show_count(each.there)}, the mixture takes {each.share:.2%}, and the most is "
+                    f"{self.max_epochs:g}",
+                    hint="lower tokens, raise max-epochs, or give target.tokens in the study, which keeps the answer "
+                    "inside the supply",
+                )
         # What was found out about the answer says nothing about another mixture.
-        answered = mixture == Mixture.of(document["mixture"])
+        answered = mixture.same_as(Mixture.of(document["mixture"]))
         verdict = document["verdict"] if answered else "another mixture than the answer of this study"
         return self.exporter.render(
             Exportable(
                 mixture,
                 self.draws,
-                mean_document_tokens(document),
+                _lengths_in(document),
                 self.places,
                 self.tokens,
                 self.max_epochs,
@@ -162,54 +219,3 @@ class Order:
                 {"verdict": verdict, **document["provenance"]},
             )
         )
-
-    def epochs(self, document: Mapping[str, Any], mixture: Mixture) -> Table | None:
-        """What each domain gives in the run, where its tokens are known."""
-        if self.tokens is None:
-            return None
-        table = plain_table("domain", ">weight", ">tokens", ">there are", ">epochs")
-        for name, wanted in counts(mixture, self.tokens).items():
-            supply = document["domains"][name]["tokens"]
-            table.add_row(
-                name, f"{mixture[name]:.2%}", show_count(wanted), show_count(supply), f"{wanted / supply:.2f}"
-            )
-        return table
-
-    def _check_epochs(self, document: Mapping[str, Any], mixture: Mixture) -> None:
-        if self.tokens is None:
-            return
-        for name, wanted in counts(mixture, self.tokens).items():
-            supply = document["domains"][name]["tokens"]
-            repeated = wanted / supply
-            if repeated > self.max_epochs * (1 + ROUNDING):
-                raise ConfigError(
-                    f"domain {name} would be read {repeated:.3g} times in {show_count(self.tokens)} tokens: it has "
-                    f"{show_count(supply)}, the mixture takes {mixture[name]:.2%}, and the most is {self.max_epochs:g}",
-                    hint="lower --tokens, raise --max-epochs, or give target.tokens in the study, which keeps the "
-                    "answer inside the supply",
-                )
-
-
-def mean_document_tokens(document: Mapping[str, Any]) -> dict[str, float]:
-    return {name: domain["mean_document_tokens"] for name, domain in document["domains"].items()}
-
-
-def formats() -> list[dict[str, Any]]:
-    """What `mixopt export --list` says, for programs."""
-    return [
-        {
-            "format": each.name,
-            "weights_count": list(each.draws),
-            "read_back_by": "places" if each.by_place else "domains",
-            "suffix": each.suffix,
-            "describes": each.describes,
-        }
-        for each in EXPORTERS.values()
-    ]
-
-
-def formats_table() -> Table:
-    table = plain_table("format", "weights count", "for")
-    for each in EXPORTERS.values():
-        table.add_row(each.name, " or ".join(each.draws), each.describes)
-    return table

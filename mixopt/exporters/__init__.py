@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mixopt.errors import ConfigError
-from mixopt.exporters.base import Draws, Exportable, Exporter, mixture_in
+from mixopt.exporters.base import Draws, Exportable, Exporter, amounts_in, mixture_in
 from mixopt.exporters.doremi import Doremi
 from mixopt.exporters.gpt_neox import GptNeox
 from mixopt.exporters.hf_interleave import HfInterleave
@@ -60,4 +60,4 @@ def exporter(name: str) -> Exporter:
     return EXPORTERS[name]
 
 
-__all__ = ["EXPORTERS", "Draws", "Exportable", "Exporter", "Places", "exporter", "mixture_in"]
+__all__ = ["EXPORTERS", "Draws", "Exportable", "Exporter", "Places", "amounts_in", "exporter", "mixture_in"]

@@ -120,6 +120,22 @@ def mixture_in(
 
     Raises:
         ConfigError: the text is not of this format, or names what no domain is.
+        SearchError: all weights are 0.
+    """
+    return Mixture.of(amounts_in(exporter, text, draws, mean_document_tokens, places))
+
+
+def amounts_in(
+    exporter: Exporter,
+    text: str,
+    draws: Draws,
+    mean_document_tokens: Mapping[str, float],
+    places: Places,
+) -> dict[str, float]:
+    """The same as it stands there: in proportion to tokens, of whatever sum.
+
+    Raises:
+        ConfigError: the text is not of this format, or names what no domain is.
     """
     amounts = dict.fromkeys(places.of, 0.0)
     for name, weight in _weights(exporter, text):
@@ -127,7 +143,7 @@ def mixture_in(
         if domain not in amounts:
             raise ConfigError(f"no domain {name}", hint=f"the study has {', '.join(amounts)}")
         amounts[domain] += weight * (mean_document_tokens[domain] if draws is Draws.DOCUMENTS else 1.0)
-    return Mixture.of(amounts)
+    return amounts
 
 
 def _weights(exporter: Exporter, text: str) -> list[tuple[str, float]]:

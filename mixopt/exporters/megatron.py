@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
+from itertools import takewhile
 
 from mixopt.errors import ConfigError
 from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
+
+OPTION = "--data-path"
 
 
 class Megatron(Exporter):
@@ -20,13 +23,14 @@ class Megatron(Exporter):
     suffix = ".txt"
 
     def render(self, exportable: Exportable) -> str:
-        return "--data-path " + shlex.join(_in_turn(exportable)) + "\n"
+        return f"{OPTION} " + shlex.join(_in_turn(exportable)) + "\n"
 
     def read(self, text: str) -> Weights:
-        option, *words = shlex.split(text) or [""]
-        if option != "--data-path":
-            raise ConfigError(f"{option!r} is not --data-path", hint="it is followed by weight and prefix in turn")
-        return _pairs(words)
+        words = shlex.split(text, comments=True)
+        if OPTION not in words:
+            raise ConfigError(f"there is no {OPTION}", hint="it is followed by weight and prefix in turn")
+        after = words[words.index(OPTION) + 1 :]
+        return _pairs(list(takewhile(lambda word: not word.startswith("--"), after)))
 
 
 class MegatronSplits(Exporter):

@@ -69,7 +69,7 @@ class Places:
         for domain, places in self.of.items():
             if place in places:
                 return domain
-        raise ConfigError(f"{place} is no domain's place", hint="say where each domain is with --locations")
+        raise ConfigError(f"{place} is no domain's place", hint="say where each domain is: location, or locations")
 
 
 def _with_sizes(value: Any) -> Any:
@@ -97,7 +97,7 @@ def places_by_pattern(pattern: str, domains: Iterable[str]) -> Places:
     """
     if "{domain}" not in pattern:
         raise ConfigError(
-            f"--location {pattern} names one place for all domains", hint="write {domain} where its name goes"
+            f"location {pattern} names one place for all domains", hint="write {domain} where its name goes"
         )
     return Places({domain: {pattern.replace("{domain}", domain): None} for domain in domains})
 

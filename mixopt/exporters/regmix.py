@@ -6,8 +6,11 @@ name begins with another's gives its files to both: neither is an error there.
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import yaml
 
+from mixopt.errors import ConfigError
 from mixopt.exporters.base import Draws, Exportable, Exporter, Weights
 from mixopt.exporters.yaml_file import yaml_text
 
@@ -21,6 +24,12 @@ class Regmix(Exporter):
 
     def render(self, exportable: Exportable) -> str:
         weights = exportable.weights
+        for one, other in permutations(weights, 2):
+            if other.startswith(one):
+                raise ConfigError(
+                    f"RegMix would read the files of {other} as those of {one}, too: they begin with train_{one}",
+                    hint="rename one of the domains",
+                )
         content = {
             "train": {f"train_{domain}": weight for domain, weight in weights.items()},
             # Each is evaluated by itself; the number does not matter.

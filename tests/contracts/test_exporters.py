@@ -29,7 +29,7 @@ weights = st.one_of(st.just(0.0), st.floats(1e-6, 1.0))
 mixtures = (
     st.lists(weights, min_size=1, max_size=64)
     .filter(lambda masses: sum(masses) > 0)
-    .map(lambda masses: Mixture.of({f"domain{index}": mass for index, mass in enumerate(masses)}))
+    .map(lambda masses: Mixture.of({f"domain{index:02}": mass for index, mass in enumerate(masses)}))
 )
 
 
@@ -50,11 +50,10 @@ def test_what_is_read_back_is_the_same_mixture(
 
 
 @pytest.mark.parametrize(("each", "draws"), CASES)
-def test_no_domain_without_weight_is_named(each: Exporter, draws: Draws) -> None:
+def test_no_domain_without_weight_is_named_to_a_trainer(each: Exporter, draws: Draws) -> None:
     """Trainers differ: some refuse a weight of 0, some fail on it much later."""
     mixture = Mixture.of({"web": 1.0, "left_out": 0.0, "code": 3.0})
-    if each.name not in PLAIN:
-        assert "left_out" not in each.render(exportable(mixture, draws))
+    assert ("left_out" in each.render(exportable(mixture, draws))) == (each.name in PLAIN)
 
 
 @pytest.mark.parametrize("each", EXPORTERS.values(), ids=EXPORTERS.keys())

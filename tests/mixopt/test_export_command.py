@@ -9,6 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+import mixopt
 from mixopt.errors import ConfigError
 from mixopt.export_cli import app
 from mixopt.exporters import EXPORTERS
@@ -66,14 +67,41 @@ def test_weights_of_sequences_are_shares_of_tokens(study: Path) -> None:
 
 def test_weights_of_documents_are_shares_divided_by_the_length_of_a_document(study: Path) -> None:
     drawn = yaml.safe_load(exported(study, "-f", "llama-factory"))
-    documents = dict(
-        zip(drawn["dataset"].split(","), map(float, str(drawn["interleave_probs"]).split(",")), strict=True)
-    )
-    Path("documents.json").write_text(json.dumps(documents))
-    Path("drawn.yaml").write_text(yaml.safe_dump(drawn))
-    back = json.loads(called("import", "drawn.yaml", study, "-f", "llama-factory", "--json").stdout)["weights"]
+    documents = dict(zip(drawn["dataset"].split(","), map(float, drawn["interleave_probs"].split(",")), strict=True))
+    lengths = {name: domain["mean_document_tokens"] for name, domain in mixopt.Study(study).answer["domains"].items()}
+    assert max(lengths.values()) > 1.2 * min(lengths.values())
+    tokens = Mixture.of({name: documents[name] * lengths[name] for name in documents})
+    assert tokens.as_dict() == pytest.approx(answer(study), abs=1e-9)
+
+
+def test_a_file_can_be_read_before_the_study_has_run(study: Path) -> None:
+    """Lengths of documents come from the tokens."""
+    called("export", study, "-f", "llama-factory", "-o", "drawn.yaml")
+    other = study.with_name("other.yaml")
+    other.write_text(study.read_text().replace("study: small", "study: other"))
+    mixopt.Study(other).plan(probe=False)
+    back = json.loads(called("import", "drawn.yaml", other, "-f", "llama-factory", "--json").stdout)["weights"]
     assert back == pytest.approx(answer(study), abs=1e-6)
-    assert documents != pytest.approx(back, abs=0.01), "the documents of these domains are of different lengths"
+
+
+def test_megatron_arguments_are_found_among_others(study: Path) -> None:
+    Path("args.txt").write_text("--bf16 --data-path 3 prose 1 code --split 100,0,0  # of the last run\n")
+    back = json.loads(called("import", "args.txt", study, "-f", "megatron", "--json").stdout)["weights"]
+    assert back == {"prose": 0.75, "code": 0.25, "sums": 0.0}
+
+
+def test_json_beside_a_file_leaves_the_file_to_the_trainer(study: Path) -> None:
+    said = json.loads(called("export", study, "-f", "megatron", "--tokens", "1k", "-o", "args.txt", "--json").stdout)
+    assert Path("args.txt").read_text() == said["text"]
+    assert said["weights_count"] == "sequences"
+    assert sum(each["taken"] for each in said["supplies"]) == 1000
+
+
+def test_the_answer_read_back_from_a_file_is_the_answer(study: Path) -> None:
+    for suffix in ("yaml", "json", "csv"):
+        called("export", study, "-f", suffix, "-o", f"answer.{suffix}")
+        again = json.loads(exported(study, "-f", "json", "--mixture", f"answer.{suffix}"))
+        assert again["provenance"]["verdict"] == mixopt.Study(study).answer["verdict"]
 
 
 @pytest.mark.parametrize("format", EXPORTERS)
@@ -121,7 +149,7 @@ def test_the_list_says_what_weights_count() -> None:
         ("-f megatron --location /data/all", "names one place for all domains", "write {domain}"),
         ("--location {domain} --locations places.yaml", "both say where the domains are", "one of them"),
         ("-f megatron --draws documents", "does not draw documents, but sequences", "leave it out"),
-        ("--tokens many", "--tokens: 'many'", ""),
+        ("--tokens many", "tokens: 'many'", ""),
         ("--locations none.yaml", "none.yaml: no such file of places", "domain: place"),
         ("--locations two.yaml", "two.yaml: sums has no place in this file", "prose, code, sums"),
         ("--locations odd.yaml", "odd.yaml: books is no domain of the study", "prose, code, sums"),
@@ -130,8 +158,9 @@ def test_the_list_says_what_weights_count() -> None:
         ("-f megatron --locations list.yaml", "domain code has 2 places", "sizes"),
         ("--mixture none.yaml", "none.yaml: no such file of a mixture", "mixopt export"),
         ("--mixture books.yaml", "books.yaml: no domain books", "prose, code, sums"),
+        ("--mixture some.yaml", "some.yaml: its shares sum to 0.8, not to 1", "each domain"),
         ("--mixture minus.yaml", "minus.yaml: code: -0.5 is no weight", "0 or above"),
-        ("--mixture zero.yaml", "zero.yaml: weights that sum to 0.0 are no mixture", ""),
+        ("--mixture zero.yaml", "zero.yaml: its shares sum to 0, not to 1", "each domain"),
     ],
 )
 def test_bad_options_of_export(study: Path, options: str, mistake: str, hint: str) -> None:
@@ -141,6 +170,7 @@ def test_bad_options_of_export(study: Path, options: str, mistake: str, hint: st
     Path("broken.yaml").write_text("prose: [/a\n")
     Path("list.yaml").write_text("prose: /a\ncode: [/b, /c]\nsums: /d\n")
     Path("books.yaml").write_text("weights: {prose: 0.5, books: 0.5}\n")
+    Path("some.yaml").write_text("prose: 0.5\ncode: 0.3\n")
     Path("minus.yaml").write_text("prose: 0.5\ncode: -0.5\n")
     Path("zero.yaml").write_text("prose: 0\ncode: 0\n")
     with pytest.raises(ConfigError) as caught:
@@ -153,9 +183,9 @@ def test_bad_options_of_export(study: Path, options: str, mistake: str, hint: st
 @pytest.mark.parametrize(
     ("text", "options", "mistake", "hint"),
     [
-        ("", "-f megatron", "is not --data-path", ""),
+        ("", "-f megatron", "there is no --data-path", ""),
         ("--data-path 0.5", "-f megatron", "1 words are no pairs", "without weights"),
-        ("--data-path 0.5 /data/all", "-f megatron", "given: /data/all is no domain's place", "--locations"),
+        ("--data-path 0.5 /data/all", "-f megatron", "given: /data/all is no domain's place", "locations"),
         ("--data-path much /data/code", "-f megatron", "this is no megatron file", "--list"),
         ("{]", "-f json", "this is no json file", "--list"),
         ("{}", "-f json", "has no weights", "--list"),

@@ -131,6 +131,11 @@ def test_regmix_has_the_prefixes_and_the_section_that_its_trainer_needs() -> Non
     assert list(content["valid"]) == ["valid_web", "valid_code", "valid_books"]
 
 
+def test_a_name_that_begins_with_anothers_is_refused_for_regmix() -> None:
+    with pytest.raises(ConfigError, match="read the files of web_code as those of web"):
+        exported("regmix", shares={"web_code": 0.5, "web": 0.5})
+
+
 def test_doremi_numbers_the_same_domains_for_training_and_evaluation() -> None:
     content = json.loads(exported("doremi"))
     assert content["train_domain_weights"] == pytest.approx({"web": 0.6, "code": 0.3, "books": 0.1})
