@@ -96,10 +96,16 @@ def _measured(measured: Mapping[str, list[dict[str, Any]]]) -> Table:
                 row["proxy"],
                 f"{row['total_variation']:.1%}",
                 "-" if row["objective"] is None else f"{row['objective']:.4f}",
-                " ".join(row["objectives"]),
+                _seeds(row),
                 " ".join(trial[:DIGITS] for trial in row["trials"]),
             )
     return table
+
+
+def _seeds(row: Mapping[str, Any]) -> str:
+    """In parentheses where the shown objective is not over it."""
+    shown = {str(seed) for seed in row["mean_over_seeds"]}
+    return " ".join(seed if seed in shown else f"({seed})" for seed in row["objectives"])
 
 
 def _studies(studies: Mapping[str, Any]) -> Table:

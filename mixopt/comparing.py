@@ -32,15 +32,14 @@ from search.errors import SearchError
 from search.evidence import gather
 from search.fidelity import Fidelity
 from search.history import Completed
-from search.mixture import Mixture
+from search.mixture import ROUNDING, Mixture
 from search.problem import SEARCH_SEED
 from search.recommend import LEVEL, Estimate, Predictor
 from search.trust import distance, usual_distance
 
+SAME = "A and B are the same mixture: there is no difference to predict or to measure"
 # So many measured mixtures near each of the two are shown.
 NEAREST = 3
-# Mixtures are one where no more of their tokens differ: what rounding in a file leaves.
-SAME = 1e-6
 # A file with one of them is a study file, be it a wrong one.
 STUDY_SECTIONS = {"study", "domains"}
 # Fewer digits of a trial's id do not name it.
@@ -52,7 +51,7 @@ Given = Mixture | Path | str
 Mixtures = Mapping[str, Mixture]
 
 
-class Opened:
+class RanStudy:
     """A study that has run, and what is recorded of it.
 
     Raises:
@@ -62,8 +61,8 @@ class Opened:
     def __init__(self, path: Path) -> None:
         self.file = load(path)
         self.record = recorded(self.file)
-        self.everything = known(self.file, self.record)
-        self.history = self.everything.without_running()
+        self.with_running = known(self.file, self.record)
+        self.history = self.with_running.without_running()
 
     @cached_property
     def answer(self) -> dict[str, Any]:
@@ -114,6 +113,7 @@ class Measured:
             "total_variation": self.distance,
             "trials": [entry.trial.id for entry in self.entries],
             "objective": mean(self.objectives[seed] for seed in fresh(self.objectives)) if self.objectives else None,
+            "mean_over_seeds": fresh(self.objectives),
             "objectives": {str(seed): value for seed, value in self.objectives.items()},
             "mixture": self.entries[0].trial.mixture.as_dict(),
         }
@@ -138,9 +138,11 @@ def compare(a: Given, b: Given, study: Path | None) -> dict[str, Any]:
     """
     given = {"a": a, "b": b}
     studies = {
-        label: Opened(Path(each)) for label, each in given.items() if not isinstance(each, Mixture) and _is_study(each)
+        label: RanStudy(Path(each))
+        for label, each in given.items()
+        if not isinstance(each, Mixture) and _is_study(each)
     }
-    judges = [*studies.values()] if studies and study is None else [Opened(study or STUDY_FILE)]
+    judges = [*studies.values()] if studies and study is None else [RanStudy(study or STUDY_FILE)]
     sides = {label: _side(label, each, studies.get(label), judges[0]) for label, each in given.items()}
     mixtures = {label: side.mixture for label, side in sides.items()}
     domains = list(dict.fromkeys(name for mixture in mixtures.values() for name in mixture.domains))
@@ -156,10 +158,13 @@ def compare(a: Given, b: Given, study: Path | None) -> dict[str, Any]:
         "judged": [_judged(judge, mixtures) for judge in judges],
         "studies": _studies(studies) if len(studies) == len(given) else None,
         "notes": [
-            f"{label} has no domain {name}: it counts as a share of 0"
-            for label, mixture in mixtures.items()
-            for name in domains
-            if name not in mixture.domains
+            *([SAME] if whole["a"].same_as(whole["b"]) else []),
+            *(
+                f"{label.upper()} has no domain {name}: it counts as a share of 0"
+                for label, mixture in mixtures.items()
+                for name in domains
+                if name not in mixture.domains
+            ),
         ],
     }
 
@@ -180,7 +185,7 @@ def _is_file(given: Path | str) -> bool:
     return Path(given).is_file() or bool(Path(given).suffix)
 
 
-def _side(label: str, given: Given, study: Opened | None, judge: Opened) -> Side:
+def _side(label: str, given: Given, study: RanStudy | None, judge: RanStudy) -> Side:
     """
     Raises:
         ConfigError: it is neither file nor baseline nor trial, or no mixture of the judge's domains.
@@ -217,15 +222,17 @@ def _over(domains: Sequence[str], mixture: Mixture) -> Mixture:
     return Mixture.of({name: mixture.as_dict().get(name, 0.0) for name in domains})
 
 
-def _judged(judge: Opened, mixtures: Mixtures) -> dict[str, Any]:
+def _judged(judge: RanStudy, mixtures: Mixtures) -> dict[str, Any]:
     """What a study's surrogate predicts of the two, and what its trials measured of them."""
     space, notes, judged = judge.plan.problem.space, list[str](), dict[str, Mixture]()
     for label, mixture in mixtures.items():
         if odd := [name for name, share in mixture.as_dict().items() if share > 0 and name not in space.domains]:
-            notes.append(f"{label} is not judged by study {judge.file.study}, which has no domain {', '.join(odd)}")
+            notes.append(
+                f"{label.upper()} is not judged by study {judge.file.study}, which has no domain {', '.join(odd)}"
+            )
             continue
         judged[label] = _over(space.domains, mixture)
-        notes += [f"{label} is outside the limits: {broken}" for broken in space.violations(judged[label])]
+        notes += [f"{label.upper()} is outside the limits: {broken}" for broken in space.violations(judged[label])]
     measured = {label: _measured(judge, mixture) for label, mixture in judged.items()}
     return {
         "study": judge.file.study,
@@ -233,12 +240,12 @@ def _judged(judge: Opened, mixtures: Mixtures) -> dict[str, Any]:
         "objective": objective_document(judge.plan),
         **_predicted(judge, judged, notes),
         "measured": {label: [each.as_dict() for each in found] for label, found in measured.items()},
-        "measured_difference": _measured_difference(**measured) if len(measured) == len(mixtures) else [],
+        "measured_difference": _measured_difference(**measured) if _are_two(judged) else [],
         "notes": notes,
     }
 
 
-def _predicted(judge: Opened, mixtures: Mixtures, notes: list[str]) -> dict[str, Any]:
+def _predicted(judge: RanStudy, mixtures: Mixtures, notes: list[str]) -> dict[str, Any]:
     """Objective and losses of one new run of each, with their intervals, and the differences."""
     problem, settings = judge.plan.problem, judge.plan.strategy.settings
     try:
@@ -254,11 +261,12 @@ def _predicted(judge: Opened, mixtures: Mixtures, notes: list[str]) -> dict[str,
     for label, mixture in mixtures.items():
         if (nearest := float(distance(mixture.array[None], trained_ND)[0])) > usual:
             notes.append(
-                f"{label} lies outside the evidence: {nearest:.0%} of its tokens differ from the nearest trial, where "
-                f"95% of the trials have another within {usual:.0%}"
+                f"{label.upper()} lies outside the evidence: {nearest:.0%} of its tokens differ from the nearest "
+                f"trial, where 95% of the trials have another within {usual:.0%}"
             )
     expected = {label: predictor.expect(mixture) for label, mixture in mixtures.items()}
-    if len(expected) == 2:
+    two = _are_two(mixtures)
+    if two:
         notes.append(
             "surrogates predict one mixture at a time: the predicted difference takes the two errors as independent, "
             "and its interval is too wide where the mixtures are alike"
@@ -270,13 +278,14 @@ def _predicted(judge: Opened, mixtures: Mixtures, notes: list[str]) -> dict[str,
             "spearman": validation.objective.spearman,
         },
         "predicted": {
-            "objective": _estimates({label: (value, sd) for label, (value, sd, _, _) in expected.items()}),
+            "objective": _estimates({label: (value, sd) for label, (value, sd, _, _) in expected.items()}, two),
             "losses": {
                 name: _estimates(
                     {
                         label: (float(mean_M[place]), float(sd_M[place]))
                         for label, (*_, mean_M, sd_M) in expected.items()
-                    }
+                    },
+                    two,
                 )
                 for place, name in enumerate(problem.objective.metrics)
             },
@@ -284,15 +293,20 @@ def _predicted(judge: Opened, mixtures: Mixtures, notes: list[str]) -> dict[str,
     }
 
 
-def _estimates(expected: Mapping[str, tuple[float, float]]) -> dict[str, dict[str, float]]:
-    """Of each side's mean and standard deviation the interval; and of the difference, if both are there."""
-    if len(expected) == 2:
+def _are_two(mixtures: Mixtures) -> bool:
+    """Whether both are there, and differ."""
+    return len(mixtures) == 2 and not mixtures["a"].same_as(mixtures["b"])
+
+
+def _estimates(expected: Mapping[str, tuple[float, float]], two: bool) -> dict[str, dict[str, float]]:
+    """Of each side's mean and standard deviation the interval; of two mixtures also that of their difference."""
+    if two:
         (a, sd_a), (b, sd_b) = expected.values()
         expected = {**expected, "difference": (b - a, float(np.hypot(sd_a, sd_b)))}
     return {label: asdict(Estimate.of(value, sd)) for label, (value, sd) in expected.items()}
 
 
-def _measured(judge: Opened, mixture: Mixture) -> list[Measured]:
+def _measured(judge: RanStudy, mixture: Mixture) -> list[Measured]:
     """The mixture's own trials, the dearest proxy first; then of others those nearest to it at the target."""
     problem = judge.plan.problem
     alike: dict[tuple[tuple[float, ...], str], list[Completed]] = {}
@@ -306,8 +320,8 @@ def _measured(judge: Opened, mixture: Mixture) -> list[Measured]:
         values = {entry.trial.seed: problem.objective_of(entry.trial, judge.history) for entry in entries}
         objectives = {seed: value for seed, value in values.items() if value is not None}
         found.append(Measured(tuple(entries), objectives, entries[0].trial.mixture.total_variation(mixture)))
-    own = [each for each in found if each.distance <= SAME]
-    others = [each for each in found if each.distance > SAME and each.fidelity.same_as(problem.target)]
+    own = [each for each in found if each.distance <= ROUNDING]
+    others = [each for each in found if each.distance > ROUNDING and each.fidelity.same_as(problem.target)]
     return [
         *sorted(own, key=lambda each: -each.fidelity.flops),
         *sorted(others, key=lambda each: each.distance)[:NEAREST],
@@ -325,7 +339,7 @@ def _measured_difference(a: Sequence[Measured], b: Sequence[Measured]) -> list[d
     for own in a:
         for other in b:
             shared = sorted(own.objectives.keys() & other.objectives.keys())
-            if max(own.distance, other.distance) > SAME or own.fidelity != other.fidelity or not shared:
+            if max(own.distance, other.distance) > ROUNDING or own.fidelity != other.fidelity or not shared:
                 continue
             seeds = fresh(shared)
             differences = np.array([other.objectives[seed] - own.objectives[seed] for seed in seeds])
@@ -344,9 +358,9 @@ def _measured_difference(a: Sequence[Measured], b: Sequence[Measured]) -> list[d
     return found
 
 
-def _studies(studies: Mapping[str, Opened]) -> dict[str, Any]:
+def _studies(studies: Mapping[str, RanStudy]) -> dict[str, Any]:
     """What differs between two studies besides their answers."""
-    status = {label: status_document(study.record, study.everything) for label, study in studies.items()}
+    status = {label: status_document(study.record, study.with_running) for label, study in studies.items()}
     return {
         "settings": [
             {"setting": name, "a": a, "b": b}

@@ -35,9 +35,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same study with another seed and a cap."""
+    """The same study with another seed and more of a domain."""
     return studied(
-        tmp_path_factory.mktemp("longer"), ROUNDS.replace("seed: 3", "seed: 4").replace("max: 70%", "max: 60%")
+        tmp_path_factory.mktemp("longer"), ROUNDS.replace("seed: 3", "seed: 4").replace("min: 5%", "min: 15%")
     )
 
 
@@ -123,10 +123,10 @@ def test_a_mixture_outside_the_limits_and_the_evidence_is_called_so(study: Path)
     document = mixopt.compare(study, mixopt.Mixture.of({"prose": 0, "code": 1, "sums": 0}))
     [judged] = document["judged"]
     assert any(
-        note.startswith("b is outside the limits: domain code: 1 is above its maximum") for note in judged["notes"]
+        note.startswith("B is outside the limits: domain code: 1 is above its maximum") for note in judged["notes"]
     )
-    assert any(note.startswith("b lies outside the evidence") for note in judged["notes"])
-    assert not any(note.startswith("a ") for note in judged["notes"])
+    assert any(note.startswith("B lies outside the evidence") for note in judged["notes"])
+    assert not any(note.startswith("A ") for note in judged["notes"])
 
 
 def test_a_trial_is_named_by_the_head_of_its_id(study: Path) -> None:
@@ -140,11 +140,25 @@ def test_a_trial_is_named_by_the_head_of_its_id(study: Path) -> None:
     assert trial["run"] in own["trials"]
 
 
+def test_a_mixture_beside_itself_does_not_differ(study: Path) -> None:
+    document = mixopt.compare("proportional", mixopt.compare("proportional", study)["a"]["name"], study)
+    assert document["notes"] == ["A and B are the same mixture: there is no difference to predict or to measure"]
+    [judged] = document["judged"]
+    assert set(judged["predicted"]["objective"]) == {"a", "b"}
+    assert judged["measured_difference"] == []
+
+
+def test_settings_are_shown_as_they_stand_in_the_file(study: Path, tmp_path: Path) -> None:
+    other = studied(tmp_path, ROUNDS.replace("data/prose.jsonl", "'data/pros[a-z].jsonl'"))
+    shown = CliRunner().invoke(app, [str(study), str(other)])
+    assert "data/pros[a-z].jsonl" in shown.stdout
+
+
 def test_two_studies_with_what_else_differs(study: Path, longer: Path) -> None:
     document = mixopt.compare(study, longer)
     assert {each["setting"]: (each["a"], each["b"]) for each in document["studies"]["settings"]} == {
         "seed": (3, 4),
-        "domains.code.max": (0.7, 0.6),
+        "domains.sums.min": (0.05, 0.15),
     }
     for side, path in (("a", study), ("b", longer)):
         told, answer = document["studies"][side], mixopt.Study(path).answer
@@ -159,12 +173,12 @@ def test_two_studies_with_what_else_differs(study: Path, longer: Path) -> None:
 
 def test_studies_with_other_domains_are_compared_in_what_they_share(study: Path, two: Path) -> None:
     document = mixopt.compare(study, two)
-    assert document["notes"] == ["b has no domain sums: it counts as a share of 0"]
+    assert document["notes"] == ["B has no domain sums: it counts as a share of 0"]
     assert document["shares"]["sums"]["b"] is None
     assert document["shares"]["sums"]["difference"] == -document["shares"]["sums"]["a"]
     small, of_two = document["judged"]
     assert set(small["measured"]) == {"a", "b"}
-    assert of_two["notes"][0] == "a is not judged by study two, which has no domain sums"
+    assert of_two["notes"][0] == "A is not judged by study two, which has no domain sums"
     assert set(of_two["predicted"]["objective"]) == set(of_two["measured"]) == {"b"}
     assert {"domains.sums", "groups.plain.domains"} <= {each["setting"] for each in document["studies"]["settings"]}
 
@@ -214,7 +228,7 @@ def test_the_command_shows_tables_or_json(study: Path, longer: Path, monkeypatch
     monkeypatch.setenv("COLUMNS", "160")
     shown = CliRunner().invoke(app, [str(study), str(longer)])
     assert shown.exit_code == 0, shown.output
-    for words in ("Shares of training tokens", "Predicted of one new run at moe", "Measured:", "domains.code.max"):
+    for words in ("Shares of training tokens", "Predicted of one new run at moe", "Measured:", "domains.sums.min"):
         assert words in shown.stdout
     document = json.loads(CliRunner().invoke(app, [str(study), "uniform", "--json"]).stdout)
     assert document == mixopt.compare(str(study), "uniform")
