@@ -11,7 +11,7 @@ from mixopt.config import StudyFile
 from mixopt.errors import ConfigError
 from mixopt.recording import known
 from search.confirm import Confirmation
-from search.history import History
+from search.history import Failed, History
 from search.problem import BASELINE, REFERENCE
 from search.recommend import Recommendation
 from tracking import names
@@ -64,6 +64,8 @@ def answer_document(
         "notes": [
             *remarks,
             *plan.notes,
+            *_failed_proxies(history),
+            *_confirmation_notes(recommendation, confirmation),
             *recommendation.warnings,
         ],
         "provenance": {
@@ -76,6 +78,33 @@ def answer_document(
             "mlflow_run": run_id,
         },
     }
+
+
+def _failed_proxies(history: History) -> list[str]:
+    """A sentence for each proxy of which no trial completed, since the answer knows nothing of it."""
+    alive = {entry.trial.fidelity.proxy for entry in (*history.completed, *history.stopped)}
+    failed: dict[str, list[Failed]] = {}
+    for entry in history.failed:
+        failed.setdefault(entry.trial.fidelity.proxy, []).append(entry)
+    return [
+        f"all {len(entries)} trials of proxy {proxy} failed, the first: {entries[0].failure.message}"
+        for proxy, entries in failed.items()
+        if proxy not in alive
+    ]
+
+
+def _confirmation_notes(recommendation: Recommendation, confirmation: Confirmation | None) -> list[str]:
+    """What the confirmation says against the answer, or against its prediction."""
+    if confirmation is None:
+        return []
+    notes = [*confirmation.cautions]
+    predicted, measured = recommendation.predicted, confirmation.candidates[0].mean
+    if predicted is not None and measured is not None and not predicted.lower <= measured <= predicted.upper:
+        notes.append(
+            f"the prediction failed: the {confirmation.candidates[0].label} mixture measured {measured:.4f}, outside "
+            f"its 95% interval from {predicted.lower:.4f} to {predicted.upper:.4f}; trust no other prediction here"
+        )
+    return notes
 
 
 def objective_document(plan: Plan) -> dict[str, Any]:

@@ -248,7 +248,7 @@ class Fit:
 
     @property
     def shares(self) -> pd.DataFrame:
-        """A row a domain: `natural` and `recommended` share, and `lowest` and `highest` among the best mixtures."""
+        """A row a domain: `natural` and `recommended` share, and `lowest` and `highest` among mixtures as good."""
         found, natural = self.document["recommendation"], self.document["natural"]["mixture"]
         rows = {
             name: [natural[name], weight, *found["ranges"].get(name, (None, None))]
@@ -277,7 +277,7 @@ def fit(
     minimize: Sequence[str] = (),
     space: Space | Path | str | None = None,
     target_fidelity: str | None = None,
-    surrogates: Sequence[str] = (),
+    surrogates: Sequence[str] | str = (),
     holdout: Table | None = None,
     renamed: Mapping[str, str] | None = None,
     split: Mapping[str, Sequence[str]] | None = None,
@@ -307,7 +307,7 @@ def fit(
         minimize=tuple(minimize),
         space=None if space is None else _space_file(space),
         target=target_fidelity,
-        surrogates=tuple(surrogates),
+        surrogates=(surrogates,) if isinstance(surrogates, str) else tuple(surrogates),
         changes=Changes(renamed or {}, split or {}),
         seed=seed,
     )
@@ -407,11 +407,13 @@ def export(
     return chosen.render(Exportable(mixture, drawn, lengths, places, exporting.run_tokens(tokens), max_epochs, seed))
 
 
-def compare(a: Mixture | Path | str, b: Mixture | Path | str, study: Path | str | None = None) -> dict[str, Any]:
+def compare(
+    a: Study | Mixture | Path | str, b: Study | Mixture | Path | str, study: Study | Path | str | None = None
+) -> dict[str, Any]:
     """Two studies or mixtures side by side, as `mixopt compare --json`; see docs/comparing.md.
 
     Args:
-        a, b: a study file, a file with a mixture, the name of a baseline, the id of a trial, or a mixture.
+        a, b: a study, a study file, a file with a mixture, the name of a baseline, the id of a trial, or a mixture.
         study: whose surrogate and trials judge them. Default: the studies among `a` and `b`, else study.yaml.
 
     Raises:
@@ -420,7 +422,8 @@ def compare(a: Mixture | Path | str, b: Mixture | Path | str, study: Path | str 
     """
     from mixopt import comparing
 
-    return comparing.compare(a, b, _path(study))
+    one, other = (each.file.file if isinstance(each, Study) else each for each in (a, b))
+    return comparing.compare(one, other, study.file.file if isinstance(study, Study) else _path(study))
 
 
 def _source(table: Table, name: str) -> Source:

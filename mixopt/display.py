@@ -189,7 +189,9 @@ def answer_table(document: dict[str, Any]) -> RenderableType:
     if document["confirmation"]:
         parts.append(_confirmation_table(document))
     parts.append(Text(document["verdict"], style="bold"))
-    return Group(*parts, *_prediction(document["recommendation"]), *_notes(document["notes"]))
+    if not document["confirmation"]:
+        parts += _prediction(document["recommendation"])
+    return Group(*parts, *_notes(document["notes"]))
 
 
 def _prediction(recommendation: dict[str, Any]) -> list[RenderableType]:
@@ -199,7 +201,7 @@ def _prediction(recommendation: dict[str, Any]) -> list[RenderableType]:
         chances = ", ".join(f"{name} {chance:.0%}" for name, chance in recommendation["beats"].items())
         sentences.append(f"the proposed mixture's chance of beating a baseline, by the regression: {chances}")
     if recommendation["flat"]:
-        sentences.append(f"domains whose share hardly matters to it: {', '.join(recommendation['flat'])}")
+        sentences.append(f"domains whose share, changed alone, hardly matters: {', '.join(recommendation['flat'])}")
     return [Text(sentence) for sentence in sentences]
 
 

@@ -21,6 +21,13 @@ from search.errors import SearchError
 from search.mixture import ROUNDING, Mixture, counts
 
 EXPORTED = "give one that mixopt export, or you, wrote"
+# Formats that take lines after a #.
+WITH_COMMENTS = (".yaml", ".py")
+WEIGHTS_COUNT = {
+    Draws.TOKENS: "tokens",
+    Draws.SEQUENCES: "sequences of one length, and so tokens",
+    Draws.DOCUMENTS: "documents: shares of tokens, divided by the mean length of a domain's documents",
+}
 # Shares in a file are rounded, and in percent perhaps; beyond that a domain was forgotten.
 OFF = 0.01
 
@@ -108,6 +115,12 @@ def _lengths_in(document: Mapping[str, Any]) -> dict[str, float]:
     return {name: domain["mean_document_tokens"] for name, domain in document["domains"].items()}
 
 
+def _above_0(max_epochs: float) -> float:
+    if max_epochs <= 0:
+        raise ConfigError(f"max-epochs {max_epochs:g} leaves nothing to read", hint="give a number above 0")
+    return max_epochs
+
+
 @contextmanager
 def _said_of(path: Path) -> Iterator[None]:
     """Mistakes in a file name it."""
@@ -170,7 +183,7 @@ class Order:
             drawn(chosen, draws),
             places(file.domains, location, locations),
             run_tokens(tokens) or file.target.tokens,
-            file.target.max_epochs if max_epochs is None else max_epochs,
+            _above_0(file.target.max_epochs if max_epochs is None else max_epochs),
         )
 
     def supplies(self, document: Mapping[str, Any], mixture: Mixture) -> list[Supply]:
@@ -195,19 +208,21 @@ class Order:
         Raises:
             ConfigError: a domain would be repeated too often, or the format cannot say this mixture.
         """
-        for each in self.supplies(document, mixture):
+        supplies = self.supplies(document, mixture)
+        if supplies:
+            each = max(supplies, key=lambda supply: supply.epochs)
             if each.epochs > self.max_epochs * (1 + ROUNDING):
                 raise ConfigError(
                     f"domain {each.domain} would be read {each.epochs:.3g} times in {show_count(self.tokens or 0)} "
                     f"tokens: it has {show_count(each.there)}, the mixture takes {each.share:.2%}, and the most is "
                     f"{self.max_epochs:g}",
-                    hint="lower tokens, raise max-epochs, or give target.tokens in the study, which keeps the answer "
-                    "inside the supply",
+                    hint="lower tokens, raise max-epochs, or make these the study's target.tokens: then its answer "
+                    "keeps inside the supply",
                 )
         # What was found out about the answer says nothing about another mixture.
         answered = mixture.same_as(Mixture.of(document["mixture"]))
         verdict = document["verdict"] if answered else "another mixture than the answer of this study"
-        return self.exporter.render(
+        text = self.exporter.render(
             Exportable(
                 mixture,
                 self.draws,
@@ -219,3 +234,6 @@ class Order:
                 {"verdict": verdict, **document["provenance"]},
             )
         )
+        if self.exporter.suffix not in WITH_COMMENTS or self.exporter.name == "yaml":  # which says it in its fields
+            return text
+        return f"# By mixopt, study {self.file.study}: {verdict}.\n# Weights count {WEIGHTS_COUNT[self.draws]}.\n{text}"

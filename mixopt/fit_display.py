@@ -96,7 +96,7 @@ def _scores(score: dict[str, Any], shown: Scores) -> list[str]:
 
 def _mixture(document: dict[str, Any]) -> RenderableType:
     recommendation, natural = document["recommendation"], document["natural"]
-    columns = ("domain", ">natural", ">recommended", "", ">among the best")
+    columns = ("domain", ">natural", ">recommended", "", ">range as good")
     table = plain_table(*columns, title=f"The mixture ({recommendation['method']})")
     for name, weight in recommendation["mixture"].items():
         span = recommendation["ranges"].get(name)
@@ -119,7 +119,7 @@ def _mixture(document: dict[str, Any]) -> RenderableType:
             ),
         ]
     if recommendation["flat"]:
-        lines.append(f"domains whose share hardly matters: {', '.join(recommendation['flat'])}")
+        lines.append(f"domains whose share, changed alone, hardly matters: {', '.join(recommendation['flat'])}")
     return Group(table, Text("\n".join(lines)))
 
 

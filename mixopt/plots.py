@@ -49,7 +49,7 @@ def _weights(document: dict[str, Any]) -> Figure:
     axes.barh(rows, [100 * mixture[name] for name in domains], color=BLUE, height=0.6, label="recommended")
     if ranges:
         spans = [[100 * end for end in ranges[name]] for name in domains]
-        axes.hlines(rows, [low for low, _ in spans], [high for _, high in spans], color="black", label="among the best")
+        axes.hlines(rows, [low for low, _ in spans], [high for _, high in spans], color="black", label="range as good")
     axes.plot(
         [100 * natural[name] for name in domains], rows, "D", color=ORANGE, markeredgecolor="white", label="natural"
     )

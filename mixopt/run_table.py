@@ -249,6 +249,8 @@ def _is_missing(cell: Any) -> bool:
 def _cells(source: Source) -> _Table:
     if isinstance(source, Frame):
         header, lines = _frame_lines(source.frame, first_row=0)
+    elif not source.is_file():
+        raise ConfigError(f"{source}: no such table", hint="give a table of runs, .csv or .parquet: docs/run-tables.md")
     elif source.suffix.lower() == ".parquet":
         header, lines = _parquet_lines(source)
     elif source.suffix.lower() in (".csv", ".tsv", ".txt"):

@@ -64,7 +64,7 @@ class Diverged(RuntimeError):
     """The loss is not finite, or above twice that of guessing uniformly: more steps would not mend it."""
 
     def __init__(self, step: int, loss: float, seconds: float) -> None:
-        super().__init__(f"diverged: the loss is {loss:.4g} nats per token after step {step}")
+        super().__init__(f"the loss is {loss:.4g} nats per token after step {step}")
         self.step = step
         self.loss = loss
         self.seconds = seconds

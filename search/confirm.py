@@ -9,7 +9,7 @@ does, unless the new seeds show that another mixture is better.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,6 +80,21 @@ class Confirmation:
     baselines: tuple[Outcome, ...]
     winner: Outcome
 
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """A sentence for each other mixture that measured better than the winner, though it is not shown to be."""
+        found = []
+        for outcome in _others(self.winner, (*self.candidates, *self.baselines)):
+            lower, margin, runs = _paired(self.winner.values, outcome.values, 1)
+            if lower is not None and lower > 0:
+                interval = "" if margin is None else f" ± {margin:.4f}"
+                found.append(
+                    f"the {outcome.label.removeprefix(BASELINE)} mixture measured lower than the answer, by "
+                    f"{lower:.4f}{interval} over {runs} seed{'s' * (runs > 1)}: too little to prefer it when all are "
+                    "compared; more seeds (confirm.seeds) would tell"
+                )
+        return tuple(found)
+
     def as_dict(self) -> dict[str, object]:
         return {
             "candidates": [outcome.as_dict() for outcome in self.candidates],
@@ -123,7 +138,7 @@ def confirm(problem: Problem, candidates: Sequence[Candidate], seeds: int, histo
 def _winner(candidates: tuple[Outcome, ...], baselines: tuple[Outcome, ...]) -> Outcome:
     [proportional] = [outcome for outcome in baselines if outcome.label == BASELINE + REFERENCE]
     first = next((outcome for outcome in candidates if outcome.difference is not None), proportional)
-    others = [outcome for outcome in (*candidates, *baselines) if outcome.mixture != first.mixture]
+    others = _others(first, (*candidates, *baselines))
     # The change has to prove itself: one that does not even look better is not made.
     better = [proportional] if (first.difference or 0.0) > 0 else []
     for outcome in others:
@@ -131,6 +146,15 @@ def _winner(candidates: tuple[Outcome, ...], baselines: tuple[Outcome, ...]) -> 
         if mean is not None and margin is not None and mean < -margin:
             better.append(outcome)
     return min(better, key=lambda outcome: _paired(outcome.values, first.values, 1)[0] or 0.0, default=first)
+
+
+def _others(one: Outcome, outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """The other mixtures, each once: baselines may be the same one under two names."""
+    found: list[Outcome] = []
+    for outcome in outcomes:
+        if not any(outcome.mixture.same_as(known.mixture) for known in (one, *found)):
+            found.append(outcome)
+    return found
 
 
 def _baseline_candidates(problem: Problem) -> list[Candidate]:
@@ -162,9 +186,12 @@ def _outcome(
         return Outcome(entry.label, entry.mixture, values, None, None, "not compared", sentence)
     unit = UNITS[problem.objective.unit]
     if margin is None:
-        sentence = f"differs from {REFERENCE} by {difference:+.4f} {unit}, but one seed gives no interval"
+        sentence = (
+            f"is {_apart(difference)} than {REFERENCE} by {abs(difference):.4f} {unit}, but one seed gives no interval"
+        )
         return Outcome(entry.label, entry.mixture, values, difference, None, "not compared", sentence)
 
+    apart = f"{_apart(difference)} by {abs(difference):.4f}"
     verdict: Verdict = "no difference shown"
     if abs(difference) > margin:
         verdict = "better" if difference < 0 else "worse"
@@ -172,9 +199,13 @@ def _outcome(
     sentence = {
         "better": f"beats {REFERENCE} by {-difference:.4f} {evidence}",
         "worse": f"is worse than {REFERENCE} by {difference:.4f} {evidence}",
-        "no difference shown": f"does not beat {REFERENCE}: {difference:+.4f} {evidence}",
+        "no difference shown": f"is not shown to beat {REFERENCE}: {apart} {evidence}",
     }[verdict]
     return Outcome(entry.label, entry.mixture, values, difference, margin, verdict, sentence)
+
+
+def _apart(difference: float) -> str:
+    return "lower" if difference < 0 else "higher"
 
 
 def _paired(

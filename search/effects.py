@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.mixture import FloatArray, Mixture
+from search.mixture import ROUNDING, FloatArray, Mixture
 from search.runs import BoolArray
 
 STEPS = 15
@@ -34,7 +34,7 @@ class Effect:
     @property
     def varied(self) -> bool:
         """Whether the share was not the same in all that was trained: otherwise nothing is known of it."""
-        return self.shares[0] < self.shares[-1]
+        return self.shares[-1] - self.shares[0] > ROUNDING
 
     def flat(self, doubt: float) -> bool:
         """Whether it cannot be told from no effect, where a prediction has this standard deviation."""
@@ -46,7 +46,7 @@ def effects(
 ) -> Mapping[str, Effect]:
     """The effect of each domain; `predicted` gives the objective of mixtures [N, D]."""
     found = {}
-    held_D = np.ptp(trained_ND, axis=0) == 0
+    held_D = np.ptp(trained_ND, axis=0) <= ROUNDING
     for place, domain in enumerate(mixture.domains):
         shares_S = np.linspace(trained_ND[:, place].min(), trained_ND[:, place].max(), STEPS)
         values_S = predicted(_moved(mixture.array, place, shares_S, held_D))

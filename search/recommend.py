@@ -88,8 +88,8 @@ class Recommendation:
         predicted: the objective of one new run at the target fidelity; None for the best observed mixture, whose
             measurement looks better than it is because it was selected.
         predicted_losses: the same by metric, in the objective's unit.
-        ranges: the lowest and highest share of each domain among the mixtures that were averaged: a wide range
-            means that the share hardly matters.
+        ranges: the lowest and highest share of each domain among mixtures that are expected to be as good, but for less
+            than a prediction may be off: a wide range means that the share hardly matters, if others may change, too.
         baselines: measured objective of each baseline at the target fidelity; a failed one is absent.
         beats: for each baseline the probability that a new run of the answer has a lower objective than one of it.
         effects: what each domain's share does to the predicted objective around the answer.
@@ -258,6 +258,21 @@ class Predictor:
             found_ND = np.vstack([best_KD, nearby_ND[trusted_N]])
         return found_ND
 
+    def within(self, objective: float) -> FloatArray:
+        """Trusted mixtures that are expected to reach an objective, [N, D]."""
+        rng = generator(self.problem.seed, "within")
+        found_ND = self.everywhere(rng)
+        reached_ND = found_ND[self.objective(found_ND) <= objective]
+        if len(reached_ND) < AVERAGED:
+            return reached_ND
+        # From one towards another, and beyond: to the edge of what reaches it.
+        nearby_ND = self._choices.near(reached_ND, CANDIDATES, rng)
+        trusted_N = allowed(self.problem, self.trust, nearby_ND) & self.trust.known(
+            nearby_ND, self.evidence.runs.weights_ND
+        )
+        trusted_N &= self.objective(nearby_ND) <= objective
+        return np.vstack([reached_ND, nearby_ND[trusted_N]])
+
     def everywhere(self, rng: np.random.Generator) -> FloatArray:
         """Allowed mixtures from all over the space, [N, D]: those near the evidence, or all where none is.
 
@@ -342,6 +357,7 @@ def recommend_predicted(predictor: Predictor, best_KD: FloatArray) -> Recommenda
     assert problem.pool is not None or problem.space.contains(mixture)
     mean, sd, mean_M, sd_M = predictor.expect(mixture)
     found_effects = effects(predictor.objective, mixture, evidence.runs.weights_ND)
+    as_good_ND = np.vstack([mixture.array[None], best_KD, predictor.within(mean + sd)])
     candidates = [Candidate("proposed", mixture)]
     if (observed := predictor.best_observed) is not None:
         # Before the best predicted: it does not share the regression's errors.
@@ -366,7 +382,9 @@ def recommend_predicted(predictor: Predictor, best_KD: FloatArray) -> Recommenda
         },
         ranges={
             name: (float(low), float(high))
-            for name, low, high in zip(problem.space.domains, best_KD.min(axis=0), best_KD.max(axis=0), strict=True)
+            for name, low, high in zip(
+                problem.space.domains, as_good_ND.min(axis=0), as_good_ND.max(axis=0), strict=True
+            )
         },
         beats={name: _beats(predictor, mixture, baseline) for name, baseline in problem.baselines.items()},
         effects=found_effects,

@@ -66,6 +66,13 @@ class Exportable:
         return Mixture.of(drawn).as_dict()
 
     @property
+    def documents(self) -> int | None:
+        """How many the run draws, where it draws documents and its tokens are known."""
+        if self.tokens is None or self.draws is not Draws.DOCUMENTS:
+            return None
+        return round(self.tokens / sum(self.mean_document_tokens[name] * part for name, part in self.weights.items()))
+
+    @property
     def weighted_places(self) -> dict[str, float]:
         """The same by place."""
         return {

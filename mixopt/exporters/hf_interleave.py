@@ -4,6 +4,10 @@ settings = json.load(open("mixture.json"))
 parts = [load_dataset(...) for place in settings["datasets"]]
 mixed = interleave_datasets(parts, probabilities=settings["probabilities"],
                             stopping_strategy=settings["stopping_strategy"], seed=settings["seed"])
+mixed = mixed.take(settings["take"])
+
+A pass ends when the last domain was read through, and has read the others many times by then; `take` ends with the
+run's tokens. It is there where these are known and documents are drawn.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ class HfInterleave(Exporter):
             # A scarce domain starts again when it is read through, so that the shares hold to the end.
             "stopping_strategy": "all_exhausted",
             "seed": exportable.seed,
+            **({} if exportable.documents is None else {"take": exportable.documents}),
         }
         return json.dumps(content, indent=2) + "\n"
 

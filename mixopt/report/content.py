@@ -62,7 +62,7 @@ class Decision:
         rivals: candidates, the search's own proposal first, then baselines, the proportional mixture among them.
         predicted: objective of one new run of the proposal, and then each of its losses, with 95% intervals.
         not_predicted, not_confirmed: why there are no such gains; None where there are.
-        ranges: the least and the largest share of each domain among the mixtures that the proposal averages.
+        ranges: the least and the largest share of each domain among mixtures that are expected to be as good.
     """
 
     verdict: str
@@ -80,6 +80,18 @@ class Decision:
 
     def rival(self, label: str) -> Rival:
         return next(each for each in self.rivals if each.label == label)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Measured losses at the target, the mean over the seeds of the confirmation.
+
+    Attributes:
+        by_metric: for each evaluation set, whether it counts in the objective or not, a loss for each of `rivals`.
+    """
+
+    rivals: tuple[str, ...]
+    by_metric: Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -219,6 +231,7 @@ class Content:
     Attributes:
         standing: how far the study is; None once it has ended.
         objective: in words.
+        scale: how small the target's proxy is, in a sentence.
         domains: tokens, proportional share, share in the answer and epochs of each, as in the answer document.
         stopped: how many trials were stopped because they were hopeless.
     """
@@ -226,12 +239,14 @@ class Content:
     study: str
     standing: str | None
     objective: str
+    scale: str
     unit: str
     target: str
     trials: Mapping[str, float]
     notes: tuple[str, ...]
     domains: Mapping[str, Mapping[str, float | None]]
     decision: Decision
+    losses: Losses | Missing
     held_out: HeldOut | Missing
     effects: Effects | Missing
     course: Course | Missing

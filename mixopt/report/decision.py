@@ -68,21 +68,21 @@ def decision_plots(content: Content) -> tuple[Plot, ...]:
     others = [each for each in others if each.label != made.answer]
     with_epochs = any(domain["epochs"] is not None for domain in content.domains.values())
     columns = (
-        *("domain", ">answer", *(f">{each.label}" for each in others), ">tokens"),
+        *("domain", ">answer", ">tokens"),
         *((">epochs",) if with_epochs else ()),
-        *((">range among the best",) if made.ranges else ()),
+        *((">range as good",) if made.ranges else ()),
+        *(f">{each.label}" for each in others),
     )
     rows = tuple(
         (
-            domain,
-            *(percent(share) for share in (answer[domain], *(each.mixture[domain] for each in others))),
-            show_count(content.domains[domain]["tokens"] or 0),
+            *(domain, percent(answer[domain]), show_count(content.domains[domain]["tokens"] or 0)),
             *((f"{content.domains[domain]['epochs']:.2f}",) if with_epochs else ()),
             *((" to ".join(map(percent, made.ranges[domain])),) if made.ranges else ()),
+            *(percent(each.mixture[domain]) for each in others),
         )
         for domain in domains
     )
-    ranged = "; the line spans the shares among the best predicted mixtures" if made.ranges else ""
+    ranged = "; the line spans a share over the mixtures that are expected to be as good" if made.ranges else ""
     mixture = Plot(
         "The recommended mixture",
         drawn(figures.shares(made, shown)),

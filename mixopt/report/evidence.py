@@ -13,6 +13,7 @@ from mixopt.report import figures
 from mixopt.report.content import OBJECTIVE, Agreement, Content, Missing
 from mixopt.report.parts import MOST_ROWS, Plot, Section, Table, correlation, counted, cut, drawn, percent
 from mixopt.units import show_count, show_duration
+from search.problem import REFERENCE
 
 # More columns or plots are not taken in at a glance; tables have them all.
 MOST_COLUMNS = 10
@@ -22,6 +23,7 @@ MOST_CURVES = 12
 def sections(content: Content) -> tuple[Section, ...]:
     """Everything after the first screen, in its order."""
     return (
+        _losses(content),
         _held_out(content),
         _slopes(content),
         _sizes(content),
@@ -32,6 +34,26 @@ def sections(content: Content) -> tuple[Section, ...]:
         _budget(content),
         _reproduction(content),
     )
+
+
+def _losses(content: Content) -> Section:
+    name, title, found = "losses", "What each loss became", content.losses
+    if isinstance(found, Missing):
+        return _missing(name, title, "No loss can be compared", found)
+    answer = found.rivals.index(content.decision.answer) if content.decision.answer in found.rivals else 0
+    reference = found.rivals.index(REFERENCE)
+    rows = tuple(
+        (metric, f"{losses[answer] - losses[reference]:+.4f}", *(f"{loss:.4f}" for loss in losses))
+        for metric, losses in sorted(
+            found.by_metric.items(), key=lambda item: item[1][answer] - item[1][reference], reverse=True
+        )
+    )
+    lead = (
+        f"Measured on each evaluation set, in the objective or not, in {content.unit}: the mean over the seeds of the "
+        f"confirmation. The first column is the answer's loss minus the {REFERENCE} mixture's; what rose stands first."
+    )
+    columns = ("evaluation set", f">answer against {REFERENCE}", *(f">{rival}" for rival in found.rivals))
+    return Section(name, title, lead, facts=Table(columns, rows))
 
 
 def _held_out(content: Content) -> Section:

@@ -93,7 +93,7 @@ def shares(decision: Decision, domains: Sequence[str]) -> str:
         if decision.ranges:
             lows, highs = zip(*(decision.ranges[domain] for domain in domains), strict=True)
             ends = np.multiply(100, lows), np.multiply(100, highs)
-            axes.hlines(places, *ends, color=INK, lw=1.4, label="range among the best")
+            axes.hlines(places, *ends, color=INK, lw=1.4, label="range as good")
         shown = [each for each in decision.rivals if each.is_baseline or each is decision.rivals[0]]
         others = [each for each in shown if each is not answer]
         for rival, offset in zip(others, np.linspace(-0.22, 0.22, len(others)), strict=True):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from mixopt.report.content import (
     Front,
     Gain,
     HeldOut,
+    Losses,
     Missing,
     ProxyBudget,
     Reproduction,
@@ -34,6 +36,7 @@ from mixopt.report.content import (
     Step,
 )
 from mixopt.surrogate_fits import held_out
+from mixopt.units import show_count
 from search.confirm import UNITS
 from search.effects import Effect, effects
 from search.errors import TooFewMixtures
@@ -67,12 +70,14 @@ def summarise(plan: Plan, history: History, document: Mapping[str, Any], fitted:
         study=document["study"],
         standing=_standing(plan, history, document),
         objective=_in_words(problem.objective),
+        scale=_scale(problem),
         unit=UNITS[problem.objective.unit],
         target=objective["proxy"],
         trials=document["trials"],
         notes=tuple(document["notes"]),
         domains=document["domains"],
         decision=_decision(plan, document, predictor),
+        losses=_losses(problem, history, document),
         held_out=_held_out(predictor),
         effects=_effects(predictor, document),
         course=_course(plan, history),
@@ -125,6 +130,13 @@ def _weights(mean: WeightedMean) -> str:
 def _named(metrics: Sequence[str]) -> str:
     left = len(metrics) - MOST_NAMED
     return ", ".join(metrics[:MOST_NAMED]) + (f" and {left} more" if left > 0 else "")
+
+
+def _scale(problem: Problem) -> str:
+    target, run = problem.target, problem.space.target_tokens
+    size, seen = show_count(target.params), show_count(target.tokens)
+    larger = "" if run is None else f"; the run that the answer is for has {show_count(run)} tokens"
+    return f"Proxy {target.proxy} has {size} parameters and is trained on {seen} tokens{larger}"
 
 
 def _standing(plan: Plan, history: History, document: Mapping[str, Any]) -> str | None:
@@ -210,6 +222,23 @@ def _confirmed_gain(outcome: Mapping[str, Any]) -> Gain | None:
 def _predicted_gain(predictor: Predictor, mixture: Mixture, reference: Mixture) -> Gain:
     gain = Estimate.of(*predictor.gain(mixture, reference))
     return Gain(gain.mean, gain.lower, gain.upper)
+
+
+def _losses(problem: Problem, history: History, document: Mapping[str, Any]) -> Losses | Missing:
+    if not document["confirmation"]:
+        return Missing("no mixture was confirmed")
+    outcomes = [*document["confirmation"]["candidates"], *document["confirmation"]["baselines"]]
+    confirmed = [entry for entry in history.at(problem.target) if entry.trial.seed != SEARCH_SEED]
+    found: dict[str, dict[str, float]] = {}
+    for outcome in outcomes:
+        mixture = Mixture.of(outcome["mixture"])
+        runs = [entry.measurement.losses for entry in confirmed if entry.trial.mixture.same_as(mixture)]
+        if runs:
+            label = outcome["label"].removeprefix(BASELINE)
+            unit = problem.objective.unit
+            found[label] = {name: mean(getattr(losses[name], unit) for losses in runs) for name in runs[0]}
+    metrics = next(iter(found.values()))
+    return Losses(tuple(found), {name: tuple(losses[name] for losses in found.values()) for name in metrics})
 
 
 def _held_out(predictor: Predictor | Missing) -> HeldOut | Missing:

@@ -25,7 +25,7 @@ SHARES = {
     "three": {"a": 0.5, "b": 0.2, "c": 0.3},
     "a zero": {"a": 0.0, "b": 0.7, "c": 0.3},
     "one": {"a": 1.0},
-    "millionths": {"a": 1 - 2e-6, "b": 1e-6, "c": 1e-6},
+    "millionths": {"a": 1 - 2e-6, "b": 1e-6, "c": 1e-6},  # no trainer stumbles over them
     "64": {f"domain{index}": 1 / (1 + index) for index in range(64)},
     "random": dict(zip("abcdefgh", np.random.default_rng(7).dirichlet(np.ones(8)).tolist(), strict=True)),
 }

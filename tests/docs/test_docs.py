@@ -37,7 +37,19 @@ SMALLER = {
     "seeds: 3": "seeds: 2",
     "strategy: regmix ": "surrogate: linear",
 }
-QUICKLY = "search: {surrogate: linear}\nexecutor: {kind: in_process}\n"
+# The same for the studies that pages show.
+TINY = {
+    "dense: {depth: 2, tokens: 2M, trials: 24}": (
+        "dense: {depth: 1, width: 32, heads: 2, tokens: 20k, batch_rows: 8, trials: 10}"
+    ),
+    "target: {tokens: 20M,": "target: {tokens: 40k,",
+}
+QUICKLY = """\
+corpus: {vocabulary: 300, sequence_length: 32}
+confirm: {candidates: 1, seeds: 2}
+search: {surrogate: linear}
+executor: {kind: in_process}
+"""
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -95,7 +107,7 @@ def test_the_reference_is_what_the_code_says() -> None:
 def test_what_a_page_tells_to_do_works_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
     write_data(tmp_path / "data", page.stem)
     for text in blocks(page, "yaml"):
-        (tmp_path / "study.yaml").write_text(text + QUICKLY)
+        (tmp_path / "study.yaml").write_text(replaced(text, TINY) + QUICKLY)
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for text in blocks(page, "sh"):
         done = subprocess.run(["bash", "-ec", text], cwd=tmp_path, env=environment, capture_output=True, text=True)
@@ -121,10 +133,14 @@ def write_data(folder: Path, page: str) -> None:
 
 def make_smaller(study: Path) -> None:
     text = study.read_text()
-    for written, smaller in SMALLER.items():
-        assert written in text
-        text = text.replace(written, smaller)
-    study.write_text(text + "executor: {kind: in_process}\n")
+    assert all(written in text for written in SMALLER)
+    study.write_text(replaced(text, SMALLER) + "executor: {kind: in_process}\n")
+
+
+def replaced(text: str, smaller: dict[str, str]) -> str:
+    for written, instead in smaller.items():
+        text = text.replace(written, instead)
+    return text
 
 
 def test_the_surrogate_of_the_how_to_is_one(tmp_path: Path) -> None:

@@ -131,11 +131,13 @@ def test_an_answer_is_exported_as_the_command_does(study: mixopt.Study) -> None:
         assert weight == pytest.approx(study.mixture[place.removeprefix("/data/")])
     other = mixopt.Mixture.of({"prose": 1, "code": 1, "sums": 2})
     assert "sums: 0.5\n" in study.export(mixture=other, tokens="1k")
-    with pytest.raises(mixopt.ConfigError, match="domain prose would be read"):
+    with pytest.raises(mixopt.ConfigError, match="domain sums would be read"):
         study.export(mixture=other, tokens="1B")
 
 
 def test_what_is_not_there_is_said_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(mixopt.ConfigError, match=r"none.csv: no such table"):
+        mixopt.fit(tmp_path / "none.csv")
     with pytest.raises(mixopt.ConfigError, match="no such study file") as caught:
         mixopt.Study(tmp_path / "none.yaml")
     assert "mixopt init" in caught.value.hint

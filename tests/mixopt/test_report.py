@@ -204,7 +204,8 @@ def test_tables_are_whole(page: str, said: Content) -> None:
         assert rows
         assert {len(row) for row in rows} == {len(head)}
     shares = read.tables[0]
-    assert shares[0][:3] == ["domain", "answer", "proportional"]
+    assert shares[0][:3] == ["domain", "answer", "tokens"]
+    assert "proportional" in shares[0]
     assert {row[0]: row[1] for row in shares[1:]} == {
         name: f"{share:.1%}" for name, share in said.decision.rival(said.decision.answer).mixture.items()
     }

@@ -59,7 +59,7 @@ def test_noise_larger_than_the_gain_shows_no_difference() -> None:
     history = completed(confirmation_trials(QUESTION, [GOOD], seeds=3), with_noise(20.0))
     [good] = confirm(QUESTION, [GOOD], 3, history).candidates
     assert good.verdict == "no difference shown"
-    assert good.sentence.startswith("does not beat proportional")
+    assert good.sentence.startswith("is not shown to beat proportional")
 
 
 def test_a_candidate_does_not_win_by_luck() -> None:
@@ -68,7 +68,7 @@ def test_a_candidate_does_not_win_by_luck() -> None:
         history = completed(confirmation_trials(QUESTION, [first, second], seeds=3), with_noise(5.0))
         confirmation = confirm(QUESTION, [first, second], 3, history)
         assert confirmation.winner.label in (first.label, "baseline:proportional")
-        assert confirmation.candidates[0].sentence.startswith("does not beat proportional")
+        assert confirmation.candidates[0].sentence.startswith("is not shown to beat proportional")
 
 
 def test_a_later_candidate_that_is_shown_better_wins() -> None:
