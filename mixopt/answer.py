@@ -36,6 +36,8 @@ def answer_document(
     mixture = confirmation.winner.mixture if confirmation else recommendation.mixture
     space, corpus, file = plan.problem.space, plan.corpus, plan.file
     epochs = space.epochs(mixture) if space.target_tokens else {}
+    # As it was trained: limits may have moved it.
+    proportional = plan.problem.baselines[REFERENCE]
     return {
         "study": file.study,
         "mixture": mixture.as_dict(),
@@ -46,7 +48,7 @@ def answer_document(
         "domains": {
             limits.name: {
                 "tokens": limits.tokens,
-                "proportional": space.natural[limits.name],
+                "proportional": proportional[limits.name],
                 "weight": mixture[limits.name],
                 "epochs": epochs.get(limits.name),
                 "mean_document_tokens": corpus.domains[limits.name].mean_document_tokens,

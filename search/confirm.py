@@ -132,20 +132,45 @@ def confirm(problem: Problem, candidates: Sequence[Candidate], seeds: int, histo
         )
         for entries in (candidates, baselines)
     )
-    return Confirmation(candidate_outcomes, baseline_outcomes, _winner(candidate_outcomes, baseline_outcomes))
+    return Confirmation(candidate_outcomes, baseline_outcomes, winner(candidate_outcomes, baseline_outcomes))
 
 
-def _winner(candidates: tuple[Outcome, ...], baselines: tuple[Outcome, ...]) -> Outcome:
+def winner(candidates: Sequence[Outcome], baselines: Sequence[Outcome]) -> Outcome:
+    """The first candidate that was measured, or what is shown to be better (benchmarks/confirmation.py).
+
+    An interval is of its one comparison: whoever has to choose gains nothing by an error rate over all of them.
+    """
     [proportional] = [outcome for outcome in baselines if outcome.label == BASELINE + REFERENCE]
     first = next((outcome for outcome in candidates if outcome.difference is not None), proportional)
     others = _others(first, (*candidates, *baselines))
+    noise = _noise((first, *others))
     # The change has to prove itself: one that does not even look better is not made.
     better = [proportional] if (first.difference or 0.0) > 0 else []
     for outcome in others:
-        mean, margin, _ = _paired(outcome.values, first.values, len(others))
+        mean, margin, runs = _paired(outcome.values, first.values, 1)
+        if noise is not None and margin is not None:
+            margin = noise * math.sqrt(2 / runs)
         if mean is not None and margin is not None and mean < -margin:
             better.append(outcome)
     return min(better, key=lambda outcome: _paired(outcome.values, first.values, 1)[0] or 0.0, default=first)
+
+
+def _noise(outcomes: Sequence[Outcome]) -> float | None:
+    """Half the width of the interval of one run: what neither its mixture nor its seed explains, over all mixtures.
+
+    Two seeds of one mixture say next to nothing of the noise, two of six mixtures enough (a two-way layout without
+    interaction). None with fewer than two seeds that all mixtures have.
+    """
+    from scipy.special import stdtrit
+
+    measured = [outcome.values for outcome in outcomes if outcome.values]
+    seeds = sorted(set.intersection(*(set(values) for values in measured)))
+    freedom = (len(measured) - 1) * (len(seeds) - 1)
+    if freedom < 1:
+        return None
+    values_MS = np.array([[values[seed] for seed in seeds] for values in measured])
+    rest_MS = values_MS - values_MS.mean(axis=0) - values_MS.mean(axis=1, keepdims=True) + values_MS.mean()
+    return float(stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(float((rest_MS**2).sum()) / freedom)
 
 
 def _others(one: Outcome, outcomes: Iterable[Outcome]) -> list[Outcome]:

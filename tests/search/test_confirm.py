@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from search.confirm import confirm, confirmation_trials
+from search.confirm import Outcome, confirm, confirmation_trials, winner
 from search.errors import SearchError
 from search.history import Completed, History
 from search.mixture import Mixture
@@ -69,6 +69,28 @@ def test_a_candidate_does_not_win_by_luck() -> None:
         confirmation = confirm(QUESTION, [first, second], 3, history)
         assert confirmation.winner.label in (first.label, "baseline:proportional")
         assert confirmation.candidates[0].sentence.startswith("is not shown to beat proportional")
+
+
+def outcome(label: str, share: float, *values: float) -> Outcome:
+    mixture = Mixture.of({"web": share, "code": 1 - share})
+    return Outcome(label, mixture, dict(enumerate(values, start=1)), 0.0, None, "not compared", "")
+
+
+def test_two_seeds_are_enough_where_all_mixtures_show_little_noise() -> None:
+    """Its own two differences alone, .10 and .06, would leave the better one in doubt."""
+    candidates = outcome("proposed", 0.1, 3.00, 3.03), outcome("best observed", 0.2, 2.90, 2.97)
+    quiet = outcome("baseline:proportional", 0.3, 3.20, 3.23), outcome("baseline:uniform", 0.4, 3.30, 3.32)
+    assert winner(candidates, quiet).label == "best observed"
+    noisy = outcome("baseline:proportional", 0.3, 3.20, 3.93), outcome("baseline:uniform", 0.4, 3.30, 3.02)
+    assert winner(candidates, noisy).label == "proposed"
+
+
+def test_what_measured_better_without_being_shown_to_be_is_said() -> None:
+    history = completed(confirmation_trials(QUESTION, [ALIKE, GOOD], seeds=2), with_noise(1.0))
+    found = confirm(QUESTION, [ALIKE, GOOD], 2, history)
+    assert found.winner.label == "baseline:proportional"
+    [caution] = found.cautions
+    assert caution.startswith("the temperature mixture measured lower than the answer, by 0.00")
 
 
 def test_a_later_candidate_that_is_shown_better_wins() -> None:
