@@ -4,9 +4,9 @@
     python -m benchmarks.confirmation --json benchmarks/results/confirmation.json
 
 A candidate is confirmed beside five mixtures that are worse by .04 on average, with a standard deviation of .05: about
-a fifth of them are in truth better. Each is measured with a few seeds; a seed does the same to all, and each run has its
-own noise. Regret is how much worse the chosen mixture is in truth than the best of the six; optimism, how much better its
-advantage over the first looked than it is.
+a fifth of them are in truth better. Each is measured with a few seeds; a seed does the same to all, and each run has
+its own noise. Regret is how much worse the chosen mixture is in truth than the best of the six; optimism, how much
+better its advantage over the first looked than it is.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ def main() -> None:
         table.add_row(f"{row.noise:g}", str(row.seeds), *shown)
     Console().print(table)
     if options.json:
-        options.json.write_text(
+        document = {"date": date.today().isoformat(), "rows": [asdict(row) for row in rows]}
+        options.json.write_text(json.dumps(document, indent=2) + "\n")
             json.dumps({"date": date.today().isoformat(), "rows": [asdict(row) for row in rows]}, indent=2) + "\n"
         )
 
