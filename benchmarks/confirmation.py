@@ -116,8 +116,6 @@ def main() -> None:
     if options.json:
         document = {"date": date.today().isoformat(), "rows": [asdict(row) for row in rows]}
         options.json.write_text(json.dumps(document, indent=2) + "\n")
-            json.dumps({"date": date.today().isoformat(), "rows": [asdict(row) for row in rows]}, indent=2) + "\n"
-        )
 
 
 if __name__ == "__main__":
