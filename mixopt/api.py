@@ -126,6 +126,18 @@ class Study:
         """The answer's mixture."""
         return Mixture.of(self.answer["mixture"])
 
+    def report(self) -> str:
+        """The report as one HTML page, as `mixopt report` writes it.
+
+        Raises:
+            ConfigError: the study has not run, or its tokens are not here.
+        """
+        from mixopt.recording import recorded
+        from mixopt.report import report_content
+        from mixopt.report.page import render
+
+        return render(report_content(self.file, recorded(self.file)))
+
     def export(
         self,
         format: str = "yaml",

@@ -25,14 +25,11 @@ def report(
     """Write the answer and all its evidence as one HTML page, which opens anywhere; also before the study's end."""
     from dataclasses import asdict
 
-    from mixopt.answer import answer_so_far
-    from mixopt.assemble import assemble, find_corpus
     from mixopt.config import load
-    from mixopt.errors import ConfigError
     from mixopt.files import write_text
-    from mixopt.recording import known, recorded
+    from mixopt.recording import recorded
+    from mixopt.report import report_content
     from mixopt.report.page import render
-    from mixopt.report.summary import summarise
     from tracking import names
     from tracking.errors import TrackingError
 
@@ -40,14 +37,8 @@ def report(
     if output is None:
         output = Path(f"{file.study}-report.html")
     record = recorded(file)
-    corpus = find_corpus(file)
-    if corpus is None:
-        raise ConfigError(
-            f"the tokens of study {file.study} are not prepared here, or its text has changed",
-            hint=f"write the report where the study ran, or: mixopt prepare {study}",
-        )
     with err.status("fitting the losses again, drawing"):
-        said = summarise(assemble(file, corpus), known(file, record), answer_so_far(file, record))
+        said = report_content(file, record)
         page = render(said)
     write_text(output, page)
     if attach:

@@ -94,6 +94,10 @@ def test_a_study_gives_what_its_commands_print(study: mixopt.Study) -> None:
     assert "study.yaml" in repr(study)
 
 
+def test_a_study_reports_what_it_found(study: mixopt.Study) -> None:
+    assert study.answer["verdict"][1:] in study.report()
+
+
 def test_a_study_that_has_its_answer_gives_it_again(study: mixopt.Study) -> None:
     before = study.answer
     assert study.run() == before == study.answer
