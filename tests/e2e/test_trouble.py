@@ -24,7 +24,8 @@ def test_trials_that_diverge_are_failures_with_a_reason_and_the_study_goes_on(tm
     assert len(history.failed) == 8 + BASELINES
     assert any("10 trials failed" in note for note in answer["notes"])
     status = answer_of("status", path)
-    assert all("diverged" in failure["message"] for failure in status["failures"])
+    assert {failure["kind"] for failure in status["failures"]} == {"diverged"}
+    assert all("nats per token after step" in failure["message"] for failure in status["failures"])
 
 
 def test_a_study_in_which_every_trial_fails_ends_with_the_reason(tmp_path: Path) -> None:

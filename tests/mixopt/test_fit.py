@@ -452,7 +452,7 @@ def test_a_folder_that_cannot_be_is_refused_before_the_table_is_read(
         said = capsys.readouterr().err
         assert f"--output {output}: {tmp_path / 'notes.txt'} is not a folder; choose another name" in said
     assert program(monkeypatch, tmp_path, "--output", "new/deep/out") == 2
-    assert "runs.csv: No such file" in capsys.readouterr().err
+    assert "runs.csv: no such table" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 
