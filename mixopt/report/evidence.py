@@ -126,7 +126,7 @@ def _slopes(content: Content) -> Section:
         drawn(figures.slopes(found, domains[:MOST_ROWS], shown)),
         f"Change of the predicted loss, in 0.001 {content.unit}, where a domain gets one percentage point more than in "
         "the proposed mixture and the others shrink in proportion (those that never varied stay), limits or not. Blue "
-        f"lowers the loss, which is better; orange raises it."
+        "lowers the loss, which is better; orange raises it."
         f"{cut(domains[:MOST_ROWS], domains, 'domains')}{cut(shown, columns, 'columns')}",
         Table(
             ("domain", *(f">{column}" for column in columns)),
@@ -231,7 +231,9 @@ def _course(content: Content) -> Section:
             ),
         ),
     )
-    reached = [(step.objective, step) for step in found.steps if step.proxy == content.target and step.objective]
+    reached = [
+        (step.objective, step) for step in found.steps if step.proxy == content.target and step.objective is not None
+    ]
     objective, best = min(reached, key=lambda pair: pair[0])
     lead = (
         f"The lowest objective that the search measured at {content.target} is {objective:.4f} {content.unit} "

@@ -237,8 +237,9 @@ def _losses(problem: Problem, history: History, document: Mapping[str, Any]) -> 
             label = outcome["label"].removeprefix(BASELINE)
             unit = problem.objective.unit
             found[label] = {name: mean(getattr(losses[name], unit) for losses in runs) for name in runs[0]}
-    metrics = next(iter(found.values()))
-    return Losses(tuple(found), {name: tuple(losses[name] for losses in found.values()) for name in metrics})
+    if REFERENCE not in found:
+        return Missing(f"the confirmation of the {REFERENCE} mixture is not in the record")
+    return Losses(tuple(found), {name: tuple(losses[name] for losses in found.values()) for name in found[REFERENCE]})
 
 
 def _held_out(predictor: Predictor | Missing) -> HeldOut | Missing:
