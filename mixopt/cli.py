@@ -382,7 +382,8 @@ def demo(
     _run(_load(study), retry_failed=False, json=json)
     if not json:
         out.print()
-        out.print(headed("Export", f"as a trainer's own file (mixopt export {study} --list shows the formats):"))
+        formats = f"mixopt export {study} --list shows the formats"
+        out.print(headed("Export", f"as a trainer's own file ({formats}):"), soft_wrap=True)
         export_cli.export(study, format="yaml")
         export_cli.export(study, format="megatron", location="/data/{domain}_text_document")
 

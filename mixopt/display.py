@@ -207,8 +207,8 @@ def _prediction(recommendation: dict[str, Any]) -> list[RenderableType]:
 
 def _front_table(front: list[dict[str, Any]]) -> RenderableType:
     """Some mixtures of the Pareto front, one column each: predicted losses, then shares."""
-    title = "\nMixtures that none is predicted to beat in every loss: losses and shares"
-    table = plain_table("loss", *(">" for _ in front), title=title)
+    title = "\nMixtures that none is predicted to beat in every loss (mixopt export --front NUMBER): losses, shares"
+    table = plain_table("loss", *(f">{number}" for number in range(1, len(front) + 1)), title=title)
     table.collapse_padding = True
     for metric in front[0]["predicted"]:
         table.add_row(metric, *(f"{point['predicted'][metric]:.4g}" for point in front))

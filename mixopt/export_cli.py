@@ -48,6 +48,9 @@ def export(
     mixture: Annotated[
         Path | None, typer.Option(help="Another mixture than the answer: a .yaml, .json or .csv that mixopt wrote.")
     ] = None,
+    front: Annotated[
+        int | None, typer.Option(min=1, help="Another mixture than the answer: this number of the Pareto front.")
+    ] = None,
     list_formats: Annotated[bool, typer.Option("--list", help="List the formats, and what weights count.")] = False,
     json: Json = False,
 ) -> None:
@@ -57,7 +60,7 @@ def export(
     from mixopt.answer import answer_so_far
     from mixopt.config import load
     from mixopt.export_display import formats, formats_table, supplies_table
-    from mixopt.exporting import Order, mixture_in_file
+    from mixopt.exporting import Order, mixture_in_file, on_front
     from mixopt.files import write_text
     from mixopt.recording import recorded
     from search.mixture import Mixture
@@ -68,7 +71,10 @@ def export(
     file = load(study)
     order = Order.of(file, format, location, locations, draws, tokens, max_epochs)
     document = answer_so_far(file, recorded(file))
-    weights = mixture_in_file(mixture, file.domains) if mixture else Mixture.of(document["mixture"])
+    if mixture is not None:
+        weights = mixture_in_file(mixture, file.domains)
+    else:
+        weights = on_front(document, front) if front is not None else Mixture.of(document["mixture"])
     supplies = order.supplies(document, weights)
     if supplies and not json:
         err.print(supplies_table(supplies))

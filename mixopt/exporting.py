@@ -89,6 +89,22 @@ def mixture_in_file(path: Path, domains: Iterable[str]) -> Mixture:
         return Mixture.of(amounts)
 
 
+def on_front(document: Mapping[str, Any], number: int) -> Mixture:
+    """A mixture of the Pareto front, counted from 1 as `mixopt best` shows it.
+
+    Raises:
+        ConfigError: there is no front, or it is shorter.
+    """
+    front = document["recommendation"]["front"]
+    if not front:
+        raise ConfigError(
+            "the study's answer has no Pareto front", hint="set objective.kind: pareto, or leave out front"
+        )
+    if number > len(front):
+        raise ConfigError(f"front {number}: the front has {len(front)} mixtures", hint="mixopt best shows them")
+    return Mixture.of(front[number - 1]["mixture"])
+
+
 def imported(format: Exporter, config: Path, file: StudyFile, draws: Draws, places: Places) -> Mixture:
     """What a trainer's file means: shares of tokens, over the domains of a study.
 

@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 
 from mixopt.cli import app
 from search.surrogates.base import Surrogate
+from tests.mixopt.test_study import ROUNDS, planned, run
 from tests.text import documents, write_jsonl
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +115,23 @@ def test_what_a_page_tells_to_do_works_from_top_to_bottom(page: Path, tmp_path: 
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
         if "mixopt init" in text:
             make_smaller(tmp_path / "study.yaml")
+
+
+@pytest.mark.slow
+def test_the_lines_about_python_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(planned(tmp_path, ROUNDS.replace("jsonl", "jsonl, tokens: 10k")))
+    write_runs(tmp_path / "runs.csv")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for text in blocks(ROOT / "docs/python.md", "python"):
+        exec(replaced(text, {'"100B"': '"1k"', "seeds=20": "seeds=1"}), names)
+
+
+def write_runs(path: Path) -> None:
+    """A table of thirty runs, whose loss falls with the share of web."""
+    weights_ND = np.random.default_rng(0).dirichlet(np.ones(3), 30)
+    lines = [f"{web},{code},{books},2e9,{3 - web**0.5}" for web, code, books in weights_ND]
+    path.write_text("\n".join(["weight.web,weight.code,weight.books,tokens,metric.loss", *lines]) + "\n")
 
 
 def write_data(folder: Path, page: str) -> None:

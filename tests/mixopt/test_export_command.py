@@ -14,6 +14,7 @@ from mixopt.errors import ConfigError
 from mixopt.export_cli import app
 from mixopt.exporters import EXPORTERS
 from search.mixture import Mixture
+from tests.e2e.study import STUDY
 from tests.mixopt.test_study import ROUNDS, planned, run
 
 PLACES = """\
@@ -128,6 +129,18 @@ def test_another_mixture_is_exported_as_what_it_is(study: Path) -> None:
         assert document["provenance"]["verdict"] == "another mixture than the answer of this study"
 
 
+def test_a_mixture_of_the_front_is_exported_by_its_number(tmp_path: Path) -> None:
+    text = STUDY.replace("{weights: {prose: 2, code: 1}}", "{kind: pareto, weights: {prose: 2, code: 1}}")
+    plan = planned(tmp_path, text.replace("trials: 8", "trials: 20") + "search: {surrogate: linear}\n")
+    run(plan)
+    front = mixopt.Study(plan.file.file).answer["recommendation"]["front"]
+    for number in (1, len(front)):
+        weights = yaml.safe_load(exported(plan.file.file, "--front", number))["weights"]
+        assert weights == pytest.approx(front[number - 1]["mixture"])
+    with pytest.raises(ConfigError, match=f"the front has {len(front)} mixtures"):
+        exported(plan.file.file, "--front", len(front) + 1)
+
+
 def test_what_each_domain_gives_is_shown_also_where_it_is_too_much(study: Path) -> None:
     assert "there are" in called("export", study, "--tokens", "10k").stderr
     with pytest.raises(ConfigError, match=r"would be read .* times in 10B tokens: it has .* and the most is 4"):
@@ -156,6 +169,7 @@ def test_the_list_says_what_weights_count() -> None:
         ("--locations same.yaml", "/data/a is the place of both prose and code", "its own"),
         ("--locations broken.yaml", "broken.yaml:2", ""),
         ("-f megatron --locations list.yaml", "domain code has 2 places", "sizes"),
+        ("--front 1", "has no Pareto front", "objective.kind: pareto"),
         ("--mixture none.yaml", "none.yaml: no such file of a mixture", "mixopt export"),
         ("--mixture books.yaml", "books.yaml: no domain books", "prose, code, sums"),
         ("--mixture some.yaml", "some.yaml: its shares sum to 0.8, not to 1", "each domain"),
