@@ -140,7 +140,8 @@ def _scale(problem: Problem) -> str:
 
 
 def _standing(plan: Plan, history: History, document: Mapping[str, Any]) -> str | None:
-    if document["ended"] and not history.running:
+    # Answers that earlier versions recorded do not say.
+    if document.get("ended", document["confirmed"]) and not history.running:
         return None
     begun = f", {len(history.running)} more begun" if history.running else ""
     confirmed = "; nothing is confirmed yet" if plan.file.confirm.candidates > 0 and not document["confirmed"] else ""
