@@ -59,7 +59,7 @@ def write_study(folder: Path, text: str = STUDY) -> Path:
     return path
 
 
-def mixopt(*arguments: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+def mixopt(*arguments: object, timeout: float = 500) -> subprocess.CompletedProcess[str]:
     """The program, in a process of its own."""
     command = [sys.executable, "-c", "from mixopt.cli import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)

@@ -174,7 +174,7 @@ def test_a_killed_worker_costs_no_trial(undisturbed: tuple[Path, dict[str, Any]]
         for _ in range(2):
             os.kill(_worker_of(driver), signal.SIGKILL)
             time.sleep(2)
-        said, errors = driver.communicate(timeout=250)
+        said, errors = driver.communicate(timeout=500)
     assert driver.returncode == 0, errors
     assert "start 2, from its checkpoint" in errors
     assert json.loads(said)["trials"]["completed"] == SEARCH_TRIALS - 4
