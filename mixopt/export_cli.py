@@ -59,6 +59,7 @@ def export(
 
     from mixopt.answer import answer_so_far
     from mixopt.config import load
+    from mixopt.errors import ConfigError
     from mixopt.export_display import formats, formats_table, supplies_table
     from mixopt.exporting import Order, mixture_in_file, on_front
     from mixopt.files import write_text
@@ -71,6 +72,8 @@ def export(
     file = load(study)
     order = Order.of(file, format, location, locations, draws, tokens, max_epochs)
     document = answer_so_far(file, recorded(file))
+    if mixture is not None and front is not None:
+        raise ConfigError("mixture and front both say what to export", hint="give one of them")
     if mixture is not None:
         weights = mixture_in_file(mixture, file.domains)
     else:

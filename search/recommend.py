@@ -253,9 +253,7 @@ class Predictor:
         for _ in range(ROUNDS):
             best_KD = found_ND[np.argsort(self.objective(found_ND), kind="stable")[:AVERAGED]]
             nearby_ND = self._choices.near(best_KD, NEARBY, rng)
-            trained_ND = self.evidence.runs.weights_ND
-            trusted_N = allowed(self.problem, self.trust, nearby_ND) & self.trust.known(nearby_ND, trained_ND)
-            found_ND = np.vstack([best_KD, nearby_ND[trusted_N]])
+            found_ND = np.vstack([best_KD, nearby_ND[self._trusted(nearby_ND)]])
         return found_ND
 
     def within(self, objective: float) -> FloatArray:
@@ -267,11 +265,13 @@ class Predictor:
             return reached_ND
         # From one towards another, and beyond: to the edge of what reaches it.
         nearby_ND = self._choices.near(reached_ND, CANDIDATES, rng)
-        trusted_N = allowed(self.problem, self.trust, nearby_ND) & self.trust.known(
-            nearby_ND, self.evidence.runs.weights_ND
-        )
-        trusted_N &= self.objective(nearby_ND) <= objective
-        return np.vstack([reached_ND, nearby_ND[trusted_N]])
+        found_ND = np.vstack([reached_ND, nearby_ND[self._trusted(nearby_ND)]])
+        return found_ND[self.objective(found_ND) <= objective]
+
+    def _trusted(self, weights_ND: FloatArray) -> BoolArray:
+        """Which mixtures are allowed and near the evidence, [N]."""
+        near_N = self.trust.known(weights_ND, self.evidence.runs.weights_ND)
+        return allowed(self.problem, self.trust, weights_ND) & near_N
 
     def everywhere(self, rng: np.random.Generator) -> FloatArray:
         """Allowed mixtures from all over the space, [N, D]: those near the evidence, or all where none is.

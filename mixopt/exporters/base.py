@@ -24,7 +24,7 @@ from search.mixture import Mixture
 
 OTHER_FORMAT = "is it in another format? mixopt export --list shows all"
 
-
+# Names with their weights, in a file's order; a name may stand there twice.
 Weights = Iterable[tuple[str, float]]
 
 

@@ -169,6 +169,7 @@ def test_the_list_says_what_weights_count() -> None:
         ("--locations same.yaml", "/data/a is the place of both prose and code", "its own"),
         ("--locations broken.yaml", "broken.yaml:2", ""),
         ("-f megatron --locations list.yaml", "domain code has 2 places", "sizes"),
+        ("--front 1 --mixture none.yaml", "mixture and front both say what to export", "one of them"),
         ("--front 1", "has no Pareto front", "objective.kind: pareto"),
         ("--mixture none.yaml", "none.yaml: no such file of a mixture", "mixopt export"),
         ("--mixture books.yaml", "books.yaml: no domain books", "prose, code, sums"),
