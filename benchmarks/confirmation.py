@@ -22,9 +22,9 @@ import numpy as np
 from rich.console import Console
 from scipy.stats import t
 
-from mixopt.tables import plain_table
-from search.confirm import Outcome, winner
+from mixopt.cli.tables.table import plain_table
 from search.mixture import Mixture
+from search.recommendation.confirm import Outcome, winner
 
 OTHERS, WORSE, SPREAD = 5, 0.04, 0.05
 STUDIES = 2_000

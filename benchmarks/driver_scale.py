@@ -29,16 +29,18 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from mixopt.assemble import Plan, assemble, prepare_corpus
-from mixopt.config import load
-from mixopt.cores import cores
-from mixopt.events import Closed
-from mixopt.executors.base import Executor
-from mixopt.recording import begin, journal_path, open_store
-from mixopt.study import Study
-from mixopt.tables import plain_table
-from mixopt.watch import LineWatcher
-from mixopt.worker import Job
+from mixopt.base.cores import cores
+from mixopt.cli.tables.table import plain_table
+from mixopt.settings.reading import load
+from mixopt.study.corpus import prepare_corpus
+from mixopt.study.loop import Study
+from mixopt.study.plan import Plan
+from mixopt.study.planning import assemble
+from mixopt.study.progress import LineWatcher
+from mixopt.study.record import begin, journal_path, open_store
+from mixopt.workers.executor import Executor
+from mixopt.workers.messages import Closed
+from mixopt.workers.training import Job
 from search.history import History
 from search.strategies.base import Strategy
 from search.trial import CurvePoint, Loss, Measurement, Trial

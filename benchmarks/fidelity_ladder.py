@@ -32,10 +32,10 @@ from rich.progress import track
 from rich.table import Table
 from scipy.stats import spearmanr
 
-from mixopt.assemble import prepare_corpus
-from mixopt.config import load
-from mixopt.cores import cores
-from mixopt.demo import write_demo
+from mixopt.base.cores import cores
+from mixopt.settings.demo import write_demo
+from mixopt.settings.reading import load
+from mixopt.study.corpus import prepare_corpus
 from proxies.data.corpus import Corpus
 from proxies.models.size import Kind
 from search.mixture import FloatArray
@@ -85,7 +85,7 @@ def mixtures(work: Path) -> tuple[Path, list[dict[str, float]]]:
     """The demo's text as tokens, and a design over its domains."""
     from rich.progress import Progress
 
-    from mixopt.assemble import assemble
+    from mixopt.study.planning import assemble
     from search.designs.tempered_dirichlet import tempered_dirichlet
 
     file = load(write_demo(work / "demo"))

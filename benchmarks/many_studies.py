@@ -21,7 +21,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mixopt.cores import cores
+from mixopt.base.cores import cores
 from search.fidelity import Fidelity
 from search.mixture import Mixture
 from search.trial import CurvePoint, Loss, Measurement, Trial

@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.fidelity_ladder import BATCH_ROWS, LENGTH, mixtures
-from mixopt.cores import cores
+from mixopt.base.cores import cores
 from proxies.data.corpus import Corpus
 from proxies.device import Precision
 from proxies.models.size import Kind

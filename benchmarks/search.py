@@ -42,7 +42,7 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from benchmarks.worlds import World, regret
-from mixopt.run_table import read
+from mixopt.runs.table import read
 from search.history import History
 from search.mixture import FloatArray
 from search.objective import WeightedMean

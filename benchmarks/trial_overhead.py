@@ -21,13 +21,14 @@ from statistics import median
 
 from rich.console import Console
 
-from mixopt.assemble import assemble, prepare_corpus
-from mixopt.config import load
-from mixopt.cores import cores
-from mixopt.executors import executor
-from mixopt.recording import begin, open_store
-from mixopt.study import Study
-from mixopt.watch import Watcher
+from mixopt.base.cores import cores
+from mixopt.settings.reading import load
+from mixopt.study.corpus import prepare_corpus
+from mixopt.study.loop import Study
+from mixopt.study.planning import assemble
+from mixopt.study.progress import Watcher
+from mixopt.study.record import begin, open_store
+from mixopt.workers import executor
 from search.trial import Failure, Measurement, Trial
 from tests.text import write_jsonl
 

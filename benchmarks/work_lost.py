@@ -24,9 +24,9 @@ from statistics import median
 import psutil
 from rich.console import Console
 
-from mixopt.cores import cores
-from mixopt.events import Closed, Progressed, Restarted
-from mixopt.executors.ray_cluster import RayCluster
+from mixopt.base.cores import cores
+from mixopt.workers.messages import Closed, Progressed, Restarted
+from mixopt.workers.ray_cluster import RayCluster
 from search.history import History
 from search.trial import Trial
 from tests.e2e.study import STUDY

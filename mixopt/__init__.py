@@ -18,13 +18,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from mixopt.base.version import VERSION
+
 if TYPE_CHECKING:
     from mixopt.api import Fit, Study, compare, export, fit, read_space, replay, space
-    from mixopt.errors import ConfigError
+    from mixopt.base.errors import ConfigError
     from search.mixture import Mixture
     from search.space import Space
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "ConfigError",
@@ -45,7 +47,7 @@ def __getattr__(name: str) -> object:
     """What `__all__` names, imported when it is first asked for: `import mixopt` alone loads nothing."""
     if name not in __all__:
         raise AttributeError(f"module 'mixopt' has no attribute {name!r}")
-    places = {"ConfigError": "mixopt.errors", "Mixture": "search.mixture", "Space": "search.space"}
+    places = {"ConfigError": "mixopt.base.errors", "Mixture": "search.mixture", "Space": "search.space"}
     return getattr(import_module(places.get(name, "mixopt.api")), name)
 
 

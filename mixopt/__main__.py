@@ -1,5 +1,5 @@
 """`python -m mixopt`, for where the command is not on the PATH."""
 
-from mixopt.cli import main
+from mixopt.cli.main import main
 
 main()

@@ -14,15 +14,18 @@ from typing import Any
 
 import pandas as pd
 
-from mixopt import exporting, fitting, replaying, space_file
-from mixopt.config import load
-from mixopt.errors import ConfigError
-from mixopt.exporters import Draws, Exportable, exporter
-from mixopt.fitting import Wish
-from mixopt.run_table import METRIC, WEIGHT, Frame, Source
-from mixopt.space_file import SpaceFile
-from mixopt.terminal import err
-from mixopt.units import parse_count
+from mixopt.base.console import err
+from mixopt.base.errors import ConfigError
+from mixopt.exports import order
+from mixopt.exports.formats import Draws, Exportable, exporter
+from mixopt.runs import fit as fit_runs
+from mixopt.runs import replay as replay_runs
+from mixopt.runs.fit import Wish
+from mixopt.runs.table import METRIC, WEIGHT, Frame, Source
+from mixopt.settings.reading import load
+from mixopt.settings.space import SpaceFile
+from mixopt.settings.space import read as read_space_file
+from mixopt.settings.units import parse_count
 from search.mixture import Mixture
 from search.reuse import Changes
 from search.space import DomainLimits, Group, Space
@@ -56,10 +59,10 @@ class Study:
         Args:
             probe: train each proxy for a moment to measure its speed.
         """
-        from mixopt.assemble import assemble
-        from mixopt.estimate import estimate
-        from mixopt.files import locked
-        from mixopt.running import prepare
+        from mixopt.base.files import locked
+        from mixopt.run import prepare
+        from mixopt.study.estimate import estimate
+        from mixopt.study.planning import assemble
 
         with locked(self.file.work_directory, f"study {self.name}"):
             plan = assemble(self.file, prepare(self.file, err))
@@ -71,15 +74,15 @@ class Study:
         Args:
             retry_failed: train failed trials again.
         """
-        from mixopt.running import run
+        from mixopt.run import run
 
         return run(self.file, retry_failed, err)
 
     @property
     def status(self) -> dict[str, Any]:
         """How far it is, as `mixopt status --json`."""
-        from mixopt.display import status_document
-        from mixopt.recording import known, recorded
+        from mixopt.study.record import known, recorded
+        from mixopt.study.status import status_document
 
         record = recorded(self.file)
         return status_document(record, known(self.file, record))
@@ -90,15 +93,15 @@ class Study:
 
         A row a trial; where trials of a proxy were stopped early, also what its others had measured by then.
         """
-        from mixopt.recording import known, recorded
-        from mixopt.study_runs import run_rows
+        from mixopt.runs.trials import run_rows
+        from mixopt.study.record import known, recorded
 
         return pd.DataFrame(run_rows(known(self.file, recorded(self.file)), "nats_per_token"))
 
     @property
     def failures(self) -> pd.DataFrame:
         """The failed trials: `trial, fidelity, seed, origin, kind, message`."""
-        from mixopt.recording import known, recorded
+        from mixopt.study.record import known, recorded
 
         rows = [
             (
@@ -116,8 +119,8 @@ class Study:
     @property
     def answer(self) -> dict[str, Any]:
         """The answer with its evidence, or before the end the answer so far, as `mixopt best --json`."""
-        from mixopt.answer import answer_so_far
-        from mixopt.recording import recorded
+        from mixopt.study.answer import answer_so_far
+        from mixopt.study.record import recorded
 
         return answer_so_far(self.file, recorded(self.file))
 
@@ -132,9 +135,9 @@ class Study:
         Raises:
             ConfigError: the study has not run, or its tokens are not here.
         """
-        from mixopt.recording import recorded
         from mixopt.report import report_content
         from mixopt.report.page import render
+        from mixopt.study.record import recorded
 
         return render(report_content(self.file, recorded(self.file)))
 
@@ -157,10 +160,10 @@ class Study:
         Raises:
             ConfigError: an option is wrong, or a domain would be repeated more than `max_epochs` times in `tokens`.
         """
-        order = exporting.Order.of(self.file, format, location, _path(locations), draws, tokens, max_epochs)
+        wanted = order.Order.of(self.file, format, location, _path(locations), draws, tokens, max_epochs)
         answer = self.answer
         weights = Mixture.of(answer["mixture"]) if mixture is None else mixture.reordered(tuple(answer["mixture"]))
-        return order.text(answer, weights)
+        return wanted.text(answer, weights)
 
 
 def space(
@@ -207,7 +210,7 @@ def read_space(path: Path | str) -> Space:
         ConfigError: one line for each mistake, or the tokens of a domain are not given.
         SearchError: the limits leave no mixture.
     """
-    return space_file.read(Path(path)).space
+    return read_space_file(Path(path)).space
 
 
 @dataclass(frozen=True)
@@ -323,7 +326,7 @@ def fit(
         changes=Changes(renamed or {}, split or {}),
         seed=seed,
     )
-    return Fit(fitting.fit(wish, _silently))
+    return Fit(fit_runs.fit(wish, _silently))
 
 
 def replay(
@@ -360,8 +363,8 @@ def replay(
         minimize=tuple(minimize),
         target=target_fidelity,
     )
-    options = replaying.Options(tuple(strategies), seeds, warm_start, acquisition, surrogate, batch, budget)
-    document = replaying.replay(wish, options, _silently)
+    options = replay_runs.Options(tuple(strategies), seeds, warm_start, acquisition, surrogate, batch, budget)
+    document = replay_runs.replay(wish, options, _silently)
     rows = {
         name: {
             "median": played["median"],
@@ -407,7 +410,7 @@ def export(
     """
     mixture = mixture if isinstance(mixture, Mixture) else Mixture.of(mixture)
     chosen = exporter(format)
-    drawn = exporting.drawn(chosen, draws)
+    drawn = order.drawn(chosen, draws)
     lengths = mean_document_tokens or {}
     weighty = [name for name, weight in mixture.as_dict().items() if weight > 0]
     if drawn is Draws.DOCUMENTS and (missing := [name for name in weighty if lengths.get(name, 0) <= 0]):
@@ -415,8 +418,8 @@ def export(
             f"{format} draws documents, and the mean length of those of {missing[0]} is not known",
             hint="give mean_document_tokens, by domain",
         )
-    places = exporting.places(mixture.domains, location, _path(locations))
-    return chosen.render(Exportable(mixture, drawn, lengths, places, exporting.run_tokens(tokens), max_epochs, seed))
+    places = order.places(mixture.domains, location, _path(locations))
+    return chosen.render(Exportable(mixture, drawn, lengths, places, order.run_tokens(tokens), max_epochs, seed))
 
 
 def compare(
@@ -432,10 +435,10 @@ def compare(
         ConfigError: one of them is none of these, or a study has not run.
         SearchError, ProxyError, TrackingError: a study cannot be opened.
     """
-    from mixopt import comparing
+    from mixopt import comparison
 
     one, other = (each.file.file if isinstance(each, Study) else each for each in (a, b))
-    return comparing.compare(one, other, study.file.file if isinstance(study, Study) else _path(study))
+    return comparison.compare(one, other, study.file.file if isinstance(study, Study) else _path(study))
 
 
 def _source(table: Table, name: str) -> Source:
@@ -443,7 +446,7 @@ def _source(table: Table, name: str) -> Source:
 
 
 def _space_file(space: Space | Path | str) -> SpaceFile:
-    return SpaceFile.of(space) if isinstance(space, Space) else space_file.read(Path(space))
+    return SpaceFile.of(space) if isinstance(space, Space) else read_space_file(Path(space))
 
 
 def _path(path: Path | str | None) -> Path | None:

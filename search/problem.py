@@ -8,7 +8,7 @@ from functools import cached_property
 
 from search.errors import SearchError
 from search.fidelity import Fidelity
-from search.frozen import FrozenSpace
+from search.frozen_space import FrozenSpace
 from search.history import History
 from search.mixture import FloatArray, Mixture
 from search.objective import Objective

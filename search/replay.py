@@ -34,6 +34,8 @@ from search.surrogates import SURROGATES
 from search.surrogates.loss_model import LossModel
 from search.trial import Loss, Measurement, Trial
 
+# The strategy that every other is seen beside.
+CONTROL = "random"
 # With fewer mixtures at the target every order is soon through.
 FEWEST_AT_TARGET = 10
 # A fidelity is cheap where one target run pays for so many of its runs.

@@ -13,8 +13,8 @@ from typing import Any
 import typer
 from typer.core import TyperArgument, TyperGroup
 
-from mixopt.cli import app
-from mixopt.config import json_schema
+from mixopt.cli.main import app
+from mixopt.settings.schema import json_schema
 
 HERE = Path(__file__).parent
 NULL = {"type": "null"}

@@ -1,7 +1,7 @@
 """The report of a study: what a person looks at.
 
 plan, history, answer document --> summary.py --> content.py --> decision.py, evidence.py --> page.py --> HTML
-                                                                 parts.py, figures.py         page.html, style.css
+                                                                 elements.py, plots.py        page.html, style.css
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mixopt.answer import answer_so_far
-from mixopt.assemble import Plan, assemble, find_corpus
-from mixopt.config import StudyFile
-from mixopt.errors import ConfigError
-from mixopt.recording import known
+from mixopt.base.errors import ConfigError
 from mixopt.report.content import Content
+from mixopt.settings.schema import StudyFile
+from mixopt.study.answer import answer_so_far
+from mixopt.study.corpus import find_corpus
+from mixopt.study.plan import Plan
+from mixopt.study.planning import assemble
+from mixopt.study.record import known
 from search.history import History
-from search.recommend import Predictor
+from search.recommendation.recommend import Predictor
 from tracking.store import StudyRecord
 
 
@@ -30,8 +32,8 @@ def report_page(plan: Plan, history: History, document: Mapping[str, Any], predi
     Raises:
         SearchError, TrackingError: the surrogate cannot be fitted again, or the study's journal is damaged.
     """
+    from mixopt.report.gather import summarise
     from mixopt.report.page import render
-    from mixopt.report.summary import summarise
 
     return render(summarise(plan, history, document, predictor))
 
@@ -43,7 +45,7 @@ def report_content(file: StudyFile, record: StudyRecord) -> Content:
         ConfigError: its tokens are not here.
         SearchError, TrackingError: as report_page, or there is nothing to report yet.
     """
-    from mixopt.report.summary import summarise
+    from mixopt.report.gather import summarise
 
     corpus = find_corpus(file)
     if corpus is None:

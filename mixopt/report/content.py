@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from search.effects import Effect
+from search.recommendation.effects import Effect
 
 OBJECTIVE = "objective"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mixopt.report import figures
+from mixopt.report import plots
 from mixopt.report.content import Content, Gain, Missing, Rival
-from mixopt.report.parts import MOST_ROWS, Plot, Table, Tile, correlation, counted, cut, drawn, percent
-from mixopt.units import show_count
+from mixopt.report.elements import MOST_ROWS, Plot, Table, Tile, correlation, counted, cut, drawn, percent
+from mixopt.settings.units import show_count
 from search.problem import REFERENCE
 
 
@@ -85,7 +85,7 @@ def decision_plots(content: Content) -> tuple[Plot, ...]:
     ranged = "; the line spans a share over the mixtures that are expected to be as good" if made.ranges else ""
     mixture = Plot(
         "The recommended mixture",
-        drawn(figures.shares(made, shown)),
+        drawn(plots.shares(made, shown)),
         f"Bars are the answer, marks what it is compared with{ranged}.{cut(shown, domains, 'domains')}",
         Table(columns, rows),
         is_open=len(rows) <= MOST_ROWS,
@@ -110,7 +110,7 @@ def _gains(content: Content) -> Plot:
     )
     return Plot(
         "What it gains",
-        drawn(figures.gains(compared, made.answer, content.unit)),
+        drawn(plots.gains(compared, made.answer, content.unit)),
         "Predicted: one new run of each mixture, by the surrogate. Confirmed: the same training again with seeds that "
         "the search never used. Right of 0 is better; an interval that reaches 0 does not show a difference.",
         Table(

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from mixopt.report.content import Content
 from mixopt.report.decision import decision_plots, tiles
-from mixopt.report.evidence import sections
+from mixopt.report.sections import sections
 
 HERE = Path(__file__).parent
 

@@ -15,10 +15,10 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
-from search.lifting import Lines, lines, same_spread
 from search.mixture import FloatArray
 from search.runs import DECIMALS, BoolArray, IntArray, Runs, present
 from search.surrogates.gaussian_process import GaussianProcess
+from search.surrogates.lifting import Lines, lines, same_spread
 from search.surrogates.warp import Warp
 from search.surrogates.warped_gp import FEW_ITERATIONS, WarpedGP, robust_variance
 

@@ -14,14 +14,14 @@ from search.acquisitions.fitting import Fit
 from search.acquisitions.maximise import climb, rank
 from search.acquisitions.outlook import Outlook
 from search.acquisitions.posterior_mean import PosteriorMean
-from search.choices import PoolChoices, choices, unseen
+from search.designs.choices import PoolChoices, choices, unseen
 from search.evidence import Evidence
 from search.fidelity import Fidelity
 from search.mixture import FloatArray, Mixture
 from search.problem import Problem
 from search.randomness import generator
 from search.trial import Trial
-from search.trust import distance
+from search.trust_region import distance
 
 CANDIDATES = 1_500
 # Candidates are the best trained mixtures, so many, others, and points between.

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from search.fidelity import Fidelity
 from search.history import History
 from search.problem import Problem
-from search.recommend import Recommendation
+from search.recommendation.recommend import Recommendation
 from search.surrogates import DEFAULT
 from search.trial import Trial
-from search.trust import TrustRegion
+from search.trust_region import TrustRegion
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from search.fidelity import Fidelity
 from search.history import History
 from search.objective import Pareto, WeightedMean
 from search.problem import SEARCH_SEED, Problem, Rung
-from search.recommend import Recommendation, recommend
+from search.recommendation.recommend import Recommendation, recommend
 from search.strategies.base import Settings, Strategy
 from search.strategies.fixed_design import baselines_and_design
 from search.trial import Trial

@@ -18,20 +18,20 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from search.choices import Choices, choices, unseen
+from search.designs.choices import Choices, choices, unseen
 from search.evidence import evidence_of, gather, runs_of
 from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import FloatArray
 from search.problem import SEARCH_SEED, Problem
 from search.randomness import generator
-from search.recommend import CANDIDATES, Recommendation, recommend
+from search.recommendation.recommend import CANDIDATES, Recommendation, recommend
+from search.recommendation.validation import FEWEST_RUNS
 from search.strategies.base import Settings, Strategy
 from search.strategies.fixed_design import baselines_and_design
 from search.surrogates import SURROGATES
 from search.surrogates.loss_model import LossModel
 from search.trial import Trial
-from search.validation import FEWEST_RUNS
 
 # Each round's part of the target's trials.
 PARTS = (4, 2, 1)

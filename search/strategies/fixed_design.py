@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from search.choices import choices
+from search.designs.choices import choices
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.history import History

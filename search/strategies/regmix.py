@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from search.evidence import gather
 from search.history import History
-from search.recommend import Recommendation, recommend
+from search.recommendation.recommend import Recommendation, recommend
 from search.strategies.fixed_design import FixedDesign
 
 

@@ -12,9 +12,9 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from search.lifting import at_target
 from search.mixture import FloatArray
 from search.runs import IntArray, present
+from search.surrogates.lifting import at_target
 
 
 @dataclass(frozen=True)

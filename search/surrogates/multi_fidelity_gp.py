@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from search.lifting import lines, same_spread
 from search.mixture import FloatArray
 from search.runs import DECIMALS, IntArray
 from search.surrogates.base import Prediction, Surrogate, is_constant
 from search.surrogates.gaussian_process import GaussianProcess, Hyperparameters
 from search.surrogates.gp import ArdGP
+from search.surrogates.lifting import lines, same_spread
 
 # Repetitions beyond the first, summed over mixtures, below which noise counts as constant.
 FEWEST_REPETITIONS = 8

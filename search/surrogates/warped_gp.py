@@ -18,12 +18,12 @@ from math import inf
 
 import numpy as np
 
-from search.lifting import Lines, lines, same_spread
 from search.mixture import FloatArray
 from search.randomness import generator
 from search.runs import BoolArray, IntArray
 from search.surrogates.base import Prediction, Surrogate, is_constant
 from search.surrogates.gaussian_process import GaussianProcess, Hyperparameters
+from search.surrogates.lifting import Lines, lines, same_spread
 from search.surrogates.warp import Warp, all_warps
 
 # With more runs than this the warp is chosen on so many of them; it is then alone, for evidence is clear.

@@ -28,13 +28,14 @@ from typing import Any
 
 from rich.console import Console
 
-from mixopt.assemble import assemble, prepare_corpus
-from mixopt.config import load
-from mixopt.cores import cores
-from mixopt.events import Closed
-from mixopt.jobs import ENDED, Cluster
-from mixopt.tables import plain_table
-from mixopt.worker import run_trials
+from mixopt.base.cores import cores
+from mixopt.cli.tables.table import plain_table
+from mixopt.cluster.jobs import ENDED, Cluster
+from mixopt.settings.reading import load
+from mixopt.study.corpus import prepare_corpus
+from mixopt.study.planning import assemble
+from mixopt.workers.messages import Closed
+from mixopt.workers.training import run_trials
 from search.history import History
 from tests.chaos import faults
 from tests.chaos.faults import Injected, Service

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mixopt.exporters import Draws, Exportable, Places, exporter
+from mixopt.exports.formats import Draws, Exportable, Places, exporter
 from search.mixture import Mixture
 from tests.clients.blends import Blend, ask
 from tests.clients.install import CLIENTS, ROOT, folder, is_installed

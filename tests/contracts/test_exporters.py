@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixopt.errors import ConfigError
-from mixopt.exporters import EXPORTERS, Draws, Exportable, Exporter, Places, exporter, mixture_in
+from mixopt.base.errors import ConfigError
+from mixopt.exports.formats import EXPORTERS, Draws, Exportable, Exporter, Places, exporter, mixture_in
 from search.mixture import Mixture, counts
 
 PLAIN = ("yaml", "json", "csv")

@@ -5,12 +5,12 @@ from collections import Counter
 
 import pytest
 
-from search.confirm import confirmation_trials
 from search.errors import SearchError
 from search.history import Completed, Failed, History
 from search.objective import WeightedMean, WorstCase
 from search.problem import Problem
-from search.recommend import Recommendation
+from search.recommendation.confirm import confirmation_trials
+from search.recommendation.recommend import Recommendation
 from search.space import DomainLimits, Space
 from search.strategies import STRATEGIES
 from search.trial import Failure, FailureKind, Trial

@@ -18,7 +18,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from mixopt.cli import app
+from mixopt.cli.main import app
 from search.surrogates.base import Surrogate
 from tests.mixopt.test_study import ROUNDS, planned, run
 from tests.text import documents, write_jsonl

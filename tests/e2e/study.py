@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mixopt.config import load
-from mixopt.recording import open_store
+from mixopt.settings.reading import load
+from mixopt.study.record import open_store
 from search.history import History
 from tests.text import write_jsonl
 from tracking.store import Store
@@ -61,7 +61,7 @@ def write_study(folder: Path, text: str = STUDY) -> Path:
 
 def mixopt(*arguments: object, timeout: float = 500) -> subprocess.CompletedProcess[str]:
     """The program, in a process of its own."""
-    command = [sys.executable, "-c", "from mixopt.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from mixopt.cli.main import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mixopt.events import Closed, Event, Progressed, Restarted
-from mixopt.executors.ray_cluster import RayCluster
+from mixopt.workers.messages import Closed, Event, Progressed, Restarted
+from mixopt.workers.ray_cluster import RayCluster
 from search.history import History
 from search.mixture import Mixture
 from search.trial import Measurement, Trial

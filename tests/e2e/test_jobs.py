@@ -21,9 +21,9 @@ from typing import Any
 import psutil
 import pytest
 
-from mixopt.config import load
-from mixopt.errors import ConfigError
-from mixopt.jobs import Cluster
+from mixopt.base.errors import ConfigError
+from mixopt.cluster.jobs import Cluster
+from mixopt.settings.reading import load
 from tests.e2e.study import BASELINES, STUDY, answer_of, write_study
 from tests.processes import family, free_ports, kill, named
 
@@ -161,7 +161,7 @@ def until(condition: Callable[[], object]) -> None:
 @contextmanager
 def following(study: str) -> Iterator[subprocess.Popen[str]]:
     """`mixopt logs -f` of a study."""
-    command = [sys.executable, "-c", "from mixopt.cli import main; main()", "logs", study, "-f"]
+    command = [sys.executable, "-c", "from mixopt.cli.main import main; main()", "logs", study, "-f"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
         try:
             yield follower

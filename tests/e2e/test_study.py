@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-from mixopt.config import load
-from mixopt.recording import journal_path, open_store
-from mixopt.run_table import read
-from mixopt.running import report_path
+from mixopt.run import report_path
+from mixopt.runs.table import read
+from mixopt.settings.reading import load
+from mixopt.study.record import journal_path, open_store
 from search.mixture import Mixture
 from tests.e2e.study import BASELINES, SEARCH_TRIALS, STUDY, answer_of, mixopt, numbers, recorded, write_study
 from tests.processes import family, kill, named
@@ -153,7 +153,7 @@ def test_a_study_that_is_killed_again_and_again_ends_as_if_it_had_not(
 
 def _kill_after(study: Path, trials: int, seconds: float) -> None:
     """Run the study, and so long after its first trial and `trials` more kill -9 it and all that it started."""
-    command = [sys.executable, "-c", "from mixopt.cli import main; main()", "run", str(study)]
+    command = [sys.executable, "-c", "from mixopt.cli.main import main; main()", "run", str(study)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as driver:
         assert driver.stderr is not None
         for line in driver.stderr:
@@ -169,7 +169,7 @@ def test_a_killed_worker_costs_no_trial(undisturbed: tuple[Path, dict[str, Any]]
     path, _ = undisturbed
     fewer = STUDY.replace("trials: 8", "trials: 4").replace("{candidates: 1, seeds: 2}", "{candidates: 0}")
     study = write_study(tmp_path, fewer.replace("kind: in_process", "kind: ray"))
-    command = [sys.executable, "-c", "from mixopt.cli import main; main()", "run", str(study), "--json"]
+    command = [sys.executable, "-c", "from mixopt.cli.main import main; main()", "run", str(study), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
         for _ in range(2):
             os.kill(_worker_of(driver), signal.SIGKILL)

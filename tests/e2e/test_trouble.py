@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mixopt.config import load
-from mixopt.recording import journal_path
+from mixopt.settings.reading import load
+from mixopt.study.record import journal_path
 from search.trial import Failure, FailureKind
 from tests.e2e.study import BASELINES, SEARCH_TRIALS, STUDY, answer_of, mixopt, recorded, write_study
 from tracking.journal import Closed, Journal, Opened

@@ -4,14 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from mixopt.assemble import Plan, assemble, check, prepare_corpus
-from mixopt.config import StudyFile, load
-from mixopt.errors import ConfigError
+from mixopt.base.errors import ConfigError
+from mixopt.settings.reading import load
+from mixopt.settings.schema import StudyFile
+from mixopt.study.corpus import prepare_corpus
+from mixopt.study.plan import Plan
+from mixopt.study.planning import assemble, check
 from search.errors import SearchError
 from search.history import History
 from search.mixture import Mixture
 from search.objective import NoWorse, Pareto, WeightedMean, WorstCase
-from search.trust import TrustRegion
+from search.trust_region import TrustRegion
 from tests.e2e.study import STUDY, write_study
 
 OBJECTIVE = "objective: {weights: {prose: 2, code: 1}}"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mixopt.cli import main
+from mixopt.cli.main import main
 from tests.e2e.study import STUDY, write_study
 
 Spoil = Callable[[Path], None]
@@ -143,7 +143,7 @@ def test_a_mended_mistake_goes_on_where_it_was(tmp_path: Path, capsys: pytest.Ca
 def test_a_full_disk(tmp_path: Path) -> None:
     """A limit on the size of files, which the system reports as it does a full disk."""
     path = write_study(tmp_path)
-    command = [sys.executable, "-c", "from mixopt.cli import main; main()", "prepare", str(path)]
+    command = [sys.executable, "-c", "from mixopt.cli.main import main; main()", "prepare", str(path)]
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))

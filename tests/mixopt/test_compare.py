@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import mixopt
-from mixopt.compare_cli import app
+from mixopt.cli.compare import app
 from tests.e2e.study import write_study
 from tests.mixopt.test_study import ROUNDS, planned, run
 

@@ -8,10 +8,11 @@ import jsonschema
 import pytest
 import yaml
 
-from mixopt.config import StudyFile, json_schema, load, parse
-from mixopt.demo import STUDY
-from mixopt.errors import ConfigError
-from mixopt.init import study_text
+from mixopt.base.errors import ConfigError
+from mixopt.settings.demo import STUDY
+from mixopt.settings.new_study import study_text
+from mixopt.settings.reading import load, parse
+from mixopt.settings.schema import StudyFile, json_schema
 from search.acquisitions import ACQUISITIONS
 from search.strategies import STRATEGIES
 from search.strategies.base import Settings

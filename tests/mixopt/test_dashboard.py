@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from mixopt.assemble import Plan
-from mixopt.dashboard import links
-from mixopt.overview import Tally, overview
-from mixopt.recording import open_store
-from mixopt.views import FAILED_TRIALS, TRIALS, links_for, study_page, views
+from mixopt.study.mlflow_page.dashboard import links
+from mixopt.study.mlflow_page.tally import Tally
+from mixopt.study.mlflow_page.text import overview
+from mixopt.study.mlflow_page.views import FAILED_TRIALS, TRIALS, links_for, study_page, views
+from mixopt.study.plan import Plan
+from mixopt.study.record import open_store
 from search.history import History
 from search.trial import Failure, FailureKind
 from tests.e2e.study import STUDY

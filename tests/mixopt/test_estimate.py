@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from mixopt.assemble import Plan, assemble, prepare_corpus
-from mixopt.config import load
-from mixopt.estimate import estimate
+from mixopt.settings.reading import load
+from mixopt.study.corpus import prepare_corpus
+from mixopt.study.estimate import estimate
+from mixopt.study.plan import Plan
+from mixopt.study.planning import assemble
 from proxies.compilation import missing
 from tests.e2e.study import STUDY, write_study
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from mixopt.assemble import Plan
-from mixopt.config import load
-from mixopt.errors import ConfigError
-from mixopt.estimate import estimate
-from mixopt.events import Closed, Event
-from mixopt.exchange import check_reachable
-from mixopt.worker import Job, run_trials
+from mixopt.base.errors import ConfigError
+from mixopt.settings.reading import load
+from mixopt.study.estimate import estimate
+from mixopt.study.exchange import check_reachable
+from mixopt.study.plan import Plan
+from mixopt.workers.messages import Closed, Event
+from mixopt.workers.training import Job, run_trials
 from proxies import places
 from proxies.data.node_cache import CACHE_VARIABLE
 from search.history import History
@@ -130,7 +130,7 @@ def test_speed_is_measured_before_anything_is_handed_over(tmp_path: Path) -> Non
 # What a node is: a process with an empty cache, that has the job and the credentials.
 NODE = """
 import pickle, sys
-from mixopt.worker import run_trials
+from mixopt.workers.training import run_trials
 job = pickle.load(sys.stdin.buffer)
 events = list(run_trials([job]))
 sys.stdout.buffer.write(pickle.dumps(events))

@@ -10,9 +10,9 @@ import yaml
 from typer.testing import CliRunner, Result
 
 import mixopt
-from mixopt.errors import ConfigError
-from mixopt.export_cli import app
-from mixopt.exporters import EXPORTERS
+from mixopt.base.errors import ConfigError
+from mixopt.cli.export import app
+from mixopt.exports.formats import EXPORTERS
 from search.mixture import Mixture
 from tests.e2e.study import STUDY
 from tests.mixopt.test_study import ROUNDS, planned, run

@@ -18,8 +18,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixopt.errors import ConfigError
-from mixopt.exporters import Draws, Exportable, Places, exporter, mixture_in
+from mixopt.base.errors import ConfigError
+from mixopt.exports.formats import Draws, Exportable, Places, exporter, mixture_in
 from search.mixture import Mixture
 
 SHARES = {"web": 0.6, "code": 0.3, "left_out": 0.0, "books": 0.1}

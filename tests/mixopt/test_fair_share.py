@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixopt.executors import fair_share
-from mixopt.executors.fair_share import FORGOTTEN_AFTER_SECONDS, Roll, fair_shares
+from mixopt.workers import fair_share
+from mixopt.workers.fair_share import FORGOTTEN_AFTER_SECONDS, Roll, fair_shares
 
 ROOM = 12
 rooms = st.integers(0, 200)

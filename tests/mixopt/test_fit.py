@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from mixopt.changed_domains import changes
-from mixopt.cli import main
-from mixopt.errors import ConfigError
-from mixopt.fit_display import fit_view
-from mixopt.fitting import Wish, ask, fit, save
-from mixopt.run_table import read
-from mixopt.space_file import read as read_space
-from mixopt.surrogate_fits import choose, fit_all, why
+from mixopt.base.errors import ConfigError
+from mixopt.cli.main import main
+from mixopt.cli.tables.fit import fit_view
+from mixopt.runs.domains import changes
+from mixopt.runs.fit import Wish, ask, fit, save
+from mixopt.runs.surrogates import choose, fit_all, why
+from mixopt.runs.table import read
+from mixopt.settings.space import read as read_space
 from search.errors import SearchError
 from search.mixture import FloatArray
 from search.surrogates import SURROGATES

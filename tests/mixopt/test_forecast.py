@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from mixopt.forecast import FEWEST_COMPLETED, Forecaster
+from mixopt.study.forecast import FEWEST_COMPLETED, Forecaster
 from search.fidelity import Fidelity
 from search.history import History
-from search.recommend import Recommendation
+from search.recommendation.recommend import Recommendation
 from search.strategies.base import Strategy
 from search.trial import CurvePoint, Loss, Measurement, Trial
 from tests.e2e.study import STUDY

@@ -18,12 +18,14 @@ import pytest
 from datasets import Dataset, DatasetDict
 from typer.testing import CliRunner
 
-from mixopt import cli, jobs
-from mixopt.config import StudyFile, load
-from mixopt.errors import ConfigError
-from mixopt.head import HeadAway
-from mixopt.jobs import Cluster
-from mixopt.shipment import check_submittable, packed, shipped_files, without_absent_runs
+from mixopt.base.errors import ConfigError
+from mixopt.cli import main as cli
+from mixopt.cluster import jobs
+from mixopt.cluster.head import HeadAway
+from mixopt.cluster.jobs import Cluster
+from mixopt.cluster.shipment import check_submittable, packed, shipped_files, without_absent_runs
+from mixopt.settings.reading import load
+from mixopt.settings.schema import StudyFile
 from mixopt.supervise import FINAL_STATUS
 from proxies.errors import ProxyError
 from tests.text import write_jsonl

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixopt.assemble import Plan
-from mixopt.overview import MOST_ROWS, Tally, answer_overview, forecast_metrics, overview, progress_metrics
+from mixopt.study.mlflow_page.tally import Tally
+from mixopt.study.mlflow_page.text import MOST_ROWS, answer_overview, forecast_metrics, overview, progress_metrics
+from mixopt.study.plan import Plan
 from search.history import History
 from search.mixture import Mixture
-from search.recommend import Estimate, Recommendation
+from search.recommendation.recommend import Estimate, Recommendation
 from search.trial import Failure, FailureKind, Loss, Measurement, Trial
 from tests.e2e.study import STUDY
 from tests.mixopt.test_study import planned

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from mixopt.errors import ConfigError
-from mixopt.parallel import Workers
+from mixopt.base.errors import ConfigError
+from mixopt.base.processes import Workers
 from search.errors import SearchError
 
 

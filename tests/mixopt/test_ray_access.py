@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mixopt.errors import ConfigError
-from mixopt.ray_access import Token, use_cluster_token, use_fresh_token
+from mixopt.base.errors import ConfigError
+from mixopt.workers.ray_token import Token, use_cluster_token, use_fresh_token
 
 STRONG = "k" * 16 + "-secret-" + "z" * 16
 
@@ -76,7 +76,7 @@ def test_each_local_cluster_has_a_strong_token_of_its_own() -> None:
 def test_ray_heeds_it_even_when_it_was_imported_before() -> None:
     program = """
 import ray
-from mixopt.ray_access import use_fresh_token
+from mixopt.workers.ray_token import use_fresh_token
 from ray._raylet import AuthenticationMode, AuthenticationTokenLoader, get_authentication_mode
 for _ in range(2):
     use_fresh_token()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mixopt.assemble import Plan, assemble
-from mixopt.config import load
-from mixopt.recording import begin, journal_path, known, open_store
+from mixopt.settings.reading import load
+from mixopt.study.plan import Plan
+from mixopt.study.planning import assemble
+from mixopt.study.record import begin, journal_path, known, open_store
 from search.history import History
 from search.trial import Trial
 from tests.e2e.study import STUDY, recorded

@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from mixopt.cli import main
-from mixopt.errors import ConfigError
-from mixopt.fitting import Wish
-from mixopt.replay_display import replay_view
-from mixopt.replaying import Options, replay
+from mixopt.base.errors import ConfigError
+from mixopt.cli.main import main
+from mixopt.cli.tables.replay import replay_view
+from mixopt.runs.fit import Wish
+from mixopt.runs.replay import Options, replay
 from search.errors import SearchError
 
 DOMAINS = ("web", "code", "books")

@@ -14,19 +14,19 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mixopt import report_cli
-from mixopt.answer import answer_document, answer_so_far
-from mixopt.assemble import Plan
-from mixopt.errors import ConfigError
-from mixopt.recording import begin, journal_path, known, open_store
+from mixopt.base.errors import ConfigError
+from mixopt.cli import report
 from mixopt.report import report_page
 from mixopt.report.content import Agreement, Content, Course, Effects, Front, HeldOut, Missing
-from mixopt.report.evidence import MOST_CURVES
-from mixopt.report.figures import VARIABLES
+from mixopt.report.gather import summarise
 from mixopt.report.page import render
-from mixopt.report.summary import summarise
-from search.confirm import confirm, confirmation_trials
+from mixopt.report.plots import VARIABLES
+from mixopt.report.sections import MOST_CURVES
+from mixopt.study.answer import answer_document, answer_so_far
+from mixopt.study.plan import Plan
+from mixopt.study.record import begin, journal_path, known, open_store
 from search.history import History
+from search.recommendation.confirm import confirm, confirmation_trials
 from search.trial import Failure, FailureKind, Loss, Measurement, Trial
 from tests.e2e.study import STUDY
 from tests.mixopt.test_study import planned, run
@@ -308,7 +308,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 def written(plan: Plan, *options: str) -> Any:
-    return CliRunner().invoke(report_cli.app, [str(plan.file.file), *options])
+    return CliRunner().invoke(report.app, [str(plan.file.file), *options])
 
 
 def test_the_command_writes_the_page_and_keeps_it_in_mlflow(recorded: Plan, tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixopt.errors import ConfigError
-from mixopt.run_table import directions, read
+from mixopt.base.errors import ConfigError
+from mixopt.runs.directions import directions
+from mixopt.runs.table import read
 from search.fidelity import Fidelity
 from search.runs import Runs
 

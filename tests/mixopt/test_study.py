@@ -10,16 +10,18 @@ from typing import Any
 
 from rich.console import Console
 
-from mixopt.answer import answer_so_far
-from mixopt.assemble import Plan, assemble, prepare_corpus
-from mixopt.config import load
-from mixopt.estimate import estimate
-from mixopt.events import Closed
-from mixopt.executors.base import Executor
-from mixopt.recording import begin, open_store
-from mixopt.study import Study
-from mixopt.watch import LineWatcher
-from mixopt.worker import Job
+from mixopt.settings.reading import load
+from mixopt.study.answer import answer_so_far
+from mixopt.study.corpus import prepare_corpus
+from mixopt.study.estimate import estimate
+from mixopt.study.loop import Study
+from mixopt.study.plan import Plan
+from mixopt.study.planning import assemble
+from mixopt.study.progress import LineWatcher
+from mixopt.study.record import begin, open_store
+from mixopt.workers.executor import Executor
+from mixopt.workers.messages import Closed
+from mixopt.workers.training import Job
 from search.problem import SEARCH_SEED
 from search.trial import CurvePoint, Loss, Measurement, Trial
 from tests.e2e.study import STUDY, recorded, write_study

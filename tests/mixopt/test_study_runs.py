@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mixopt.run_table import read
-from mixopt.study_runs import csv_text, run_rows
+from mixopt.runs.table import read
+from mixopt.runs.trials import csv_text, run_rows
 from search.history import Failed, History
 from search.objective import Unit
 from search.trial import Failure, FailureKind, Trial

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixopt.units import parse_amount, parse_count, parse_duration, parse_share, show_count, show_duration
+from mixopt.settings.units import parse_amount, parse_count, parse_duration, parse_share, show_count, show_duration
 
 
 @pytest.mark.parametrize(

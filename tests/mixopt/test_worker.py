@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from mixopt.events import Closed, Event
-from mixopt.worker import Job, run_trials
+from mixopt.workers.messages import Closed, Event
+from mixopt.workers.training import Job, run_trials
 from proxies.member import Member
 from proxies.recipe import Recipe
 from proxies.train import train_pack
@@ -84,7 +84,7 @@ def test_a_pack_that_memory_has_no_room_for_is_trained_in_halves(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return train_pack(recipe, members, sets)
 
-    monkeypatch.setattr("mixopt.worker.train_pack", short_of_memory)
+    monkeypatch.setattr("mixopt.workers.training.train_pack", short_of_memory)
     assert all(isinstance(outcome, Measurement) for outcome in outcomes(jobs).values())
     assert sizes == [3, 1, 2, 1, 1]
 

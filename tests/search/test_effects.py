@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from search.effects import effects
 from search.mixture import FloatArray, Mixture
+from search.recommendation.effects import effects
 
 MIXTURE = Mixture.of({"web": 0.5, "code": 0.3, "chat": 0.2})
 

@@ -7,13 +7,13 @@ from scipy.stats import spearmanr
 from search.errors import SearchError
 from search.evidence import gather
 from search.history import Failed, History
-from search.lifting import at_target
 from search.mixture import FloatArray, Mixture
 from search.objective import WorstCase
 from search.problem import Problem
 from search.runs import Runs
 from search.strategies.random import Random
 from search.surrogates.effective_data import EffectiveData
+from search.surrogates.lifting import at_target
 from search.trial import Failure, FailureKind, Loss, Measurement, Trial
 from tests.search.worlds import LARGE, SMALL, completed, losses, measure, problem
 

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from search.choices import choices
+from search.designs.choices import choices
 from search.errors import SearchError
-from search.frozen import FrozenSpace
+from search.frozen_space import FrozenSpace
 from search.history import History
 from search.mixture import FloatArray, Mixture
 from search.problem import Problem

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from search.choices import choices
+from search.designs.choices import choices
 from search.errors import SearchError
 from search.mixture import Mixture
 from search.objective import WeightedMean, WorstCase

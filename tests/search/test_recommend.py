@@ -10,7 +10,8 @@ from search.history import Failed, History
 from search.mixture import FloatArray, Mixture
 from search.objective import Pareto, WeightedMean
 from search.problem import Problem
-from search.recommend import Predictor, Recommendation, recommend_predicted
+from search.recommendation.recommend import Predictor, Recommendation, recommend_predicted
+from search.recommendation.validation import cross_validate
 from search.space import DomainLimits, Space
 from search.strategies.base import Settings
 from search.strategies.random import Random
@@ -18,8 +19,7 @@ from search.strategies.regmix import RegMix
 from search.surrogates.linear import Linear
 from search.surrogates.loss_model import LossModel
 from search.trial import Failure, FailureKind
-from search.trust import TrustRegion, divergence
-from search.validation import cross_validate
+from search.trust_region import TrustRegion, divergence
 from tests.search.worlds import LARGE, SPACE, completed, losses, measure, problem
 
 

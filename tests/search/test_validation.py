@@ -7,11 +7,11 @@ from search.errors import SearchError
 from search.evidence import Evidence, gather
 from search.history import History
 from search.mixture import FloatArray
+from search.recommendation.validation import Validation, cross_validate, objective_sd, score
 from search.strategies.random import Random
 from search.surrogates.linear import Linear
 from search.surrogates.loss_model import LossModel
 from search.trial import Measurement, Trial
-from search.validation import Validation, cross_validate, objective_sd, score
 from tests.search.worlds import LARGE, completed, measure, problem
 
 

@@ -27,7 +27,7 @@ from typing import Any
 import psutil
 from ray.util import get_node_ip_address
 
-from mixopt.service_secrets import write_secrets
+from mixopt.cluster.secrets import write_secrets
 from tests.processes import LOOPBACK, family, free_port, free_ports, kill
 from tests.service.compose import ROOT, services
 

@@ -14,8 +14,8 @@ import pytest
 import ray
 import yaml
 
-from mixopt.config import JOB_VARIABLE
-from mixopt.service_secrets import RANDOM_BYTES
+from mixopt.cluster.secrets import RANDOM_BYTES
+from mixopt.settings.schema import JOB_VARIABLE
 from tests.service.compose import FILE, ROOT, load, services
 
 KUBERAY = sorted((ROOT / "deploy" / "kuberay").glob("*.yaml"))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mixopt.errors import ConfigError
-from mixopt.ray_access import SHORTEST_TOKEN
-from mixopt.service_secrets import RANDOM_BYTES, write_secrets
+from mixopt.base.errors import ConfigError
+from mixopt.cluster.secrets import RANDOM_BYTES, write_secrets
+from mixopt.workers.ray_token import SHORTEST_TOKEN
 from tests.service.compose import ROOT
 
 WITH_SECRETS = ROOT / "deploy" / "bin" / "with-secrets"

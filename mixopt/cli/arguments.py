@@ -1,0 +1,38 @@
+"""What commands share: where they print, and the arguments that several of them take."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from mixopt.base.console import out
+from mixopt.cluster.head import ADDRESS_VARIABLE
+
+StudyArgument = Annotated[Path, typer.Argument(help="The study file.", show_default=True)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Address = Annotated[
+    str | None,
+    typer.Option(envvar=ADDRESS_VARIABLE, help="The cluster's head: http://head:8265."),
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train failed trials again.")]
+
+INTERRUPTED = 130  # exit status
+
+# Where `mixopt --help` lists a command.
+BEGIN, STUDY, CLUSTER, RUNS = "To begin", "A study", "Studies on a cluster", "Finished runs"
+
+
+def print_answer(document: Any, view: Any, as_json: bool) -> None:
+    if as_json:
+        print(json_format.dumps(document, indent=2))
+    else:
+        out.print(view, soft_wrap=not out.is_terminal)
+
+
+def headed(head: str, text: str) -> Text:
+    """A line whose head stands out."""
+    return Text.assemble((head, "bold"), " ", text)

@@ -1,0 +1,184 @@
+"""The commands for studies on a cluster; mixopt/cli/main.py takes them in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mixopt.base.console import err
+from mixopt.base.errors import ConfigError
+from mixopt.cli.arguments import CLUSTER, INTERRUPTED, Address, Json, RetryFailed, StudyArgument, print_answer
+from mixopt.cluster.head import ADDRESS_VARIABLE
+from mixopt.settings.schema import STUDY_FILE
+from tracking.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mixopt.cluster.jobs import Cluster, StudyJob
+    from mixopt.settings.schema import StudyFile
+
+app = typer.Typer()
+
+StudyOrName = Annotated[str, typer.Argument(metavar="STUDY", help="The study file, or the study's name.")]
+
+NOT_SUCCEEDED = 1  # exit status
+
+
+@app.command(
+    epilog="Example: mixopt submit study.yaml --address http://head:8265     (again, to resume)",
+    rich_help_panel=CLUSTER,
+)
+def submit(
+    study: StudyArgument = STUDY_FILE, address: Address = None, retry_failed: RetryFailed = False, json: Json = False
+) -> None:
+    """Run a study on a cluster, or go on with it; where it is already running, only say so."""
+    from mixopt.settings.reading import load
+
+    cluster = _cluster(address)
+    file = load(study)
+    try:
+        with err.status("submitting"):
+            job, new = cluster.submit(file, retry_failed)
+    except KeyboardInterrupt:
+        err.print(f"interrupted; whether study {file.study} was submitted shows: mixopt list{cluster.head.option}")
+        raise typer.Exit(INTERRUPTED) from None
+    said = f"study {job.study} is submitted as {job.id}" if new else f"study {job.study} is already {_now(job)}"
+    which = f"{job.study}{cluster.head.option}"
+    commands = ", ".join(f"mixopt {command} {which}" for command in ("logs -f", "status", "stop"))
+    print_answer(job.as_document() | {"submitted": new}, f"{said}; next: {commands}", json)
+
+
+def status(study: str, address: str, json: bool) -> bool:
+    """The command's part that asks a cluster; false where a study file is given of which that has no job."""
+    from mixopt.cli.tables.study import job_status_table
+
+    name, file = _named(study)
+    cluster = _cluster(address)
+    job = cluster.find(name) if file else cluster.job(name)
+    if job is None:
+        err.print(f"study {name} was never submitted to {address}; on this machine:", soft_wrap=True)
+        return False
+    document = job.as_document() | _recorded(job, file)
+    print_answer(document, job_status_table(document), json)
+    return True
+
+
+@app.command(epilog="Example: mixopt logs my-study --follow", rich_help_panel=CLUSTER)
+def logs(
+    study: StudyOrName = str(STUDY_FILE),
+    address: Address = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the study ends.")] = False,
+    json: Json = False,
+) -> None:
+    """Show what a submitted study prints. With -f, exit status 1 where it did not succeed."""
+    cluster = _cluster(address)
+    job = cluster.job(_named(study)[0])
+    if follow:
+        try:
+            job = cluster.follow(job, _discard if json else _write, err.print)
+        except KeyboardInterrupt:
+            which = f"{job.study}{cluster.head.option}"
+            err.print(f"study {job.study} goes on without you; end it with: mixopt stop {which}", soft_wrap=True)
+            raise typer.Exit(INTERRUPTED) from None
+        err.print(f"{job.id} is {_now(job)}")
+    if json:
+        print_answer(job.as_document() | {"log": cluster.log(job)}, None, json)
+    elif not follow:
+        _write(cluster.log(job))
+    if follow and job.state != "SUCCEEDED":
+        raise typer.Exit(NOT_SUCCEEDED)
+
+
+@app.command(epilog="Example: mixopt stop my-study", rich_help_panel=CLUSTER)
+def stop(study: StudyOrName = str(STUDY_FILE), address: Address = None, json: Json = False) -> None:
+    """Stop a submitted study; what it recorded is kept."""
+    cluster = _cluster(address)
+    job = cluster.job(_named(study)[0])
+    if job.has_ended:
+        said = f"study {job.study} is not running: {job.id} is {_now(job)}"
+    else:
+        with err.status(f"stopping {job.id}"):
+            job = cluster.stop(job)
+        said = f"study {job.study} is {_now(job)}; mixopt submit goes on with it where it is now"
+    print_answer(job.as_document(), said, json)
+
+
+@app.command("list", epilog="Example: mixopt list --address http://head:8265 --json", rich_help_panel=CLUSTER)
+def list_studies(address: Address = None, json: Json = False) -> None:
+    """List the studies that were submitted to a cluster."""
+    from mixopt.cli.tables.study import jobs_table
+
+    document = {"studies": [job.as_document() for job in _cluster(address).jobs()]}
+    print_answer(document, jobs_table(document), json)
+
+
+@app.command(epilog="Example: mixopt secrets secrets/     (then: docker compose up)", rich_help_panel=CLUSTER)
+def secrets(
+    folder: Annotated[Path, typer.Argument(help="Where to write them; what is there already stays.")],
+    json: Json = False,
+) -> None:
+    """Write the passwords and tokens that a new service needs, one to a file."""
+    from mixopt.cluster.secrets import write_secrets
+
+    written = [str(path) for path in write_secrets(folder)]
+    said = "\n".join(f"wrote {path}" for path in written) or f"{folder} has them all already"
+    print_answer({"files": written}, said, json)
+
+
+def _cluster(address: str | None) -> Cluster:
+    from mixopt.cluster.jobs import Cluster
+
+    if not address:
+        raise ConfigError(
+            "no cluster is named", hint=f"give --address http://head:8265, or set {ADDRESS_VARIABLE} to it"
+        )
+    return Cluster(address)
+
+
+def _named(study: str) -> tuple[str, StudyFile | None]:
+    """The name of a study, and its file where that was given."""
+    from mixopt.settings.reading import load
+
+    path = Path(study)
+    if path.suffix not in (".yaml", ".yml") and not path.is_file():
+        return study, None
+    file = load(path)
+    return file.study, file
+
+
+def _recorded(job: StudyJob, file: StudyFile | None) -> dict[str, Any]:
+    """How far the study is, where its MLflow store can be reached from here."""
+    from mixopt.settings.schema import DIRECTORY_VARIABLE, STORE_VARIABLE
+    from mixopt.study.status import status_document
+    from tracking.store import Store
+
+    uri = os.environ.get(STORE_VARIABLE)
+    if file is not None and (file.tracking.uri or file.directory or DIRECTORY_VARIABLE in os.environ):
+        uri = file.tracking_uri
+    if uri is None:
+        return {"trials": None, "note": f"to see its trials from here, set {STORE_VARIABLE}"}
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return {"trials": None, "note": f"its trials cannot be seen from here: there is no {uri}"}
+    try:
+        record = Store(uri, job.experiment).find(job.study)
+        if record is None:
+            return {"trials": None, "note": f"no trial is recorded yet in {uri}"}
+        return status_document(record, record.history())
+    except TrackingError as error:
+        return {"trials": None, "note": f"its trials cannot be seen from here: {error.message}"}
+
+
+def _now(job: StudyJob) -> str:
+    return job.state.lower()
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _discard(text: str) -> None:
+    """Printed as a whole when the study has ended."""

@@ -1,0 +1,132 @@
+"""The commands that write a trainer's configuration and read one; mixopt/cli/main.py takes them in."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixopt.base.console import err
+from mixopt.cli.arguments import STUDY, Json, StudyArgument, print_answer
+from mixopt.settings.schema import STUDY_FILE
+
+app = typer.Typer()
+
+Format = Annotated[str, typer.Option("--format", "-f", help="See mixopt export --list.")]
+Location = Annotated[
+    str | None,
+    typer.Option(help="What the trainer reads; {domain} in it stands for the domain's name. Default: the name."),
+]
+Locations = Annotated[
+    Path | None,
+    typer.Option(help="In place of --location a YAML file: `domain: place`, or `domain: {place: size, ...}`."),
+]
+Drawn = Annotated[
+    str | None,
+    typer.Option(help="What the trainer draws: documents or sequences. Default: as --list says first."),
+]
+
+
+@app.command(
+    epilog="Examples:\n\nmixopt export study.yaml --format megatron --location '/data/{domain}_text_document'\n\n"
+    "mixopt export study.yaml --format olmo-core --locations places.yaml --tokens 100B -o mixture.yaml",
+    rich_help_panel=STUDY,
+)
+def export(
+    study: StudyArgument = STUDY_FILE,
+    format: Format = "yaml",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; default: standard output.")] = None,
+    location: Location = None,
+    locations: Locations = None,
+    draws: Drawn = None,
+    tokens: Annotated[
+        str | None, typer.Option(help="Of the final run, such as 100B. Default: target.tokens of the study.")
+    ] = None,
+    max_epochs: Annotated[
+        float | None, typer.Option(min=0, help="How often a domain may be repeated. Default: target.max_epochs.")
+    ] = None,
+    mixture: Annotated[
+        Path | None, typer.Option(help="Another mixture than the answer: a .yaml, .json or .csv that mixopt wrote.")
+    ] = None,
+    front: Annotated[
+        int | None, typer.Option(min=1, help="Another mixture than the answer: this number of the Pareto front.")
+    ] = None,
+    list_formats: Annotated[bool, typer.Option("--list", help="List the formats, and what weights count.")] = False,
+    json: Json = False,
+) -> None:
+    """Write the answer as a trainer's own configuration."""
+    from dataclasses import asdict
+
+    from mixopt.base.errors import ConfigError
+    from mixopt.base.files import write_text
+    from mixopt.cli.tables.export import formats, formats_table, supplies_table
+    from mixopt.exports.mixtures import mixture_in_file, on_front
+    from mixopt.exports.order import Order
+    from mixopt.settings.reading import load
+    from mixopt.study.answer import answer_so_far
+    from mixopt.study.record import recorded
+    from search.mixture import Mixture
+
+    if list_formats:
+        print_answer(formats(), formats_table(), json)
+        return
+    file = load(study)
+    order = Order.of(file, format, location, locations, draws, tokens, max_epochs)
+    document = answer_so_far(file, recorded(file))
+    if mixture is not None and front is not None:
+        raise ConfigError("mixture and front both say what to export", hint="give one of them")
+    if mixture is not None:
+        weights = mixture_in_file(mixture, file.domains)
+    else:
+        weights = on_front(document, front) if front is not None else Mixture.of(document["mixture"])
+    supplies = order.supplies(document, weights)
+    if supplies and not json:
+        err.print(supplies_table(supplies))
+    text = order.text(document, weights)
+    if output is not None:
+        write_text(output, text)
+        err.print(f"wrote {output}; its weights count {order.draws}", soft_wrap=True)
+    if json:
+        said = {"format": format, "weights_count": order.draws, "text": text}
+        print(json_format.dumps(said | {"supplies": [asdict(each) for each in supplies]}, indent=2))
+    elif output is None:
+        print(text, end="")
+
+
+@app.command(
+    "import",
+    epilog="Example: mixopt import data-path.txt study.yaml -f megatron --location '/data/{domain}_text_document'",
+    rich_help_panel=STUDY,
+)
+def import_(
+    config: Annotated[Path, typer.Argument(help="A trainer's configuration.", show_default=False)],
+    study: StudyArgument = STUDY_FILE,
+    format: Format = "yaml",
+    location: Location = None,
+    locations: Locations = None,
+    draws: Drawn = None,
+    json: Json = False,
+) -> None:
+    """Read a trainer's configuration: the shares of training tokens that it means, over the domains of a study."""
+    import yaml
+
+    from mixopt.exports import order
+    from mixopt.exports.formats import exporter
+    from mixopt.exports.mixtures import imported
+    from mixopt.settings.reading import load
+
+    chosen = exporter(format)
+    drawn = order.drawn(chosen, draws)
+    file = load(study)
+    places = order.places(file.domains, location, locations)
+    mixture = imported(chosen, config, file, drawn, places)
+    if not chosen.by_place and (location or locations):
+        err.print(f"{format} files name the domains: the places were not looked at", soft_wrap=True)
+    if len(chosen.draws) > 1 and draws is None:
+        others = " or ".join(each for each in chosen.draws if each != drawn)
+        err.print(f"read as weights that count {drawn}; if they count {others}: --draws {others}", soft_wrap=True)
+    document = {"weights_mean": "shares of training tokens", "weights": mixture.as_dict()}
+    # What `mixopt export --mixture` and `mixopt compare` read.
+    print(json_format.dumps(document, indent=2) if json else yaml.safe_dump(document, sort_keys=False).rstrip())

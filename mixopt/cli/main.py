@@ -1,0 +1,84 @@
+"""The command line: one short function a command. What takes time to load is loaded in the command that needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from mixopt.base.console import err
+from mixopt.base.errors import ClusterLost, ConfigError
+from mixopt.base.version import VERSION
+from mixopt.cli import begin, cluster, compare, export, report, runs, study
+from proxies.errors import ProxyError
+from search.errors import SearchError
+from tracking.errors import TrackingAway, TrackingError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="Begin with [bold]mixopt demo[/], or [bold]mixopt init DATA_FOLDER[/] and [bold]mixopt run[/].",
+)
+
+# In the order in which `mixopt --help` lists them.
+for commands in (begin, study, report, export, compare, runs, cluster):
+    app.add_typer(commands.app)
+
+# Exit statuses. What supervises a submitted study starts it again after the second.
+USER_MISTAKE, TRY_AGAIN = 2, 75
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"mixopt {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Find the share of each pool of text that a language model should be trained on."""
+
+
+def main() -> None:
+    """The program `mixopt`: user mistakes are one line and exit status 2, never a traceback.
+
+    A submitted study exits with 75 where the trouble may pass: the cluster, MLflow or a volume went away. Its
+    supervisor then runs it again.
+    """
+    # Broken files are reported by us, with their place.
+    os.environ.setdefault("DATASETS_VERBOSITY", "critical")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    # MLflow would tell its makers what it is used for.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        app()
+    except (ConfigError, SearchError, ProxyError, TrackingError) as mistake:
+        for line in mistake.message.splitlines():
+            _complain(f"{line}; {mistake.hint}" if mistake.hint else line)
+        sys.exit(_status_if_it_may_pass() if isinstance(mistake, ClusterLost | TrackingAway) else USER_MISTAKE)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        _complain(
+            f"{error.filename or 'the system'}: {error.strerror}; check the path, its permissions and the free space"
+        )
+        sys.exit(_status_if_it_may_pass())
+
+
+def _status_if_it_may_pass() -> int:
+    from mixopt.settings.schema import JOB_VARIABLE
+
+    return TRY_AGAIN if JOB_VARIABLE in os.environ else USER_MISTAKE
+
+
+def _complain(line: str) -> None:
+    err.print("error:", style="bold red", end=" ")
+    err.print(line, soft_wrap=True)

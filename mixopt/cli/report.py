@@ -1,0 +1,57 @@
+"""The command that writes a study's report; mixopt/cli/main.py takes it in."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixopt.base.console import err, out
+from mixopt.cli.arguments import STUDY, Json, StudyArgument
+from mixopt.settings.schema import STUDY_FILE
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: mixopt report study.yaml --output report.html", rich_help_panel=STUDY)
+def report(
+    study: StudyArgument = STUDY_FILE,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="An .html file. Default: STUDY-report.html.")
+    ] = None,
+    attach: Annotated[bool, typer.Option(help="Keep the page with the study in MLflow, too.")] = True,
+    json: Json = False,
+) -> None:
+    """Write the answer and all its evidence as one HTML page, which opens anywhere; also before the study's end."""
+    from dataclasses import asdict
+
+    from mixopt.base.files import write_text
+    from mixopt.report import report_content
+    from mixopt.report.page import render
+    from mixopt.settings.reading import load
+    from mixopt.study.record import recorded
+    from tracking import names
+    from tracking.errors import TrackingError
+
+    file = load(study)
+    if output is None:
+        output = Path(f"{file.study}-report.html")
+    record = recorded(file)
+    with err.status("fitting the losses again, drawing"):
+        said = report_content(file, record)
+        page = render(said)
+    write_text(output, page)
+    if attach:
+        try:
+            record.attach(page, names.REPORT_FILE)
+        except TrackingError as error:
+            raise TrackingError(
+                error.message, hint=f"the report is at {output}; leave MLflow out with --no-attach"
+            ) from error
+    if json:
+        print(json_format.dumps(asdict(said), indent=2))
+    else:
+        kept = f", and with the study in MLflow as {names.REPORT_FILE}" if attach else ""
+        out.print(f"wrote {output}{kept}", soft_wrap=True)

@@ -1,0 +1,182 @@
+"""The commands on a table of finished runs."""
+
+from __future__ import annotations
+
+import os
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from mixopt.base.console import err
+from mixopt.base.errors import ConfigError
+from mixopt.cli.arguments import (
+    RUNS,
+    Json,
+    print_answer,
+)
+
+if TYPE_CHECKING:
+    from mixopt.study.stages import Stages
+
+app = typer.Typer()
+
+# Of the commands that read a table of runs.
+RunsArgument = Annotated[
+    Path, typer.Argument(help="A table of finished runs, .csv or .parquet: see docs/run-tables.md.")
+]
+
+
+Metrics = Annotated[list[str] | None, typer.Option("--metric", help="Only this metric; repeatable. Default: all.")]
+
+
+ObjectiveKind = Annotated[str, typer.Option(help="mean, standardized, worst, no-worse or pareto, of the metrics.")]
+
+
+Maximize = Annotated[list[str] | None, typer.Option(help="More of this metric is better; repeatable.")]
+
+
+Minimize = Annotated[list[str] | None, typer.Option(help="Less of this metric is better; repeatable.")]
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "mixopt fit runs.csv     (all metrics, all surrogates)\n\n"
+    "mixopt fit runs.csv --metric mmlu --metric gsm8k --objective standardized --space study.yaml\n\n"
+    "mixopt fit small.csv --holdout large.csv --json     (how well do small runs rank large ones?)\n\n"
+    "mixopt fit runs.csv --objective pareto --metric web_loss --metric code_loss\n\n"
+    "mixopt fit old.csv --space new.yaml --split web=web_clean,web_rest     (domains have changed since)",
+    rich_help_panel=RUNS,
+)
+def fit(
+    runs: RunsArgument,
+    metrics: Metrics = None,
+    objective: ObjectiveKind = "mean",
+    maximize: Maximize = None,
+    minimize: Minimize = None,
+    space: Annotated[Path | None, typer.Option(help="Limits: the domains, groups and target of a study file.")] = None,
+    target_fidelity: Annotated[
+        str | None, typer.Option(help="The fidelity, of either table, that the mixture is for. Default: the dearest.")
+    ] = None,
+    surrogate: Annotated[
+        list[str] | None, typer.Option(help="Only this one; repeatable, the first gives the mixture. Default: all.")
+    ] = None,
+    holdout: Annotated[Path | None, typer.Option(help="A table of further runs, to be predicted.")] = None,
+    renamed: Annotated[
+        list[str] | None, typer.Option(metavar="OLD=NEW", help="A domain has another name in --space; repeatable.")
+    ] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(metavar="OLD=PART,PART", help="A domain is several in --space; repeatable.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder for plots and mixture. Default: RUNS-fit.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Every random choice follows from it.")] = 0,
+    json: Json = False,
+) -> None:
+    """Fit surrogates to finished runs, say how far they can be trusted, and recommend a mixture."""
+    from mixopt.cli.tables.fit import fit_view
+    from mixopt.runs.domains import changes
+    from mixopt.runs.fit import Wish, fit, save
+    from mixopt.settings.space import read
+
+    folder = _folder(output or Path(f"{runs.stem}-fit"))
+    wish = Wish(
+        runs,
+        holdout,
+        metrics=tuple(metrics or ()),
+        objective=objective,
+        maximize=tuple(maximize or ()),
+        minimize=tuple(minimize or ()),
+        space=read(space) if space else None,
+        target=target_fidelity,
+        surrogates=tuple(surrogate or ()),
+        changes=changes(renamed or (), split or ()),
+        seed=seed,
+    )
+    with _stages(json) as stages:
+        document = fit(wish, lambda done, total: stages.report(f"fit surrogates ({total} fits)", done, total, "fits"))
+    save(document, folder)
+    print_answer(document, fit_view(document), json)
+
+
+@app.command(
+    epilog="Example: mixopt replay runs.csv --metric loss --strategy regmix --strategy bayes --seeds 20",
+    rich_help_panel=RUNS,
+)
+def replay(
+    runs: RunsArgument,
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="Replay this one beside random; repeatable. Default: all.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Replays of each strategy.")] = 20,
+    metrics: Metrics = None,
+    objective: ObjectiveKind = "mean",
+    maximize: Maximize = None,
+    minimize: Minimize = None,
+    target_fidelity: Annotated[
+        str | None, typer.Option(help="Look for the best run of this fidelity. Default: the dearest.")
+    ] = None,
+    warm_start: Annotated[
+        int | None, typer.Option(min=1, help="Cheap runs to open with. Default: by costs and domains.")
+    ] = None,
+    acquisition: Annotated[
+        str | None, typer.Option(help="What bayes asks by. Default: log_ei, under pareto hypervolume.")
+    ] = None,
+    surrogate: Annotated[str, typer.Option(help="What regmix and climb predict with.")] = "blend",
+    batch: Annotated[int, typer.Option(min=1, help="Runs that are asked for at a time.")] = 1,
+    budget: Annotated[
+        float | None,
+        typer.Option(min=1, help="End each replay at this cost, in target runs. Default: at the best run."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder for the plot. Default: RUNS-replay.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Simulate strategies on finished runs: what it would have cost each to find the best of them."""
+    from mixopt.cli.tables.replay import replay_view
+    from mixopt.runs.fit import Wish
+    from mixopt.runs.replay import Options, replay, save
+
+    folder = _folder(output or Path(f"{runs.stem}-replay"))
+    wish = Wish(
+        runs,
+        metrics=tuple(metrics or ()),
+        objective=objective,
+        maximize=tuple(maximize or ()),
+        minimize=tuple(minimize or ()),
+        target=target_fidelity,
+    )
+    options = Options(tuple(strategy or ()), seeds, warm_start, acquisition, surrogate, batch, budget or inf)
+    with _stages(json) as stages:
+        document = replay(
+            wish,
+            options,
+            lambda done, total: stages.report(f"replay strategies ({total} replays)", done, total, "replays"),
+        )
+    save(document, folder)
+    print_answer(document, replay_view(document), json)
+
+
+def _folder(path: Path) -> Path:
+    """A folder to write to, which need not exist.
+
+    Raises:
+        ConfigError: it cannot be made or written to; said before the work that would be lost.
+    """
+    there = next(each for each in (path.absolute(), *path.absolute().parents) if os.path.lexists(each))
+    if not there.is_dir():
+        raise ConfigError(f"--output {path}: {there} is not a folder", hint="choose another name")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"--output {path}: {there} cannot be written to", hint="choose another name")
+    return path
+
+
+def _stages(json: bool) -> Stages:
+    """Bars for a person at a terminal, one line for a program."""
+    from mixopt.study.stages import Stages
+
+    return Stages(Console(stderr=True, force_terminal=False) if json else err)

@@ -1,0 +1,189 @@
+"""The commands of one study: prepare, plan, run, and what is known of it."""
+
+from __future__ import annotations
+
+import json as json_format
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from mixopt.base.console import err, out
+from mixopt.base.errors import ConfigError
+from mixopt.cli import cluster
+from mixopt.cli.arguments import (
+    INTERRUPTED,
+    STUDY,
+    Address,
+    Json,
+    RetryFailed,
+    StudyArgument,
+    headed,
+    print_answer,
+)
+from mixopt.run import interrupt
+from mixopt.settings.schema import STUDY_FILE
+
+if TYPE_CHECKING:
+    from mixopt.settings.schema import StudyFile
+    from tracking.recorder import Recorder
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: mixopt prepare study.yaml", rich_help_panel=STUDY)
+def prepare(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
+    """Read, split and tokenise the text; does nothing where that is done."""
+    from mixopt.base.files import locked
+    from mixopt.cli.tables.study import corpus_table
+    from mixopt.run import prepare
+    from mixopt.study.status import corpus_document
+
+    file = load_study(study)
+    with locked(file.work_directory, f"study {file.study}"):
+        document = corpus_document(prepare(file, err))
+    print_answer(document, corpus_table(document), json)
+
+
+@app.command(epilog="Example: mixopt plan study.yaml", rich_help_panel=STUDY)
+def plan(
+    study: StudyArgument = STUDY_FILE,
+    probe: Annotated[bool, typer.Option(help="Train each proxy for a moment to measure its speed.")] = True,
+    json: Json = False,
+) -> None:
+    """Show what will run: trials, tokens, FLOPs, and the time it will take."""
+    from mixopt.base.files import locked
+    from mixopt.cli.tables.study import plan_table
+    from mixopt.run import prepare
+    from mixopt.study.estimate import estimate
+    from mixopt.study.planning import assemble
+
+    file = load_study(study)
+    with locked(file.work_directory, f"study {file.study}"):
+        plan = assemble(file, prepare(file, err))
+    with err.status("measuring the speed of each proxy") if probe else err.status("counting"):
+        document = estimate(plan, probe)
+    print_answer(document, plan_table(document), json)
+
+
+@app.command(epilog="Example: mixopt run study.yaml     (again, to resume)", rich_help_panel=STUDY)
+def run(
+    study: StudyArgument = STUDY_FILE,
+    retry_failed: RetryFailed = False,
+    json: Json = False,
+) -> None:
+    """Run a study to its answer, or go on where it was left."""
+    run_study(load_study(study), retry_failed, json)
+
+
+@app.command(
+    epilog="Examples:\n\nmixopt status study.yaml\n\nmixopt status my-study --address http://head:8265",
+    rich_help_panel=STUDY,
+)
+def status(study: cluster.StudyOrName = str(STUDY_FILE), address: Address = None, json: Json = False) -> None:
+    """Show how far a study is: trials by state, every failure; of a submitted study, also its job."""
+    from mixopt.cli.tables.study import status_table
+    from mixopt.study.record import known, recorded
+    from mixopt.study.status import status_document
+
+    if address and cluster.status(study, address, json):
+        return
+    file = load_study(Path(study))
+    record = recorded(file)
+    document = status_document(record, known(file, record))
+    print_answer(document, status_table(document), json)
+
+
+@app.command(epilog="Example: mixopt best study.yaml --json", rich_help_panel=STUDY)
+def best(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
+    """Show the answer with its evidence; before the study's end, the answer so far."""
+    from mixopt.cli.tables.study import answer_table
+    from mixopt.study.answer import answer_so_far
+    from mixopt.study.record import recorded
+
+    file = load_study(study)
+    document = answer_so_far(file, recorded(file))
+    print_answer(document, answer_table(document), json)
+
+
+@app.command(
+    epilog="Example: mixopt runs study.yaml --output runs.csv     (then: mixopt fit runs.csv)", rich_help_panel=STUDY
+)
+def runs(
+    study: StudyArgument = STUDY_FILE,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A .csv; default: standard output.")] = None,
+    unit: Annotated[Literal["nats_per_token", "bits_per_byte"], typer.Option(help="Of the losses.")] = "nats_per_token",
+    json: Json = False,
+) -> None:
+    """Write a study's completed trials as a table of runs, for mixopt fit and for other studies to reuse."""
+    from mixopt.base.files import write_text
+    from mixopt.runs.trials import csv_text, run_rows
+    from mixopt.study.record import known, recorded
+
+    file = load_study(study)
+    rows = run_rows(known(file, recorded(file)), unit)
+    if not rows:
+        raise ConfigError(f"study {file.study} has no completed trial yet", hint=f"run it: mixopt run {file.file}")
+    if output is not None:
+        if output.suffix != ".csv":
+            raise ConfigError(f"{output}: the table is written as CSV", hint="choose a name that ends in .csv")
+        write_text(output, csv_text(rows))
+    if json:
+        print(json_format.dumps({"study": file.study, "unit": unit, "runs": rows}, indent=2))
+    elif output is None:
+        print(csv_text(rows), end="")
+    else:
+        out.print(f"wrote {output}: {len(rows)} runs; next: mixopt fit {output}", soft_wrap=True)
+
+
+@app.command(epilog="Example: mixopt dashboard study.yaml --port 5000", rich_help_panel=STUDY)
+def dashboard(
+    study: StudyArgument = STUDY_FILE,
+    port: Annotated[int, typer.Option(min=1024, max=65535, help="Port on this machine.")] = 5000,
+) -> None:
+    """Serve the MLflow dashboard on this machine until Ctrl-C, and print links into it."""
+    from mixopt.study.mlflow_page.dashboard import links, serve
+
+    file = load_study(study)
+    if file.tracking_uri.startswith(("http://", "https://")):
+        out.print("\n".join(links(file, file.tracking_uri)), soft_wrap=True)
+        return
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with err.status("starting the dashboard") as waiting, serve(file, port) as server:
+            waiting.stop()
+            out.print("\n".join(links(file, server.address)), soft_wrap=True)
+            err.print("Ctrl-C ends it")
+            server.process.wait()
+    except KeyboardInterrupt:
+        err.print("dashboard ended")
+
+
+def load_study(study: Path) -> StudyFile:
+    from mixopt.settings.reading import load
+
+    return load(study)
+
+
+def run_study(file: StudyFile, retry_failed: bool, json: bool) -> None:
+    from mixopt.cli.tables.study import answer_table
+    from mixopt.run import report_path, run
+    from mixopt.study.mlflow_page.views import study_page
+
+    def show(answer: dict[str, Any], record: Recorder) -> None:
+        print_answer(answer, answer_table(answer), json)
+        if not json:
+            served = file.tracking_uri.startswith(("http://", "https://"))
+            address = file.tracking_uri.rstrip("/") if served else "http://127.0.0.1:5000"
+            how = "" if served else f"   (served by: mixopt dashboard {file.file})"
+            page = study_page(record.experiment_id, record.run_id)
+            out.print(headed("Dashboard", f"{address}/{page}{how}"), soft_wrap=True)
+
+    try:
+        run(file, retry_failed, err, show)
+    except KeyboardInterrupt:
+        err.print("interrupted; what was recorded is kept: run the same command again to go on")
+        raise typer.Exit(INTERRUPTED) from None
+    if not json:
+        out.print(headed("Report   ", str(report_path(file))), soft_wrap=True)

@@ -1,0 +1,150 @@
+"""What `mixopt fit` shows a person: its document as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mixopt.cli.tables.table import plain_table
+from search.problem import REFERENCE
+
+BAR_WIDTH = 16
+# Of the front: with more metrics than this, a column each is too wide; of each mixture the largest shares are named.
+METRIC_COLUMNS = 4
+SHARES_NAMED = 3
+LEAST_NAMED = 0.01
+
+# Key in the document -> heading and format.
+Scores = Mapping[str, tuple[str, str]]
+SCORES: Scores = {
+    "spearman": ("Spearman", ".3f"),
+    "rmse": ("rmse", ".4g"),
+    "coverage_80": ("in 80%", ".0%"),
+    "coverage_95": ("in 95%", ".0%"),
+}
+CALIBRATED_SCORES: Scores = {"spearman": ("Spearman", ".3f"), "calibrated_rmse": ("calibrated rmse", ".4g")}
+
+
+def fit_view(document: dict[str, Any]) -> RenderableType:
+    runs = ", ".join(f"{count} at {fidelity}" for fidelity, count in document["runs"].items())
+    units = "" if document["predicted_at"] == document["target"] else f", in the units of {document['predicted_at']}"
+    parts: list[RenderableType] = [
+        Text(f"runs: {runs}; predictions are for {document['target']}{units}"),
+        objective_line(document["objective"]),
+        _cross_validation(document),
+        *(
+            Text(f"{name} is not fitted: {result['skipped']}", style="dim")
+            for name, result in document["surrogates"].items()
+            if "skipped" in result
+        ),
+    ]
+    if document["holdout"]:
+        parts.append(_holdout(document))
+    parts += [Text(f"\n{document['why']}\n", style="bold"), _mixture(document)]
+    if document["recommendation"]["front"]:
+        parts.append(_front(document))
+    return Group(*parts, Text(), *remarks(document))
+
+
+def objective_line(objective: dict[str, Any]) -> Text:
+    metrics = ", ".join(
+        f"{name} (more is better)" if name in objective["maximised"] else name for name in objective["metrics"]
+    )
+    return Text(f"objective, lower is better: {objective['kind']} of {metrics}\n")
+
+
+def remarks(document: dict[str, Any]) -> list[RenderableType]:
+    """Notes and the names of files, a line each."""
+    lines = [Text(f"note: {note}", style="yellow") for note in document["notes"]]
+    written = [Text("wrote " + ", ".join(document["files"]))] if document["files"] else []
+    return [*lines, *written]
+
+
+def _cross_validation(document: dict[str, Any]) -> Table:
+    title = "Cross-validation (in 80%: runs inside their 80% interval)"
+    table = plain_table("surrogate", *(f">{heading}" for heading, _ in SCORES.values()), title=title)
+    for name, result in document["surrogates"].items():
+        if "skipped" not in result:
+            table.add_row(_name(name, document), *_scores(result["cross_validation"]["objective"], SCORES))
+    return table
+
+
+def _holdout(document: dict[str, Any]) -> Table:
+    holdout = document["holdout"]
+    first = next(iter(holdout.values()))
+    # Measured at another fidelity than predicted: errors in its units and intervals mean nothing.
+    shown = SCORES if first["fidelity"] == document["predicted_at"] else CALIBRATED_SCORES
+    title = f"\nHoldout, {first['runs']} runs at {first['fidelity']}"
+    table = plain_table("surrogate", *(f">{heading}" for heading, _ in shown.values()), ">rank of pick", title=title)
+    for name, score in holdout.items():
+        table.add_row(_name(name, document), *_scores(score, shown), str(score["pick"]["rank"]))
+    return table
+
+
+def _name(surrogate: str, document: dict[str, Any]) -> Text:
+    """Bold where the mixture rests on it."""
+    return Text(surrogate, style="bold" if surrogate == document["default"] else "")
+
+
+def _scores(score: dict[str, Any], shown: Scores) -> list[str]:
+    return ["-" if score[key] is None else format(score[key], form) for key, (_, form) in shown.items()]
+
+
+def _mixture(document: dict[str, Any]) -> RenderableType:
+    recommendation, natural = document["recommendation"], document["natural"]
+    columns = ("domain", ">natural", ">recommended", "", ">range as good")
+    table = plain_table(*columns, title=f"The mixture ({recommendation['method']})")
+    for name, weight in recommendation["mixture"].items():
+        span = recommendation["ranges"].get(name)
+        table.add_row(
+            name,
+            f"{natural['mixture'][name]:.1%}",
+            Text(f"{weight:.1%}", style="bold"),
+            Text("█" * round(weight * BAR_WIDTH) or "▏" * (weight > 0), style="cyan"),
+            f"{span[0]:.1%} to {span[1]:.1%}" if span else "",
+        )
+    lines = [f"natural is {natural['is']}"]
+    if recommendation["predicted"]:
+        lines += [
+            f"predicted {document['objective']['name']} of one new run, with its 95% interval: "
+            f"{_interval(recommendation['predicted'])}, of the natural mixture {_interval(natural['predicted'])}",
+            "it beats one of "
+            + ", ".join(
+                f"the {'natural' if name == REFERENCE else name} mixture with probability {probability:.0%}"
+                for name, probability in recommendation["beats"].items()
+            ),
+        ]
+    if recommendation["flat"]:
+        lines.append(f"domains whose share, changed alone, hardly matters: {', '.join(recommendation['flat'])}")
+    return Group(table, Text("\n".join(lines)))
+
+
+def _front(document: dict[str, Any]) -> Table:
+    """Predicted metrics of the mixtures that no other beats; of many metrics, those that a mixture is the best in."""
+    front, objective = document["recommendation"]["front"], document["objective"]
+    metrics = objective["metrics"]
+    few = len(metrics) <= METRIC_COLUMNS
+    columns = [f">{name}" for name in metrics] if few else ["best of these in"]
+    table = plain_table(">", *columns, "largest shares", title="\nThe predicted Pareto front (all of it: front.csv)")
+    best_at = {
+        name: (max if name in objective["maximised"] else min)(point["predicted"][name] for point in front)
+        for name in metrics
+    }
+    for number, point in enumerate(front, start=1):
+        predicted = point["predicted"]
+        best_in = ", ".join(name for name in metrics if predicted[name] == best_at[name])
+        largest = sorted(point["mixture"].items(), key=lambda share: -share[1])[:SHARES_NAMED]
+        table.add_row(
+            str(number),
+            *([f"{predicted[name]:.4g}" for name in metrics] if few else [best_in]),
+            ", ".join(f"{name} {share:.0%}" for name, share in largest if share >= LEAST_NAMED),
+        )
+    return table
+
+
+def _interval(estimate: dict[str, float]) -> str:
+    return f"{estimate['mean']:.4g} ({estimate['lower']:.4g} to {estimate['upper']:.4g})"

@@ -1,0 +1,331 @@
+"""Studies on a Ray cluster, as Ray Jobs: submit, find, watch, stop.
+
+Job number n of a study is `mixopt-<study>-<n>`. Ray takes each id once, so that two people who submit the same study at
+the same moment get the same job; a job that ended is followed by number n + 1, which goes on where the study was left.
+Ray's own client ships the files and follows the log; everything else the head is asked directly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import shlex
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mixopt.base.errors import ConfigError
+from mixopt.cluster.head import ADDRESS_VARIABLE, Head, HeadAway
+from mixopt.settings.schema import JOB_VARIABLE, ExecutorSettings, StudyFile
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+STUDY, EXPERIMENT, SETTINGS = "mixopt.study", "mixopt.experiment", "mixopt.settings"  # metadata of a job
+ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+RETRY_FAILED = "--retry-failed"
+
+STOP_WITHIN_SECONDS = 60.0
+AWAY_AT_MOST_SECONDS = 120.0
+LOOK_AGAIN_SECONDS = 1.0
+# A line may have died without a word, a new one begins with the whole log.
+SILENCE_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class StudyJob:
+    """One submission of a study.
+
+    Attributes:
+        number: which one; the later ones resumed the study.
+        state: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED.
+        message: Ray's explanation of the state, with the end of the log where it failed.
+        settings: digest of the study file's settings.
+        retries_failed: it trains failed trials again.
+    """
+
+    study: str
+    number: int
+    state: str
+    message: str
+    experiment: str
+    settings: str
+    retries_failed: bool
+    started: datetime | None
+    ended: datetime | None
+
+    @property
+    def id(self) -> str:
+        return _job_id(self.study, self.number)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED
+
+    def as_document(self) -> dict[str, Any]:
+        return {
+            "study": self.study,
+            "job": self.id,
+            "state": self.state,
+            "message": self.message,
+            "attempts": self.number,
+            "started": self.started and self.started.isoformat(timespec="seconds"),
+            "ended": self.ended and self.ended.isoformat(timespec="seconds"),
+            "experiment": self.experiment,
+        }
+
+
+class Cluster:
+    """The studies on a Ray cluster.
+
+    Raises:
+        ConfigError: the address is none of a head, or the cluster's token is not at hand.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.head = Head(address)
+
+    def jobs(self) -> list[StudyJob]:
+        """The latest job of each study, by name."""
+        found: dict[str, StudyJob] = {}
+        for answer in self.head.ask("/api/jobs/"):
+            job = _study_job(answer)
+            if job is not None and (job.study not in found or found[job.study].number < job.number):
+                found[job.study] = job
+        return [found[study] for study in sorted(found)]
+
+    def job(self, study: str) -> StudyJob:
+        """The study's latest job.
+
+        Raises:
+            ConfigError: it has none.
+        """
+        job = self.find(study)
+        if job is None:
+            raise ConfigError(
+                f"study {study} was never submitted to {self.head.address}",
+                hint=f"mixopt list{self.head.option} shows which were; "
+                "a head that was replaced has forgotten all: submit it again",
+            )
+        return job
+
+    def find(self, study: str) -> StudyJob | None:
+        """The study's latest job, if it has one."""
+        return next((job for job in self.jobs() if job.study == study), None)
+
+    def submit(self, file: StudyFile, retry_failed: bool = False) -> tuple[StudyJob, bool]:
+        """The study's job, and whether it is a new one: a study that waits or runs gets no second one.
+
+        Raises:
+            ConfigError, ProxyError, SearchError: something is wrong with the file, it runs otherwise than is asked
+                for, its trials fit on no node, or its files cannot travel.
+        """
+        from mixopt.cluster.shipment import check_submittable, without_absent_runs
+        from mixopt.study.planning import check
+
+        check_submittable(file)
+        settings = _digest(file)
+        latest = self.find(file.study)
+        if latest is not None and not latest.has_ended:
+            return self._same(latest, settings, retry_failed), False
+        check(without_absent_runs(file))
+        self._require_room(file.executor)
+        number = latest.number + 1 if latest else 1
+        try:
+            self._submit(file, _job_id(file.study, number), settings, retry_failed)
+        except RuntimeError as error:
+            other = self.find(file.study)
+            if other is None or other.number != number:
+                raise ConfigError(
+                    f"{self.head.address} refused study {file.study}: {_first_line(error)}",
+                    hint="look at the head's logs",
+                ) from error
+            return self._same(other, settings, retry_failed), False  # somebody else was first, just now
+        return self.job(file.study), True
+
+    def stop(self, job: StudyJob) -> StudyJob:
+        """The job once it has ended; what it recorded is kept.
+
+        Raises:
+            ConfigError: it does not end.
+        """
+        if not job.has_ended:
+            self.head.ask(f"/api/jobs/{job.id}/stop", "POST")
+        deadline = time.monotonic() + STOP_WITHIN_SECONDS
+        while not job.has_ended:
+            if time.monotonic() > deadline:
+                raise ConfigError(
+                    f"{job.id} is still {job.state} after {STOP_WITHIN_SECONDS:.0f} s", hint="look into its logs"
+                )
+            time.sleep(LOOK_AGAIN_SECONDS / 4)
+            job = self._again(job)
+        return job
+
+    def log(self, job: StudyJob) -> str:
+        """All that the job has printed."""
+        text: str = self.head.ask(f"/api/jobs/{job.id}/logs")["logs"] or ""
+        return text
+
+    def follow(self, job: StudyJob, write: Callable[[str], object], remark: Callable[[str], object]) -> StudyJob:
+        """Writes the log as it grows, until the job ends; waits, with a remark, for a head that is away for a moment.
+
+        Returns the job as it ended.
+        """
+        with self.head.answering():
+            client = self._client()
+        return asyncio.run(self._follow(job, client, write, remark))
+
+    async def _follow(
+        self,
+        job: StudyJob,
+        client: JobSubmissionClient,
+        write: Callable[[str], object],
+        remark: Callable[[str], object],
+    ) -> StudyJob:
+        written = 0
+        while not job.has_ended:
+            # From its beginning each time, so that what was written before is left out.
+            chunks, read = client.tail_job_logs(job.id), 0
+            while (chunk := await _next(chunks)) is not None:
+                write(chunk[max(written - read, 0) :])
+                read += len(chunk)
+                written = max(written, read)
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            job = await self._once_back(job, remark)
+        write(self.log(job)[written:])
+        return job
+
+    async def _once_back(self, job: StudyJob, remark: Callable[[str], object]) -> StudyJob:
+        """The job as it is now, or as soon as the head answers again."""
+        deadline, remarked = time.monotonic() + AWAY_AT_MOST_SECONDS, False
+        while True:
+            try:
+                return self._again(job)
+            except HeadAway:
+                if time.monotonic() > deadline:
+                    raise
+                if not remarked:
+                    remark(f"{self.head.address} does not answer; waiting {AWAY_AT_MOST_SECONDS:.0f} s for it")
+                    remarked = True
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    def _again(self, job: StudyJob) -> StudyJob:
+        """The same job as it is now."""
+        again = _study_job(self.head.ask(f"/api/jobs/{job.id}"))
+        assert again is not None, "it was one"
+        return again
+
+    def _require_room(self, executor: ExecutorSettings) -> None:
+        """Raises ConfigError where a trial would wait for a node that does not exist."""
+        answer = self.head.ask("/api/v0/nodes?limit=10000")
+        nodes = [node["resources_total"] for node in answer["data"]["result"]["result"] if node["state"] == "ALIVE"]
+        have = Counter((node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
+        cpus, gpus = executor.cpus_per_trial, executor.gpus_per_trial
+        if not any(node_cpus for node_cpus, _ in have):
+            raise ConfigError(
+                f"no node that trains has joined {self.head.address} yet", hint="wait for its nodes, then submit again"
+            )
+        if not any(cpus <= node_cpus and gpus <= node_gpus for node_cpus, node_gpus in have):
+            listed = "; ".join(f"{count} x {each[0]:g} CPUs, {each[1]:g} GPUs" for each, count in sorted(have.items()))
+            raise ConfigError(
+                f"a trial asks for {cpus:g} CPUs and {gpus:g} GPUs, no node has them; the nodes: {listed or 'none'}",
+                hint="lower executor.cpus_per_trial or executor.gpus_per_trial, or add a node",
+            )
+
+    def _submit(self, file: StudyFile, job_id: str, settings: str, retry_failed: bool) -> None:
+        from mixopt.cluster.shipment import packed, shipped_files
+
+        # `exec`: the signal that stops the job reaches the supervisor, and not a shell.
+        command = f"exec python -m mixopt.supervise {shlex.quote(file.file.name)}"
+        with packed(shipped_files(file)) as archive, self.head.answering():
+            self._client().submit_job(
+                entrypoint=f"{command} {RETRY_FAILED}" if retry_failed else command,
+                submission_id=job_id,
+                # Whatever is secret the cluster has of its own: everybody who may list its jobs reads this.
+                runtime_env={"working_dir": str(archive), "env_vars": {JOB_VARIABLE: job_id}},
+                metadata={STUDY: file.study, EXPERIMENT: file.tracking.experiment, SETTINGS: settings},
+                entrypoint_num_cpus=0,  # a driver that held a CPU could wait for ever for its own trials
+            )
+
+    def _same(self, job: StudyJob, settings: str, retry_failed: bool) -> StudyJob:
+        """The job of a study that is submitted again, where there is nothing else that the user wants."""
+        stop_first = f"stop it first (mixopt stop {job.study}{self.head.option})"
+        its_state = f"study {job.study} is {job.state.lower()} as {job.id}"
+        if job.settings != settings:
+            raise ConfigError(
+                f"{its_state}, with other settings than this file's",
+                hint=f"{stop_first} to change its trials, budget, search or executor; "
+                "for anything else give this one another name under `study:`",
+            )
+        if retry_failed and not job.retries_failed:
+            raise ConfigError(f"{its_state}, without {RETRY_FAILED}", hint=f"{stop_first}, then submit it again")
+        return job
+
+    def _client(self) -> JobSubmissionClient:
+        # It listens to this variable before it looks at its argument.
+        os.environ[ADDRESS_VARIABLE] = self.head.address
+        from ray.job_submission import JobSubmissionClient
+
+        for its_module in ("dashboard_sdk", "job.sdk"):
+            logging.getLogger(f"ray.dashboard.modules.{its_module}").setLevel(logging.WARNING)
+        try:
+            return JobSubmissionClient(self.head.address)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"this machine's Ray does not go with {self.head.address}: {_first_line(error)}",
+                hint="have the cluster's version here",
+            ) from error
+
+
+async def _next(chunks: AsyncIterator[str]) -> str | None:
+    """None where there is no more, or whatever has cut the line."""
+    import aiohttp
+
+    try:
+        async with asyncio.timeout(SILENCE_SECONDS):
+            return await anext(chunks, None)
+    except (TimeoutError, RuntimeError, OSError, aiohttp.ClientError):
+        return None
+
+
+def _job_id(study: str, number: int) -> str:
+    return f"mixopt-{study}-{number}"
+
+
+def _study_job(answer: dict[str, Any]) -> StudyJob | None:
+    """The job in Ray's description of one; None where it is no study's."""
+    metadata = answer["metadata"] or {}
+    prefix, _, number = (answer["submission_id"] or "").rpartition("-")
+    if not {STUDY, EXPERIMENT, SETTINGS} <= metadata.keys():
+        return None
+    if prefix != f"mixopt-{metadata[STUDY]}" or not number.isdecimal():
+        return None
+    return StudyJob(
+        study=metadata[STUDY],
+        number=int(number),
+        state=answer["status"],
+        message=answer["message"] or "",
+        experiment=metadata[EXPERIMENT],
+        settings=metadata[SETTINGS],
+        retries_failed=answer["entrypoint"].endswith(f" {RETRY_FAILED}"),
+        started=_moment(answer["start_time"]),
+        ended=_moment(answer["end_time"]),
+    )
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    return None if not milliseconds else datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _digest(file: StudyFile) -> str:
+    return hashlib.sha256(json.dumps(file.model_dump(mode="json")).encode()).hexdigest()[:16]
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

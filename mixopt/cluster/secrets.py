@@ -1,0 +1,55 @@
+"""The secrets of docker-compose.yml: one file each, strong, readable by their owner alone."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from mixopt.base.errors import ConfigError
+
+# Bytes of randomness. Written as text they are a third longer: 40 characters are what S3 takes as a secret key,
+# and more than the 32 that a Ray token must have; an S3 access key, a name rather than a secret, has 20.
+RANDOM_BYTES = {
+    "ray_token": 30,  # whoever holds it runs code on the cluster
+    "mlflow_password": 30,  # of the user admin
+    "mlflow_session_key": 30,  # signs the cookies of MLflow's pages
+    "postgres_password": 30,
+    "s3_access_key": 15,
+    "s3_secret_key": 30,
+}
+
+
+def write_secrets(folder: Path) -> list[Path]:
+    """Write the secrets that are missing in `folder`, and return their files. One that exists is never changed.
+
+    Raises:
+        ConfigError: others than its owner may enter the folder, or a secret in it is empty.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        raise ConfigError(f"{folder}: others may enter this folder", hint=f"chmod 700 {folder}, or name a new one")
+    return [
+        folder / name for name, size in RANDOM_BYTES.items() if _write_new(folder / name, secrets.token_urlsafe(size))
+    ]
+
+
+def _write_new(path: Path, text: str) -> bool:
+    """Write a file whole, unless there is one; True if it was written."""
+    if path.exists():
+        if not path.stat().st_size:
+            raise ConfigError(f"{path}: this secret is empty", hint="delete the file, and a new one is written")
+        return False
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        # A link, since a rename would replace what another process has written meanwhile.
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True

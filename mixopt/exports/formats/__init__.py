@@ -1,0 +1,63 @@
+"""Trainers' formats: one class each, listed here."""
+
+from __future__ import annotations
+
+from mixopt.base.errors import ConfigError
+from mixopt.exports.formats.base import Draws, Exportable, Exporter, amounts_in, mixture_in
+from mixopt.exports.formats.doremi import Doremi
+from mixopt.exports.formats.gpt_neox import GptNeox
+from mixopt.exports.formats.hf_interleave import HfInterleave
+from mixopt.exports.formats.levanter import Levanter
+from mixopt.exports.formats.litgpt import LitGpt
+from mixopt.exports.formats.llama_factory import LlamaFactory
+from mixopt.exports.formats.llm_foundry import LlmFoundry
+from mixopt.exports.formats.megatron import Megatron, MegatronSplits
+from mixopt.exports.formats.megatron_bridge import MegatronBridge
+from mixopt.exports.formats.nanotron import Nanotron
+from mixopt.exports.formats.olmix import Olmix
+from mixopt.exports.formats.olmo_core import OlmoCore
+from mixopt.exports.formats.plain import Csv, Json, Yaml
+from mixopt.exports.formats.regmix import Regmix
+from mixopt.exports.formats.streaming import Streaming
+from mixopt.exports.formats.torchtitan import Torchtitan
+from mixopt.exports.formats.webdataset import WebDataset
+from mixopt.exports.locations import Places
+
+EXPORTERS: dict[str, Exporter] = {
+    exporter.name: exporter
+    for exporter in (
+        Yaml(),
+        Json(),
+        Csv(),
+        Doremi(),
+        GptNeox(),
+        HfInterleave(),
+        Levanter(),
+        LitGpt(),
+        LlamaFactory(),
+        LlmFoundry(),
+        Megatron(),
+        MegatronSplits(),
+        MegatronBridge(),
+        Nanotron(),
+        Olmix(),
+        OlmoCore(),
+        Regmix(),
+        Streaming(),
+        Torchtitan(),
+        WebDataset(),
+    )
+}
+
+
+def exporter(name: str) -> Exporter:
+    """
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if name not in EXPORTERS:
+        raise ConfigError(f"no export format {name}", hint=f"choose from {', '.join(EXPORTERS)}")
+    return EXPORTERS[name]
+
+
+__all__ = ["EXPORTERS", "Draws", "Exportable", "Exporter", "Places", "amounts_in", "exporter", "mixture_in"]

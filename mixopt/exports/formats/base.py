@@ -1,0 +1,177 @@
+"""What an exporter is given, what it says about itself, and how its files are read back.
+
+    token shares ──amounts in what the trainer draws──▶ render ──▶ the trainer's file
+    token shares ◀──times mean document length, per domain── read ◀──┘
+
+Trainers differ in what a weight counts: documents of any length, or sequences of one length. Shares of sequences are
+shares of tokens; shares of documents are not, unless all documents are of one length.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import yaml
+
+from mixopt.base.errors import ConfigError
+from mixopt.exports.locations import Places
+from mixopt.settings.units import parse_number
+from search.mixture import Mixture
+
+OTHER_FORMAT = "is it in another format? mixopt export --list shows all"
+
+# Names with their weights, in a file's order; a name may stand there twice.
+Weights = Iterable[tuple[str, float]]
+
+
+class Draws(StrEnum):
+    """What a trainer draws by its weights."""
+
+    TOKENS = "tokens"
+    SEQUENCES = "sequences"  # of one length, and so tokens
+    DOCUMENTS = "documents"
+
+
+@dataclass(frozen=True)
+class Exportable:
+    """A mixture, and what trainers need to know to draw it as it is meant.
+
+    Attributes:
+        draws: what the trainer draws by its weights.
+        mean_document_tokens: by domain.
+        tokens: of the run that the mixture is for, where that is known.
+        max_epochs: how often the run may read a domain, for trainers that have to be told.
+        provenance: where the mixture comes from, for formats that have room for it.
+    """
+
+    mixture: Mixture
+    draws: Draws
+    mean_document_tokens: Mapping[str, float]
+    places: Places
+    tokens: int | None = None
+    max_epochs: float = 1.0
+    seed: int = 0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of each domain that gets any, in what the trainer draws; they sum to one."""
+        drawn = {domain: share for domain, share in self.mixture.as_dict().items() if share > 0}
+        if self.draws is Draws.DOCUMENTS:
+            drawn = {domain: share / self.mean_document_tokens[domain] for domain, share in drawn.items()}
+        return Mixture.of(drawn).as_dict()
+
+    @property
+    def documents(self) -> int | None:
+        """How many the run draws, where it draws documents and its tokens are known."""
+        if self.tokens is None or self.draws is not Draws.DOCUMENTS:
+            return None
+        return round(self.tokens / sum(self.mean_document_tokens[name] * part for name, part in self.weights.items()))
+
+    @property
+    def weighted_places(self) -> dict[str, float]:
+        """The same by place."""
+        return {
+            place: part
+            for domain, weight in self.weights.items()
+            for place, part in self.places.split(domain, weight).items()
+        }
+
+
+class Exporter(ABC):
+    """One trainer's format.
+
+    Attributes:
+        name: as in `mixopt export --format`.
+        describes: the trainer, and where the text goes.
+        draws: what weights can count there; the first unless somebody says otherwise.
+        suffix: of a file that holds it.
+        by_place: a file is read back by the places that it names, not by the domains.
+    """
+
+    name: ClassVar[str]
+    describes: ClassVar[str]
+    draws: ClassVar[tuple[Draws, ...]]
+    suffix: ClassVar[str]
+    by_place: ClassVar[bool] = True
+
+    @abstractmethod
+    def render(self, exportable: Exportable) -> str:
+        """The configuration, as text that ends in a line break.
+
+        Raises:
+            ConfigError: the format cannot say this mixture.
+        """
+
+    @abstractmethod
+    def read(self, text: str) -> Weights:
+        """The weights in such a text, of places if `by_place`, else of domains; one that stands twice has both.
+
+        Raises:
+            ConfigError: it is not of this format.
+        """
+
+
+def mixture_in(
+    exporter: Exporter,
+    text: str,
+    draws: Draws,
+    mean_document_tokens: Mapping[str, float],
+    places: Places,
+) -> Mixture:
+    """The mixture that a trainer's file means: shares of tokens, over the domains that have places.
+
+    Raises:
+        ConfigError: the text is not of this format, or names what no domain is.
+        SearchError: all weights are 0.
+    """
+    return Mixture.of(amounts_in(exporter, text, draws, mean_document_tokens, places))
+
+
+def amounts_in(
+    exporter: Exporter,
+    text: str,
+    draws: Draws,
+    mean_document_tokens: Mapping[str, float],
+    places: Places,
+) -> dict[str, float]:
+    """The same as it stands there: in proportion to tokens, of whatever sum.
+
+    Raises:
+        ConfigError: the text is not of this format, or names what no domain is.
+    """
+    amounts = dict.fromkeys(places.of, 0.0)
+    for name, weight in _weights(exporter, text):
+        domain = places.domain(name) if exporter.by_place else name
+        if domain not in amounts:
+            raise ConfigError(f"no domain {name}", hint=f"the study has {', '.join(amounts)}")
+        amounts[domain] += weight * (mean_document_tokens[domain] if draws is Draws.DOCUMENTS else 1.0)
+    return amounts
+
+
+def _weights(exporter: Exporter, text: str) -> list[tuple[str, float]]:
+    try:
+        weights = [(str(name), weight) for name, weight in exporter.read(text)]
+    except ConfigError:
+        raise
+    # A text of another format fails in whatever way its reader happens to.
+    except (ValueError, LookupError, TypeError, AttributeError, SyntaxError, yaml.YAMLError) as error:
+        raise ConfigError(f"this is no {exporter.name} file", hint=OTHER_FORMAT) from error
+    if not weights:
+        raise ConfigError(f"this {exporter.name} file has no weights", hint=OTHER_FORMAT)
+    return [(name, _number(name, weight)) for name, weight in weights]
+
+
+def _number(name: str, weight: Any) -> float:
+    try:
+        # YAML reads 1e-3, which has no point, as text.
+        number = parse_number(weight)
+        if number >= 0:
+            return number
+    except ValueError:
+        pass
+    raise ConfigError(f"{name}: {weight!r} is no weight", hint="weights are numbers, 0 or above")

@@ -1,0 +1,32 @@
+"""GPT-NeoX, which draws sequences of one length, as Megatron does.
+
+With weight_by_num_documents it would overrule the weights. It wants paths for validation and test as well, which belong
+into another of the files that it is given.
+"""
+
+from __future__ import annotations
+
+import yaml
+
+from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
+from mixopt.exports.formats.yaml_text import yaml_text
+
+
+class GptNeox(Exporter):
+    name = "gpt-neox"
+    describes = "GPT-NeoX: a file beside its others; places are path prefixes"
+    draws = (Draws.SEQUENCES,)
+    suffix = ".yml"
+
+    def render(self, exportable: Exportable) -> str:
+        weights = exportable.weighted_places
+        content = {
+            "train-data-paths": list(weights),
+            "train-data-weights": list(weights.values()),
+            "weight_by_num_documents": False,
+        }
+        return yaml_text(content)
+
+    def read(self, text: str) -> Weights:
+        content = yaml.safe_load(text)
+        return list(zip(content["train-data-paths"], content["train-data-weights"], strict=True))

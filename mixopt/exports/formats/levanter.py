@@ -1,0 +1,43 @@
+"""Levanter, which draws sequences of one length.
+
+It fixes how many sequences of each component a block of so many sequences has, rounded down, and gives what is left to
+the largest: with its 2048 a block a share of .0004 gives nothing, and 64 components can cost 3%. The file asks for the
+largest block that it takes; a share below 1/65535 still gives nothing, with a warning.
+
+Written after its source in marin-community/marin, where it lives now and `configs` have become `components`.
+"""
+
+from __future__ import annotations
+
+import yaml
+
+from mixopt.base.errors import ConfigError
+from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
+from mixopt.exports.formats.yaml_text import yaml_text
+
+LARGEST_BLOCK = 2**16 - 1
+
+
+class Levanter(Exporter):
+    name = "levanter"
+    describes = "Levanter: the data section; places are files of documents"
+    draws = (Draws.SEQUENCES,)
+    suffix = ".yaml"
+    by_place = False
+
+    def render(self, exportable: Exportable) -> str:
+        weights = exportable.weights
+        data = {
+            "components": {
+                domain: {"source": {"type": "url", "train_urls": exportable.places.all(domain)}} for domain in weights
+            },
+            "train_weights": weights,
+            "mixture_block_size": LARGEST_BLOCK,
+        }
+        return yaml_text({"data": data})
+
+    def read(self, text: str) -> Weights:
+        weights: dict[str, float] = yaml.safe_load(text)["data"]["train_weights"]
+        if isinstance(weights, list):
+            raise ConfigError("train_weights has stages", hint="give a file with the weights of one")
+        return list(weights.items())

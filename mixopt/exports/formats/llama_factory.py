@@ -1,0 +1,37 @@
+"""LLaMA-Factory, which draws examples, a document each, and packs them afterwards.
+
+It takes probabilities only where it interleaves, as many as there are datasets; without packing it cuts each document
+at cutoff_len, and then the shares of tokens are others.
+"""
+
+from __future__ import annotations
+
+import yaml
+
+from mixopt.base.errors import ConfigError
+from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
+from mixopt.exports.formats.yaml_text import yaml_text
+
+
+class LlamaFactory(Exporter):
+    name = "llama-factory"
+    describes = "LLaMA-Factory: training arguments; places are names in its dataset_info.json"
+    draws = (Draws.DOCUMENTS,)
+    suffix = ".yaml"
+
+    def render(self, exportable: Exportable) -> str:
+        weights = exportable.weighted_places
+        if odd := next((place for place in weights if "," in place), None):
+            raise ConfigError(f"LLaMA-Factory would read {odd} as two names", hint="name the dataset without a comma")
+        content = {
+            "dataset": ",".join(weights),
+            # A scarce dataset starts again when it is read through, so that the shares hold to the end.
+            "mix_strategy": "interleave_over",
+            "interleave_probs": ",".join(map(repr, weights.values())),
+        }
+        return yaml_text(content)
+
+    def read(self, text: str) -> Weights:
+        arguments = yaml.safe_load(text)
+        names = [name.strip() for name in arguments["dataset"].split(",")]
+        return list(zip(names, map(float, arguments["interleave_probs"].split(",")), strict=True))

@@ -1,0 +1,180 @@
+"""From a study's answer to a trainer's file, and back; and whether the domains last for the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mixopt.base.errors import ConfigError
+from mixopt.exports.formats import Draws, Exportable, Exporter, exporter
+from mixopt.exports.locations import Places, places_by_pattern, places_in
+from mixopt.exports.mixtures import document_lengths_in
+from mixopt.settings.schema import StudyFile
+from mixopt.settings.units import parse_count, show_count
+from search.mixture import ROUNDING, Mixture, counts
+
+# Formats that take lines after a #.
+WITH_COMMENTS = (".yaml", ".py")
+WEIGHTS_COUNT = {
+    Draws.TOKENS: "tokens",
+    Draws.SEQUENCES: "sequences of one length, and so tokens",
+    Draws.DOCUMENTS: "documents: shares of tokens, divided by the mean length of a domain's documents",
+}
+
+
+def places(domains: Iterable[str], location: str | None, locations: Path | None) -> Places:
+    """Where the trainer finds the domains: as a file says, or by one pattern for all; by default their names.
+
+    Raises:
+        ConfigError: both are given, or one is wrong.
+    """
+    if location is not None and locations is not None:
+        raise ConfigError("location and locations both say where the domains are", hint="give one of them")
+    if locations is not None:
+        return places_in(locations, domains)
+    return places_by_pattern("{domain}" if location is None else location, domains)
+
+
+def drawn(format: Exporter, chosen: str | None) -> Draws:
+    """What the weights count.
+
+    Raises:
+        ConfigError: the trainer does not draw that.
+    """
+    if chosen is None:
+        return format.draws[0]
+    if chosen not in format.draws:
+        raise ConfigError(
+            f"{format.name} does not draw {chosen}, but {' or '.join(format.draws)}",
+            hint="choose one of these for draws, or leave it out",
+        )
+    return Draws(chosen)
+
+
+def run_tokens(tokens: int | str | None) -> int | None:
+    """Of the run that the mixture is for.
+
+    Raises:
+        ConfigError: that is no number of tokens.
+    """
+    try:
+        return None if tokens is None else parse_count(tokens)
+    except ValueError as error:
+        raise ConfigError(f"tokens: {error}") from None
+
+
+def _above_0(max_epochs: float) -> float:
+    if max_epochs <= 0:
+        raise ConfigError(f"max-epochs {max_epochs:g} leaves nothing to read", hint="give a number above 0")
+    return max_epochs
+
+
+@dataclass(frozen=True)
+class Supply:
+    """What a domain gives in a run, and what there is of it, in tokens."""
+
+    domain: str
+    share: float
+    taken: int
+    there: int
+
+    @property
+    def epochs(self) -> float:
+        return self.taken / self.there
+
+
+@dataclass(frozen=True)
+class Order:
+    """An export of a study as somebody asks for it, checked before anything is read from the store.
+
+    Attributes:
+        tokens: of the run that the mixture is for, where that is known.
+        max_epochs: how often the run may read a domain.
+    """
+
+    file: StudyFile
+    exporter: Exporter
+    draws: Draws
+    places: Places
+    tokens: int | None
+    max_epochs: float
+
+    @classmethod
+    def of(
+        cls,
+        file: StudyFile,
+        format: str,
+        location: str | None,
+        locations: Path | None,
+        draws: str | None,
+        tokens: int | str | None,
+        max_epochs: float | None,
+    ) -> Order:
+        """From the options of `mixopt export`.
+
+        Raises:
+            ConfigError: one is wrong.
+        """
+        chosen = exporter(format)
+        return cls(
+            file,
+            chosen,
+            drawn(chosen, draws),
+            places(file.domains, location, locations),
+            run_tokens(tokens) or file.target.tokens,
+            _above_0(file.target.max_epochs if max_epochs is None else max_epochs),
+        )
+
+    def supplies(self, document: Mapping[str, Any], mixture: Mixture) -> list[Supply]:
+        """What each domain gives in the run; nothing where its tokens are not known.
+
+        Args:
+            document: that of mixopt.answer.
+        """
+        if self.tokens is None:
+            return []
+        return [
+            Supply(name, mixture[name], taken, document["domains"][name]["tokens"])
+            for name, taken in counts(mixture, self.tokens).items()
+        ]
+
+    def text(self, document: Mapping[str, Any], mixture: Mixture) -> str:
+        """The trainer's file, of the answer or of another mixture of the study.
+
+        Args:
+            document: that of mixopt.answer.
+
+        Raises:
+            ConfigError: a domain would be repeated too often, or the format cannot say this mixture.
+        """
+        supplies = self.supplies(document, mixture)
+        if supplies:
+            each = max(supplies, key=lambda supply: supply.epochs)
+            if each.epochs > self.max_epochs * (1 + ROUNDING):
+                raise ConfigError(
+                    f"domain {each.domain} would be read {each.epochs:.3g} times in {show_count(self.tokens or 0)} "
+                    f"tokens: it has {show_count(each.there)}, the mixture takes {each.share:.2%}, and the most is "
+                    f"{self.max_epochs:g}",
+                    hint="lower tokens, raise max-epochs, or make these the study's target.tokens: then its answer "
+                    "keeps inside the supply",
+                )
+        # What was found out about the answer says nothing about another mixture.
+        answered = mixture.same_as(Mixture.of(document["mixture"]))
+        verdict = document["verdict"] if answered else "another mixture than the answer of this study"
+        text = self.exporter.render(
+            Exportable(
+                mixture,
+                self.draws,
+                document_lengths_in(document),
+                self.places,
+                self.tokens,
+                self.max_epochs,
+                self.file.seed,
+                {"verdict": verdict, **document["provenance"]},
+            )
+        )
+        if self.exporter.suffix not in WITH_COMMENTS or self.exporter.name == "yaml":  # which says it in its fields
+            return text
+        return f"# By mixopt, study {self.file.study}: {verdict}.\n# Weights count {WEIGHTS_COUNT[self.draws]}.\n{text}"

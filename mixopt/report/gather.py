@@ -1,0 +1,419 @@
+"""What the report of a study says: from its answer document, plan and history, its surrogate fitted once more.
+
+Shapes: N runs, M metrics, P mixtures trained with two proxies.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+import numpy as np
+
+from mixopt.report.content import (
+    OBJECTIVE,
+    Agreement,
+    Budget,
+    Content,
+    Course,
+    Decision,
+    DomainEffect,
+    Effects,
+    FailedTrial,
+    Front,
+    Gain,
+    HeldOut,
+    Losses,
+    Missing,
+    ProxyBudget,
+    Reproduction,
+    Rival,
+    Step,
+)
+from mixopt.runs.surrogates import held_out
+from mixopt.settings.units import show_count
+from mixopt.study.answer import how_far
+from mixopt.study.plan import Plan
+from mixopt.study.record import journal_path
+from search.errors import TooFewMixtures
+from search.evidence import gather
+from search.fidelity import Fidelity
+from search.history import History
+from search.mixture import Mixture
+from search.objective import PENALTY, NoWorse, Objective, Pareto, WeightedMean, WorstCase
+from search.problem import BASELINE, REFERENCE, SEARCH_SEED, Problem
+from search.recommendation.confirm import UNITS
+from search.recommendation.effects import Effect, effects
+from search.recommendation.recommend import BEST_OBSERVED, Estimate, Predictor
+from tracking.journal import Closed, read
+
+MOST_NAMED = 6
+
+
+def summarise(plan: Plan, history: History, document: Mapping[str, Any], fitted: Predictor | None = None) -> Content:
+    """What the report of a study says.
+
+    Args:
+        history: running trials included.
+        document: that of mixopt.answer.
+        fitted: what the answer rests on, where it is still there.
+
+    Raises:
+        SearchError: the surrogate cannot be fitted again.
+        TrackingError: the study's journal is damaged.
+    """
+    problem, objective = plan.problem, document["objective"]
+    predictor = fitted or _predictor(plan, history, document["recommendation"]["method"])
+    return Content(
+        study=document["study"],
+        standing=_standing(plan, history, document),
+        objective=_in_words(problem.objective),
+        scale=_scale(problem),
+        unit=UNITS[problem.objective.unit],
+        target=objective["proxy"],
+        trials=document["trials"],
+        notes=tuple(document["notes"]),
+        domains=document["domains"],
+        decision=_decision(plan, document, predictor),
+        losses=_losses(problem, history, document),
+        held_out=_held_out(predictor),
+        effects=_effects(predictor, document),
+        course=_course(plan, history),
+        agreement=_agreement(problem, history),
+        front=_front(problem, history, document),
+        failures=tuple(
+            FailedTrial(
+                entry.trial.id,
+                entry.trial.origin,
+                entry.trial.fidelity.proxy,
+                entry.trial.seed,
+                entry.failure.kind.value,
+                entry.failure.message,
+                entry.failure.seconds,
+            )
+            for entry in history.failed
+        ),
+        stopped=len(history.stopped),
+        budget=_budget(plan, history),
+        reproduction=_reproduction(plan, history, document),
+    )
+
+
+def _in_words(objective: Objective) -> str:
+    """What is to be low."""
+    match objective:
+        case WeightedMean():
+            return f"the mean loss, {_weights(objective)}"
+        case WorstCase():
+            return f"the most that a loss exceeds that of {objective.baseline}, of {_named(objective.metrics)}"
+        case NoWorse():
+            return (
+                f"the mean loss, {_weights(objective.mean)}, plus {PENALTY:g} times what each loss exceeds that of "
+                f"{objective.baseline} by more than {objective.allowance:g}"
+            )
+        case Pareto():
+            return f"several losses at once, of {_named(objective.metrics)}; for one number their mean, " + _weights(
+                objective.mean
+            )
+    raise AssertionError(f"an objective without words: {objective}")
+
+
+def _weights(mean: WeightedMean) -> str:
+    weights = {name: mean.weights[name] / sum(mean.weights.values()) for name in mean.metrics}
+    if len(set(weights.values())) == 1:
+        return f"of {_named(mean.metrics)} alike"
+    return "weights " + _named([f"{name} {weight:.3g}" for name, weight in weights.items()])
+
+
+def _named(metrics: Sequence[str]) -> str:
+    left = len(metrics) - MOST_NAMED
+    return ", ".join(metrics[:MOST_NAMED]) + (f" and {left} more" if left > 0 else "")
+
+
+def _scale(problem: Problem) -> str:
+    target, run = problem.target, problem.space.target_tokens
+    size, seen = show_count(target.params), show_count(target.tokens)
+    larger = "" if run is None else f"; the run that the answer is for has {show_count(run)} tokens"
+    return f"Proxy {target.proxy} has {size} parameters and is trained on {seen} tokens{larger}"
+
+
+def _standing(plan: Plan, history: History, document: Mapping[str, Any]) -> str | None:
+    # Answers that earlier versions recorded do not say.
+    if document.get("ended", document["confirmed"]) and not history.running:
+        return None
+    begun = f", {len(history.running)} more begun" if history.running else ""
+    confirmed = "; nothing is confirmed yet" if plan.file.confirm.candidates > 0 and not document["confirmed"] else ""
+    return f"{how_far(plan, history)} of the search have ended{begun}{confirmed}"
+
+
+def _predictor(plan: Plan, history: History, method: str) -> Predictor | Missing:
+    """The surrogate that the answer rests on, or else the study's, fitted and validated again."""
+    problem, settings = plan.problem, plan.strategy.settings
+    surrogate = settings.surrogate if method == BEST_OBSERVED else method
+    if plan.file.search.strategy == "random":
+        return Missing("search.strategy random predicts nothing")
+    try:
+        return Predictor.fit(problem, gather(problem, history), surrogate, settings.trust)
+    except TooFewMixtures as error:
+        return Missing(error.message)
+
+
+def _decision(plan: Plan, document: Mapping[str, Any], predictor: Predictor | Missing) -> Decision:
+    recommendation, confirmation = document["recommendation"], document["confirmation"]
+    not_predicted = None
+    if recommendation["predicted"] is None:
+        # The reason stands first among the warnings, if the search gave one.
+        warnings = recommendation["warnings"] or ["no prediction was trusted"]
+        reason = predictor.reason if isinstance(predictor, Missing) else warnings[0]
+        not_predicted = f"the proposal is the best mixture measured: {reason}"
+    trusted = None if not_predicted or isinstance(predictor, Missing) else predictor
+    outcomes = {}
+    if confirmation is not None:
+        outcomes = {each["label"]: each for each in (*confirmation["candidates"], *confirmation["baselines"])}
+    reference = plan.problem.baselines[REFERENCE]
+
+    def rival(label: str, mixture: Mixture, baseline: str | None = None) -> Rival:
+        outcome = outcomes.get(label)
+        same = mixture.same_as(reference)
+        return Rival(
+            baseline or label,
+            baseline is not None,
+            same,
+            mixture.as_dict(),
+            None if trusted is None or same else _predicted_gain(trusted, mixture, reference),
+            None if outcome is None or same else _confirmed_gain(outcome),
+            {} if outcome is None else outcome["values"],
+            recommendation["beats"].get(baseline),
+        )
+
+    domains = plan.problem.space.domains
+    proposals = recommendation["candidates"]
+    answer = confirmation["winner"]["label"] if confirmation else proposals[0]["label"]
+    predicted = {} if not_predicted else {OBJECTIVE: recommendation["predicted"], **recommendation["predicted_losses"]}
+    return Decision(
+        verdict=document["verdict"],
+        answer=answer.removeprefix(BASELINE),
+        rivals=(
+            *(rival(each["label"], Mixture.of(each["mixture"]).reordered(domains)) for each in proposals),
+            *(rival(BASELINE + name, mixture, name) for name, mixture in plan.problem.baselines.items()),
+        ),
+        predicted=predicted,
+        not_predicted=not_predicted,
+        not_confirmed=None if confirmation else _not_confirmed(plan),
+        ranges={name: (low, high) for name, (low, high) in recommendation["ranges"].items()},
+    )
+
+
+def _not_confirmed(plan: Plan) -> str:
+    if plan.file.confirm.candidates == 0:
+        return "the study asks for no confirmation (confirm.candidates is 0)"
+    return "the study has not come to the end of its confirmation"
+
+
+def _confirmed_gain(outcome: Mapping[str, Any]) -> Gain | None:
+    """None where no seed of both mixtures was completed."""
+    if outcome["difference"] is None:
+        return None
+    gain, margin = -outcome["difference"], outcome["margin"]
+    return Gain(gain, None, None) if margin is None else Gain(gain, gain - margin, gain + margin)
+
+
+def _predicted_gain(predictor: Predictor, mixture: Mixture, reference: Mixture) -> Gain:
+    gain = Estimate.of(*predictor.gain(mixture, reference))
+    return Gain(gain.mean, gain.lower, gain.upper)
+
+
+def _losses(problem: Problem, history: History, document: Mapping[str, Any]) -> Losses | Missing:
+    if not document["confirmation"]:
+        return Missing("no mixture was confirmed")
+    outcomes = [*document["confirmation"]["candidates"], *document["confirmation"]["baselines"]]
+    confirmed = [entry for entry in history.at(problem.target) if entry.trial.seed != SEARCH_SEED]
+    found: dict[str, dict[str, float]] = {}
+    for outcome in outcomes:
+        mixture = Mixture.of(outcome["mixture"])
+        runs = [entry.measurement.losses for entry in confirmed if entry.trial.mixture.same_as(mixture)]
+        if runs:
+            label = outcome["label"].removeprefix(BASELINE)
+            unit = problem.objective.unit
+            found[label] = {name: mean(getattr(losses[name], unit) for losses in runs) for name in runs[0]}
+    if REFERENCE not in found:
+        return Missing(f"the confirmation of the {REFERENCE} mixture is not in the record")
+    return Losses(tuple(found), {name: tuple(losses[name] for losses in found.values()) for name in found[REFERENCE]})
+
+
+def _held_out(predictor: Predictor | Missing) -> HeldOut | Missing:
+    if isinstance(predictor, Missing):
+        return predictor
+    measured_N, predicted_N = held_out(predictor)
+    if not len(measured_N):
+        target = predictor.problem.target.proxy
+        return Missing(f"too few mixtures were measured at {target} to leave any out of the regression")
+    scores = predictor.validation.as_dict()
+    return HeldOut(predictor.name, tuple(measured_N.tolist()), tuple(predicted_N.tolist()), scores)
+
+
+def _effects(predictor: Predictor | Missing, document: Mapping[str, Any]) -> Effects | Missing:
+    if isinstance(predictor, Missing):
+        return predictor
+    if not predictor.validation.trustworthy:
+        return Missing(f"{predictor.name} is not shown to rank unseen mixtures better than chance")
+    mixture = Mixture.of(document["recommendation"]["mixture"]).reordered(predictor.problem.space.domains)
+    trained_ND = predictor.evidence.runs.weights_ND
+    curves = effects(predictor.objective, mixture, trained_ND)
+    by_metric = {OBJECTIVE: curves} | {
+        metric: effects(surrogate.mean, mixture, trained_ND)
+        for metric, surrogate in zip(predictor.model.metrics, predictor.model.surrogates, strict=True)
+    }
+    _, doubt, *_ = predictor.expect(mixture)
+    return Effects(
+        {
+            domain: DomainEffect(
+                mixture[domain],
+                curves[domain],
+                {name: _slope(each[domain], mixture[domain]) for name, each in by_metric.items()},
+                curves[domain].flat(doubt),
+            )
+            for domain in mixture.domains
+        },
+        doubt,
+    )
+
+
+def _slope(effect: Effect, share: float) -> float | None:
+    """Change for one more percentage point, between the steps of the curve around a share."""
+    if not effect.varied:
+        return None
+    least, most = effect.shares[0], effect.shares[-1]
+    step = (most - least) / (len(effect.shares) - 1)
+    inside = min(max(share, least), most)
+    low, high = max(inside - step, least), min(inside + step, most)
+    below, above = np.interp([low, high], effect.shares, effect.values)
+    return float(above - below) / (100 * (high - low))
+
+
+def _course(plan: Plan, history: History) -> Course | Missing:
+    problem, steps, flops = plan.problem, [], 0.0
+    measured = (*history.completed, *history.stopped)
+    searched = {entry.trial.id: entry for entry in measured if entry.trial.seed == SEARCH_SEED}
+    order = [trial_id for trial_id in _ended(plan) if trial_id in searched]
+    if len(order) < len(searched):
+        return Missing(
+            "the order in which its trials ended is not known here: the journal of the study is elsewhere, was lost, "
+            "or was made anew from what MLflow has"
+        )
+    for trial_id in order:
+        trial, measurement = searched[trial_id].trial, searched[trial_id].measurement
+        flops += measurement.flops
+        value = problem.objective_of(trial, history)
+        steps.append(Step(trial.id, trial.origin, trial.fidelity.proxy, flops, value))
+    if not any(step.proxy == problem.target.proxy and step.objective is not None for step in steps):
+        return Missing(f"no trial of the search has completed at {problem.target.proxy}")
+    baselines = {
+        rung.fidelity.proxy: {
+            name: value
+            for name, mixture in problem.baselines.items()
+            if (value := problem.value_of(mixture, rung.fidelity, SEARCH_SEED, history)) is not None
+        }
+        for rung in problem.rungs
+    }
+    return Course(tuple(steps), baselines)
+
+
+def _ended(plan: Plan) -> list[str]:
+    """The ids of the trials whose end the journal knows, in the order in which they ended."""
+    path = journal_path(plan.file)
+    if not path.exists():
+        return []
+    ends = (entry for entry in read(path) if isinstance(entry, Closed))
+    moments = {entry.trial.id: entry.at for entry in ends if entry.at is not None}
+    return sorted(moments, key=moments.__getitem__)
+
+
+def _agreement(problem: Problem, history: History) -> tuple[Agreement, ...] | Missing:
+    """Of each cheaper proxy with the target's."""
+    if len(problem.rungs) == 1:
+        return Missing(f"the study trains one proxy, {problem.target.proxy}")
+    found = tuple(_agreement_of(problem, rung.fidelity, history) for rung in problem.rungs[:-1])
+    if not any(each.cheap for each in found):
+        return Missing(f"no mixture has completed with {problem.target.proxy} and another proxy")
+    return found
+
+
+def _agreement_of(problem: Problem, fidelity: Fidelity, history: History) -> Agreement:
+    from scipy.stats import spearmanr
+
+    pairs = []
+    for entry in history.at(fidelity):
+        if entry.trial.seed == SEARCH_SEED:
+            cheap, target = (
+                problem.value_of(entry.trial.mixture, each, SEARCH_SEED, history) for each in (fidelity, problem.target)
+            )
+            if cheap is not None and target is not None:
+                pairs.append((cheap, target))
+    cheap_P, target_P = np.array(pairs).reshape(-1, 2).T
+    ranked = len(pairs) > 2 and np.ptp(cheap_P) > 0 and np.ptp(target_P) > 0
+    spearman = float(spearmanr(cheap_P, target_P).statistic) if ranked else None
+    return Agreement(fidelity.proxy, tuple(cheap_P.tolist()), tuple(target_P.tolist()), spearman)
+
+
+def _front(problem: Problem, history: History, document: Mapping[str, Any]) -> Front | Missing:
+    kind, recommendation = document["objective"]["kind"], document["recommendation"]
+    if kind != "pareto":
+        return Missing(f"objective.kind is {kind}; pareto asks for a front")
+    if not recommendation["front"]:
+        return Missing(f"it is predicted, and the answer is {recommendation['method']}")
+    measured = (
+        problem.objective.losses(entry.measurement)
+        for entry in history.at(problem.target)
+        if entry.trial.seed == SEARCH_SEED
+    )
+    return Front(
+        problem.objective.metrics,
+        tuple(tuple(losses_M.tolist()) for losses_M in measured),
+        tuple(recommendation["front"]),
+        {name: estimate["mean"] for name, estimate in recommendation["predicted_losses"].items()},
+    )
+
+
+def _budget(plan: Plan, history: History) -> Budget:
+    ended = Counter((trial.fidelity.proxy, trial.seed == SEARCH_SEED) for trial in history.without_running().trials)
+    target = plan.problem.target
+    proxies = []
+    for rung in plan.problem.rungs:
+        fidelity, proxy = rung.fidelity, rung.fidelity.proxy
+        measurements = [
+            entry.measurement for entry in (*history.completed, *history.stopped) if entry.trial.fidelity.proxy == proxy
+        ]
+        failures = [entry.failure for entry in history.failed if entry.trial.fidelity.proxy == proxy]
+        proxies.append(
+            ProxyBudget(
+                proxy=proxy,
+                kind=plan.file.proxies[proxy].kind,
+                params=fidelity.params,
+                tokens=fidelity.tokens,
+                trial_flops=fidelity.flops,
+                searched=ended[proxy, True],
+                search_planned=plan.strategy.expected[fidelity],
+                confirmed=ended[proxy, False],
+                confirmation_planned=plan.confirmation_size if fidelity == target else 0,
+                flops=sum(each.flops for each in measurements) + len(failures) * fidelity.flops,
+                # Those of a pack were trained together.
+                training_seconds=sum(each.seconds / int(each.environment.get("pack", 1)) for each in measurements)
+                + sum(each.seconds for each in failures),
+            )
+        )
+    return Budget(tuple(proxies), plan.file.budget.flops, plan.file.budget.time)
+
+
+def _reproduction(plan: Plan, history: History, document: Mapping[str, Any]) -> Reproduction:
+    environments = Counter(
+        tuple(sorted(entry.measurement.environment.items())) for entry in (*history.completed, *history.stopped)
+    )
+    return Reproduction(
+        file=str(plan.file.file),
+        text=plan.file.text,
+        provenance=document["provenance"],
+        environments=tuple((dict(items), count) for items, count in environments.most_common()),
+    )

@@ -1,0 +1,383 @@
+"""The evidence behind the decision in words: what each plot shows, how to read it, and the numbers as a table.
+
+Shapes: D domains, C columns: the objective and the metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mixopt.report import plots
+from mixopt.report.content import OBJECTIVE, Agreement, Content, Missing
+from mixopt.report.elements import MOST_ROWS, Plot, Section, Table, correlation, counted, cut, drawn, percent
+from mixopt.settings.units import show_count, show_duration
+from search.problem import REFERENCE
+
+# More columns or plots are not taken in at a glance; tables have them all.
+MOST_COLUMNS = 10
+MOST_CURVES = 12
+
+
+def sections(content: Content) -> tuple[Section, ...]:
+    """Everything after the first screen, in its order."""
+    return (
+        _losses(content),
+        _held_out(content),
+        _slopes(content),
+        _sizes(content),
+        _course(content),
+        _agreement(content),
+        _front(content),
+        _failures(content),
+        _budget(content),
+        _reproduction(content),
+    )
+
+
+def _losses(content: Content) -> Section:
+    name, title, found = "losses", "What each loss became", content.losses
+    if isinstance(found, Missing):
+        return _missing(name, title, "No loss can be compared", found)
+    answer = found.rivals.index(content.decision.answer) if content.decision.answer in found.rivals else 0
+    reference = found.rivals.index(REFERENCE)
+    rows = tuple(
+        (metric, f"{losses[answer] - losses[reference]:+.4f}", *(f"{loss:.4f}" for loss in losses))
+        for metric, losses in sorted(
+            found.by_metric.items(), key=lambda item: item[1][answer] - item[1][reference], reverse=True
+        )
+    )
+    lead = (
+        f"Measured on each evaluation set, in the objective or not, in {content.unit}: the mean over the seeds of the "
+        f"confirmation. The first column is the answer's loss minus the {REFERENCE} mixture's; what rose stands first."
+    )
+    columns = ("evaluation set", f">answer against {REFERENCE}", *(f">{rival}" for rival in found.rivals))
+    return Section(name, title, lead, facts=Table(columns, rows))
+
+
+def _held_out(content: Content) -> Section:
+    name, title, found = "held-out", "Predicted against measured", content.held_out
+    if isinstance(found, Missing):
+        return _missing(name, title, "No prediction can be compared with a measurement", found)
+    scores = found.scores
+    rows = [(OBJECTIVE, scores["objective"]), *scores["metrics"].items()]
+    estimates = content.decision.predicted
+    facts = Table(
+        (
+            *("", ">rank correlation", ">RMSE", ">R²", ">in 80% interval", ">in 95% interval"),
+            *((">proposal, predicted", "95% interval") if estimates else ()),
+        ),
+        tuple(
+            (
+                label,
+                correlation(score["spearman"]),
+                f"{score['rmse']:.4f}",
+                "undefined" if score["r2"] is None else f"{score['r2']:.2f}",
+                f"{score['coverage_80']:.0%}",
+                f"{score['coverage_95']:.0%}",
+                *(
+                    (f"{estimate['mean']:.4f}", f"{estimate['lower']:.4f} to {estimate['upper']:.4f}")
+                    if (estimate := estimates.get(label))
+                    else ()
+                ),
+            )
+            for label, score in rows
+        ),
+    )
+    pairs = sorted(zip(found.predicted, found.measured, strict=True))
+    cheaper = scores["runs"] - len(pairs)
+    also = f" The scores are also over {cheaper} runs of cheaper proxies, moved to its units." if cheaper > 0 else ""
+    plot = Plot(
+        f"Held-out runs at {content.target}",
+        drawn(plots.held_out(found, content.unit, content.target)),
+        "Each point is a trial, predicted by a model that was fitted without its mixture; points near the line were "
+        f"predicted well.{also}",
+        Table(
+            (">predicted", ">measured", ">error"),
+            tuple((f"{x:.4f}", f"{y:.4f}", f"{y - x:+.4f}") for x, y in pairs),
+        ),
+    )
+    if not scores["trustworthy"]:
+        verdict = "is not trusted, and the answer does not rest on it"
+    elif content.decision.not_predicted:
+        verdict = "is trusted, but the proposal does not rest on it"
+    else:
+        verdict = "is trusted"
+    lead = (
+        f"{found.surrogate} {verdict}: its rank correlation with {scores['runs']} runs that it was not fitted to is "
+        f"{correlation(scores['objective']['spearman'])}. Losses and RMSE are in {content.unit}."
+    )
+    return Section(name, title, lead, (plot,), facts)
+
+
+def _slopes(content: Content) -> Section:
+    name, title, found = "effects", "What each domain does to each metric", content.effects
+    if isinstance(found, Missing):
+        return _missing(name, title, "No effect is predicted", found)
+
+    columns = list(next(iter(found.domains.values())).slopes)
+    steep_DC = np.abs([[effect.slopes[column] or 0.0 for column in columns] for effect in found.domains.values()])
+    domains = [list(found.domains)[place] for place in np.argsort(-steep_DC.max(axis=1), kind="stable")]
+    steepest = np.argsort(-steep_DC[:, 1:].max(axis=0), kind="stable")[:MOST_COLUMNS]
+    shown = [OBJECTIVE, *(columns[1 + place] for place in sorted(steepest))]
+    plot = Plot(
+        "One more percentage point of a domain",
+        drawn(plots.slopes(found, domains[:MOST_ROWS], shown)),
+        f"Change of the predicted loss, in 0.001 {content.unit}, where a domain gets one percentage point more than in "
+        "the proposed mixture and the others shrink in proportion (those that never varied stay), limits or not. Blue "
+        "lowers the loss, which is better; orange raises it."
+        f"{cut(domains[:MOST_ROWS], domains, 'domains')}{cut(shown, columns, 'columns')}",
+        Table(
+            ("domain", *(f">{column}" for column in columns)),
+            tuple(
+                (
+                    domain,
+                    *(
+                        "" if slope is None else f"{1000 * slope:+.3f}"
+                        for slope in found.domains[domain].slopes.values()
+                    ),
+                )
+                for domain in domains
+            ),
+        ),
+    )
+    return Section(name, title, "Which domain helps which evaluation set, around the proposed mixture.", (plot,))
+
+
+def _sizes(content: Content) -> Section:
+    name, title, found = "matters", "Which shares matter and which are flat", content.effects
+    if isinstance(found, Missing):
+        return _missing(name, title, "No share can be called flat", found)
+    varied = [domain for domain, effect in found.domains.items() if effect.curve.varied]
+    domains = sorted(varied, key=lambda domain: -found.domains[domain].curve.size)
+    flat = [domain for domain in domains if found.domains[domain].flat]
+    if flat:
+        named = f"{', '.join(flat[:MOST_ROWS])}.{cut(flat[:MOST_ROWS], flat, 'of them')}"
+        lead = (
+            f"{len(flat)} of {counted(len(domains), 'share')}, each changed alone, cannot be told from no effect, "
+            f"where a prediction may be off by {found.doubt:.4f} (1 sd): {named}"
+        )
+    else:
+        lead = (
+            f"Of {counted(len(domains), 'share')} each changes the predicted objective by more than a prediction may "
+            "be off."
+        )
+    if constant := [domain for domain in found.domains if domain not in varied]:
+        lead += f" Nothing is known of {', '.join(constant)}: the share was the same in every trial."
+    size = Plot(
+        "How much each share matters",
+        drawn(plots.sizes(found, domains[:MOST_ROWS], content.unit)),
+        "How much the predicted objective changes over all shares that were trained; a share that changes it by less "
+        f"than a prediction may be off is flat.{cut(domains[:MOST_ROWS], domains, 'domains')}",
+        Table(
+            ("domain", ">share", ">least trained", ">most trained", f">change ({content.unit})", ""),
+            tuple(
+                (
+                    domain,
+                    *map(percent, (effect.share, effect.curve.shares[0], effect.curve.shares[-1])),
+                    f"{effect.curve.size:.4f}",
+                    "flat" if effect.flat else "",
+                )
+                for domain in domains
+                for effect in (found.domains[domain],)
+            ),
+        ),
+    )
+    curve = Plot(
+        "The objective over each share",
+        drawn(*plots.curves(found, domains[:MOST_CURVES])),
+        f"Predicted objective ({content.unit}) over the domain's share (%), the others in proportion; dashed: the "
+        f"proposed share. All plots have the same vertical scale.{cut(domains[:MOST_CURVES], domains, 'domains')}",
+        Table(
+            ("domain", "share: predicted objective"),
+            tuple(
+                (
+                    domain,
+                    ", ".join(
+                        f"{share:.1%}: {value:.4f}"
+                        for share, value in zip(effect.curve.shares, effect.curve.values, strict=True)
+                    ),
+                )
+                for domain in domains
+                for effect in (found.domains[domain],)
+            ),
+        ),
+    )
+    return Section(name, title, lead, (size, curve))
+
+
+def _course(content: Content) -> Section:
+    name, title, found = "course", "Loss against cost as the study went", content.course
+    if isinstance(found, Missing):
+        return _missing(name, title, "The search cannot be followed", found)
+    plot = Plot(
+        "The search's trials in the order in which they ended",
+        drawn(plots.course(found, content.unit)),
+        "Points are trials, the line the lowest objective until then, dashed lines the baselines. Objectives of "
+        "different proxies cannot be compared. The confirmation is not in it.",
+        Table(
+            (">#", "trial", "asked for by", "proxy", ">FLOPs until then", f">objective ({content.unit})"),
+            tuple(
+                (
+                    str(number),
+                    step.trial,
+                    step.origin,
+                    step.proxy,
+                    f"{step.flops:.4g}",
+                    "" if step.objective is None else f"{step.objective:.4f}",
+                )
+                for number, step in enumerate(found.steps, start=1)
+            ),
+        ),
+    )
+    reached = [
+        (step.objective, step) for step in found.steps if step.proxy == content.target and step.objective is not None
+    ]
+    objective, best = min(reached, key=lambda pair: pair[0])
+    lead = (
+        f"The lowest objective that the search measured at {content.target} is {objective:.4f} {content.unit} "
+        f"(trial {best.trial}, {best.origin}), after {best.flops:.3g} FLOPs. Being the best of {len(reached)}, it "
+        "looks better than it is."
+    )
+    return Section(name, title, lead, (plot,))
+
+
+def _agreement(content: Content) -> Section:
+    name, title, found = "agreement", "How cheaper proxies agree", content.agreement
+    if isinstance(found, Missing):
+        return _missing(name, title, "There is nothing to compare", found)
+    lead = (
+        "Mixtures that were trained with two proxies: a cheap proxy is worth its trials if it ranks as the last does."
+    )
+    return Section(name, title, lead, tuple(_agreement_plot(each, content) for each in found if each.cheap))
+
+
+def _agreement_plot(found: Agreement, content: Content) -> Plot:
+    ranked = correlation(found.spearman)
+    return Plot(
+        f"{found.proxy} and {content.target}",
+        drawn(plots.agreement(found, content.unit, content.target)),
+        f"{counted(len(found.cheap), 'mixture')}, each a point; the rank correlation of the two is {ranked}. Points "
+        "along a rising line mean that both rank alike.",
+        Table(
+            (f">{found.proxy}", f">{content.target}"),
+            tuple((f"{x:.4f}", f"{y:.4f}") for x, y in sorted(zip(found.cheap, found.target, strict=True))),
+        ),
+    )
+
+
+def _front(content: Content) -> Section:
+    name, title, found = "front", "Pareto front", content.front
+    if isinstance(found, Missing):
+        return _missing(name, title, "There is none", found)
+    domains = list(found.points[0]["mixture"])
+    plot = Plot(
+        "Mixtures that none is predicted to beat in every loss",
+        drawn(plots.front(found, content.unit)),
+        "Each point, or line, of the front is a mixture; to lower one loss further, another has to rise.",
+        Table(
+            ("", *(f">{number}" for number in range(1, len(found.points) + 1))),
+            (
+                *(
+                    (f"loss on {metric}", *(f"{point['predicted'][metric]:.4f}" for point in found.points))
+                    for metric in found.metrics
+                ),
+                *(
+                    (f"share of {domain}", *(percent(point["mixture"][domain]) for point in found.points))
+                    for domain in domains
+                ),
+            ),
+        ),
+    )
+    return Section(name, title, f"{len(found.points)} mixtures, spread along the predicted front.", (plot,))
+
+
+def _failures(content: Content) -> Section:
+    name, title = "failures", "Failed trials"
+    stopped = (
+        f" Stopped early, as hopeless: {content.stopped}; they count with what they had measured by then."
+        if content.stopped
+        else ""
+    )
+    if not content.failures:
+        return Section(name, title, f"No trial failed.{stopped}")
+    facts = Table(
+        ("trial", "asked for by", "proxy", ">seed", "kind", "why", ">after"),
+        tuple(
+            (
+                *(each.trial, each.origin, each.proxy, str(each.seed), each.kind, each.message),
+                show_duration(each.seconds),
+            )
+            for each in content.failures
+        ),
+    )
+    again = f"mixopt run {content.reproduction.file} --retry-failed"
+    lead = (
+        f"{counted(len(content.failures), 'trial')} failed: no evidence for or against their mixtures. {again} tries "
+        f"them again.{stopped}"
+    )
+    return Section(name, title, lead, facts=facts)
+
+
+def _budget(content: Content) -> Section:
+    budget = content.budget
+    spent = sum(each.flops for each in budget.proxies)
+    planned = sum(each.trial_flops * (each.search_planned + each.confirmation_planned) for each in budget.proxies)
+    seconds = sum(each.training_seconds for each in budget.proxies)
+    limits = [f"{budget.flops_limit:.3g} FLOPs"] if budget.flops_limit is not None else []
+    limits += [show_duration(budget.seconds_limit)] if budget.seconds_limit is not None else []
+    allowed = f"The study's budget is {' and '.join(limits)}." if limits else "The study sets no budget."
+    lead = (
+        f"{spent:.3g} FLOPs of at most {planned:.3g} that the trials could take, failed ones counted in full; "
+        f"{show_duration(seconds)} of training. "
+        f"{allowed}"
+    )
+    facts = Table(
+        (
+            *("proxy", "kind", ">parameters", ">tokens a trial", ">FLOPs a trial", ">search", ">confirmation"),
+            *(">FLOPs spent", ">training"),
+        ),
+        tuple(
+            (
+                each.proxy,
+                each.kind,
+                show_count(each.params),
+                show_count(each.tokens),
+                f"{each.trial_flops:.3g}",
+                f"{each.searched} of at most {each.search_planned}",
+                f"{each.confirmed} of at most {each.confirmation_planned}" if each.confirmation_planned else "none",
+                f"{each.flops:.3g}",
+                show_duration(each.training_seconds),
+            )
+            for each in budget.proxies
+        ),
+    )
+    return Section("budget", "Budget", lead, facts=facts)
+
+
+def _reproduction(content: Content) -> Section:
+    found = content.reproduction
+    trained = ((f"trained on, {count} trials", _pairs(environment)) for environment, count in found.environments)
+    facts = Table(
+        ("what", "value"),
+        (
+            ("run it again, or go on", f"mixopt run {found.file}"),
+            ("the answer as data", f"mixopt best {found.file} --json"),
+            *((name.replace("_", " "), str(value)) for name, value in found.provenance.items()),
+            *trained,
+        ),
+    )
+    lead = (
+        "The same study file, corpus, seed and kind of machine give the same numbers to each trial, also after a kill. "
+        "A search that asks by what has arrived, or that its time ended, may ask for other trials."
+    )
+    return Section("reproduce", "How to reproduce it", lead, facts=facts, text=found.text)
+
+
+def _missing(name: str, title: str, what: str, missing: Missing) -> Section:
+    return Section(name, title, f"{what}: {missing.reason}.")
+
+
+def _pairs(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

@@ -1,0 +1,119 @@
+"""From a study file to its answer: what stands around the loop of mixopt/study/loop.py."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from mixopt.base.errors import ConfigError
+from mixopt.base.files import locked, write_text
+from mixopt.report import report_page
+from mixopt.settings.schema import DIRECTORY_VARIABLE, JOB_VARIABLE, StudyFile
+from mixopt.study.corpus import prepare_corpus
+from mixopt.study.exchange import check_reachable
+from mixopt.study.loop import Study
+from mixopt.study.planning import assemble, check
+from mixopt.study.progress import watcher_for
+from mixopt.study.record import await_store, begin
+from mixopt.study.stages import Stages
+from mixopt.workers import executor
+from proxies.data.corpus import Corpus
+from search.errors import SearchError
+from tracking import names
+from tracking.errors import TrackingError
+from tracking.recorder import Recorder
+
+
+def prepare(file: StudyFile, console: Console) -> Corpus:
+    """The study's tokens; `console` shows the stages.
+
+    Raises:
+        ConfigError, SearchError, ProxyError: the file, or the text, is wrong.
+    """
+    check(file)
+    with Stages(console) as stages:
+        return prepare_corpus(file, lambda step: stages.report(step.stage, step.done, step.total, step.unit))
+
+
+def run(
+    file: StudyFile,
+    retry_failed: bool,
+    console: Console,
+    on_answer: Callable[[dict[str, Any], Recorder], None] = lambda answer, record: None,
+) -> dict[str, Any]:
+    """Run a study to its answer and its report, or go on where it was left.
+
+    Args:
+        console: shows the progress.
+        on_answer: told the answer when it is there, before MLflow has the last of the record.
+
+    Raises:
+        ConfigError, SearchError, ProxyError, TrackingError: the study cannot be run, or has no answer.
+        KeyboardInterrupt: somebody, or SIGTERM, ended it; what was recorded is kept.
+    """
+    if JOB_VARIABLE in os.environ and not file.home.is_absolute():
+        raise ConfigError(
+            f"the cluster does not say where studies are kept: {DIRECTORY_VARIABLE} is not set",
+            hint="its nodes are started with it: a folder that all of them share; or give it as `directory`",
+        )
+    # Only the main thread may handle signals.
+    handles_signals = threading.current_thread() is threading.main_thread()
+    with locked(file.work_directory, f"study {file.study}"), ExitStack() as stack:
+        if handles_signals:
+            stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
+        # First, before any work: does the store answer, and is the study in it this file's?
+        with console.status("opening the record") as waiting:
+            check_reachable(file)
+            store = await_store(file, lambda remark: waiting.update(Text(remark)))
+            if (begun := store.find(file.study)) is not None:
+                begun.require(file.deciding())
+        plan = assemble(file, prepare(file, console))
+        record = stack.enter_context(begin(plan, store))
+        with console.status("handing the tokens to the workers"):
+            plan.exchange.publish(plan.corpus)
+        # Ray prints to standard output when a worker dies, some of it only as it ends.
+        with redirect_stdout(sys.stderr), ExitStack() as running:
+            with console.status("starting the workers"):
+                workers = running.enter_context(executor(file.executor, f"{file.tracking.experiment}/{file.study}"))
+            # After Ray has started, which answers the signal with a stack trace.
+            if handles_signals:
+                signal.signal(signal.SIGTERM, interrupt)
+            with watcher_for(console) as watcher:
+                study = Study(plan, record, workers, watcher, retry_failed)
+                answer = study.run()
+        on_answer(answer, record)
+        if away := record.trouble:
+            console.print(f"{away}; {record.unsent} records wait for it", soft_wrap=True)
+        with console.status("bringing the last records to MLflow"):
+            study.finish()
+        if away:
+            console.print("MLflow is back, and has every record")
+        try:
+            with console.status("writing the report"):
+                page = report_page(plan, study.history, answer, study.predictor)
+                write_text(report_path(file), page)
+                record.attach(page, names.REPORT_FILE)
+        except (SearchError, TrackingError) as error:
+            # The study has its answer, and a report can be made again.
+            console.print(f"the report is not complete: {error.message}; mixopt report {file.file}", soft_wrap=True)
+    return answer
+
+
+def report_path(file: StudyFile) -> Path:
+    """Where a study that has its answer leaves its report."""
+    return file.work_directory / names.REPORT_FILE
+
+
+def interrupt(*_: object) -> None:
+    """A signal's handler: it does what Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what follows is the way out
+    raise KeyboardInterrupt

@@ -1,0 +1,86 @@
+"""Whether more of a metric is better: by the words in its name, and by what costlier runs do."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from mixopt.base.errors import ConfigError
+from search.runs import Runs
+
+if TYPE_CHECKING:
+    pass
+from mixopt.runs.table import _some
+
+# Words of metric names; where both kinds are there, as in mmlu_bpb, it is a loss.
+LOSS_WORDS = frozenset({"loss", "bpb", "ppl", "perplexity", "nll", "error", "err", "entropy"})
+
+
+# fmt: off
+SCORE_WORDS = frozenset(
+    {
+        "acc", "accuracy", "score", "f1", "em", "match", "pass", "bleu", "rouge", "rougel", "win", "winrate",
+        "reward", "mmlu", "arc", "hellaswag", "piqa", "siqa", "gsm8k", "gsm", "winogrande", "boolq",
+        "humaneval", "mbpp", "bbh", "ifeval", "openbookqa", "obqa", "csqa", "sciq", "triviaqa", "squad",
+        "truthfulqa", "agieval",
+    }
+)
+
+
+def directions(
+    runs: Runs, maximize: Collection[str], minimize: Collection[str]
+) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The metrics of which more is better: those named, and of the others those whose names say so.
+
+    Raises:
+        ConfigError: a metric named is not there, or named both ways.
+    """
+    for name in (*maximize, *minimize):
+        if name not in runs.metrics:
+            raise ConfigError(f"metric {name!r} is not among those used", hint=f"choose from {', '.join(runs.metrics)}")
+        if name in maximize and name in minimize:
+            raise ConfigError(f"metric {name} is both to be maximised and minimised", hint="leave out one of the two")
+    guessed = {name: _kind(name) for name in runs.metrics if name not in maximize and name not in minimize}
+    scores = [name for name, kind in guessed.items() if kind == "score"]
+    notes = []
+    for kind, choice in (
+        ("score", "maximised for their names, --minimize NAME turns one"),
+        ("loss", "minimised for their names, --maximize NAME turns one"),
+        ("unknown", "minimised, for nothing is known of them, --maximize NAME turns one"),
+    ):
+        if names := [name for name in guessed if guessed[name] == kind]:
+            notes.append(f"{choice}: {_some(names)}")
+    for name in guessed:
+        rises = _rises_with_cost(runs, name)
+        if rises is not None and rises != (name in scores):
+            way, turn = ("maximised", "--minimize") if name in scores else ("minimised", "--maximize")
+            notes.append(
+                f"metric {name} is {way}, but dearer runs have {'higher' if rises else 'lower'} values, as if it were "
+                f"the other way round: {turn} {name} turns it"
+            )
+    return frozenset(maximize) | frozenset(scores), tuple(notes)
+
+
+def _kind(metric: str) -> Literal["score", "loss", "unknown"]:
+    """What the name says."""
+    words = {word for part in re.split(r"[^a-z0-9]+", metric.lower()) for word in (part, part.rstrip("0123456789"))}
+    if words & LOSS_WORDS or any(word.endswith("loss") for word in words):
+        return "loss"
+    return "score" if words & SCORE_WORDS else "unknown"
+
+
+def _rises_with_cost(runs: Runs, metric: str) -> bool | None:
+    """Whether the runs of the dearest fidelity have higher values than those of the cheapest; None where unclear."""
+    values_N = runs.values_NM[:, runs.metrics.index(metric)]
+    flops_N = np.array([runs.fidelities[level].flops for level in runs.level_N])[np.isfinite(values_N)]
+    values_N = values_N[np.isfinite(values_N)]
+    cheap_N, dear_N = values_N[flops_N == flops_N.min()], values_N[flops_N == flops_N.max()]
+    if flops_N.min() == flops_N.max() or len(cheap_N) < 2 or len(dear_N) < 2:
+        return None
+    difference = dear_N.mean() - cheap_N.mean()
+    doubt = 2 * math.sqrt(cheap_N.var(ddof=1) / len(cheap_N) + dear_N.var(ddof=1) / len(dear_N))
+    return bool(difference > 0) if abs(difference) > doubt else None

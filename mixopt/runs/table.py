@@ -1,0 +1,426 @@
+"""A table of finished runs: from a CSV or Parquet file, or a DataFrame, to arrays, and what had to be decided.
+
+    table --_cells--> cells with their rows --read_all--> every run and metric --choose_metrics--> Runs and notes
+
+One row a run; columns `run, fidelity, params, tokens, cost, weight.<domain>, ..., metric.<name>, ...`, of which only
+weights and metrics are required. What cannot be right is an error with its row and column; what can be put right is,
+and a note says so (docs/run-tables.md lists both).
+
+Shapes: N rows, D domains, M metrics.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mixopt.base.errors import ConfigError
+from search.fidelity import Fidelity
+from search.mixture import FloatArray
+from search.runs import BoolArray, IntArray, Runs
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+WEIGHT, METRIC = "weight.", "metric."
+OPTIONAL = ("run", "fidelity", "params", "tokens", "cost")
+MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
+# The name of the one fidelity of a table that names none.
+ONLY_FIDELITY = "runs"
+
+# Weights are often published rounded to three digits; a sum further from one lacks a domain or is in other units.
+SUM_TOLERANCE = 0.05
+# Sums this near one are worth no note.
+ROUNDING = 1e-6
+# Costs that differ by less are one cost.
+SAME_COST = 1e-6
+
+# A value further from the median than so many times what separates the quartiles is pointed out.
+OUTLIER = 20.0
+
+# fmt: on
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A table in memory, under the name that messages call it by."""
+
+    frame: DataFrame
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+# Where a table of runs is.
+Source = Path | Frame
+
+
+def read(source: Source, metrics: Collection[str] = ()) -> tuple[Runs, tuple[str, ...]]:
+    """The runs of a table, their target the most expensive fidelity; and a sentence for each thing decided.
+
+    Args:
+        metrics: those that count; all, if none is named.
+
+    Raises:
+        ConfigError, SearchError: as `read_all` and `choose_metrics`.
+    """
+    runs, notes = read_all(source)
+    chosen, metric_notes = choose_metrics(runs, source, metrics)
+    return chosen, (*notes, *metric_notes)
+
+
+def read_all(source: Source) -> tuple[Runs, tuple[str, ...]]:
+    """As `read`, with every metric and with the runs that diverged, whose metrics are infinite.
+
+    Raises:
+        ConfigError: what cannot be read as runs, with its row and column.
+    """
+    table = _cells(source)
+    domains, metrics = table.named(WEIGHT), table.named(METRIC)
+    if len(domains) < 2:
+        raise ConfigError(
+            f"{source}: one domain, {domains[0]}, leaves nothing to choose", hint="give every domain's weight"
+        )
+    notes = _unused_columns(table)
+    weights_ND = _mixtures(table, domains, notes)
+    values_NM = table.numbers([METRIC + name for name in metrics])
+    given_names = table.texts("run")
+    fidelity_N = [name or ONLY_FIDELITY for name in table.texts("fidelity")]
+    fidelities = _fidelities(table, fidelity_N, notes)
+
+    names = tuple(name or f"row {row} of {source.name}" for name, row in zip(given_names, table.rows, strict=True))
+    level_of = {fidelity.proxy: level for level, fidelity in enumerate(fidelities)}
+    level_N = np.array([level_of[name] for name in fidelity_N], dtype=np.int64)
+    runs = Runs(names, domains, metrics, fidelities, weights_ND, level_N, values_NM)
+    runs = runs.select(_first_of_copies(table, runs, given_names, notes))
+    return runs, tuple(f"{source.name}: {note}" for note in notes)
+
+
+def choose_metrics(runs: Runs, source: Source, metrics: Collection[str]) -> tuple[Runs, tuple[str, ...]]:
+    """The runs of a table that measured one of these metrics, and these alone; and notes.
+
+    Args:
+        metrics: all, if none is named.
+
+    Raises:
+        SearchError: a metric that the table does not have.
+        ConfigError: a metric without a value, or infinite in every run.
+    """
+    notes: list[str] = []
+    chosen = runs.of(*dict.fromkeys(metrics or runs.metrics))
+    if (overlooked_N := _infinite(runs) & ~_infinite(chosen)).any():
+        notes.append(f"runs with an infinite metric that is not used count all the same: {_named(runs, overlooked_N)}")
+    chosen = _without_diverged(chosen, source, notes)
+    measured_N: BoolArray = np.logical_or.reduce(np.isfinite(chosen.values_NM), axis=1)
+    if not measured_N.all():
+        notes.append(f"{(~measured_N).sum()} runs measured none of these metrics and are left out")
+        chosen = chosen.select(measured_N)
+    _note_missing(chosen, source, notes)
+    _note_replicates(chosen, notes)
+    _note_outliers(chosen, notes)
+    return chosen, tuple(f"{source.name}: {note}" for note in notes)
+
+
+def text(rows: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> str:
+    """Mixtures and their metrics, all of the same names, as a table that `read` takes."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    mixture, metrics = rows[0]
+    writer.writerow([*(WEIGHT + name for name in mixture), *(METRIC + name for name in metrics)])
+    writer.writerows([*weights.values(), *values.values()] for weights, values in rows)
+    return file.getvalue()
+
+
+def measured(runs: Runs) -> list[Fidelity]:
+    """The fidelities that have a run."""
+    return [fidelity for level, fidelity in enumerate(runs.fidelities) if runs.at(level).any()]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The cells of a table.
+
+    Attributes:
+        columns: cells by column name, N each; text, or what a DataFrame holds.
+        rows: where each stands: in a file as a spreadsheet counts (a CSV's header is row 1), in a DataFrame as `iloc`.
+    """
+
+    source: Source
+    columns: dict[str, list[Any]]
+    rows: list[int]
+
+    def named(self, prefix: str) -> tuple[str, ...]:
+        names = tuple(column.removeprefix(prefix) for column in self.columns if column.startswith(prefix))
+        if not names:
+            raise ConfigError(
+                f"{self.source}: no column {prefix}<name> among {_some(self.columns)}",
+                hint="weights stand in weight.<domain>, measurements in metric.<name>",
+            )
+        if "" in names:
+            raise ConfigError(f"{self.source}: column {prefix} lacks the name after the point", hint="add it")
+        return names
+
+    def texts(self, column: str) -> list[str]:
+        """Cells as text, empty where there is none, N."""
+        cells = self.columns.get(column, [""] * len(self.rows))
+        return ["" if _is_missing(cell) else str(cell).strip() for cell in cells]
+
+    def numbers(self, columns: Sequence[str]) -> FloatArray:
+        """Cells as numbers, NaN where there is none, one column each of `columns`."""
+        return np.array(
+            [[self._number(column, place) for column in columns] for place in range(len(self.rows))],
+            dtype=np.float64,
+        ).reshape(len(self.rows), len(columns))
+
+    def _number(self, column: str, place: int) -> float:
+        cell = self.columns[column][place]
+        if _is_missing(cell):
+            return math.nan
+        try:
+            return float(cell)
+        except (TypeError, ValueError):
+            raise self.error(
+                place, column, f"{cell!r} is not a number", "write one such as 0.25, or leave it empty"
+            ) from None
+
+    def error(self, place: int, column: str, what: str, hint: str) -> ConfigError:
+        return ConfigError(f"{self.source}: row {self.rows[place]}, column {column}: {what}", hint)
+
+
+def _is_missing(cell: Any) -> bool:
+    return cell is None or str(cell).strip().lower() in MISSING
+
+
+def _cells(source: Source) -> _Table:
+    if isinstance(source, Frame):
+        header, lines = _frame_lines(source.frame, first_row=0)
+    elif not source.is_file():
+        raise ConfigError(f"{source}: no such table", hint="give a table of runs, .csv or .parquet: docs/run-tables.md")
+    elif source.suffix.lower() == ".parquet":
+        header, lines = _parquet_lines(source)
+    elif source.suffix.lower() in (".csv", ".tsv", ".txt"):
+        header, lines = _csv_lines(source)
+    else:
+        raise ConfigError(f"{source}: a table ends in .csv, .tsv or .parquet", hint="export it as one of these")
+    repeated = [name for name, count in Counter(filter(None, header)).items() if count > 1]
+    if repeated:
+        raise ConfigError(f"{source}: column {repeated[0]} stands there twice", hint="remove or rename one of the two")
+    if not lines:
+        raise ConfigError(f"{source}: a table without a run", hint="give one row a run below the header")
+    for row, cells in lines:
+        if len(cells) != len(header):
+            raise ConfigError(
+                f"{source}: row {row} has {len(cells)} cells, the header {len(header)}",
+                hint="look for a missing or an additional delimiter, or a decimal comma",
+            )
+    columns = {name: [cells[place] for _, cells in lines] for place, name in enumerate(header)}
+    return _Table(source, columns, [row for row, _ in lines])
+
+
+def _csv_lines(path: Path) -> tuple[list[str], list[tuple[int, list[Any]]]]:
+    """The header, and each further line that is not blank, with its number; commas, semicolons or tabs."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            file.seek(0)
+            reader = csv.reader(file, delimiter=max(",;\t", key=first.count), strict=True)
+            lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start} is not UTF-8", hint="save the table as UTF-8") from error
+    except csv.Error as error:
+        raise ConfigError(f"{path}: row {reader.line_num}: {error}", hint="look for an unclosed quote") from error
+    if not lines:
+        raise ConfigError(f"{path} is empty", hint="give a header and one row a run")
+    return [name.strip() for name in lines[0][1]], list(lines[1:])
+
+
+def _parquet_lines(path: Path) -> tuple[list[str], list[tuple[int, list[Any]]]]:
+    import pandas as pd
+
+    with path.open("rb") as file:
+        try:
+            frame = pd.read_parquet(file)
+        except (ValueError, OSError) as error:
+            raise ConfigError(
+                f"{path}: not Parquet: {str(error).splitlines()[0]}", hint="write the file again"
+            ) from error
+    return _frame_lines(frame, first_row=1)
+
+
+def _frame_lines(frame: DataFrame, first_row: int) -> tuple[list[str], list[tuple[int, list[Any]]]]:
+    cells = frame.astype(object).where(frame.notna(), None)
+    return [str(name) for name in frame.columns], list(enumerate(cells.to_numpy().tolist(), start=first_row))
+
+
+def _unused_columns(table: _Table) -> list[str]:
+    unused = [name for name in table.columns if name not in OPTIONAL and not name.startswith((WEIGHT, METRIC))]
+    return [f"columns that are not used: {_some(name or '(without a name)' for name in unused)}"] if unused else []
+
+
+def _mixtures(table: _Table, domains: Sequence[str], notes: list[str]) -> FloatArray:
+    """Weights that sum to one, [N, D]."""
+    columns = [WEIGHT + name for name in domains]
+    weights_ND = table.numbers(columns)
+    for place, domain in np.argwhere(~(np.isfinite(weights_ND) & (weights_ND >= 0))):
+        weight = weights_ND[place, domain]
+        what = "no weight" if math.isnan(weight) else f"{weight:g} is not a share"
+        raise table.error(int(place), columns[domain], what, "shares are 0 or above; write 0 where a domain has none")
+    sum_N = weights_ND.sum(axis=1)
+    for place in np.flatnonzero(np.abs(sum_N - 1) > SUM_TOLERANCE):
+        percent = abs(sum_N[place] / 100 - 1) <= SUM_TOLERANCE
+        raise ConfigError(
+            f"{table.source}: row {table.rows[place]}: the weights sum to {sum_N[place]:.4g}, not 1",
+            hint="these look like percentages: divide by 100" if percent else "give every domain; divide by the sum",
+        )
+    off_N = np.abs(sum_N - 1) > ROUNDING
+    if off_N.any():
+        notes.append(
+            f"the weights of {off_N.sum()} rows summed to {sum_N[off_N].min():.4g} to {sum_N[off_N].max():.4g}: "
+            "divided by that"
+        )
+    normalised_ND: FloatArray = weights_ND / sum_N[:, None]
+    return normalised_ND
+
+
+def _fidelities(table: _Table, fidelity_N: Sequence[str], notes: list[str]) -> tuple[Fidelity, ...]:
+    """The fidelities by rising cost; unknown parameters count as 0 and unknown tokens as 1."""
+    names = list(dict.fromkeys(fidelity_N))
+    params, tokens, cost = (_one_each(table, column, fidelity_N) for column in ("params", "tokens", "cost"))
+    without_cost = [name for name in names if name not in cost]
+    derivable = all(name in params and name in tokens for name in names)
+    if without_cost and cost and derivable:
+        notes.append(f"column cost is not used: it is empty for {_some(without_cost)}")
+    if without_cost and derivable:
+        cost = {name: 6 * params[name] * tokens[name] for name in names}
+    elif len(names) == 1:
+        cost.setdefault(names[0], 1.0)
+    elif without_cost:
+        raise ConfigError(
+            f"{table.source}: fidelity {without_cost[0]} has no cost, so the fidelities have no order",
+            hint="add a column cost (FLOPs, hours, any one unit), or the columns params and tokens",
+        )
+    found = [
+        Fidelity(name, round(params.get(name, 0)), max(round(tokens.get(name, 1)), 1), cost[name]) for name in names
+    ]
+    return tuple(sorted(found, key=lambda fidelity: fidelity.flops))
+
+
+def _one_each(table: _Table, column: str, fidelity_N: Sequence[str]) -> dict[str, float]:
+    """The one value of a column for each fidelity that has any."""
+    if column not in table.columns:
+        return {}
+    first: dict[str, tuple[float, int]] = {}
+    for place, (fidelity, value) in enumerate(zip(fidelity_N, table.numbers([column])[:, 0], strict=True)):
+        if math.isnan(value):
+            continue
+        if not (math.isfinite(value) and value > 0):
+            raise table.error(place, column, f"{value:g} is not above 0", "correct it, or leave the cell empty")
+        earlier, row = first.setdefault(fidelity, (float(value), table.rows[place]))
+        if abs(value - earlier) > SAME_COST * earlier:
+            raise table.error(
+                place,
+                column,
+                f"{value:g}, where row {row} of the same fidelity {fidelity} has {earlier:g}",
+                "runs of one fidelity are trained alike; give them one value, or other fidelities",
+            )
+    return {fidelity: value for fidelity, (value, _) in first.items()}
+
+
+def _first_of_copies(table: _Table, runs: Runs, given_names: Sequence[str], notes: list[str]) -> IntArray:
+    """The rows that no earlier one equals in everything.
+
+    Raises:
+        ConfigError: two different rows of a fidelity have one name.
+    """
+    place_of_content: dict[object, int] = {}
+    place_of_name: dict[tuple[str, int], int] = {}
+    copies = []
+    for place, (given, level) in enumerate(zip(given_names, runs.level_N.tolist(), strict=True)):
+        content = (given, level, runs.weights_ND[place].tobytes(), runs.values_NM[place].tobytes())
+        if place_of_content.setdefault(content, place) != place:
+            copies.append(place)
+        elif given and (earlier := place_of_name.setdefault((given, level), place)) != place:
+            raise table.error(
+                place,
+                "run",
+                f"{given} is another run in row {table.rows[earlier]}",
+                "give each run its own name, such as its name and seed",
+            )
+    if copies:
+        rows = _some(table.rows[place] for place in copies)
+        notes.append(f"rows that repeat another in everything were counted once: {rows}")
+    return np.setdiff1d(np.arange(len(runs)), copies)
+
+
+def _infinite(runs: Runs) -> BoolArray:
+    """Which runs have an infinite metric, [N]."""
+    infinite_N: BoolArray = np.logical_or.reduce(np.isinf(runs.values_NM), axis=1)
+    return infinite_N
+
+
+def _without_diverged(runs: Runs, source: Source, notes: list[str]) -> Runs:
+    diverged_N = _infinite(runs)
+    if not diverged_N.any():
+        return runs
+    if diverged_N.all():
+        raise ConfigError(
+            f"{source}: every run has an infinite metric",
+            hint="give runs that did not diverge, or choose other metrics",
+        )
+    notes.append(f"runs with an infinite metric diverged and were left out: {_named(runs, diverged_N)}")
+    return runs.select(~diverged_N)
+
+
+def _note_missing(runs: Runs, source: Source, notes: list[str]) -> None:
+    for name, values_N in zip(runs.metrics, runs.values_NM.T, strict=True):
+        missing = int(np.isnan(values_N).sum())
+        if missing == len(runs):
+            raise ConfigError(
+                f"{source}: column {METRIC}{name} has no value", hint="fill it, remove it, or choose other metrics"
+            )
+        if missing:
+            notes.append(
+                f"metric {name} is missing in {missing} of {len(runs)} runs, which count for the other metrics"
+            )
+
+
+def _note_replicates(runs: Runs, notes: list[str]) -> None:
+    counts = Counter(zip(runs.mixture_N.tolist(), runs.level_N.tolist(), strict=True))
+    repeated = [count for count in counts.values() if count > 1]
+    if repeated:
+        notes.append(
+            f"{len(repeated)} mixtures were run more than once at a fidelity, {sum(repeated)} runs in all: "
+            "kept as replicates"
+        )
+
+
+def _note_outliers(runs: Runs, notes: list[str]) -> None:
+    for name, values_N in zip(runs.metrics, runs.values_NM.T, strict=True):
+        far_N = np.zeros(len(runs), dtype=bool)
+        for level in np.unique(runs.level_N):
+            here_N = runs.at(level) & np.isfinite(values_N)
+            if here_N.any():
+                low, middle, high = np.quantile(values_N[here_N], [0.25, 0.5, 0.75])
+                far_N |= here_N & (np.abs(values_N - middle) > OUTLIER * (high - low)) & (high > low)
+        if far_N.any():
+            odd = _some(f"{runs.names[run]} ({values_N[run]:.4g})" for run in np.flatnonzero(far_N))
+            notes.append(f"metric {name} is far from all others in {odd}: kept; write inf for a run that diverged")
+
+
+def _named(runs: Runs, chosen_N: BoolArray) -> str:
+    return _some(runs.names[run] for run in np.flatnonzero(chosen_N))
+
+
+def _some(things: Iterable[object], most: int = 8) -> str:
+    """The first of them, and how many there are beyond."""
+    named = [str(thing) for thing in things]
+    return ", ".join(named[:most]) + (f" and {len(named) - most} more" if len(named) > most else "")

@@ -1,0 +1,484 @@
+"""The study file: one strict schema, read from YAML, with errors that name the line.
+
+    study.yaml --compose--> nodes with line numbers --construct--> plain data --validate--> StudyFile
+
+Sections, in the order of the file: study, seed, domains, evaluation, groups, target, corpus, proxies,
+baselines, search, objective, reuse, confirm, budget, executor, tracking.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    WithJsonSchema,
+    model_validator,
+)
+
+from mixopt.settings.units import Amount, Count, Duration, Number, Share
+
+# Names become MLflow keys, file names and YAML keys, so they keep to characters that all of these take.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
+
+
+# What a study file leaves open, a machine may say: where it keeps studies, and where its MLflow store is.
+DIRECTORY_VARIABLE = "MIXOPT_DIRECTORY"
+STORE_VARIABLE = "MLFLOW_TRACKING_URI"
+# Set where a study runs as a job of a Ray cluster: the job's id.
+JOB_VARIABLE = "MIXOPT_JOB"
+
+STORES = ("sqlite:///", "http://", "https://", "postgresql://", "postgresql+", "mysql://", "mysql+")
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Paths = Annotated[
+    list[Annotated[str, Field(min_length=1)]],
+    BeforeValidator(_as_list),
+    Field(min_length=1, max_length=10_000),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class TextSource(Section):
+    """Where text comes from: files, folders, globs, fsspec URLs or a hub data set."""
+
+    paths: Paths
+    """Files, folders, globs, URLs (s3://...) or hub names (hf:owner/name@config); relative to the study file."""
+    text: str | None = None
+    """The field that holds the text, in JSONL, Parquet and Arrow. Default: text."""
+    prompt: str | None = None
+    """With `completion`: the field of the prompt, on which no loss is taken."""
+    completion: str | None = None
+    """With `prompt`: the field of the completion, on which the loss is taken."""
+    split: str = "train"
+    """The split of a hub data set."""
+
+    @model_validator(mode="after")
+    def _one_kind_of_text(self) -> Self:
+        if (self.prompt is None) != (self.completion is None):
+            raise ValueError("prompt and completion go together; give both, or text alone")
+        if self.prompt is not None and self.text is not None:
+            raise ValueError("give either text, or prompt and completion, not both")
+        return self
+
+
+class DomainSettings(TextSource):
+    """A pool of training text, and the limits on its share."""
+
+    min: Share = 0.0
+    """Smallest share of the training tokens."""
+    max: Share = 1.0
+    """Largest share of the training tokens."""
+    pin: Share | None = None
+    """A fixed share: the search does not touch it."""
+    tokens: Count | None = None
+    """Tokens of the whole pool, where the files are only a sample of it. Default: as counted."""
+    sample: Count | None = None
+    """Read about this many tokens and no more, where the pool is huge."""
+
+    @model_validator(mode="after")
+    def _possible_limits(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"max {self.max:g} is below min {self.min:g}; lower min or raise max")
+        if self.pin is not None and ("min" in self.model_fields_set or "max" in self.model_fields_set):
+            raise ValueError("pin fixes the share; remove min and max, or remove pin")
+        return self
+
+
+class GroupSettings(Section):
+    """A limit on the sum of several domains' shares."""
+
+    domains: Annotated[list[str], Field(min_length=1)]
+    """The domains that are added up."""
+    min: Share = 0.0
+    """Smallest sum of their shares."""
+    max: Share = 1.0
+    """Largest sum of their shares."""
+
+    @model_validator(mode="after")
+    def _possible_limits(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"max {self.max:g} is below min {self.min:g}; lower min or raise max")
+        if len(set(self.domains)) < len(self.domains):
+            raise ValueError("a domain is named twice; name each once")
+        return self
+
+
+class TargetSettings(Section):
+    """The final, large run that the mixture is for."""
+
+    tokens: Count | None = None
+    """Its training tokens. With `max_epochs` this caps the share of scarce domains."""
+    max_epochs: Annotated[Number, Field(gt=0)] = 4.0
+    """How often a domain may be repeated in it; repetition up to about 4 is nearly free (2305.16264)."""
+    repetition_matched: bool = False
+    """Give proxies only so much of each domain that they repeat it as often as the final run will."""
+
+    @model_validator(mode="after")
+    def _tokens_for_matching(self) -> Self:
+        if self.repetition_matched and self.tokens is None:
+            raise ValueError("repetition_matched needs target.tokens; give the tokens of the final run")
+        return self
+
+
+class CorpusSettings(Section):
+    """How text becomes tokens."""
+
+    tokenizer: str | None = None
+    """A tokenizer.json to use. Default: a byte-level BPE is trained on the corpus."""
+    vocabulary: Annotated[Count, Field(ge=258, le=1_000_000)] = 4096
+    """Size of the trained tokenizer's vocabulary: small, so that proxies are cheap."""
+    validation_tokens: Count = 65_536
+    """Validation tokens of each domain and evaluation set, at most."""
+    validation_share: Share = 0.1
+    """... and at most this share of a domain."""
+    sequence_length: Annotated[Count, Field(ge=16, le=131_072)] = 256
+    """Tokens in a training sequence."""
+    workers: Count | None = None
+    """Tokenising processes. Default: one a core."""
+
+
+class ProxySettings(Section):
+    """A small model that stands for the large one. `depth` derives the rest; any value can be set."""
+
+    kind: Literal["dense", "moe"] = "dense"
+    """dense, or moe: a mixture of experts."""
+    depth: Count = 2
+    """Layers; width, heads, feed-forward and learning rate follow from it."""
+    tokens: Count
+    """Training tokens of one trial."""
+    trials: Annotated[int, Field(ge=0)] = 24
+    """How many mixtures of the design are trained with this proxy, the baselines not counted."""
+    width: Count | None = None
+    """Model width."""
+    heads: Count | None = None
+    """Attention heads."""
+    feed_forward: Count | None = None
+    """Hidden width of the (dense) feed-forward layers."""
+    experts: Count | None = None
+    """moe: routed experts a layer."""
+    top_k: Count | None = None
+    """moe: routed experts a token."""
+    expert_feed_forward: Count | None = None
+    """moe: hidden width of one routed expert."""
+    shared_feed_forward: Count | None = None
+    """moe: hidden width of the shared expert."""
+    learning_rate: Annotated[Number, Field(gt=0)] | None = None
+    """Peak learning rate. Default: step law (2503.04715), clamped."""
+    batch_rows: Count | None = None
+    """Sequences in a training step. Default: step law, clamped."""
+    evaluations: Annotated[int, Field(ge=1, le=100)] = 4
+    """How often the losses are measured, evenly spaced before the learning rate decays, and at the end."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 where the processor computes in it."""
+
+    @model_validator(mode="after")
+    def _experts_only_for_moe(self) -> Self:
+        for field in ("experts", "top_k", "expert_feed_forward", "shared_feed_forward"):
+            if self.kind == "dense" and getattr(self, field) is not None:
+                raise ValueError(f"{field} belongs to kind: moe; remove it or set kind: moe")
+        return self
+
+
+class TrustSettings(Section):
+    """Where the answer may lie."""
+
+    near_evidence: bool = True
+    """The answer is no farther from a trained mixture than these usually are from each other."""
+    max_kl: Annotated[Number, Field(gt=0)] | None = None
+    """The most that KL(answer || natural mixture) may be, in nats."""
+
+
+class SearchSettings(Section):
+    """How mixtures are chosen."""
+
+    strategy: Literal["random", "regmix", "climb", "bayes"] = "regmix"
+    """random: best of a design; regmix: a regression on a design proposes (2407.01492); climb: rounds of trials near
+    the best predicted (2504.13161); bayes: one trial after the other, where most is expected."""
+    surrogate: Literal[
+        "blend",
+        "far_blend",
+        "warped_gp",
+        "multi_fidelity_gp",
+        "gp_ard",
+        "gp_isotropic",
+        "effective_data",
+        "log_linear",
+        "bimix",
+        "quadratic",
+        "lightgbm",
+        "regmix_lightgbm",
+        "linear",
+    ] = "blend"
+    """What predicts losses from mixtures."""
+    acquisition: Literal["log_ei", "posterior_mean", "max_value_entropy", "knowledge_gradient"] = "log_ei"
+    """bayes: what makes a mixture worth a trial."""
+    trust: TrustSettings = TrustSettings()
+    stop_hopeless: bool = False
+    """End a trial at an evaluation where it would, almost surely, come out among the worse half; it counts as a
+    measurement at fewer tokens."""
+
+    @model_validator(mode="after")
+    def _fields_of_its_strategy(self) -> Self:
+        if self.strategy != "bayes" and "acquisition" in self.model_fields_set:
+            raise ValueError("acquisition belongs to strategy: bayes; remove it or set strategy: bayes")
+        for field in ("surrogate", "trust"):
+            if self.strategy == "random" and field in self.model_fields_set:
+                raise ValueError(f"{field} means nothing to strategy: random, which predicts nothing; remove it")
+        return self
+
+
+class ObjectiveSettings(Section):
+    """What is minimised."""
+
+    kind: Literal["weighted", "worst_case", "no_worse", "pareto"] = "weighted"
+    """weighted: mean of the losses; worst_case: the largest excess over a baseline's losses; no_worse: the mean, while
+    no loss exceeds a baseline's by more than an allowance; pareto: the mixtures that none beats in every loss."""
+    weights: dict[str, Annotated[Number, Field(ge=0)]] | None = None
+    """All but worst_case: weight of each evaluation set in the mean; pareto names one mixture of its front by it.
+    Default: all domains and evaluation sets alike."""
+    metrics: Annotated[list[str], Field(min_length=1)] | None = None
+    """worst_case: the evaluation sets that count. Default: all."""
+    baseline: str = "proportional"
+    """worst_case, no_worse: the baseline whose losses are the measure."""
+    allowance: Annotated[Number, Field(ge=0)] | None = None
+    """no_worse: how much worse than the baseline any evaluation set may be, in `unit`. Default: 0."""
+    unit: Literal["nats_per_token", "bits_per_byte"] = "nats_per_token"
+    """In which unit losses are put together; bits per byte does not depend on the tokenizer."""
+
+    @property
+    def has_baseline(self) -> bool:
+        return self.kind in ("worst_case", "no_worse")
+
+    @model_validator(mode="after")
+    def _fields_of_its_kind(self) -> Self:
+        if self.kind != "worst_case" and self.metrics is not None:
+            raise ValueError("metrics belongs to kind: worst_case; write weights instead")
+        if self.kind == "worst_case" and self.weights is not None:
+            raise ValueError("weights belongs to the other kinds; write metrics instead")
+        if not self.has_baseline and "baseline" in self.model_fields_set:
+            raise ValueError("baseline belongs to kind: worst_case or no_worse; remove it or set one of these")
+        if self.kind != "no_worse" and self.allowance is not None:
+            raise ValueError("allowance belongs to kind: no_worse; remove it or set kind: no_worse")
+        if self.weights is not None and not any(self.weights.values()):
+            raise ValueError("all weights are 0; give at least one evaluation set a weight above 0")
+        return self
+
+
+class ReuseSettings(Section):
+    """What an earlier search over nearly the same domains is still good for (2602.12237)."""
+
+    runs: Annotated[str, Field(min_length=1)] | None = None
+    """A table of earlier runs, .csv or .parquet, relative to the study file; its metrics are losses in
+    `objective.unit`."""
+    renamed: dict[str, str] = {}
+    """Earlier name of a domain: its name now."""
+    split: dict[str, Annotated[list[str], Field(min_length=1)]] = {}
+    """Earlier name of a domain: the domains that it became, which together are all its text."""
+    keep: list[str] = []
+    """Domains that keep their relative weights: the search varies only their sum and the other domains."""
+    at: dict[str, Annotated[Number, Field(ge=0)]] | None = None
+    """Their relative weights. Default: in proportion to their tokens."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.runs is None and (self.renamed or self.split):
+            raise ValueError("renamed and split say how to read earlier runs; give their table in runs")
+        if len(set(self.keep)) < len(self.keep):
+            raise ValueError("keep names a domain twice; name each once")
+        if self.at is not None and set(self.at) != set(self.keep):
+            raise ValueError("at and keep name different domains; give a weight to each domain of keep")
+        if self.at is not None and not any(self.at.values()):
+            raise ValueError("all weights of at are 0; give at least one above 0")
+        return self
+
+
+class ConfirmSettings(Section):
+    """The best candidates and the baselines are trained again before the answer is believed."""
+
+    candidates: Annotated[int, Field(ge=0, le=20)] = 2
+    """How many candidates are confirmed; 0 skips the confirmation."""
+    seeds: Annotated[int, Field(ge=2, le=100)] = 3
+    """Trainings of each, with different seeds."""
+
+
+class BudgetSettings(Section):
+    """When the search stops early. The confirmation is kept a share of it."""
+
+    flops: Amount | None = None
+    """Floating-point operations of all trials, confirmation included."""
+    time: Duration | None = None
+    """Wall-clock time of the study, over all resumes, after which the search asks for no more trials."""
+
+
+class ExecutorSettings(Section):
+    """Where trials are trained."""
+
+    kind: Literal["ray", "in_process"] = "ray"
+    """ray: processes of a local or remote Ray cluster; in_process: one after the other, under a debugger."""
+    address: str | None = None
+    """Address of a running Ray cluster. Default: a local one, for this study alone."""
+    slots: Count | None = None
+    """Trials at a time. Default: as many as the cluster has room for."""
+    cpus_per_trial: Annotated[Number, Field(gt=0)] = 1.0
+    """Processor cores of a trial."""
+    gpus_per_trial: Annotated[Number, Field(ge=0)] = 0.0
+    """GPUs of a trial, or of a pack of them; 0.25 puts four on one."""
+    pack: Count = 1
+    """Trials of one proxy that share those GPUs, trained side by side; `mixopt plan` measures how many one takes."""
+    compile: Literal["auto", "always", "never"] = "auto"
+    """Compile a proxy's steps. auto: where the study takes enough of them to be worth the wait."""
+    attempts: Count = 3
+    """How often a trial is started, the first start included, when its worker dies or falls silent."""
+    patience: Duration = 600.0
+    """A trial that has told nothing for so long is ended, and started again from its checkpoint."""
+    shared: str | None = None
+    """A folder or fsspec URL (s3://...) that every node reaches: tokens and checkpoints go through it, and each node
+    keeps its own copy of the tokens. Default: `directory`, which several nodes then have to share."""
+
+    @model_validator(mode="after")
+    def _packs_only_on_gpus(self) -> Self:
+        if self.pack > 1 and self.kind == "in_process":
+            raise ValueError("pack is for kind: ray; in_process trains one trial at a time")
+        if self.pack > 1 and self.gpus_per_trial == 0:
+            raise ValueError(
+                "pack is for GPUs: on a CPU each trial has a core of its own; remove it or set gpus_per_trial"
+            )
+        return self
+
+
+class TrackingSettings(Section):
+    """The MLflow store."""
+
+    uri: str | None = None
+    """sqlite:///file.db or http(s)://server. Default: $MLFLOW_TRACKING_URI, else SQLite in `directory`."""
+    experiment: Annotated[str, Field(min_length=1)] = "mixopt"
+    """The MLflow experiment that holds the study."""
+
+    @model_validator(mode="after")
+    def _known_store(self) -> Self:
+        if self.uri is not None and not self.uri.startswith(STORES):
+            raise ValueError(f"uri {self.uri} names no MLflow store; write sqlite:///file.db or http(s)://server")
+        if self.uri is not None and urlsplit(self.uri).password is not None:
+            raise ValueError(
+                "uri holds a password, which would be recorded with the study; "
+                "give it in MLFLOW_TRACKING_PASSWORD, or PGPASSWORD for a database"
+            )
+        return self
+
+
+class StudyFile(Section):
+    """One file, one search, one MLflow parent run."""
+
+    study: Name
+    """The study's name: running it again under this name resumes it."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Every random choice follows from it."""
+    domains: Annotated[dict[Name, DomainSettings], Field(min_length=2, max_length=1000)]
+    """The pools of text, by name."""
+    evaluation: dict[Name, TextSource] = {}
+    """Further evaluation sets, such as tasks; each domain's own validation split is always one."""
+    groups: dict[Name, GroupSettings] = {}
+    """Limits on sums of shares, by name."""
+    target: TargetSettings = TargetSettings()
+    corpus: CorpusSettings = CorpusSettings()
+    proxies: Annotated[dict[Name, ProxySettings], Field(min_length=1)]
+    """The proxies, cheapest first; the answer is given, and confirmed, for the last."""
+    baselines: list[Literal["proportional", "uniform", "unimax", "temperature"]] = [
+        "proportional",
+        "uniform",
+        "unimax",
+        "temperature",
+    ]
+    """Mixtures that are always trials of the study; proportional is always among them."""
+    search: SearchSettings = SearchSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    reuse: ReuseSettings = ReuseSettings()
+    confirm: ConfirmSettings = ConfirmSettings()
+    budget: BudgetSettings = BudgetSettings()
+    executor: ExecutorSettings = ExecutorSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    directory: str | None = None
+    """Where tokens, checkpoints and the default store are kept, relative to the study file.
+    Default: $MIXOPT_DIRECTORY, else .mixopt."""
+
+    _file: Path = PrivateAttr()
+    _text: str = PrivateAttr()
+
+    @property
+    def file(self) -> Path:
+        """The file that this was read from."""
+        return self._file
+
+    @property
+    def text(self) -> str:
+        """The file as it was written."""
+        return self._text
+
+    @property
+    def evaluation_sets(self) -> tuple[str, ...]:
+        return (*self.domains, *self.evaluation)
+
+    @property
+    def home(self) -> Path:
+        """The folder of everything that the study keeps."""
+        return self._file.parent / (self.directory or os.environ.get(DIRECTORY_VARIABLE, ".mixopt"))
+
+    @property
+    def work_directory(self) -> Path:
+        return self.home / self.study
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where the MLflow store is; a relative SQLite file is meant relative to the study file."""
+        uri = self.tracking.uri or os.environ.get(STORE_VARIABLE)
+        if uri is None:
+            return f"sqlite:///{(self.home / 'mlflow.db').absolute()}"
+        if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
+            return f"sqlite:///{(self._file.parent / uri.removeprefix('sqlite:///')).absolute()}"
+        return uri
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide the numbers of each trial and the question; the rest may change between runs.
+
+        More trials, more confirmation seeds, another budget or executor only extend a study; a design of n mixtures
+        starts with the design of fewer. How to search, and from which earlier runs, may change because a strategy is
+        a function of the history, whoever asked for its trials.
+        """
+        settings = self.model_dump(
+            mode="json",
+            exclude={"study", "search", "reuse", "confirm", "budget", "executor", "tracking", "directory"},
+            exclude_none=True,
+        )
+        settings["corpus"].pop("workers", None)
+        for proxy in settings["proxies"].values():
+            proxy.pop("trials")
+        # The last proxy is the target, and mixtures are drawn in the order of the domains.
+        settings["order"] = {"domains": list(self.domains), "proxies": list(self.proxies)}
+        return settings
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema of the study file, for editors."""
+    schema = StudyFile.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "mixopt study file"
+    return schema
+
+
+STUDY_FILE = Path("study.yaml")

@@ -1,0 +1,163 @@
+"""The answer of a study as plain data: what is recorded, shown, exported and printed as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mixopt.base.errors import ConfigError
+from mixopt.base.version import VERSION
+from mixopt.settings.schema import StudyFile
+from mixopt.study.corpus import find_corpus
+from mixopt.study.plan import Plan
+from mixopt.study.planning import assemble
+from mixopt.study.record import known
+from search.history import Failed, History
+from search.problem import BASELINE, REFERENCE
+from search.recommendation.confirm import Confirmation
+from search.recommendation.recommend import Recommendation
+from tracking import names
+from tracking.store import StudyRecord
+
+
+def answer_document(
+    plan: Plan,
+    history: History,
+    recommendation: Recommendation,
+    confirmation: Confirmation | None,
+    run_id: str,
+    ended: bool,
+    remarks: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Everything that is known about the answer.
+
+    Args:
+        ended: whether the study ends with it.
+        remarks: come first in its notes.
+    """
+    mixture = confirmation.winner.mixture if confirmation else recommendation.mixture
+    space, corpus, file = plan.problem.space, plan.corpus, plan.file
+    epochs = space.epochs(mixture) if space.target_tokens else {}
+    # As it was trained: limits may have moved it.
+    proportional = plan.problem.baselines[REFERENCE]
+    return {
+        "study": file.study,
+        "mixture": mixture.as_dict(),
+        "ended": ended,
+        "confirmed": confirmation is not None,
+        "verdict": _verdict(recommendation, confirmation),
+        "objective": objective_document(plan),
+        "domains": {
+            limits.name: {
+                "tokens": limits.tokens,
+                "proportional": proportional[limits.name],
+                "weight": mixture[limits.name],
+                "epochs": epochs.get(limits.name),
+                "mean_document_tokens": corpus.domains[limits.name].mean_document_tokens,
+            }
+            for limits in space.limits
+        },
+        "trials": {
+            "completed": len(history.completed),
+            "stopped": len(history.stopped),
+            "failed": len(history.failed),
+            "flops": history.flops,
+        },
+        "recommendation": recommendation.as_dict(),
+        "confirmation": confirmation.as_dict() if confirmation else None,
+        "notes": [
+            *remarks,
+            *plan.notes,
+            *_failed_proxies(history),
+            *_confirmation_notes(recommendation, confirmation),
+            *recommendation.warnings,
+        ],
+        "provenance": {
+            "mixopt": VERSION,
+            "study": file.study,
+            "study_digest": plan.digest,
+            "corpus": corpus.fingerprint,
+            "seed": file.seed,
+            "tracking_uri": file.tracking_uri,
+            "mlflow_run": run_id,
+        },
+    }
+
+
+def _failed_proxies(history: History) -> list[str]:
+    """A sentence for each proxy of which no trial completed, since the answer knows nothing of it."""
+    alive = {entry.trial.fidelity.proxy for entry in (*history.completed, *history.stopped)}
+    failed: dict[str, list[Failed]] = {}
+    for entry in history.failed:
+        failed.setdefault(entry.trial.fidelity.proxy, []).append(entry)
+    return [
+        f"all {len(entries)} trials of proxy {proxy} failed, the first: {entries[0].failure.message}"
+        for proxy, entries in failed.items()
+        if proxy not in alive
+    ]
+
+
+def _confirmation_notes(recommendation: Recommendation, confirmation: Confirmation | None) -> list[str]:
+    """What the confirmation says against the answer, or against its prediction."""
+    if confirmation is None:
+        return []
+    notes = [*confirmation.cautions]
+    predicted, measured = recommendation.predicted, confirmation.candidates[0].mean
+    if predicted is not None and measured is not None and not predicted.lower <= measured <= predicted.upper:
+        notes.append(
+            f"the prediction failed: the {confirmation.candidates[0].label} mixture measured {measured:.4f}, outside "
+            f"its 95% interval from {predicted.lower:.4f} to {predicted.upper:.4f}; trust no other prediction here"
+        )
+    return notes
+
+
+def objective_document(plan: Plan) -> dict[str, Any]:
+    """What is to be low, and where."""
+    return {
+        "kind": plan.file.objective.kind,
+        "unit": plan.problem.objective.unit,
+        "metrics": list(plan.problem.objective.metrics),
+        "proxy": plan.problem.target.proxy,
+    }
+
+
+def how_far(plan: Plan, history: History) -> str:
+    """How much of the search has been trained."""
+    return f"{plan.searched(history).total()} of at most {plan.strategy.expected.total()} trials"
+
+
+def _verdict(recommendation: Recommendation, confirmation: Confirmation | None) -> str:
+    """The sentence that a user should remember."""
+    if confirmation is None:
+        alone = "the best measured mixture" if recommendation.predicted is None else "the prediction"
+        return f"not confirmed: {alone} stands alone"
+    winner, first = confirmation.winner, confirmation.candidates[0]
+    if winner in confirmation.candidates:
+        return f"the {winner.label} mixture {winner.sentence}"
+    name = winner.label.removeprefix(BASELINE)
+    reason = "" if name == REFERENCE else f", which {winner.sentence}"
+    return f"keep the {name} mixture{reason}; the {first.label} mixture {first.sentence}"
+
+
+def answer_so_far(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
+    """The recorded answer, or, before the study's end, what its trials say until now.
+
+    Raises:
+        ConfigError, SearchError: too few trials have completed.
+    """
+    recorded = record.read(names.ANSWER)
+    history = known(file, record).without_running()
+    if recorded is not None:
+        newer = len(history.completed) - recorded["trials"]["completed"]
+        if newer > 0:
+            recorded["notes"].append(
+                f"{newer} trials have completed since this answer: mixopt run {file.file} renews it"
+            )
+        return recorded
+    corpus = find_corpus(file)
+    if corpus is None:
+        raise ConfigError(f"study {file.study} has no answer yet", hint=f"go on with: mixopt run {file.file}")
+    plan = assemble(file, corpus)
+    recommendation = plan.strategy.recommend(history)
+    remark = f"the search goes on: {how_far(plan, history)} have ended"
+    return answer_document(plan, history, recommendation, None, record.run_id, False, [remark])

@@ -1,0 +1,73 @@
+"""A study's text: where it lies, and the tokens that are made of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mixopt.settings.schema import StudyFile, TextSource
+from proxies.data.corpus import Corpus, CorpusSettings, Progress, prepare, prepared
+from proxies.data.sources import Source, check_readable, find_files
+
+if TYPE_CHECKING:
+    pass
+
+
+def prepare_corpus(file: StudyFile, on_progress: Callable[[Progress], None]) -> Corpus:
+    """The study's tokens: made now, or found as they were made before."""
+    return prepare(*_corpus_request(file), on_progress)
+
+
+def find_corpus(file: StudyFile) -> Corpus | None:
+    """The study's tokens where they are prepared already, and still those of its text; None otherwise."""
+    return prepared(*_corpus_request(file))
+
+
+def check_sources(file: StudyFile) -> None:
+    """Look for each file of the study's text and read its beginning.
+
+    Raises:
+        ProxyError: something is missing, or cannot be read.
+    """
+    domains, evaluations, *_ = _corpus_request(file)
+    for source in (*domains, *evaluations):
+        check_readable(source, find_files(source))
+
+
+def _corpus_request(file: StudyFile) -> tuple[list[Source], list[Source], CorpusSettings, Path]:
+    """Domains, evaluation sets, settings and folder of the study's corpus."""
+    settings = file.corpus
+    tokenizer = None if settings.tokenizer is None else relative_to_study(file.file, settings.tokenizer)
+    return (
+        [_source(file, name, domain, domain.sample) for name, domain in file.domains.items()],
+        [_source(file, name, evaluation, None) for name, evaluation in file.evaluation.items()],
+        CorpusSettings(
+            tokenizer_file=tokenizer,
+            vocabulary=settings.vocabulary,
+            validation_tokens=settings.validation_tokens,
+            validation_share=settings.validation_share,
+            workers=settings.workers,
+        ),
+        file.work_directory / "corpus",
+    )
+
+
+def _source(file: StudyFile, name: str, settings: TextSource, sample: int | None) -> Source:
+    return Source(
+        name=name,
+        paths=tuple(relative_to_study(file.file, path) for path in settings.paths),
+        text_field=settings.text or "text",
+        prompt_field=settings.prompt,
+        completion_field=settings.completion,
+        split=settings.split,
+        max_tokens=sample,
+    )
+
+
+def relative_to_study(study_file: Path, path: str) -> str:
+    """A path of the study file, relative to it; URLs and hub names as they are."""
+    if "://" in path or path.startswith("hf:"):
+        return path
+    return os.path.normpath(study_file.parent.absolute() / Path(path).expanduser())

@@ -1,0 +1,156 @@
+"""What a study will cost: counted exactly in tokens and FLOPs, and in time from a short measured training."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mixopt.base.cores import cores
+from mixopt.base.errors import ConfigError
+from mixopt.study.plan import Plan
+from mixopt.workers.messages import Closed, Progressed
+from mixopt.workers.training import run_trials
+from proxies.allocator import keep_freed_memory
+from proxies.recipe import Recipe
+from search.history import History
+from search.recommendation.validation import FEWEST_RUNS
+from search.trial import Failure, Trial
+
+PROBE_SECONDS = 4.0
+# For whoever will run the study on GPUs and plans on a CPU: what small models reach on one of today's. An assumption.
+ASSUMED_GPU_FLOPS = 1e14
+
+
+def estimate(plan: Plan, probe: bool) -> dict[str, Any]:
+    """The plan as plain data, its counts at most; with `probe`, each proxy is trained for a moment and nothing kept.
+
+    Raises:
+        ConfigError: a proxy does not train, or there is no GPU here to measure it on.
+    """
+    if probe and plan.file.executor.gpus_per_trial > 0:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigError(
+                "executor.gpus_per_trial asks for GPUs, and this machine has none to measure on",
+                hint="plan where the GPUs are, or without measuring: mixopt plan --no-probe",
+            )
+    searched = plan.strategy.expected
+    target = plan.problem.target.proxy
+    proxies: list[dict[str, Any]] = []
+    for rung in plan.problem.rungs:
+        fidelity = rung.fidelity
+        confirmed = plan.confirmation_size if fidelity.proxy == target else 0
+        trials = searched[fidelity] + confirmed
+        proxies.append(
+            {
+                "proxy": fidelity.proxy,
+                "kind": plan.file.proxies[fidelity.proxy].kind,
+                "params": fidelity.params,
+                "tokens": fidelity.tokens,
+                "flops": fidelity.flops,
+                "search_trials": searched[fidelity],
+                "confirmation_trials": confirmed,
+                "total_tokens": trials * fidelity.tokens,
+                "total_flops": trials * fidelity.flops,
+                "tokens_per_second": _speed(plan, fidelity.proxy) if probe else None,
+                "pack": _pack(plan.recipes[fidelity.proxy]) if probe else None,
+            }
+        )
+    document: dict[str, Any] = {
+        "study": plan.file.study,
+        "device": next(iter(plan.recipes.values())).device,
+        "slots": slots(plan),
+        "proxies": proxies,
+        "trials": sum(each["search_trials"] + each["confirmation_trials"] for each in proxies),
+        "total_tokens": sum(each["total_tokens"] for each in proxies),
+        "total_flops": sum(each["total_flops"] for each in proxies),
+        "notes": [*plan.notes, *_few_mixtures(plan)],
+    }
+    training = sum(each["total_tokens"] / _task_speed(plan, each) for each in proxies) if probe else None
+    document["training_seconds"] = training
+    document["wall_seconds"] = None if training is None else training / document["slots"]
+    on_gpu = document["device"] == "cuda"
+    document["gpu_hours"] = (
+        training * plan.file.executor.gpus_per_trial / 3600
+        if training is not None and on_gpu
+        else document["total_flops"] / ASSUMED_GPU_FLOPS / 3600
+    )
+    document["gpu_hours_are"] = "measured" if probe and on_gpu else f"assumed at {ASSUMED_GPU_FLOPS:.0e} FLOP/s"
+    return document
+
+
+def _few_mixtures(plan: Plan) -> list[str]:
+    """A note where the search cannot try enough mixtures for a regression."""
+    trials, earlier = plan.strategy.expected, plan.problem.earlier
+    # Every proxy is trained on mixtures of one design, unless bayes chooses for each.
+    mixtures = trials.total() if plan.file.search.strategy == "bayes" else max(trials.values())
+    if earlier is not None:
+        mixtures += len(np.unique(earlier.mixture_N))
+    if mixtures >= FEWEST_RUNS:
+        return []
+    return [
+        f"the search has {mixtures} mixtures at most, too few for a regression, {FEWEST_RUNS} the least: its answer "
+        "will be the best that was tried; raise the trials of the proxies"
+    ]
+
+
+def slots(plan: Plan) -> int:
+    """How many trials, or packs of them, will run at a time, without asking a cluster: by the file, or this machine."""
+    settings = plan.file.executor
+    if settings.kind == "in_process":
+        return 1
+    here = int(cores() / settings.cpus_per_trial)
+    if settings.gpus_per_trial > 0:
+        import torch
+
+        here = min(here, int(torch.cuda.device_count() / settings.gpus_per_trial))
+    here = max(1, here)
+    if settings.slots is None:
+        return here
+    wanted = -(-settings.slots // settings.pack)
+    return min(wanted, here) if settings.address is None else wanted
+
+
+def _task_speed(plan: Plan, proxy: dict[str, Any]) -> float:
+    """Tokens a second of one trial, or of a pack where the study trains packs."""
+    together = proxy["pack"] is not None and plan.file.executor.pack > 1
+    speed: float = proxy["pack"]["tokens_per_second"] if together else proxy["tokens_per_second"]
+    return speed
+
+
+def _pack(recipe: Recipe) -> dict[str, float] | None:
+    """How many of a proxy this machine's GPU trains side by side; None where the study uses none."""
+    if recipe.device != "cuda":
+        return None
+    from proxies.pack_speed import best_pack, pack_speeds
+
+    speeds = pack_speeds(recipe)
+    members = best_pack(speeds)
+    return {"members": members, "tokens_per_second": speeds[members]}
+
+
+def _speed(plan: Plan, proxy: str) -> float:
+    """Tokens a second of one trial of that proxy.
+
+    Raises:
+        ConfigError: the proxy does not train.
+    """
+    fidelity = next(rung.fidelity for rung in plan.problem.rungs if rung.fidelity.proxy == proxy)
+    trial = Trial(plan.problem.baselines["proportional"], fidelity, seed=0, origin="probe")
+    keep_freed_memory()  # as workers do
+    deadline = None  # from the first report on: before, its steps may be compiled
+    job = replace(plan.job(trial, History()), corpus=str(plan.corpus.directory), checkpoint=None)
+    for event in run_trials([job]):
+        if isinstance(event, Closed):
+            if isinstance(event.outcome, Failure):
+                raise ConfigError(f"proxies.{proxy}: does not train: {event.outcome.message}")
+            return fidelity.tokens / event.outcome.seconds
+        if isinstance(event, Progressed):
+            deadline = deadline or time.monotonic() + PROBE_SECONDS
+            if time.monotonic() > deadline:
+                return event.tokens_per_second
+    raise AssertionError("a trial ends with an outcome")

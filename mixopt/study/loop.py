@@ -1,0 +1,255 @@
+"""THE LOOP: one study from its first trial, or wherever it was left, to its answer.
+
+resume      the history is what the journal holds; a first start finds it empty
+search      ask -> open -> launch -> collect -> close, until the strategy has nothing to ask or the budget is spent
+recommend   from the search's trials alone: strategies look at no other seed
+confirm     the candidates and the baselines again, at the target fidelity, with seeds that chose nothing
+answer      the first candidate unless the confirmation speaks against it, and by how much it beats proportional
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import accumulate
+from typing import Any
+
+from mixopt.base.errors import ConfigError
+from mixopt.study.answer import answer_document, how_far
+from mixopt.study.mlflow_page.keeper import Reporter
+from mixopt.study.plan import Plan
+from mixopt.study.progress import Watcher
+from mixopt.workers.executor import Executor
+from mixopt.workers.messages import Closed, Noticed, Progressed, Restarted
+from search.problem import SEARCH_SEED
+from search.recommendation.confirm import Confirmation, confirm, confirmation_trials
+from search.recommendation.recommend import Predictor, Recommendation
+from search.trial import Failure, Measurement, Trial
+from tracking import names
+from tracking.errors import TrackingAway
+from tracking.recorder import Recorder
+
+# So many failures in a row, before any trial has lived and after: a mistake that more trials will not mend.
+FAILURES_AT_FIRST = 4
+FAILURES_LATER = 20
+# A study that has its answer waits so long for MLflow to take the last of it.
+MLFLOW_AWAY_SECONDS = 600.0
+
+
+class Study:
+    """One search. The strategy decides, the executor trains, the record remembers, the watcher shows."""
+
+    def __init__(
+        self, plan: Plan, record: Recorder, executor: Executor, watcher: Watcher, retry_failed: bool = False
+    ) -> None:
+        self.plan = plan
+        self.record = record
+        self.executor = executor
+        self.watcher = watcher
+        self.history = record.begun.history
+        if retry_failed:
+            self.history = self.history.opened(*(entry.trial for entry in self.history.failed))
+        self.predictor: Predictor | None = None  # of the answer, once there is one
+        self._in_flight: set[str] = set()
+        self._compiled = False
+        self._remarks: list[str] = []
+        self._out_of_budget = False
+        self._failures_in_a_row = 0
+        self._mlflow_is_away = False
+        self._seconds_before = float(record.begun.tags.get(names.SEARCH_SECONDS, "0"))
+        self._began = time.monotonic()
+        restarts = sum(start - 1 for start in record.begun.starts.values())
+        self._reporter = Reporter(plan, record, self.history, restarts, lambda: self._seconds)
+
+    def run(self) -> dict[str, Any]:
+        """Returns the answer; `finish` comes next.
+
+        Raises:
+            ConfigError: trial after trial fails.
+            SearchError: the trials that completed are not enough for an answer.
+        """
+        self.plan.exchange.sweep(self.history)
+        with self._reporter:
+            self._search()
+        with self.watcher.busy("fitting the losses, looking for the best mixture"):
+            recommendation = self.plan.strategy.recommend(self.history)
+        self.predictor = recommendation.predictor
+        if names.ANSWER not in self.record.begun.written:
+            self._answer(recommendation, None)
+        return self._answer(recommendation, self._confirm(recommendation))
+
+    def finish(self) -> None:
+        """Wait until MLflow has the last of the record.
+
+        Raises:
+            TrackingAway: it does not take it; the journal keeps it.
+        """
+        self.record.finish()
+        if not self.record.drain(MLFLOW_AWAY_SECONDS):
+            raise TrackingAway(
+                f"the study has its answer, but {self.record.unsent} of its records did not reach MLflow: "
+                f"{self.record.trouble or 'it is slow'}",
+                hint="they are kept; run the same command again when it works",
+            )
+
+    def _search(self) -> None:
+        interrupted = deque(self.history.running)
+
+        def ask(slots: int) -> list[Trial]:
+            resumed = [interrupted.popleft() for _ in range(min(slots, len(interrupted)))]
+            # The first trial that the budget does not pay for ends the search.
+            if self._out_of_budget or len(resumed) == slots:
+                return resumed
+            wanted = self.plan.strategy.ask(self.history, slots - len(resumed))
+            affordable = self._affordable(wanted)
+            self._out_of_budget = len(affordable) < len(wanted)
+            return [*resumed, *affordable]
+
+        self.watcher.begin("search", self.plan.strategy.expected, self.plan.searched(self.history))
+        self._work(ask)
+
+    def _confirm(self, recommendation: Recommendation) -> Confirmation | None:
+        settings = self.plan.file.confirm
+        if settings.candidates == 0:
+            return None
+        candidates = recommendation.candidates[: settings.candidates]
+        wanted = confirmation_trials(self.plan.problem, candidates, settings.seeds)
+
+        def ask(slots: int) -> list[Trial]:
+            return self.history.new(wanted)[:slots]
+
+        ended = self.history.without_running().trial_ids
+        done = Counter(trial.fidelity for trial in wanted if trial.id in ended)
+        self.watcher.begin("confirm", Counter(trial.fidelity for trial in wanted), done)
+        self._work(ask)
+        return confirm(self.plan.problem, candidates, settings.seeds, self.history)
+
+    def _answer(self, recommendation: Recommendation, confirmation: Confirmation | None) -> dict[str, Any]:
+        remarks = [*self._remarks]
+        if self._out_of_budget:
+            remarks.append(f"the budget ended the search after {how_far(self.plan, self.history)}")
+        ended = confirmation is not None or self.plan.file.confirm.candidates == 0
+        document = answer_document(
+            self.plan, self.history, recommendation, confirmation, self.record.run_id, ended, remarks
+        )
+        self.record.write(names.ANSWER, document, names.ANSWER_FILE)
+        self._reporter.answered(document)
+        return document
+
+    def _work(self, ask: Callable[[int], list[Trial]]) -> None:
+        """Keep the executor's slots filled with what `ask` gives, until it gives nothing and nothing runs.
+
+        It is asked again once a trial has closed, before which it knows no more, or where more slots have come.
+        """
+        closed, left_free = True, 0
+        while True:
+            free = self.executor.slots - len(self._in_flight)
+            if closed or free > left_free:
+                for trial in ask(free) if free > 0 else []:
+                    self._launch(trial)
+                left_free = self.executor.slots - len(self._in_flight)
+            if not self._in_flight:
+                return
+            closed = False
+            for event in self.executor.events():
+                match event:
+                    case Closed():
+                        self._close(event.trial, event.outcome)
+                        closed = True
+                    case Noticed():
+                        self.watcher.remark(event.text)
+                    case Restarted():
+                        self.record.restarted(event.trial, event.start, event.reason)
+                        self._reporter.restarted()
+                        self.watcher.restarted(event)
+                    case Progressed():
+                        self.watcher.progressed(event)
+                        if event.losses:
+                            self.record.progress(event.trial, event.tokens, event.losses)
+            self._look_after_mlflow()
+            self._reporter.refresh()
+
+    def _launch(self, trial: Trial) -> None:
+        self._compile()
+        self.record.open(trial)
+        job = self.plan.job(trial, self.history)
+        self.history = self.history.opened(trial)
+        self._reporter.opened(trial)
+        self.watcher.launched(trial)
+        self.executor.launch(job)
+        self._in_flight.add(trial.id)
+
+    def _look_after_mlflow(self) -> None:
+        """Say when it goes away, and when it has everything again."""
+        trouble = self.record.trouble
+        if not self._mlflow_is_away and trouble is not None:
+            self._mlflow_is_away = True
+            self.watcher.remark(f"{trouble}; the trials go on, their records wait for it")
+        elif self._mlflow_is_away and trouble is None and not self.record.unsent:
+            self._mlflow_is_away = False
+            self.watcher.remark("MLflow is back, and has every record")
+
+    def _compile(self) -> None:
+        """Before the first trial, so that none waits for it; later the machines are busy."""
+        if self._compiled:
+            return
+        self._compiled = True
+        for proxy, recipe in self.plan.recipes.items():
+            if recipe.compiled:
+                with self.watcher.busy(f"compiling proxy {proxy}, once a machine"):
+                    reason = self.executor.compile(recipe)
+                if reason is not None:
+                    # No trial needs to find out again.
+                    recipes = dict(self.plan.recipes) | {proxy: replace(recipe, compiled=False)}
+                    self.plan = replace(self.plan, recipes=recipes)
+                    self._remarks.append(f"proxy {proxy} is trained without being compiled, slower: {reason}")
+                    self.watcher.remark(self._remarks[-1])
+
+    def _close(self, trial: Trial, outcome: Measurement | Failure) -> None:
+        self._in_flight.remove(trial.id)
+        self.history = self.history.closed(trial, outcome)
+        objective = self.plan.problem.objective_of(trial, self.history)
+        self.record.close_trial(trial, outcome, objective)
+        # The checkpoint has done its duty only now that the outcome is recorded.
+        self.plan.exchange.discard(trial)
+        self._reporter.closed(trial, outcome, objective, self.history)
+        self.watcher.closed(trial, outcome, objective)
+        self._give_up_after_failures(outcome)
+
+    def _give_up_after_failures(self, outcome: Measurement | Failure) -> None:
+        if isinstance(outcome, Measurement):
+            self._failures_in_a_row = 0
+            return
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row >= (FAILURES_LATER if self.history.completed else FAILURES_AT_FIRST):
+            raise ConfigError(
+                f"{self._failures_in_a_row} trials in a row failed, the last: {outcome.kind.value}: {outcome.message}",
+                hint="mend the cause, then resume with --retry-failed",
+            )
+
+    @property
+    def _seconds(self) -> float:
+        """How long the study has run, over all resumes."""
+        return self._seconds_before + time.monotonic() - self._began
+
+    def _affordable(self, trials: list[Trial]) -> list[Trial]:
+        """The first of `trials` that the budget pays for, with the confirmation's part kept aside.
+
+        Failed trials are charged in full: what they spent before they died is not known; stopped ones as measured.
+        """
+        budget = self.plan.file.budget
+        if budget.time is not None and self._seconds >= budget.time:
+            return []
+        if budget.flops is None:
+            return trials
+        left = budget.flops - self.plan.confirmation_flops
+        saved = {entry.trial.id: entry.trial.fidelity.flops - entry.measurement.flops for entry in self.history.stopped}
+        left -= sum(
+            trial.fidelity.flops - saved.get(trial.id, 0.0)
+            for trial in self.history.trials
+            if trial.seed == SEARCH_SEED
+        )
+        costs = accumulate(trial.fidelity.flops for trial in trials)
+        return [trial for trial, cost in zip(trials, costs, strict=True) if cost <= left]

@@ -1,0 +1,84 @@
+"""Keeps the study's page in the dashboard up to date: metrics, the description, the predicted optimum."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
+
+from mixopt.study.forecast import Forecaster
+from mixopt.study.mlflow_page.tally import Tally
+from mixopt.study.mlflow_page.text import answer_overview, forecast_metrics, overview, progress_metrics
+from mixopt.study.mlflow_page.views import links_for
+from mixopt.study.plan import Plan
+from search.history import History
+from search.recommendation.recommend import Recommendation
+from search.trial import Failure, Measurement, Trial
+from tracking import names
+from tracking.recorder import Recorder
+
+# A description is long, and nobody reads it so often.
+DESCRIBE_SECONDS = 10.0
+
+
+class Reporter(AbstractContextManager["Reporter"]):
+    """Told what happens to trials. A context, which ends the forecasts.
+
+    Args:
+        restarts: how often trials went on from their checkpoints before.
+        seconds: how long the study has run.
+    """
+
+    def __init__(
+        self, plan: Plan, record: Recorder, history: History, restarts: int, seconds: Callable[[], float]
+    ) -> None:
+        self._plan = plan
+        self._record = record
+        self._seconds = seconds
+        self._tally = Tally(plan, history, restarts)
+        self._forecaster = Forecaster(plan.strategy)
+        self._shown: Recommendation | None = None
+        self._links = links_for(plan.file, record.experiment_id)
+        self._described = time.monotonic()
+        self._is_stale = False
+
+    def opened(self, trial: Trial) -> None:
+        self._tally.opened(trial)
+        self._is_stale = True
+
+    def restarted(self) -> None:
+        self._tally.restarted()
+        self._is_stale = True
+
+    def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None, history: History) -> None:
+        """`history` knows of it already."""
+        self._tally.closed(trial, outcome, objective, history)
+        self._forecaster.consider(history)
+        forecast, seconds = self._forecaster.latest, self._seconds()
+        metrics = progress_metrics(self._plan, self._tally, forecast, seconds)
+        if forecast is not None and forecast is not self._shown:
+            self._shown = forecast
+            metrics |= forecast_metrics(forecast)
+        self._record.report(metrics, self._ended, {names.SEARCH_SECONDS: f"{seconds:.1f}"})
+        self._is_stale = True
+
+    def refresh(self) -> None:
+        """Write the description anew where something has changed, and the last one stood long enough."""
+        if self._is_stale and time.monotonic() - self._described > DESCRIBE_SECONDS:
+            self._is_stale, self._described = False, time.monotonic()
+            forecast, remark = self._forecaster.latest, self._forecaster.remark
+            self._record.describe(overview(self._plan, self._tally, self._seconds(), forecast, remark, self._links))
+
+    def answered(self, document: Mapping[str, Any]) -> None:
+        self._record.report({}, self._ended, {names.NOTE: answer_overview(document, self._links)})
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._forecaster.close()
+
+    @property
+    def _ended(self) -> int:
+        return self._tally.searched + self._tally.confirmed

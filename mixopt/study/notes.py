@@ -1,0 +1,55 @@
+"""What a careful reader wants to know before a study runs: repetition, evaluation's cost, early stopping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mixopt.settings.schema import StudyFile
+from mixopt.settings.units import show_count
+from proxies.data.corpus import Corpus
+
+if TYPE_CHECKING:
+    from proxies.recipe import Recipe
+
+
+# Of a trial's training; more is worth a note.
+MUCH_EVALUATION = 0.05
+
+
+def repetition_notes(corpus: Corpus, available: Mapping[str, Mapping[str, int] | None]) -> list[str]:
+    """Where repetition cannot be matched, because the files hold less than the proxy would need."""
+    return [
+        f"proxy {proxy} repeats domain {domain} more often than the final run: "
+        f"its files hold {show_count(corpus.domains[domain].train_tokens)} tokens, {show_count(tokens)} are needed"
+        for proxy, needed in available.items()
+        for domain, tokens in (needed or {}).items()
+        if tokens > corpus.domains[domain].train_tokens
+    ]
+
+
+def evaluation_notes(corpus: Corpus, recipes: Mapping[str, Recipe]) -> list[str]:
+    """Where evaluation, which costs a third of training for each token, takes much of a trial's time."""
+    tokens = sum(len(corpus.evaluation(name).tokens_N) for name in corpus.evaluation_sets)
+    shares = {name: len(recipe.evaluation_steps) * tokens / 3 / recipe.tokens for name, recipe in recipes.items()}
+    return [
+        f"proxy {name} spends about {share / (1 + share):.0%} of its time on evaluation; "
+        "lower corpus.validation_tokens or its evaluations, or train it on more tokens"
+        for name, share in shares.items()
+        if share > MUCH_EVALUATION
+    ]
+
+
+def stopping_notes(file: StudyFile, recipes: Mapping[str, Recipe]) -> list[str]:
+    """Where hopeless trials are to be stopped, and none can be."""
+    if not file.search.stop_hopeless:
+        return []
+    if file.objective.kind == "pareto":
+        return [
+            "search.stop_hopeless stops nothing in a pareto search: the worst in one loss may be the best in another"
+        ]
+    return [
+        f"proxy {name} is never stopped early: it is evaluated only at its end; raise its evaluations"
+        for name, recipe in recipes.items()
+        if len(recipe.evaluation_steps) == 1
+    ]

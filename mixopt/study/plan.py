@@ -1,0 +1,96 @@
+"""A plan: a study file and its prepared corpus, understood; what the loop runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from mixopt.settings.schema import StudyFile
+from mixopt.study.exchange import Exchange
+from proxies.data.corpus import Corpus
+from search.fidelity import Fidelity
+from search.history import History
+from search.problem import SEARCH_SEED, Problem
+from search.stopping import stopping_rule
+from search.strategies.base import Strategy
+from search.trial import Trial
+
+if TYPE_CHECKING:
+    from mixopt.workers.training import Job
+    from proxies.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study file and a prepared corpus, understood.
+
+    Attributes:
+        recipes: how each proxy is trained, by its name.
+        available_tokens: by proxy, the tokens of each domain that it may use; None where it may use all.
+        notes: sentences that a careful reader wants to know before the study runs.
+    """
+
+    file: StudyFile
+    corpus: Corpus
+    problem: Problem
+    strategy: Strategy
+    recipes: Mapping[str, Recipe]
+    available_tokens: Mapping[str, Mapping[str, int] | None]
+    notes: tuple[str, ...]
+
+    def searched(self, history: History) -> Counter[Fidelity]:
+        """How many trials of the search have ended at each fidelity, of those that the strategy expects."""
+        ended = history.without_running().trials
+        return Counter(trial.fidelity for trial in ended if trial.seed == SEARCH_SEED) & self.strategy.expected
+
+    @property
+    def confirmation_size(self) -> int:
+        """How many trials the confirmation trains, at most."""
+        settings = self.file.confirm
+        baselines = len(set(self.problem.baselines.values()))
+        return settings.seeds * (settings.candidates + baselines) if settings.candidates else 0
+
+    @property
+    def confirmation_flops(self) -> float:
+        return self.confirmation_size * self.problem.target.flops
+
+    def job(self, trial: Trial, history: History) -> Job:
+        """What a worker needs for the trial, which is launched with so much known."""
+        from mixopt.workers.training import Job
+
+        proxy = trial.fidelity.proxy
+        stops = self.file.search.stop_hopeless
+        return Job(
+            trial,
+            self.recipes[proxy],
+            corpus=self.exchange.corpus,
+            corpus_fingerprint=self.corpus.fingerprint,
+            checkpoint=self.exchange.checkpoint(trial),
+            study_seed=self.file.seed,
+            available_tokens=self.available_tokens[proxy],
+            stopping=stopping_rule(self.problem, trial, history) if stops else None,
+        )
+
+    @property
+    def exchange(self) -> Exchange:
+        """Where workers find the tokens and keep their checkpoints."""
+        return Exchange.of(self.file, self.corpus)
+
+    def deciding(self) -> dict[str, Any]:
+        """What decides the study's numbers: the file's settings, and the recipes that follow from them here.
+
+        Whether steps are compiled changes roundings, and may differ when a study goes on elsewhere: each trial's record
+        says how it was trained.
+        """
+        recipes = {name: asdict(recipe) for name, recipe in self.recipes.items()}
+        for recipe in recipes.values():
+            del recipe["compiled"]
+        return self.file.deciding() | {"recipes": recipes}
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(json.dumps(self.deciding(), sort_keys=True).encode()).hexdigest()[:16]

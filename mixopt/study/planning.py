@@ -1,0 +1,233 @@
+"""From the study file to the values of the other rooms: sources, space, recipes, problem, strategy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from mixopt.base.errors import ConfigError
+from mixopt.runs import table as run_table
+from mixopt.settings.schema import ProxySettings, StudyFile
+from mixopt.study.corpus import relative_to_study
+from mixopt.study.notes import evaluation_notes, repetition_notes, stopping_notes
+from mixopt.study.plan import Plan
+from proxies.data.corpus import Corpus
+from proxies.data.mixing import MixedStream
+from proxies.errors import ProxyError
+from search.designs.baselines import baselines
+from search.errors import SearchError
+from search.fidelity import Fidelity
+from search.frozen_space import FrozenSpace
+from search.mixture import Mixture
+from search.objective import NoWorse, Objective, Pareto, WeightedMean, WorstCase
+from search.problem import Problem, Rung
+from search.reuse import Changes, reuse
+from search.runs import Runs
+from search.space import DomainLimits, Group, Space
+from search.strategies import STRATEGIES
+from search.strategies.base import Settings
+from search.trust_region import TrustRegion
+
+if TYPE_CHECKING:
+    from proxies.recipe import Recipe
+
+
+# Settings of a proxy that its model takes as they are.
+MODEL_SETTINGS = {
+    *("width", "heads", "feed_forward"),
+    *("experts", "top_k", "expert_feed_forward", "shared_feed_forward"),
+}
+
+
+# Cold, compiling takes as long as some thousand eager steps, and then saves about every third second.
+STEPS_WORTH_COMPILING = 4000
+
+
+def check(file: StudyFile) -> None:
+    """Whatever can be found wrong before any text is read: limits that admit no mixture, impossible models, ...
+
+    Raises:
+        ConfigError, SearchError: what is wrong.
+    """
+    counted = all(domain.tokens for domain in file.domains.values())
+    space = _space(file, {name: domain.tokens or 1 for name, domain in file.domains.items()}, with_supply=counted)
+    if (kept := _kept(file, space)) and (counted or file.reuse.at):
+        FrozenSpace(space, kept)
+    _earlier(file, space, ())
+    for name, settings in file.proxies.items():
+        _recipe(file, name, settings, file.corpus.vocabulary)
+
+
+def assemble(file: StudyFile, corpus: Corpus) -> Plan:
+    """
+    Raises:
+        ConfigError, SearchError, ProxyError: the settings contradict each other or the corpus.
+    """
+    # Says so now, and not in the first trial, where a domain is too short for a single row.
+    MixedStream(corpus, dict.fromkeys(corpus.domains, 1 / len(corpus.domains)), file.corpus.sequence_length, seed=0)
+    recipes = {name: _recipe(file, name, settings, corpus.vocabulary) for name, settings in file.proxies.items()}
+    supply = {name: domain.tokens or corpus.domains[name].train_tokens for name, domain in file.domains.items()}
+    space = _space(file, supply)
+    rungs = tuple(Rung(_fidelity(name, recipe), file.proxies[name].trials) for name, recipe in recipes.items())
+    named = baselines(space, dict.fromkeys(("proportional", *file.baselines)))
+    earlier, reuse_notes = _earlier(file, space, [rung.fidelity for rung in rungs])
+    problem = Problem(
+        space=space,
+        rungs=rungs,
+        objective=_objective(file),
+        baselines={baseline.name: baseline.mixture for baseline in named},
+        seed=file.seed,
+        earlier=earlier,
+        kept=_kept(file, space),
+    )
+    notes = [*reuse_notes]
+    if moved := [baseline.name for baseline in named if baseline.broken]:
+        notes.append(f"outside the limits, and so replaced by the nearest mixture inside: {', '.join(moved)}")
+    available = {name: _available_tokens(file, space, recipe) for name, recipe in recipes.items()}
+    notes += [
+        f"domain {name}: its supply is counted on a sample; give domains.{name}.tokens, the tokens of the whole pool"
+        for name, domain in file.domains.items()
+        if domain.sample is not None and domain.tokens is None
+    ]
+    notes += repetition_notes(corpus, available)
+    strategy = STRATEGIES[file.search.strategy](problem, _settings(file))
+    notes += [*evaluation_notes(corpus, recipes), *stopping_notes(file, recipes)]
+    plan = Plan(file, corpus, problem, strategy, recipes, available, tuple(notes))
+    _check_budget(plan)
+    return _compiled(plan)
+
+
+def _space(file: StudyFile, supply: Mapping[str, int], with_supply: bool = True) -> Space:
+    """The space over `supply` tokens a domain; they limit the shares only `with_supply`."""
+    limits = []
+    for name, domain in file.domains.items():
+        least, most = (domain.min, domain.max) if domain.pin is None else (domain.pin, domain.pin)
+        limits.append(DomainLimits(name, supply[name], least, most))
+    groups = tuple(Group(name, tuple(group.domains), group.min, group.max) for name, group in file.groups.items())
+    target = file.target.tokens if with_supply else None
+    return Space(tuple(limits), groups, target, file.target.max_epochs)
+
+
+def _objective(file: StudyFile) -> Objective:
+    settings = file.objective
+    if settings.kind == "worst_case":
+        return WorstCase(tuple(settings.metrics or file.evaluation_sets), settings.baseline, settings.unit)
+    mean = WeightedMean(settings.weights or dict.fromkeys(file.evaluation_sets, 1.0), settings.unit)
+    match settings.kind:
+        case "weighted":
+            return mean
+        case "no_worse":
+            return NoWorse(mean, settings.allowance or 0.0, settings.baseline)
+        case "pareto":
+            return Pareto(mean)
+
+
+def _settings(file: StudyFile) -> Settings:
+    search = file.search
+    return Settings(search.surrogate, search.acquisition, TrustRegion(search.trust.near_evidence, search.trust.max_kl))
+
+
+def _kept(file: StudyFile, space: Space) -> Mixture | None:
+    """The relative weights that the search leaves as they are."""
+    if not file.reuse.keep:
+        return None
+    return Mixture.of(file.reuse.at or {name: space.natural[name] for name in file.reuse.keep})
+
+
+def _earlier(file: StudyFile, space: Space, fidelities: Sequence[Fidelity]) -> tuple[Runs | None, tuple[str, ...]]:
+    """The earlier runs that count as evidence, and what was done to them.
+
+    Raises:
+        ConfigError: their table is wrong, or has other domains or metrics.
+    """
+    if file.reuse.runs is None:
+        return None, ()
+    path, metrics = Path(relative_to_study(file.file, file.reuse.runs)), _objective(file).metrics
+    changes = Changes(file.reuse.renamed, file.reuse.split)
+    table, table_notes = run_table.read_all(path)
+    used = [name for name in table.metrics if changes.renamed.get(name, name) in metrics and name not in changes.split]
+    table, metric_notes = run_table.choose_metrics(table, path, used)
+    # A tokenizer that is trained anew on other text makes losses per token incomparable, even of the same proxy.
+    comparable = file.corpus.tokenizer is not None or file.objective.unit == "bits_per_byte"
+    known = fidelities if comparable else ()
+    try:
+        runs, notes = reuse(table, space, metrics, known, changes)
+    except SearchError as error:
+        raise ConfigError(f"reuse: {error.message}", error.hint) from error
+    return runs, (*table_notes, *metric_notes, *notes)
+
+
+def _recipe(file: StudyFile, name: str, settings: ProxySettings, vocabulary: int) -> Recipe:
+    from proxies.models.size import model_size
+    from proxies.recipe import recipe
+
+    shapes = settings.model_dump(include=MODEL_SETTINGS, exclude_none=True)
+    training = settings.model_dump(include={"learning_rate", "batch_rows", "evaluations"}, exclude_none=True)
+    device: Literal["cpu", "cuda"] = "cuda" if file.executor.gpus_per_trial > 0 else "cpu"
+    if settings.precision != "auto":
+        training["precision"] = settings.precision
+    elif device == "cuda":
+        training["precision"] = "bf16"  # not asked of this machine: the GPUs may be on others
+    try:
+        model = model_size(settings.kind, settings.depth, vocabulary, file.corpus.sequence_length, **shapes)
+        return recipe(model, settings.tokens, device=device, **training)
+    except ProxyError as error:
+        raise ConfigError(f"proxies.{name}: {error.message}", error.hint) from error
+
+
+def _fidelity(name: str, recipe: Recipe) -> Fidelity:
+    from proxies.flops import training_flops
+
+    tokens = recipe.steps * recipe.batch_tokens
+    return Fidelity(name, recipe.model.active_parameters, tokens, training_flops(recipe.model, tokens))
+
+
+def _available_tokens(file: StudyFile, space: Space, recipe: Recipe) -> dict[str, int] | None:
+    """Where repetition is matched: each domain's supply, shrunk as the proxy's tokens are to the final run's.
+
+    A proxy of T tokens on D * T / target tokens of a domain repeats it as often as the final run will repeat D
+    (2606.07597).
+    """
+    if not file.target.repetition_matched:
+        return None
+    assert file.target.tokens is not None, "checked with the file"
+    shrink = recipe.tokens / file.target.tokens
+    return {limits.name: max(1, round(limits.tokens * shrink)) for limits in space.limits}
+
+
+def _compiled(plan: Plan) -> Plan:
+    """The plan with those recipes compiled that the file, or their number of steps, asks for."""
+    from proxies.compilation import missing
+
+    settings = plan.file.executor
+    if settings.compile == "never":
+        return plan
+    trials = plan.strategy.expected + Counter({plan.problem.target: plan.confirmation_size})
+    recipes, notes = dict(plan.recipes), list(plan.notes)
+    for rung in plan.problem.rungs:
+        recipe = recipes[rung.fidelity.proxy]
+        if settings.compile == "auto" and trials[rung.fidelity] * recipe.steps < STEPS_WORTH_COMPILING:
+            continue
+        if settings.address is None and (lacking := missing(recipe)):
+            notes.append(f"proxy {rung.fidelity.proxy} trains slower than it could: compiling it takes {lacking}")
+        else:
+            recipes[rung.fidelity.proxy] = replace(recipe, compiled=True)
+    return replace(plan, recipes=recipes, notes=tuple(notes))
+
+
+def _check_budget(plan: Plan) -> None:
+    """
+    Raises:
+        ConfigError: the budget pays for nothing but the confirmation.
+    """
+    budget = plan.file.budget.flops
+    cheapest = min(rung.fidelity.flops for rung in plan.problem.rungs)
+    if budget is not None and budget < plan.confirmation_flops + cheapest:
+        raise ConfigError(
+            f"budget.flops {budget:.3g} leaves no trial to the search: the confirmation needs "
+            f"{plan.confirmation_flops:.3g}, a trial {cheapest:.3g}",
+            hint="raise budget.flops, or lower confirm.seeds, confirm.candidates or the proxies' tokens",
+        )

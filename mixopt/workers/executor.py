@@ -1,0 +1,50 @@
+"""Who trains the trials: the interface of every executor."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from mixopt.workers.messages import Event
+
+if TYPE_CHECKING:
+    from mixopt.workers.training import Job
+    from proxies.recipe import Recipe
+
+
+class Executor(ABC):
+    """Trains jobs and tells how they go; a context, at whose end all that it started is gone."""
+
+    @property
+    @abstractmethod
+    def slots(self) -> int:
+        """How many jobs may run at a time, at least one; it changes with the machines that there are."""
+
+    def compile(self, recipe: Recipe) -> str | None:
+        """Compile a recipe's steps on a machine where its trials may be trained; returns why that failed, if it did.
+
+        On other machines of a cluster the first trial compiles.
+        """
+        return None
+
+    @abstractmethod
+    def launch(self, job: Job) -> None:
+        """Begin a job."""
+
+    @abstractmethod
+    def events(self) -> Iterator[Event]:
+        """What happened since the last call; waits a moment for something, and may yield nothing."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End whatever runs. Checkpoints stay, so ended trials can be resumed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

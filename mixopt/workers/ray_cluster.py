@@ -1,0 +1,376 @@
+"""Trials as Ray tasks, on this machine or on a cluster: the one place that imports Ray for running.
+
+A task trains a pack of trials, on a CPU a pack of one, and streams their progress and outcomes. Ray itself retries
+nothing. When a worker dies or falls silent, its unfinished jobs are launched again here, resume from their checkpoints,
+and after `attempts` starts are failures.
+
+    slots = what the nodes that are there now have room for, divided among the studies that work on them
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from mixopt.base.cores import cores
+from mixopt.base.errors import ClusterLost, ConfigError
+from mixopt.workers.executor import Executor
+from mixopt.workers.fair_share import Roll
+from mixopt.workers.messages import Closed, Event, Noticed, Restarted
+from mixopt.workers.ray_token import use_cluster_token, use_fresh_token
+from mixopt.workers.training import Job, compile_ahead, run_trials
+from proxies.allocator import keep_freed_memory
+from proxies.recipe import Recipe
+from search.trial import Failure, FailureKind
+
+WAIT_SECONDS = 0.5
+# How often the nodes, and the other studies, are looked at.
+LOOK_SECONDS = 5.0
+# A study that is submitted or resumed may be there before the nodes are.
+NODES_WITHIN_SECONDS = 120.0
+COMPILE_SECONDS = 900.0
+# A worker that is ended because it is silent is believed dead after so long, whether Ray says so or not.
+ENDED_WITHIN_SECONDS = 30.0
+NAMESPACE = "mixopt"
+ROLL = "mixopt-studies"
+# Of the driver alone: workers record nothing.
+CREDENTIALS = (
+    *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
+    *("PGUSER", "PGPASSWORD"),
+)
+
+
+@dataclass(frozen=True)
+class _Started:
+    """The first word of a task, and where it runs: until then it waits for room, and is not silent but unborn."""
+
+    node: str
+    process: int
+
+
+@dataclass
+class _Running:
+    """A task's jobs by trial id, those that are not closed.
+
+    `started`: where it runs, once it does; `heard`: when it last said something; `ended`: when it was ended for its
+    silence.
+    """
+
+    jobs: dict[str, Job]
+    attempt: int
+    started: _Started | None = None
+    heard: float = 0.0
+    ended: float | None = None
+
+
+class RayCluster(Executor):
+    """
+    Args:
+        study: by this name the study takes its turn among others on the cluster.
+        address: of a running cluster; None starts one on this machine, for this study alone.
+        slots: trials at a time, at most; None is as many as there is room for.
+        pack: trials of one proxy that share a task, and with it its CPUs and GPUs.
+        patience: seconds after which a silent task is ended.
+
+    Raises:
+        ConfigError: this machine has no room for even one trial.
+        ClusterLost: the cluster does not answer, or no node of it has room for a trial within two minutes.
+    """
+
+    def __init__(
+        self,
+        study: str,
+        address: str | None = None,
+        slots: int | None = None,
+        cpus_per_trial: float = 1.0,
+        gpus_per_trial: float = 0.0,
+        attempts: int = 3,
+        pack: int = 1,
+        patience: float = 600.0,
+    ) -> None:
+        self._study = study
+        self._attempts = attempts
+        self._patience = patience
+        self._pack = pack
+        self._most = slots
+        self._cpus, self._gpus = cpus_per_trial, gpus_per_trial
+        self._launched: list[Job] = []  # until there is room for a task, which then takes all that it can
+        self._running: dict[Any, _Running] = {}  # the task's generator -> its jobs
+        _connect(address)
+        try:
+            self._room = self._first_room(wait=address is not None)
+        except ConfigError:
+            ray.shutdown()
+            raise
+        self._looked = time.monotonic()
+        self._roll = None if address is None else _Attendance(study)
+        self._share = self._room if self._roll is None else self._roll.first_share(self._room)
+        self._resources: dict[str, Any] = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial, "max_retries": 0}
+        self._task = ray.remote(num_returns="streaming", **self._resources)(_run_in_worker)
+
+    @property
+    def slots(self) -> int:
+        return max(1, min(self._share, self._most or self._share))
+
+    def compile(self, recipe: Recipe) -> str | None:
+        pack = min(self._pack, self.slots)
+        try:
+            compiling = ray.remote(**self._resources)(compile_ahead).remote(recipe, pack)
+            reason: str | None = ray.get(compiling, timeout=COMPILE_SECONDS)
+        except GetTimeoutError:
+            ray.cancel(compiling, force=True)
+            return f"it took longer than {COMPILE_SECONDS:.0f} s"
+        except RayError as error:
+            return f"the worker that compiled died: {_first_line(error)}"
+        return reason
+
+    def launch(self, job: Job) -> None:
+        self._launched.append(job)
+
+    def events(self) -> Iterator[Event]:
+        yield from self._look()
+        self._start_launched()
+        yield from self._silent()
+        try:
+            ready: list[Any] = ray.wait(list(self._running), timeout=WAIT_SECONDS, fetch_local=False)[0]
+        except (RayError, ConnectionError) as error:
+            raise ClusterLost(
+                f"the Ray cluster went away: {_first_line(error)}", hint="when it is back, run the same command again"
+            ) from error
+        for generator in ready:
+            running = self._running[generator]
+            try:
+                event: Event | _Started = ray.get(next(generator))
+            except RayTaskError as error:
+                # The task turns its own exceptions into outcomes: the worker could not even begin.
+                del self._running[generator]
+                cause = f"the worker cannot run trials: {type(error.cause).__name__}: {error.cause}"
+                for job in running.jobs.values():
+                    yield Closed(job.trial, Failure(FailureKind.ERROR, cause))
+            except (RayError, StopIteration) as error:
+                del self._running[generator]
+                yield from self._started_again(running, error)
+            else:
+                running.heard = time.monotonic()
+                if isinstance(event, _Started):
+                    running.started = event
+                    continue
+                if isinstance(event, Closed):
+                    del running.jobs[event.trial.id]
+                    if not running.jobs:
+                        del self._running[generator]
+                yield event
+
+    def close(self) -> None:
+        self._launched.clear()
+        self._running.clear()
+        if self._roll is not None:
+            self._roll.leave()
+        ray.shutdown()
+
+    def _start_launched(self) -> None:
+        tasks = -(-self.slots // self._pack)
+        while self._launched and len(self._running) < tasks:
+            recipe = self._launched[0].recipe
+            jobs = [job for job in self._launched if job.recipe == recipe][: self._pack]
+            started = {job.trial.id for job in jobs}
+            self._launched = [job for job in self._launched if job.trial.id not in started]
+            self._start(jobs, attempt=1)
+
+    def _start(self, jobs: Sequence[Job], attempt: int) -> None:
+        running = _Running({job.trial.id: job for job in jobs}, attempt)
+        self._running[self._task.remote(jobs)] = running
+
+    def _started_again(self, running: _Running, error: BaseException) -> Iterator[Event]:
+        """The process or node of these trials died."""
+        reason = _first_line(error)
+        if isinstance(error, StopIteration):
+            reason = "its task ended without an outcome"
+        if running.ended is not None:
+            reason = f"it said nothing for {self._patience:g} s"
+        jobs = list(running.jobs.values())
+        if running.attempt < self._attempts:
+            # In halves: together they may have been too much.
+            for half in filter(None, (jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :])):
+                self._start(half, running.attempt + 1)
+            yield from (Restarted(job.trial, running.attempt + 1, reason) for job in jobs)
+            return
+        kind = FailureKind.OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else FailureKind.LOST_WORKER
+        failure = Failure(kind, f"{reason} (started {running.attempt} times)")
+        yield from (Closed(job.trial, failure) for job in jobs)
+
+    def _silent(self) -> Iterator[Event]:
+        """End tasks that have said nothing for too long; their deaths are then noticed as any other's."""
+        now = time.monotonic()
+        for generator, running in list(self._running.items()):
+            if running.ended is not None:
+                if now - running.ended > ENDED_WITHIN_SECONDS:
+                    del self._running[generator]
+                    yield from self._started_again(running, TimeoutError())
+            elif running.started is not None and now - running.heard > self._patience:
+                if ray.wait([generator], timeout=0, fetch_local=False)[0]:
+                    continue  # it has spoken, but the driver was busy, or stood still, and did not listen
+                running.ended = now
+                _end(running.started)
+
+    def _look(self) -> Iterator[Event]:
+        """How much room there is now, and how much of it is this study's."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        room = self._room_now()
+        if room == 0 and self._room > 0:
+            yield Noticed("no node has room for a trial any more; the study waits for one")
+        elif room > 0 and self._room == 0:
+            yield Noticed(f"there is room for {room} trials again")
+        self._room = room
+        if self._roll is None:
+            self._share = room
+        else:
+            busy = sum(len(running.jobs) for running in self._running.values()) + len(self._launched)
+            hungry = self.slots <= busy < (self._most or inf)
+            self._share = self._roll.share(room, busy, hungry)
+
+    def _first_room(self, wait: bool) -> int:
+        """
+        Args:
+            wait: a node that is large enough may still come.
+
+        Raises:
+            ConfigError: no node is large enough.
+            ClusterLost: none was within NODES_WITHIN_SECONDS.
+        """
+        deadline = time.monotonic() + NODES_WITHIN_SECONDS
+        while not (room := self._room_now()):
+            nodes = _nodes()
+            if not wait or time.monotonic() > deadline:
+                kind = ClusterLost if wait else ConfigError
+                raise kind(
+                    f"a trial asks for {self._cpus:g} CPUs and {self._gpus:g} GPUs; {_described(nodes)}",
+                    hint="lower executor.cpus_per_trial or executor.gpus_per_trial, or add a node",
+                )
+            time.sleep(WAIT_SECONDS)
+        return room
+
+    def _room_now(self) -> int:
+        """How many trials the nodes that are alive have room for at a time."""
+        return self._pack * sum(_fitting(node, self._cpus, self._gpus) for node in _nodes())
+
+
+class _Attendance:
+    """A study's place on the roll of its cluster. The roll may be away: then the last share is kept."""
+
+    def __init__(self, study: str) -> None:
+        self._study = study
+        self._share: int | None = None
+        self._asked: Any = None
+        self._roll: Any = None
+
+    def first_share(self, room: int) -> int:
+        """Waits a little for the answer: a study that took all to begin with would hold it for a round of trials."""
+        self.share(room, busy=0, hungry=True)
+        with suppress(RayError):
+            self._share = ray.get(self._asked, timeout=LOOK_SECONDS)
+        return self._known(room)
+
+    def share(self, room: int, busy: int, hungry: bool) -> int:
+        if self._asked is not None:
+            try:
+                self._share = ray.get(self._asked, timeout=0)
+            except GetTimeoutError:
+                return self._known(room)
+            except RayError:
+                self._roll = None  # it died with its node, and is made anew
+        if self._roll is None:
+            roll = ray.remote(num_cpus=0)(Roll)
+            self._roll = roll.options(name=ROLL, namespace=NAMESPACE, lifetime="detached", get_if_exists=True).remote()
+        self._asked = self._roll.share.remote(self._study, room, busy, hungry)
+        return self._known(room)
+
+    def leave(self) -> None:
+        if self._roll is not None:
+            self._roll.leave.remote(self._study)
+
+    def _known(self, room: int) -> int:
+        return room if self._share is None else min(self._share, room)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _run_in_worker(jobs: Sequence[Job]) -> Iterator[Event | _Started]:
+    yield _Started(ray.get_runtime_context().get_node_id(), os.getpid())
+    keep_freed_memory()
+    yield from run_trials(jobs)
+
+
+def _end(worker: _Started) -> None:
+    """Kill a worker from beside it: one that stands still does not answer when Ray asks it to end."""
+    beside: Any = NodeAffinitySchedulingStrategy(worker.node, soft=False)
+    ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=beside)(_kill).remote(worker.process)
+
+
+def _kill(process: int) -> None:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        if Path(f"/proc/{process}/cmdline").read_bytes().startswith(b"ray::"):
+            os.kill(process, signal.SIGKILL)
+
+
+def _connect(address: str | None) -> None:
+    # Without GPUs asked for, a task sees none; Ray warns on every start that it will change this.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        use_fresh_token()
+        with _kept_to_ourselves(CREDENTIALS):
+            ray.init(address="local", num_cpus=cores(), include_dashboard=False, **quiet)
+        return
+    use_cluster_token()
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, RayError, ValueError, RuntimeError) as error:
+        raise ClusterLost(
+            f"no Ray cluster answers at executor.address {address}: {_first_line(error)}",
+            hint="start it with `ray start --head`, or remove executor.address for a local one",
+        ) from error
+
+
+@contextmanager
+def _kept_to_ourselves(variables: Sequence[str]) -> Iterator[None]:
+    """Processes that are started meanwhile do not inherit these."""
+    kept = {name: os.environ.pop(name) for name in variables if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+def _nodes() -> list[dict[str, float]]:
+    """The resources of each node that is alive."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in nodes if node["Alive"]]
+
+
+def _fitting(node: dict[str, float], cpus: float, gpus: float) -> int:
+    """How many tasks a node has room for at a time."""
+    room = int(node.get("CPU", 0) / cpus)
+    return min(room, int(node.get("GPU", 0) / gpus)) if gpus > 0 else room
+
+
+def _described(nodes: Sequence[dict[str, float]]) -> str:
+    have = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+    return f"no node of the cluster has that much (it has {have})" if nodes else "the cluster has no node"

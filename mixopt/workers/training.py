@@ -1,0 +1,187 @@
+"""What a worker does with trials: train their proxies, say how it goes, and end each with an outcome.
+
+On a CPU it is one trial at a time; on a GPU several of one recipe side by side. A trial never raises: whatever kills
+it becomes a Failure, and the study goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+from time import perf_counter
+
+import torch
+
+from mixopt.workers.messages import Closed, Event, Progressed
+from proxies.data.corpus import Corpus
+from proxies.data.mixing import MixedStream
+from proxies.data.node_cache import fetched
+from proxies.device import one_thread
+from proxies.errors import ProxyError
+from proxies.evaluate import EvaluationLoss
+from proxies.member import Member
+from proxies.pack import Pack
+from proxies.recipe import Recipe
+from proxies.result import Diverged, TrainingProgress, TrainingResult
+from proxies.train import train_pack
+from search.stopping import StoppingRule
+from search.trial import CurvePoint, Failure, FailureKind, Loss, Measurement, Trial
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a worker needs for one trial; small enough to send to another machine.
+
+    Attributes:
+        corpus: folder of the prepared corpus, or URL that a node fetches it from once.
+        corpus_fingerprint: of the text that the study is about; another is refused.
+        checkpoint: file or URL that the training state is kept in, and resumed from; None keeps none.
+        available_tokens: tokens of a domain that may be used, where repetition is matched to the final run's.
+        stopping: when to give the trial up; None trains it to its end.
+    """
+
+    trial: Trial
+    recipe: Recipe
+    corpus: str
+    corpus_fingerprint: str
+    checkpoint: str | None
+    study_seed: int
+    available_tokens: Mapping[str, int] | None = None
+    stopping: StoppingRule | None = None
+
+
+def seed_for(study_seed: int, replicate: int, purpose: str) -> int:
+    """A seed for one purpose, below 2^63.
+
+    The trial's mixture is left out on purpose: trials of one replicate share initial weights and the order of
+    each domain's text, so that what differs between their losses is the mixture (common random numbers).
+    """
+    digest = hashlib.sha256(f"{study_seed}/{replicate}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def compile_ahead(recipe: Recipe, members: int) -> str | None:
+    """Compile the steps of a pack of this recipe for the trials to come; returns why that failed, if it did."""
+    with one_thread():
+        pack = Pack(recipe, range(members))
+        pack.compile()
+        return pack.not_compiled
+
+
+def run_trials(jobs: Sequence[Job]) -> Iterator[Event]:
+    """Train trials of one recipe side by side; the last event of each is its outcome."""
+    began = perf_counter()
+    open_jobs = {job.trial.id: job for job in jobs}
+    failure = None
+    try:
+        for event in _train(jobs):
+            if isinstance(event, Closed):
+                del open_jobs[event.trial.id]
+            yield event
+    except Exception as error:
+        # Whatever it was, it is these trials' death and not the study's.
+        failure = _failure(error, perf_counter() - began)
+    if failure is None:
+        return
+    left = list(open_jobs.values())
+    if failure.kind is FailureKind.OUT_OF_MEMORY and len(left) > 1:
+        # Only here, where the error is gone, has the pack that it came from given its memory back.
+        torch.cuda.empty_cache()
+        yield from run_trials(left[: len(left) // 2])
+        yield from run_trials(left[len(left) // 2 :])
+    else:
+        yield from (Closed(job.trial, failure) for job in left)
+
+
+def _failure(error: Exception, seconds: float) -> Failure:
+    if isinstance(error, Diverged):
+        return Failure(FailureKind.DIVERGED, str(error), seconds)
+    # torch raises a plain RuntimeError where the system refuses it memory on a CPU.
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+        return Failure(FailureKind.OUT_OF_MEMORY, str(error) or "no memory left", seconds)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    message = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+    return Failure(FailureKind.ERROR, message, seconds)
+
+
+def _train(jobs: Sequence[Job]) -> Iterator[Event]:
+    recipe = jobs[0].recipe
+    assert all(job.recipe == recipe for job in jobs)
+    corpus = _corpus(jobs[0].corpus, jobs[0].corpus_fingerprint)
+    streams = [_stream(job, corpus) for job in jobs]
+    members = [_member(job, stream, corpus) for job, stream in zip(jobs, streams, strict=True)]
+    evaluation_sets = {name: corpus.evaluation(name) for name in corpus.evaluation_sets}
+    for index, step in train_pack(recipe, members, evaluation_sets):
+        trial = jobs[index].trial
+        match step:
+            case TrainingProgress():
+                losses = _losses(step.evaluation.losses) if step.evaluation else None
+                yield Progressed(trial, step.tokens, step.training_loss, step.tokens_per_second, losses)
+            case TrainingResult():
+                yield Closed(trial, _measurement(step, recipe, streams[index], corpus))
+            case Diverged():
+                yield Closed(trial, _failure(step, step.seconds))
+
+
+def _corpus(place: str, fingerprint: str) -> Corpus:
+    if "://" in place:
+        return Corpus.open(fetched(place, fingerprint))
+    if not Path(place).exists():
+        raise ProxyError(f"there is no {place} on this node; nodes that share no folder need executor.shared")
+    corpus = Corpus.open(Path(place))
+    if corpus.fingerprint != fingerprint:
+        raise ProxyError(f"the corpus in {place} was replaced while the study ran")
+    return corpus
+
+
+def _stream(job: Job, corpus: Corpus) -> MixedStream:
+    return MixedStream(
+        corpus,
+        job.trial.mixture.as_dict(),
+        job.recipe.model.sequence_length,
+        seed=seed_for(job.study_seed, job.trial.seed, "order of text"),
+        available_tokens=job.available_tokens,
+    )
+
+
+def _member(job: Job, stream: MixedStream, corpus: Corpus) -> Member:
+    rule = job.stopping
+    return Member(
+        stream,
+        seed=seed_for(job.study_seed, job.trial.seed, "initial weights"),
+        data=f"trial {job.trial.id} on corpus {corpus.fingerprint}",
+        checkpoint=job.checkpoint,
+        hopeless=None if rule is None else lambda point: rule.hopeless(point.tokens, _losses(point.losses)),
+    )
+
+
+def _measurement(result: TrainingResult, recipe: Recipe, stream: MixedStream, corpus: Corpus) -> Measurement:
+    domain_tokens, domain_epochs = stream.realised(result.steps * recipe.batch_rows)
+    return Measurement(
+        losses=_losses(result.losses),
+        curve=_curve(result, recipe),
+        domain_tokens=dict.fromkeys(corpus.domains, 0) | domain_tokens,
+        domain_epochs=dict.fromkeys(corpus.domains, 0.0) | domain_epochs,
+        flops=result.flops,
+        seconds=result.seconds,
+        diagnostics=result.diagnostics,
+        environment=result.environment,
+        stopped_at=result.tokens if result.steps < recipe.steps else None,
+    )
+
+
+def _curve(result: TrainingResult, recipe: Recipe) -> tuple[CurvePoint, ...]:
+    steps = [0, *recipe.evaluation_steps]
+    return tuple(
+        CurvePoint(point.tokens, _losses(point.losses), fmean(result.training_losses[begin:end]))
+        for point, (begin, end) in zip(result.curve, pairwise(steps), strict=False)  # of a stopped run the first ones
+    )
+
+
+def _losses(losses: Mapping[str, EvaluationLoss]) -> dict[str, Loss]:
+    return {name: Loss(loss.nats_per_token, loss.bits_per_byte) for name, loss in losses.items()}

@@ -1,0 +1,128 @@
+"""The mixtures that can be chosen: any of a space, or, when finished runs are replayed, those that were run.
+
+Strategies ask here, so that the same code proposes trials and is judged on a table of finished runs.
+
+Shapes: N mixtures, D domains.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from search.designs.candidates import feasible_candidates
+from search.designs.tempered_dirichlet import tempered_dirichlet
+from search.fidelity import Fidelity
+from search.frozen_space import FrozenSpace
+from search.mixture import FloatArray, Mixture
+from search.problem import Problem
+from search.runs import among
+from search.space import Space
+
+
+class Choices(ABC):
+    """Where mixtures come from."""
+
+    @abstractmethod
+    def design(self, count: int, generator: np.random.Generator) -> list[Mixture]:
+        """`count` distinct mixtures spread over all that there are, fewer only where there are not so many."""
+
+    @abstractmethod
+    def candidates(self, trained_ND: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
+        """About `count` mixtures among which the best is looked for; all that there are, where these are few."""
+
+    @abstractmethod
+    def near(self, best_ND: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
+        """At most `count` mixtures around and between these."""
+
+    @abstractmethod
+    def mixture(self, weights_D: FloatArray) -> Mixture:
+        """The mixture that can be chosen nearest to these weights."""
+
+
+class SpaceChoices(Choices):
+    def __init__(self, space: Space) -> None:
+        self.space = space
+
+    def design(self, count: int, generator: np.random.Generator) -> list[Mixture]:
+        return tempered_dirichlet(self.space, count, generator)
+
+    def candidates(self, trained_ND: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
+        return feasible_candidates(self.space, trained_ND, count, generator)
+
+    def near(self, best_ND: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
+        """From one of them towards another, or away from it, as far as the space goes."""
+        one_ND, other_ND = (best_ND[generator.integers(len(best_ND), size=count)] for _ in range(2))
+        step_N1 = generator.uniform(-1, 1, size=(count, 1))
+        near_ND = np.clip(one_ND + step_N1 * (other_ND - one_ND), 0, None)
+        near_ND /= near_ND.sum(axis=1, keepdims=True)
+        return near_ND[self.space.feasible(near_ND)]
+
+    def mixture(self, weights_D: FloatArray) -> Mixture:
+        if self.space.feasible(weights_D[None])[0]:
+            return Mixture.from_array(self.space.domains, np.clip(weights_D, 0, None))
+        return self.space.project(weights_D)
+
+
+class PoolChoices(Choices):
+    def __init__(self, pool: Sequence[Mixture]) -> None:
+        self.pool = tuple(pool)
+        self.weights_ND = np.array([mixture.array for mixture in pool])
+
+    def design(self, count: int, generator: np.random.Generator) -> list[Mixture]:
+        return [self.pool[place] for place in generator.permutation(len(self.pool))[:count]]
+
+    def candidates(self, trained_ND: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
+        return self.weights_ND
+
+    def near(self, best_ND: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
+        return self.weights_ND[:0]
+
+    def mixture(self, weights_D: FloatArray) -> Mixture:
+        return self.pool[int(np.abs(self.weights_ND - weights_D).sum(axis=1).argmin())]
+
+
+class FrozenChoices(Choices):
+    """Mixtures in which some domains keep their relative weights."""
+
+    def __init__(self, frozen: FrozenSpace) -> None:
+        self.frozen = frozen
+        self.smaller = SpaceChoices(frozen.smaller)
+
+    def design(self, count: int, generator: np.random.Generator) -> list[Mixture]:
+        return [self._expanded(mixture) for mixture in self.smaller.design(count, generator)]
+
+    def candidates(self, trained_ND: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
+        """Trained mixtures count with their relative weights replaced by those that are kept."""
+        space = self.frozen.smaller
+        trained_NR = self.frozen.reduce(trained_ND)
+        # Perhaps no trained mixture stays feasible.
+        centre_1R = space.project(space.natural.array).array[None]
+        feasible_NR = np.vstack([centre_1R, trained_NR[space.feasible(trained_NR)]])
+        return self.frozen.expand(self.smaller.candidates(feasible_NR, count, generator))
+
+    def near(self, best_ND: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
+        return self.frozen.expand(self.smaller.near(self.frozen.reduce(best_ND), count, generator))
+
+    def mixture(self, weights_D: FloatArray) -> Mixture:
+        """That with the nearest sum of the kept domains and weights of the others."""
+        return self._expanded(self.smaller.mixture(self.frozen.reduce(weights_D[None])[0]))
+
+    def _expanded(self, mixture: Mixture) -> Mixture:
+        return Mixture.from_array(self.frozen.space.domains, self.frozen.expand(mixture.array[None])[0])
+
+
+def choices(problem: Problem, fidelity: Fidelity | None = None) -> Choices:
+    """What can be trained at a fidelity, by default the target: only a pool differs between them."""
+    if problem.pool is not None:
+        return PoolChoices(problem.pool[(fidelity or problem.target).proxy])
+    if problem.frozen is not None:
+        return FrozenChoices(problem.frozen)
+    return SpaceChoices(problem.space)
+
+
+def unseen(weights_ND: FloatArray, seen_ND: FloatArray) -> FloatArray:
+    """Those rows of the first that are not among the second's."""
+    return weights_ND[~among(weights_ND, seen_ND)]
