@@ -28,7 +28,7 @@ from mixopt.study.answer import answer_so_far, objective_document
 from mixopt.study.corpus import find_corpus
 from mixopt.study.plan import Plan
 from mixopt.study.planning import assemble
-from mixopt.study.record import known, recorded
+from mixopt.study.record import read_record
 from mixopt.study.status import status_document
 from search.errors import SearchError
 from search.evidence import gather
@@ -62,8 +62,8 @@ class RanStudy:
 
     def __init__(self, path: Path) -> None:
         self.file = load(path)
-        self.record = recorded(self.file)
-        self.with_running = known(self.file, self.record)
+        self.record = read_record(self.file)
+        self.with_running = self.record.history
         self.history = self.with_running.without_running()
 
     @cached_property
@@ -362,7 +362,7 @@ def _measured_difference(a: Sequence[Measured], b: Sequence[Measured]) -> list[d
 
 def _studies(studies: Mapping[str, RanStudy]) -> dict[str, Any]:
     """What differs between two studies besides their answers."""
-    status = {label: status_document(study.record, study.with_running) for label, study in studies.items()}
+    status = {label: status_document(study.record, study.file.tracking_uri) for label, study in studies.items()}
     return {
         "settings": [
             {"setting": name, "a": a, "b": b}

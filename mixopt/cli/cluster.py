@@ -36,12 +36,14 @@ def submit(
 ) -> None:
     """Run a study on a cluster, or go on with it; where it is already running, only say so."""
     from mixopt.settings.reading import load
+    from mixopt.study.record import mark_submitted
 
     cluster = _cluster(address)
     file = load(study)
     try:
         with err.status("submitting"):
             job, new = cluster.submit(file, retry_failed)
+            mark_submitted(file, cluster.head.address)
     except KeyboardInterrupt:
         err.print(f"interrupted; whether study {file.study} was submitted shows: mixopt list{cluster.head.option}")
         raise typer.Exit(INTERRUPTED) from None
@@ -153,7 +155,7 @@ def _recorded(job: StudyJob, file: StudyFile | None) -> dict[str, Any]:
     """How far the study is, where its MLflow store can be reached from here."""
     from mixopt.settings.schema import DIRECTORY_VARIABLE, STORE_VARIABLE
     from mixopt.study.status import status_document
-    from tracking.store import Store
+    from tracking.mlflow_store import Store
 
     uri = os.environ.get(STORE_VARIABLE)
     if file is not None and (file.tracking.uri or file.directory or DIRECTORY_VARIABLE in os.environ):
@@ -163,10 +165,11 @@ def _recorded(job: StudyJob, file: StudyFile | None) -> dict[str, Any]:
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         return {"trials": None, "note": f"its trials cannot be seen from here: there is no {uri}"}
     try:
-        record = Store(uri, job.experiment).find(job.study)
+        run = Store(uri, job.experiment).find(job.study)
+        record = None if run is None else run.record()
         if record is None:
             return {"trials": None, "note": f"no trial is recorded yet in {uri}"}
-        return status_document(record, record.history())
+        return status_document(record, uri)
     except TrackingError as error:
         return {"trials": None, "note": f"its trials cannot be seen from here: {error.message}"}
 

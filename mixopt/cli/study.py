@@ -84,14 +84,13 @@ def run(
 def status(study: cluster.StudyOrName = str(STUDY_FILE), address: Address = None, json: Json = False) -> None:
     """Show how far a study is: trials by state, every failure; of a submitted study, also its job."""
     from mixopt.cli.tables.study import status_table
-    from mixopt.study.record import known, recorded
+    from mixopt.study.record import read_record
     from mixopt.study.status import status_document
 
     if address and cluster.status(study, address, json):
         return
     file = load_study(Path(study))
-    record = recorded(file)
-    document = status_document(record, known(file, record))
+    document = status_document(read_record(file), file.tracking_uri)
     print_answer(document, status_table(document), json)
 
 
@@ -100,10 +99,10 @@ def best(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     """Show the answer with its evidence; before the study's end, the answer so far."""
     from mixopt.cli.tables.study import answer_table
     from mixopt.study.answer import answer_so_far
-    from mixopt.study.record import recorded
+    from mixopt.study.record import read_record
 
     file = load_study(study)
-    document = answer_so_far(file, recorded(file))
+    document = answer_so_far(file, read_record(file))
     print_answer(document, answer_table(document), json)
 
 
@@ -119,10 +118,10 @@ def runs(
     """Write a study's completed trials as a table of runs, for mixopt fit and for other studies to reuse."""
     from mixopt.base.files import write_text
     from mixopt.runs.trials import csv_text, run_rows
-    from mixopt.study.record import known, recorded
+    from mixopt.study.record import read_record
 
     file = load_study(study)
-    rows = run_rows(known(file, recorded(file)), unit)
+    rows = run_rows(read_record(file).history, unit)
     if not rows:
         raise ConfigError(f"study {file.study} has no completed trial yet", hint=f"run it: mixopt run {file.file}")
     if output is not None:

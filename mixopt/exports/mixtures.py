@@ -14,7 +14,7 @@ from mixopt.exports.locations import Places, places_by_pattern
 from mixopt.settings.schema import StudyFile
 from mixopt.study.answer import answer_so_far
 from mixopt.study.corpus import find_corpus
-from mixopt.study.record import recorded
+from mixopt.study.record import read_record
 from search.errors import SearchError
 from search.mixture import Mixture
 
@@ -76,7 +76,7 @@ def _document_lengths(file: StudyFile) -> dict[str, float]:
     corpus = find_corpus(file)
     if corpus is not None:
         return {name: domain.mean_document_tokens for name, domain in corpus.domains.items()}
-    return document_lengths_in(answer_so_far(file, recorded(file)))
+    return document_lengths_in(answer_so_far(file, read_record(file)))
 
 
 def document_lengths_in(document: Mapping[str, Any]) -> dict[str, float]:

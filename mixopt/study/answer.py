@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from mixopt.base.errors import ConfigError
@@ -11,13 +12,12 @@ from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import find_corpus
 from mixopt.study.plan import Plan
 from mixopt.study.planning import assemble
-from mixopt.study.record import known
 from search.history import Failed, History
 from search.problem import BASELINE, REFERENCE
 from search.recommendation.confirm import Confirmation
 from search.recommendation.recommend import Recommendation
 from tracking import names
-from tracking.store import StudyRecord
+from tracking.record import Record
 
 
 def answer_document(
@@ -139,25 +139,25 @@ def _verdict(recommendation: Recommendation, confirmation: Confirmation | None) 
     return f"keep the {name} mixture{reason}; the {first.label} mixture {first.sentence}"
 
 
-def answer_so_far(file: StudyFile, record: StudyRecord) -> dict[str, Any]:
+def answer_so_far(file: StudyFile, record: Record) -> dict[str, Any]:
     """The recorded answer, or, before the study's end, what its trials say until now.
 
     Raises:
         ConfigError, SearchError: too few trials have completed.
     """
-    recorded = record.read(names.ANSWER)
-    history = known(file, record).without_running()
+    recorded = deepcopy(record.written.get(names.ANSWER))
+    history = record.history.without_running()
     if recorded is not None:
         newer = len(history.completed) - recorded["trials"]["completed"]
         if newer > 0:
             recorded["notes"].append(
                 f"{newer} trials have completed since this answer: mixopt run {file.file} renews it"
             )
-        return recorded
+        return dict(recorded)
     corpus = find_corpus(file)
     if corpus is None:
         raise ConfigError(f"study {file.study} has no answer yet", hint=f"go on with: mixopt run {file.file}")
     plan = assemble(file, corpus)
     recommendation = plan.strategy.recommend(history)
     remark = f"the search goes on: {how_far(plan, history)} have ended"
-    return answer_document(plan, history, recommendation, None, record.run_id, False, [remark])
+    return answer_document(plan, history, recommendation, None, record.tags.get(names.RUN, ""), False, [remark])

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from proxies.data.corpus import Corpus
-    from search.history import History
-    from tracking.store import StudyRecord
+    from tracking.record import Record
 
 
 def corpus_document(corpus: Corpus) -> dict[str, Any]:
@@ -32,22 +31,19 @@ def corpus_document(corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def status_document(record: StudyRecord, history: History) -> dict[str, Any]:
-    """
-    Args:
-        history: the study's trials, which may be ahead of the record.
-    """
+def status_document(record: Record, tracking_uri: str) -> dict[str, Any]:
     from tracking import names
 
+    history = record.history
     states = {
         "completed": [entry.trial for entry in history.completed],
         "stopped": [entry.trial for entry in history.stopped],
         "running": list(history.running),
         "failed": [entry.trial for entry in history.failed],
     }
-    answer = record.read(names.ANSWER)
+    answer = record.written.get(names.ANSWER)
     return {
-        "study": record.study,
+        "study": record.subject.study,
         "trials": {
             state: {"total": len(trials), "by_proxy": dict(Counter(trial.fidelity.proxy for trial in trials))}
             for state, trials in states.items()
@@ -57,7 +53,7 @@ def status_document(record: StudyRecord, history: History) -> dict[str, Any]:
             entry.measurement.seconds / int(entry.measurement.environment.get("pack", 1))  # they took them together
             for entry in (*history.completed, *history.stopped)
         ),
-        "restarts": int(record.metrics.get(names.RESTARTS, 0)),
+        "restarts": record.restarts,
         "failures": [
             {"trial": entry.trial.id, "origin": entry.trial.origin, "kind": entry.failure.kind.value}
             | {"message": entry.failure.message}
@@ -65,5 +61,5 @@ def status_document(record: StudyRecord, history: History) -> dict[str, Any]:
         ],
         "answer": answer
         and {"mixture": answer["mixture"], "confirmed": answer["confirmed"], "verdict": answer["verdict"]},
-        "tracking_uri": record.store.uri,
+        "tracking_uri": tracking_uri,
     }
