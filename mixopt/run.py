@@ -16,8 +16,10 @@ from rich.text import Text
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import locked, write_text
+from mixopt.base.interrupt import interrupt
 from mixopt.report import report_page
-from mixopt.settings.schema import DIRECTORY_VARIABLE, JOB_VARIABLE, StudyFile
+from mixopt.settings.environment import DIRECTORY_VARIABLE, JOB_VARIABLE
+from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import prepare_corpus
 from mixopt.study.exchange import check_reachable
 from mixopt.study.loop import Study
@@ -115,9 +117,3 @@ def run(
 def report_path(file: StudyFile) -> Path:
     """Where a study that has its answer leaves its report."""
     return file.work_directory / names.REPORT_FILE
-
-
-def interrupt(*_: object) -> None:
-    """A signal's handler: it does what Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what follows is the way out
-    raise KeyboardInterrupt

@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from mixopt.base.console import out
-from mixopt.cluster.head import ADDRESS_VARIABLE
+from mixopt.settings.environment import ADDRESS_VARIABLE
 
 StudyArgument = Annotated[Path, typer.Argument(help="The study file.", show_default=True)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

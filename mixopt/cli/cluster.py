@@ -12,7 +12,7 @@ import typer
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
 from mixopt.cli.arguments import CLUSTER, INTERRUPTED, Address, Json, RetryFailed, StudyArgument, print_answer
-from mixopt.cluster.head import ADDRESS_VARIABLE
+from mixopt.settings.environment import ADDRESS_VARIABLE
 from mixopt.settings.schema import STUDY_FILE
 from tracking.errors import TrackingError
 
@@ -153,7 +153,7 @@ def _named(study: str) -> tuple[str, StudyFile | None]:
 
 def _recorded(job: StudyJob, file: StudyFile | None) -> dict[str, Any]:
     """How far the study is, where its MLflow store can be reached from here."""
-    from mixopt.settings.schema import DIRECTORY_VARIABLE, STORE_VARIABLE
+    from mixopt.settings.environment import DIRECTORY_VARIABLE, STORE_VARIABLE
     from mixopt.study.status import status_document
     from tracking.mlflow_store import Store
 

@@ -11,6 +11,7 @@ import typer
 
 from mixopt.base.console import err, out
 from mixopt.base.errors import ConfigError
+from mixopt.base.interrupt import interrupt
 from mixopt.cli import cluster
 from mixopt.cli.arguments import (
     INTERRUPTED,
@@ -22,7 +23,6 @@ from mixopt.cli.arguments import (
     headed,
     print_answer,
 )
-from mixopt.run import interrupt
 from mixopt.settings.schema import STUDY_FILE
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
-from mixopt.settings.schema import JOB_VARIABLE, StudyFile
+from mixopt.settings.environment import JOB_VARIABLE
+from mixopt.settings.schema import StudyFile
 from tracking import journal
 from tracking.errors import TrackingError
 from tracking.record import Record
