@@ -30,7 +30,7 @@ from mixopt.workers.ray_cluster import RayCluster
 from search.history import History
 from search.trial import Trial
 from tests.e2e.study import STUDY
-from tests.mixopt.test_study import planned
+from tests.mixopt.study.test_loop import planned
 from tests.processes import family, kill, named
 
 BETWEEN_KILLS = (2.0, 12.0)  # seconds of training

@@ -18,7 +18,7 @@ from search.recommendation.recommend import Recommendation
 from search.strategies.base import Strategy
 from search.trial import CurvePoint, Loss, Measurement, Trial
 from tests.e2e.study import STUDY
-from tests.mixopt.test_study import planned
+from tests.mixopt.study.test_loop import planned
 
 
 @pytest.fixture(scope="module")

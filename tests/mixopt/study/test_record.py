@@ -15,7 +15,7 @@ from mixopt.study.record import begin, journal_path, known, open_store
 from search.history import History
 from search.trial import Trial
 from tests.e2e.study import STUDY, recorded
-from tests.mixopt.test_study import _measured, planned
+from tests.mixopt.study.test_loop import _measured, planned
 from tracking import names
 from tracking.errors import TrackingError
 from tracking.journal import Closed, Journal, Opened, contents, read

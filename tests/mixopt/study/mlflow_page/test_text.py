@@ -16,7 +16,7 @@ from search.mixture import Mixture
 from search.recommendation.recommend import Estimate, Recommendation
 from search.trial import Failure, FailureKind, Loss, Measurement, Trial
 from tests.e2e.study import STUDY
-from tests.mixopt.test_study import planned
+from tests.mixopt.study.test_loop import planned
 from tracking import names
 
 LINKS = {"trials": "#/experiments/1/runs?x", "charts of a_b": "#/experiments/1/runs?y"}

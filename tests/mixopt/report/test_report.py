@@ -29,7 +29,7 @@ from search.history import History
 from search.recommendation.confirm import confirm, confirmation_trials
 from search.trial import Failure, FailureKind, Loss, Measurement, Trial
 from tests.e2e.study import STUDY
-from tests.mixopt.test_study import planned, run
+from tests.mixopt.study.test_loop import planned, run
 from tests.text import documents
 from tracking import names
 from tracking.errors import TrackingError

@@ -22,7 +22,7 @@ from mixopt.study.record import open_store
 from search.history import History
 from search.trial import Failure, FailureKind
 from tests.e2e.study import STUDY
-from tests.mixopt.test_study import _measured, planned
+from tests.mixopt.study.test_loop import _measured, planned
 from tests.processes import free_port
 from tracking import names
 from tracking.server import local_server
