@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 
 from mixopt.cli.main import app
 from search.surrogates.base import Surrogate
-from tests.mixopt.study.test_loop import ROUNDS, planned, run
+from tests.simulated import ROUNDS, planned, run
 from tests.text import documents, write_jsonl
 
 ROOT = Path(__file__).parents[2]

@@ -16,8 +16,8 @@ from mixopt.study.record import begin, open_store
 from search.errors import SearchError
 from search.trial import Failure, FailureKind
 from tests.e2e.study import write_study
-from tests.mixopt.study.test_loop import ROUNDS, planned
-from tests.mixopt.study.test_loop import run as run_simulated
+from tests.simulated import ROUNDS, planned
+from tests.simulated import run as run_simulated
 
 DOMAINS = ("web", "code", "books")
 # The loss is lowest there.

@@ -9,36 +9,14 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from search.fidelity import Fidelity
 from search.history import History
-from search.mixture import Mixture
-from search.trial import CurvePoint, Failure, FailureKind, Loss, Measurement, Trial
+from search.trial import Failure, FailureKind
 from tests.processes import free_port
+from tests.tracking.trials import SETTINGS, measurement, trial
 from tracking import names
 from tracking.errors import TrackingError
 from tracking.server import local_server
 from tracking.store import Store, StudyRecord
-
-FIDELITY = Fidelity("dense", 10_000, 65_536, 1e9)
-SETTINGS = {"seed": 0, "domains": {"web": {"max": 0.5}, "code": {}}}
-
-
-def trial(share: float, seed: int = 0) -> Trial:
-    return Trial(Mixture.of({"web": share, "code": 1 - share}), FIDELITY, seed, origin="design")
-
-
-def measurement(loss: float) -> Measurement:
-    losses = {"web": Loss(loss, loss / 2), "code": Loss(loss + 1, loss)}
-    return Measurement(
-        losses=losses,
-        curve=(CurvePoint(32_768, losses, 5.0), CurvePoint(65_536, losses, 4.0)),
-        domain_tokens={"web": 40_000, "code": 25_536},
-        domain_epochs={"web": 0.1 + 0.2, "code": 3.0},
-        flops=1e9,
-        seconds=2.5,
-        diagnostics={"expert_load/layer1/max_over_mean": 1.5},
-        environment={"device": "cpu"},
-    )
 
 
 @pytest.fixture(scope="module")

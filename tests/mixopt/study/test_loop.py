@@ -2,92 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-
-from mixopt.settings.reading import load
 from mixopt.study.answer import answer_so_far
-from mixopt.study.corpus import prepare_corpus
 from mixopt.study.estimate import estimate
-from mixopt.study.loop import Study
-from mixopt.study.plan import Plan
-from mixopt.study.planning import assemble
-from mixopt.study.progress import LineWatcher
 from mixopt.study.record import begin, open_store
-from mixopt.workers.executor import Executor
-from mixopt.workers.messages import Closed
-from mixopt.workers.training import Job
 from search.problem import SEARCH_SEED
-from search.trial import CurvePoint, Loss, Measurement, Trial
-from tests.e2e.study import STUDY, recorded, write_study
+from tests.e2e.study import recorded
+from tests.simulated import ROUNDS, ROUNDS_TRIALS, measured, planned, run
 from tracking import names
-
-# A strategy that cannot say all its trials beforehand; 2 baselines, then 3 trials in rounds, after 8 cheap ones.
-ROUNDS = STUDY + "search: {strategy: climb, surrogate: linear}\n"
-EXPECTED = (8 + 2) + (3 + 2)
-
-
-class Simulated(Executor):
-    """Stands for the machines: a trial's losses follow from its mixture at once."""
-
-    slots = 2
-
-    def __init__(self) -> None:
-        self._launched: list[Job] = []
-
-    def launch(self, job: Job) -> None:
-        self._launched.append(job)
-
-    def events(self) -> Iterator[Closed]:
-        while self._launched:
-            trial = self._launched.pop(0).trial
-            yield Closed(trial, _measured(trial))
-
-    def close(self) -> None:
-        self._launched.clear()
-
-
-def _measured(trial: Trial) -> Measurement:
-    losses = {name: Loss(3 - share + trial.seed / 1000, 1.0) for name, share in trial.mixture.as_dict().items()}
-    curve = (CurvePoint(trial.fidelity.tokens, losses, training_loss=3.0),)
-    return Measurement(losses, curve, {}, {}, trial.fidelity.flops, seconds=1.0)
-
-
-def planned(folder: Path, text: str) -> Plan:
-    file = load(write_study(folder, text))
-    return assemble(file, prepare_corpus(file, lambda progress: None))
-
-
-def run(plan: Plan) -> tuple[dict[str, Any], list[str]]:
-    """The answer, and the lines that were shown meanwhile."""
-    shown = io.StringIO()
-    watcher = LineWatcher(Console(file=shown, width=200))
-    with begin(plan, open_store(plan.file)) as record:
-        study = Study(plan, record, Simulated(), watcher)
-        answer = study.run()
-        study.finish()
-    return answer, shown.getvalue().splitlines()
 
 
 def test_plan_progress_and_answer_count_the_trials_of_a_search_in_rounds(tmp_path: Path) -> None:
     plan = planned(tmp_path, ROUNDS)
     document = estimate(plan, probe=False)
     assert [proxy["search_trials"] for proxy in document["proxies"]] == [10, 5]
-    assert document["trials"] == EXPECTED + plan.confirmation_size
+    assert document["trials"] == ROUNDS_TRIALS + plan.confirmation_size
 
     answer, lines = run(plan)
-    assert lines[0] == f"search: at most {EXPECTED} trials"
+    assert lines[0] == f"search: at most {ROUNDS_TRIALS} trials"
     counts = [tuple(map(int, found.groups())) for line in lines if (found := re.match(r"\[(\d+)/(\d+)\]", line))]
-    assert counts[:EXPECTED] == [(done, EXPECTED) for done in range(1, EXPECTED + 1)]
+    assert counts[:ROUNDS_TRIALS] == [(done, ROUNDS_TRIALS) for done in range(1, ROUNDS_TRIALS + 1)]
     assert not any("budget" in note for note in answer["notes"])
 
     again, lines = run(plan)
-    assert lines[0] == f"search: at most {EXPECTED} trials, {EXPECTED} of them already done"
+    assert lines[0] == f"search: at most {ROUNDS_TRIALS} trials, {ROUNDS_TRIALS} of them already done"
     assert again == answer
 
 
@@ -98,9 +38,9 @@ def test_a_search_that_its_budget_ended_says_how_far_it_came(tmp_path: Path) -> 
     budget = whole.confirmation_flops + search_flops - whole.problem.target.flops
     plan = planned(tmp_path / "short", f"{ROUNDS}budget: {{flops: {budget}}}\n")
     answer, _ = run(plan)
-    assert f"the budget ended the search after {EXPECTED - 1} of at most {EXPECTED} trials" in answer["notes"]
+    assert f"the budget ended the search after {ROUNDS_TRIALS - 1} of at most {ROUNDS_TRIALS} trials" in answer["notes"]
     trials = recorded(plan.file.file).trials
-    assert sum(trial.seed == SEARCH_SEED for trial in trials) == EXPECTED - 1
+    assert sum(trial.seed == SEARCH_SEED for trial in trials) == ROUNDS_TRIALS - 1
     assert run(plan)[0] == answer
 
 
@@ -110,8 +50,11 @@ def test_before_the_end_the_answer_so_far_says_how_far_the_search_is(tmp_path: P
     with begin(plan, store) as recorder:
         for trial in plan.problem.baseline_trials:
             recorder.open(trial)
-            recorder.close_trial(trial, _measured(trial), objective=None)
+            recorder.close_trial(trial, measured(trial), objective=None)
     record = store.find(plan.file.study)
     assert record is not None
     assert record.read(names.ANSWER) is None
-    assert f"the search goes on: 4 of at most {EXPECTED} trials have ended" in answer_so_far(plan.file, record)["notes"]
+    assert (
+        f"the search goes on: 4 of at most {ROUNDS_TRIALS} trials have ended"
+        in answer_so_far(plan.file, record)["notes"]
+    )

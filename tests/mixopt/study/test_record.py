@@ -15,7 +15,7 @@ from mixopt.study.record import begin, journal_path, known, open_store
 from search.history import History
 from search.trial import Trial
 from tests.e2e.study import STUDY, recorded
-from tests.mixopt.study.test_loop import _measured, planned
+from tests.simulated import measured, planned
 from tracking import names
 from tracking.errors import TrackingError
 from tracking.journal import Closed, Journal, Opened, contents, read
@@ -42,7 +42,7 @@ def run(plan: Plan, *some: Trial) -> History:
     with begin(plan, open_store(plan.file)) as recorder:
         for trial in some:
             recorder.open(trial)
-            recorder.close_trial(trial, _measured(trial), 1.0)
+            recorder.close_trial(trial, measured(trial), 1.0)
         assert recorder.drain(60)
         return recorder.begun.history
 
@@ -101,7 +101,7 @@ def test_a_journal_that_was_overtaken_elsewhere_adds_only_what_mlflow_lacks(plan
     run(plan, two)  # on another machine, with a journal of its own
     journal_path(plan.file).write_bytes(stale)
     late = Journal(journal_path(plan.file))
-    for entry in (Opened(two), Opened(three), Closed(three, _measured(three))):
+    for entry in (Opened(two), Opened(three), Closed(three, measured(three))):
         late.append(entry)
     late.close()
 
