@@ -30,8 +30,8 @@ from mixopt.workers.ray_cluster import RayCluster
 from search.history import History
 from search.trial import Trial
 from tests.e2e.study import STUDY
-from tests.mixopt.test_study import planned
 from tests.processes import family, kill, named
+from tests.simulated import planned
 
 BETWEEN_KILLS = (2.0, 12.0)  # seconds of training
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +15,21 @@ WORDS = {
 }
 
 
-def documents(domain: str, count: int, words: int = 120) -> Iterator[str]:
+@cache
+def documents(domain: str, count: int, words: int = 120) -> tuple[str, ...]:
     """Documents of a domain: its words in a random order with repetitions that a small model can learn."""
     generator = np.random.default_rng(list(domain.encode()))
     vocabulary = WORDS[domain].split()
     transitions = generator.dirichlet(np.full(len(vocabulary), 0.2), size=len(vocabulary))
+    texts = []
     for _ in range(count):
         word = int(generator.integers(len(vocabulary)))
         chosen = []
         for _ in range(words):
             word = int(generator.choice(len(vocabulary), p=transitions[word]))
             chosen.append(vocabulary[word])
-        yield " ".join(chosen)
+        texts.append(" ".join(chosen))
+    return tuple(texts)
 
 
 def write_jsonl(folder: Path, counts: dict[str, int]) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -20,7 +17,8 @@ from typer.core import TyperGroup
 
 from mixopt.cli.main import app
 from search.surrogates.base import Surrogate
-from tests.mixopt.test_study import ROUNDS, planned, run
+from tests.program import mixopt
+from tests.simulated import ROUNDS, planned, run
 from tests.text import documents, write_jsonl
 
 ROOT = Path(__file__).parents[2]
@@ -105,16 +103,21 @@ def test_the_reference_is_what_the_code_says() -> None:
 @pytest.mark.parametrize(
     "page", named([ROOT / "docs/tutorial.md", ROOT / "docs/how-to/limits.md", ROOT / "docs/how-to/fine-tuning.md"])
 )
-def test_what_a_page_tells_to_do_works_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
+def test_what_a_page_tells_to_do_works_from_top_to_bottom(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_data(tmp_path / "data", page.stem)
     for text in blocks(page, "yaml"):
         (tmp_path / "study.yaml").write_text(replaced(text, TINY) + QUICKLY)
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    monkeypatch.chdir(tmp_path)
     for text in blocks(page, "sh"):
-        done = subprocess.run(["bash", "-ec", text], cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
-        if "mixopt init" in text:
-            make_smaller(tmp_path / "study.yaml")
+        for line in text.splitlines():
+            program, *arguments = shlex.split(line, comments=True)
+            assert program == "mixopt", f"a shell would be needed for: {line}"
+            done = mixopt(*arguments)
+            assert done.status == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+            if arguments[0] == "init":
+                make_smaller(tmp_path / "study.yaml")
 
 
 @pytest.mark.slow

@@ -1,12 +1,11 @@
-"""A study small enough to run whole in a test, through the program that a user starts."""
+"""A study small enough to run whole in a test, and what the program says of it."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from mixopt.settings.reading import load
 from mixopt.study.record import fetch_record
 from search.history import History
+from tests.program import Done, mixopt
 from tests.text import write_jsonl
 from tracking.mlflow_store import Store
 
@@ -59,20 +59,14 @@ def write_study(folder: Path, text: str = STUDY) -> Path:
     return path
 
 
-def mixopt(*arguments: object, timeout: float = 500) -> subprocess.CompletedProcess[str]:
-    """The program, in a process of its own."""
-    command = [sys.executable, "-c", "from mixopt.cli.main import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
-
-
-def answer_of(*arguments: object) -> dict[str, Any]:
+def answer_of(*arguments: object, by: Callable[..., Done] = mixopt) -> dict[str, Any]:
     """What the program prints with --json.
 
     Raises:
         AssertionError: it failed.
     """
-    done = mixopt(*arguments, "--json")
-    assert done.returncode == 0, done.stderr
+    done = by(*arguments, "--json")
+    assert done.status == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
     return document
 

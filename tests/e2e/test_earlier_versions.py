@@ -15,8 +15,9 @@ import zstandard
 
 from mixopt.settings.reading import load
 from mixopt.study.record import fetch_record, journal_path, read_record
-from tests.e2e.study import SEARCH_TRIALS, answer_of, mixopt, numbers, recorded
+from tests.e2e.study import SEARCH_TRIALS, answer_of, numbers, recorded
 from tests.processes import free_port
+from tests.program import mixopt
 from tracking import names
 from tracking.errors import TrackingError
 from tracking.journal import SCHEMA, read_header

@@ -15,8 +15,8 @@ from search.history import History
 from search.mixture import Mixture
 from search.trial import Measurement, Trial
 from tests.e2e.study import STUDY, answer_of, recorded, write_study
-from tests.mixopt.test_study import planned
 from tests.processes import family, named
+from tests.simulated import planned
 
 pytestmark = pytest.mark.slow
 

@@ -26,6 +26,7 @@ from mixopt.cluster.jobs import Cluster
 from mixopt.settings.reading import load
 from tests.e2e.study import BASELINES, STUDY, answer_of, write_study
 from tests.processes import family, free_ports, kill, named
+from tests.program import COMMAND
 
 pytestmark = pytest.mark.slow
 
@@ -161,8 +162,9 @@ def until(condition: Callable[[], object]) -> None:
 @contextmanager
 def following(study: str) -> Iterator[subprocess.Popen[str]]:
     """`mixopt logs -f` of a study."""
-    command = [sys.executable, "-c", "from mixopt.cli.main import main; main()", "logs", study, "-f"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
+    with subprocess.Popen(
+        [*COMMAND, "logs", study, "-f"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as follower:
         try:
             yield follower
         finally:

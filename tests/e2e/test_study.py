@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from mixopt.runs.table import read
 from mixopt.settings.reading import load
 from mixopt.study.record import journal_path, open_store
 from search.mixture import Mixture
-from tests.e2e.study import BASELINES, SEARCH_TRIALS, STUDY, answer_of, mixopt, numbers, recorded, write_study
+from tests.e2e.study import BASELINES, SEARCH_TRIALS, STUDY, answer_of, numbers, recorded, write_study
 from tests.processes import family, kill, named
+from tests.program import COMMAND, mixopt, started
 from tracking import journal, names
 
 pytestmark = pytest.mark.slow
@@ -37,9 +37,9 @@ def confirmed_trials(answer: dict[str, Any]) -> int:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """The small study, run to its end in one go."""
+    """The small study, run to its end in one go, by the program as a user starts it."""
     path = write_study(tmp_path_factory.mktemp("undisturbed"))
-    return path, answer_of("run", path)
+    return path, answer_of("run", path, by=started)
 
 
 def test_the_answer_keeps_the_limits_and_says_what_it_is_worth(undisturbed: tuple[Path, dict[str, Any]]) -> None:
@@ -118,7 +118,7 @@ def test_the_name_of_another_study_is_refused(undisturbed: tuple[Path, dict[str,
     other = path.with_name("other.yaml")
     other.write_text(STUDY.replace("seed: 3", "seed: 4"))
     done = mixopt("run", other)
-    assert done.returncode == 2
+    assert done.status == 2
     assert "study small exists with another study file; changed: seed" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -126,7 +126,7 @@ def test_the_name_of_another_study_is_refused(undisturbed: tuple[Path, dict[str,
 def test_ray_gives_the_same_numbers_as_this_process(undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     path, answer = undisturbed
     on_ray = write_study(tmp_path, STUDY.replace("executor: {kind: in_process}\n", ""))
-    answer_on_ray = answer_of("run", on_ray)
+    answer_on_ray = answer_of("run", on_ray, by=started)
     assert numbers(recorded(on_ray)) == numbers(recorded(path))
     assert answer_on_ray["mixture"] == answer["mixture"]
 
@@ -142,7 +142,7 @@ def test_a_study_that_is_killed_again_and_again_ends_as_if_it_had_not(
         _kill_after(killed, trials=moments.randrange(0, 3), seconds=moments.uniform(0, 1))
     before = journal.read_record(journal_path(load(killed))).history
     assert before.running, "some trial was cut off"
-    disturbed = answer_of("run", killed)
+    disturbed = answer_of("run", killed, by=started if executor == "ray" else mixopt)
     history = recorded(killed)
     assert numbers(history) == numbers(recorded(path))
     assert not history.running
@@ -153,7 +153,7 @@ def test_a_study_that_is_killed_again_and_again_ends_as_if_it_had_not(
 
 def _kill_after(study: Path, trials: int, seconds: float) -> None:
     """Run the study, and so long after its first trial and `trials` more kill -9 it and all that it started."""
-    command = [sys.executable, "-c", "from mixopt.cli.main import main; main()", "run", str(study)]
+    command = [*COMMAND, "run", str(study)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as driver:
         assert driver.stderr is not None
         for line in driver.stderr:
@@ -169,7 +169,7 @@ def test_a_killed_worker_costs_no_trial(undisturbed: tuple[Path, dict[str, Any]]
     path, _ = undisturbed
     fewer = STUDY.replace("trials: 8", "trials: 4").replace("{candidates: 1, seeds: 2}", "{candidates: 0}")
     study = write_study(tmp_path, fewer.replace("kind: in_process", "kind: ray"))
-    command = [sys.executable, "-c", "from mixopt.cli.main import main; main()", "run", str(study), "--json"]
+    command = [*COMMAND, "run", str(study), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as driver:
         for _ in range(2):
             os.kill(_worker_of(driver), signal.SIGKILL)

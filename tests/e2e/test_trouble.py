@@ -9,7 +9,8 @@ import pytest
 from mixopt.settings.reading import load
 from mixopt.study.record import journal_path
 from search.trial import Failure, FailureKind
-from tests.e2e.study import BASELINES, SEARCH_TRIALS, STUDY, answer_of, mixopt, recorded, write_study
+from tests.e2e.study import BASELINES, SEARCH_TRIALS, STUDY, answer_of, recorded, write_study
+from tests.program import mixopt
 from tracking.entries import Closed, Opened
 from tracking.journal import Journal
 
@@ -32,7 +33,7 @@ def test_trials_that_diverge_are_failures_with_a_reason_and_the_study_goes_on(tm
 def test_a_study_in_which_every_trial_fails_ends_with_the_reason(tmp_path: Path) -> None:
     path = write_study(tmp_path, STUDY.replace("depth: ", "learning_rate: 1e6, depth: "))
     done = mixopt("run", path)
-    assert done.returncode == 2
+    assert done.status == 2
     assert "4 trials in a row failed, the last: diverged" in done.stderr
 
 
@@ -67,7 +68,7 @@ def test_a_budget_ends_the_search_early_and_still_answers(tmp_path: Path, budget
 def test_a_budget_that_pays_for_no_search_is_said_beforehand(tmp_path: Path) -> None:
     path = write_study(tmp_path, STUDY + "budget: {flops: 1e6}\n")
     done = mixopt("run", path)
-    assert done.returncode == 2
+    assert done.status == 2
     assert "leaves no trial to the search" in done.stderr
 
 

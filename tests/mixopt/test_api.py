@@ -17,8 +17,8 @@ from mixopt.study.recording import begin
 from search.errors import SearchError
 from search.trial import Failure, FailureKind
 from tests.e2e.study import write_study
-from tests.mixopt.test_study import ROUNDS, planned
-from tests.mixopt.test_study import run as run_simulated
+from tests.simulated import ROUNDS, planned
+from tests.simulated import run as run_simulated
 
 DOMAINS = ("web", "code", "books")
 # The loss is lowest there.

@@ -9,7 +9,7 @@ from search.errors import SearchError
 from search.mixture import Mixture
 from search.randomness import generator
 from search.space import DomainLimits, Group, Space
-from tests.search.test_space import spaces
+from tests.search.spaces import spaces
 from tests.search.worlds import SPACE, TIGHT
 
 

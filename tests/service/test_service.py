@@ -24,7 +24,7 @@ import pytest
 from tests.processes import LOOPBACK, family, named
 from tests.service.processes import PATH, Site, end, has_postgres, new_site
 from tests.service.strangers import ask_grpc, ask_http, listeners, mlflow_requests, ray_requests
-from tests.tracking.test_mlflow_store import SETTINGS, measurement, trial
+from tests.tracking.trials import SETTINGS, measurement, trial
 from tracking import names
 from tracking.journal import Journal
 from tracking.mlflow_store import Store

@@ -15,10 +15,9 @@ from threading import Thread
 import pytest
 from mlflow import MlflowClient
 
-from search.fidelity import Fidelity
-from search.mixture import Mixture
-from search.trial import CurvePoint, Failure, FailureKind, Loss, Measurement, Trial
+from search.trial import Failure, FailureKind, Trial
 from tests.processes import free_port
+from tests.tracking.trials import SETTINGS, measurement, trial
 from tracking import names
 from tracking.entries import Closed, Opened, Written
 from tracking.errors import TrackingError
@@ -27,27 +26,7 @@ from tracking.local_server import local_server
 from tracking.mlflow_store import Store, StudyRun
 from tracking.record import Subject
 
-FIDELITY = Fidelity("dense", 10_000, 65_536, 1e9)
-SETTINGS = {"seed": 0, "domains": {"web": {"max": 0.5}, "code": {}}}
 SUBJECT = Subject("a study", SETTINGS, "corpus")
-
-
-def trial(share: float, seed: int = 0) -> Trial:
-    return Trial(Mixture.of({"web": share, "code": 1 - share}), FIDELITY, seed, origin="design")
-
-
-def measurement(loss: float) -> Measurement:
-    losses = {"web": Loss(loss, loss / 2), "code": Loss(loss + 1, loss)}
-    return Measurement(
-        losses=losses,
-        curve=(CurvePoint(32_768, losses, 5.0), CurvePoint(65_536, losses, 4.0)),
-        domain_tokens={"web": 40_000, "code": 25_536},
-        domain_epochs={"web": 0.1 + 0.2, "code": 3.0},
-        flops=1e9,
-        seconds=2.5,
-        diagnostics={"expert_load/layer1/max_over_mean": 1.5},
-        environment={"device": "cpu"},
-    )
 
 
 @pytest.fixture(scope="module")

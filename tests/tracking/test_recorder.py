@@ -13,7 +13,7 @@ import pytest
 from search.history import History
 from search.trial import Failure, FailureKind
 from tests.processes import family, free_port, kill
-from tests.tracking.test_mlflow_store import SETTINGS, measurement, trial
+from tests.tracking.trials import SETTINGS, measurement, trial
 from tracking import names
 from tracking.entries import Opened
 from tracking.errors import TrackingError

@@ -18,7 +18,7 @@ from search.strategies import STRATEGIES
 from search.strategies.base import Settings
 from search.surrogates import SURROGATES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 GOOD = """\
 study: test

@@ -17,8 +17,8 @@ from mixopt.study.recording import begin
 from search.history import History
 from search.trial import Trial
 from tests.e2e.study import STUDY, recorded
-from tests.mixopt.test_study import _measured, planned
 from tests.processes import free_port
+from tests.simulated import measured, planned
 from tracking.entries import Closed, Opened
 from tracking.errors import TrackingError
 from tracking.journal import Journal
@@ -45,7 +45,7 @@ def run(plan: Plan, *some: Trial) -> History:
     with begin(plan, open_store(plan.file)) as recorder:
         for trial in some:
             recorder.open(trial)
-            recorder.close_trial(trial, _measured(trial), 1.0)
+            recorder.close_trial(trial, measured(trial), 1.0)
         assert recorder.drain(60)
         return recorder.begun.history
 
@@ -103,7 +103,7 @@ def test_a_journal_that_was_overtaken_elsewhere_adds_only_what_mlflow_lacks(plan
     run(plan, two)  # on another machine, with a journal of its own
     journal_path(plan.file).write_bytes(stale)
     late = Journal(journal_path(plan.file))
-    for entry in (Opened(two), Opened(three), Closed(three, _measured(three))):
+    for entry in (Opened(two), Opened(three), Closed(three, measured(three))):
         late.append(entry)
     late.close()
 

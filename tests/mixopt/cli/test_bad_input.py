@@ -6,31 +6,16 @@ import gzip
 import json
 import resource
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from mixopt.cli.main import main
 from tests.e2e.study import STUDY, write_study
+from tests.program import COMMAND, mixopt
 
 Spoil = Callable[[Path], None]
-
-
-def run(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Exit status and standard error of the program."""
-    argv = sys.argv
-    sys.argv = ["mixopt", *map(str, arguments)]
-    try:
-        main()
-    except SystemExit as end:
-        assert isinstance(end.code, int)
-        return end.code, capsys.readouterr().err
-    finally:
-        sys.argv = argv
-    return 0, capsys.readouterr().err
 
 
 def data(content: bytes | str, name: str = "prose.jsonl") -> Spoil:
@@ -117,33 +102,33 @@ CASES: dict[str, tuple[Spoil, str]] = {
 
 
 @pytest.mark.parametrize(("spoil", "says"), CASES.values(), ids=CASES.keys())
-def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Spoil, says: str) -> None:
+def test_bad_input(tmp_path: Path, spoil: Spoil, says: str) -> None:
     path = write_study(tmp_path)
     spoil(tmp_path)
-    status, said = run("run", path, capsys=capsys)
-    errors = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert status == 2, said
-    assert len(errors) == 1, said
+    done = mixopt("run", path)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.status == 2, done.stderr
+    assert len(errors) == 1, done.stderr
     assert says in errors[0]
     assert "; " in errors[0], "a remedy follows"
-    assert "Traceback" not in said
-    assert "search: " not in said, "no trial had begun"
+    assert "Traceback" not in done.stderr
+    assert "search: " not in done.stderr, "no trial had begun"
 
 
-def test_a_mended_mistake_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mended_mistake_goes_on_where_it_was(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     good = (tmp_path / "data" / "sums.jsonl").read_text()
     (tmp_path / "data" / "sums.jsonl").write_text(good + '{"text": ')
-    assert run("prepare", path, capsys=capsys)[0] == 2
+    assert mixopt("prepare", path).status == 2
     (tmp_path / "data" / "sums.jsonl").write_text(good)
-    assert run("prepare", path, capsys=capsys)[0] == 0
+    assert mixopt("prepare", path).status == 0
 
 
 @pytest.mark.slow
 def test_a_full_disk(tmp_path: Path) -> None:
     """A limit on the size of files, which the system reports as it does a full disk."""
     path = write_study(tmp_path)
-    command = [sys.executable, "-c", "from mixopt.cli.main import main; main()", "prepare", str(path)]
+    command = [*COMMAND, "prepare", str(path)]
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
@@ -152,16 +137,16 @@ def test_a_full_disk(tmp_path: Path) -> None:
     assert full.returncode == 2, full.stderr
     assert "no room left" in full.stderr
     assert "Traceback" not in full.stderr
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
+    again = mixopt("prepare", path)
+    assert again.status == 0, again.stderr
 
 
 @pytest.mark.slow
-def test_a_document_of_100_megabytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_document_of_100_megabytes(tmp_path: Path) -> None:
     path = write_study(tmp_path, STUDY.replace("data/prose.jsonl", "data/prose.txt, sample: 50k"))
     line = "{:09}: the river ran slowly past old houses while evening light fell on quiet water\n"
     with (tmp_path / "data" / "prose.txt").open("w") as file:
         for number in range(100_000_000 // 80):
             file.write(line.format(number))
-    status, said = run("prepare", path, capsys=capsys)
-    assert status == 0, said
+    done = mixopt("prepare", path)
+    assert done.status == 0, done.stderr

@@ -21,7 +21,7 @@ from search.objective import WeightedMean
 from search.stopping import Foretold, StoppingRule
 from search.trial import Failure, FailureKind, Measurement, Trial
 from tests.e2e.study import STUDY
-from tests.mixopt.test_study import planned
+from tests.simulated import planned
 
 FULL_PRECISION = STUDY.replace("evaluations: 2,", "evaluations: 2, precision: fp32,")
 

@@ -15,7 +15,7 @@ from mixopt.cli.export import app
 from mixopt.exports.formats import EXPORTERS
 from search.mixture import Mixture
 from tests.e2e.study import STUDY
-from tests.mixopt.test_study import ROUNDS, planned, run
+from tests.simulated import ROUNDS, planned, run
 
 PLACES = """\
 prose: /data/prose

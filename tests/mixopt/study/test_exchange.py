@@ -26,8 +26,8 @@ from proxies.data.node_cache import CACHE_VARIABLE
 from search.history import History
 from search.trial import Failure, Measurement, Trial
 from tests.e2e.study import STUDY
-from tests.mixopt.test_study import planned
 from tests.s3 import BUCKET, s3_server
+from tests.simulated import planned
 
 IN_PROCESS = "executor: {kind: in_process}"
 

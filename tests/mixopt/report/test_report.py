@@ -30,7 +30,7 @@ from search.history import History
 from search.recommendation.confirm import confirm, confirmation_trials
 from search.trial import Failure, FailureKind, Loss, Measurement, Trial
 from tests.e2e.study import STUDY
-from tests.mixopt.test_study import planned, run
+from tests.simulated import planned, run
 from tests.text import documents
 from tracking import names
 from tracking.entries import Closed, Entry, Opened, entries_of
@@ -67,8 +67,8 @@ class Page(HTMLParser):
             self.tables[-1][-1][-1] += data
 
 
-def measured(trial: Trial) -> Measurement:
-    """Losses that fall with the share of their own domain, and with a seed's luck."""
+def noisy(trial: Trial) -> Measurement:
+    """Losses that fall less and less with the share of their own domain, and with a seed's luck."""
     luck = int(trial.id[:4], 16) / 0xFFFF / 100
     losses = {name: Loss(3 - math.sqrt(share) + luck, 1 - share / 3) for name, share in trial.mixture.as_dict().items()}
     return Measurement(losses, (), {}, {}, trial.fidelity.flops, 1.0, environment={"device": "cpu"})
@@ -78,7 +78,7 @@ def searched(plan: Plan, failing: int = 0) -> History:
     """The whole search, whose last trials of the first proxy failed."""
     trials = plan.strategy.ask(History(), 1000)
     cheap = [trial for trial in trials if trial.fidelity == plan.problem.rungs[0].fidelity]
-    outcomes: dict[str, Measurement | Failure] = {trial.id: measured(trial) for trial in trials}
+    outcomes: dict[str, Measurement | Failure] = {trial.id: noisy(trial) for trial in trials}
     outcomes |= {trial.id: Failure(FailureKind.DIVERGED, MESSAGE, 2.0) for trial in cheap[len(cheap) - failing :]}
     return History.of(trials, outcomes)
 
@@ -89,7 +89,7 @@ def answered(plan: Plan, history: History) -> tuple[History, dict[str, Any]]:
     if settings.candidates:
         candidates = recommendation.candidates[: settings.candidates]
         for trial in confirmation_trials(plan.problem, candidates, settings.seeds):
-            history = history.closed(trial, measured(trial))
+            history = history.closed(trial, noisy(trial))
         confirmation = confirm(plan.problem, candidates, settings.seeds, history)
     return history, answer_document(plan, history, recommendation, confirmation, "the-run", ended=True)
 
@@ -238,7 +238,7 @@ def test_without_confirmation_it_says_so(tmp_path: Path) -> None:
 def test_a_search_without_confirmation_has_ended_with_its_last_trial_and_not_before(tmp_path: Path) -> None:
     plan = planned(tmp_path, LINEAR.replace("confirm: {candidates: 1, seeds: 2}", "confirm: {candidates: 0}"))
     trials = plan.strategy.ask(History(), 1000)[:-1]
-    history = History.of(trials, {trial.id: measured(trial) for trial in trials})
+    history = History.of(trials, {trial.id: noisy(trial) for trial in trials})
     recommendation = plan.strategy.recommend(history)
     so_far = answer_document(plan, history, recommendation, None, "the-run", ended=False)
     assert summarise(plan, history, so_far).standing == "20 of at most 21 trials of the search have ended"
@@ -369,7 +369,7 @@ def test_before_the_end_it_says_how_far_the_study_is(tmp_path: Path) -> None:
         for trial in asked:
             recorder.open(trial)
         for trial in done:
-            recorder.close_trial(trial, measured(trial), objective=None)
+            recorder.close_trial(trial, noisy(trial), objective=None)
         recorder.drain(60)
     record = read_record(plan.file)
     history = record.history

@@ -16,9 +16,9 @@ from search.fidelity import Fidelity
 from search.history import History
 from search.recommendation.recommend import Recommendation
 from search.strategies.base import Strategy
-from search.trial import CurvePoint, Loss, Measurement, Trial
+from search.trial import Trial
 from tests.e2e.study import STUDY
-from tests.mixopt.test_study import planned
+from tests.simulated import measured, planned
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +44,6 @@ class Endless(Strategy):
         Path(os.environ[FITTING]).touch()
         time.sleep(3_600)
         raise AssertionError
-
-
-def measured(trial: Trial, stopped: bool) -> Measurement:
-    losses = {name: Loss(3 - share, 1.0) for name, share in trial.mixture.as_dict().items()}
-    half, tokens = trial.fidelity.tokens // 2, trial.fidelity.tokens
-    curve = tuple(CurvePoint(tokens, losses, 3.0) for tokens in ([half] if stopped else [half, tokens]))
-    return Measurement(
-        losses, curve, {"web": 1}, {}, trial.fidelity.flops, 1.0, {"norm": 1.0}, {}, half if stopped else None
-    )
 
 
 def history(strategy: Strategy, count: int) -> History:

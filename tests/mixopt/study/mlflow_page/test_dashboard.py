@@ -22,8 +22,8 @@ from mixopt.study.record import open_store
 from search.history import History
 from search.trial import Failure, FailureKind
 from tests.e2e.study import STUDY
-from tests.mixopt.test_study import _measured, planned
 from tests.processes import free_port
+from tests.simulated import measured, planned
 from tracking import names
 from tracking.local_server import local_server
 
@@ -57,7 +57,7 @@ def shown(plan: Plan) -> Iterator[Shown]:
     history = History()
     for number, trial in enumerate(plan.strategy.ask(history, 12)):
         record.open(trial)
-        outcome = Failure(FailureKind.DIVERGED, "at step 7") if number == 5 else _measured(trial)
+        outcome = Failure(FailureKind.DIVERGED, "at step 7") if number == 5 else measured(trial)
         history = history.opened(trial).closed(trial, outcome)
         record.close(trial, outcome, plan.problem.objective_of(trial, history))
     text = overview(plan, Tally(plan, history), 60.0, None, "too few", links_for(plan.file, store.experiment_id))

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import mixopt
 from mixopt.cli.compare import app
 from tests.e2e.study import write_study
-from tests.mixopt.test_study import ROUNDS, planned, run
+from tests.simulated import ROUNDS, planned, run
 
 TWO_DOMAINS = (
     ROUNDS.replace("  sums:  {paths: data/sums.jsonl, min: 5%}\n", "")

@@ -14,9 +14,9 @@ from mixopt.study.plan import Plan
 from search.history import History
 from search.mixture import Mixture
 from search.recommendation.recommend import Estimate, Recommendation
-from search.trial import Failure, FailureKind, Loss, Measurement, Trial
+from search.trial import Failure, FailureKind, Measurement, Trial
 from tests.e2e.study import STUDY
-from tests.mixopt.test_study import planned
+from tests.simulated import measured, planned
 from tracking import names
 
 LINKS = {"trials": "#/experiments/1/runs?x", "charts of a_b": "#/experiments/1/runs?y"}
@@ -34,12 +34,6 @@ def relative_plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """Of a study whose objective is known only once its baseline is."""
     text = STUDY.replace("{weights: {prose: 2, code: 1}}", "{kind: worst_case, baseline: uniform}")
     return planned(tmp_path_factory.mktemp("relative"), text)
-
-
-def measured(trial: Trial, stopped: bool = False) -> Measurement:
-    losses = {name: Loss(3 - share + trial.seed / 10, 1.0) for name, share in trial.mixture.as_dict().items()}
-    tokens = trial.fidelity.tokens // 2 if stopped else None
-    return Measurement(losses, (), {}, {}, trial.fidelity.flops / (2 if stopped else 1), 1.0, stopped_at=tokens)
 
 
 def trials_of(plan: Plan) -> list[Trial]:
