@@ -8,6 +8,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from proxies.storage import open_whole
+
 DPI = 150
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
@@ -32,10 +34,10 @@ def draw(document: dict[str, Any], directory: Path) -> list[Path]:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a PNG under a temporary name, then rename."""
-    temporary = path.with_name(f".{path.name}.partial")
-    figure.savefig(temporary, dpi=DPI, format="png")
-    return temporary.replace(path)
+    """Write a PNG, whole or not at all."""
+    with open_whole(path) as file:
+        figure.savefig(file, dpi=DPI, format="png")
+    return path
 
 
 def _weights(document: dict[str, Any]) -> Figure:
