@@ -1,7 +1,8 @@
 # One image for the Ray head, its workers and MLflow.
 #
 # CPU or GPU is a question of which build of torch pip finds: with its default index the one with CUDA, which also
-# runs on processors alone (some 5 GB more). For a smaller image give the index of PyTorch's CPU builds:
+# runs on processors alone (some 5 GB more). For a smaller image give the index of PyTorch's CPU builds. All else is
+# held to the hashes in requirements.lock, from whichever index it comes:
 #   docker compose build --build-arg PIP_EXTRA_INDEX_URL=<index of CPU builds>
 FROM python:3.11.14-slim-bookworm
 
@@ -14,16 +15,18 @@ RUN apt-get update \
 # `docker history` shows build arguments to whoever has the image.
 ARG PIP_EXTRA_INDEX_URL=""
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
-RUN pip install --no-cache-dir --constraint constraints.txt '.[service]'
+COPY constraints.txt requirements.lock ./
+RUN pip install --no-cache-dir --constraint constraints.txt torch setuptools \
+    && pip install --no-cache-dir --no-deps --require-hashes --requirement requirements.lock
 
 COPY deploy/bin /usr/local/bin/
 COPY deploy/mlflow_auth.ini /etc/mlflow/auth.ini
+COPY pyproject.toml README.md LICENSE ./
 COPY mixopt mixopt
 COPY proxies proxies
 COPY search search
 COPY tracking tracking
-RUN pip install --no-cache-dir --no-deps --force-reinstall .
+RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 
 # Any user id will do (docker-compose.yml takes the operator's), so nothing may ask for a home or a name of it.
 ENV HOME=/tmp USER=mixopt PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

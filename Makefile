@@ -1,9 +1,10 @@
-# make demo | test | clients | chaos | check | fix | reference | setup        (a virtual environment in .venv is made on first use)
+# make demo | test | clients | chaos | check | fix | reference | lock | lowest | setup        (a virtual environment in .venv is made on first use)
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
+UV := .uv/bin/uv
 READY := .venv/.ready
 
-.PHONY: setup demo test fast clients chaos check fix reference clean
+.PHONY: setup demo test fast clients chaos check fix reference lock lowest clean
 
 setup: $(READY)
 
@@ -28,11 +29,12 @@ fast: $(READY)          ## the tests that take seconds
 chaos: $(READY)         ## real studies while everything is killed, about an hour; see docs/reliability.md
 	$(BIN)/python -m tests.chaos
 
-check: $(READY)         ## style, types, arrows between rooms
+check: $(READY)         ## style, types, arrows between rooms, declared dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry mixopt proxies search tracking
 
 fix: $(READY)           ## what the tools can mend by themselves
 	$(BIN)/ruff check --fix .
@@ -41,5 +43,25 @@ fix: $(READY)           ## what the tools can mend by themselves
 reference: $(READY)     ## docs/reference/, from the commands and the study file's schema
 	$(BIN)/python docs/reference/write.py
 
+$(UV): constraints.txt
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	touch $(UV)
+
+# Both files are for every system and Python that pyproject.toml allows. UPGRADE= keeps the versions that still fit.
+# torch is not among the hashes: which build of it an image gets, pip's index decides (see Dockerfile).
+UPGRADE ?= --upgrade
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --custom-compile-command 'make lock'
+
+lock: $(UV)             ## the newest versions that pyproject.toml allows: constraints.txt, and with hashes requirements.lock
+	$(COMPILE) $(UPGRADE) --all-extras --no-emit-package mixopt -o constraints.txt pyproject.toml
+	echo torch | $(COMPILE) --generate-hashes --excludes /dev/stdin -c constraints.txt --extra service \
+	    --no-emit-package mixopt -o requirements.lock pyproject.toml
+
+lowest: $(UV)           ## the fast tests with the lowest versions that pyproject.toml allows, in .lowest
+	$(UV) venv --quiet --clear --python $(PYTHON) .lowest
+	$(UV) pip install --quiet --python .lowest --resolution lowest-direct -e '.[dev]'
+	.lowest/bin/python -m pytest -m 'not slow'
+
 clean:
-	rm -rf .clients .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .clients .lowest .uv .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

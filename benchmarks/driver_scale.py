@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import cpu_count
 from rich.console import Console
 
-from mixopt.base.cores import cores
 from mixopt.cli.tables.table import plain_table
 from mixopt.settings.reading import load
 from mixopt.study.corpus import prepare_corpus
@@ -210,7 +210,7 @@ def main() -> None:
     console.print(table)
     if options.json:
         setting = {"workers": options.workers, "domains": options.domains, "trial_seconds": [SHORTEST, LONGEST]}
-        machine = {"python": platform.python_version(), "machine": platform.machine(), "cores": cores()}
+        machine = {"python": platform.python_version(), "machine": platform.machine(), "cores": cpu_count()}
         document = {"date": date.today().isoformat(), "machine": machine, "setting": setting, "figures": figures}
         options.json.write_text(json.dumps(document, indent=2) + "\n")
 

@@ -27,12 +27,12 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from joblib import cpu_count
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from scipy.stats import spearmanr
 
-from mixopt.base.cores import cores
 from mixopt.settings.demo import write_demo
 from mixopt.settings.reading import load
 from mixopt.study.corpus import prepare_corpus
@@ -217,7 +217,7 @@ def shown(lines: list[dict[str, Any]]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder of the demo's text and of finished runs")
-    parser.add_argument("--processes", type=int, default=cores(), help="runs at a time (default: one a core)")
+    parser.add_argument("--processes", type=int, default=cpu_count(), help="runs at a time (default: one a core)")
     parser.add_argument("--json", type=Path, help="also write the figures, and every run, here")
     options = parser.parse_args()
     rows = climb(options.work, options.processes)
@@ -228,7 +228,7 @@ def main() -> None:
 
         document = {
             "date": date.today().isoformat(),
-            "machine": f"{cores()} cores, {platform.processor() or platform.machine()}",
+            "machine": f"{cpu_count()} cores, {platform.processor() or platform.machine()}",
             "torch": torch.__version__,
             "rungs": lines,
             "runs": rows,

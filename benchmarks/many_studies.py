@@ -19,9 +19,9 @@ from datetime import date
 from multiprocessing import get_context
 from pathlib import Path
 
+from joblib import cpu_count
 from rich.console import Console
 
-from mixopt.base.cores import cores
 from search.fidelity import Fidelity
 from search.mixture import Mixture
 from search.trial import CurvePoint, Loss, Measurement, Trial
@@ -105,7 +105,7 @@ def main() -> None:
     console.print(f"{total / seconds:.1f} trials a second; lost: {lost}; requests that failed: {errors}")
     if options.json:
         figures = {"studies": options.studies, "trials": total, "seconds": seconds, "lost": lost, "errors": errors}
-        document = {"date": date.today().isoformat(), "cores": cores(), **figures}
+        document = {"date": date.today().isoformat(), "cores": cpu_count(), **figures}
         options.json.write_text(json.dumps(document, indent=2) + "\n")
 
 

@@ -24,11 +24,11 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from joblib import cpu_count
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.fidelity_ladder import BATCH_ROWS, LENGTH, mixtures
-from mixopt.base.cores import cores
 from proxies.data.corpus import Corpus
 from proxies.device import Precision
 from proxies.models.size import Kind
@@ -66,7 +66,7 @@ def main() -> None:
     corpus, design = mixtures(options.work)
     kinds: tuple[Kind, ...] = ("dense", "moe")
     runs = list(product(kinds, WAYS, SEEDS))
-    with ProcessPoolExecutor(cores(), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn")) as pool:
         losses = list(pool.map(loss, [corpus] * len(runs), [design[0]] * len(runs), *zip(*runs, strict=True)))
 
     table = Table(title=f"held-out nats per token after {TOKENS:,} tokens")

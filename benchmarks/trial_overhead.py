@@ -19,9 +19,9 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+from joblib import cpu_count
 from rich.console import Console
 
-from mixopt.base.cores import cores
 from mixopt.settings.reading import load
 from mixopt.study.corpus import prepare_corpus
 from mixopt.study.loop import Study
@@ -84,7 +84,7 @@ def main() -> None:
     console.print(f"of a trial of one minute: {mean / MINUTE:.2%}")
     if options.json:
         figures = {"trials": len(overheads), "median_seconds": typical, "mean_seconds": mean}
-        document = {"date": date.today().isoformat(), "cores": cores(), **figures}
+        document = {"date": date.today().isoformat(), "cores": cpu_count(), **figures}
         options.json.write_text(json.dumps(document, indent=2) + "\n")
 
 

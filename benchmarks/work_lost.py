@@ -22,9 +22,9 @@ from pathlib import Path
 from statistics import median
 
 import psutil
+from joblib import cpu_count
 from rich.console import Console
 
-from mixopt.base.cores import cores
 from mixopt.workers.messages import Closed, Progressed, Restarted
 from mixopt.workers.ray_cluster import RayCluster
 from search.history import History
@@ -74,7 +74,7 @@ def main() -> None:
     shown = ", ".join(f"{each:.1f}" for each in seconds)
     Console(highlight=False).print(f"{len(seconds)} kills cost {shown} s of training; median {median(seconds):.1f} s")
     if options.json:
-        document = {"date": date.today().isoformat(), "cores": cores(), "seconds_lost": seconds}
+        document = {"date": date.today().isoformat(), "cores": cpu_count(), "seconds_lost": seconds}
         options.json.write_text(json.dumps(document, indent=2) + "\n")
 
 

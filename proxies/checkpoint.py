@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from proxies import places
+from proxies import storage
 
 DIGEST_BYTES = 32
 
@@ -25,7 +25,7 @@ def save(place: str | Path, identity: str, state: dict[str, Any]) -> None:
     torch.save(state, buffer)
     with buffer.getbuffer() as content:
         content[:DIGEST_BYTES] = _digest(identity, content[DIGEST_BYTES:])
-    places.write(place, buffer.getvalue())
+    storage.write(place, buffer.getvalue())
 
 
 def load(place: str | Path, identity: str) -> dict[str, Any] | None:
@@ -35,7 +35,7 @@ def load(place: str | Path, identity: str) -> dict[str, Any] | None:
         FileNotFoundError: there is no checkpoint.
         ProxyError: it cannot be read.
     """
-    content = memoryview(places.read(place))
+    content = memoryview(storage.read(place))
     digest, payload = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
     if digest != _digest(identity, payload):
         return None

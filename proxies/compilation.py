@@ -7,24 +7,28 @@ both take stands in docs/proxies.md.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.util
 import os
 import shutil
+import stat
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TypeVar, cast
 
 import torch
 
+from proxies.lock import LockHeld, locked
 from proxies.recipe import Recipe
 
 Function = TypeVar("Function", bound=Callable[..., object])
+
+# A compilation takes a minute or two. Whoever has waited so long for another's makes its own: only time is lost.
+WAIT_SECONDS = 900.0
 
 
 def missing(recipe: Recipe) -> str | None:
@@ -62,15 +66,25 @@ def compiling(what: str) -> Iterator[None]:
     import torch._dynamo.config
     import torch._functorch.config
 
-    name = f"mixopt-compiling-{os.getuid()}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
-    with (Path(tempfile.gettempdir()) / name).open("a+") as file:
-        if not file.tell():  # nobody has come to the end of it yet
-            fcntl.flock(file, fcntl.LOCK_EX)
-        with (
-            # torch keeps nothing that has a custom backward pass unless told that it depends on its inputs alone.
-            torch._functorch.config.patch(autograd_cache_allow_custom_autograd_functions=True),
-            # Each recipe is a shape; beyond torch's eight it would fall back to slow steps, with a warning.
-            torch._dynamo.config.patch(recompile_limit=1000, accumulated_recompile_limit=1000),
-        ):
-            yield
-        file.write("made\n")
+    folder, name = _own_folder(), hashlib.sha256(what.encode()).hexdigest()[:16]
+    with ExitStack() as stack:
+        if folder is not None and not (folder / f"{name}.made").exists():
+            with suppress(LockHeld):
+                stack.enter_context(locked(folder / f"{name}.lock", WAIT_SECONDS))
+        # torch keeps nothing that has a custom backward pass unless told that it depends on its inputs alone.
+        stack.enter_context(torch._functorch.config.patch(autograd_cache_allow_custom_autograd_functions=True))
+        # Each recipe is a shape; beyond torch's eight it would fall back to slow steps, with a warning.
+        stack.enter_context(torch._dynamo.config.patch(recompile_limit=1000, accumulated_recompile_limit=1000))
+        yield
+        if folder is not None:
+            (folder / f"{name}.made").touch()
+
+
+def _own_folder() -> Path | None:
+    """A folder of this user on this machine that nobody else may enter; None where somebody else took its name."""
+    folder = Path(tempfile.gettempdir(), f"mixopt-compiling-{os.getuid()}")
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o077
+    return folder if is_own else None

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from proxies.errors import ProxyError
-from proxies.models.cross_entropy import IGNORED
 from proxies.pack import Pack
 from proxies.recipe import Recipe
+from proxies.targets import IGNORED
 
 
 class EvaluationTokens(Protocol):

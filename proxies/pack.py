@@ -17,10 +17,10 @@ from torch import Tensor
 
 from proxies import compilation, device
 from proxies.errors import ProxyError
-from proxies.models.cross_entropy import IGNORED
 from proxies.models.transformer import Losses, Transformer
 from proxies.optimizer import MembersAdamW
 from proxies.recipe import Recipe
+from proxies.targets import IGNORED
 
 # PyTorch's grouped product on Hopper takes fewer than 1024 groups.
 MOST_GROUPS = 1023

@@ -1,13 +1,17 @@
-"""What this room raises when its input, not its code, is wrong."""
+"""What this room raises when its input, not its code, is wrong; and what such errors have in common."""
 
 
-class SearchError(ValueError):
-    """A user's mistake: one line that says what is wrong, and one that says what to do about it."""
+class ExplainedError(Exception):
+    """One line that says what is wrong, and one that says what to do about it; of the rooms that know this one."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class SearchError(ExplainedError, ValueError):
+    """A user's mistake."""
 
 
 class TooFewMixtures(SearchError):

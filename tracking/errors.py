@@ -1,13 +1,12 @@
 """What this room raises when a store cannot be used as asked."""
 
+from __future__ import annotations
 
-class TrackingError(RuntimeError):
+from search.errors import ExplainedError
+
+
+class TrackingError(ExplainedError, RuntimeError):
     """The store does not answer, or what it holds contradicts the request."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
 
 
 class TrackingAway(TrackingError):

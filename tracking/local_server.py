@@ -8,12 +8,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
+
+import requests
 
 from tracking.errors import TrackingError
 
@@ -67,8 +67,8 @@ def _wait_until_up(server: subprocess.Popen[bytes], address: str, log: IO[bytes]
             said = log.read().decode(errors="replace").strip().splitlines()
             raise TrackingError(f"the MLflow server ended at once: {said[-1] if said else 'without a word'}")
         try:
-            with urllib.request.urlopen(f"{address}/health", timeout=1):
-                return
-        except (urllib.error.URLError, OSError):
+            requests.get(f"{address}/health", timeout=1).raise_for_status()
+            return
+        except requests.RequestException:
             time.sleep(0.2)
     raise TrackingError(f"the MLflow server did not answer within {START_WITHIN_SECONDS:.0f} s")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from search.errors import ExplainedError
 
-class ConfigError(ValueError):
+
+class ConfigError(ExplainedError, ValueError):
     """Something in the study file, or about the state that it refers to, is wrong."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
 
 
 class ClusterLost(ConfigError):

@@ -1,14 +1,14 @@
-"""Files that are written whole or not at all, and a lock that dies with its holder."""
+"""Text in files, and a study's folder held for one process, with messages for a user."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mixopt.base.errors import ConfigError
+from proxies import lock
+from proxies.storage import write_whole
 
 
 def text_in(path: Path, what: str, hint: str) -> str:
@@ -33,7 +33,7 @@ def text_in(path: Path, what: str, hint: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename.
+    """Write all of it or nothing.
 
     Raises:
         ConfigError: there is no such folder, or one of this name.
@@ -42,9 +42,7 @@ def write_text(path: Path, text: str) -> None:
         raise ConfigError(f"{path} is a folder", hint="name a file in it")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {path.parent}", hint="make it, or choose another")
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text.encode())
 
 
 @contextmanager
@@ -55,16 +53,11 @@ def locked(directory: Path, what: str) -> Iterator[None]:
         ConfigError: another process holds it.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "lock").open("a+") as file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
+            stack.enter_context(lock.locked(directory / "lock"))
+        except lock.LockHeld as error:
             raise ConfigError(
-                f"{what} is being run by process {file.read().strip() or 'unknown'}",
-                hint="wait for it, or end it; watch it with mixopt status",
+                f"{what} is being run by {error.holder}", hint="wait for it, or end it; watch it with mixopt status"
             ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
         yield

@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from mixopt.base.console import err
-from mixopt.base.errors import ClusterLost, ConfigError
+from mixopt.base.errors import ClusterLost
 from mixopt.base.version import VERSION
 from mixopt.cli import begin, cluster, compare, export, report, runs, study
 from proxies.errors import ProxyError
-from search.errors import SearchError
-from tracking.errors import TrackingAway, TrackingError
+from search.errors import ExplainedError
+from tracking.errors import TrackingAway
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -60,7 +60,7 @@ def main() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         app()
-    except (ConfigError, SearchError, ProxyError, TrackingError) as mistake:
+    except (ExplainedError, ProxyError) as mistake:
         for line in mistake.message.splitlines():
             _complain(f"{line}; {mistake.hint}" if mistake.hint else line)
         sys.exit(_status_if_it_may_pass() if isinstance(mistake, ClusterLost | TrackingAway) else USER_MISTAKE)

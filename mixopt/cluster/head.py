@@ -5,21 +5,18 @@ Ray's own client would wait for ever for a head that is not there.
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mixopt.base.errors import ConfigError
 from mixopt.settings.environment import ADDRESS_VARIABLE
 from mixopt.workers.ray_token import MODE_VARIABLE, use_cluster_token
 
-ANSWER_WITHIN_SECONDS = 10.0
+if TYPE_CHECKING:
+    from requests import Response
 
 
 class HeadAway(ConfigError):
@@ -52,13 +49,13 @@ class Head:
             HeadAway: nothing, or that it cannot at the moment.
             ConfigError: that this client may not ask, or that there is no such thing.
         """
-        headers = {"Authorization": f"Bearer {self._token.value}"} if self._token else {}
-        request = urllib.request.Request(self.address + path, method=method, headers=headers)
-        try:
-            with self.answering(), urllib.request.urlopen(request, timeout=ANSWER_WITHIN_SECONDS) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            raise self._refusal(error, path) from error
+        from mixopt.base.http import ask
+
+        with self.answering():
+            answer = ask(self.address + path, self._token.value if self._token else None, method)
+            if answer.ok:
+                return answer.json()
+        raise self._refusal(answer, path)
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -66,19 +63,18 @@ class Head:
         Raises:
             HeadAway: in place of what tells that the head does not answer.
         """
+        from mixopt.base.http import speaks_otherwise, why_away
+
         away = f"no Ray head answers at {self.address}"
         try:
             yield
-        except urllib.error.HTTPError:
-            raise  # an answer, if not a welcome one
-        except OSError as error:
-            reason = getattr(error, "reason", None) or error
-            raise HeadAway(f"{away}: {reason}", hint="check --address, and that the cluster is up") from error
-        except (http.client.HTTPException, json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise HeadAway(f"{away}, but something else does", hint="check --address and its port") from error
+        except OSError as error:  # which those of `requests` are as well
+            if speaks_otherwise(error):
+                raise HeadAway(f"{away}, but something else does", hint="check --address and its port") from error
+            raise HeadAway(f"{away}: {why_away(error)}", hint="check --address, and that the cluster is up") from error
 
-    def _refusal(self, error: urllib.error.HTTPError, path: str) -> ConfigError:
-        match error.code:
+    def _refusal(self, answer: Response, path: str) -> ConfigError:
+        match answer.status_code:
             case 401:
                 return ConfigError(
                     f"{self.address} asks for a token, and {MODE_VARIABLE}=disabled shows none",
@@ -95,4 +91,6 @@ class Head:
                     hint="is it the head of a Ray cluster? One that was replaced has forgotten its jobs: submit again",
                 )
             case _:
-                return HeadAway(f"{self.address} answers {error.code} {error.reason}", hint="look at the head's logs")
+                return HeadAway(
+                    f"{self.address} answers {answer.status_code} {answer.reason}", hint="look at the head's logs"
+                )

@@ -24,6 +24,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.cluster.head import Head, HeadAway
 from mixopt.settings.environment import ADDRESS_VARIABLE, JOB_VARIABLE
 from mixopt.settings.schema import ExecutorSettings, StudyFile
+from proxies.retry import pauses_within
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -158,15 +159,12 @@ class Cluster:
         """
         if not job.has_ended:
             self.head.ask(f"/api/jobs/{job.id}/stop", "POST")
-        deadline = time.monotonic() + STOP_WITHIN_SECONDS
-        while not job.has_ended:
-            if time.monotonic() > deadline:
-                raise ConfigError(
-                    f"{job.id} is still {job.state} after {STOP_WITHIN_SECONDS:.0f} s", hint="look into its logs"
-                )
-            time.sleep(LOOK_AGAIN_SECONDS / 4)
+        for pause in pauses_within(STOP_WITHIN_SECONDS, LOOK_AGAIN_SECONDS / 4):
+            if job.has_ended:
+                return job
+            time.sleep(pause)
             job = self._again(job)
-        return job
+        raise ConfigError(f"{job.id} is still {job.state} after {STOP_WITHIN_SECONDS:.0f} s", hint="look into its logs")
 
     def log(self, job: StudyJob) -> str:
         """All that the job has printed."""
@@ -204,17 +202,16 @@ class Cluster:
 
     async def _once_back(self, job: StudyJob, remark: Callable[[str], object]) -> StudyJob:
         """The job as it is now, or as soon as the head answers again."""
-        deadline, remarked = time.monotonic() + AWAY_AT_MOST_SECONDS, False
-        while True:
+        remarked = False
+        for pause in pauses_within(AWAY_AT_MOST_SECONDS, LOOK_AGAIN_SECONDS):
             try:
                 return self._again(job)
             except HeadAway:
-                if time.monotonic() > deadline:
-                    raise
                 if not remarked:
                     remark(f"{self.head.address} does not answer; waiting {AWAY_AT_MOST_SECONDS:.0f} s for it")
                     remarked = True
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(pause)
+        return self._again(job)
 
     def _again(self, job: StudyJob) -> StudyJob:
         """The same job as it is now."""

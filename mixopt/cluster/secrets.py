@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
 from mixopt.base.errors import ConfigError
+from proxies.storage import open_whole
 
 # Bytes of randomness. Written as text they are a third longer: 40 characters are what S3 takes as a secret key,
 # and more than the 32 that a Ray token must have; an S3 access key, a name rather than a secret, has 20.
@@ -40,16 +40,9 @@ def _write_new(path: Path, text: str) -> bool:
         if not path.stat().st_size:
             raise ConfigError(f"{path}: this secret is empty", hint="delete the file, and a new one is written")
         return False
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # A link, since a rename would replace what another process has written meanwhile.
-        path.hardlink_to(temporary)
-    except FileExistsError:
+        with open_whole(path, mode=0o600, replace=False) as file:
+            file.write(text.encode())
+    except FileExistsError:  # another process has written it meanwhile
         return False
-    finally:
-        temporary.unlink(missing_ok=True)
     return True

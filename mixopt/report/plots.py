@@ -19,46 +19,32 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from mixopt.base.plot_style import Colours, draw_front_of_many, draw_front_of_two, settings
 from mixopt.report.content import Agreement, Course, Decision, Effects, Front, Gain, HeldOut, Rival
 from search.problem import REFERENCE
 
-INK, MUTED, GRID, GROUND = "#01f001", "#02f002", "#03f003", "#04f004"
-# After Okabe and Ito, which colour-blind readers can tell apart; markers tell apart as well.
-BLUE, VERMILION, GREEN, PURPLE, AMBER = "#11f011", "#12f012", "#13f013", "#14f014", "#15f015"
+COLOURS = Colours(
+    ink="#01f001",
+    muted="#02f002",
+    grid="#03f003",
+    ground="#04f004",
+    blue="#11f011",
+    vermilion="#12f012",
+    green="#13f013",
+    purple="#14f014",
+    amber="#15f015",
+)
+INK, MUTED, GROUND = COLOURS.ink, COLOURS.muted, COLOURS.ground
+BLUE, VERMILION, GREEN, PURPLE, AMBER = (
+    COLOURS.blue,
+    COLOURS.vermilion,
+    COLOURS.green,
+    COLOURS.purple,
+    COLOURS.amber,
+)
 VARIABLES = {
-    INK: "--ink",
-    MUTED: "--muted",
-    GRID: "--grid",
-    GROUND: "--ground",
-    BLUE: "--blue",
-    VERMILION: "--vermilion",
-    GREEN: "--green",
-    PURPLE: "--purple",
-    AMBER: "--amber",
-}
-SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # a name may hold a dollar
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "text.color": INK,
-    "axes.labelcolor": MUTED,
-    "axes.edgecolor": GRID,
-    "axes.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.formatter.useoffset": False,
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "xtick.color": GRID,
-    "ytick.color": GRID,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
+    getattr(COLOURS, name): f"--{name}"
+    for name in ("ink", "muted", "grid", "ground", "blue", "vermilion", "green", "purple", "amber")
 }
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 # Of groups, which every plot has; those of shapes that are used again carry a hash.
@@ -261,11 +247,10 @@ def _front_of_two(found: Front, unit: str) -> str:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        measured = list(zip(*found.measured, strict=True)) or [(), ()]
-        axes.plot(*measured, "o", color=MUTED, markersize=4, alpha=0.6, mew=0, label="measured")
         points = [(point["predicted"][across], point["predicted"][up]) for point in found.points]
-        axes.plot(*zip(*points, strict=True), "s-", color=BLUE, markersize=5, lw=1.2, label="front, predicted")
-        axes.plot(found.proposed[across], found.proposed[up], "*", color=VERMILION, markersize=12, label="proposed")
+        proposed = found.proposed[across], found.proposed[up]
+        measured = [(right, high) for right, high in found.measured]
+        draw_front_of_two(axes, ("measured", measured), points, ("proposed", proposed), COLOURS)
         axes.set_xlabel(f"loss on {_short(across)} ({unit})")
         axes.set_ylabel(f"loss on {_short(up)} ({unit})")
         _legend_above(figure)
@@ -282,12 +267,9 @@ def _front_of_many(found: Front, unit: str) -> str:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        places = range(len(found.metrics))
-        for number, point in enumerate(found.points):
-            label = "front, predicted" if number == 0 else None
-            axes.plot(places, above(point["predicted"]), "o-", color=BLUE, alpha=0.5, markersize=3, lw=1, label=label)
-        axes.plot(places, above(found.proposed), "*-", color=VERMILION, markersize=10, label="proposed")
-        axes.set_xticks(places, [_short(name) for name in found.metrics], rotation=35, ha="right")
+        lines = [above(point["predicted"]) for point in found.points]
+        names = [_short(name) for name in found.metrics]
+        draw_front_of_many(axes, names, lines, ("proposed", above(found.proposed)), COLOURS)
         axes.set_ylabel(f"loss above the front's lowest ({unit})")
         _legend_above(figure)
 
@@ -322,7 +304,7 @@ def _short(name: str, longest: int = LONGEST_NAME) -> str:
 def _svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
     """What `draw` draws, as an SVG element; `name` keeps its ids apart from those of other plots."""
     text = io.StringIO()
-    with mpl.rc_context(SETTINGS | {"svg.hashsalt": name}):
+    with mpl.rc_context(settings(COLOURS) | {"svg.fonttype": "none", "svg.hashsalt": name}):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         figure.savefig(text, format="svg", transparent=True, metadata=NO_METADATA)

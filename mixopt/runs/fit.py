@@ -180,7 +180,7 @@ def fit(wish: Wish, on_step: OnStep) -> dict[str, Any]:
 def save(document: dict[str, Any], directory: Path) -> None:
     """Write the mixture, the front and the plots, and name the files in the document."""
     from mixopt.base.files import write_text
-    from mixopt.runs.plots import draw
+    from mixopt.runs.plots import draw_fit
 
     directory.mkdir(parents=True, exist_ok=True)
     mixture, front = directory / "mixture.json", directory / "front.csv"
@@ -192,7 +192,7 @@ def save(document: dict[str, Any], directory: Path) -> None:
     else:
         # Not that of an earlier fit.
         front.unlink(missing_ok=True)
-    document["files"] = [str(path) for path in (*written, *draw(document, directory))]
+    document["files"] = [str(path) for path in (*written, *draw_fit(document, directory))]
 
 
 def ask(wish: Wish) -> Question:

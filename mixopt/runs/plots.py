@@ -1,19 +1,28 @@
-"""The pictures of `mixopt fit`, drawn from its document: PNG files that can be read in black and white."""
+"""The pictures of `mixopt fit` and `mixopt replay`, drawn from their documents, as PNG files."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mixopt.base.plot_style import ON_PAPER, draw_front_of_many, draw_front_of_two, settings
+from proxies.storage import open_whole
+from search.replay import CONTROL
+
 DPI = 150
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
+BLUE, VERMILION, MUTED = ON_PAPER.blue, ON_PAPER.vermilion, ON_PAPER.muted
+# Of the strategies in a replay.
+COLOURS = (BLUE, VERMILION, ON_PAPER.green, ON_PAPER.purple, ON_PAPER.amber, ON_PAPER.sky)
+MARKERS = "osD^vP"
 
 
-def draw(document: dict[str, Any], directory: Path) -> list[Path]:
+@mpl.rc_context(settings(ON_PAPER))
+def draw_fit(document: dict[str, Any], directory: Path) -> list[Path]:
     """Write every picture that the document has the numbers for, into a folder that exists."""
     pictures = {
         "weights.png": _weights(document),
@@ -27,15 +36,36 @@ def draw(document: dict[str, Any], directory: Path) -> list[Path]:
             # Not that of an earlier fit.
             (directory / name).unlink(missing_ok=True)
             continue
-        drawn.append(save(figure, directory / name))
+        drawn.append(_save(figure, directory / name))
     return drawn
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Write a PNG under a temporary name, then rename."""
-    temporary = path.with_name(f".{path.name}.partial")
-    figure.savefig(temporary, dpi=DPI, format="png")
-    return temporary.replace(path)
+@mpl.rc_context(settings(ON_PAPER))
+def draw_replay(document: dict[str, Any], directory: Path) -> Path:
+    """Write regret.png, the regret at every cost, into a folder that exists."""
+    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    axes = figure.subplots()
+    strategies = [name for name in document["strategies"] if name != CONTROL]
+    _curve(axes, document, CONTROL, MUTED, "x")
+    for place, name in enumerate(strategies):
+        _curve(axes, document, name, COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
+    axes.set_xscale("log")
+    costs = document["strategies"][CONTROL]["regret"]["costs"]
+    axes.set_xticks(costs, [str(cost) for cost in costs])
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(f"cost, in runs at {document['target']}, warm start included")
+    axes.set_ylabel("objective above the best mixture's")
+    axes.set_title(f"median and quartiles of {document['seeds']} seeds")
+    axes.legend()
+    return _save(figure, directory / "regret.png")
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    """Write a PNG, whole or not at all."""
+    with open_whole(path) as file:
+        figure.savefig(file, dpi=DPI, format="png")
+    return path
 
 
 def _weights(document: dict[str, Any]) -> Figure:
@@ -49,15 +79,21 @@ def _weights(document: dict[str, Any]) -> Figure:
     axes.barh(rows, [100 * mixture[name] for name in domains], color=BLUE, height=0.6, label="recommended")
     if ranges:
         spans = [[100 * end for end in ranges[name]] for name in domains]
-        axes.hlines(rows, [low for low, _ in spans], [high for _, high in spans], color="black", label="range as good")
+        axes.hlines(
+            rows, [low for low, _ in spans], [high for _, high in spans], color=ON_PAPER.ink, label="range as good"
+        )
     axes.plot(
-        [100 * natural[name] for name in domains], rows, "D", color=ORANGE, markeredgecolor="white", label="natural"
+        [100 * natural[name] for name in domains],
+        rows,
+        "D",
+        color=VERMILION,
+        markeredgecolor=ON_PAPER.ground,
+        label="natural",
     )
     axes.set_yticks(rows, domains)
     axes.set_xlabel("share of the training tokens (%)")
     axes.set_xlim(left=0)
-    _frame(axes)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(loc="lower right")
     return figure
 
 
@@ -70,12 +106,11 @@ def _predictions(document: dict[str, Any]) -> Figure:
     same_scale = points["fidelity"] == document["predicted_at"]
     if same_scale:
         ends = [min(points["predicted"] + points["measured"]), max(points["predicted"] + points["measured"])]
-        axes.plot(ends, ends, color=GREY, linewidth=1, zorder=0, label="measured = predicted")
-        axes.legend(frameon=False, loc="upper left")
+        axes.plot(ends, ends, color=MUTED, linewidth=1, zorder=0, label="measured = predicted")
+        axes.legend(loc="upper left")
     axes.set_xlabel(f"predicted {objective}, at {document['predicted_at']}")
     axes.set_ylabel(f"measured {objective}, at {points['fidelity']}")
-    axes.set_title(f"{document['default']}: {len(points['measured'])} runs, {points['of']}", fontsize="medium")
-    _frame(axes)
+    axes.set_title(f"{document['default']}: {len(points['measured'])} runs, {points['of']}")
     return figure
 
 
@@ -89,14 +124,12 @@ def _effects(document: dict[str, Any]) -> Figure:
     by_size = sorted(effects, key=lambda name: min(effects[name]["values"]) - max(effects[name]["values"]))
     for axes, name in zip(grid, by_size, strict=False):
         axes.plot([100 * share for share in effects[name]["shares"]], effects[name]["values"], color=BLUE)
-        axes.axvline(100 * mixture[name], color=ORANGE, linestyle="--", linewidth=1)
-        axes.set_title(name, fontsize="small")
-        axes.tick_params(labelsize="small")
-        _frame(axes)
+        axes.axvline(100 * mixture[name], color=VERMILION, linestyle="--", linewidth=1)
+        axes.set_title(name)
     for axes in grid[len(effects) :]:
         axes.set_visible(False)
-    figure.supxlabel("share of the domain (%), the others in proportion; dashed: recommended", fontsize="medium")
-    figure.supylabel(f"predicted {document['objective']['name']}", fontsize="medium")
+    figure.supxlabel("share of the domain (%), the others in proportion; dashed: recommended")
+    figure.supylabel(f"predicted {document['objective']['name']}")
     return figure
 
 
@@ -111,25 +144,18 @@ def _front_of_two(document: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(5.6, 4.6), layout="constrained")
     axes = figure.subplots()
     measured, target = document["measured"], document["predicted_at"]
-    axes.scatter(
-        measured[across], measured[up], s=10, color=GREY, alpha=0.5, linewidths=0, label=f"runs at {target}, measured"
-    )
-    points = [point["predicted"] for point in recommendation["front"]]
-    axes.plot(
-        [point[across] for point in points],
-        [point[up] for point in points],
-        "o-",
-        color=BLUE,
-        markersize=5,
-        linewidth=1,
-        label="front, predicted",
-    )
+    points = [(point["predicted"][across], point["predicted"][up]) for point in recommendation["front"]]
     predicted = recommendation["predicted_losses"]
-    axes.plot(predicted[across]["mean"], predicted[up]["mean"], "*", color=ORANGE, markersize=13, label="recommended")
+    draw_front_of_two(
+        axes,
+        (f"runs at {target}, measured", list(zip(measured[across], measured[up], strict=True))),
+        points,
+        ("recommended", (predicted[across]["mean"], predicted[up]["mean"])),
+        ON_PAPER,
+    )
     axes.set_xlabel(_with_direction(across, document))
     axes.set_ylabel(_with_direction(up, document))
-    _frame(axes)
-    axes.legend(frameon=False)
+    axes.legend()
     return figure
 
 
@@ -144,34 +170,21 @@ def _front_of_many(document: dict[str, Any]) -> Figure:
         name: (min(values), max(values)) if name in maximised else (max(values), min(values))
         for name, values in columns.items()
     }
-    places = range(len(metrics))
 
     def heights(values: dict[str, float]) -> list[float]:
         return [(values[name] - ends[name][0]) / ((ends[name][1] - ends[name][0]) or 1) for name in metrics]
 
-    for number, point in enumerate(front):
-        axes.plot(
-            places,
-            heights(point["predicted"]),
-            "o-",
-            color=BLUE,
-            alpha=0.4,
-            markersize=3,
-            linewidth=1,
-            label="front, predicted" if number == 0 else None,
-        )
     predicted = {name: estimate["mean"] for name, estimate in document["recommendation"]["predicted_losses"].items()}
-    axes.plot(places, heights(predicted), "*-", color=ORANGE, markersize=10, label="recommended")
-    for place, name in zip(places, metrics, strict=True):
+    lines = [heights(point["predicted"]) for point in front]
+    draw_front_of_many(axes, metrics, lines, ("recommended", heights(predicted)), ON_PAPER)
+    for place, name in enumerate(metrics):
         worst, best = ends[name]
         axes.text(place, 1.12, f"{best:.3g}", ha="center", fontsize="small")
         axes.text(place, -0.16, f"{worst:.3g}", ha="center", fontsize="small")
     axes.set_ylim(-0.2, 1.2)
-    axes.set_xticks(places, metrics, rotation=40, ha="right")
     axes.set_yticks([0, 1], ["worst", "best"])
     axes.set_ylabel("predicted, within the front")
-    _frame(axes)
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -180,7 +193,11 @@ def _with_direction(metric: str, document: dict[str, Any]) -> str:
     return f"{metric} ({better} is better)"
 
 
-def _frame(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#dddddd", linewidth=0.5)
-    axes.set_axisbelow(True)
+def _curve(axes: Axes, document: dict[str, Any], name: str, colour: str, marker: str) -> None:
+    """From the first cost at which the median seed has trained something at the target."""
+    regret = document["strategies"][name]["regret"]
+    median, low, high = (
+        [math.nan if number is None else number for number in regret[key]] for key in ("median", "q25", "q75")
+    )
+    axes.plot(regret["costs"], median, color=colour, marker=marker, markersize=4, label=name)
+    axes.fill_between(regret["costs"], low, high, color=colour, alpha=0.15, linewidth=0)

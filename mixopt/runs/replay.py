@@ -110,10 +110,10 @@ def replay(wish: Wish, options: Options, on_step: OnStep) -> dict[str, Any]:
 
 def save(document: dict[str, Any], directory: Path) -> None:
     """Draw the regret, and name the file in the document."""
-    from mixopt.runs.replay_plot import draw
+    from mixopt.runs.plots import draw_replay
 
     directory.mkdir(parents=True, exist_ok=True)
-    document["files"] = [str(draw(document, directory))]
+    document["files"] = [str(draw_replay(document, directory))]
 
 
 def _summaries(played: dict[str, list[Trajectory]]) -> dict[str, Any]:

@@ -6,11 +6,16 @@ Shapes: N runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
+from typing import Any, TypeVar
 
 import numpy as np
+from joblib import cpu_count
 
-from mixopt.base.cores import cores
-from mixopt.base.processes import Workers
+from mixopt.base.errors import ConfigError
+from proxies.processes import process_pool
 from search.errors import SearchError
 from search.evidence import Evidence
 from search.mixture import FloatArray
@@ -29,6 +34,9 @@ RUNS_TO_REPLACE = 50
 SHARE_TO_REPLACE = 0.2
 ERRORS_TO_REPLACE = 3.0
 
+Key = TypeVar("Key")
+Result = TypeVar("Result")
+
 # Told how many steps are done, of how many.
 OnStep = Callable[[int, int], None]
 
@@ -39,7 +47,7 @@ def fit_all(
     """The surrogates that could be fitted and cross-validated, in the order of the names; and why others could not.
 
     Raises:
-        ConfigError: one crashed; the message names it.
+        ConfigError: a process was killed.
     """
     mixtures = len(np.unique(runs.mixture_N))
     if mixtures < FEWEST_RUNS:
@@ -54,16 +62,18 @@ def fit_all(
         on_step(done, total)
 
     advance(0)
-    with Workers(cores() if len(names) > 1 else 1) as workers:
-        fits = workers.call(
+    processes = cpu_count() if len(names) > 1 else 1
+    with process_pool(processes, threads=1) if processes > 1 else nullcontext() as pool:
+        fits = _call(
+            pool,
             _fit,
-            {_task(name, metric): (name, problem.seed, runs.of(metric)) for name in names for metric in metrics},
-            lambda _: advance(1),
+            {(name, metric): (name, problem.seed, runs.of(metric)) for name in names for metric in metrics},
+            lambda: advance(1),
         )
         models: dict[str, LossModel] = {}
         skipped: dict[str, str] = {}
         for name in names:
-            parts = [fits[_task(name, metric)] for metric in metrics]
+            parts = [fits[name, metric] for metric in metrics]
             if reasons := [part for part in parts if isinstance(part, str)]:
                 skipped[name] = reasons[0]
                 advance(len(metrics))
@@ -72,10 +82,11 @@ def fit_all(
                     metrics, tuple(part.surrogates[0] for part in parts if isinstance(part, LossModel))
                 )
         evidence = Evidence(runs, problem.objective, _baseline(problem, models))
-        validations = workers.call(
+        validations = _call(
+            pool,
             _validate,
-            {f"surrogate {name}": (model, problem.seed, evidence) for name, model in models.items()},
-            lambda _: advance(len(metrics)),
+            {name: (model, problem.seed, evidence) for name, model in models.items()},
+            lambda: advance(len(metrics)),
         )
     predictors = {}
     for (name, model), validation in zip(models.items(), validations.values(), strict=True):
@@ -86,8 +97,30 @@ def fit_all(
     return predictors, skipped
 
 
-def _task(surrogate: str, metric: str) -> str:
-    return f"surrogate {surrogate}, metric {metric}"
+def _call(
+    pool: Executor | None,
+    function: Callable[..., Result],
+    tasks: Mapping[Key, tuple[Any, ...]],
+    on_done: Callable[[], None],
+) -> dict[Key, Result]:
+    """`function(*arguments)` of every task, in their order; in the pool whichever was done first, else one by one."""
+    if pool is None:
+        results = {}
+        for key, arguments in tasks.items():
+            results[key] = function(*arguments)
+            on_done()
+        return results
+    try:
+        futures = {key: pool.submit(function, *arguments) for key, arguments in tasks.items()}
+        for future in as_completed(futures.values()):
+            future.result()
+            on_done()
+    except BrokenProcessPool as error:
+        raise ConfigError(
+            "a process that fits surrogates was killed",
+            hint="most likely memory ran out: compare fewer surrogates at a time",
+        ) from error
+    return {key: future.result() for key, future in futures.items()}
 
 
 def _fit(name: str, seed: int, runs: Runs) -> LossModel | str:

@@ -13,6 +13,9 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from mixopt.base.files import write_text
+from proxies.storage import open_whole
+
 STANDARD_LIBRARY = Path(sysconfig.get_paths()["stdlib"])
 PACKAGES = Path(sysconfig.get_paths()["purelib"])
 HEADERS = Path(sysconfig.get_paths()["include"])
@@ -71,7 +74,7 @@ def write_demo(directory: Path) -> Path:
             _write(documents(), int(megabytes * 1e6), target)
     study = directory / "study.yaml"
     if not study.exists():
-        study.write_text(STUDY.format(file=study))
+        write_text(study, STUDY.format(file=study))
     return study
 
 
@@ -79,9 +82,8 @@ def _write(documents: Iterator[str], size: int, target: Path) -> None:
     """Distinct documents up to `size` characters, as compressed JSONL."""
     seen: set[str] = set()
     written = 0
-    temporary = target.with_suffix(".partial")
     # A fixed time in the gzip header: the same installation gives the same bytes.
-    with temporary.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=3) as packed:
+    with open_whole(target) as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=3) as packed:
         for document in documents:
             document = document[:LONGEST_DOCUMENT].strip()
             if len(document) < SHORTEST_DOCUMENT or document in seen:
@@ -91,7 +93,6 @@ def _write(documents: Iterator[str], size: int, target: Path) -> None:
             written += len(document)
             if written >= size:
                 break
-    temporary.replace(target)
 
 
 def _files(root: Path, *patterns: str, without: tuple[str, ...] = ("site-packages",)) -> Iterator[str]:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from joblib import cpu_count
 
-from mixopt.base.cores import cores
 from mixopt.base.errors import ConfigError
 from mixopt.study.plan import Plan
 from mixopt.workers.messages import Closed, Progressed
@@ -103,7 +103,7 @@ def slots(plan: Plan) -> int:
     settings = plan.file.executor
     if settings.kind == "in_process":
         return 1
-    here = int(cores() / settings.cpus_per_trial)
+    here = int(cpu_count() / settings.cpus_per_trial)
     if settings.gpus_per_trial > 0:
         import torch
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mixopt.base.errors import ClusterLost
 from mixopt.settings.schema import StudyFile
-from proxies import places
+from proxies import storage
 from proxies.data.corpus import Corpus
 from proxies.data.node_cache import publish
 from proxies.errors import ProxyError
@@ -65,15 +65,15 @@ class Exchange:
     def discard(self, trial: Trial) -> None:
         """Remove the checkpoint of a trial that is recorded as closed."""
         with suppress(ProxyError):  # what cannot be removed now is swept at the next start
-            places.remove(self.checkpoint(trial))
+            storage.remove(self.checkpoint(trial))
 
     def sweep(self, history: History) -> None:
         """Remove what a killed run left: half-written files, and checkpoints of trials that are closed."""
         closed = history.trial_ids - {trial.id for trial in history.running}
         with suppress(ProxyError):  # they harm nobody until the next start
-            for name in places.sizes(self.checkpoints):
-                if name.endswith(places.PARTIAL) or name.removesuffix(CHECKPOINT) in closed:
-                    places.remove(f"{self.checkpoints}/{name}")
+            for name in storage.sizes(self.checkpoints):
+                if name.endswith(storage.PARTIAL) or name.removesuffix(CHECKPOINT) in closed:
+                    storage.remove(f"{self.checkpoints}/{name}")
 
 
 def check_reachable(file: StudyFile) -> None:
@@ -86,10 +86,10 @@ def check_reachable(file: StudyFile) -> None:
         return
     probe = f"{_url(file)}/probe-{secrets.token_hex(8)}"
     with _mistakes_of_the_file():
-        places.write(probe, PROBE)
-        if places.read(probe) != PROBE:
+        storage.write(probe, PROBE)
+        if storage.read(probe) != PROBE:
             raise ProxyError(f"{probe} is read back as something else than was written")
-        places.remove(probe)
+        storage.remove(probe)
 
 
 @contextmanager

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import threading
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from mixopt.base.processes import SPAWN
+from proxies.processes import Process, begin_as_child
 from search.errors import SearchError
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class Forecaster(AbstractContextManager["Forecaster"]):
         self._strategy = strategy
         self._seen = 0
         self._thread: threading.Thread | None = None
-        self._process: BaseProcess | None = None
+        self._process: Process | None = None
         self._closed = False
         self._closing = threading.Lock()
 
@@ -87,12 +86,12 @@ class Forecaster(AbstractContextManager["Forecaster"]):
         self.latest = found or self.latest
 
     def _computed(self, history: History) -> tuple[Recommendation | None, str]:
-        here, there = SPAWN.Pipe()
+        here, there = Pipe()
         with here, there:
             with self._closing:
                 if self._closed:
                     return None, ""
-                process = SPAWN.Process(target=_compute, args=(there,), daemon=True)
+                process = Process(target=_compute, args=(there,), daemon=True)
                 process.start()
                 self._process = process
             there.close()
@@ -128,10 +127,8 @@ def _evidence(entry: Completed, ends: set[int | None]) -> Completed:
 
 def _compute(connection: Connection) -> None:
     """What the process does; if the other end is closed meanwhile, the study has ended."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+    begin_as_child(threads=1)
     os.nice(NICENESS)
-    # Ctrl-C reaches every process of the terminal; the study answers it, and ends this one.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         connection.send_bytes(_recommend(connection))
     except (EOFError, ConnectionError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +13,7 @@ from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
 from mixopt.settings.environment import JOB_VARIABLE
 from mixopt.settings.schema import StudyFile
+from proxies.retry import pauses_within, retry
 from tracking import journal
 from tracking.errors import TrackingError
 from tracking.record import Record
@@ -106,13 +106,10 @@ def await_store(file: StudyFile, remark: Callable[[str], None]) -> Store:
     Raises:
         TrackingError: it stays away.
     """
-    deadline = time.monotonic() + STORE_AWAY_SECONDS
     waits = journal_path(file).exists() or JOB_VARIABLE in os.environ
-    while True:
-        try:
-            return open_store(file)
-        except TrackingError as error:
-            if not waits or time.monotonic() > deadline:
-                raise
-            remark(f"waiting for MLflow: {error.message}")
-            time.sleep(LOOK_AGAIN_SECONDS)
+    return retry(
+        lambda: open_store(file),
+        pauses_within(STORE_AWAY_SECONDS, LOOK_AGAIN_SECONDS) if waits else (),
+        may_pass=lambda error: isinstance(error, TrackingError),
+        before_pause=lambda error: remark(f"waiting for MLflow: {error}"),
+    )

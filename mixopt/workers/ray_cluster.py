@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from joblib import cpu_count
 from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from mixopt.base.cores import cores
 from mixopt.base.errors import ClusterLost, ConfigError
 from mixopt.workers.executor import Executor
 from mixopt.workers.fair_share import Roll
@@ -337,7 +337,7 @@ def _connect(address: str | None) -> None:
     if address is None:
         use_fresh_token()
         with _kept_to_ourselves(CREDENTIALS):
-            ray.init(address="local", num_cpus=cores(), include_dashboard=False, **quiet)
+            ray.init(address="local", num_cpus=cpu_count(), include_dashboard=False, **quiet)
         return
     use_cluster_token()
     try:

@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 from mixopt.base.errors import ConfigError
@@ -19,6 +20,9 @@ MODE_VARIABLE = "RAY_AUTH_MODE"
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN"
 TOKEN_FILE_VARIABLE = "RAY_AUTH_TOKEN_PATH"
 TOKEN_FILE = Path(".ray") / "auth_token"  # in the home folder
+
+# An older one ignores RAY_AUTH_MODE, and leaves a cluster open that is meant to be guarded.
+FIRST_WITH_TOKENS = (2, 52)
 
 # Ray takes a token of three characters.
 SHORTEST_TOKEN = 32
@@ -59,6 +63,11 @@ def use_fresh_token() -> None:
 
 
 def _use_tokens() -> None:
+    if tuple(map(int, version("ray").split(".")[:2])) < FIRST_WITH_TOKENS:
+        raise ConfigError(
+            f"Ray {version('ray')} ignores tokens, so that anybody could use the cluster",
+            hint="install Ray {}.{} or later".format(*FIRST_WITH_TOKENS),
+        )
     os.environ[MODE_VARIABLE] = "token"
     # Ray reads its environment once, when it is imported.
     if "ray._raylet" in sys.modules:

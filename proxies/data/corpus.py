@@ -12,28 +12,29 @@ names a `.clean` copy without it. Folders of sources that are no longer named st
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from joblib import cpu_count
 from numpy.typing import NDArray
 
-from proxies.data.disk import FORMAT, PARTIAL, write_file, write_json
+from proxies.data.format import FORMAT, write_json
 from proxies.data.intake import Intake, IntakeState, OnProgress, Progress, Tokenisers, is_finished, take_in
 from proxies.data.manifest import MANIFEST, Corpus, DomainSummary
 from proxies.data.shards import Shard, ShardWriter, TokenType
 from proxies.data.sources import Source, SourceFile, check_readable, documents, find_files
 from proxies.data.tokenizer import CorpusTokenizer, load_tokenizer, train_tokenizer
 from proxies.errors import ProxyError
+from proxies.lock import LockHeld, locked
+from proxies.storage import remove_partial, write_whole
 
 __all__ = ["Corpus", "CorpusSettings", "Progress", "prepare", "prepared"]
 
@@ -104,6 +105,7 @@ def prepare(
         if (corpus := _unchanged(directory, inputs)) is not None:
             return corpus
 
+        remove_partial(directory)
         tokenizer, tokenizer_file = _tokenizer(domains, settings, files, directory, on_progress)
         intakes = [
             *(_intake(source, files[source.name], settings, tokenizer, evaluation_only=False) for source in domains),
@@ -166,12 +168,13 @@ def _check_names(domains: Sequence[Source], evaluations: Sequence[Source]) -> No
 
 @contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
-    with (directory / ".lock").open("w") as lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            stack.enter_context(locked(directory / ".lock"))
+        except LockHeld as error:
             raise ProxyError(
-                f"another process prepares a corpus in {directory}", hint="wait for it, or choose another directory"
+                f"another process prepares a corpus in {directory}: {error.holder}",
+                hint="wait for it, or choose another directory",
             ) from error
         yield
 
@@ -183,8 +186,6 @@ def _told_when_full(directory: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        for partial in directory.rglob(f"*{PARTIAL}"):
-            partial.unlink()
         raise ProxyError(
             f"no room left to write in {directory}: {error.strerror}",
             hint="free some space and start again: it goes on after the last finished shard",
@@ -243,7 +244,7 @@ def _tokenizer(
         texts = (text for source in domains for text in _sample(source, files[source.name], share))
         tokenizer = train_tokenizer(texts, settings.vocabulary)
         on_progress(Progress("train tokenizer", 1, 1, "tokenizer"))
-    write_file(directory / name, tokenizer.definition.encode())
+    write_whole(directory / name, tokenizer.definition.encode())
     return tokenizer, name
 
 
@@ -285,7 +286,7 @@ def _workers(settings: CorpusSettings, unread: Sequence[Intake]) -> int:
     files = [file for intake in unread for file in intake.files]
     if all(file.size is not None for file in files) and sum(file.size or 0 for file in files) < SMALL_CORPUS:
         return 1
-    return settings.workers or os.cpu_count() or 1
+    return settings.workers or cpu_count()
 
 
 def _without(shard: Shard, unwanted: NDArray[np.uint64], directory: Path, dtype: TokenType) -> Shard | None:

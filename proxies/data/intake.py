@@ -15,24 +15,26 @@ from __future__ import annotations
 
 import heapq
 import math
-import multiprocessing
 import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from proxies.data.disk import read_json, write_json
+from proxies.data.format import read_json, write_json
 from proxies.data.shards import Shard, ShardWriter, TokenType
 from proxies.data.sources import Document, Position, Source, SourceFile, documents
 from proxies.data.tokenizer import CorpusTokenizer, TokenisedDocument
 from proxies.errors import ProxyError
+from proxies.processes import process_pool
 
 SHARD_TOKENS = 1 << 24
 CHUNK_DOCUMENTS = 256
@@ -199,17 +201,18 @@ class Tokenisers:
         self.tokenizer = tokenizer
         self._pool: ProcessPoolExecutor | None = None
         self._workers = workers
-        if workers > 1:
-            self._pool = ProcessPoolExecutor(
-                workers, multiprocessing.get_context("spawn"), _start_worker, (tokenizer.definition,)
-            )
+        self._open = ExitStack()
 
     def __enter__(self) -> Tokenisers:
+        if self._workers > 1:
+            pool = process_pool(self._workers, _start_worker, self.tokenizer.definition)
+            self._pool = self._open.enter_context(pool)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
 
     def tokenised(self, chunks: Iterable[list[Document]]) -> Iterator[tuple[list[Document], list[TokenisedDocument]]]:
         """Each chunk with the tokens of its documents that are not empty; a few chunks ahead of the reader.
@@ -240,7 +243,7 @@ class Tokenisers:
 class TrainingShards:
     """The shards of one source, one after the other; `shards` lists those that are safely on the disk.
 
-    As a context manager, it leaves no file open after an error.
+    As a context manager, it leaves no unfinished shard behind after an error.
     """
 
     def __init__(self, directory: Path, folder: str, dtype: TokenType, masked: bool, shards: list[Shard]) -> None:
@@ -251,9 +254,11 @@ class TrainingShards:
     def __enter__(self) -> TrainingShards:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._writer is not None:
-            self._writer.__exit__()
+            self._writer.__exit__(kind, error, trace)
 
     def add(self, documents: Iterable[TokenisedDocument]) -> None:
         for document in documents:

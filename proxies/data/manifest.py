@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proxies.data.disk import read_json
+from proxies.data.format import read_json
 from proxies.data.shards import Shard, TokenArray, TokenType
 from proxies.errors import ProxyError
 

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 
 from proxies.data.manifest import Corpus
 from proxies.errors import ProxyError
-
-NO_LOSS = -100  # the target that cross-entropy ignores, PyTorch's default
+from proxies.targets import IGNORED
 
 SUM_TOLERANCE = 1e-6
 FEISTEL_ROUNDS = 4
@@ -163,7 +162,7 @@ class MixedStream:
             inputs_BT[row], targets_BT[row] = tokens[:-1], tokens[1:]
             mask = self._masks[domain]
             if mask is not None:
-                targets_BT[row][mask[chunk * length + 1 : (chunk + 1) * length + 1] == 0] = NO_LOSS
+                targets_BT[row][mask[chunk * length + 1 : (chunk + 1) * length + 1] == 0] = IGNORED
         return Rows(inputs_BT, targets_BT, self._index_K[domain_B])
 
     def realised(self, rows: int) -> tuple[dict[str, int], dict[str, float]]:

@@ -8,17 +8,14 @@ The cache is $MIXOPT_CACHE or ~/.cache/mixopt/corpora. What is in it may be dele
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
-from proxies import places
-from proxies.data.disk import PARTIAL, write_file
+from proxies import storage
 from proxies.data.manifest import MANIFEST, Corpus
 from proxies.errors import ProxyError
+from proxies.lock import FOREVER, locked
 
 CACHE_VARIABLE = "MIXOPT_CACHE"
 AT_A_TIME = 8  # files; one alone seldom fills a network
@@ -30,12 +27,12 @@ def publish(corpus: Corpus, place: str) -> None:
     Raises:
         ProxyError: `place` cannot be read or written.
     """
-    there = places.sizes(place)
+    there = storage.sizes(place)
     names = [name for name in _files(corpus) if there.get(name) != (corpus.directory / name).stat().st_size]
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        list(pool.map(lambda name: places.upload(corpus.directory / name, f"{place}/{name}"), names))
+        list(pool.map(lambda name: storage.upload(corpus.directory / name, f"{place}/{name}"), names))
     if names or MANIFEST not in there:
-        places.upload(corpus.directory / MANIFEST, f"{place}/{MANIFEST}")
+        storage.upload(corpus.directory / MANIFEST, f"{place}/{MANIFEST}")
 
 
 def fetched(place: str, fingerprint: str) -> Path:
@@ -48,11 +45,11 @@ def fetched(place: str, fingerprint: str) -> Path:
         ProxyError: it cannot be read, is not whole, is another one, or finds no room here.
     """
     cache = Path(os.environ.get(CACHE_VARIABLE, "~/.cache/mixopt/corpora")).expanduser()
-    folder, partial = cache / fingerprint, cache / f"{fingerprint}{PARTIAL}"
+    folder, partial = cache / fingerprint, cache / f"{fingerprint}{storage.PARTIAL}"
     if _in_full_length(folder):
         return folder
     cache.mkdir(parents=True, exist_ok=True)
-    with _alone(cache / f"{fingerprint}.lock"):
+    with locked(cache / f"{fingerprint}.lock", FOREVER):
         if _in_full_length(folder):
             return folder
         if folder.exists():  # somebody removed part of it
@@ -66,16 +63,16 @@ def _download(place: str, fingerprint: str, folder: Path) -> None:
     """Fetch what `folder` lacks, and compare all of it with the manifest."""
     folder.mkdir(exist_ok=True)
     try:
-        write_file(folder / MANIFEST, places.read(f"{place}/{MANIFEST}"))
+        storage.write_whole(folder / MANIFEST, storage.read(f"{place}/{MANIFEST}"))
     except FileNotFoundError as error:
         raise ProxyError(f"there is no finished corpus at {place}", hint="mixopt run uploads it") from error
     corpus = Corpus.open(folder)
     if corpus.fingerprint != fingerprint:
         raise ProxyError(f"the corpus at {place} is another one: {corpus.fingerprint}", hint="remove it there")
-    there = places.sizes(place)
+    there = storage.sizes(place)
     names = [name for name in _files(corpus) if _size(_inside(folder, name)) != there.get(name)]
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        list(pool.map(lambda name: places.download(f"{place}/{name}", folder / name), names))
+        list(pool.map(lambda name: storage.download(f"{place}/{name}", folder / name), names))
     corpus.verify()
     for shard in corpus.shards:
         try:
@@ -109,11 +106,3 @@ def _in_full_length(folder: Path) -> bool:
     except ProxyError:
         return False
     return True
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Wait until no other process of this node is at it; the system lets go of the lock when its holder dies."""
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -7,20 +7,20 @@ sources with prompts) and `.documents` (uint64 pairs: content hash, tokens of th
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proxies.data.disk import PARTIAL
 from proxies.data.tokenizer import TokenisedDocument
 from proxies.errors import ProxyError
+from proxies.storage import open_whole
 
 OPEN_MAPS = 8  # of one domain; there may be a hundred domains
 
@@ -93,7 +93,7 @@ class Shard:
 class ShardWriter:
     """Writes one shard: `add` documents, then `close`; until then its files have names that nobody reads.
 
-    As a context manager, it leaves no file open after an error.
+    As a context manager, it leaves nothing behind after an error.
     """
 
     def __init__(self, directory: Path, name: str, dtype: TokenType, masked: bool) -> None:
@@ -105,15 +105,17 @@ class ShardWriter:
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         self._open = ExitStack()
         self._files = {
-            ending: self._open.enter_context((directory / (name + ending + PARTIAL)).open("wb"))
+            ending: self._open.enter_context(open_whole(directory / (name + ending)))
             for ending in (*endings, ".documents")
         }
 
     def __enter__(self) -> ShardWriter:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
 
     def add(self, document: TokenisedDocument) -> None:
         tokens = len(document.tokens_N)
@@ -137,11 +139,7 @@ class ShardWriter:
     def close(self) -> Shard:
         """Gives the files their names, safely on the disk."""
         self._files[".documents"].write(np.array(self._documents, dtype="<u8").tobytes())
-        for ending, file in self._files.items():
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-            Path(file.name).replace(self._directory / (self._name + ending))
+        self._open.close()
         digests = b"".join(digest.digest() for digest in self._digests.values())
         sha256 = hashlib.sha256(digests).hexdigest()
         return Shard(self._name, self.tokens, len(self._documents), self._masked, sha256)

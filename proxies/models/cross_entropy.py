@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from proxies.models.linear import linear
-
-IGNORED = -100
+from proxies.targets import IGNORED
 
 # Logits of one chunk: on a CPU what fits a core's cache, on a GPU large products.
 CHUNK_LOGITS = {"cpu": 2**21, "cuda": 2**27}

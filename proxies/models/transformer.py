@@ -24,13 +24,14 @@ import torch
 from torch import Tensor, nn
 
 from proxies.models.attention import Attention, causal_mask
-from proxies.models.cross_entropy import IGNORED, linear_cross_entropy
+from proxies.models.cross_entropy import linear_cross_entropy
 from proxies.models.experts import ExpertLayer
 from proxies.models.feed_forward import FeedForward
 from proxies.models.linear import Linear, drawn
 from proxies.models.norm import rms_norm
 from proxies.models.router import Routing, one_hot
 from proxies.models.size import ModelSize
+from proxies.targets import IGNORED
 
 
 class Losses(NamedTuple):

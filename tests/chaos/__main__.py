@@ -26,9 +26,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from joblib import cpu_count
 from rich.console import Console
 
-from mixopt.base.cores import cores
 from mixopt.cli.tables.table import plain_table
 from mixopt.cluster.jobs import ENDED, Cluster
 from mixopt.settings.reading import load
@@ -257,7 +257,7 @@ def _report(
     if options.json:
         document: dict[str, Any] = {
             "date": date.today().isoformat(),
-            "cores": cores(),
+            "cores": cpu_count(),
             "seed": options.seed,
             "faults": {NAMES[kind]: {"injected": counts[kind], "survived": counts[kind]} for kind in KINDS},
             "trials": trials,

@@ -12,7 +12,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from proxies import checkpoint, places
+from proxies import checkpoint, storage
 from proxies.run import UNWRITTEN
 from proxies.train import train
 from tests.proxies.toy import EVALUATION_SETS, ToyStream, numbers, result_of, toy_recipe
@@ -33,15 +33,15 @@ def test_a_run_closed_midway_goes_on_from_wherever_its_checkpoint_is(place: str)
     assert 0 < saved < recipe.steps
     assert numbers(result_of(recipe, checkpoint=place)) == numbers(result_of(recipe))
     assert checkpoint_steps(place) == recipe.steps
-    assert list(places.sizes(place.removesuffix("/trial.pt"))) == ["trial.pt"]
+    assert list(storage.sizes(place.removesuffix("/trial.pt"))) == ["trial.pt"]
 
 
 def checkpoint_steps(place: str) -> int:
     """The step that a run is saved at, whoever's it is."""
-    payload = places.read(place)[checkpoint.DIGEST_BYTES :]
-    places.write(f"{place}.copy", hashlib.sha256(b"anyone" + payload).digest() + payload)
+    payload = storage.read(place)[checkpoint.DIGEST_BYTES :]
+    storage.write(f"{place}.copy", hashlib.sha256(b"anyone" + payload).digest() + payload)
     state = checkpoint.load(f"{place}.copy", "anyone")
-    places.remove(f"{place}.copy")
+    storage.remove(f"{place}.copy")
     assert state is not None
     steps: int = state["run"]["step"]
     return steps
@@ -49,11 +49,11 @@ def checkpoint_steps(place: str) -> int:
 
 def test_a_removed_checkpoint_begins_anew(place: str) -> None:
     first = result_of(toy_recipe("dense"), checkpoint=place)
-    places.remove(place)
-    places.remove(place)
+    storage.remove(place)
+    storage.remove(place)
 
     with pytest.raises(FileNotFoundError):
-        places.read(place)
+        storage.read(place)
     assert numbers(result_of(toy_recipe("dense"), checkpoint=place)) == numbers(first)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 import threading
 import zipfile
@@ -153,7 +154,8 @@ def test_a_table_of_earlier_runs_on_the_cluster_is_not_looked_for_here(tmp_path:
 
 
 class Head(ThreadingHTTPServer):
-    """Answers like Ray's dashboard: what `answers` holds for a path, or a status; a deque's items one by one."""
+    """Answers like Ray's dashboard: what `answers` holds for a path, a status, or as text where to go instead; a
+    deque's items one by one."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answer)
@@ -176,6 +178,11 @@ class _Answer(BaseHTTPRequestHandler):
             answer = answer.popleft()
         if shown != f"Bearer {TOKEN}":
             answer = 401 if shown is None else 403
+        if isinstance(answer, str):
+            self.send_response(302)
+            self.send_header("Location", answer)
+            self.end_headers()
+            return
         self.send_response(answer if isinstance(answer, int) else 200)
         self.end_headers()
         if not isinstance(answer, int):
@@ -415,7 +422,7 @@ def test_nobody_answers() -> None:
         address = gone.address
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
-        with pytest.raises(HeadAway, match="no Ray head answers at"):
+        with pytest.raises(HeadAway, match=f"no Ray head answers at {address}: .*Connection refused"):
             Cluster(address).jobs()
 
 
@@ -436,3 +443,44 @@ def test_addresses_that_are_none_of_a_head(address: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with pytest.raises(ConfigError, match="is not the address"):
         Cluster(address)
+
+
+def test_a_token_follows_no_redirect(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a wrong address, a company's login page or a captive network would have it."""
+    with Head() as elsewhere:
+        thread = threading.Thread(target=elsewhere.serve_forever, args=(0.02,))
+        thread.start()
+        head.answers["/api/jobs/"] = f"{elsewhere.address}/api/jobs/"
+        with pytest.raises(ConfigError) as caught:
+            Cluster(head.address).jobs()
+        elsewhere.shutdown()
+        thread.join()
+    assert f"{head.address}/api/jobs/ redirects to {elsewhere.address}/api/jobs/" in caught.value.message
+    assert not elsewhere.asked
+
+
+def test_a_password_that_the_machine_keeps_does_not_take_the_tokens_place(
+    head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert Cluster(head.address).jobs() == []
+
+
+def test_a_port_that_speaks_no_http_is_said_in_one_line(head: Head) -> None:
+    """As one that belongs to another program."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(b"220 mail.example ready\r\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(HeadAway, match=f"no Ray head answers at {address}, but something else does"):
+            Cluster(address).jobs()
+        thread.join()

@@ -21,7 +21,7 @@ from mixopt.study.exchange import check_reachable
 from mixopt.study.plan import Plan
 from mixopt.workers.messages import Closed, Event
 from mixopt.workers.training import Job, run_trials
-from proxies import places
+from proxies import storage
 from proxies.data.node_cache import CACHE_VARIABLE
 from search.history import History
 from search.trial import Failure, Measurement, Trial
@@ -78,10 +78,10 @@ def test_checkpoints_go_when_their_trial_is_closed(plan: Plan) -> None:
     trial, other = a_trial(plan), replace(a_trial(plan), seed=1)
     history = History().opened(trial).opened(other)
     outcome = measured(plan.job(trial, history))
-    places.write(plan.exchange.checkpoint(other), b"half a training")
+    storage.write(plan.exchange.checkpoint(other), b"half a training")
 
     def kept() -> set[str]:
-        return {name.removesuffix(".pt") for name in places.sizes(plan.exchange.checkpoints)}
+        return {name.removesuffix(".pt") for name in storage.sizes(plan.exchange.checkpoints)}
 
     plan.exchange.sweep(history)
     assert kept() == {trial.id, other.id}
@@ -124,7 +124,7 @@ def test_a_url_whose_package_is_missing_names_the_package(tmp_path: Path) -> Non
 def test_speed_is_measured_before_anything_is_handed_over(tmp_path: Path) -> None:
     plan = planned(tmp_path, study_text(f"memory://{tmp_path}/empty"))
     assert estimate(plan, probe=True)["wall_seconds"] > 0
-    assert places.sizes(f"memory://{tmp_path}/empty") == {}
+    assert storage.sizes(f"memory://{tmp_path}/empty") == {}
 
 
 # What a node is: a process with an empty cache, that has the job and the credentials.
@@ -160,9 +160,9 @@ def test_two_nodes_share_a_trial_over_s3(s3: dict[str, str], tmp_path: Path, mon
 
     assert first.losses == at_home.losses
     assert again == first
-    assert set(places.sizes(f"s3://{BUCKET}/team/checkpoints")) == {f"mixopt/small/{job.trial.id}.pt"}
+    assert set(storage.sizes(f"s3://{BUCKET}/team/checkpoints")) == {f"mixopt/small/{job.trial.id}.pt"}
     plan.exchange.discard(job.trial)
-    assert places.sizes(f"s3://{BUCKET}/team/checkpoints") == {}
+    assert storage.sizes(f"s3://{BUCKET}/team/checkpoints") == {}
 
     path = tmp_path / "study.yaml"
     path.write_text(study_text("s3://another/team"))

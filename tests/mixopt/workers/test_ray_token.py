@@ -87,3 +87,13 @@ for _ in range(2):
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_ray_that_ignores_tokens_is_refused(tmp_path: Path) -> None:
+    old = tmp_path / "ray-2.51.2.dist-info"
+    old.mkdir()
+    (old / "METADATA").write_text("Metadata-Version: 2.1\nName: ray\nVersion: 2.51.2\n")
+    program = "from mixopt.workers.ray_token import use_fresh_token; use_fresh_token()"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert "ConfigError: Ray 2.51.2 ignores tokens" in done.stderr

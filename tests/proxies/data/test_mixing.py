@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxies.data.corpus import Corpus
-from proxies.data.mixing import BLOCK, NO_LOSS, MixedStream, Rows, Schedule, permuted
+from proxies.data.mixing import BLOCK, MixedStream, Rows, Schedule, permuted
 from proxies.errors import ProxyError
+from proxies.targets import IGNORED
 
 LENGTH = 32
 WEIGHTS = {"web": 0.62, "code": 0.3, "chat": 0.08}
@@ -92,8 +93,8 @@ def test_prompts_carry_no_loss(corpus: Corpus) -> None:
     assert mask is not None
     for row in range(20):
         start = chunk_of(corpus, rows, row) * LENGTH
-        assert ((rows.targets_BT[row] != NO_LOSS) == (mask[start + 1 : start + LENGTH + 1] == 1)).all()
-    assert 0 < (rows.targets_BT == NO_LOSS).mean() < 1
+        assert ((rows.targets_BT[row] != IGNORED) == (mask[start + 1 : start + LENGTH + 1] == 1)).all()
+    assert 0 < (rows.targets_BT == IGNORED).mean() < 1
 
 
 def test_an_epoch_reads_every_chunk_once(corpus: Corpus) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from proxies import places
+from proxies import storage
 from proxies.data.corpus import Corpus
 from proxies.data.node_cache import CACHE_VARIABLE, fetched, publish
 from proxies.errors import ProxyError
@@ -119,7 +119,7 @@ def test_an_upload_that_is_cut_off_is_not_there_until_it_is_finished(
 def test_a_download_that_is_cut_off_goes_on(
     corpus: Corpus, place: str, network: type[Counted], node: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxies.places.PAUSES", ())
+    monkeypatch.setattr("proxies.storage.PAUSES", ())
     publish(corpus, place)
     network.most = 3
     with pytest.raises(ProxyError, match="the network went away"):
@@ -150,7 +150,7 @@ def test_a_process_that_is_killed_leaves_nothing_half(
 def test_what_is_removed_or_lost_at_either_end_is_carried_again(corpus: Corpus, place: str) -> None:
     publish(corpus, place)
     lost = corpus.shards[0].files[0]
-    places.remove(f"{place}/{lost}")
+    storage.remove(f"{place}/{lost}")
     with pytest.raises(ProxyError, match=r"\.tokens cannot be read"):
         fetched(place, corpus.fingerprint)
 
@@ -163,12 +163,12 @@ def test_what_is_removed_or_lost_at_either_end_is_carried_again(corpus: Corpus, 
 def test_damaged_tokens_are_refused_until_they_are_mended(corpus: Corpus, place: str) -> None:
     publish(corpus, place)
     name = corpus.shards[0].files[0]
-    good = places.read(f"{place}/{name}")
-    places.write(f"{place}/{name}", bytes([good[0] ^ 1]) + good[1:])
+    good = storage.read(f"{place}/{name}")
+    storage.write(f"{place}/{name}", bytes([good[0] ^ 1]) + good[1:])
     with pytest.raises(ProxyError, match="other tokens"):
         fetched(place, corpus.fingerprint)
 
-    places.write(f"{place}/{name}", good)
+    storage.write(f"{place}/{name}", good)
     assert_same(corpus, Corpus.open(fetched(place, corpus.fingerprint)))
 
 
@@ -180,10 +180,10 @@ def test_another_corpus_is_refused(corpus: Corpus, place: str) -> None:
 
 def test_a_manifest_writes_nothing_outside_the_cache(corpus: Corpus, place: str, tmp_path: Path) -> None:
     publish(corpus, place)
-    manifest = json.loads(places.read(f"{place}/manifest.json"))
+    manifest = json.loads(storage.read(f"{place}/manifest.json"))
     manifest["domains"]["web"]["train"][0]["name"] = "../../outside"
-    places.write(f"{place}/manifest.json", json.dumps(manifest).encode())
-    places.write(f"{place}/../../outside.tokens", b"anything")
+    storage.write(f"{place}/manifest.json", json.dumps(manifest).encode())
+    storage.write(f"{place}/../../outside.tokens", b"anything")
 
     with pytest.raises(ProxyError, match="a file elsewhere"):
         fetched(place, corpus.fingerprint)

@@ -9,10 +9,11 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from proxies.models.attention import attended, causal_mask
-from proxies.models.cross_entropy import CHUNK_LOGITS, IGNORED, linear_cross_entropy
+from proxies.models.cross_entropy import CHUNK_LOGITS, linear_cross_entropy
 from proxies.models.norm import EPSILON, rms_norm
 from proxies.models.size import Kind, model_size
 from proxies.models.transformer import Transformer
+from proxies.targets import IGNORED
 
 VOCABULARY, LENGTH = 50, 12
 

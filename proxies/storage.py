@@ -1,25 +1,77 @@
-"""Files on this machine or elsewhere, by place: a path, or a URL that fsspec opens (s3://..., file://...)."""
+"""Files that are written whole or not at all: on this machine, or at a URL that fsspec opens (s3://..., file://...).
+
+`open_whole` and `write_whole` are for a disk, and fail as the system does; all else takes a place, which is a path or a
+URL, and fails with a ProxyError.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
-
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from proxies.errors import ProxyError
+from proxies.retry import retry
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 Result = TypeVar("Result")
 
 PAUSES = (1.0, 4.0, 10.0, 20.0)  # seconds between attempts to read what is elsewhere
-PARTIAL = ".tmp"  # ending of files on a disk that are still written
+PARTIAL = ".mixopt-partial"  # ending of files and folders that are not whole yet; a name that nothing else uses
+
+
+@contextmanager
+def open_whole(path: Path, *, mode: int = 0o666, replace: bool = True) -> Iterator[BinaryIO]:
+    """A new file, open for writing, that becomes `path` when the block ends; an error in the block leaves no trace.
+
+    It is written under a random name in the same folder, in which nobody else can have laid a link, and is on the disk
+    before it gets its own.
+
+    Args:
+        mode: its permissions, less the process's umask.
+        replace: take the place of a file that is there.
+
+    Raises:
+        FileExistsError: there is one, and it is not to be replaced.
+        OSError: it cannot be written.
+    """
+    partial = path.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            partial.replace(path)
+        else:
+            path.hardlink_to(partial)  # which a rename cannot do: it replaces
+    finally:
+        partial.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write all of `content` or nothing, safely on the disk.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with open_whole(path) as file:
+        file.write(content)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder, and in those below it, where nobody writes now."""
+    for partial in folder.rglob(f"*{PARTIAL}"):
+        partial.unlink()
 
 
 def write(place: str | Path, content: bytes) -> None:
@@ -30,13 +82,11 @@ def write(place: str | Path, content: bytes) -> None:
     """
     with _explained("written", place):
         fs, path = _opened(place)
-        if not isinstance(fs, LocalFileSystem):
+        if not _on_this_machine(fs):
             fs.pipe_file(path, content)
             return
-        with _renamed_to(Path(path)) as partial, partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(Path(path), content)
 
 
 def upload(file: Path, place: str | Path) -> None:
@@ -47,11 +97,12 @@ def upload(file: Path, place: str | Path) -> None:
     """
     with _explained("written", place):
         fs, path = _opened(place)
-        if not isinstance(fs, LocalFileSystem):
+        if not _on_this_machine(fs):
             fs.put_file(str(file), path)
             return
-        with _renamed_to(Path(path)) as partial:
-            shutil.copyfile(file, partial)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with file.open("rb") as source, open_whole(Path(path)) as target:
+            shutil.copyfileobj(source, target)
 
 
 def read(place: str | Path) -> bytes:
@@ -118,37 +169,42 @@ def remove(place: str | Path) -> None:
             fs.rm_file(path)
 
 
-def _opened(place: str | Path) -> tuple[fsspec.AbstractFileSystem, str]:
+def _sync(folder: Path) -> None:
+    """Have the names in a folder on the disk as well; without this, a power cut can bring an old file back."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # of file systems that keep no folders on a disk
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _opened(place: str | Path) -> tuple[AbstractFileSystem, str]:
     """The file system of a place, and the place's name there."""
+    from fsspec.core import url_to_fs
+    from fsspec.implementations.local import LocalFileSystem
+
     if "://" not in str(place):
         return LocalFileSystem(), str(Path(place).absolute())
-    fs, path = fsspec.core.url_to_fs(str(place))
+    fs, path = url_to_fs(str(place))
     return fs, path
+
+
+def _on_this_machine(fs: AbstractFileSystem) -> bool:
+    from fsspec.implementations.local import LocalFileSystem
+
+    return isinstance(fs, LocalFileSystem)
 
 
 def _patiently(place: str | Path, action: Callable[[], Result]) -> Result:
     """What is elsewhere may be away for a moment, and a trial should not end for it."""
-    for pause in PAUSES if "://" in str(place) else ():
-        try:
-            return action()
-        except ProxyError as error:
-            if isinstance(error.__cause__, ImportError | FileNotFoundError):
-                raise
-            time.sleep(pause)
-    return action()
+    return retry(action, PAUSES if "://" in str(place) else (), _may_pass)
 
 
-@contextmanager
-def _renamed_to(path: Path) -> Iterator[Path]:
-    """A name in the same folder, which is made, to write under; another one each time, for two may write at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
-    try:
-        yield partial
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+def _may_pass(error: Exception) -> bool:
+    return isinstance(error, ProxyError) and not isinstance(error.__cause__, ImportError | FileNotFoundError)
 
 
 @contextmanager

@@ -1,0 +1,27 @@
+"""The JSON files of a corpus, each with the number of the format that it was written in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from proxies.storage import write_whole
+
+FORMAT = 2  # raised when the same inputs give other files
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes `content` for `read_json` of the same format."""
+    write_whole(path, json.dumps({"format": FORMAT} | content).encode())
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """What `write_json` wrote; None where there is no such file, or it is damaged or of another format."""
+    if not path.exists():
+        return None
+    try:
+        saved = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return None
+    return saved if isinstance(saved, dict) and saved.get("format") == FORMAT else None
