@@ -263,7 +263,7 @@ def _front_of_two(found: Front, unit: str) -> str:
         axes = figure.subplots()
         measured = list(zip(*found.measured, strict=True)) or [(), ()]
         axes.plot(*measured, "o", color=MUTED, markersize=4, alpha=0.6, mew=0, label="measured")
-        points = [(point["predicted"][across], point["predicted"][up]) for point in found.points]
+        points = [(point.predicted[across], point.predicted[up]) for point in found.points]
         axes.plot(*zip(*points, strict=True), "s-", color=BLUE, markersize=5, lw=1.2, label="front, predicted")
         axes.plot(found.proposed[across], found.proposed[up], "*", color=VERMILION, markersize=12, label="proposed")
         axes.set_xlabel(f"loss on {_short(across)} ({unit})")
@@ -275,7 +275,7 @@ def _front_of_two(found: Front, unit: str) -> str:
 
 def _front_of_many(found: Front, unit: str) -> str:
     """Parallel coordinates: each loss above the lowest of the front."""
-    lowest = {name: min(point["predicted"][name] for point in found.points) for name in found.metrics}
+    lowest = {name: min(point.predicted[name] for point in found.points) for name in found.metrics}
 
     def above(losses: Mapping[str, float]) -> list[float]:
         return [losses[name] - lowest[name] for name in found.metrics]
@@ -285,7 +285,7 @@ def _front_of_many(found: Front, unit: str) -> str:
         places = range(len(found.metrics))
         for number, point in enumerate(found.points):
             label = "front, predicted" if number == 0 else None
-            axes.plot(places, above(point["predicted"]), "o-", color=BLUE, alpha=0.5, markersize=3, lw=1, label=label)
+            axes.plot(places, above(point.predicted), "o-", color=BLUE, alpha=0.5, markersize=3, lw=1, label=label)
         axes.plot(places, above(found.proposed), "*-", color=VERMILION, markersize=10, label="proposed")
         axes.set_xticks(places, [_short(name) for name in found.metrics], rotation=35, ha="right")
         axes.set_ylabel(f"loss above the front's lowest ({unit})")

@@ -1,25 +1,27 @@
-"""The pictures of `mixopt fit`, drawn from its document: PNG files that can be read in black and white."""
+"""The pictures of `mixopt fit`, drawn from its result: PNG files that can be read in black and white."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from mixopt.results.fit import FitResult, HeldOutRuns
 
 DPI = 150
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
 
 
-def draw(document: dict[str, Any], directory: Path) -> list[Path]:
-    """Write every picture that the document has the numbers for, into a folder that exists."""
+def draw(result: FitResult, directory: Path) -> list[Path]:
+    """Write every picture that the result has the numbers for, into a folder that exists."""
     pictures = {
-        "weights.png": _weights(document),
-        "predictions.png": _predictions(document) if document["predictions"] else None,
-        "effects.png": _effects(document) if document["recommendation"]["effects"] else None,
-        "front.png": _front(document) if document["recommendation"]["front"] else None,
+        "weights.png": _weights(result),
+        "predictions.png": _predictions(result, result.predictions) if result.predictions else None,
+        "effects.png": _effects(result) if result.recommendation.effects else None,
+        "front.png": _front(result) if result.recommendation.front else None,
     }
     drawn = []
     for name, figure in pictures.items():
@@ -38,10 +40,10 @@ def save(figure: Figure, path: Path) -> Path:
     return temporary.replace(path)
 
 
-def _weights(document: dict[str, Any]) -> Figure:
+def _weights(result: FitResult) -> Figure:
     """Recommended shares beside the natural ones, largest first."""
-    mixture, natural = document["recommendation"]["mixture"], document["natural"]["mixture"]
-    ranges = document["recommendation"]["ranges"]
+    mixture, natural = result.recommendation.mixture, result.natural.mixture
+    ranges = result.recommendation.ranges
     domains = sorted(mixture, key=mixture.__getitem__)
     figure = Figure(figsize=(6.5, 1.3 + 0.3 * len(domains)), layout="constrained")
     axes = figure.subplots()
@@ -61,34 +63,34 @@ def _weights(document: dict[str, Any]) -> Figure:
     return figure
 
 
-def _predictions(document: dict[str, Any]) -> Figure:
+def _predictions(result: FitResult, points: HeldOutRuns) -> Figure:
     """Measured against predicted objective of runs that were not fitted to."""
-    points, objective = document["predictions"], document["objective"]["name"]
+    objective = result.objective.name
     figure = Figure(figsize=(5, 4.6), layout="constrained")
     axes = figure.subplots()
-    axes.scatter(points["predicted"], points["measured"], s=12, color=BLUE, alpha=0.6, linewidths=0)
-    same_scale = points["fidelity"] == document["predicted_at"]
+    axes.scatter(points.predicted, points.measured, s=12, color=BLUE, alpha=0.6, linewidths=0)
+    same_scale = points.fidelity == result.predicted_at
     if same_scale:
-        ends = [min(points["predicted"] + points["measured"]), max(points["predicted"] + points["measured"])]
+        ends = [min(points.predicted + points.measured), max(points.predicted + points.measured)]
         axes.plot(ends, ends, color=GREY, linewidth=1, zorder=0, label="measured = predicted")
         axes.legend(frameon=False, loc="upper left")
-    axes.set_xlabel(f"predicted {objective}, at {document['predicted_at']}")
-    axes.set_ylabel(f"measured {objective}, at {points['fidelity']}")
-    axes.set_title(f"{document['default']}: {len(points['measured'])} runs, {points['of']}", fontsize="medium")
+    axes.set_xlabel(f"predicted {objective}, at {result.predicted_at}")
+    axes.set_ylabel(f"measured {objective}, at {points.fidelity}")
+    axes.set_title(f"{result.default}: {len(points.measured)} runs, {points.source}", fontsize="medium")
     _frame(axes)
     return figure
 
 
-def _effects(document: dict[str, Any]) -> Figure:
+def _effects(result: FitResult) -> Figure:
     """Predicted objective as each domain's share changes, the others in proportion."""
-    effects, mixture = document["recommendation"]["effects"], document["recommendation"]["mixture"]
+    effects, mixture = result.recommendation.effects, result.recommendation.mixture
     columns = min(4, len(effects))
     rows = -(-len(effects) // columns)
     figure = Figure(figsize=(2.3 * columns, 0.5 + 1.8 * rows), layout="constrained")
     grid = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
-    by_size = sorted(effects, key=lambda name: min(effects[name]["values"]) - max(effects[name]["values"]))
+    by_size = sorted(effects, key=lambda name: min(effects[name].values) - max(effects[name].values))
     for axes, name in zip(grid, by_size, strict=False):
-        axes.plot([100 * share for share in effects[name]["shares"]], effects[name]["values"], color=BLUE)
+        axes.plot([100 * share for share in effects[name].shares], effects[name].values, color=BLUE)
         axes.axvline(100 * mixture[name], color=ORANGE, linestyle="--", linewidth=1)
         axes.set_title(name, fontsize="small")
         axes.tick_params(labelsize="small")
@@ -96,25 +98,24 @@ def _effects(document: dict[str, Any]) -> Figure:
     for axes in grid[len(effects) :]:
         axes.set_visible(False)
     figure.supxlabel("share of the domain (%), the others in proportion; dashed: recommended", fontsize="medium")
-    figure.supylabel(f"predicted {document['objective']['name']}", fontsize="medium")
+    figure.supylabel(f"predicted {result.objective.name}", fontsize="medium")
     return figure
 
 
-def _front(document: dict[str, Any]) -> Figure:
+def _front(result: FitResult) -> Figure:
     """The predicted Pareto front: of two metrics among the measured runs, of more as a line a mixture."""
-    metrics = document["objective"]["metrics"]
-    return _front_of_two(document) if len(metrics) == 2 else _front_of_many(document)
+    return _front_of_two(result) if len(result.objective.metrics) == 2 else _front_of_many(result)
 
 
-def _front_of_two(document: dict[str, Any]) -> Figure:
-    recommendation, (across, up) = document["recommendation"], document["objective"]["metrics"]
+def _front_of_two(result: FitResult) -> Figure:
+    recommendation, (across, up) = result.recommendation, result.objective.metrics
     figure = Figure(figsize=(5.6, 4.6), layout="constrained")
     axes = figure.subplots()
-    measured, target = document["measured"], document["predicted_at"]
+    measured, target = result.measured, result.predicted_at
     axes.scatter(
         measured[across], measured[up], s=10, color=GREY, alpha=0.5, linewidths=0, label=f"runs at {target}, measured"
     )
-    points = [point["predicted"] for point in recommendation["front"]]
+    points = [point.predicted for point in recommendation.front]
     axes.plot(
         [point[across] for point in points],
         [point[up] for point in points],
@@ -124,35 +125,35 @@ def _front_of_two(document: dict[str, Any]) -> Figure:
         linewidth=1,
         label="front, predicted",
     )
-    predicted = recommendation["predicted_losses"]
-    axes.plot(predicted[across]["mean"], predicted[up]["mean"], "*", color=ORANGE, markersize=13, label="recommended")
-    axes.set_xlabel(_with_direction(across, document))
-    axes.set_ylabel(_with_direction(up, document))
+    predicted = recommendation.predicted_losses
+    axes.plot(predicted[across].mean, predicted[up].mean, "*", color=ORANGE, markersize=13, label="recommended")
+    axes.set_xlabel(_with_direction(across, result))
+    axes.set_ylabel(_with_direction(up, result))
     _frame(axes)
     axes.legend(frameon=False)
     return figure
 
 
-def _front_of_many(document: dict[str, Any]) -> Figure:
+def _front_of_many(result: FitResult) -> Figure:
     """Parallel coordinates: each metric from the worst of the front, below, to the best of it."""
-    front, metrics = document["recommendation"]["front"], document["objective"]["metrics"]
-    maximised = document["objective"]["maximised"]
+    front, metrics = result.recommendation.front, result.objective.metrics
+    maximised = result.objective.maximised
     figure = Figure(figsize=(1.5 + 0.9 * len(metrics), 4.6), layout="constrained")
     axes = figure.subplots()
-    columns = {name: [point["predicted"][name] for point in front] for name in metrics}
+    columns = {name: [point.predicted[name] for point in front] for name in metrics}
     ends = {
         name: (min(values), max(values)) if name in maximised else (max(values), min(values))
         for name, values in columns.items()
     }
     places = range(len(metrics))
 
-    def heights(values: dict[str, float]) -> list[float]:
+    def heights(values: Mapping[str, float]) -> list[float]:
         return [(values[name] - ends[name][0]) / ((ends[name][1] - ends[name][0]) or 1) for name in metrics]
 
     for number, point in enumerate(front):
         axes.plot(
             places,
-            heights(point["predicted"]),
+            heights(point.predicted),
             "o-",
             color=BLUE,
             alpha=0.4,
@@ -160,7 +161,7 @@ def _front_of_many(document: dict[str, Any]) -> Figure:
             linewidth=1,
             label="front, predicted" if number == 0 else None,
         )
-    predicted = {name: estimate["mean"] for name, estimate in document["recommendation"]["predicted_losses"].items()}
+    predicted = {name: estimate.mean for name, estimate in result.recommendation.predicted_losses.items()}
     axes.plot(places, heights(predicted), "*-", color=ORANGE, markersize=10, label="recommended")
     for place, name in zip(places, metrics, strict=True):
         worst, best = ends[name]
@@ -175,8 +176,8 @@ def _front_of_many(document: dict[str, Any]) -> Figure:
     return figure
 
 
-def _with_direction(metric: str, document: dict[str, Any]) -> str:
-    better = "more" if metric in document["objective"]["maximised"] else "less"
+def _with_direction(metric: str, result: FitResult) -> str:
+    better = "more" if metric in result.objective.maximised else "less"
     return f"{metric} ({better} is better)"
 
 

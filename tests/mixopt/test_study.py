@@ -6,10 +6,10 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
+from mixopt.results.answer import Answer
 from mixopt.settings.reading import load
 from mixopt.study.answer import answer_so_far
 from mixopt.study.corpus import prepare_corpus
@@ -63,7 +63,7 @@ def planned(folder: Path, text: str) -> Plan:
     return assemble(file, prepare_corpus(file, lambda progress: None))
 
 
-def run(plan: Plan) -> tuple[dict[str, Any], list[str]]:
+def run(plan: Plan) -> tuple[Answer, list[str]]:
     """The answer, and the lines that were shown meanwhile."""
     shown = io.StringIO()
     watcher = LineWatcher(Console(file=shown, width=200))
@@ -76,15 +76,15 @@ def run(plan: Plan) -> tuple[dict[str, Any], list[str]]:
 
 def test_plan_progress_and_answer_count_the_trials_of_a_search_in_rounds(tmp_path: Path) -> None:
     plan = planned(tmp_path, ROUNDS)
-    document = estimate(plan, probe=False)
-    assert [proxy["search_trials"] for proxy in document["proxies"]] == [10, 5]
-    assert document["trials"] == EXPECTED + plan.confirmation_size
+    estimated = estimate(plan, probe=False)
+    assert [proxy.search_trials for proxy in estimated.proxies] == [10, 5]
+    assert estimated.trials == EXPECTED + plan.confirmation_size
 
     answer, lines = run(plan)
     assert lines[0] == f"search: at most {EXPECTED} trials"
     counts = [tuple(map(int, found.groups())) for line in lines if (found := re.match(r"\[(\d+)/(\d+)\]", line))]
     assert counts[:EXPECTED] == [(done, EXPECTED) for done in range(1, EXPECTED + 1)]
-    assert not any("budget" in note for note in answer["notes"])
+    assert not any("budget" in note for note in answer.notes)
 
     again, lines = run(plan)
     assert lines[0] == f"search: at most {EXPECTED} trials, {EXPECTED} of them already done"
@@ -98,7 +98,7 @@ def test_a_search_that_its_budget_ended_says_how_far_it_came(tmp_path: Path) -> 
     budget = whole.confirmation_flops + search_flops - whole.problem.target.flops
     plan = planned(tmp_path / "short", f"{ROUNDS}budget: {{flops: {budget}}}\n")
     answer, _ = run(plan)
-    assert f"the budget ended the search after {EXPECTED - 1} of at most {EXPECTED} trials" in answer["notes"]
+    assert f"the budget ended the search after {EXPECTED - 1} of at most {EXPECTED} trials" in answer.notes
     trials = recorded(plan.file.file).trials
     assert sum(trial.seed == SEARCH_SEED for trial in trials) == EXPECTED - 1
     assert run(plan)[0] == answer
@@ -114,4 +114,4 @@ def test_before_the_end_the_answer_so_far_says_how_far_the_search_is(tmp_path: P
     record = store.find(plan.file.study)
     assert record is not None
     assert record.read(names.ANSWER) is None
-    assert f"the search goes on: 4 of at most {EXPECTED} trials have ended" in answer_so_far(plan.file, record)["notes"]
+    assert f"the search goes on: 4 of at most {EXPECTED} trials have ended" in answer_so_far(plan.file, record).notes
