@@ -47,7 +47,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     if issubclass(kind, BaseModel):
         fields = {name: values(field.annotation) for name, field in kind.model_fields.items()}
         return st.fixed_dictionaries(fields).map(lambda given: kind(**given))
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind)
         return st.builds(kind, **{field.name: values(hints[field.name]) for field in dataclasses.fields(kind)})
     if issubclass(kind, Enum):
