@@ -10,21 +10,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
-from mixopt.exports import order
+from mixopt.exports import request as export_request
 from mixopt.exports.formats import Draws, Exportable, exporter
+from mixopt.results.answer import Answer
+from mixopt.results.comparison import Comparison
+from mixopt.results.fit import FitResult, SkippedSurrogate
+from mixopt.results.plan import PlanEstimate
+from mixopt.results.recommendation import Interval
+from mixopt.results.status import Status
 from mixopt.runs import fit as fit_runs
 from mixopt.runs import replay as replay_runs
-from mixopt.runs.fit import Wish
+from mixopt.runs.request import FitRequest, ReplayRequest
 from mixopt.runs.table import METRIC, WEIGHT, Frame, Source
 from mixopt.settings.reading import load
-from mixopt.settings.space import SpaceFile
-from mixopt.settings.space import read as read_space_file
+from mixopt.settings.space import Limits
+from mixopt.settings.space import read as read_limits
 from mixopt.settings.units import parse_count
 from search.mixture import Mixture
 from search.reuse import Changes
@@ -53,7 +58,7 @@ class Study:
     def name(self) -> str:
         return self.file.study
 
-    def plan(self, probe: bool = True) -> dict[str, Any]:
+    def plan(self, probe: bool = True) -> PlanEstimate:
         """What will run, as `mixopt plan --json`; prepares the text where that is not done.
 
         Args:
@@ -68,7 +73,7 @@ class Study:
             plan = assemble(self.file, prepare(self.file, err))
         return estimate(plan, probe)
 
-    def run(self, retry_failed: bool = False) -> dict[str, Any]:
+    def run(self, retry_failed: bool = False) -> Answer:
         """Run the study to its answer, or go on where it was left; progress is shown on standard error.
 
         Args:
@@ -79,12 +84,12 @@ class Study:
         return run(self.file, retry_failed, err)
 
     @property
-    def status(self) -> dict[str, Any]:
+    def status(self) -> Status:
         """How far it is, as `mixopt status --json`."""
         from mixopt.study.record import read_record
-        from mixopt.study.status import status_document
+        from mixopt.study.status import build_status
 
-        return status_document(read_record(self.file), self.file.tracking_uri)
+        return build_status(read_record(self.file), self.file.tracking_uri)
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -116,7 +121,7 @@ class Study:
         return pd.DataFrame(rows, columns=list(FAILURE_COLUMNS))
 
     @property
-    def answer(self) -> dict[str, Any]:
+    def answer(self) -> Answer:
         """The answer with its evidence, or before the end the answer so far, as `mixopt best --json`."""
         from mixopt.study.answer import answer_so_far
         from mixopt.study.record import read_record
@@ -126,7 +131,7 @@ class Study:
     @property
     def mixture(self) -> Mixture:
         """The answer's mixture."""
-        return Mixture.of(self.answer["mixture"])
+        return Mixture.of(self.answer.mixture)
 
     def report(self) -> str:
         """The report as one HTML page, as `mixopt report` writes it.
@@ -159,10 +164,12 @@ class Study:
         Raises:
             ConfigError: an option is wrong, or a domain would be repeated more than `max_epochs` times in `tokens`.
         """
-        wanted = order.Order.of(self.file, format, location, _path(locations), draws, tokens, max_epochs)
+        request = export_request.ExportRequest.of(
+            self.file, format, location, _path(locations), draws, tokens, max_epochs
+        )
         answer = self.answer
-        weights = Mixture.of(answer["mixture"]) if mixture is None else mixture.reordered(tuple(answer["mixture"]))
-        return wanted.text(answer, weights)
+        weights = Mixture.of(answer.mixture) if mixture is None else mixture.reordered(tuple(answer.mixture))
+        return request.text(answer, weights)
 
 
 def space(
@@ -209,7 +216,7 @@ def read_space(path: Path | str) -> Space:
         ConfigError: one line for each mistake, or the tokens of a domain are not given.
         SearchError: the limits leave no mixture.
     """
-    return read_space_file(Path(path)).space
+    return read_limits(Path(path)).space
 
 
 @dataclass(frozen=True)
@@ -217,56 +224,55 @@ class Fit:
     """What `mixopt fit` says.
 
     Attributes:
-        document: all of it, as `mixopt fit --json`.
+        result: all of it, as `mixopt fit --json`.
     """
 
-    document: dict[str, Any]
+    result: FitResult
 
     @property
     def mixture(self) -> Mixture:
         """The recommendation."""
-        return Mixture.of(self.document["recommendation"]["mixture"])
+        return Mixture.of(self.result.recommendation.mixture)
 
     @property
-    def predicted(self) -> dict[str, float] | None:
+    def predicted(self) -> Interval | None:
         """Objective of one new run of the mixture, `mean`, and its 95% interval, `lower` and `upper`.
 
         None where no prediction is trusted, and the mixture is the best of the runs.
         """
-        predicted: dict[str, float] | None = self.document["recommendation"]["predicted"]
-        return predicted
+        return self.result.recommendation.predicted
 
     @property
     def trusted(self) -> bool:
         """Whether the surrogate is shown to rank mixtures better than chance; `why` says how."""
-        return bool(self.document["trusted"])
+        return self.result.trusted
 
     @property
     def why(self) -> str:
-        return str(self.document["why"])
+        return self.result.why
 
     @property
     def notes(self) -> list[str]:
         """What was decided on the way, and what to be careful about."""
-        return list(self.document["notes"])
+        return list(self.result.notes)
 
     @property
     def scores(self) -> pd.DataFrame:
         """A row a surrogate: how its cross-validation predicts the objective, or why it is `skipped`."""
         columns = ["spearman", "rmse", "r2", "coverage_80", "coverage_95", "skipped"]
         rows = {
-            name: each["cross_validation"]["objective"] if "cross_validation" in each else each
-            for name, each in self.document["surrogates"].items()
+            name: dict(each if isinstance(each, SkippedSurrogate) else each.cross_validation.objective)
+            for name, each in self.result.surrogates.items()
         }
         return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns)
 
     @property
     def shares(self) -> pd.DataFrame:
         """A row a domain: `natural` and `recommended` share, and `lowest` and `highest` among mixtures as good."""
-        found, natural = self.document["recommendation"], self.document["natural"]["mixture"]
+        found, natural = self.result.recommendation, self.result.natural.mixture
         rows = {
-            name: [natural[name], weight, *found["ranges"].get(name, (None, None))]
-            for name, weight in found["mixture"].items()
+            name: [natural[name], weight, *found.ranges.get(name, (None, None))]
+            for name, weight in found.mixture.items()
         }
         return pd.DataFrame.from_dict(rows, orient="index", columns=["natural", "recommended", "lowest", "highest"])
 
@@ -275,9 +281,9 @@ class Fit:
         """Under the objective pareto, mixtures that no other is predicted to beat in every metric: a table of runs."""
         return pd.DataFrame(
             [
-                {WEIGHT + name: share for name, share in point["mixture"].items()}
-                | {METRIC + name: value for name, value in point["predicted"].items()}
-                for point in self.document["recommendation"]["front"]
+                {WEIGHT + name: share for name, share in point.mixture.items()}
+                | {METRIC + name: value for name, value in point.predicted.items()}
+                for point in self.result.recommendation.front
             ]
         )
 
@@ -312,20 +318,20 @@ def fit(
     Raises:
         ConfigError, SearchError: a table or an option is wrong, or nothing can be said.
     """
-    wish = Wish(
-        _source(runs, "runs"),
-        None if holdout is None else _source(holdout, "holdout"),
+    request = FitRequest(
+        runs=_source(runs, "runs"),
+        holdout=None if holdout is None else _source(holdout, "holdout"),
         metrics=tuple(metrics),
         objective=objective,
         maximize=tuple(maximize),
         minimize=tuple(minimize),
-        space=None if space is None else _space_file(space),
+        limits=None if space is None else _limits(space),
         target=target_fidelity,
         surrogates=(surrogates,) if isinstance(surrogates, str) else tuple(surrogates),
         changes=Changes(renamed or {}, split or {}),
         seed=seed,
     )
-    return Fit(fit_runs.fit(wish, _silently))
+    return Fit(fit_runs.fit(request, _silently))
 
 
 def replay(
@@ -349,35 +355,41 @@ def replay(
     Returns:
         A row a strategy. `median` and `q75` over the seeds of the cost, in target runs, until the best run was found,
         NaN where it was not; `found`, in how many seeds; `regret@N`, the median regret after N target runs, in the
-        objective's unit. `attrs["document"]` is what `mixopt replay --json` prints, notes included.
+        objective's unit. `attrs["result"]` is what `mixopt replay --json` prints, notes included.
 
     Raises:
         ConfigError, SearchError: the table or an option is wrong, or there is too little to replay.
     """
-    wish = Wish(
-        _source(runs, "runs"),
+    request = ReplayRequest(
+        runs=_source(runs, "runs"),
         metrics=tuple(metrics),
         objective=objective,
         maximize=tuple(maximize),
         minimize=tuple(minimize),
         target=target_fidelity,
+        strategies=tuple(strategies),
+        seeds=seeds,
+        warm_start=warm_start,
+        acquisition=acquisition,
+        surrogate=surrogate,
+        batch=batch,
+        budget=budget,
     )
-    options = replay_runs.Options(tuple(strategies), seeds, warm_start, acquisition, surrogate, batch, budget)
-    document = replay_runs.replay(wish, options, _silently)
+    result = replay_runs.replay(request, _silently)
     rows = {
         name: {
-            "median": played["median"],
-            "q75": played["q75"],
-            "found": sum(cost is not None for cost in played["cost_to_best"]),
+            "median": played.median,
+            "q75": played.q75,
+            "found": played.found,
             **{
-                f"regret@{cost}": regret
-                for cost, regret in zip(played["regret"]["costs"], played["regret"]["median"], strict=True)
+                f"regret@{cost}": regret for cost, regret in zip(played.regret.costs, played.regret.median, strict=True)
             },
         }
-        for name, played in document["strategies"].items()
+        for name, played in result.strategies.items()
     }
     frame = pd.DataFrame.from_dict(rows, orient="index").astype({"median": float, "q75": float})
-    frame.attrs["document"] = document
+    # Plain: pandas writes what is in here into files, as JSON.
+    frame.attrs["result"] = result.plain()
     return frame
 
 
@@ -409,7 +421,7 @@ def export(
     """
     mixture = mixture if isinstance(mixture, Mixture) else Mixture.of(mixture)
     chosen = exporter(format)
-    drawn = order.drawn(chosen, draws)
+    drawn = export_request.drawn(chosen, draws)
     lengths = mean_document_tokens or {}
     weighty = [name for name, weight in mixture.as_dict().items() if weight > 0]
     if drawn is Draws.DOCUMENTS and (missing := [name for name in weighty if lengths.get(name, 0) <= 0]):
@@ -417,13 +429,15 @@ def export(
             f"{format} draws documents, and the mean length of those of {missing[0]} is not known",
             hint="give mean_document_tokens, by domain",
         )
-    places = order.places(mixture.domains, location, _path(locations))
-    return chosen.render(Exportable(mixture, drawn, lengths, places, order.run_tokens(tokens), max_epochs, seed))
+    places = export_request.places(mixture.domains, location, _path(locations))
+    return chosen.render(
+        Exportable(mixture, drawn, lengths, places, export_request.run_tokens(tokens), max_epochs, seed)
+    )
 
 
 def compare(
     a: Study | Mixture | Path | str, b: Study | Mixture | Path | str, study: Study | Path | str | None = None
-) -> dict[str, Any]:
+) -> Comparison:
     """Two studies or mixtures side by side, as `mixopt compare --json`; see docs/comparing.md.
 
     Args:
@@ -444,8 +458,8 @@ def _source(table: Table, name: str) -> Source:
     return Frame(table, name) if isinstance(table, pd.DataFrame) else Path(table)
 
 
-def _space_file(space: Space | Path | str) -> SpaceFile:
-    return SpaceFile.of(space) if isinstance(space, Space) else read_space_file(Path(space))
+def _limits(space: Space | Path | str) -> Limits:
+    return Limits.of(space) if isinstance(space, Space) else read_limits(Path(space))
 
 
 def _path(path: Path | str | None) -> Path | None:

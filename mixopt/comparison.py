@@ -1,4 +1,4 @@
-"""What `mixopt compare A B` does: two mixtures side by side, and what a study knows of them, as plain data.
+"""What `mixopt compare A B` does: two mixtures side by side, and what a study knows of them.
 
     A, B --_side--> mixtures --> shares, total variation
                        |
@@ -11,25 +11,43 @@ Shapes: M metrics.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import yaml
+from pydantic import JsonValue
 
 from mixopt.base.errors import ConfigError
 from mixopt.exports.mixtures import mixture_in_file
+from mixopt.results.answer import Answer
+from mixopt.results.comparison import (
+    ComparedMixture,
+    ComparedShare,
+    ComparedStudies,
+    ComparedStudy,
+    Comparison,
+    DifferingSetting,
+    Estimates,
+    Judgement,
+    JudgingSurrogate,
+    MeasuredDifference,
+    MeasuredMixture,
+    Predictions,
+)
+from mixopt.results.comparison import Side as Label
+from mixopt.results.recommendation import Interval
 from mixopt.settings.reading import load, text_of
 from mixopt.settings.schema import STUDY_FILE
-from mixopt.study.answer import answer_so_far, objective_document
+from mixopt.study.answer import answer_so_far, describe_objective
 from mixopt.study.corpus import find_corpus
 from mixopt.study.plan import Plan
 from mixopt.study.planning import assemble
 from mixopt.study.record import read_record
-from mixopt.study.status import status_document
+from mixopt.study.status import build_status
 from search.errors import SearchError
 from search.evidence import gather
 from search.fidelity import Fidelity
@@ -49,8 +67,8 @@ FEWEST_DIGITS = 4
 MOST_NAMED = 4
 
 Given = Mixture | Path | str
-# By side, "a" and "b"; one is missing where a study cannot judge it.
-Mixtures = Mapping[str, Mixture]
+# One is missing where a study cannot judge it.
+Mixtures = Mapping[Label, Mixture]
 
 
 class RanStudy:
@@ -67,7 +85,7 @@ class RanStudy:
         self.history = self.with_running.without_running()
 
     @cached_property
-    def answer(self) -> dict[str, Any]:
+    def answer(self) -> Answer:
         """The answer, or the answer so far."""
         return answer_so_far(self.file, self.record)
 
@@ -90,6 +108,10 @@ class Side:
     what: str
     mixture: Mixture
 
+    @property
+    def summary(self) -> ComparedMixture:
+        return ComparedMixture(name=self.name, what=self.what)
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -108,17 +130,19 @@ class Measured:
     def fidelity(self) -> Fidelity:
         return self.entries[0].trial.fidelity
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "origin": self.entries[0].trial.origin,
-            "proxy": self.fidelity.proxy,
-            "total_variation": self.distance,
-            "trials": [entry.trial.id for entry in self.entries],
-            "objective": mean(self.objectives[seed] for seed in fresh(self.objectives)) if self.objectives else None,
-            "mean_over_seeds": fresh(self.objectives),
-            "objectives": {str(seed): value for seed, value in self.objectives.items()},
-            "mixture": self.entries[0].trial.mixture.as_dict(),
-        }
+    @property
+    def summary(self) -> MeasuredMixture:
+        seeds = fresh(self.objectives)
+        return MeasuredMixture(
+            origin=self.entries[0].trial.origin,
+            proxy=self.fidelity.proxy,
+            total_variation=self.distance,
+            trials=tuple(entry.trial.id for entry in self.entries),
+            objective=mean(self.objectives[seed] for seed in seeds) if seeds else None,
+            mean_over_seeds=tuple(seeds),
+            objectives={str(seed): value for seed, value in self.objectives.items()},
+            mixture=self.entries[0].trial.mixture.as_dict(),
+        )
 
 
 def fresh(seeds: Iterable[int]) -> list[int]:
@@ -127,8 +151,8 @@ def fresh(seeds: Iterable[int]) -> list[int]:
     return [seed for seed in known if seed != SEARCH_SEED] or known
 
 
-def compare(a: Given, b: Given, study: Path | None) -> dict[str, Any]:
-    """The JSON document of `mixopt compare`; differences are b - a.
+def compare(a: Given, b: Given, study: Path | None) -> Comparison:
+    """Two mixtures or studies side by side; differences are b - a.
 
     Args:
         a, b: a study file, whose answer is meant; a file with a mixture; the name of a baseline or the id of a trial
@@ -138,28 +162,31 @@ def compare(a: Given, b: Given, study: Path | None) -> dict[str, Any]:
     Raises:
         ConfigError, SearchError, ProxyError, TrackingError: one of them is none of these, or a study has not run.
     """
-    given = {"a": a, "b": b}
-    studies = {
+    given: dict[Label, Given] = {"a": a, "b": b}
+    studies: dict[Label, RanStudy] = {
         label: RanStudy(Path(each))
         for label, each in given.items()
         if not isinstance(each, Mixture) and _is_study(each)
     }
     judges = [*studies.values()] if studies and study is None else [RanStudy(study or STUDY_FILE)]
     sides = {label: _side(label, each, studies.get(label), judges[0]) for label, each in given.items()}
-    mixtures = {label: side.mixture for label, side in sides.items()}
+    mixtures: Mixtures = {label: side.mixture for label, side in sides.items()}
     domains = list(dict.fromkeys(name for mixture in mixtures.values() for name in mixture.domains))
     whole = {label: _over(domains, mixture) for label, mixture in mixtures.items()}
-    return {
-        **{label: {"name": side.name, "is": side.what} for label, side in sides.items()},
-        "shares": {
-            name: {label: mixture.as_dict().get(name) for label, mixture in mixtures.items()}
-            | {"difference": whole["b"][name] - whole["a"][name]}
+    shares = {label: mixture.as_dict() for label, mixture in mixtures.items()}
+    return Comparison(
+        a=sides["a"].summary,
+        b=sides["b"].summary,
+        shares={
+            name: ComparedShare(
+                a=shares["a"].get(name), b=shares["b"].get(name), difference=whole["b"][name] - whole["a"][name]
+            )
             for name in domains
         },
-        "total_variation": whole["a"].total_variation(whole["b"]),
-        "judged": [_judged(judge, mixtures) for judge in judges],
-        "studies": _studies(studies) if len(studies) == len(given) else None,
-        "notes": [
+        total_variation=whole["a"].total_variation(whole["b"]),
+        judged=tuple(_judged(judge, mixtures) for judge in judges),
+        studies=_studies(studies["a"], studies["b"]) if len(studies) == len(given) else None,
+        notes=(
             *([SAME] if whole["a"].same_as(whole["b"]) else []),
             *(
                 f"{label.upper()} has no domain {name}: it counts as a share of 0"
@@ -167,8 +194,8 @@ def compare(a: Given, b: Given, study: Path | None) -> dict[str, Any]:
                 for name in domains
                 if name not in mixture.domains
             ),
-        ],
-    }
+        ),
+    )
 
 
 def _is_study(given: Path | str) -> bool:
@@ -196,8 +223,8 @@ def _side(label: str, given: Given, study: RanStudy | None, judge: RanStudy) -> 
         return Side(label, "a mixture", given)
     name = str(given)
     if study is not None:
-        confirmed = "" if study.answer["confirmed"] else ", not confirmed"
-        return Side(name, f"the answer of study {study.file.study}{confirmed}", Mixture.of(study.answer["mixture"]))
+        confirmed = "" if study.answer.confirmed else ", not confirmed"
+        return Side(name, f"the answer of study {study.file.study}{confirmed}", Mixture.of(study.answer.mixture))
     if _is_file(given):
         return Side(name, "a file", mixture_in_file(Path(given), judge.file.domains))
     baselines = judge.plan.problem.baselines
@@ -224,9 +251,9 @@ def _over(domains: Sequence[str], mixture: Mixture) -> Mixture:
     return Mixture.of({name: mixture.as_dict().get(name, 0.0) for name in domains})
 
 
-def _judged(judge: RanStudy, mixtures: Mixtures) -> dict[str, Any]:
+def _judged(judge: RanStudy, mixtures: Mixtures) -> Judgement:
     """What a study's surrogate predicts of the two, and what its trials measured of them."""
-    space, notes, judged = judge.plan.problem.space, list[str](), dict[str, Mixture]()
+    space, notes, judged = judge.plan.problem.space, list[str](), dict[Label, Mixture]()
     for label, mixture in mixtures.items():
         if odd := [name for name, share in mixture.as_dict().items() if share > 0 and name not in space.domains]:
             notes.append(
@@ -236,18 +263,22 @@ def _judged(judge: RanStudy, mixtures: Mixtures) -> dict[str, Any]:
         judged[label] = _over(space.domains, mixture)
         notes += [f"{label.upper()} is outside the limits: {broken}" for broken in space.violations(judged[label])]
     measured = {label: _measured(judge, mixture) for label, mixture in judged.items()}
-    return {
-        "study": judge.file.study,
-        "file": str(judge.file.file),
-        "objective": objective_document(judge.plan),
-        **_predicted(judge, judged, notes),
-        "measured": {label: [each.as_dict() for each in found] for label, found in measured.items()},
-        "measured_difference": _measured_difference(**measured) if _are_two(judged) else [],
-        "notes": notes,
-    }
+    surrogate, predicted = _predicted(judge, judged, notes)
+    return Judgement(
+        study=judge.file.study,
+        file=str(judge.file.file),
+        objective=describe_objective(judge.plan),
+        surrogate=surrogate,
+        predicted=predicted,
+        measured={label: tuple(each.summary for each in found) for label, found in measured.items()},
+        measured_difference=_measured_difference(measured["a"], measured["b"]) if _are_two(judged) else (),
+        notes=tuple(notes),
+    )
 
 
-def _predicted(judge: RanStudy, mixtures: Mixtures, notes: list[str]) -> dict[str, Any]:
+def _predicted(
+    judge: RanStudy, mixtures: Mixtures, notes: list[str]
+) -> tuple[JudgingSurrogate, Predictions] | tuple[None, None]:
     """Objective and losses of one new run of each, with their intervals, and the differences."""
     problem, settings = judge.plan.problem, judge.plan.strategy.settings
     try:
@@ -255,7 +286,7 @@ def _predicted(judge: RanStudy, mixtures: Mixtures, notes: list[str]) -> dict[st
         predictor = Predictor.fit(problem, evidence, settings.surrogate, settings.trust)
     except SearchError as error:
         notes.append(f"nothing is predicted: {error.message}")
-        return {"surrogate": None, "predicted": None}
+        return None, None
     validation, trained_ND = predictor.validation, evidence.runs.weights_ND
     if not validation.trustworthy:
         notes.append(f"cross-validation does not show that {settings.surrogate} ranks mixtures better than chance")
@@ -273,26 +304,18 @@ def _predicted(judge: RanStudy, mixtures: Mixtures, notes: list[str]) -> dict[st
             "surrogates predict one mixture at a time: the predicted difference takes the two errors as independent, "
             "and its interval is too wide where the mixtures are alike"
         )
-    return {
-        "surrogate": {
-            "name": settings.surrogate,
-            "trusted": validation.trustworthy,
-            "spearman": validation.objective.spearman,
+    return JudgingSurrogate(
+        name=settings.surrogate, trusted=validation.trustworthy, spearman=validation.objective.spearman
+    ), Predictions(
+        objective=_estimates({label: (value, sd) for label, (value, sd, _, _) in expected.items()}, two),
+        losses={
+            name: _estimates(
+                {label: (float(mean_M[place]), float(sd_M[place])) for label, (*_, mean_M, sd_M) in expected.items()},
+                two,
+            )
+            for place, name in enumerate(problem.objective.metrics)
         },
-        "predicted": {
-            "objective": _estimates({label: (value, sd) for label, (value, sd, _, _) in expected.items()}, two),
-            "losses": {
-                name: _estimates(
-                    {
-                        label: (float(mean_M[place]), float(sd_M[place]))
-                        for label, (*_, mean_M, sd_M) in expected.items()
-                    },
-                    two,
-                )
-                for place, name in enumerate(problem.objective.metrics)
-            },
-        },
-    }
+    )
 
 
 def _are_two(mixtures: Mixtures) -> bool:
@@ -300,12 +323,15 @@ def _are_two(mixtures: Mixtures) -> bool:
     return len(mixtures) == 2 and not mixtures["a"].same_as(mixtures["b"])
 
 
-def _estimates(expected: Mapping[str, tuple[float, float]], two: bool) -> dict[str, dict[str, float]]:
+def _estimates(expected: Mapping[Label, tuple[float, float]], two: bool) -> Estimates:
     """Of each side's mean and standard deviation the interval; of two mixtures also that of their difference."""
+    estimates: dict[Literal["a", "b", "difference"], Interval] = {
+        label: Interval.of(Estimate.of(value, sd)) for label, (value, sd) in expected.items()
+    }
     if two:
-        (a, sd_a), (b, sd_b) = expected.values()
-        expected = {**expected, "difference": (b - a, float(np.hypot(sd_a, sd_b)))}
-    return {label: asdict(Estimate.of(value, sd)) for label, (value, sd) in expected.items()}
+        (a, sd_a), (b, sd_b) = expected["a"], expected["b"]
+        estimates["difference"] = Interval.of(Estimate.of(b - a, float(np.hypot(sd_a, sd_b))))
+    return estimates
 
 
 def _measured(judge: RanStudy, mixture: Mixture) -> list[Measured]:
@@ -330,7 +356,7 @@ def _measured(judge: RanStudy, mixture: Mixture) -> list[Measured]:
     ]
 
 
-def _measured_difference(a: Sequence[Measured], b: Sequence[Measured]) -> list[dict[str, Any]]:
+def _measured_difference(a: Sequence[Measured], b: Sequence[Measured]) -> tuple[MeasuredDifference, ...]:
     """At each proxy that trained both mixtures with a seed in common: the mean difference, paired by seed.
 
     `margin` is half the width of its Student-t interval, for this one comparison; None with one seed.
@@ -350,41 +376,37 @@ def _measured_difference(a: Sequence[Measured], b: Sequence[Measured]) -> list[d
                 quantile = float(stdtrit(len(seeds) - 1, (1 + LEVEL) / 2))
                 margin = quantile * float(differences.std(ddof=1)) / len(seeds) ** 0.5
             found.append(
-                {
-                    "proxy": own.fidelity.proxy,
-                    "seeds": seeds,
-                    "difference": float(differences.mean()),
-                    "margin": margin,
-                }
+                MeasuredDifference(
+                    proxy=own.fidelity.proxy,
+                    seeds=tuple(seeds),
+                    difference=float(differences.mean()),
+                    margin=margin,
+                )
             )
-    return found
+    return tuple(found)
 
 
-def _studies(studies: Mapping[str, RanStudy]) -> dict[str, Any]:
+def _studies(a: RanStudy, b: RanStudy) -> ComparedStudies:
     """What differs between two studies besides their answers."""
-    status = {label: status_document(study.record, study.file.tracking_uri) for label, study in studies.items()}
-    return {
-        "settings": [
-            {"setting": name, "a": a, "b": b}
-            for name, a, b in _differing("", *(study.file.deciding() for study in studies.values()))
-        ],
-        **{
-            label: {
-                "study": study.file.study,
-                "trials": {state: each["total"] for state, each in status[label]["trials"].items()},
-                "flops": status[label]["flops"],
-                "training_seconds": status[label]["training_seconds"],
-                "verdict": study.answer["verdict"],
-            }
-            for label, study in studies.items()
-        },
-    }
+    settings = tuple(_differing("", a.file.deciding(), b.file.deciding()))
+    return ComparedStudies(settings=settings, a=_compared(a), b=_compared(b))
 
 
-def _differing(name: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Dotted names of the settings that differ, with both values; None where a study does not have it."""
+def _compared(study: RanStudy) -> ComparedStudy:
+    status = build_status(study.record, study.file.tracking_uri)
+    return ComparedStudy(
+        study=study.file.study,
+        trials={state: count.total for state, count in status.trials.by_name.items()},
+        flops=status.flops,
+        training_seconds=status.training_seconds,
+        verdict=study.answer.verdict,
+    )
+
+
+def _differing(name: str, a: JsonValue, b: JsonValue) -> Iterator[DifferingSetting]:
+    """The settings that differ, by dotted names; None where a study does not have it."""
     if isinstance(a, dict) and isinstance(b, dict):
         for key in dict.fromkeys((*a, *b)):
             yield from _differing(f"{name}.{key}" if name else str(key), a.get(key), b.get(key))
     elif a != b:
-        yield name, a, b
+        yield DifferingSetting(setting=name, a=a, b=b)

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -18,6 +17,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.base.files import locked, write_text
 from mixopt.base.interrupt import interrupt
 from mixopt.report import report_page
+from mixopt.results.answer import Answer
 from mixopt.settings.environment import DIRECTORY_VARIABLE, JOB_VARIABLE
 from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import prepare_corpus
@@ -51,8 +51,8 @@ def run(
     file: StudyFile,
     retry_failed: bool,
     console: Console,
-    on_answer: Callable[[dict[str, Any], Recorder], None] = lambda answer, record: None,
-) -> dict[str, Any]:
+    on_answer: Callable[[Answer, Recorder], None] = lambda answer, record: None,
+) -> Answer:
     """Run a study to its answer and its report, or go on where it was left.
 
     Args:

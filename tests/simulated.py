@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
+from mixopt.results.answer import Answer
 from mixopt.settings.reading import load
 from mixopt.study.corpus import prepare_corpus
 from mixopt.study.loop import Study
@@ -67,7 +67,7 @@ def planned(folder: Path, text: str = STUDY) -> Plan:
     return assemble(file, prepare_corpus(file, lambda progress: None))
 
 
-def run(plan: Plan) -> tuple[dict[str, Any], list[str]]:
+def run(plan: Plan) -> tuple[Answer, list[str]]:
     """The answer, and the lines that were shown meanwhile."""
     shown = io.StringIO()
     watcher = LineWatcher(Console(file=shown, width=200))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json as json_format
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from rich.console import RenderableType
 from rich.text import Text
 
 from mixopt.base.console import out
+from mixopt.results.base import Result
 from mixopt.settings.environment import ADDRESS_VARIABLE
 
 StudyArgument = Annotated[Path, typer.Argument(help="The study file.", show_default=True)]
@@ -26,9 +27,10 @@ INTERRUPTED = 130  # exit status
 BEGIN, STUDY, CLUSTER, RUNS = "To begin", "A study", "Studies on a cluster", "Finished runs"
 
 
-def print_answer(document: Any, view: Any, as_json: bool) -> None:
+def print_result(result: Result, view: RenderableType, as_json: bool) -> None:
+    """Print a result: as JSON for a program, or what a person sees of it."""
     if as_json:
-        print(json_format.dumps(document, indent=2))
+        print(result.json_text())
     else:
         out.print(view, soft_wrap=not out.is_terminal)
 

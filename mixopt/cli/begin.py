@@ -15,9 +15,10 @@ from mixopt.cli.arguments import (
     Json,
     StudyArgument,
     headed,
-    print_answer,
+    print_result,
 )
 from mixopt.cli.export import export
+from mixopt.cli.schemas import NAMES, STUDY_SCHEMA, json_schema
 from mixopt.cli.study import load_study, run_study
 from mixopt.settings.schema import STUDY_FILE
 
@@ -44,6 +45,7 @@ def init(
 @app.command(epilog="Example: mixopt validate study.yaml", rich_help_panel=BEGIN)
 def validate(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     """Check a study file, that its text can be read, and that its limits leave a mixture."""
+    from mixopt.results.validity import Validity
     from mixopt.study.corpus import check_sources, find_corpus
     from mixopt.study.planning import assemble, check
 
@@ -54,17 +56,19 @@ def validate(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     if corpus is not None:
         assemble(file, corpus)
     checked = "and its corpus" if corpus else "(the limits are checked against token counts after mixopt prepare)"
-    print_answer(
-        {"valid": True, "study": file.study, "corpus_checked": corpus is not None}, f"{study} is valid {checked}", json
-    )
+    print_result(Validity(study=file.study, corpus_checked=corpus is not None), f"{study} is valid {checked}", json)
 
 
-@app.command(epilog="Example: mixopt schema > study.schema.json", rich_help_panel=BEGIN)
-def schema() -> None:
-    """Print the JSON Schema of study files, for editors."""
-    from mixopt.settings.schema import json_schema
-
-    print(json_format.dumps(json_schema(), indent=2))
+@app.command(
+    epilog="Examples:\n\nmixopt schema > study.schema.json     (for editors)\n\n"
+    "mixopt schema answer     (of what mixopt best --json prints)",
+    rich_help_panel=BEGIN,
+)
+def schema(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"Of what: {', '.join(NAMES)}.")] = STUDY_SCHEMA,
+) -> None:
+    """Print the JSON Schema of study files, or of what a command prints with --json."""
+    print(json_format.dumps(json_schema(name), indent=2))
 
 
 @app.command(epilog="Example: mixopt demo --directory demo", rich_help_panel=BEGIN)

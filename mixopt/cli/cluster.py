@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
-from mixopt.cli.arguments import CLUSTER, INTERRUPTED, Address, Json, RetryFailed, StudyArgument, print_answer
+from mixopt.cli.arguments import CLUSTER, INTERRUPTED, Address, Json, RetryFailed, StudyArgument, print_result
 from mixopt.settings.environment import ADDRESS_VARIABLE
 from mixopt.settings.schema import STUDY_FILE
 from tracking.errors import TrackingError
 
 if TYPE_CHECKING:
     from mixopt.cluster.jobs import Cluster, StudyJob
+    from mixopt.results.jobs import JobAlone, JobWithTrials
     from mixopt.settings.schema import StudyFile
 
 app = typer.Typer()
@@ -35,6 +36,7 @@ def submit(
     study: StudyArgument = STUDY_FILE, address: Address = None, retry_failed: RetryFailed = False, json: Json = False
 ) -> None:
     """Run a study on a cluster, or go on with it; where it is already running, only say so."""
+    from mixopt.results.jobs import SubmittedJob
     from mixopt.settings.reading import load
     from mixopt.study.record import mark_submitted
 
@@ -50,7 +52,7 @@ def submit(
     said = f"study {job.study} is submitted as {job.id}" if new else f"study {job.study} is already {_now(job)}"
     which = f"{job.study}{cluster.head.option}"
     commands = ", ".join(f"mixopt {command} {which}" for command in ("logs -f", "status", "stop"))
-    print_answer(job.as_document() | {"submitted": new}, f"{said}; next: {commands}", json)
+    print_result(SubmittedJob(**dict(job.summary), submitted=new), f"{said}; next: {commands}", json)
 
 
 def status(study: str, address: str, json: bool) -> bool:
@@ -63,8 +65,8 @@ def status(study: str, address: str, json: bool) -> bool:
     if job is None:
         err.print(f"study {name} was never submitted to {address}; on this machine:", soft_wrap=True)
         return False
-    document = job.as_document() | _recorded(job, file)
-    print_answer(document, job_status_table(document), json)
+    result = _recorded(job, file)
+    print_result(result, job_status_table(result), json)
     return True
 
 
@@ -76,6 +78,8 @@ def logs(
     json: Json = False,
 ) -> None:
     """Show what a submitted study prints. With -f, exit status 1 where it did not succeed."""
+    from mixopt.results.jobs import JobLog
+
     cluster = _cluster(address)
     job = cluster.job(_named(study)[0])
     if follow:
@@ -87,7 +91,7 @@ def logs(
             raise typer.Exit(INTERRUPTED) from None
         err.print(f"{job.id} is {_now(job)}")
     if json:
-        print_answer(job.as_document() | {"log": cluster.log(job)}, None, json)
+        print(JobLog(**dict(job.summary), log=cluster.log(job)).json_text())
     elif not follow:
         _write(cluster.log(job))
     if follow and job.state != "SUCCEEDED":
@@ -97,6 +101,8 @@ def logs(
 @app.command(epilog="Example: mixopt stop my-study", rich_help_panel=CLUSTER)
 def stop(study: StudyOrName = str(STUDY_FILE), address: Address = None, json: Json = False) -> None:
     """Stop a submitted study; what it recorded is kept."""
+    from mixopt.results.jobs import StoppedJob
+
     cluster = _cluster(address)
     job = cluster.job(_named(study)[0])
     if job.has_ended:
@@ -105,16 +111,17 @@ def stop(study: StudyOrName = str(STUDY_FILE), address: Address = None, json: Js
         with err.status(f"stopping {job.id}"):
             job = cluster.stop(job)
         said = f"study {job.study} is {_now(job)}; mixopt submit goes on with it where it is now"
-    print_answer(job.as_document(), said, json)
+    print_result(StoppedJob(**dict(job.summary)), said, json)
 
 
 @app.command("list", epilog="Example: mixopt list --address http://head:8265 --json", rich_help_panel=CLUSTER)
 def list_studies(address: Address = None, json: Json = False) -> None:
     """List the studies that were submitted to a cluster."""
     from mixopt.cli.tables.study import jobs_table
+    from mixopt.results.jobs import JobList
 
-    document = {"studies": [job.as_document() for job in _cluster(address).jobs()]}
-    print_answer(document, jobs_table(document), json)
+    found = JobList(studies=tuple(job.summary for job in _cluster(address).jobs()))
+    print_result(found, jobs_table(found), json)
 
 
 @app.command(epilog="Example: mixopt secrets secrets/     (then: docker compose up)", rich_help_panel=CLUSTER)
@@ -124,10 +131,11 @@ def secrets(
 ) -> None:
     """Write the passwords and tokens that a new service needs, one to a file."""
     from mixopt.cluster.secrets import write_secrets
+    from mixopt.results.secrets import SecretFiles
 
     written = [str(path) for path in write_secrets(folder)]
     said = "\n".join(f"wrote {path}" for path in written) or f"{folder} has them all already"
-    print_answer({"files": written}, said, json)
+    print_result(SecretFiles(files=tuple(written)), said, json)
 
 
 def _cluster(address: str | None) -> Cluster:
@@ -151,27 +159,31 @@ def _named(study: str) -> tuple[str, StudyFile | None]:
     return file.study, file
 
 
-def _recorded(job: StudyJob, file: StudyFile | None) -> dict[str, Any]:
-    """How far the study is, where its MLflow store can be reached from here."""
+def _recorded(job: StudyJob, file: StudyFile | None) -> JobWithTrials | JobAlone:
+    """The job, and how far the study is, where its MLflow store can be reached from here."""
+    from mixopt.results.jobs import JobAlone, JobWithTrials
     from mixopt.settings.environment import DIRECTORY_VARIABLE, STORE_VARIABLE
-    from mixopt.study.status import status_document
+    from mixopt.study.status import build_status
     from tracking.mlflow_store import Store
+
+    def alone(why: str) -> JobAlone:
+        return JobAlone(**dict(job.summary), note=why)
 
     uri = os.environ.get(STORE_VARIABLE)
     if file is not None and (file.tracking.uri or file.directory or DIRECTORY_VARIABLE in os.environ):
         uri = file.tracking_uri
     if uri is None:
-        return {"trials": None, "note": f"to see its trials from here, set {STORE_VARIABLE}"}
+        return alone(f"to see its trials from here, set {STORE_VARIABLE}")
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        return {"trials": None, "note": f"its trials cannot be seen from here: there is no {uri}"}
+        return alone(f"its trials cannot be seen from here: there is no {uri}")
     try:
         run = Store(uri, job.experiment).find(job.study)
         record = None if run is None else run.record()
         if record is None:
-            return {"trials": None, "note": f"no trial is recorded yet in {uri}"}
-        return status_document(record, uri)
+            return alone(f"no trial is recorded yet in {uri}")
+        return JobWithTrials(**(dict(job.summary) | dict(build_status(record, uri))))
     except TrackingError as error:
-        return {"trials": None, "note": f"its trials cannot be seen from here: {error.message}"}
+        return alone(f"its trials cannot be seen from here: {error.message}")
 
 
 def _now(job: StudyJob) -> str:

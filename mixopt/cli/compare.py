@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mixopt.base.console import err
-from mixopt.cli.arguments import STUDY, Json, print_answer
+from mixopt.cli.arguments import STUDY, Json, print_result
 
 app = typer.Typer()
 
@@ -37,5 +37,5 @@ def compare(
     from mixopt.comparison import compare
 
     with err.status("fitting the losses"):
-        document = compare(a, b, study)
-    print_answer(document, compare_view(document), json)
+        comparison = compare(a, b, study)
+    print_result(comparison, compare_view(comparison), json)

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from mixopt.base.console import err
-from mixopt.cli.arguments import STUDY, Json, StudyArgument, print_answer
+from mixopt.base.console import err, out
+from mixopt.cli.arguments import STUDY, Json, StudyArgument
 from mixopt.settings.schema import STUDY_FILE
 
 app = typer.Typer()
@@ -57,40 +57,42 @@ def export(
     json: Json = False,
 ) -> None:
     """Write the answer as a trainer's own configuration."""
-    from dataclasses import asdict
-
     from mixopt.base.errors import ConfigError
     from mixopt.base.files import write_text
     from mixopt.cli.tables.export import formats, formats_table, supplies_table
     from mixopt.exports.mixtures import mixture_in_file, on_front
-    from mixopt.exports.order import Order
+    from mixopt.exports.request import ExportRequest
+    from mixopt.results.export import ExportResult
     from mixopt.settings.reading import load
     from mixopt.study.answer import answer_so_far
     from mixopt.study.record import read_record
     from search.mixture import Mixture
 
     if list_formats:
-        print_answer(formats(), formats_table(), json)
+        if json:
+            print(json_format.dumps([each.plain() for each in formats()], indent=2))
+        else:
+            out.print(formats_table(), soft_wrap=not out.is_terminal)
         return
     file = load(study)
-    order = Order.of(file, format, location, locations, draws, tokens, max_epochs)
-    document = answer_so_far(file, read_record(file))
+    request = ExportRequest.of(file, format, location, locations, draws, tokens, max_epochs)
+    answer = answer_so_far(file, read_record(file))
     if mixture is not None and front is not None:
         raise ConfigError("mixture and front both say what to export", hint="give one of them")
     if mixture is not None:
         weights = mixture_in_file(mixture, file.domains)
     else:
-        weights = on_front(document, front) if front is not None else Mixture.of(document["mixture"])
-    supplies = order.supplies(document, weights)
+        weights = on_front(answer, front) if front is not None else Mixture.of(answer.mixture)
+    supplies = request.supplies(answer, weights)
     if supplies and not json:
         err.print(supplies_table(supplies))
-    text = order.text(document, weights)
+    text = request.text(answer, weights)
     if output is not None:
         write_text(output, text)
-        err.print(f"wrote {output}; its weights count {order.draws}", soft_wrap=True)
+        err.print(f"wrote {output}; its weights count {request.draws}", soft_wrap=True)
     if json:
-        said = {"format": format, "weights_count": order.draws, "text": text}
-        print(json_format.dumps(said | {"supplies": [asdict(each) for each in supplies]}, indent=2))
+        result = ExportResult(format=format, weights_count=request.draws, text=text, supplies=tuple(supplies))
+        print(result.json_text())
     elif output is None:
         print(text, end="")
 
@@ -112,21 +114,22 @@ def import_(
     """Read a trainer's configuration: the shares of training tokens that it means, over the domains of a study."""
     import yaml
 
-    from mixopt.exports import order
+    from mixopt.exports import request
     from mixopt.exports.formats import exporter
     from mixopt.exports.mixtures import imported
+    from mixopt.results.export import ImportedMixture
     from mixopt.settings.reading import load
 
     chosen = exporter(format)
-    drawn = order.drawn(chosen, draws)
+    drawn = request.drawn(chosen, draws)
     file = load(study)
-    places = order.places(file.domains, location, locations)
+    places = request.places(file.domains, location, locations)
     mixture = imported(chosen, config, file, drawn, places)
     if not chosen.by_place and (location or locations):
         err.print(f"{format} files name the domains: the places were not looked at", soft_wrap=True)
     if len(chosen.draws) > 1 and draws is None:
         others = " or ".join(each for each in chosen.draws if each != drawn)
         err.print(f"read as weights that count {drawn}; if they count {others}: --draws {others}", soft_wrap=True)
-    document = {"weights_mean": "shares of training tokens", "weights": mixture.as_dict()}
     # What `mixopt export --mixture` and `mixopt compare` read.
-    print(json_format.dumps(document, indent=2) if json else yaml.safe_dump(document, sort_keys=False).rstrip())
+    meant = ImportedMixture(weights=mixture.as_dict())
+    print(meant.json_text() if json else yaml.safe_dump(meant.plain(), sort_keys=False).rstrip())

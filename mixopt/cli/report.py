@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 from pathlib import Path
 from typing import Annotated
 
@@ -25,8 +24,6 @@ def report(
     json: Json = False,
 ) -> None:
     """Write the answer and all its evidence as one HTML page, which opens anywhere; also before the study's end."""
-    from dataclasses import asdict
-
     from mixopt.base.files import write_text
     from mixopt.report import report_content
     from mixopt.report.page import render
@@ -52,7 +49,7 @@ def report(
             err.print(f"{error.message}; the report is at {output} alone", soft_wrap=True)
             attach = False
     if json:
-        print(json_format.dumps(asdict(said), indent=2))
+        print(said.json_text())
     else:
         kept = f", and with the study in MLflow as {names.REPORT_FILE}" if attach else ""
         out.print(f"wrote {output}{kept}", soft_wrap=True)

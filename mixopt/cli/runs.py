@@ -15,7 +15,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.cli.arguments import (
     RUNS,
     Json,
-    print_answer,
+    print_result,
 )
 
 if TYPE_CHECKING:
@@ -79,27 +79,28 @@ def fit(
     """Fit surrogates to finished runs, say how far they can be trusted, and recommend a mixture."""
     from mixopt.cli.tables.fit import fit_view
     from mixopt.runs.domains import changes
-    from mixopt.runs.fit import Wish, fit, save
+    from mixopt.runs.fit import fit, save
+    from mixopt.runs.request import FitRequest
     from mixopt.settings.space import read
 
     folder = _folder(output or Path(f"{runs.stem}-fit"))
-    wish = Wish(
-        runs,
-        holdout,
+    request = FitRequest(
+        runs=runs,
+        holdout=holdout,
         metrics=tuple(metrics or ()),
         objective=objective,
         maximize=tuple(maximize or ()),
         minimize=tuple(minimize or ()),
-        space=read(space) if space else None,
+        limits=read(space) if space else None,
         target=target_fidelity,
         surrogates=tuple(surrogate or ()),
         changes=changes(renamed or (), split or ()),
         seed=seed,
     )
     with _stages(json) as stages:
-        document = fit(wish, lambda done, total: stages.report(f"fit surrogates ({total} fits)", done, total, "fits"))
-    save(document, folder)
-    print_answer(document, fit_view(document), json)
+        found = fit(request, lambda done, total: stages.report(f"fit surrogates ({total} fits)", done, total, "fits"))
+    found = save(found, folder)
+    print_result(found, fit_view(found), json)
 
 
 @app.command(
@@ -138,27 +139,32 @@ def replay(
 ) -> None:
     """Simulate strategies on finished runs: what it would have cost each to find the best of them."""
     from mixopt.cli.tables.replay import replay_view
-    from mixopt.runs.fit import Wish
-    from mixopt.runs.replay import Options, replay, save
+    from mixopt.runs.replay import replay, save
+    from mixopt.runs.request import ReplayRequest
 
     folder = _folder(output or Path(f"{runs.stem}-replay"))
-    wish = Wish(
-        runs,
+    request = ReplayRequest(
+        runs=runs,
         metrics=tuple(metrics or ()),
         objective=objective,
         maximize=tuple(maximize or ()),
         minimize=tuple(minimize or ()),
         target=target_fidelity,
+        strategies=tuple(strategy or ()),
+        seeds=seeds,
+        warm_start=warm_start,
+        acquisition=acquisition,
+        surrogate=surrogate,
+        batch=batch,
+        budget=budget or inf,
     )
-    options = Options(tuple(strategy or ()), seeds, warm_start, acquisition, surrogate, batch, budget or inf)
     with _stages(json) as stages:
-        document = replay(
-            wish,
-            options,
+        found = replay(
+            request,
             lambda done, total: stages.report(f"replay strategies ({total} replays)", done, total, "replays"),
         )
-    save(document, folder)
-    print_answer(document, replay_view(document), json)
+    found = save(found, folder)
+    print_result(found, replay_view(found), json)
 
 
 def _folder(path: Path) -> Path:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json as json_format
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,11 +20,12 @@ from mixopt.cli.arguments import (
     RetryFailed,
     StudyArgument,
     headed,
-    print_answer,
+    print_result,
 )
 from mixopt.settings.schema import STUDY_FILE
 
 if TYPE_CHECKING:
+    from mixopt.results.answer import Answer
     from mixopt.settings.schema import StudyFile
     from tracking.recorder import Recorder
 
@@ -38,12 +38,12 @@ def prepare(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     from mixopt.base.files import locked
     from mixopt.cli.tables.study import corpus_table
     from mixopt.run import prepare
-    from mixopt.study.status import corpus_document
+    from mixopt.study.status import summarise_corpus
 
     file = load_study(study)
     with locked(file.work_directory, f"study {file.study}"):
-        document = corpus_document(prepare(file, err))
-    print_answer(document, corpus_table(document), json)
+        corpus = summarise_corpus(prepare(file, err))
+    print_result(corpus, corpus_table(corpus), json)
 
 
 @app.command(epilog="Example: mixopt plan study.yaml", rich_help_panel=STUDY)
@@ -63,8 +63,8 @@ def plan(
     with locked(file.work_directory, f"study {file.study}"):
         plan = assemble(file, prepare(file, err))
     with err.status("measuring the speed of each proxy") if probe else err.status("counting"):
-        document = estimate(plan, probe)
-    print_answer(document, plan_table(document), json)
+        estimated = estimate(plan, probe)
+    print_result(estimated, plan_table(estimated), json)
 
 
 @app.command(epilog="Example: mixopt run study.yaml     (again, to resume)", rich_help_panel=STUDY)
@@ -85,13 +85,13 @@ def status(study: cluster.StudyOrName = str(STUDY_FILE), address: Address = None
     """Show how far a study is: trials by state, every failure; of a submitted study, also its job."""
     from mixopt.cli.tables.study import status_table
     from mixopt.study.record import read_record
-    from mixopt.study.status import status_document
+    from mixopt.study.status import build_status
 
     if address and cluster.status(study, address, json):
         return
     file = load_study(Path(study))
-    document = status_document(read_record(file), file.tracking_uri)
-    print_answer(document, status_table(document), json)
+    found = build_status(read_record(file), file.tracking_uri)
+    print_result(found, status_table(found), json)
 
 
 @app.command(epilog="Example: mixopt best study.yaml --json", rich_help_panel=STUDY)
@@ -102,8 +102,8 @@ def best(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     from mixopt.study.record import read_record
 
     file = load_study(study)
-    document = answer_so_far(file, read_record(file))
-    print_answer(document, answer_table(document), json)
+    answer = answer_so_far(file, read_record(file))
+    print_result(answer, answer_table(answer), json)
 
 
 @app.command(
@@ -117,6 +117,7 @@ def runs(
 ) -> None:
     """Write a study's completed trials as a table of runs, for mixopt fit and for other studies to reuse."""
     from mixopt.base.files import write_text
+    from mixopt.results.run_table import RunTable
     from mixopt.runs.trials import csv_text, run_rows
     from mixopt.study.record import read_record
 
@@ -129,7 +130,7 @@ def runs(
             raise ConfigError(f"{output}: the table is written as CSV", hint="choose a name that ends in .csv")
         write_text(output, csv_text(rows))
     if json:
-        print(json_format.dumps({"study": file.study, "unit": unit, "runs": rows}, indent=2))
+        print(RunTable(study=file.study, unit=unit, runs=tuple(rows)).json_text())
     elif output is None:
         print(csv_text(rows), end="")
     else:
@@ -170,8 +171,8 @@ def run_study(file: StudyFile, retry_failed: bool, json: bool) -> None:
     from mixopt.run import report_path, run
     from mixopt.study.mlflow_page.views import study_page
 
-    def show(answer: dict[str, Any], record: Recorder) -> None:
-        print_answer(answer, answer_table(answer), json)
+    def show(answer: Answer, record: Recorder) -> None:
+        print_result(answer, answer_table(answer), json)
         if not json:
             served = file.tracking_uri.startswith(("http://", "https://"))
             address = file.tracking_uri.rstrip("/") if served else "http://127.0.0.1:5000"

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixopt.base.errors import ConfigError
 from mixopt.cluster.head import Head, HeadAway
+from mixopt.results.jobs import Job
 from mixopt.settings.environment import ADDRESS_VARIABLE, JOB_VARIABLE
 from mixopt.settings.schema import ExecutorSettings, StudyFile
 from proxies.retry import pauses_within
@@ -70,17 +71,19 @@ class StudyJob:
     def has_ended(self) -> bool:
         return self.state in ENDED
 
-    def as_document(self) -> dict[str, Any]:
-        return {
-            "study": self.study,
-            "job": self.id,
-            "state": self.state,
-            "message": self.message,
-            "attempts": self.number,
-            "started": self.started and self.started.isoformat(timespec="seconds"),
-            "ended": self.ended and self.ended.isoformat(timespec="seconds"),
-            "experiment": self.experiment,
-        }
+    @property
+    def summary(self) -> Job:
+        """What programs are told of it."""
+        return Job(
+            study=self.study,
+            job=self.id,
+            state=self.state,
+            message=self.message,
+            attempts=self.number,
+            started=_shown(self.started),
+            ended=_shown(self.ended),
+            experiment=self.experiment,
+        )
 
 
 class Cluster:
@@ -319,6 +322,10 @@ def _study_job(answer: dict[str, Any]) -> StudyJob | None:
 
 def _moment(milliseconds: int | None) -> datetime | None:
     return None if not milliseconds else datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _shown(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="seconds")
 
 
 def _digest(file: StudyFile) -> str:

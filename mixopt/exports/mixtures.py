@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import text_in
 from mixopt.exports.formats import Draws, Exporter, amounts_in, exporter, mixture_in
 from mixopt.exports.locations import Places, places_by_pattern
+from mixopt.results.answer import Answer
 from mixopt.settings.schema import StudyFile
 from mixopt.study.answer import answer_so_far
 from mixopt.study.corpus import find_corpus
@@ -41,20 +41,20 @@ def mixture_in_file(path: Path, domains: Iterable[str]) -> Mixture:
         return Mixture.of(amounts)
 
 
-def on_front(document: Mapping[str, Any], number: int) -> Mixture:
+def on_front(answer: Answer, number: int) -> Mixture:
     """A mixture of the Pareto front, counted from 1 as `mixopt best` shows it.
 
     Raises:
         ConfigError: there is no front, or it is shorter.
     """
-    front = document["recommendation"]["front"]
+    front = answer.recommendation.front
     if not front:
         raise ConfigError(
             "the study's answer has no Pareto front", hint="set objective.kind: pareto, or leave out front"
         )
     if number > len(front):
         raise ConfigError(f"front {number}: the front has {len(front)} mixtures", hint="mixopt best shows them")
-    return Mixture.of(front[number - 1]["mixture"])
+    return Mixture.of(front[number - 1].mixture)
 
 
 def imported(format: Exporter, config: Path, file: StudyFile, draws: Draws, places: Places) -> Mixture:
@@ -65,22 +65,23 @@ def imported(format: Exporter, config: Path, file: StudyFile, draws: Draws, plac
             which knows their mean length, was neither prepared nor run here.
         SearchError: the same, where too few trials have completed for an answer.
     """
-    lengths = _document_lengths(file) if draws is Draws.DOCUMENTS else {}
+    lengths = _lengths_here(file) if draws is Draws.DOCUMENTS else {}
     text = text_in(config, "configuration", EXPORTED)
     with _said_of(config):
         return mixture_in(format, text, draws, lengths, places)
 
 
-def _document_lengths(file: StudyFile) -> dict[str, float]:
-    """Mean tokens of a document, by domain."""
+def _lengths_here(file: StudyFile) -> dict[str, float]:
+    """Mean tokens of a document, by domain, as the study's text or else its answer has them."""
     corpus = find_corpus(file)
     if corpus is not None:
         return {name: domain.mean_document_tokens for name, domain in corpus.domains.items()}
-    return document_lengths_in(answer_so_far(file, read_record(file)))
+    return document_lengths(answer_so_far(file, read_record(file)))
 
 
-def document_lengths_in(document: Mapping[str, Any]) -> dict[str, float]:
-    return {name: domain["mean_document_tokens"] for name, domain in document["domains"].items()}
+def document_lengths(answer: Answer) -> dict[str, float]:
+    """Mean tokens of a document, by domain."""
+    return {name: domain.mean_document_tokens for name, domain in answer.domains.items()}
 
 
 @contextmanager

@@ -1,16 +1,14 @@
 """The report of a study: what a person looks at.
 
-plan, history, answer document --> summary.py --> content.py --> decision.py, evidence.py --> page.py --> HTML
-                                                                 elements.py, plots.py        page.html, style.css
+plan, history, answer --> gather.py --> content.py --> decision.py, sections.py --> page.py --> HTML
+                                                       elements.py, plots.py        page.html, style.css
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from mixopt.base.errors import ConfigError
 from mixopt.report.content import Content
+from mixopt.results.answer import Answer
 from mixopt.settings.schema import StudyFile
 from mixopt.study.answer import answer_so_far
 from mixopt.study.corpus import find_corpus
@@ -21,11 +19,10 @@ from search.recommendation.recommend import Predictor
 from tracking.record import Record
 
 
-def report_page(plan: Plan, history: History, document: Mapping[str, Any], predictor: Predictor | None = None) -> str:
+def report_page(plan: Plan, history: History, answer: Answer, predictor: Predictor | None = None) -> str:
     """The report as HTML.
 
     Args:
-        document: that of mixopt.answer.
         predictor: what the answer rests on, where it is still there; otherwise it is fitted again.
 
     Raises:
@@ -34,7 +31,7 @@ def report_page(plan: Plan, history: History, document: Mapping[str, Any], predi
     from mixopt.report.gather import summarise
     from mixopt.report.page import render
 
-    return render(summarise(plan, history, document, predictor))
+    return render(summarise(plan, history, answer, predictor))
 
 
 def report_content(file: StudyFile, record: Record) -> Content:

@@ -1,4 +1,4 @@
-"""What a report says, as plain values, before any word or plot; summary.py computes them.
+"""What a report says, as plain values, before any word or plot; gather.py computes them.
 
 A part that has nothing to show is a `Missing` with the reason. Objectives and losses are in `Content.unit`. Gains are
 proportional's objective minus a mixture's: above 0 the mixture is better.
@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
+from mixopt.results.answer import DomainAnswer, Provenance, TrialCounts
+from mixopt.results.base import Result
+from mixopt.results.recommendation import FrontPoint, Interval, Validation
 from search.recommendation.effects import Effect
 
 OBJECTIVE = "objective"
@@ -68,7 +71,7 @@ class Decision:
     verdict: str
     answer: str
     rivals: tuple[Rival, ...]
-    predicted: Mapping[str, Mapping[str, float]]
+    predicted: Mapping[str, Interval]
     not_predicted: str | None
     not_confirmed: str | None
     ranges: Mapping[str, tuple[float, float]]
@@ -101,7 +104,7 @@ class HeldOut:
     surrogate: str
     measured: tuple[float, ...]
     predicted: tuple[float, ...]
-    scores: Mapping[str, Any]
+    scores: Validation
 
 
 @dataclass(frozen=True)
@@ -163,13 +166,13 @@ class Front:
     """Losses of the runs at the target, one row a run, and of mixtures of the predicted front.
 
     Attributes:
-        points: the front, as in the answer document: `mixture` and `predicted`.
+        points: the front, as in the answer.
         proposed: predicted losses of the proposed mixture.
     """
 
     metrics: tuple[str, ...]
     measured: tuple[tuple[float, ...], ...]
-    points: tuple[Mapping[str, Mapping[str, float]], ...]
+    points: tuple[FrontPoint, ...]
     proposed: Mapping[str, float]
 
 
@@ -221,30 +224,26 @@ class Reproduction:
 
     file: str
     text: str
-    provenance: Mapping[str, str | int]
+    provenance: Provenance
     environments: tuple[tuple[Mapping[str, str], int], ...]
 
 
-@dataclass(frozen=True)
-class Content:
-    """
-    Attributes:
-        standing: how far the study is; None once it has ended.
-        objective: in words.
-        scale: how small the target's proxy is, in a sentence.
-        domains: tokens, proportional share, share in the answer and epochs of each, as in the answer document.
-        stopped: how many trials were stopped because they were hopeless.
-    """
+class Content(Result):
+    """What a report says: what `mixopt report --json` prints."""
 
+    schema_version: Literal[1] = 1
     study: str
     standing: str | None
+    """How far the study is; null once it has ended."""
     objective: str
+    """In words."""
     scale: str
+    """How small the target's proxy is, in a sentence."""
     unit: str
     target: str
-    trials: Mapping[str, float]
+    trials: TrialCounts
     notes: tuple[str, ...]
-    domains: Mapping[str, Mapping[str, float | None]]
+    domains: Mapping[str, DomainAnswer]
     decision: Decision
     losses: Losses | Missing
     held_out: HeldOut | Missing
@@ -254,5 +253,6 @@ class Content:
     front: Front | Missing
     failures: tuple[FailedTrial, ...]
     stopped: int
+    """How many trials were ended early, because they were hopeless."""
     budget: Budget
     reproduction: Reproduction

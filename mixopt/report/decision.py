@@ -19,16 +19,16 @@ def tiles(content: Content) -> tuple[Tile, ...]:
     together = ", all candidates' intervals together" if len(decision.candidates) > 1 else ""
     alone = "one new run of each, their errors taken as independent"
     paired, unit = f"{counted(len(shared), 'seed')}{together}", content.unit
-    stopped = f"{trials['stopped']} stopped early, " if trials["stopped"] else ""
+    stopped = f"{trials.stopped} stopped early, " if trials.stopped else ""
     return (
         _gain_tile("Predicted gain", alone, subject, subject.predicted, same or decision.not_predicted, unit),
         _gain_tile("Confirmed gain", paired, subject, subject.confirmed, same or decision.not_confirmed, unit),
         _trust_tile(content),
         Tile(
             "Trials",
-            str(trials["completed"]),
+            str(trials.completed),
             "completed",
-            f"{stopped}{trials['failed']} failed; what was measured took {trials['flops']:.3g} FLOPs",
+            f"{stopped}{trials.failed} failed; what was measured took {trials.flops:.3g} FLOPs",
         ),
     )
 
@@ -44,14 +44,14 @@ def _trust_tile(content: Content) -> Tile:
     title, found = "Trust in the surrogate", content.held_out
     if isinstance(found, Missing):
         return Tile(title, "none", "", _sentence(found.reason))
-    score = found.scores["objective"]
-    trusted = "trusted" if found.scores["trustworthy"] else "not shown to rank runs at the target better than chance"
+    score = found.scores.objective
+    trusted = "trusted" if found.scores.trustworthy else "not shown to rank runs at the target better than chance"
     return Tile(
         title,
-        correlation(score["spearman"]),
+        correlation(score.spearman),
         "rank correlation",
-        f"{found.surrogate} on {found.scores['runs']} held-out runs, {trusted}; "
-        f"{score['coverage_95']:.0%} of them in their 95% interval",
+        f"{found.surrogate} on {found.scores.runs} held-out runs, {trusted}; "
+        f"{score.coverage_95:.0%} of them in their 95% interval",
     )
 
 
@@ -66,7 +66,7 @@ def decision_plots(content: Content) -> tuple[Plot, ...]:
     # The proportional mixture is the first of the baselines.
     others = sorted(made.rivals, key=lambda each: not each.is_baseline)
     others = [each for each in others if each.label != made.answer]
-    with_epochs = any(domain["epochs"] is not None for domain in content.domains.values())
+    with_epochs = any(domain.epochs is not None for domain in content.domains.values())
     columns = (
         *("domain", ">answer", ">tokens"),
         *((">epochs",) if with_epochs else ()),
@@ -75,8 +75,8 @@ def decision_plots(content: Content) -> tuple[Plot, ...]:
     )
     rows = tuple(
         (
-            *(domain, percent(answer[domain]), show_count(content.domains[domain]["tokens"] or 0)),
-            *((f"{content.domains[domain]['epochs']:.2f}",) if with_epochs else ()),
+            *(domain, percent(answer[domain]), show_count(content.domains[domain].tokens)),
+            *((f"{epochs:.2f}",) if (epochs := content.domains[domain].epochs) is not None else ()),
             *((" to ".join(map(percent, made.ranges[domain])),) if made.ranges else ()),
             *(percent(each.mixture[domain]) for each in others),
         )

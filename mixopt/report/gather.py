@@ -1,4 +1,4 @@
-"""What the report of a study says: from its answer document, plan and history, its surrogate fitted once more.
+"""What the report of a study says: from its answer, plan and history, its surrogate fitted once more.
 
 Shapes: N runs, M metrics, P mixtures trained with two proxies.
 """
@@ -6,9 +6,8 @@ Shapes: N runs, M metrics, P mixtures trained with two proxies.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import mean
-from typing import Any
 
 import numpy as np
 
@@ -32,6 +31,8 @@ from mixopt.report.content import (
     Rival,
     Step,
 )
+from mixopt.results.answer import Answer, Outcome
+from mixopt.results.recommendation import Validation
 from mixopt.runs.surrogates import held_out
 from mixopt.settings.units import show_count
 from mixopt.study.answer import how_far
@@ -53,37 +54,36 @@ from tracking.journal import read
 MOST_NAMED = 6
 
 
-def summarise(plan: Plan, history: History, document: Mapping[str, Any], fitted: Predictor | None = None) -> Content:
+def summarise(plan: Plan, history: History, answer: Answer, fitted: Predictor | None = None) -> Content:
     """What the report of a study says.
 
     Args:
         history: running trials included.
-        document: that of mixopt.answer.
         fitted: what the answer rests on, where it is still there.
 
     Raises:
         SearchError: the surrogate cannot be fitted again.
         TrackingError: the study's journal is damaged.
     """
-    problem, objective = plan.problem, document["objective"]
-    predictor = fitted or _predictor(plan, history, document["recommendation"]["method"])
+    problem = plan.problem
+    predictor = fitted or _predictor(plan, history, answer.recommendation.method)
     return Content(
-        study=document["study"],
-        standing=_standing(plan, history, document),
+        study=answer.study,
+        standing=_standing(plan, history, answer),
         objective=_in_words(problem.objective),
         scale=_scale(problem),
         unit=UNITS[problem.objective.unit],
-        target=objective["proxy"],
-        trials=document["trials"],
-        notes=tuple(document["notes"]),
-        domains=document["domains"],
-        decision=_decision(plan, document, predictor),
-        losses=_losses(problem, history, document),
+        target=answer.objective.proxy,
+        trials=answer.trials,
+        notes=answer.notes,
+        domains=answer.domains,
+        decision=_decision(plan, answer, predictor),
+        losses=_losses(problem, history, answer),
         held_out=_held_out(predictor),
-        effects=_effects(predictor, document),
+        effects=_effects(predictor, answer),
         course=_course(plan, history),
         agreement=_agreement(problem, history),
-        front=_front(problem, history, document),
+        front=_front(problem, history, answer),
         failures=tuple(
             FailedTrial(
                 entry.trial.id,
@@ -98,7 +98,7 @@ def summarise(plan: Plan, history: History, document: Mapping[str, Any], fitted:
         ),
         stopped=len(history.stopped),
         budget=_budget(plan, history),
-        reproduction=_reproduction(plan, history, document),
+        reproduction=_reproduction(plan, history, answer),
     )
 
 
@@ -140,12 +140,11 @@ def _scale(problem: Problem) -> str:
     return f"Proxy {target.proxy} has {size} parameters and is trained on {seen} tokens{larger}"
 
 
-def _standing(plan: Plan, history: History, document: Mapping[str, Any]) -> str | None:
-    # Answers that earlier versions recorded do not say.
-    if document.get("ended", document["confirmed"]) and not history.running:
+def _standing(plan: Plan, history: History, answer: Answer) -> str | None:
+    if answer.ended and not history.running:
         return None
     begun = f", {len(history.running)} more begun" if history.running else ""
-    confirmed = "; nothing is confirmed yet" if plan.file.confirm.candidates > 0 and not document["confirmed"] else ""
+    confirmed = "; nothing is confirmed yet" if plan.file.confirm.candidates > 0 and not answer.confirmed else ""
     return f"{how_far(plan, history)} of the search have ended{begun}{confirmed}"
 
 
@@ -161,18 +160,16 @@ def _predictor(plan: Plan, history: History, method: str) -> Predictor | Missing
         return Missing(error.message)
 
 
-def _decision(plan: Plan, document: Mapping[str, Any], predictor: Predictor | Missing) -> Decision:
-    recommendation, confirmation = document["recommendation"], document["confirmation"]
+def _decision(plan: Plan, answer: Answer, predictor: Predictor | Missing) -> Decision:
+    recommendation, confirmation = answer.recommendation, answer.confirmation
     not_predicted = None
-    if recommendation["predicted"] is None:
+    if recommendation.predicted is None:
         # The reason stands first among the warnings, if the search gave one.
-        warnings = recommendation["warnings"] or ["no prediction was trusted"]
+        warnings = recommendation.warnings or ["no prediction was trusted"]
         reason = predictor.reason if isinstance(predictor, Missing) else warnings[0]
         not_predicted = f"the proposal is the best mixture measured: {reason}"
     trusted = None if not_predicted or isinstance(predictor, Missing) else predictor
-    outcomes = {}
-    if confirmation is not None:
-        outcomes = {each["label"]: each for each in (*confirmation["candidates"], *confirmation["baselines"])}
+    outcomes = {} if confirmation is None else {each.label: each for each in confirmation.outcomes}
     reference = plan.problem.baselines[REFERENCE]
 
     def rival(label: str, mixture: Mixture, baseline: str | None = None) -> Rival:
@@ -185,25 +182,27 @@ def _decision(plan: Plan, document: Mapping[str, Any], predictor: Predictor | Mi
             mixture.as_dict(),
             None if trusted is None or same else _predicted_gain(trusted, mixture, reference),
             None if outcome is None or same else _confirmed_gain(outcome),
-            {} if outcome is None else outcome["values"],
-            recommendation["beats"].get(baseline),
+            {} if outcome is None else outcome.values,
+            None if baseline is None else recommendation.beats.get(baseline),
         )
 
     domains = plan.problem.space.domains
-    proposals = recommendation["candidates"]
-    answer = confirmation["winner"]["label"] if confirmation else proposals[0]["label"]
-    predicted = {} if not_predicted else {OBJECTIVE: recommendation["predicted"], **recommendation["predicted_losses"]}
+    proposals = recommendation.candidates
+    chosen = confirmation.winner.label if confirmation else proposals[0].label
+    predicted = {}
+    if recommendation.predicted is not None:
+        predicted = {OBJECTIVE: recommendation.predicted, **recommendation.predicted_losses}
     return Decision(
-        verdict=document["verdict"],
-        answer=answer.removeprefix(BASELINE),
+        verdict=answer.verdict,
+        answer=chosen.removeprefix(BASELINE),
         rivals=(
-            *(rival(each["label"], Mixture.of(each["mixture"]).reordered(domains)) for each in proposals),
+            *(rival(each.label, Mixture.of(each.mixture).reordered(domains)) for each in proposals),
             *(rival(BASELINE + name, mixture, name) for name, mixture in plan.problem.baselines.items()),
         ),
         predicted=predicted,
         not_predicted=not_predicted,
         not_confirmed=None if confirmation else _not_confirmed(plan),
-        ranges={name: (low, high) for name, (low, high) in recommendation["ranges"].items()},
+        ranges=recommendation.ranges,
     )
 
 
@@ -213,11 +212,11 @@ def _not_confirmed(plan: Plan) -> str:
     return "the study has not come to the end of its confirmation"
 
 
-def _confirmed_gain(outcome: Mapping[str, Any]) -> Gain | None:
+def _confirmed_gain(outcome: Outcome) -> Gain | None:
     """None where no seed of both mixtures was completed."""
-    if outcome["difference"] is None:
+    if outcome.difference is None:
         return None
-    gain, margin = -outcome["difference"], outcome["margin"]
+    gain, margin = -outcome.difference, outcome.margin
     return Gain(gain, None, None) if margin is None else Gain(gain, gain - margin, gain + margin)
 
 
@@ -226,17 +225,16 @@ def _predicted_gain(predictor: Predictor, mixture: Mixture, reference: Mixture) 
     return Gain(gain.mean, gain.lower, gain.upper)
 
 
-def _losses(problem: Problem, history: History, document: Mapping[str, Any]) -> Losses | Missing:
-    if not document["confirmation"]:
+def _losses(problem: Problem, history: History, answer: Answer) -> Losses | Missing:
+    if answer.confirmation is None:
         return Missing("no mixture was confirmed")
-    outcomes = [*document["confirmation"]["candidates"], *document["confirmation"]["baselines"]]
     confirmed = [entry for entry in history.at(problem.target) if entry.trial.seed != SEARCH_SEED]
     found: dict[str, dict[str, float]] = {}
-    for outcome in outcomes:
-        mixture = Mixture.of(outcome["mixture"])
+    for outcome in answer.confirmation.outcomes:
+        mixture = Mixture.of(outcome.mixture)
         runs = [entry.measurement.losses for entry in confirmed if entry.trial.mixture.same_as(mixture)]
         if runs:
-            label = outcome["label"].removeprefix(BASELINE)
+            label = outcome.label.removeprefix(BASELINE)
             unit = problem.objective.unit
             found[label] = {name: mean(getattr(losses[name], unit) for losses in runs) for name in runs[0]}
     if REFERENCE not in found:
@@ -251,16 +249,16 @@ def _held_out(predictor: Predictor | Missing) -> HeldOut | Missing:
     if not len(measured_N):
         target = predictor.problem.target.proxy
         return Missing(f"too few mixtures were measured at {target} to leave any out of the regression")
-    scores = predictor.validation.as_dict()
+    scores = Validation.of(predictor.validation)
     return HeldOut(predictor.name, tuple(measured_N.tolist()), tuple(predicted_N.tolist()), scores)
 
 
-def _effects(predictor: Predictor | Missing, document: Mapping[str, Any]) -> Effects | Missing:
+def _effects(predictor: Predictor | Missing, answer: Answer) -> Effects | Missing:
     if isinstance(predictor, Missing):
         return predictor
     if not predictor.validation.trustworthy:
         return Missing(f"{predictor.name} is not shown to rank unseen mixtures better than chance")
-    mixture = Mixture.of(document["recommendation"]["mixture"]).reordered(predictor.problem.space.domains)
+    mixture = Mixture.of(answer.recommendation.mixture).reordered(predictor.problem.space.domains)
     trained_ND = predictor.evidence.runs.weights_ND
     curves = effects(predictor.objective, mixture, trained_ND)
     by_metric = {OBJECTIVE: curves} | {
@@ -359,12 +357,12 @@ def _agreement_of(problem: Problem, fidelity: Fidelity, history: History) -> Agr
     return Agreement(fidelity.proxy, tuple(cheap_P.tolist()), tuple(target_P.tolist()), spearman)
 
 
-def _front(problem: Problem, history: History, document: Mapping[str, Any]) -> Front | Missing:
-    kind, recommendation = document["objective"]["kind"], document["recommendation"]
+def _front(problem: Problem, history: History, answer: Answer) -> Front | Missing:
+    kind, recommendation = answer.objective.kind, answer.recommendation
     if kind != "pareto":
         return Missing(f"objective.kind is {kind}; pareto asks for a front")
-    if not recommendation["front"]:
-        return Missing(f"it is predicted, and the answer is {recommendation['method']}")
+    if not recommendation.front:
+        return Missing(f"it is predicted, and the answer is {recommendation.method}")
     measured = (
         problem.objective.losses(entry.measurement)
         for entry in history.at(problem.target)
@@ -373,8 +371,8 @@ def _front(problem: Problem, history: History, document: Mapping[str, Any]) -> F
     return Front(
         problem.objective.metrics,
         tuple(tuple(losses_M.tolist()) for losses_M in measured),
-        tuple(recommendation["front"]),
-        {name: estimate["mean"] for name, estimate in recommendation["predicted_losses"].items()},
+        recommendation.front,
+        {name: estimate.mean for name, estimate in recommendation.predicted_losses.items()},
     )
 
 
@@ -408,13 +406,13 @@ def _budget(plan: Plan, history: History) -> Budget:
     return Budget(tuple(proxies), plan.file.budget.flops, plan.file.budget.time)
 
 
-def _reproduction(plan: Plan, history: History, document: Mapping[str, Any]) -> Reproduction:
+def _reproduction(plan: Plan, history: History, answer: Answer) -> Reproduction:
     environments = Counter(
         tuple(sorted(entry.measurement.environment.items())) for entry in (*history.completed, *history.stopped)
     )
     return Reproduction(
         file=str(plan.file.file),
         text=plan.file.text,
-        provenance=document["provenance"],
+        provenance=answer.provenance,
         environments=tuple((dict(items), count) for items, count in environments.most_common()),
     )

@@ -247,7 +247,7 @@ def _front_of_two(found: Front, unit: str) -> str:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        points = [(point["predicted"][across], point["predicted"][up]) for point in found.points]
+        points = [(point.predicted[across], point.predicted[up]) for point in found.points]
         proposed = found.proposed[across], found.proposed[up]
         measured = [(right, high) for right, high in found.measured]
         draw_front_of_two(axes, ("measured", measured), points, ("proposed", proposed), COLOURS)
@@ -260,14 +260,14 @@ def _front_of_two(found: Front, unit: str) -> str:
 
 def _front_of_many(found: Front, unit: str) -> str:
     """Parallel coordinates: each loss above the lowest of the front."""
-    lowest = {name: min(point["predicted"][name] for point in found.points) for name in found.metrics}
+    lowest = {name: min(point.predicted[name] for point in found.points) for name in found.metrics}
 
     def above(losses: Mapping[str, float]) -> list[float]:
         return [losses[name] - lowest[name] for name in found.metrics]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        lines = [above(point["predicted"]) for point in found.points]
+        lines = [above(point.predicted) for point in found.points]
         names = [_short(name) for name in found.metrics]
         draw_front_of_many(axes, names, lines, ("proposed", above(found.proposed)), COLOURS)
         axes.set_ylabel(f"loss above the front's lowest ({unit})")

@@ -61,7 +61,7 @@ def _held_out(content: Content) -> Section:
     if isinstance(found, Missing):
         return _missing(name, title, "No prediction can be compared with a measurement", found)
     scores = found.scores
-    rows = [(OBJECTIVE, scores["objective"]), *scores["metrics"].items()]
+    rows = [(OBJECTIVE, scores.objective), *scores.metrics.items()]
     estimates = content.decision.predicted
     facts = Table(
         (
@@ -71,13 +71,13 @@ def _held_out(content: Content) -> Section:
         tuple(
             (
                 label,
-                correlation(score["spearman"]),
-                f"{score['rmse']:.4f}",
-                "undefined" if score["r2"] is None else f"{score['r2']:.2f}",
-                f"{score['coverage_80']:.0%}",
-                f"{score['coverage_95']:.0%}",
+                correlation(score.spearman),
+                f"{score.rmse:.4f}",
+                "undefined" if score.r2 is None else f"{score.r2:.2f}",
+                f"{score.coverage_80:.0%}",
+                f"{score.coverage_95:.0%}",
                 *(
-                    (f"{estimate['mean']:.4f}", f"{estimate['lower']:.4f} to {estimate['upper']:.4f}")
+                    (f"{estimate.mean:.4f}", f"{estimate.lower:.4f} to {estimate.upper:.4f}")
                     if (estimate := estimates.get(label))
                     else ()
                 ),
@@ -86,7 +86,7 @@ def _held_out(content: Content) -> Section:
         ),
     )
     pairs = sorted(zip(found.predicted, found.measured, strict=True))
-    cheaper = scores["runs"] - len(pairs)
+    cheaper = scores.runs - len(pairs)
     also = f" The scores are also over {cheaper} runs of cheaper proxies, moved to its units." if cheaper > 0 else ""
     plot = Plot(
         f"Held-out runs at {content.target}",
@@ -98,15 +98,15 @@ def _held_out(content: Content) -> Section:
             tuple((f"{x:.4f}", f"{y:.4f}", f"{y - x:+.4f}") for x, y in pairs),
         ),
     )
-    if not scores["trustworthy"]:
+    if not scores.trustworthy:
         verdict = "is not trusted, and the answer does not rest on it"
     elif content.decision.not_predicted:
         verdict = "is trusted, but the proposal does not rest on it"
     else:
         verdict = "is trusted"
     lead = (
-        f"{found.surrogate} {verdict}: its rank correlation with {scores['runs']} runs that it was not fitted to is "
-        f"{correlation(scores['objective']['spearman'])}. Losses and RMSE are in {content.unit}."
+        f"{found.surrogate} {verdict}: its rank correlation with {scores.runs} runs that it was not fitted to is "
+        f"{correlation(scores.objective.spearman)}. Losses and RMSE are in {content.unit}."
     )
     return Section(name, title, lead, (plot,), facts)
 
@@ -271,7 +271,7 @@ def _front(content: Content) -> Section:
     name, title, found = "front", "Pareto front", content.front
     if isinstance(found, Missing):
         return _missing(name, title, "There is none", found)
-    domains = list(found.points[0]["mixture"])
+    domains = list(found.points[0].mixture)
     plot = Plot(
         "Mixtures that none is predicted to beat in every loss",
         drawn(plots.front(found, content.unit)),
@@ -280,11 +280,11 @@ def _front(content: Content) -> Section:
             ("", *(f">{number}" for number in range(1, len(found.points) + 1))),
             (
                 *(
-                    (f"loss on {metric}", *(f"{point['predicted'][metric]:.4f}" for point in found.points))
+                    (f"loss on {metric}", *(f"{point.predicted[metric]:.4f}" for point in found.points))
                     for metric in found.metrics
                 ),
                 *(
-                    (f"share of {domain}", *(percent(point["mixture"][domain]) for point in found.points))
+                    (f"share of {domain}", *(percent(point.mixture[domain]) for point in found.points))
                     for domain in domains
                 ),
             ),
@@ -364,7 +364,7 @@ def _reproduction(content: Content) -> Section:
         (
             ("run it again, or go on", f"mixopt run {found.file}"),
             ("the answer as data", f"mixopt best {found.file} --json"),
-            *((name.replace("_", " "), str(value)) for name, value in found.provenance.items()),
+            *((name.replace("_", " "), str(value)) for name, value in found.provenance.plain().items()),
             *trained,
         ),
     )

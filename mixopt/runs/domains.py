@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from mixopt.base.errors import ConfigError
 from mixopt.runs.table import Source
-from mixopt.settings.space import SpaceFile
+from mixopt.settings.space import Limits
 from search.errors import SearchError
 from search.reuse import Changes, reuse
 from search.runs import Runs
@@ -39,20 +39,20 @@ def _sides(text: str) -> tuple[str, list[str]]:
     return old.strip(), [name.strip() for name in new.split(",")]
 
 
-def over_domains_of_now(runs: Runs, source: Source, what_became: Changes, file: SpaceFile) -> tuple[Runs, list[str]]:
-    """The runs of a table over the domains of a space file, and notes on what was done.
+def over_domains_of_now(runs: Runs, source: Source, what_became: Changes, limits: Limits) -> tuple[Runs, list[str]]:
+    """The runs of a table over the domains that have limits now, and notes on what was done.
 
     Raises:
-        ConfigError: the changes do not fit, the file does not give a domain's tokens, or no metric is left.
+        ConfigError: the changes do not fit, the limits do not give a domain's tokens, or no metric is left.
     """
-    limits = []
-    for name, domain in file.domains.items():
+    supplies = []
+    for name, domain in limits.domains.items():
         if domain.tokens is None:
             raise ConfigError(
-                f"{file.file}: domains.{name}.tokens is not given",
+                f"{limits.source}: domains.{name}.tokens is not given",
                 hint="the parts of a split domain are known by their tokens: give those of every domain",
             )
-        limits.append(DomainLimits(name, domain.tokens))
+        supplies.append(DomainLimits(name, domain.tokens))
     metrics = [what_became.renamed.get(name, name) for name in runs.metrics if name not in what_became.split]
     gone = ", ".join(name for name in runs.metrics if name in what_became.split)
     if not metrics:
@@ -61,7 +61,7 @@ def over_domains_of_now(runs: Runs, source: Source, what_became: Changes, file: 
             hint="add the runs' other metrics, such as benchmarks, to the table",
         )
     try:
-        changed, notes = reuse(runs, Space(tuple(limits)), metrics, runs.fidelities, what_became)
+        changed, notes = reuse(runs, Space(tuple(supplies)), metrics, runs.fidelities, what_became)
     except SearchError as error:
         raise ConfigError(f"{source}: {error.message}", error.hint) from error
     if gone:

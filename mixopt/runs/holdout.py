@@ -6,12 +6,13 @@ Shapes: H runs, D domains, M metrics.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from mixopt.base.errors import ConfigError
+from mixopt.results.fit import HoldoutScore, HoldoutScores, Pick
+from mixopt.results.recommendation import Score
 from mixopt.runs.table import Source, choose_metrics, measured
 from search.mixture import FloatArray
 from search.recommendation.recommend import Predictor
@@ -74,7 +75,7 @@ def _leaked(holdout: Runs, runs: Runs) -> int:
     return sum(row.tobytes() in mixtures for row in np.round(holdout.weights_ND, DECIMALS))
 
 
-def scores(predictor: Predictor, holdout: Runs) -> dict[str, Any]:
+def scores(predictor: Predictor, holdout: Runs) -> HoldoutScores:
     """Scores of the objective and of each metric, and the run that the surrogate would have picked."""
     objective, baseline_M = predictor.problem.objective, predictor.evidence.baseline_M
     measured_H = objective.value(holdout.values_NM, baseline_M)
@@ -88,19 +89,20 @@ def scores(predictor: Predictor, holdout: Runs) -> dict[str, Any]:
         name: _scores(holdout.values_NM[:, metric], mean_HM[:, metric], sd_HM[:, metric])
         for metric, name in enumerate(holdout.metrics)
     }
-    correlations = [each["spearman"] for each in metrics.values() if each["spearman"] is not None]
-    return {
-        "fidelity": holdout.target.proxy,
-        "runs": len(holdout),
-        **_scores(measured_H, mean_H, np.array(sd_H)),
-        "pick": _pick(holdout.names, measured_H, mean_H),
-        "metrics": metrics,
-        "mean_metric_spearman": float(np.mean(correlations)) if correlations else None,
-    }
+    correlations = [each.spearman for each in metrics.values() if each.spearman is not None]
+    return HoldoutScores(
+        fidelity=holdout.target.proxy,
+        runs=len(holdout),
+        **dict(_scores(measured_H, mean_H, np.array(sd_H))),
+        pick=_pick(holdout.names, measured_H, mean_H),
+        metrics=metrics,
+        mean_metric_spearman=float(np.mean(correlations)) if correlations else None,
+    )
 
 
-def _scores(measured_H: FloatArray, mean_H: FloatArray, sd_H: FloatArray) -> dict[str, float | None]:
-    return asdict(score(measured_H, mean_H, sd_H)) | {"calibrated_rmse": _calibrated_rmse(measured_H, mean_H)}
+def _scores(measured_H: FloatArray, mean_H: FloatArray, sd_H: FloatArray) -> HoldoutScore:
+    found = Score.of(score(measured_H, mean_H, sd_H))
+    return HoldoutScore(**dict(found), calibrated_rmse=_calibrated_rmse(measured_H, mean_H))
 
 
 def _calibrated_rmse(measured_H: FloatArray, mean_H: FloatArray) -> float | None:
@@ -113,13 +115,13 @@ def _calibrated_rmse(measured_H: FloatArray, mean_H: FloatArray) -> float | None
     return float(np.sqrt((error_H**2).mean()))
 
 
-def _pick(names: Sequence[str], measured_H: FloatArray, mean_H: FloatArray) -> dict[str, Any]:
+def _pick(names: Sequence[str], measured_H: FloatArray, mean_H: FloatArray) -> Pick:
     """The run with the best prediction: its true rank from 1, and its measured objective above the best."""
     pick = int(mean_H.argmin())
     regret, spread = float(measured_H[pick] - measured_H.min()), float(measured_H.std())
-    return {
-        "run": names[pick],
-        "rank": 1 + int((measured_H < measured_H[pick]).sum()),
-        "regret": regret,
-        "regret_sd": regret / spread if spread > 0 else None,
-    }
+    return Pick(
+        run=names[pick],
+        rank=1 + int((measured_H < measured_H[pick]).sum()),
+        regret=regret,
+        regret_sd=regret / spread if spread > 0 else None,
+    )

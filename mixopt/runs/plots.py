@@ -1,16 +1,18 @@
-"""The pictures of `mixopt fit` and `mixopt replay`, drawn from their documents, as PNG files."""
+"""The pictures of `mixopt fit` and `mixopt replay`, drawn from their results, as PNG files."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mixopt.base.plot_style import ON_PAPER, draw_front_of_many, draw_front_of_two, settings
+from mixopt.results.fit import FitResult, HeldOutRuns
+from mixopt.results.replay import ReplayResult
 from proxies.storage import open_whole
 from search.replay import CONTROL
 
@@ -22,13 +24,13 @@ MARKERS = "osD^vP"
 
 
 @mpl.rc_context(settings(ON_PAPER))
-def draw_fit(document: dict[str, Any], directory: Path) -> list[Path]:
-    """Write every picture that the document has the numbers for, into a folder that exists."""
+def draw_fit(result: FitResult, directory: Path) -> list[Path]:
+    """Write every picture that the result has the numbers for, into a folder that exists."""
     pictures = {
-        "weights.png": _weights(document),
-        "predictions.png": _predictions(document) if document["predictions"] else None,
-        "effects.png": _effects(document) if document["recommendation"]["effects"] else None,
-        "front.png": _front(document) if document["recommendation"]["front"] else None,
+        "weights.png": _weights(result),
+        "predictions.png": _predictions(result, result.predictions) if result.predictions else None,
+        "effects.png": _effects(result) if result.recommendation.effects else None,
+        "front.png": _front(result) if result.recommendation.front else None,
     }
     drawn = []
     for name, figure in pictures.items():
@@ -41,22 +43,22 @@ def draw_fit(document: dict[str, Any], directory: Path) -> list[Path]:
 
 
 @mpl.rc_context(settings(ON_PAPER))
-def draw_replay(document: dict[str, Any], directory: Path) -> Path:
+def draw_replay(result: ReplayResult, directory: Path) -> Path:
     """Write regret.png, the regret at every cost, into a folder that exists."""
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     axes = figure.subplots()
-    strategies = [name for name in document["strategies"] if name != CONTROL]
-    _curve(axes, document, CONTROL, MUTED, "x")
+    strategies = [name for name in result.strategies if name != CONTROL]
+    _curve(axes, result, CONTROL, MUTED, "x")
     for place, name in enumerate(strategies):
-        _curve(axes, document, name, COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
+        _curve(axes, result, name, COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
     axes.set_xscale("log")
-    costs = document["strategies"][CONTROL]["regret"]["costs"]
+    costs = result.strategies[CONTROL].regret.costs
     axes.set_xticks(costs, [str(cost) for cost in costs])
     axes.minorticks_off()
     axes.set_ylim(bottom=0)
-    axes.set_xlabel(f"cost, in runs at {document['target']}, warm start included")
+    axes.set_xlabel(f"cost, in runs at {result.target}, warm start included")
     axes.set_ylabel("objective above the best mixture's")
-    axes.set_title(f"median and quartiles of {document['seeds']} seeds")
+    axes.set_title(f"median and quartiles of {result.seeds} seeds")
     axes.legend()
     return _save(figure, directory / "regret.png")
 
@@ -68,10 +70,10 @@ def _save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _weights(document: dict[str, Any]) -> Figure:
+def _weights(result: FitResult) -> Figure:
     """Recommended shares beside the natural ones, largest first."""
-    mixture, natural = document["recommendation"]["mixture"], document["natural"]["mixture"]
-    ranges = document["recommendation"]["ranges"]
+    mixture, natural = result.recommendation.mixture, result.natural.mixture
+    ranges = result.recommendation.ranges
     domains = sorted(mixture, key=mixture.__getitem__)
     figure = Figure(figsize=(6.5, 1.3 + 0.3 * len(domains)), layout="constrained")
     axes = figure.subplots()
@@ -97,85 +99,84 @@ def _weights(document: dict[str, Any]) -> Figure:
     return figure
 
 
-def _predictions(document: dict[str, Any]) -> Figure:
+def _predictions(result: FitResult, points: HeldOutRuns) -> Figure:
     """Measured against predicted objective of runs that were not fitted to."""
-    points, objective = document["predictions"], document["objective"]["name"]
+    objective = result.objective.name
     figure = Figure(figsize=(5, 4.6), layout="constrained")
     axes = figure.subplots()
-    axes.scatter(points["predicted"], points["measured"], s=12, color=BLUE, alpha=0.6, linewidths=0)
-    same_scale = points["fidelity"] == document["predicted_at"]
+    axes.scatter(points.predicted, points.measured, s=12, color=BLUE, alpha=0.6, linewidths=0)
+    same_scale = points.fidelity == result.predicted_at
     if same_scale:
-        ends = [min(points["predicted"] + points["measured"]), max(points["predicted"] + points["measured"])]
+        ends = [min(points.predicted + points.measured), max(points.predicted + points.measured)]
         axes.plot(ends, ends, color=MUTED, linewidth=1, zorder=0, label="measured = predicted")
         axes.legend(loc="upper left")
-    axes.set_xlabel(f"predicted {objective}, at {document['predicted_at']}")
-    axes.set_ylabel(f"measured {objective}, at {points['fidelity']}")
-    axes.set_title(f"{document['default']}: {len(points['measured'])} runs, {points['of']}")
+    axes.set_xlabel(f"predicted {objective}, at {result.predicted_at}")
+    axes.set_ylabel(f"measured {objective}, at {points.fidelity}")
+    axes.set_title(f"{result.default}: {len(points.measured)} runs, {points.source}")
     return figure
 
 
-def _effects(document: dict[str, Any]) -> Figure:
+def _effects(result: FitResult) -> Figure:
     """Predicted objective as each domain's share changes, the others in proportion."""
-    effects, mixture = document["recommendation"]["effects"], document["recommendation"]["mixture"]
+    effects, mixture = result.recommendation.effects, result.recommendation.mixture
     columns = min(4, len(effects))
     rows = -(-len(effects) // columns)
     figure = Figure(figsize=(2.3 * columns, 0.5 + 1.8 * rows), layout="constrained")
     grid = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
-    by_size = sorted(effects, key=lambda name: min(effects[name]["values"]) - max(effects[name]["values"]))
+    by_size = sorted(effects, key=lambda name: min(effects[name].values) - max(effects[name].values))
     for axes, name in zip(grid, by_size, strict=False):
-        axes.plot([100 * share for share in effects[name]["shares"]], effects[name]["values"], color=BLUE)
+        axes.plot([100 * share for share in effects[name].shares], effects[name].values, color=BLUE)
         axes.axvline(100 * mixture[name], color=VERMILION, linestyle="--", linewidth=1)
         axes.set_title(name)
     for axes in grid[len(effects) :]:
         axes.set_visible(False)
     figure.supxlabel("share of the domain (%), the others in proportion; dashed: recommended")
-    figure.supylabel(f"predicted {document['objective']['name']}")
+    figure.supylabel(f"predicted {result.objective.name}")
     return figure
 
 
-def _front(document: dict[str, Any]) -> Figure:
-    """The predicted Pareto front: of two metrics among the measured runs, of more as a line a mixture."""
-    metrics = document["objective"]["metrics"]
-    return _front_of_two(document) if len(metrics) == 2 else _front_of_many(document)
+def _front(result: FitResult) -> Figure:
+    """The predicted Pareto front: of two metrics among the measured runs, of more as a line per mixture."""
+    return _front_of_two(result) if len(result.objective.metrics) == 2 else _front_of_many(result)
 
 
-def _front_of_two(document: dict[str, Any]) -> Figure:
-    recommendation, (across, up) = document["recommendation"], document["objective"]["metrics"]
+def _front_of_two(result: FitResult) -> Figure:
+    recommendation, (across, up) = result.recommendation, result.objective.metrics
     figure = Figure(figsize=(5.6, 4.6), layout="constrained")
     axes = figure.subplots()
-    measured, target = document["measured"], document["predicted_at"]
-    points = [(point["predicted"][across], point["predicted"][up]) for point in recommendation["front"]]
-    predicted = recommendation["predicted_losses"]
+    measured, target = result.measured, result.predicted_at
+    points = [(point.predicted[across], point.predicted[up]) for point in recommendation.front]
+    predicted = recommendation.predicted_losses
     draw_front_of_two(
         axes,
         (f"runs at {target}, measured", list(zip(measured[across], measured[up], strict=True))),
         points,
-        ("recommended", (predicted[across]["mean"], predicted[up]["mean"])),
+        ("recommended", (predicted[across].mean, predicted[up].mean)),
         ON_PAPER,
     )
-    axes.set_xlabel(_with_direction(across, document))
-    axes.set_ylabel(_with_direction(up, document))
+    axes.set_xlabel(_with_direction(across, result))
+    axes.set_ylabel(_with_direction(up, result))
     axes.legend()
     return figure
 
 
-def _front_of_many(document: dict[str, Any]) -> Figure:
+def _front_of_many(result: FitResult) -> Figure:
     """Parallel coordinates: each metric from the worst of the front, below, to the best of it."""
-    front, metrics = document["recommendation"]["front"], document["objective"]["metrics"]
-    maximised = document["objective"]["maximised"]
+    front, metrics = result.recommendation.front, result.objective.metrics
+    maximised = result.objective.maximised
     figure = Figure(figsize=(1.5 + 0.9 * len(metrics), 4.6), layout="constrained")
     axes = figure.subplots()
-    columns = {name: [point["predicted"][name] for point in front] for name in metrics}
+    columns = {name: [point.predicted[name] for point in front] for name in metrics}
     ends = {
         name: (min(values), max(values)) if name in maximised else (max(values), min(values))
         for name, values in columns.items()
     }
 
-    def heights(values: dict[str, float]) -> list[float]:
+    def heights(values: Mapping[str, float]) -> list[float]:
         return [(values[name] - ends[name][0]) / ((ends[name][1] - ends[name][0]) or 1) for name in metrics]
 
-    predicted = {name: estimate["mean"] for name, estimate in document["recommendation"]["predicted_losses"].items()}
-    lines = [heights(point["predicted"]) for point in front]
+    predicted = {name: estimate.mean for name, estimate in result.recommendation.predicted_losses.items()}
+    lines = [heights(point.predicted) for point in front]
     draw_front_of_many(axes, metrics, lines, ("recommended", heights(predicted)), ON_PAPER)
     for place, name in enumerate(metrics):
         worst, best = ends[name]
@@ -188,16 +189,17 @@ def _front_of_many(document: dict[str, Any]) -> Figure:
     return figure
 
 
-def _with_direction(metric: str, document: dict[str, Any]) -> str:
-    better = "more" if metric in document["objective"]["maximised"] else "less"
+def _with_direction(metric: str, result: FitResult) -> str:
+    better = "more" if metric in result.objective.maximised else "less"
     return f"{metric} ({better} is better)"
 
 
-def _curve(axes: Axes, document: dict[str, Any], name: str, colour: str, marker: str) -> None:
+def _curve(axes: Axes, result: ReplayResult, name: str, colour: str, marker: str) -> None:
     """From the first cost at which the median seed has trained something at the target."""
-    regret = document["strategies"][name]["regret"]
+    regret = result.strategies[name].regret
     median, low, high = (
-        [math.nan if number is None else number for number in regret[key]] for key in ("median", "q25", "q75")
+        [math.nan if number is None else number for number in numbers]
+        for numbers in (regret.median, regret.q25, regret.q75)
     )
-    axes.plot(regret["costs"], median, color=colour, marker=marker, markersize=4, label=name)
-    axes.fill_between(regret["costs"], low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.plot(regret.costs, median, color=colour, marker=marker, markersize=4, label=name)
+    axes.fill_between(regret.costs, low, high, color=colour, alpha=0.15, linewidth=0)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from io import StringIO
-from typing import Any
 
+from mixopt.results.run_table import Row
 from mixopt.runs.table import METRIC, WEIGHT
 from search.fidelity import Fidelity
 from search.history import History
 from search.objective import Unit
 from search.trial import Loss, Trial
-
-# One row: cells by column name, the same columns in every row of a study.
-Row = dict[str, Any]
 
 
 def run_rows(history: History, unit: Unit) -> list[Row]:
@@ -34,7 +31,7 @@ def run_rows(history: History, unit: Unit) -> list[Row]:
         for point in entry.measurement.curve
         if (entry.trial.fidelity.proxy, point.tokens) in ends
     ]
-    return sorted(rows, key=lambda row: (row["cost"], row["seed"]))
+    return sorted(rows, key=lambda row: (float(row["cost"]), int(row["seed"])))
 
 
 def csv_text(rows: list[Row]) -> str:

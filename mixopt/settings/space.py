@@ -5,7 +5,8 @@ A whole study file will do; its other sections are checked, and not used.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,47 +14,49 @@ from pydantic import Field
 
 from mixopt.base.errors import ConfigError
 from mixopt.settings.reading import text_of, validated
-from mixopt.settings.schema import DomainSettings, GroupSettings, Name, Paths, ProxySettings, StudyFile, TargetSettings
+from mixopt.settings.schema import DomainSettings, Name, Paths, ProxySettings, StudyFile
 from search.space import DomainLimits, Group, Space
 
 
-class Pool(DomainSettings):
-    """A domain whose text is not needed."""
+@dataclass(frozen=True)
+class Bounds:
+    """The smallest and the largest share of a domain; `tokens`, its supply, where that is given."""
 
-    paths: Paths = Field([])
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Its smallest and largest share."""
-        return (self.min, self.max) if self.pin is None else (self.pin, self.pin)
+    least: float
+    most: float
+    tokens: int | None
 
 
-class SpaceFile(StudyFile):
-    study: Name = "space"
-    # Any name that a table's column can have.
-    domains: Annotated[dict[str, Pool], Field(min_length=2)]  # type: ignore[assignment]
-    proxies: dict[Name, ProxySettings] = Field({})
+@dataclass(frozen=True)
+class Limits:
+    """The mixtures that may be the answer, as somebody gave them.
+
+    Attributes:
+        source: what messages call them: a file, or "space".
+        target_tokens: of the run that the mixture is for: no domain is then repeated more than `max_epochs` times.
+    """
+
+    source: str
+    domains: Mapping[str, Bounds]
+    groups: tuple[Group, ...]
+    target_tokens: int | None
+    max_epochs: float | None
 
     @classmethod
-    def of(cls, space: Space) -> SpaceFile:
-        """The file that would say the same, which is called "space" in messages. A space is right by itself."""
-        file = cls.model_construct(
-            domains={
-                each.name: Pool.model_construct(min=each.minimum, max=each.maximum, tokens=each.tokens)
-                for each in space.limits
-            },
-            groups={
-                each.name: GroupSettings.model_construct(domains=each.domains, min=each.minimum, max=each.maximum)
-                for each in space.groups
-            },
-            target=TargetSettings.model_construct(tokens=space.target_tokens, max_epochs=space.max_epochs),
+    def of(cls, space: Space) -> Limits:
+        """Those of a space, which gives every domain's tokens."""
+        return cls(
+            "space",
+            {each.name: Bounds(each.minimum, each.maximum, each.tokens) for each in space.limits},
+            space.groups,
+            space.target_tokens,
+            space.max_epochs,
         )
-        file._file = Path("space")
-        return file
 
     @property
     def space(self) -> Space:
-        """
+        """The space within the limits.
+
         Raises:
             ConfigError: a domain's tokens are not given.
             SearchError: the limits leave no mixture.
@@ -62,34 +65,56 @@ class SpaceFile(StudyFile):
         for name, each in self.domains.items():
             if each.tokens is None:
                 raise ConfigError(
-                    f"{self.file}: domains.{name}.tokens is not given", hint="give the tokens of every domain"
+                    f"{self.source}: domains.{name}.tokens is not given", hint="give the tokens of every domain"
                 )
-            limits.append(DomainLimits(name, each.tokens, *each.bounds))
-        return Space(tuple(limits), self.group_limits, self.target.tokens, self.target.max_epochs)
-
-    @property
-    def group_limits(self) -> tuple[Group, ...]:
-        return tuple(Group(name, tuple(each.domains), each.min, each.max) for name, each in self.groups.items())
+            limits.append(DomainLimits(name, each.tokens, each.least, each.most))
+        return Space(tuple(limits), self.groups, self.target_tokens, self.max_epochs)
 
 
-def read(path: Path) -> SpaceFile:
-    """
+class _Pool(DomainSettings):
+    """A domain whose text is not needed."""
+
+    paths: Paths = Field([])
+
+
+class _Sections(StudyFile):
+    """How a file of limits is read: as a study file that may leave out what concerns no mixture."""
+
+    study: Name = "space"
+    # Any name that a table's column can have.
+    domains: Annotated[dict[str, _Pool], Field(min_length=2)]  # type: ignore[assignment]
+    proxies: dict[Name, ProxySettings] = Field({})
+
+
+def read(path: Path) -> Limits:
+    """The limits in a file.
+
     Raises:
         ConfigError: one line for each mistake, as in study files.
     """
-    file, _ = validated(text_of(path), path, SpaceFile)
-    file._file = path
-    return file
+    file, _ = validated(text_of(path), path, _Sections)
+    return Limits(
+        str(path),
+        {
+            name: Bounds(each.min, each.max, each.tokens)
+            if each.pin is None
+            else Bounds(each.pin, each.pin, each.tokens)
+            for name, each in file.domains.items()
+        },
+        tuple(Group(name, tuple(each.domains), each.min, each.max) for name, each in file.groups.items()),
+        file.target.tokens,
+        file.target.max_epochs,
+    )
 
 
-def check_domains(file: SpaceFile, domains: Sequence[str]) -> None:
+def check_domains(limits: Limits, domains: Sequence[str]) -> None:
     """
     Raises:
-        ConfigError: the runs have other domains than the file.
+        ConfigError: the runs have other domains than the limits.
     """
-    if odd := sorted(set(domains) ^ set(file.domains)):
+    if odd := sorted(set(domains) ^ set(limits.domains)):
         where = "the runs, but not in this file" if odd[0] in domains else "this file, but not in the runs"
         raise ConfigError(
-            f"{file.file}: domain {odd[0]} is in {where}",
+            f"{limits.source}: domain {odd[0]} is in {where}",
             hint="name the same domains, {} sets no limit; or say what became of them with --renamed and --split",
         )

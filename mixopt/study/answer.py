@@ -1,13 +1,15 @@
-"""The answer of a study as plain data: what is recorded, shown, exported and printed as JSON."""
+"""The answer of a study: what is recorded, shown, exported and printed as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
-from typing import Any
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.version import VERSION
+from mixopt.results import answer as results
+from mixopt.results.answer import Answer
+from mixopt.results.objective import StudyObjective
+from mixopt.results.recommendation import Recommendation as RecommendedMixture
 from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import find_corpus
 from mixopt.study.plan import Plan
@@ -20,7 +22,7 @@ from tracking import names
 from tracking.record import Record
 
 
-def answer_document(
+def build_answer(
     plan: Plan,
     history: History,
     recommendation: Recommendation,
@@ -28,7 +30,7 @@ def answer_document(
     run_id: str,
     ended: bool,
     remarks: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> Answer:
     """Everything that is known about the answer.
 
     Args:
@@ -40,48 +42,48 @@ def answer_document(
     epochs = space.epochs(mixture) if space.target_tokens else {}
     # As it was trained: limits may have moved it.
     proportional = plan.problem.baselines[REFERENCE]
-    return {
-        "study": file.study,
-        "mixture": mixture.as_dict(),
-        "ended": ended,
-        "confirmed": confirmation is not None,
-        "verdict": _verdict(recommendation, confirmation),
-        "objective": objective_document(plan),
-        "domains": {
-            limits.name: {
-                "tokens": limits.tokens,
-                "proportional": proportional[limits.name],
-                "weight": mixture[limits.name],
-                "epochs": epochs.get(limits.name),
-                "mean_document_tokens": corpus.domains[limits.name].mean_document_tokens,
-            }
+    return Answer(
+        study=file.study,
+        mixture=mixture.as_dict(),
+        ended=ended,
+        confirmed=confirmation is not None,
+        verdict=_verdict(recommendation, confirmation),
+        objective=describe_objective(plan),
+        domains={
+            limits.name: results.DomainAnswer(
+                tokens=limits.tokens,
+                proportional=proportional[limits.name],
+                weight=mixture[limits.name],
+                epochs=epochs.get(limits.name),
+                mean_document_tokens=corpus.domains[limits.name].mean_document_tokens,
+            )
             for limits in space.limits
         },
-        "trials": {
-            "completed": len(history.completed),
-            "stopped": len(history.stopped),
-            "failed": len(history.failed),
-            "flops": history.flops,
-        },
-        "recommendation": recommendation.as_dict(),
-        "confirmation": confirmation.as_dict() if confirmation else None,
-        "notes": [
+        trials=results.TrialCounts(
+            completed=len(history.completed),
+            stopped=len(history.stopped),
+            failed=len(history.failed),
+            flops=history.flops,
+        ),
+        recommendation=RecommendedMixture.of(recommendation),
+        confirmation=None if confirmation is None else results.Confirmation.of(confirmation),
+        notes=(
             *remarks,
             *plan.notes,
             *_failed_proxies(history),
             *_confirmation_notes(recommendation, confirmation),
             *recommendation.warnings,
-        ],
-        "provenance": {
-            "mixopt": VERSION,
-            "study": file.study,
-            "study_digest": plan.digest,
-            "corpus": corpus.fingerprint,
-            "seed": file.seed,
-            "tracking_uri": file.tracking_uri,
-            "mlflow_run": run_id,
-        },
-    }
+        ),
+        provenance=results.Provenance(
+            mixopt=VERSION,
+            study=file.study,
+            study_digest=plan.digest,
+            corpus=corpus.fingerprint,
+            seed=file.seed,
+            tracking_uri=file.tracking_uri,
+            mlflow_run=run_id,
+        ),
+    )
 
 
 def _failed_proxies(history: History) -> list[str]:
@@ -111,14 +113,14 @@ def _confirmation_notes(recommendation: Recommendation, confirmation: Confirmati
     return notes
 
 
-def objective_document(plan: Plan) -> dict[str, Any]:
+def describe_objective(plan: Plan) -> StudyObjective:
     """What is to be low, and where."""
-    return {
-        "kind": plan.file.objective.kind,
-        "unit": plan.problem.objective.unit,
-        "metrics": list(plan.problem.objective.metrics),
-        "proxy": plan.problem.target.proxy,
-    }
+    return StudyObjective(
+        kind=plan.file.objective.kind,
+        unit=plan.problem.objective.unit,
+        metrics=plan.problem.objective.metrics,
+        proxy=plan.problem.target.proxy,
+    )
 
 
 def how_far(plan: Plan, history: History) -> str:
@@ -139,25 +141,25 @@ def _verdict(recommendation: Recommendation, confirmation: Confirmation | None) 
     return f"keep the {name} mixture{reason}; the {first.label} mixture {first.sentence}"
 
 
-def answer_so_far(file: StudyFile, record: Record) -> dict[str, Any]:
+def answer_so_far(file: StudyFile, record: Record) -> Answer:
     """The recorded answer, or, before the study's end, what its trials say until now.
 
     Raises:
-        ConfigError, SearchError: too few trials have completed.
+        ConfigError, SearchError: too few trials have completed, or the recorded answer cannot be read.
     """
-    recorded = deepcopy(record.written.get(names.ANSWER))
+    recorded = record.written.get(names.ANSWER)
     history = record.history.without_running()
     if recorded is not None:
-        newer = len(history.completed) - recorded["trials"]["completed"]
+        answer = Answer.read(recorded)
+        newer = len(history.completed) - answer.trials.completed
         if newer > 0:
-            recorded["notes"].append(
-                f"{newer} trials have completed since this answer: mixopt run {file.file} renews it"
-            )
-        return dict(recorded)
+            note = f"{newer} trials have completed since this answer: mixopt run {file.file} renews it"
+            return answer.model_copy(update={"notes": (*answer.notes, note)})
+        return answer
     corpus = find_corpus(file)
     if corpus is None:
         raise ConfigError(f"study {file.study} has no answer yet", hint=f"go on with: mixopt run {file.file}")
     plan = assemble(file, corpus)
     recommendation = plan.strategy.recommend(history)
     remark = f"the search goes on: {how_far(plan, history)} have ended"
-    return answer_document(plan, history, recommendation, None, record.tags.get(names.RUN, ""), False, [remark])
+    return build_answer(plan, history, recommendation, None, record.tags.get(names.RUN, ""), False, [remark])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from joblib import cpu_count
 
 from mixopt.base.errors import ConfigError
+from mixopt.results.plan import PackSpeed, PlanEstimate, ProxyPlan
 from mixopt.study.plan import Plan
 from mixopt.workers.messages import Closed, Progressed
 from mixopt.workers.training import run_trials
@@ -24,8 +24,8 @@ PROBE_SECONDS = 4.0
 ASSUMED_GPU_FLOPS = 1e14
 
 
-def estimate(plan: Plan, probe: bool) -> dict[str, Any]:
-    """The plan as plain data, its counts at most; with `probe`, each proxy is trained for a moment and nothing kept.
+def estimate(plan: Plan, probe: bool) -> PlanEstimate:
+    """What will run, at most; with `probe`, each proxy is trained for a moment and nothing kept.
 
     Raises:
         ConfigError: a proxy does not train, or there is no GPU here to measure it on.
@@ -40,47 +40,47 @@ def estimate(plan: Plan, probe: bool) -> dict[str, Any]:
             )
     searched = plan.strategy.expected
     target = plan.problem.target.proxy
-    proxies: list[dict[str, Any]] = []
+    proxies: list[ProxyPlan] = []
     for rung in plan.problem.rungs:
         fidelity = rung.fidelity
         confirmed = plan.confirmation_size if fidelity.proxy == target else 0
         trials = searched[fidelity] + confirmed
         proxies.append(
-            {
-                "proxy": fidelity.proxy,
-                "kind": plan.file.proxies[fidelity.proxy].kind,
-                "params": fidelity.params,
-                "tokens": fidelity.tokens,
-                "flops": fidelity.flops,
-                "search_trials": searched[fidelity],
-                "confirmation_trials": confirmed,
-                "total_tokens": trials * fidelity.tokens,
-                "total_flops": trials * fidelity.flops,
-                "tokens_per_second": _speed(plan, fidelity.proxy) if probe else None,
-                "pack": _pack(plan.recipes[fidelity.proxy]) if probe else None,
-            }
+            ProxyPlan(
+                proxy=fidelity.proxy,
+                kind=plan.file.proxies[fidelity.proxy].kind,
+                params=fidelity.params,
+                tokens=fidelity.tokens,
+                flops=fidelity.flops,
+                search_trials=searched[fidelity],
+                confirmation_trials=confirmed,
+                total_tokens=trials * fidelity.tokens,
+                total_flops=trials * fidelity.flops,
+                tokens_per_second=_speed(plan, fidelity.proxy) if probe else None,
+                pack=_pack(plan.recipes[fidelity.proxy]) if probe else None,
+            )
         )
-    document: dict[str, Any] = {
-        "study": plan.file.study,
-        "device": next(iter(plan.recipes.values())).device,
-        "slots": slots(plan),
-        "proxies": proxies,
-        "trials": sum(each["search_trials"] + each["confirmation_trials"] for each in proxies),
-        "total_tokens": sum(each["total_tokens"] for each in proxies),
-        "total_flops": sum(each["total_flops"] for each in proxies),
-        "notes": [*plan.notes, *_few_mixtures(plan)],
-    }
-    training = sum(each["total_tokens"] / _task_speed(plan, each) for each in proxies) if probe else None
-    document["training_seconds"] = training
-    document["wall_seconds"] = None if training is None else training / document["slots"]
-    on_gpu = document["device"] == "cuda"
-    document["gpu_hours"] = (
-        training * plan.file.executor.gpus_per_trial / 3600
-        if training is not None and on_gpu
-        else document["total_flops"] / ASSUMED_GPU_FLOPS / 3600
+    device, at_a_time = next(iter(plan.recipes.values())).device, slots(plan)
+    flops = sum(each.total_flops for each in proxies)
+    training = sum(each.total_tokens / _task_speed(plan, each) for each in proxies) if probe else None
+    if training is not None and device == "cuda":
+        gpu_hours, gpu_hours_are = training * plan.file.executor.gpus_per_trial / 3600, "measured"
+    else:
+        gpu_hours, gpu_hours_are = flops / ASSUMED_GPU_FLOPS / 3600, f"assumed at {ASSUMED_GPU_FLOPS:.0e} FLOP/s"
+    return PlanEstimate(
+        study=plan.file.study,
+        device=device,
+        slots=at_a_time,
+        proxies=tuple(proxies),
+        trials=sum(each.search_trials + each.confirmation_trials for each in proxies),
+        total_tokens=sum(each.total_tokens for each in proxies),
+        total_flops=flops,
+        notes=(*plan.notes, *_few_mixtures(plan)),
+        training_seconds=training,
+        wall_seconds=None if training is None else training / at_a_time,
+        gpu_hours=gpu_hours,
+        gpu_hours_are=gpu_hours_are,
     )
-    document["gpu_hours_are"] = "measured" if probe and on_gpu else f"assumed at {ASSUMED_GPU_FLOPS:.0e} FLOP/s"
-    return document
 
 
 def _few_mixtures(plan: Plan) -> list[str]:
@@ -115,14 +115,15 @@ def slots(plan: Plan) -> int:
     return min(wanted, here) if settings.address is None else wanted
 
 
-def _task_speed(plan: Plan, proxy: dict[str, Any]) -> float:
+def _task_speed(plan: Plan, proxy: ProxyPlan) -> float:
     """Tokens a second of one trial, or of a pack where the study trains packs."""
-    together = proxy["pack"] is not None and plan.file.executor.pack > 1
-    speed: float = proxy["pack"]["tokens_per_second"] if together else proxy["tokens_per_second"]
-    return speed
+    if proxy.pack is not None and plan.file.executor.pack > 1:
+        return proxy.pack.tokens_per_second
+    assert proxy.tokens_per_second is not None, "it was measured"
+    return proxy.tokens_per_second
 
 
-def _pack(recipe: Recipe) -> dict[str, float] | None:
+def _pack(recipe: Recipe) -> PackSpeed | None:
     """How many of a proxy this machine's GPU trains side by side; None where the study uses none."""
     if recipe.device != "cuda":
         return None
@@ -130,7 +131,7 @@ def _pack(recipe: Recipe) -> dict[str, float] | None:
 
     speeds = pack_speeds(recipe)
     members = best_pack(speeds)
-    return {"members": members, "tokens_per_second": speeds[members]}
+    return PackSpeed(members=members, tokens_per_second=speeds[members])
 
 
 def _speed(plan: Plan, proxy: str) -> float:

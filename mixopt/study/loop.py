@@ -14,10 +14,10 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import accumulate
-from typing import Any
 
 from mixopt.base.errors import ConfigError
-from mixopt.study.answer import answer_document, how_far
+from mixopt.results.answer import Answer
+from mixopt.study.answer import build_answer, how_far
 from mixopt.study.mlflow_page.keeper import Reporter
 from mixopt.study.plan import Plan
 from mixopt.study.progress import Watcher
@@ -62,7 +62,7 @@ class Study:
         self._began = time.monotonic()
         self._reporter = Reporter(plan, record, self.history, record.begun.restarts, lambda: self._seconds)
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Answer:
         """Returns the answer; `finish` comes next.
 
         Raises:
@@ -125,17 +125,15 @@ class Study:
         self._work(ask)
         return confirm(self.plan.problem, candidates, settings.seeds, self.history)
 
-    def _answer(self, recommendation: Recommendation, confirmation: Confirmation | None) -> dict[str, Any]:
+    def _answer(self, recommendation: Recommendation, confirmation: Confirmation | None) -> Answer:
         remarks = [*self._remarks]
         if self._out_of_budget:
             remarks.append(f"the budget ended the search after {how_far(self.plan, self.history)}")
         ended = confirmation is not None or self.plan.file.confirm.candidates == 0
-        document = answer_document(
-            self.plan, self.history, recommendation, confirmation, self.record.run_id, ended, remarks
-        )
-        self.record.write(names.ANSWER, document, names.ANSWER_FILE)
-        self._reporter.answered(document)
-        return document
+        answer = build_answer(self.plan, self.history, recommendation, confirmation, self.record.run_id, ended, remarks)
+        self.record.write(names.ANSWER, answer.plain(), names.ANSWER_FILE)
+        self._reporter.answered(answer)
+        return answer
 
     def _work(self, ask: Callable[[int], list[Trial]]) -> None:
         """Keep the executor's slots filled with what `ask` gives, until it gives nothing and nothing runs.

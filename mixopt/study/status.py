@@ -1,65 +1,82 @@
-"""How far a study is, and what its corpus holds, as plain data."""
+"""How far a study is, and what its corpus holds."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from mixopt.results.answer import Answer
+from mixopt.results.corpus import CorpusSummary, DomainTokens
+from mixopt.results.status import AnswerInShort, FailedTrial, Status, TrialCount, TrialStates
 
 if TYPE_CHECKING:
     from proxies.data.corpus import Corpus
+    from search.trial import Trial
     from tracking.record import Record
 
 
-def corpus_document(corpus: Corpus) -> dict[str, Any]:
-    domains = {
-        name: {
-            "documents": domain.documents,
-            "train_tokens": domain.train_tokens,
-            "validation_tokens": domain.validation_tokens,
-            "mean_document_tokens": domain.mean_document_tokens,
-            "dropped_empty": domain.dropped_empty,
-            "dropped_contaminated": domain.dropped_contaminated,
-        }
-        for name, domain in corpus.domains.items()
-    }
-    return {
-        "directory": str(corpus.directory),
-        "fingerprint": corpus.fingerprint,
-        "vocabulary": corpus.vocabulary,
-        "domains": domains,
-        "evaluation_sets": list(corpus.evaluation_sets),
-    }
+def summarise_corpus(corpus: Corpus) -> CorpusSummary:
+    return CorpusSummary(
+        directory=str(corpus.directory),
+        fingerprint=corpus.fingerprint,
+        vocabulary=corpus.vocabulary,
+        domains={
+            name: DomainTokens(
+                documents=domain.documents,
+                train_tokens=domain.train_tokens,
+                validation_tokens=domain.validation_tokens,
+                mean_document_tokens=domain.mean_document_tokens,
+                dropped_empty=domain.dropped_empty,
+                dropped_contaminated=domain.dropped_contaminated,
+            )
+            for name, domain in corpus.domains.items()
+        },
+        evaluation_sets=tuple(corpus.evaluation_sets),
+    )
 
 
-def status_document(record: Record, tracking_uri: str) -> dict[str, Any]:
+def build_status(record: Record, tracking_uri: str) -> Status:
+    """How far the study is.
+
+    Raises:
+        ConfigError: the recorded answer cannot be read.
+    """
     from tracking import names
 
-    history = record.history
-    states = {
-        "completed": [entry.trial for entry in history.completed],
-        "stopped": [entry.trial for entry in history.stopped],
-        "running": list(history.running),
-        "failed": [entry.trial for entry in history.failed],
-    }
-    answer = record.written.get(names.ANSWER)
-    return {
-        "study": record.subject.study,
-        "trials": {
-            state: {"total": len(trials), "by_proxy": dict(Counter(trial.fidelity.proxy for trial in trials))}
-            for state, trials in states.items()
-        },
-        "flops": history.flops,
-        "training_seconds": sum(
+    history, recorded = record.history, record.written.get(names.ANSWER)
+    return Status(
+        study=record.subject.study,
+        trials=TrialStates(
+            completed=_count(entry.trial for entry in history.completed),
+            stopped=_count(entry.trial for entry in history.stopped),
+            running=_count(history.running),
+            failed=_count(entry.trial for entry in history.failed),
+        ),
+        flops=history.flops,
+        training_seconds=sum(
             entry.measurement.seconds / int(entry.measurement.environment.get("pack", 1))  # they took them together
             for entry in (*history.completed, *history.stopped)
         ),
-        "restarts": record.restarts,
-        "failures": [
-            {"trial": entry.trial.id, "origin": entry.trial.origin, "kind": entry.failure.kind.value}
-            | {"message": entry.failure.message}
+        restarts=record.restarts,
+        failures=tuple(
+            FailedTrial(
+                trial=entry.trial.id,
+                origin=entry.trial.origin,
+                kind=entry.failure.kind.value,
+                message=entry.failure.message,
+            )
             for entry in history.failed
-        ],
-        "answer": answer
-        and {"mixture": answer["mixture"], "confirmed": answer["confirmed"], "verdict": answer["verdict"]},
-        "tracking_uri": tracking_uri,
-    }
+        ),
+        answer=None if recorded is None else _in_short(Answer.read(recorded)),
+        tracking_uri=tracking_uri,
+    )
+
+
+def _count(trials: Iterable[Trial]) -> TrialCount:
+    by_proxy = Counter(trial.fidelity.proxy for trial in trials)
+    return TrialCount(total=by_proxy.total(), by_proxy=dict(by_proxy))
+
+
+def _in_short(answer: Answer) -> AnswerInShort:
+    return AnswerInShort(mixture=answer.mixture, confirmed=answer.confirmed, verdict=answer.verdict)

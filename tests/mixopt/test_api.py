@@ -84,19 +84,19 @@ def test_type_checkers_see_the_types(tmp_path: Path) -> None:
 
 def test_a_study_gives_what_its_commands_print(study: mixopt.Study) -> None:
     answer = study.answer
-    assert study.name == answer["study"] == "small"
-    assert study.mixture.as_dict() == answer["mixture"]
+    assert study.name == answer.study == "small"
+    assert study.mixture.as_dict() == answer.mixture
     trials = study.trials
-    assert len(trials) == answer["trials"]["completed"] == study.status["trials"]["completed"]["total"]
+    assert len(trials) == answer.trials.completed == study.status.trials.completed.total
     assert trials.columns[:5].tolist() == ["run", "fidelity", "params", "tokens", "cost"]
     assert trials["metric.prose"].dtype == float
     assert study.failures.empty
-    assert study.plan(probe=False)["trials"] >= len(trials)
+    assert study.plan(probe=False).trials >= len(trials)
     assert "study.yaml" in repr(study)
 
 
 def test_a_study_reports_what_it_found(study: mixopt.Study) -> None:
-    assert study.answer["verdict"][1:] in study.report()
+    assert study.answer.verdict[1:] in study.report()
 
 
 def test_a_study_that_has_its_answer_gives_it_again(study: mixopt.Study) -> None:
@@ -108,7 +108,7 @@ def test_trials_are_a_table_of_runs(study: mixopt.Study) -> None:
     """Losses that fall with their domain's share: what prose alone is judged by wants all of it."""
     found = fit(study.trials, metrics=["prose"])
     assert found.mixture["prose"] > study.trials["weight.prose"].mean()
-    assert set(found.document["runs"]) == {"dense", "moe"}
+    assert set(found.result.runs) == {"dense", "moe"}
 
 
 def test_failures_are_told_with_their_reason(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_table_in_memory_is_fitted_as_its_file_is(tmp_path: Path) -> None:
     in_memory = fit(runs, holdout=later)
     from_files = fit(tmp_path / "runs.csv", holdout=str(tmp_path / "holdout.parquet"))
     assert in_memory.mixture == from_files.mixture
-    scores = [each.document["holdout"]["quadratic"]["rmse"] for each in (in_memory, from_files)]
+    scores = [each.result.holdout["quadratic"].rmse for each in (in_memory, from_files)]
     assert scores[0] == scores[1] < 0.05
     assert [note.replace("runs.csv:", "runs:") for note in from_files.notes] == in_memory.notes
 
@@ -172,7 +172,7 @@ def test_a_fit_as_frames() -> None:
     assert found.shares.sum()[["natural", "recommended"]].tolist() == pytest.approx([1, 1])
     assert (found.shares["lowest"] <= found.shares["highest"]).all()
     assert found.predicted is not None
-    assert found.predicted["lower"] < 3.05 and found.predicted["upper"] > 3
+    assert found.predicted.lower < 3.05 and found.predicted.upper > 3
     assert found.front.empty
     few = mixopt.fit(table(6))
     assert few.predicted is None
@@ -186,7 +186,7 @@ def test_a_front_is_a_table_of_runs_again() -> None:
     assert len(front) > 1
     assert front.columns.tolist() == runs.columns.tolist()
     again = fit(pd.concat([runs, front]))
-    assert again.document["runs"] == {"runs": len(runs) + len(front)}
+    assert again.result.runs == {"runs": len(runs) + len(front)}
 
 
 def test_mistakes_in_a_frame_are_placed_by_its_rows() -> None:
@@ -239,7 +239,7 @@ def test_strategies_are_replayed_into_a_frame() -> None:
     assert played.index.tolist() == ["random", "regmix"]
     assert (played["found"] == 3).all() and (played["median"] <= 14).all()
     assert played["regret@1"].notna().any()
-    assert played.attrs["document"]["seeds"] == 3
+    assert played.attrs["result"]["seeds"] == 3
     never = mixopt.replay(runs, strategies=["random"], seeds=2, budget=1)
     assert never["found"]["random"] < 2
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 import mixopt
 from mixopt.cli.compare import app
+from mixopt.results.comparison import ComparedMixture, ComparedStudies, Comparison, Judgement, Predictions, Side
 from tests.e2e.study import write_study
 from tests.simulated import ROUNDS, planned, run
 
@@ -46,8 +46,20 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return studied(tmp_path_factory.mktemp("two"), TWO_DOMAINS)
 
 
-def shares(document: dict[str, Any], side: str) -> dict[str, float]:
-    return {name: share[side] for name, share in document["shares"].items()}
+def shares(comparison: Comparison, side: Side) -> dict[str, float]:
+    """Of the domains that it has."""
+    sides = {name: share.a if side == "a" else share.b for name, share in comparison.shares.items()}
+    return {name: share for name, share in sides.items() if share is not None}
+
+
+def predicted_of(judged: Judgement) -> Predictions:
+    assert judged.predicted is not None
+    return judged.predicted
+
+
+def studies_of(comparison: Comparison) -> ComparedStudies:
+    assert comparison.studies is not None
+    return comparison.studies
 
 
 def objective(weights: dict[str, float]) -> float:
@@ -56,96 +68,95 @@ def objective(weights: dict[str, float]) -> float:
 
 
 def test_an_answer_beside_a_baseline(study: Path) -> None:
-    document = mixopt.compare(study, "proportional")
-    assert document["a"] == {"name": str(study), "is": "the answer of study small"}
-    answer, proportional = shares(document, "a"), shares(document, "b")
+    comparison = mixopt.compare(study, "proportional")
+    assert comparison.a == ComparedMixture(name=str(study), what="the answer of study small")
+    answer, proportional = shares(comparison, "a"), shares(comparison, "b")
     assert answer == mixopt.Study(study).mixture.as_dict()
-    assert sum(share["difference"] for share in document["shares"].values()) == pytest.approx(0)
-    assert document["total_variation"] == pytest.approx(
+    assert sum(share.difference for share in comparison.shares.values()) == pytest.approx(0)
+    assert comparison.total_variation == pytest.approx(
         sum(abs(proportional[name] - answer[name]) for name in answer) / 2
     )
 
-    [judged] = document["judged"]
-    predicted = judged["predicted"]
-    assert set(predicted["losses"]) == {"prose", "code"}
-    for estimates in (predicted["objective"], *predicted["losses"].values()):
-        assert estimates["difference"]["mean"] == pytest.approx(estimates["b"]["mean"] - estimates["a"]["mean"])
-        widths = {name: each["upper"] - each["lower"] for name, each in estimates.items()}
+    [judged] = comparison.judged
+    predicted = predicted_of(judged)
+    assert set(predicted.losses) == {"prose", "code"}
+    for estimates in (predicted.objective, *predicted.losses.values()):
+        assert estimates["difference"].mean == pytest.approx(estimates["b"].mean - estimates["a"].mean)
+        widths = {name: each.upper - each.lower for name, each in estimates.items()}
         assert widths["difference"] == pytest.approx((widths["a"] ** 2 + widths["b"] ** 2) ** 0.5)
-    assert predicted["objective"]["a"]["mean"] == pytest.approx(objective(answer), abs=0.05)
-    assert any("the two errors as independent" in note for note in judged["notes"])
+    assert predicted.objective["a"].mean == pytest.approx(objective(answer), abs=0.05)
+    assert any("the two errors as independent" in note for note in judged.notes)
 
     # Paired by seed, what a seed adds to both cancels.
-    [measured] = judged["measured_difference"]
-    assert (measured["proxy"], measured["seeds"]) == ("moe", [1, 2])
-    assert measured["difference"] == pytest.approx(objective(proportional) - objective(answer))
-    assert measured["margin"] == pytest.approx(0, abs=1e-9)
+    [measured] = judged.measured_difference
+    assert (measured.proxy, measured.seeds) == ("moe", (1, 2))
+    assert measured.difference == pytest.approx(objective(proportional) - objective(answer))
+    assert measured.margin == pytest.approx(0, abs=1e-9)
 
 
 def test_the_trials_behind_it_are_named_nearest_first(study: Path) -> None:
-    [judged] = mixopt.compare(study, "uniform")["judged"]
+    [judged] = mixopt.compare(study, "uniform").judged
     trials = mixopt.Study(study).trials.set_index("run")
-    for rows in judged["measured"].values():
-        own = [row for row in rows if row["total_variation"] < 1e-6]
+    for rows in judged.measured.values():
+        own = [row for row in rows if row.total_variation < 1e-6]
         others = rows[len(own) :]
-        assert own and own[0]["proxy"] == "moe"
-        assert {row["proxy"] for row in others} == {"moe"}
-        distances = [row["total_variation"] for row in others]
+        assert own and own[0].proxy == "moe"
+        assert {row.proxy for row in others} == {"moe"}
+        distances = [row.total_variation for row in others]
         assert distances == sorted(distances) and distances[0] > 1e-6
         for row in rows:
-            assert set(row["trials"]) <= set(trials.index)
-            for run_id, value in zip(row["trials"], row["objectives"].values(), strict=True):
+            assert set(row.trials) <= set(trials.index)
+            for run_id, value in zip(row.trials, row.objectives.values(), strict=True):
                 losses = trials.loc[run_id]
                 assert value == pytest.approx((2 * losses["metric.prose"] + losses["metric.code"]) / 3)
-    [baseline] = [row for row in judged["measured"]["b"] if row["total_variation"] < 1e-6 and row["proxy"] == "moe"]
-    assert baseline["origin"] == "baseline:uniform"
-    assert list(baseline["objectives"]) == ["0", "1", "2"]
+    [baseline] = [row for row in judged.measured["b"] if row.total_variation < 1e-6 and row.proxy == "moe"]
+    assert baseline.origin == "baseline:uniform"
+    assert list(baseline.objectives) == ["0", "1", "2"]
 
 
 def test_two_mixtures_judged_by_a_study(study: Path, tmp_path: Path) -> None:
     (tmp_path / "old.yaml").write_text("weights: {prose: 0.2, code: 0.2, sums: 0.6}\n")
     (tmp_path / "new.json").write_text(mixopt.Study(study).export("json"))
-    document = mixopt.compare(tmp_path / "old.yaml", tmp_path / "new.json", study)
-    assert document["b"]["is"] == "a file"
-    assert shares(document, "b") == pytest.approx(mixopt.Study(study).mixture.as_dict())
-    assert document["studies"] is None
-    [judged] = document["judged"]
-    assert judged["predicted"]["objective"]["difference"]["mean"] < 0
-    assert judged["measured_difference"] == []
+    comparison = mixopt.compare(tmp_path / "old.yaml", tmp_path / "new.json", study)
+    assert comparison.b.what == "a file"
+    assert shares(comparison, "b") == pytest.approx(mixopt.Study(study).mixture.as_dict())
+    assert comparison.studies is None
+    [judged] = comparison.judged
+    assert predicted_of(judged).objective["difference"].mean < 0
+    assert judged.measured_difference == ()
 
     given = mixopt.compare(mixopt.Mixture.of({"code": 1, "prose": 1, "sums": 3}), "uniform", study)
-    assert given["a"]["is"] == "a mixture"
+    assert given.a.what == "a mixture"
     assert shares(given, "a") == pytest.approx({"code": 0.2, "prose": 0.2, "sums": 0.6})
-    assert given["judged"][0]["predicted"]["objective"]["a"] == pytest.approx(judged["predicted"]["objective"]["a"])
+    [same] = given.judged
+    assert predicted_of(same).objective["a"].mean == pytest.approx(predicted_of(judged).objective["a"].mean)
 
 
 def test_a_mixture_outside_the_limits_and_the_evidence_is_called_so(study: Path) -> None:
-    document = mixopt.compare(study, mixopt.Mixture.of({"prose": 0, "code": 1, "sums": 0}))
-    [judged] = document["judged"]
-    assert any(
-        note.startswith("B is outside the limits: domain code: 1 is above its maximum") for note in judged["notes"]
-    )
-    assert any(note.startswith("B lies outside the evidence") for note in judged["notes"])
-    assert not any(note.startswith("A ") for note in judged["notes"])
+    comparison = mixopt.compare(study, mixopt.Mixture.of({"prose": 0, "code": 1, "sums": 0}))
+    [judged] = comparison.judged
+    assert any(note.startswith("B is outside the limits: domain code: 1 is above its maximum") for note in judged.notes)
+    assert any(note.startswith("B lies outside the evidence") for note in judged.notes)
+    assert not any(note.startswith("A ") for note in judged.notes)
 
 
 def test_a_trial_is_named_by_the_head_of_its_id(study: Path) -> None:
     trial = mixopt.Study(study).trials.iloc[0]
-    document = mixopt.compare(trial["run"][:6], study)
+    comparison = mixopt.compare(trial["run"][:6], study)
     with pytest.raises(mixopt.ConfigError, match="is no file, and no baseline or trial"):
         mixopt.compare(trial["run"][:3], study)
-    assert document["a"]["is"].startswith(f"trial {trial['run']} of study small")
-    assert shares(document, "a")["prose"] == pytest.approx(trial["weight.prose"])
-    [own, *_] = document["judged"][0]["measured"]["a"]
-    assert trial["run"] in own["trials"]
+    assert comparison.a.what.startswith(f"trial {trial['run']} of study small")
+    assert shares(comparison, "a")["prose"] == pytest.approx(trial["weight.prose"])
+    [own, *_] = comparison.judged[0].measured["a"]
+    assert trial["run"] in own.trials
 
 
 def test_a_mixture_beside_itself_does_not_differ(study: Path) -> None:
-    document = mixopt.compare("proportional", mixopt.compare("proportional", study)["a"]["name"], study)
-    assert document["notes"] == ["A and B are the same mixture: there is no difference to predict or to measure"]
-    [judged] = document["judged"]
-    assert set(judged["predicted"]["objective"]) == {"a", "b"}
-    assert judged["measured_difference"] == []
+    comparison = mixopt.compare("proportional", mixopt.compare("proportional", study).a.name, study)
+    assert comparison.notes == ("A and B are the same mixture: there is no difference to predict or to measure",)
+    [judged] = comparison.judged
+    assert set(predicted_of(judged).objective) == {"a", "b"}
+    assert judged.measured_difference == ()
 
 
 def test_settings_are_shown_as_they_stand_in_the_file(study: Path, tmp_path: Path) -> None:
@@ -155,40 +166,40 @@ def test_settings_are_shown_as_they_stand_in_the_file(study: Path, tmp_path: Pat
 
 
 def test_two_studies_with_what_else_differs(study: Path, longer: Path) -> None:
-    document = mixopt.compare(study, longer)
-    assert {each["setting"]: (each["a"], each["b"]) for each in document["studies"]["settings"]} == {
+    comparison = mixopt.compare(study, longer)
+    assert {each.setting: (each.a, each.b) for each in studies_of(comparison).settings} == {
         "seed": (3, 4),
         "domains.sums.min": (0.05, 0.15),
     }
     for side, path in (("a", study), ("b", longer)):
-        told, answer = document["studies"][side], mixopt.Study(path).answer
-        assert told["verdict"] == answer["verdict"]
-        assert told["flops"] == pytest.approx(answer["trials"]["flops"])
-        assert told["trials"] == {"completed": answer["trials"]["completed"], "stopped": 0, "running": 0, "failed": 0}
-    assert [judged["file"] for judged in document["judged"]] == [str(study), str(longer)]
-    for judged in document["judged"]:
-        assert set(judged["predicted"]["objective"]) == {"a", "b", "difference"}
-    assert len(mixopt.compare(study, longer, study)["judged"]) == 1
+        told, answer = getattr(studies_of(comparison), side), mixopt.Study(path).answer
+        assert told.verdict == answer.verdict
+        assert told.flops == pytest.approx(answer.trials.flops)
+        assert told.trials == {"completed": answer.trials.completed, "stopped": 0, "running": 0, "failed": 0}
+    assert [judged.file for judged in comparison.judged] == [str(study), str(longer)]
+    for judged in comparison.judged:
+        assert set(predicted_of(judged).objective) == {"a", "b", "difference"}
+    assert len(mixopt.compare(study, longer, study).judged) == 1
 
 
 def test_studies_with_other_domains_are_compared_in_what_they_share(study: Path, two: Path) -> None:
-    document = mixopt.compare(study, two)
-    assert document["notes"] == ["B has no domain sums: it counts as a share of 0"]
-    assert document["shares"]["sums"]["b"] is None
-    assert document["shares"]["sums"]["difference"] == -document["shares"]["sums"]["a"]
-    small, of_two = document["judged"]
-    assert set(small["measured"]) == {"a", "b"}
-    assert of_two["notes"][0] == "A is not judged by study two, which has no domain sums"
-    assert set(of_two["predicted"]["objective"]) == set(of_two["measured"]) == {"b"}
-    assert {"domains.sums", "groups.plain.domains"} <= {each["setting"] for each in document["studies"]["settings"]}
+    comparison = mixopt.compare(study, two)
+    assert comparison.notes == ("B has no domain sums: it counts as a share of 0",)
+    assert comparison.shares["sums"].b is None
+    assert comparison.shares["sums"].difference == -shares(comparison, "a")["sums"]
+    small, of_two = comparison.judged
+    assert set(small.measured) == {"a", "b"}
+    assert of_two.notes[0] == "A is not judged by study two, which has no domain sums"
+    assert set(predicted_of(of_two).objective) == set(of_two.measured) == {"b"}
+    assert {"domains.sums", "groups.plain.domains"} <= {each.setting for each in studies_of(comparison).settings}
 
 
 def test_a_search_that_has_hardly_begun_predicts_nothing_and_says_why(tmp_path: Path) -> None:
     few = ROUNDS.replace("trials: 8}", "trials: 3}")
-    [judged] = mixopt.compare(studied(tmp_path, few), "uniform")["judged"]
-    assert (judged["surrogate"], judged["predicted"]) == (None, None)
-    assert any("too few for a regression, 10 the least" in note for note in judged["notes"])
-    assert judged["measured_difference"]
+    [judged] = mixopt.compare(studied(tmp_path, few), "uniform").judged
+    assert (judged.surrogate, judged.predicted) == (None, None)
+    assert any("too few for a regression, 10 the least" in note for note in judged.notes)
+    assert judged.measured_difference
 
 
 @pytest.mark.parametrize(
@@ -230,5 +241,5 @@ def test_the_command_shows_tables_or_json(study: Path, longer: Path, monkeypatch
     assert shown.exit_code == 0, shown.output
     for words in ("Shares of training tokens", "Predicted of one new run at moe", "Measured:", "domains.sums.min"):
         assert words in shown.stdout
-    document = json.loads(CliRunner().invoke(app, [str(study), "uniform", "--json"]).stdout)
-    assert document == mixopt.compare(str(study), "uniform")
+    comparison = json.loads(CliRunner().invoke(app, [str(study), "uniform", "--json"]).stdout)
+    assert comparison == mixopt.compare(str(study), "uniform").plain()

@@ -1,40 +1,53 @@
-"""What `mixopt compare` shows a person: its document as tables."""
+"""What `mixopt compare` shows a person: its result as tables."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
+from pydantic import JsonValue
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mixopt.cli.tables.table import plain_table
+from mixopt.results.comparison import (
+    ComparedShare,
+    ComparedStudies,
+    Comparison,
+    DifferingSetting,
+    Judgement,
+    JudgingSurrogate,
+    MeasuredMixture,
+    Predictions,
+    Side,
+)
+from mixopt.results.recommendation import Interval
 from mixopt.settings.units import show_duration
 
-SIDES = {"a": "A", "b": "B"}
+HEADS: Mapping[Side, str] = {"a": "A", "b": "B"}
 # Of a trial's id; mixopt compare takes so many.
 DIGITS = 6
 # A setting that takes more characters is cut.
 LONGEST_SETTING = 48
 
 
-def compare_view(document: dict[str, Any]) -> RenderableType:
-    heads = [Text(f"{head}  {document[side]['name']}: {document[side]['is']}") for side, head in SIDES.items()]
-    parts: list[RenderableType] = [*heads, _shares(document["shares"])]
-    parts.append(Text(f"{document['total_variation']:.1%} of the tokens change domain from one to the other"))
-    for judged in document["judged"]:
+def compare_view(comparison: Comparison) -> RenderableType:
+    sides = (("A", comparison.a), ("B", comparison.b))
+    heads = [Text(f"{head}  {each.name}: {each.what}") for head, each in sides]
+    parts: list[RenderableType] = [*heads, _shares(comparison.shares)]
+    parts.append(Text(f"{comparison.total_variation:.1%} of the tokens change domain from one to the other"))
+    for judged in comparison.judged:
         parts += _judged(judged)
-    if document["studies"]:
-        parts += [_studies(document["studies"]), _settings(document["studies"]["settings"])]
-    return Group(*parts, *_notes(document["notes"]))
+    if comparison.studies:
+        parts += [_studies(comparison.studies), _settings(comparison.studies.settings)]
+    return Group(*parts, *_notes(comparison.notes))
 
 
-def _shares(shares: Mapping[str, Mapping[str, float | None]]) -> Table:
+def _shares(shares: Mapping[str, ComparedShare]) -> Table:
     table = plain_table("domain", ">A", ">B", ">B - A", title="\nShares of training tokens")
     for name, share in shares.items():
-        table.add_row(name, _share(share["a"]), _share(share["b"]), f"{share['difference']:+.1%}")
+        table.add_row(name, _share(share.a), _share(share.b), f"{share.difference:+.1%}")
     return table
 
 
@@ -42,47 +55,43 @@ def _share(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
 
 
-def _judged(judged: dict[str, Any]) -> list[RenderableType]:
-    objective = judged["objective"]
-    unit = objective["unit"].replace("_", " ")
-    head = f"\nStudy {judged['study']}, {judged['file']}: {objective['kind']} objective in {unit}, lower is better"
+def _judged(judged: Judgement) -> list[RenderableType]:
+    objective = judged.objective
+    unit = objective.unit.replace("_", " ")
+    head = f"\nStudy {judged.study}, {judged.file}: {objective.kind} objective in {unit}, lower is better"
     parts: list[RenderableType] = [Text(head, style="bold")]
-    if judged["predicted"]:
-        parts.append(_predicted(judged))
-    if any(judged["measured"].values()):
-        parts.append(_measured(judged["measured"]))
-    for each in judged["measured_difference"]:
-        seeds = f"{len(each['seeds'])} seeds" if len(each["seeds"]) > 1 else "one seed, which gives no interval"
-        margin = "" if each["margin"] is None else f" ± {each['margin']:.4f}"
+    if judged.surrogate and judged.predicted:
+        parts.append(_predicted(judged.predicted, judged.surrogate, objective.proxy))
+    if any(judged.measured.values()):
+        parts.append(_measured(judged.measured))
+    for each in judged.measured_difference:
+        seeds = f"{len(each.seeds)} seeds" if len(each.seeds) > 1 else "one seed, which gives no interval"
+        margin = "" if each.margin is None else f" ± {each.margin:.4f}"
         parts.append(
-            Text(
-                f"measured at {each['proxy']}: B - A is {each['difference']:+.4f}{margin} (95%, {seeds})", style="bold"
-            )
+            Text(f"measured at {each.proxy}: B - A is {each.difference:+.4f}{margin} (95%, {seeds})", style="bold")
         )
-    return [*parts, *_notes(judged["notes"])]
+    return [*parts, *_notes(judged.notes)]
 
 
-def _predicted(judged: dict[str, Any]) -> Table:
-    surrogate, predicted = judged["surrogate"], judged["predicted"]
-    trust = "trusted" if surrogate["trusted"] else "not trusted"
-    title = f"\nPredicted of one new run at {judged['objective']['proxy']} by {surrogate['name']}, {trust} (± 95%)"
+def _predicted(predicted: Predictions, surrogate: JudgingSurrogate, proxy: str) -> Table:
+    trust = "trusted" if surrogate.trusted else "not trusted"
+    title = f"\nPredicted of one new run at {proxy} by {surrogate.name}, {trust} (± 95%)"
     table = plain_table("", ">A", ">B", ">B - A", title=title)
-    for name, estimates in (("objective", predicted["objective"]), *predicted["losses"].items()):
-        shown = [_estimate(estimates.get(column)) for column in ("a", "b")]
+    for name, estimates in (("objective", predicted.objective), *predicted.losses.items()):
         table.add_row(
             name,
-            *shown,
+            *(_estimate(estimates.get(side)) for side in HEADS),
             _estimate(estimates.get("difference"), "+"),
-            style="bold" if estimates is predicted["objective"] else "",
+            style="bold" if estimates is predicted.objective else "",
         )
     return table
 
 
-def _estimate(estimate: Mapping[str, float] | None, sign: str = "") -> str:
-    return "-" if estimate is None else f"{estimate['mean']:{sign}.4f} ± {estimate['upper'] - estimate['mean']:.4f}"
+def _estimate(estimate: Interval | None, sign: str = "") -> str:
+    return "-" if estimate is None else f"{estimate.mean:{sign}.4f} ± {estimate.upper - estimate.mean:.4f}"
 
 
-def _measured(measured: Mapping[str, list[dict[str, Any]]]) -> Table:
+def _measured(measured: Mapping[Side, Sequence[MeasuredMixture]]) -> Table:
     """A row a mixture and proxy: that of the side itself, then those nearest to it."""
     columns = ("of", "trained as", "proxy", ">differs", ">objective", "seeds", "trials")
     table = plain_table(
@@ -91,48 +100,48 @@ def _measured(measured: Mapping[str, list[dict[str, Any]]]) -> Table:
     for side, rows in measured.items():
         for row in rows:
             table.add_row(
-                SIDES[side],
-                row["origin"],
-                row["proxy"],
-                f"{row['total_variation']:.1%}",
-                "-" if row["objective"] is None else f"{row['objective']:.4f}",
+                HEADS[side],
+                row.origin,
+                row.proxy,
+                f"{row.total_variation:.1%}",
+                "-" if row.objective is None else f"{row.objective:.4f}",
                 _seeds(row),
-                " ".join(trial[:DIGITS] for trial in row["trials"]),
+                " ".join(trial[:DIGITS] for trial in row.trials),
             )
     return table
 
 
-def _seeds(row: Mapping[str, Any]) -> str:
+def _seeds(row: MeasuredMixture) -> str:
     """In parentheses where the shown objective is not over it."""
-    shown = {str(seed) for seed in row["mean_over_seeds"]}
-    return " ".join(seed if seed in shown else f"({seed})" for seed in row["objectives"])
+    shown = {str(seed) for seed in row.mean_over_seeds}
+    return " ".join(seed if seed in shown else f"({seed})" for seed in row.objectives)
 
 
-def _studies(studies: Mapping[str, Any]) -> Table:
+def _studies(studies: ComparedStudies) -> Table:
     table = plain_table("study", "A", "B", title="\nThe studies")
-    both = [studies[side] for side in SIDES]
-    table.add_row("name", *(each["study"] for each in both))
-    for state in both[0]["trials"]:
-        table.add_row(f"{state} trials", *(str(each["trials"][state]) for each in both))
-    table.add_row("FLOPs", *(f"{each['flops']:.3g}" for each in both))
-    table.add_row("training", *(show_duration(each["training_seconds"]) for each in both))
-    table.add_row("verdict", *(each["verdict"] for each in both))
+    both = (studies.a, studies.b)
+    table.add_row("name", *(each.study for each in both))
+    for state in studies.a.trials:
+        table.add_row(f"{state} trials", *(str(each.trials[state]) for each in both))
+    table.add_row("FLOPs", *(f"{each.flops:.3g}" for each in both))
+    table.add_row("training", *(show_duration(each.training_seconds) for each in both))
+    table.add_row("verdict", *(each.verdict for each in both))
     return table
 
 
-def _settings(settings: list[dict[str, Any]]) -> RenderableType:
+def _settings(settings: Sequence[DifferingSetting]) -> RenderableType:
     if not settings:
         return Text("the settings that decide a study's numbers are the same in both")
     table = plain_table("setting", "A", "B", title="\nSettings that differ, of those that decide a study's numbers")
     for each in settings:
-        table.add_row(each["setting"], *(_setting(each[side]) for side in SIDES))
+        table.add_row(each.setting, _setting(each.a), _setting(each.b))
     return table
 
 
-def _setting(value: Any) -> str:
+def _setting(value: JsonValue) -> str:
     text = "-" if value is None else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= LONGEST_SETTING else text[: LONGEST_SETTING - 1] + "…"
 
 
-def _notes(notes: list[str]) -> list[RenderableType]:
+def _notes(notes: Iterable[str]) -> list[RenderableType]:
     return [Text(f"note: {note}", style="yellow") for note in notes]

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.table import Table
 
 from mixopt.cli.tables.table import plain_table
 from mixopt.exports.formats import EXPORTERS
-from mixopt.exports.order import Supply
+from mixopt.results.export import ExportFormat, Supply
 from mixopt.settings.units import show_count
 
 
-def formats() -> list[dict[str, Any]]:
+def formats() -> list[ExportFormat]:
     """What `mixopt export --list` says, for programs."""
     return [
-        {
-            "format": each.name,
-            "weights_count": list(each.draws),
-            "read_back_by": "places" if each.by_place else "domains",
-            "suffix": each.suffix,
-            "describes": each.describes,
-        }
+        ExportFormat(
+            format=each.name,
+            weights_count=each.draws,
+            read_back_by="places" if each.by_place else "domains",
+            suffix=each.suffix,
+            describes=each.describes,
+        )
         for each in EXPORTERS.values()
     ]
 

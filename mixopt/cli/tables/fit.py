@@ -1,15 +1,18 @@
-"""What `mixopt fit` shows a person: its document as tables."""
+"""What `mixopt fit` shows a person: its result as tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mixopt.cli.tables.table import plain_table
+from mixopt.results.fit import FitResult
+from mixopt.results.objective import RunsObjective
+from mixopt.results.recommendation import Interval, Score
+from mixopt.results.replay import ReplayResult
 from search.problem import REFERENCE
 
 BAR_WIDTH = 16
@@ -18,7 +21,7 @@ METRIC_COLUMNS = 4
 SHARES_NAMED = 3
 LEAST_NAMED = 0.01
 
-# Key in the document -> heading and format.
+# Name of a score -> heading and format.
 Scores = Mapping[str, tuple[str, str]]
 SCORES: Scores = {
     "spearman": ("Spearman", ".3f"),
@@ -29,115 +32,110 @@ SCORES: Scores = {
 CALIBRATED_SCORES: Scores = {"spearman": ("Spearman", ".3f"), "calibrated_rmse": ("calibrated rmse", ".4g")}
 
 
-def fit_view(document: dict[str, Any]) -> RenderableType:
-    runs = ", ".join(f"{count} at {fidelity}" for fidelity, count in document["runs"].items())
-    units = "" if document["predicted_at"] == document["target"] else f", in the units of {document['predicted_at']}"
+def fit_view(result: FitResult) -> RenderableType:
+    runs = ", ".join(f"{count} at {fidelity}" for fidelity, count in result.runs.items())
+    units = "" if result.predicted_at == result.target else f", in the units of {result.predicted_at}"
     parts: list[RenderableType] = [
-        Text(f"runs: {runs}; predictions are for {document['target']}{units}"),
-        objective_line(document["objective"]),
-        _cross_validation(document),
-        *(
-            Text(f"{name} is not fitted: {result['skipped']}", style="dim")
-            for name, result in document["surrogates"].items()
-            if "skipped" in result
-        ),
+        Text(f"runs: {runs}; predictions are for {result.target}{units}"),
+        objective_line(result.objective),
+        _cross_validation(result),
+        *(Text(f"{name} is not fitted: {reason}", style="dim") for name, reason in result.skipped.items()),
     ]
-    if document["holdout"]:
-        parts.append(_holdout(document))
-    parts += [Text(f"\n{document['why']}\n", style="bold"), _mixture(document)]
-    if document["recommendation"]["front"]:
-        parts.append(_front(document))
-    return Group(*parts, Text(), *remarks(document))
+    if result.holdout:
+        parts.append(_holdout(result))
+    parts += [Text(f"\n{result.why}\n", style="bold"), _mixture(result)]
+    if result.recommendation.front:
+        parts.append(_front(result))
+    return Group(*parts, Text(), *remarks(result))
 
 
-def objective_line(objective: dict[str, Any]) -> Text:
+def objective_line(objective: RunsObjective) -> Text:
     metrics = ", ".join(
-        f"{name} (more is better)" if name in objective["maximised"] else name for name in objective["metrics"]
+        f"{name} (more is better)" if name in objective.maximised else name for name in objective.metrics
     )
-    return Text(f"objective, lower is better: {objective['kind']} of {metrics}\n")
+    return Text(f"objective, lower is better: {objective.kind} of {metrics}\n")
 
 
-def remarks(document: dict[str, Any]) -> list[RenderableType]:
+def remarks(result: FitResult | ReplayResult) -> list[RenderableType]:
     """Notes and the names of files, a line each."""
-    lines = [Text(f"note: {note}", style="yellow") for note in document["notes"]]
-    written = [Text("wrote " + ", ".join(document["files"]))] if document["files"] else []
+    lines = [Text(f"note: {note}", style="yellow") for note in result.notes]
+    written = [Text("wrote " + ", ".join(result.files))] if result.files else []
     return [*lines, *written]
 
 
-def _cross_validation(document: dict[str, Any]) -> Table:
+def _cross_validation(result: FitResult) -> Table:
     title = "Cross-validation (in 80%: runs inside their 80% interval)"
     table = plain_table("surrogate", *(f">{heading}" for heading, _ in SCORES.values()), title=title)
-    for name, result in document["surrogates"].items():
-        if "skipped" not in result:
-            table.add_row(_name(name, document), *_scores(result["cross_validation"]["objective"], SCORES))
+    for name, validation in result.fitted.items():
+        table.add_row(_name(name, result), *_scores(validation.objective, SCORES))
     return table
 
 
-def _holdout(document: dict[str, Any]) -> Table:
-    holdout = document["holdout"]
-    first = next(iter(holdout.values()))
+def _holdout(result: FitResult) -> Table:
+    first = next(iter(result.holdout.values()))
     # Measured at another fidelity than predicted: errors in its units and intervals mean nothing.
-    shown = SCORES if first["fidelity"] == document["predicted_at"] else CALIBRATED_SCORES
-    title = f"\nHoldout, {first['runs']} runs at {first['fidelity']}"
+    shown = SCORES if first.fidelity == result.predicted_at else CALIBRATED_SCORES
+    title = f"\nHoldout, {first.runs} runs at {first.fidelity}"
     table = plain_table("surrogate", *(f">{heading}" for heading, _ in shown.values()), ">rank of pick", title=title)
-    for name, score in holdout.items():
-        table.add_row(_name(name, document), *_scores(score, shown), str(score["pick"]["rank"]))
+    for name, score in result.holdout.items():
+        table.add_row(_name(name, result), *_scores(score, shown), str(score.pick.rank))
     return table
 
 
-def _name(surrogate: str, document: dict[str, Any]) -> Text:
+def _name(surrogate: str, result: FitResult) -> Text:
     """Bold where the mixture rests on it."""
-    return Text(surrogate, style="bold" if surrogate == document["default"] else "")
+    return Text(surrogate, style="bold" if surrogate == result.default else "")
 
 
-def _scores(score: dict[str, Any], shown: Scores) -> list[str]:
-    return ["-" if score[key] is None else format(score[key], form) for key, (_, form) in shown.items()]
+def _scores(score: Score, shown: Scores) -> list[str]:
+    numbers = {name: (getattr(score, name), form) for name, (_, form) in shown.items()}
+    return ["-" if number is None else format(number, form) for number, form in numbers.values()]
 
 
-def _mixture(document: dict[str, Any]) -> RenderableType:
-    recommendation, natural = document["recommendation"], document["natural"]
+def _mixture(result: FitResult) -> RenderableType:
+    recommendation, natural = result.recommendation, result.natural
     columns = ("domain", ">natural", ">recommended", "", ">range as good")
-    table = plain_table(*columns, title=f"The mixture ({recommendation['method']})")
-    for name, weight in recommendation["mixture"].items():
-        span = recommendation["ranges"].get(name)
+    table = plain_table(*columns, title=f"The mixture ({recommendation.method})")
+    for name, weight in recommendation.mixture.items():
+        span = recommendation.ranges.get(name)
         table.add_row(
             name,
-            f"{natural['mixture'][name]:.1%}",
+            f"{natural.mixture[name]:.1%}",
             Text(f"{weight:.1%}", style="bold"),
             Text("█" * round(weight * BAR_WIDTH) or "▏" * (weight > 0), style="cyan"),
             f"{span[0]:.1%} to {span[1]:.1%}" if span else "",
         )
-    lines = [f"natural is {natural['is']}"]
-    if recommendation["predicted"]:
+    lines = [f"natural is {natural.source}"]
+    if recommendation.predicted and natural.predicted:
         lines += [
-            f"predicted {document['objective']['name']} of one new run, with its 95% interval: "
-            f"{_interval(recommendation['predicted'])}, of the natural mixture {_interval(natural['predicted'])}",
+            f"predicted {result.objective.name} of one new run, with its 95% interval: "
+            f"{_interval(recommendation.predicted)}, of the natural mixture {_interval(natural.predicted)}",
             "it beats one of "
             + ", ".join(
                 f"the {'natural' if name == REFERENCE else name} mixture with probability {probability:.0%}"
-                for name, probability in recommendation["beats"].items()
+                for name, probability in recommendation.beats.items()
             ),
         ]
-    if recommendation["flat"]:
-        lines.append(f"domains whose share, changed alone, hardly matters: {', '.join(recommendation['flat'])}")
+    if recommendation.flat:
+        lines.append(f"domains whose share, changed alone, hardly matters: {', '.join(recommendation.flat)}")
     return Group(table, Text("\n".join(lines)))
 
 
-def _front(document: dict[str, Any]) -> Table:
+def _front(result: FitResult) -> Table:
     """Predicted metrics of the mixtures that no other beats; of many metrics, those that a mixture is the best in."""
-    front, objective = document["recommendation"]["front"], document["objective"]
-    metrics = objective["metrics"]
+    front, objective = result.recommendation.front, result.objective
+    metrics = objective.metrics
     few = len(metrics) <= METRIC_COLUMNS
     columns = [f">{name}" for name in metrics] if few else ["best of these in"]
     table = plain_table(">", *columns, "largest shares", title="\nThe predicted Pareto front (all of it: front.csv)")
     best_at = {
-        name: (max if name in objective["maximised"] else min)(point["predicted"][name] for point in front)
+        name: (max if name in objective.maximised else min)(point.predicted[name] for point in front)
         for name in metrics
     }
     for number, point in enumerate(front, start=1):
-        predicted = point["predicted"]
+        predicted = point.predicted
         best_in = ", ".join(name for name in metrics if predicted[name] == best_at[name])
-        largest = sorted(point["mixture"].items(), key=lambda share: -share[1])[:SHARES_NAMED]
+        largest = sorted(point.mixture.items(), key=lambda share: -share[1])[:SHARES_NAMED]
         table.add_row(
             str(number),
             *([f"{predicted[name]:.4g}" for name in metrics] if few else [best_in]),
@@ -146,5 +144,5 @@ def _front(document: dict[str, Any]) -> Table:
     return table
 
 
-def _interval(estimate: dict[str, float]) -> str:
-    return f"{estimate['mean']:.4g} ({estimate['lower']:.4g} to {estimate['upper']:.4g})"
+def _interval(estimate: Interval) -> str:
+    return f"{estimate.mean:.4g} ({estimate.lower:.4g} to {estimate.upper:.4g})"

@@ -1,8 +1,6 @@
-"""What `mixopt replay` shows a person: its document as tables."""
+"""What `mixopt replay` shows a person: its result as tables."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,42 +8,39 @@ from rich.text import Text
 
 from mixopt.cli.tables.fit import objective_line, remarks
 from mixopt.cli.tables.table import plain_table
+from mixopt.results.replay import ReplayResult
 from search.replay import CONTROL
 
 
-def replay_view(document: dict[str, Any]) -> RenderableType:
-    runs = ", ".join(
-        f"{count} at {proxy} (cost {document['costs'][proxy]:.3g})" for proxy, count in document["runs"].items()
-    )
+def replay_view(result: ReplayResult) -> RenderableType:
+    runs = ", ".join(f"{count} at {proxy} (cost {result.costs[proxy]:.3g})" for proxy, count in result.runs.items())
     return Group(
-        Text(f"mixtures: {runs}; costs are in runs at {document['target']}"),
-        objective_line(document["objective"]),
-        _cost_to_best(document),
-        _regret(document),
-        *remarks(document),
+        Text(f"mixtures: {runs}; costs are in runs at {result.target}"),
+        objective_line(result.objective),
+        _cost_to_best(result),
+        _regret(result),
+        *remarks(result),
     )
 
 
-def _cost_to_best(document: dict[str, Any]) -> Table:
+def _cost_to_best(result: ReplayResult) -> Table:
     columns = ("strategy", ">median", ">75%", ">found it", f">of {CONTROL}'s median")
-    table = plain_table(*columns, title=f"Cost until the best mixture was trained, {document['seeds']} seeds")
-    control = document["strategies"][CONTROL]["median"]
-    for name, result in document["strategies"].items():
-        median, found = result["median"], sum(cost is not None for cost in result["cost_to_best"])
-        share = "-" if median is None or control is None else f"{median / control:.0%}"
-        table.add_row(name, _number(median), _number(result["q75"]), f"{found} of {document['seeds']}", share)
+    table = plain_table(*columns, title=f"Cost until the best mixture was trained, {result.seeds} seeds")
+    control = result.strategies[CONTROL].median
+    for name, played in result.strategies.items():
+        share = "-" if played.median is None or control is None else f"{played.median / control:.0%}"
+        table.add_row(name, _number(played.median), _number(played.q75), f"{played.found} of {result.seeds}", share)
     return table
 
 
-def _regret(document: dict[str, Any]) -> Table:
+def _regret(result: ReplayResult) -> Table:
     """In standard deviations, which can be compared between objectives."""
-    sd = document["objective"]["sd"]
-    costs = document["strategies"][CONTROL]["regret"]["costs"]
+    sd = result.objective.sd
+    costs = result.strategies[CONTROL].regret.costs
     title = f"\nMedian regret at a cost, in standard deviations of the objective ({sd:.3g})"
     table = plain_table("strategy", *(f">{cost}" for cost in costs), title=title)
-    for name, result in document["strategies"].items():
-        regrets = result["regret"]["median"]
-        table.add_row(name, *("-" if regret is None else f"{regret / sd:.3f}" for regret in regrets))
+    for name, played in result.strategies.items():
+        table.add_row(name, *("-" if regret is None else f"{regret / sd:.3f}" for regret in played.regret.median))
     return table
 
 

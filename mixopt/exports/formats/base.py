@@ -12,13 +12,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, ClassVar
 
 import yaml
 
 from mixopt.base.errors import ConfigError
 from mixopt.exports.locations import Places
+from mixopt.results.export import Draws as Draws
 from mixopt.settings.units import parse_number
 from search.mixture import Mixture
 
@@ -26,14 +26,6 @@ OTHER_FORMAT = "is it in another format? mixopt export --list shows all"
 
 # Names with their weights, in a file's order; a name may stand there twice.
 Weights = Iterable[tuple[str, float]]
-
-
-class Draws(StrEnum):
-    """What a trainer draws by its weights."""
-
-    TOKENS = "tokens"
-    SEQUENCES = "sequences"  # of one length, and so tokens
-    DOCUMENTS = "documents"
 
 
 @dataclass(frozen=True)
@@ -55,7 +47,7 @@ class Exportable:
     tokens: int | None = None
     max_epochs: float = 1.0
     seed: int = 0
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, str | int] = field(default_factory=dict)
 
     @property
     def weights(self) -> dict[str, float]:

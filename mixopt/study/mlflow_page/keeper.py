@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any
 
+from mixopt.results.answer import Answer
 from mixopt.study.forecast import Forecaster
 from mixopt.study.mlflow_page.tally import Tally
 from mixopt.study.mlflow_page.text import answer_overview, forecast_metrics, overview, progress_metrics
@@ -71,8 +71,8 @@ class Reporter(AbstractContextManager["Reporter"]):
             forecast, remark = self._forecaster.latest, self._forecaster.remark
             self._record.describe(overview(self._plan, self._tally, self._seconds(), forecast, remark, self._links))
 
-    def answered(self, document: Mapping[str, Any]) -> None:
-        self._record.report({}, self._ended, {names.NOTE: answer_overview(document, self._links)})
+    def answered(self, answer: Answer) -> None:
+        self._record.report({}, self._ended, {names.NOTE: answer_overview(answer, self._links)})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -7,8 +7,8 @@ MLflow shows the first four lines of a description and hides the rest behind "Sh
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
+from mixopt.results.answer import Answer
 from mixopt.settings.units import show_duration
 from mixopt.study.mlflow_page.tally import Tally
 from mixopt.study.plan import Plan
@@ -88,22 +88,22 @@ def overview(
     )
 
 
-def answer_overview(document: Mapping[str, Any], links: Mapping[str, str]) -> str:
-    """The description of a study that has its answer, Markdown; `document` is that of mixopt.answer."""
+def answer_overview(answer: Answer, links: Mapping[str, str]) -> str:
+    """The description of a study that has its answer, Markdown."""
     mixtures = {
-        REFERENCE: Mixture.of({name: domain["proportional"] for name, domain in document["domains"].items()}),
-        "answer": Mixture.of(document["mixture"]),
+        REFERENCE: Mixture.of({name: domain.proportional for name, domain in answer.domains.items()}),
+        "answer": Mixture.of(answer.mixture),
     }
-    trials = document["trials"]
-    counts = ", ".join(f"{trials[state]} {state}" for state in ("completed", "stopped", "failed"))
+    trials = answer.trials
+    counts = f"{trials.completed} completed, {trials.stopped} stopped, {trials.failed} failed"
     return "\n".join(
         [
-            *_lines(f"**{_plain(document['verdict'])}**", _linked(links)),
-            f"Trials: {counts}; {trials['flops']:.3g} FLOPs.",
+            *_lines(f"**{_plain(answer.verdict)}**", _linked(links)),
+            f"Trials: {counts}; {trials.flops:.3g} FLOPs.",
             "",
             *_shares(mixtures),
             "",
-            *(f"- {_plain(note)}" for note in document["notes"][:MOST_ROWS]),
+            *(f"- {_plain(note)}" for note in answer.notes[:MOST_ROWS]),
         ]
     )
 

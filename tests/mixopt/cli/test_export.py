@@ -69,7 +69,7 @@ def test_weights_of_sequences_are_shares_of_tokens(study: Path) -> None:
 def test_weights_of_documents_are_shares_divided_by_the_length_of_a_document(study: Path) -> None:
     drawn = yaml.safe_load(exported(study, "-f", "llama-factory"))
     documents = dict(zip(drawn["dataset"].split(","), map(float, drawn["interleave_probs"].split(",")), strict=True))
-    lengths = {name: domain["mean_document_tokens"] for name, domain in mixopt.Study(study).answer["domains"].items()}
+    lengths = {name: domain.mean_document_tokens for name, domain in mixopt.Study(study).answer.domains.items()}
     assert max(lengths.values()) > 1.2 * min(lengths.values())
     tokens = Mixture.of({name: documents[name] * lengths[name] for name in documents})
     assert tokens.as_dict() == pytest.approx(answer(study), abs=1e-9)
@@ -102,7 +102,7 @@ def test_the_answer_read_back_from_a_file_is_the_answer(study: Path) -> None:
     for suffix in ("yaml", "json", "csv"):
         called("export", study, "-f", suffix, "-o", f"answer.{suffix}")
         again = json.loads(exported(study, "-f", "json", "--mixture", f"answer.{suffix}"))
-        assert again["provenance"]["verdict"] == mixopt.Study(study).answer["verdict"]
+        assert again["provenance"]["verdict"] == mixopt.Study(study).answer.verdict
 
 
 @pytest.mark.parametrize("format", EXPORTERS)
@@ -133,10 +133,10 @@ def test_a_mixture_of_the_front_is_exported_by_its_number(tmp_path: Path) -> Non
     text = STUDY.replace("{weights: {prose: 2, code: 1}}", "{kind: pareto, weights: {prose: 2, code: 1}}")
     plan = planned(tmp_path, text.replace("trials: 8", "trials: 20") + "search: {surrogate: linear}\n")
     run(plan)
-    front = mixopt.Study(plan.file.file).answer["recommendation"]["front"]
+    front = mixopt.Study(plan.file.file).answer.recommendation.front
     for number in (1, len(front)):
         weights = yaml.safe_load(exported(plan.file.file, "--front", number))["weights"]
-        assert weights == pytest.approx(front[number - 1]["mixture"])
+        assert weights == pytest.approx(front[number - 1].mixture)
     with pytest.raises(ConfigError, match=f"the front has {len(front)} mixtures"):
         exported(plan.file.file, "--front", len(front) + 1)
 

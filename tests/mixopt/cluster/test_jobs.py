@@ -242,7 +242,7 @@ def test_the_latest_job_of_each_study_counts_and_other_jobs_do_not(head: Head) -
     ]
     found = Cluster(head.address).jobs()
     assert [(each.study, each.number, each.state) for each in found] == [("a", 10, "RUNNING"), ("b", 1, "FAILED")]
-    assert found[0].as_document()["started"] == "2027-01-15T08:00:00+00:00"
+    assert found[0].summary.started == "2027-01-15T08:00:00+00:00"
     assert found[1].has_ended
     assert found[1].message == "no room"
 

@@ -22,7 +22,8 @@ from mixopt.report.gather import summarise
 from mixopt.report.page import render
 from mixopt.report.plots import VARIABLES
 from mixopt.report.sections import MOST_CURVES
-from mixopt.study.answer import answer_document, answer_so_far
+from mixopt.results.answer import Answer
+from mixopt.study.answer import answer_so_far, build_answer
 from mixopt.study.plan import Plan
 from mixopt.study.record import journal_path, open_store, read_record
 from mixopt.study.recording import begin
@@ -83,7 +84,7 @@ def searched(plan: Plan, failing: int = 0) -> History:
     return History.of(trials, outcomes)
 
 
-def answered(plan: Plan, history: History) -> tuple[History, dict[str, Any]]:
+def answered(plan: Plan, history: History) -> tuple[History, Answer]:
     """The history with its confirmation, if the study asks for one, and the answer."""
     recommendation, settings, confirmation = plan.strategy.recommend(history), plan.file.confirm, None
     if settings.candidates:
@@ -91,7 +92,7 @@ def answered(plan: Plan, history: History) -> tuple[History, dict[str, Any]]:
         for trial in confirmation_trials(plan.problem, candidates, settings.seeds):
             history = history.closed(trial, noisy(trial))
         confirmation = confirm(plan.problem, candidates, settings.seeds, history)
-    return history, answer_document(plan, history, recommendation, confirmation, "the-run", ended=True)
+    return history, build_answer(plan, history, recommendation, confirmation, "the-run", ended=True)
 
 
 def keep_journal(plan: Plan, *entries: Entry) -> None:
@@ -104,22 +105,22 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def finished(plan: Plan) -> tuple[History, dict[str, Any]]:
-    history, document = answered(plan, searched(plan, failing=2))
+def finished(plan: Plan) -> tuple[History, Answer]:
+    history, answer = answered(plan, searched(plan, failing=2))
     timed = (
         replace(entry, at=at) for at, entry in enumerate(entries_of(history)) if isinstance(entry, Opened | Closed)
     )
     keep_journal(plan, *timed)
-    return history, document
+    return history, answer
 
 
 @pytest.fixture(scope="module")
-def said(plan: Plan, finished: tuple[History, dict[str, Any]]) -> Content:
+def said(plan: Plan, finished: tuple[History, Answer]) -> Content:
     return summarise(plan, *finished)
 
 
 @pytest.fixture(scope="module")
-def page(plan: Plan, finished: tuple[History, dict[str, Any]]) -> str:
+def page(plan: Plan, finished: tuple[History, Answer]) -> str:
     return report_page(plan, *finished)
 
 
@@ -154,30 +155,29 @@ def test_plots_keep_their_shapes_apart(page: str) -> None:
     assert set(re.findall(r"(?:url\(|href=\")#([\w-]+)", page)) <= set(ids)
 
 
-def test_a_report_is_the_same_whenever_it_is_written(
-    plan: Plan, finished: tuple[History, dict[str, Any]], page: str
-) -> None:
+def test_a_report_is_the_same_whenever_it_is_written(plan: Plan, finished: tuple[History, Answer], page: str) -> None:
     assert report_page(plan, *finished) == page
 
 
-def test_numbers_are_those_of_the_answer(said: Content, finished: tuple[History, dict[str, Any]]) -> None:
-    document = finished[1]
-    recommendation, confirmation = document["recommendation"], document["confirmation"]
+def test_numbers_are_those_of_the_answer(said: Content, finished: tuple[History, Answer]) -> None:
+    recommendation, confirmation = finished[1].recommendation, finished[1].confirmation
     answer = said.decision.rival(said.decision.answer)
-    assert answer.mixture == pytest.approx(document["mixture"])
-    assert said.decision.predicted["objective"] == recommendation["predicted"]
-    outcome = next(each for each in confirmation["candidates"] if each["label"] == "proposed")
+    assert answer.mixture == pytest.approx(finished[1].mixture)
+    assert said.decision.predicted["objective"] == recommendation.predicted
+    assert confirmation is not None and recommendation.validation is not None
+    outcome = next(each for each in confirmation.candidates if each.label == "proposed")
+    assert outcome.difference is not None and outcome.margin is not None
     proposed = said.decision.rivals[0]
     assert proposed.confirmed is not None
-    assert proposed.confirmed.mean == -outcome["difference"]
-    assert proposed.confirmed.upper == pytest.approx(outcome["margin"] - outcome["difference"])
+    assert proposed.confirmed.mean == -outcome.difference
+    assert proposed.confirmed.upper == pytest.approx(outcome.margin - outcome.difference)
     assert isinstance(said.effects, Effects)
-    for name, effect in recommendation["effects"].items():
-        assert said.effects.domains[name].curve.values == pytest.approx(effect["values"])
-    assert [name for name, effect in said.effects.domains.items() if effect.flat] == recommendation["flat"]
+    for name, effect in recommendation.effects.items():
+        assert said.effects.domains[name].curve.values == pytest.approx(effect.values)
+    assert [name for name, effect in said.effects.domains.items() if effect.flat] == list(recommendation.flat)
     assert isinstance(said.held_out, HeldOut)
-    assert said.held_out.scores == recommendation["validation"]
-    assert len(said.held_out.measured) == recommendation["validation"]["runs"]
+    assert said.held_out.scores == recommendation.validation
+    assert len(said.held_out.measured) == recommendation.validation.runs
 
 
 def test_a_gain_above_0_is_a_lower_objective(said: Content) -> None:
@@ -213,7 +213,7 @@ def test_tables_are_whole(page: str, said: Content) -> None:
     }
 
 
-def test_every_failed_trial_is_there_and_its_message_is_text(page: str, finished: tuple[History, Any]) -> None:
+def test_every_failed_trial_is_there_and_its_message_is_text(page: str, finished: tuple[History, Answer]) -> None:
     read = Page(page)
     [table] = [table for table in read.tables if "why" in table[0]]
     assert {row[0] for row in table[1:]} == {entry.trial.id for entry in finished[0].failed}
@@ -222,7 +222,7 @@ def test_every_failed_trial_is_there_and_its_message_is_text(page: str, finished
 
 
 def test_notes_are_text(said: Content) -> None:
-    page = render(replace(said, notes=("a <script>alert(1)</script> & 'note'",)))
+    page = render(said.model_copy(update={"notes": ("a <script>alert(1)</script> & 'note'",)}))
     assert "<script" not in page
     assert "a <script>alert(1)</script> & 'note'" in Page(page).words
 
@@ -240,7 +240,7 @@ def test_a_search_without_confirmation_has_ended_with_its_last_trial_and_not_bef
     trials = plan.strategy.ask(History(), 1000)[:-1]
     history = History.of(trials, {trial.id: noisy(trial) for trial in trials})
     recommendation = plan.strategy.recommend(history)
-    so_far = answer_document(plan, history, recommendation, None, "the-run", ended=False)
+    so_far = build_answer(plan, history, recommendation, None, "the-run", ended=False)
     assert summarise(plan, history, so_far).standing == "20 of at most 21 trials of the search have ended"
 
 
@@ -341,8 +341,8 @@ def test_a_store_that_does_not_take_it_is_told_and_stops_nothing(recorded: Plan,
 
 def test_the_search_is_followed_in_the_order_in_which_its_trials_ended(recorded: Plan) -> None:
     record = read_record(recorded.file)
-    history, document = record.history, answer_so_far(recorded.file, record)
-    found = summarise(recorded, history, document).course
+    history, answer = record.history, answer_so_far(recorded.file, record)
+    found = summarise(recorded, history, answer).course
     assert isinstance(found, Course)
     asked = [trial.id for trial in recorded.strategy.ask(History(), 1000)]
     assert [step.trial for step in found.steps] == asked  # the machines of this test work in turn
@@ -379,9 +379,7 @@ def test_before_the_end_it_says_how_far_the_study_is(tmp_path: Path) -> None:
     assert f"This study has not ended: {standing}; nothing is confirmed yet." in page.words
 
 
-def test_a_journal_that_was_made_anew_does_not_tell_the_order(
-    tmp_path: Path, finished: tuple[History, dict[str, Any]]
-) -> None:
+def test_a_journal_that_was_made_anew_does_not_tell_the_order(tmp_path: Path, finished: tuple[History, Answer]) -> None:
     plan = planned(tmp_path, LINEAR)
     keep_journal(plan, *entries_of(finished[0]))
     found = summarise(plan, *finished).course
@@ -390,7 +388,7 @@ def test_a_journal_that_was_made_anew_does_not_tell_the_order(
 
 
 def test_where_a_failed_trial_is_tried_again_the_study_goes_on(plan: Plan) -> None:
-    history, document = answered(plan, searched(plan, failing=1))
+    history, answer = answered(plan, searched(plan, failing=1))
     [failed] = history.failed
-    standing = summarise(plan, history.opened(failed.trial), document).standing
+    standing = summarise(plan, history.opened(failed.trial), answer).standing
     assert standing is not None and standing.endswith("1 more begun")

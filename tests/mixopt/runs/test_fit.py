@@ -16,11 +16,14 @@ from rich.console import Console
 from mixopt.base.errors import ConfigError
 from mixopt.cli.main import main
 from mixopt.cli.tables.fit import fit_view
+from mixopt.results.fit import FitResult
 from mixopt.runs.domains import changes
-from mixopt.runs.fit import Wish, ask, fit, save
+from mixopt.runs.fit import fit, save
+from mixopt.runs.problem import pose
+from mixopt.runs.request import FitRequest
 from mixopt.runs.surrogates import choose, fit_all, why
 from mixopt.runs.table import read
-from mixopt.settings.space import read as read_space
+from mixopt.settings.space import read as read_limits
 from search.errors import SearchError
 from search.mixture import FloatArray
 from search.surrogates import SURROGATES
@@ -55,58 +58,58 @@ def joined(path: Path, *tables: Path) -> Path:
     return path
 
 
-def fitted(runs: Path, **options: Any) -> dict[str, Any]:
+def fitted(runs: Path, **options: Any) -> FitResult:
     options.setdefault("surrogates", ("quadratic",))
     if "space" in options:
-        options["space"] = read_space(options["space"])
-    document = fit(Wish(runs, **options), lambda *_: None)
-    json.dumps(document, allow_nan=False)
-    return document
+        options["limits"] = read_limits(options.pop("space"))
+    return fit(FitRequest(runs=runs, **options), lambda *_: None)
 
 
-def share(document: dict[str, Any], domain: str) -> float:
-    return float(document["recommendation"]["mixture"][domain])
+def share(result: FitResult, domain: str) -> float:
+    return result.recommendation.mixture[domain]
 
 
 def test_a_learnable_world_is_trusted_and_its_best_mixture_found(tmp_path: Path) -> None:
     runs, holdout = table(tmp_path / "runs.csv", 80, 0), table(tmp_path / "later.csv", 40, 1)
-    document = fitted(runs, metrics=("loss",), holdout=holdout)
-    assert document["trusted"]
-    assert document["surrogates"]["quadratic"]["cross_validation"]["objective"]["spearman"] > 0.95
-    assert [share(document, name) for name in DOMAINS] == pytest.approx(BEST, abs=0.08)
-    predicted, natural = document["recommendation"]["predicted"], document["natural"]["predicted"]
-    assert predicted["lower"] < losses(BEST[None])[0] < predicted["upper"]
-    assert predicted["mean"] < natural["mean"]
+    result = fitted(runs, metrics=("loss",), holdout=holdout)
+    assert result.trusted
+    assert (result.fitted["quadratic"].objective.spearman or 0) > 0.95
+    assert [share(result, name) for name in DOMAINS] == pytest.approx(BEST, abs=0.08)
+    predicted, natural = result.recommendation.predicted, result.natural.predicted
+    assert predicted is not None and natural is not None
+    assert predicted.lower < losses(BEST[None])[0] < predicted.upper
+    assert predicted.mean < natural.mean
 
-    scores = document["holdout"]["quadratic"]
-    assert (scores["runs"], scores["fidelity"]) == (40, "small")
-    assert scores["spearman"] > 0.95
-    assert scores["spearman"] == scores["metrics"]["loss"]["spearman"] == scores["mean_metric_spearman"]
-    assert scores["calibrated_rmse"] <= scores["rmse"] < 0.05
+    scores = result.holdout["quadratic"]
+    assert (scores.runs, scores.fidelity) == (40, "small")
+    assert (scores.spearman or 0) > 0.95
+    assert scores.spearman == scores.metrics["loss"].spearman == scores.mean_metric_spearman
+    assert scores.calibrated_rmse is not None
+    assert scores.calibrated_rmse <= scores.rmse < 0.05
     measured = pd.read_csv(holdout).set_index("run")["metric.loss"]
-    pick = scores["pick"]
-    assert pick["rank"] == (measured < measured[pick["run"]]).sum() + 1
-    assert pick["regret"] == pytest.approx(measured[pick["run"]] - measured.min())
-    assert pick["regret_sd"] == pytest.approx(pick["regret"] / measured.std(ddof=0))
+    pick = scores.pick
+    assert pick.rank == (measured < measured[pick.run]).sum() + 1
+    assert pick.regret == pytest.approx(measured[pick.run] - measured.min())
+    assert pick.regret_sd == pytest.approx(pick.regret / measured.std(ddof=0))
 
 
 @pytest.mark.parametrize("objective", ["mean", "standardized", "worst", "no-worse", "pareto"])
 def test_every_objective_agrees_where_the_metrics_do(tmp_path: Path, objective: str) -> None:
     """A score that falls as the loss rises: both want the same mixture, once the score is maximised."""
-    document = fitted(table(tmp_path / "runs.csv", 80, 0), objective=objective)
-    assert document["objective"]["maximised"] == ["mmlu"]
-    assert [share(document, name) for name in DOMAINS] == pytest.approx(BEST, abs=0.12)
+    result = fitted(table(tmp_path / "runs.csv", 80, 0), objective=objective)
+    assert result.objective.maximised == ("mmlu",)
+    assert [share(result, name) for name in DOMAINS] == pytest.approx(BEST, abs=0.12)
 
 
 def test_minimizing_a_score_turns_the_answer_around(tmp_path: Path) -> None:
     runs = table(tmp_path / "runs.csv", 80, 0)
     right, wrong = (fitted(runs, metrics=("mmlu",), minimize=names) for names in ((), ("mmlu",)))
-    assert right["objective"]["name"] == "-mmlu"
+    assert right.objective.name == "-mmlu"
     assert share(right, "web") > 0.4
     assert share(wrong, "web") < 0.2
 
 
-def test_the_same_seed_gives_the_same_document(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_result(tmp_path: Path) -> None:
     runs = table(tmp_path / "runs.csv", 40, 0)
     assert fitted(runs, seed=3) == fitted(runs, seed=3)
 
@@ -116,67 +119,68 @@ def test_runs_at_random_are_not_trusted_and_the_best_run_is_the_answer(tmp_path:
     frame = pd.read_csv(runs)
     frame["metric.loss"] = np.random.default_rng(5).standard_normal(len(frame))
     frame.to_csv(runs, index=False)
-    document = fitted(runs, metrics=("loss",))
-    assert not document["trusted"]
-    assert "not trusted" in document["why"]
-    assert document["recommendation"]["method"] == "best observed"
-    assert share(document, "web") == pytest.approx(frame["weight.web"][frame["metric.loss"].argmin()])
+    result = fitted(runs, metrics=("loss",))
+    assert not result.trusted
+    assert "not trusted" in result.why
+    assert result.recommendation.method == "best observed"
+    assert share(result, "web") == pytest.approx(frame["weight.web"][frame["metric.loss"].argmin()])
 
 
 def test_a_few_runs_give_the_best_of_them_and_the_reason(tmp_path: Path) -> None:
-    document = fitted(table(tmp_path / "runs.csv", 6, 0), surrogates=("quadratic", "linear"))
-    assert document["default"] is None
-    assert document["surrogates"]["linear"]["skipped"] == "6 mixtures are too few for a regression, 10 the least"
-    assert document["recommendation"]["method"] == "best observed"
+    result = fitted(table(tmp_path / "runs.csv", 6, 0), surrogates=("quadratic", "linear"))
+    assert result.default is None
+    assert result.skipped["linear"] == "6 mixtures are too few for a regression, 10 the least"
+    assert result.recommendation.method == "best observed"
     with pytest.raises(ConfigError, match="objective worst needs predictions"):
         fitted(table(tmp_path / "runs.csv", 6, 0), objective="worst")
 
 
 def test_a_holdout_of_another_fidelity_is_scored_and_said_to_be(tmp_path: Path) -> None:
     small, large = table(tmp_path / "small.csv", 60, 0), table(tmp_path / "large.csv", 30, 1, "large")
-    document = fitted(small, metrics=("loss",), holdout=large)
-    scores = document["holdout"]["quadratic"]
-    assert scores["fidelity"] == "large"
-    assert scores["rmse"] > 1 > 0.05 > scores["calibrated_rmse"]
-    assert (document["target"], document["predicted_at"]) == ("large", "small")
+    result = fitted(small, metrics=("loss",), holdout=large)
+    scores = result.holdout["quadratic"]
+    assert scores.fidelity == "large"
+    assert scores.calibrated_rmse is not None
+    assert scores.rmse > 1 > 0.05 > scores.calibrated_rmse
+    assert (result.target, result.predicted_at) == ("large", "small")
     for part in (
         "no run at large measured every metric: predictions are those of small",
         "the holdout was measured at large",
     ):
-        assert any(part in note for note in document["notes"])
+        assert any(part in note for note in result.notes)
 
 
 def test_the_target_is_the_dearest_fidelity_that_the_holdout_has_too(tmp_path: Path) -> None:
     small, large = table(tmp_path / "small.csv", 40, 0), table(tmp_path / "large.csv", 15, 1, "large")
     both = joined(tmp_path / "both.csv", small, large)
-    assert fitted(both)["target"] == "large"
-    assert fitted(both, target="small")["target"] == "small"
-    assert fitted(both, holdout=table(tmp_path / "later.csv", 20, 2))["target"] == "small"
+    assert fitted(both).target == "large"
+    assert fitted(both, target="small").target == "small"
+    assert fitted(both, holdout=table(tmp_path / "later.csv", 20, 2)).target == "small"
 
 
 def test_the_target_may_be_a_fidelity_that_only_the_holdout_has(tmp_path: Path) -> None:
     small, large = table(tmp_path / "small.csv", 40, 0), table(tmp_path / "large.csv", 15, 1, "large")
     both = joined(tmp_path / "both.csv", table(tmp_path / "later.csv", 20, 2), large)
-    document = fitted(small, holdout=both, target="large")
-    assert (document["target"], document["predicted_at"]) == ("large", "small")
-    assert document["holdout"]["quadratic"]["fidelity"] == "large"
-    assert fitted(small, holdout=both)["target"] == "small"
+    result = fitted(small, holdout=both, target="large")
+    assert (result.target, result.predicted_at) == ("large", "small")
+    assert result.holdout["quadratic"].fidelity == "large"
+    assert fitted(small, holdout=both).target == "small"
 
 
 @pytest.mark.parametrize(("fidelity", "default"), [("large", "blend"), ("huge", "far_blend")])
 def test_a_far_target_has_its_own_default(tmp_path: Path, fidelity: str, default: str) -> None:
     small, other = table(tmp_path / "small.csv", 9, 0), table(tmp_path / "other.csv", 5, 1, fidelity)
-    document = fitted(small, holdout=other, surrogates=())
-    assert next(iter(document["surrogates"])) == default
-    assert set(document["surrogates"]) == set(SURROGATES)
-    skipped = document["surrogates"]["far_blend"]["skipped"]
+    result = fitted(small, holdout=other, surrogates=())
+    assert next(iter(result.surrogates)) == default
+    assert set(result.surrogates) == set(SURROGATES)
+    skipped = result.skipped["far_blend"]
     assert ("not 100 times as large" in skipped) == (default == "blend")
 
 
 def test_another_surrogate_takes_over_only_where_many_runs_show_it(tmp_path: Path) -> None:
     """The world is a parabola: a line is worse than that, however many runs there are to show it."""
     for count, taken in ((30, "linear"), (80, "quadratic")):
-        question = ask(Wish(table(tmp_path / "runs.csv", count, 0), metrics=("loss",)))
+        question = pose(FitRequest(runs=table(tmp_path / "runs.csv", count, 0), metrics=("loss",)))
         predictors, _ = fit_all(("linear", "quadratic"), question.problem, question.runs, lambda *_: None)
         chosen = choose(predictors)
         assert chosen.name == taken
@@ -185,33 +189,33 @@ def test_another_surrogate_takes_over_only_where_many_runs_show_it(tmp_path: Pat
 
 def test_side_by_side_or_alone_the_numbers_are_the_same(tmp_path: Path) -> None:
     runs, names = table(tmp_path / "runs.csv", 30, 0), ("linear", "quadratic")
-    together = fitted(runs, surrogates=names)["surrogates"]
+    together = fitted(runs, surrogates=names).surrogates
     assert list(together) == list(names)
-    assert together == {name: fitted(runs, surrogates=(name,))["surrogates"][name] for name in names}
+    assert together == {name: fitted(runs, surrogates=(name,)).surrogates[name] for name in names}
 
 
 def test_a_leak_is_told(tmp_path: Path) -> None:
     runs, holdout = table(tmp_path / "runs.csv", 40, 0), table(tmp_path / "later.csv", 20, 1)
-    assert not [note for note in fitted(runs, holdout=holdout)["notes"] if "leak" in note]
+    assert not [note for note in fitted(runs, holdout=holdout).notes if "leak" in note]
     frame = pd.concat([pd.read_csv(holdout), pd.read_csv(runs).head(3)])
     frame.to_csv(holdout, index=False)
-    [leak] = [note for note in fitted(runs, holdout=holdout)["notes"] if "leak" in note]
+    [leak] = [note for note in fitted(runs, holdout=holdout).notes if "leak" in note]
     assert "3 runs of the holdout" in leak
 
 
 def test_a_name_that_two_tables_share_is_no_leak(tmp_path: Path) -> None:
     runs, holdout = table(tmp_path / "runs.csv", 40, 0), table(tmp_path / "later.csv", 20, 1)
     pd.read_csv(holdout).assign(run=[f"runs-{place}" for place in range(20)]).to_csv(holdout, index=False)
-    assert not [note for note in fitted(runs, holdout=holdout)["notes"] if "leak" in note]
+    assert not [note for note in fitted(runs, holdout=holdout).notes if "leak" in note]
 
 
 def test_limits_hold_and_their_tokens_are_the_natural_mixture(tmp_path: Path) -> None:
     space = tmp_path / "study.yaml"
     space.write_text("domains: {web: {max: 30%, tokens: 6B}, code: {tokens: 3B}, books: {pin: 10%, tokens: 1B}}")
-    document = fitted(table(tmp_path / "runs.csv", 80, 0), metrics=("loss",), space=space)
-    assert share(document, "web") <= 0.3 + 1e-6
-    assert share(document, "books") == pytest.approx(0.1, abs=1e-6)
-    assert str(space) in document["natural"]["is"]
+    result = fitted(table(tmp_path / "runs.csv", 80, 0), metrics=("loss",), space=space)
+    assert share(result, "web") <= 0.3 + 1e-6
+    assert share(result, "books") == pytest.approx(0.1, abs=1e-6)
+    assert str(space) in result.natural.source
 
 
 def test_runs_from_before_a_split_count_over_its_parts(tmp_path: Path) -> None:
@@ -223,12 +227,12 @@ def test_runs_from_before_a_split_count_over_its_parts(tmp_path: Path) -> None:
     frame = pd.read_csv(runs).rename(columns={"weight.books": "weight.novels"})
     frame.to_csv(runs, index=False)
     options = {"metrics": ("loss",), "space": space, "changes": changes(["novels=books"], ["code=python,rest"])}
-    document = fitted(runs, holdout=runs, **options)
-    assert document["trusted"]
-    assert share(document, "web") == pytest.approx(BEST[0], abs=0.1)
-    assert share(document, "python") + share(document, "rest") == pytest.approx(BEST[1], abs=0.1)
-    assert share(document, "law") == 0
-    assert any("domain code of the earlier runs is read as its parts" in note for note in document["notes"])
+    result = fitted(runs, holdout=runs, **options)
+    assert result.trusted
+    assert share(result, "web") == pytest.approx(BEST[0], abs=0.1)
+    assert share(result, "python") + share(result, "rest") == pytest.approx(BEST[1], abs=0.1)
+    assert share(result, "law") == 0
+    assert any("domain code of the earlier runs is read as its parts" in note for note in result.notes)
 
 
 def test_a_metric_called_like_a_split_domain_is_not_dropped_in_silence(tmp_path: Path) -> None:
@@ -238,7 +242,7 @@ def test_a_metric_called_like_a_split_domain_is_not_dropped_in_silence(tmp_path:
     frame = pd.read_csv(runs).rename(columns={"metric.mmlu": "metric.code"})
     frame.to_csv(runs, index=False)
     options = {"space": space, "changes": changes([], ["code=python,rest"])}
-    assert any("split now are not used: code" in note for note in fitted(runs, **options)["notes"])
+    assert any("split now are not used: code" in note for note in fitted(runs, **options).notes)
     frame.drop(columns="metric.loss").to_csv(runs, index=False)
     with pytest.raises(ConfigError, match="no metric is left: code"):
         fitted(runs, **options)
@@ -321,10 +325,10 @@ def test_only_the_metrics_asked_for_matter(tmp_path: Path) -> None:
     alone = fitted(runs, metrics=("loss",), holdout=holdout)
     for path in (runs, holdout):
         pd.read_csv(path).assign(**{"metric.mmlu": np.inf, "metric.lost": np.nan}).to_csv(path, index=False)
-    document = fitted(runs, metrics=("loss",), holdout=holdout)
-    assert document["recommendation"] == alone["recommendation"]
-    assert document["holdout"] == alone["holdout"]
-    assert any("runs.csv: runs with an infinite metric that is not used count" in note for note in document["notes"])
+    result = fitted(runs, metrics=("loss",), holdout=holdout)
+    assert result.recommendation == alone.recommendation
+    assert result.holdout == alone.holdout
+    assert any("runs.csv: runs with an infinite metric that is not used count" in note for note in result.notes)
     with pytest.raises(ConfigError, match="every run has an infinite metric") as error:
         fitted(runs)
     assert "other metrics" in error.value.hint
@@ -335,9 +339,9 @@ def test_a_domain_that_no_run_has_stays_out_of_the_mixture(tmp_path: Path) -> No
     frame = pd.read_csv(runs)
     frame["weight.chat"] = 0.0
     frame.to_csv(runs, index=False)
-    document = fitted(runs)
-    assert share(document, "chat") == 0
-    assert any("domain chat has no share in any run" in note for note in document["notes"])
+    result = fitted(runs)
+    assert share(result, "chat") == 0
+    assert any("domain chat has no share in any run" in note for note in result.notes)
 
 
 def test_metrics_that_no_run_measured_together(tmp_path: Path) -> None:
@@ -347,16 +351,16 @@ def test_metrics_that_no_run_measured_together(tmp_path: Path) -> None:
     frame.to_csv(runs, index=False)
     with pytest.raises(ConfigError, match="no run measured all of loss, mmlu"):
         fitted(runs)
-    assert fitted(runs, metrics=("loss",))["trusted"]
+    assert fitted(runs, metrics=("loss",)).trusted
 
 
 def test_the_target_is_a_fidelity_that_measured_every_metric(tmp_path: Path) -> None:
     large = table(tmp_path / "large.csv", 10, 1, "large")
     pd.read_csv(large).drop(columns="metric.loss").to_csv(large, index=False)
     both = joined(tmp_path / "both.csv", table(tmp_path / "small.csv", 40, 0), large)
-    assert fitted(both)["target"] == "small"
-    assert fitted(both, metrics=("mmlu",))["target"] == "large"
-    assert fitted(both, target="large")["predicted_at"] == "small"
+    assert fitted(both).target == "small"
+    assert fitted(both, metrics=("mmlu",)).target == "large"
+    assert fitted(both, target="large").predicted_at == "small"
 
 
 def test_one_mixture_leaves_nothing_to_compare(tmp_path: Path) -> None:
@@ -369,9 +373,9 @@ def test_a_metric_that_never_changes_decides_nothing(tmp_path: Path) -> None:
     frame = pd.read_csv(runs)
     frame["metric.fixed"] = 0.1
     frame.to_csv(runs, index=False)
-    document = fitted(runs)
-    assert document["objective"]["metrics"] == ["loss", "mmlu"]
-    assert any("left out of the objective: fixed" in note for note in document["notes"])
+    result = fitted(runs)
+    assert result.objective.metrics == ("loss", "mmlu")
+    assert any("left out of the objective: fixed" in note for note in result.notes)
     with pytest.raises(ConfigError, match="metric fixed is the same in every run"):
         fitted(runs, metrics=("fixed",))
 
@@ -381,15 +385,15 @@ def test_metrics_of_unlike_spread_are_pointed_out(tmp_path: Path) -> None:
     frame = pd.read_csv(runs)
     frame["metric.mmlu"] *= 1000
     frame.to_csv(runs, index=False)
-    assert any("metric mmlu varies 100 times as much as loss" in note for note in fitted(runs)["notes"])
-    assert not any("varies" in note for note in fitted(runs, objective="standardized")["notes"])
+    assert any("metric mmlu varies 100 times as much as loss" in note for note in fitted(runs).notes)
+    assert not any("varies" in note for note in fitted(runs, objective="standardized").notes)
 
 
 def test_a_mean_of_losses_and_scores_is_doubted_once(tmp_path: Path) -> None:
     runs = table(tmp_path / "runs.csv", 40, 0)
 
     def doubts(**options: Any) -> list[str]:
-        return [note for note in fitted(runs, **options)["notes"] if "--objective standardized" in note]
+        return [note for note in fitted(runs, **options).notes if "--objective standardized" in note]
 
     [doubt] = doubts()
     assert "minimised, such as loss, and maximised, such as mmlu" in doubt
@@ -436,9 +440,9 @@ def test_the_program_writes_its_files_and_prints_json_alone(
     assert program(monkeypatch, tmp_path, *options, "--json") == 0
     printed = capsys.readouterr()
     assert printed.err == "fit surrogates (2 fits)\n"
-    document = json.loads(printed.out)
-    assert sorted(document["files"]) == sorted(str(path) for path in Path("runs-fit").glob("*"))
-    assert json.loads(Path("runs-fit/mixture.json").read_text()) == document["recommendation"]["mixture"]
+    result = json.loads(printed.out)
+    assert sorted(result["files"]) == sorted(str(path) for path in Path("runs-fit").glob("*"))
+    assert json.loads(Path("runs-fit/mixture.json").read_text()) == result["recommendation"]["mixture"]
     for path in Path("runs-fit").glob("*.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
 
@@ -475,8 +479,8 @@ def test_a_front_is_shown_drawn_and_written_as_a_table(tmp_path: Path, metrics: 
     if metrics == 3:
         frame["metric.mmlu"] = 1 - frame["metric.loss"] / 10
     frame.to_csv(runs, index=False)
-    document = fitted(runs, objective="pareto")
-    save(document, tmp_path / "out")
+    result = fitted(runs, objective="pareto")
+    save(result, tmp_path / "out")
     front, _ = read(tmp_path / "out" / "front.csv")
     assert front.domains == DOMAINS
     losses_N2 = front.values_NM[:, :2]
@@ -485,7 +489,7 @@ def test_a_front_is_shown_drawn_and_written_as_a_table(tmp_path: Path, metrics: 
         assert not (losses_N2 < own).all(axis=1).any()
     assert (tmp_path / "out" / "front.png").read_bytes().startswith(b"\x89PNG")
     console = Console(width=100, record=True)
-    console.print(fit_view(document))
+    console.print(fit_view(result))
     assert "The predicted Pareto front" in console.export_text()
 
     save(fitted(runs), tmp_path / "out")
@@ -494,11 +498,11 @@ def test_a_front_is_shown_drawn_and_written_as_a_table(tmp_path: Path, metrics: 
 
 def test_a_person_sees_the_scores_the_mixture_and_every_note(tmp_path: Path) -> None:
     runs, holdout = table(tmp_path / "runs.csv", 40, 0), table(tmp_path / "later.csv", 20, 1)
-    document = fitted(runs, holdout=holdout, surrogates=("linear", "quadratic"))
-    save(document, tmp_path / "out")
+    result = fitted(runs, holdout=holdout, surrogates=("linear", "quadratic"))
+    save(result, tmp_path / "out")
     console = Console(width=300, record=True)
-    console.print(fit_view(document))
+    console.print(fit_view(result))
     shown = console.export_text()
-    for part in (*DOMAINS, "linear", "quadratic", "Holdout, 20 runs at small", document["why"], *document["notes"]):
+    for part in (*DOMAINS, "linear", "quadratic", "Holdout, 20 runs at small", result.why, *result.notes):
         assert part in shown
-    assert f"{share(document, 'web'):.1%}" in shown
+    assert f"{share(result, 'web'):.1%}" in shown

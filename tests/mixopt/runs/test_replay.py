@@ -16,8 +16,9 @@ from rich.console import Console
 from mixopt.base.errors import ConfigError
 from mixopt.cli.main import main
 from mixopt.cli.tables.replay import replay_view
-from mixopt.runs.fit import Wish
-from mixopt.runs.replay import Options, replay
+from mixopt.results.replay import ReplayResult
+from mixopt.runs.replay import replay
+from mixopt.runs.request import ReplayRequest
 from search.errors import SearchError
 
 DOMAINS = ("web", "code", "books")
@@ -41,10 +42,9 @@ def table(path: Path, small: int = 40, large: int = 24, **columns: Any) -> Path:
     return path
 
 
-def replayed(path: Path, **options: Any) -> dict[str, Any]:
-    wish = {name: options.pop(name) for name in ("metrics", "objective", "target") if name in options}
+def replayed(path: Path, **options: Any) -> ReplayResult:
     chosen: dict[str, Any] = {"strategies": ("regmix",), "seeds": 3, "surrogate": "quadratic"} | options
-    return replay(Wish(path, **wish), Options(**chosen), lambda *_: None)
+    return replay(ReplayRequest(runs=path, **chosen), lambda *_: None)
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -79,8 +79,10 @@ def test_the_command_prints_a_document_and_draws_the_regret(
 
 def test_replays_are_counted_to_the_last(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    options = Options(("climb",), seeds=2, surrogate="quadratic")
-    replay(Wish(table(tmp_path / "runs.csv")), options, lambda *step: told.append(step))
+    runs = table(tmp_path / "runs.csv")
+    replay(
+        ReplayRequest(runs=runs, strategies=("climb",), seeds=2, surrogate="quadratic"), lambda *step: told.append(step)
+    )
     assert told == [(done, 4) for done in range(5)]
 
 
@@ -88,7 +90,7 @@ def test_a_metric_that_is_not_asked_for_may_be_infinite(tmp_path: Path) -> None:
     runs = table(tmp_path / "runs.csv")
     before = replayed(runs, metrics=("loss",))
     pd.read_csv(runs).assign(**{"metric.mmlu": np.inf}).to_csv(runs, index=False)
-    assert replayed(runs, metrics=("loss",))["strategies"] == before["strategies"]
+    assert replayed(runs, metrics=("loss",)).strategies == before.strategies
 
 
 def test_a_file_is_no_folder_for_the_plot(
@@ -102,53 +104,53 @@ def test_a_file_is_no_folder_for_the_plot(
 
 def test_the_best_is_the_best_run_of_the_table(tmp_path: Path) -> None:
     path = table(tmp_path / "runs.csv")
-    document = replayed(path, metrics=("loss",))
+    result = replayed(path, metrics=("loss",))
     frame = pd.read_csv(path)
     best = frame[frame.fidelity == "large"].sort_values("metric.loss").iloc[0]
-    assert document["best"]["objective"] == best["metric.loss"]
-    assert document["best"]["mixture"] == pytest.approx({name: best[f"weight.{name}"] for name in DOMAINS})
-    assert document["objective"]["sd"] == pytest.approx(frame[frame.fidelity == "large"]["metric.loss"].std(ddof=0))
+    assert result.best.objective == best["metric.loss"]
+    assert result.best.mixture == pytest.approx({name: best[f"weight.{name}"] for name in DOMAINS})
+    assert result.objective.sd == pytest.approx(frame[frame.fidelity == "large"]["metric.loss"].std(ddof=0))
 
 
 def test_a_score_is_maximised_by_its_name(tmp_path: Path) -> None:
     path = table(tmp_path / "runs.csv")
     by_score, by_loss = (replayed(path, metrics=(metric,)) for metric in ("mmlu", "loss"))
-    assert by_score["best"]["mixture"] == by_loss["best"]["mixture"]
-    assert by_score["strategies"]["random"]["cost_to_best"] == by_loss["strategies"]["random"]["cost_to_best"]
+    assert by_score.best.mixture == by_loss.best.mixture
+    assert by_score.strategies["random"].cost_to_best == by_loss.strategies["random"].cost_to_best
 
 
 def test_the_view_sets_every_strategy_beside_random(tmp_path: Path) -> None:
-    document = replayed(table(tmp_path / "runs.csv"), strategies=("regmix", "climb"), budget=1.0)
+    result = replayed(table(tmp_path / "runs.csv"), strategies=("regmix", "climb"), budget=1.0)
     console = Console(width=100, record=True, file=StringIO())
-    console.print(replay_view(document))
+    console.print(replay_view(result))
     text = console.export_text()
     assert all(name in text for name in ("random", "regmix", "climb", "40 at small (cost 0.1)"))
     # The budget pays for one target run, and for none after a warm start.
-    assert document["strategies"]["climb"]["median"] is None
+    assert result.strategies["climb"].median is None
     assert "never" in text
 
 
 @pytest.mark.parametrize("objective", ["standardized", "worst", "no-worse", "pareto"])
 def test_every_objective_can_be_replayed(tmp_path: Path, objective: str) -> None:
-    document = replayed(table(tmp_path / "runs.csv"), objective=objective, seeds=1)
-    json.dumps(document, allow_nan=False)
-    assert document["strategies"]["regmix"]["cost_to_best"][0] <= 24
+    result = replayed(table(tmp_path / "runs.csv"), objective=objective, seeds=1)
+    [cost] = result.strategies["regmix"].cost_to_best
+    assert cost is not None and cost <= 24
 
 
 def test_one_fidelity_costs_one_a_run(tmp_path: Path) -> None:
     frame = pd.read_csv(table(tmp_path / "runs.csv", small=0)).drop(columns=["fidelity", "cost"])
     frame.to_csv(tmp_path / "alone.csv", index=False)
-    document = replayed(tmp_path / "alone.csv")
-    assert document["costs"] == {"runs": 1.0}
-    assert all(cost == int(cost) for cost in document["strategies"]["regmix"]["cost_to_best"])
+    result = replayed(tmp_path / "alone.csv")
+    assert result.costs == {"runs": 1.0}
+    assert all(cost == round(cost or 0) for cost in result.strategies["regmix"].cost_to_best)
 
 
 def test_mistakes_are_refused_with_a_remedy(tmp_path: Path) -> None:
     runs = table(tmp_path / "runs.csv")
     with pytest.raises(SearchError, match="strategy 'greedy' does not exist"):
-        Options(strategies=("greedy",))
+        ReplayRequest(runs=tmp_path, strategies=("greedy",))
     with pytest.raises(SearchError, match="acquisition 'ucb' does not exist"):
-        Options(strategies=("bayes",), acquisition="ucb")
+        ReplayRequest(runs=tmp_path, strategies=("bayes",), acquisition="ucb")
     for objective, acquisition in (("mean", "hypervolume"), ("pareto", "log_ei")):
         with pytest.raises(ConfigError, match=f"acquisition {acquisition} and objective {objective} do not go"):
             replayed(runs, objective=objective, acquisition=acquisition)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -32,8 +31,7 @@ def planned(folder: Path, dense: int, moe: int, more: str = "") -> Plan:
 
 
 def notes(plan: Plan, about: str) -> list[str]:
-    document: dict[str, Any] = estimate(plan, probe=False)
-    return [note for note in document["notes"] if about in note]
+    return [note for note in estimate(plan, probe=False).notes if about in note]
 
 
 def test_too_few_mixtures_for_a_regression_are_told(folder: Path) -> None:

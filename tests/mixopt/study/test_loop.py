@@ -17,15 +17,15 @@ from tracking import names
 
 def test_plan_progress_and_answer_count_the_trials_of_a_search_in_rounds(tmp_path: Path) -> None:
     plan = planned(tmp_path, ROUNDS)
-    document = estimate(plan, probe=False)
-    assert [proxy["search_trials"] for proxy in document["proxies"]] == [10, 5]
-    assert document["trials"] == ROUNDS_TRIALS + plan.confirmation_size
+    estimated = estimate(plan, probe=False)
+    assert [proxy.search_trials for proxy in estimated.proxies] == [10, 5]
+    assert estimated.trials == ROUNDS_TRIALS + plan.confirmation_size
 
     answer, lines = run(plan)
     assert lines[0] == f"search: at most {ROUNDS_TRIALS} trials"
     counts = [tuple(map(int, found.groups())) for line in lines if (found := re.match(r"\[(\d+)/(\d+)\]", line))]
     assert counts[:ROUNDS_TRIALS] == [(done, ROUNDS_TRIALS) for done in range(1, ROUNDS_TRIALS + 1)]
-    assert not any("budget" in note for note in answer["notes"])
+    assert not any("budget" in note for note in answer.notes)
 
     again, lines = run(plan)
     assert lines[0] == f"search: at most {ROUNDS_TRIALS} trials, {ROUNDS_TRIALS} of them already done"
@@ -39,7 +39,7 @@ def test_a_search_that_its_budget_ended_says_how_far_it_came(tmp_path: Path) -> 
     budget = whole.confirmation_flops + search_flops - whole.problem.target.flops
     plan = planned(tmp_path / "short", f"{ROUNDS}budget: {{flops: {budget}}}\n")
     answer, _ = run(plan)
-    assert f"the budget ended the search after {ROUNDS_TRIALS - 1} of at most {ROUNDS_TRIALS} trials" in answer["notes"]
+    assert f"the budget ended the search after {ROUNDS_TRIALS - 1} of at most {ROUNDS_TRIALS} trials" in answer.notes
     trials = recorded(plan.file.file).trials
     assert sum(trial.seed == SEARCH_SEED for trial in trials) == ROUNDS_TRIALS - 1
     assert run(plan)[0] == answer
@@ -55,6 +55,5 @@ def test_before_the_end_the_answer_so_far_says_how_far_the_search_is(tmp_path: P
     record = read_record(plan.file)
     assert names.ANSWER not in record.written
     assert (
-        f"the search goes on: 4 of at most {ROUNDS_TRIALS} trials have ended"
-        in answer_so_far(plan.file, record)["notes"]
+        f"the search goes on: 4 of at most {ROUNDS_TRIALS} trials have ended" in answer_so_far(plan.file, record).notes
     )

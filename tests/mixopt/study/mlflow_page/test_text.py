@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mixopt.results.answer import Answer
 from mixopt.study.mlflow_page.tally import Tally
 from mixopt.study.mlflow_page.text import MOST_ROWS, answer_overview, forecast_metrics, overview, progress_metrics
 from mixopt.study.plan import Plan
@@ -19,6 +22,7 @@ from tests.e2e.study import STUDY
 from tests.simulated import measured, planned
 from tracking import names
 
+RECORDED = Path(__file__).parents[3] / "data" / "recorded-0.1.0" / "answer.json"
 LINKS = {"trials": "#/experiments/1/runs?x", "charts of a_b": "#/experiments/1/runs?y"}
 DIED = Failure(FailureKind.OUT_OF_MEMORY, "no room")
 
@@ -132,15 +136,18 @@ def test_the_page_of_a_study_at_work(plan: Plan) -> None:
     )
 
 
-def answered(domains: int, notes: list[str]) -> dict[str, object]:
+def answered(domains: int, notes: list[str]) -> Answer:
     weights = {f"domain-{index:04}": 2 * (index + 1) / (domains * (domains + 1)) for index in range(domains)}
-    return {
-        "verdict": "the proposed mixture beats the proportional one by 0.02 ± 0.01",
-        "mixture": weights,
-        "domains": {name: {"proportional": 1 / domains} for name in weights},
-        "trials": {"completed": 10, "stopped": 2, "failed": 1, "flops": 1e15},
-        "notes": notes,
-    }
+    recorded = Answer.read(json.loads(RECORDED.read_text()))
+    domain = next(iter(recorded.domains.values())).model_copy(update={"proportional": 1 / domains})
+    return recorded.model_copy(
+        update={
+            "verdict": "the proposed mixture beats the proportional one by 0.02 ± 0.01",
+            "mixture": weights,
+            "domains": dict.fromkeys(weights, domain),
+            "notes": tuple(notes),
+        }
+    )
 
 
 def test_after_the_end_the_answer_comes_first() -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mixopt.base.errors import ConfigError
 from mixopt.exports.formats import Draws, Exportable, Exporter, exporter
 from mixopt.exports.locations import Places, places_by_pattern, places_in
-from mixopt.exports.mixtures import document_lengths_in
+from mixopt.exports.mixtures import document_lengths
+from mixopt.results.answer import Answer
+from mixopt.results.export import Supply
 from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import parse_count, show_count
 from search.mixture import ROUNDING, Mixture, counts
@@ -72,21 +73,7 @@ def _above_0(max_epochs: float) -> float:
 
 
 @dataclass(frozen=True)
-class Supply:
-    """What a domain gives in a run, and what there is of it, in tokens."""
-
-    domain: str
-    share: float
-    taken: int
-    there: int
-
-    @property
-    def epochs(self) -> float:
-        return self.taken / self.there
-
-
-@dataclass(frozen=True)
-class Order:
+class ExportRequest:
     """An export of a study as somebody asks for it, checked before anything is read from the store.
 
     Attributes:
@@ -111,7 +98,7 @@ class Order:
         draws: str | None,
         tokens: int | str | None,
         max_epochs: float | None,
-    ) -> Order:
+    ) -> ExportRequest:
         """From the options of `mixopt export`.
 
         Raises:
@@ -127,29 +114,22 @@ class Order:
             _above_0(file.target.max_epochs if max_epochs is None else max_epochs),
         )
 
-    def supplies(self, document: Mapping[str, Any], mixture: Mixture) -> list[Supply]:
-        """What each domain gives in the run; nothing where its tokens are not known.
-
-        Args:
-            document: that of mixopt.answer.
-        """
+    def supplies(self, answer: Answer, mixture: Mixture) -> list[Supply]:
+        """What each domain gives in the run; nothing where its tokens are not known."""
         if self.tokens is None:
             return []
         return [
-            Supply(name, mixture[name], taken, document["domains"][name]["tokens"])
+            Supply(domain=name, share=mixture[name], taken=taken, there=answer.domains[name].tokens)
             for name, taken in counts(mixture, self.tokens).items()
         ]
 
-    def text(self, document: Mapping[str, Any], mixture: Mixture) -> str:
+    def text(self, answer: Answer, mixture: Mixture) -> str:
         """The trainer's file, of the answer or of another mixture of the study.
-
-        Args:
-            document: that of mixopt.answer.
 
         Raises:
             ConfigError: a domain would be repeated too often, or the format cannot say this mixture.
         """
-        supplies = self.supplies(document, mixture)
+        supplies = self.supplies(answer, mixture)
         if supplies:
             each = max(supplies, key=lambda supply: supply.epochs)
             if each.epochs > self.max_epochs * (1 + ROUNDING):
@@ -161,18 +141,18 @@ class Order:
                     "keeps inside the supply",
                 )
         # What was found out about the answer says nothing about another mixture.
-        answered = mixture.same_as(Mixture.of(document["mixture"]))
-        verdict = document["verdict"] if answered else "another mixture than the answer of this study"
+        answered = mixture.same_as(Mixture.of(answer.mixture))
+        verdict = answer.verdict if answered else "another mixture than the answer of this study"
         text = self.exporter.render(
             Exportable(
                 mixture,
                 self.draws,
-                document_lengths_in(document),
+                document_lengths(answer),
                 self.places,
                 self.tokens,
                 self.max_epochs,
                 self.file.seed,
-                {"verdict": verdict, **document["provenance"]},
+                {"verdict": verdict, **answer.provenance.model_dump()},
             )
         )
         if self.exporter.suffix not in WITH_COMMENTS or self.exporter.name == "yaml":  # which says it in its fields

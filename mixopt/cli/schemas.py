@@ -1,0 +1,67 @@
+"""The JSON Schemas that `mixopt schema` prints: of study files, and of what commands print with `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+from mixopt.base.errors import ConfigError
+from mixopt.results.base import Result
+
+STUDY_SCHEMA = "study"
+# Where each result is defined; imported when it is asked for.
+RESULTS: Mapping[str, str] = MappingProxyType(
+    {
+        "answer": "mixopt.results.answer:Answer",
+        "comparison": "mixopt.results.comparison:Comparison",
+        "corpus": "mixopt.results.corpus:CorpusSummary",
+        "export": "mixopt.results.export:ExportResult",
+        "fit": "mixopt.results.fit:FitResult",
+        "import": "mixopt.results.export:ImportedMixture",
+        "job": "mixopt.results.jobs:JobWithTrials",
+        "job-alone": "mixopt.results.jobs:JobAlone",
+        "job-log": "mixopt.results.jobs:JobLog",
+        "job-stopped": "mixopt.results.jobs:StoppedJob",
+        "job-submitted": "mixopt.results.jobs:SubmittedJob",
+        "jobs": "mixopt.results.jobs:JobList",
+        "plan": "mixopt.results.plan:PlanEstimate",
+        "replay": "mixopt.results.replay:ReplayResult",
+        "report": "mixopt.report.content:Content",
+        "runs": "mixopt.results.run_table:RunTable",
+        "secrets": "mixopt.results.secrets:SecretFiles",
+        "status": "mixopt.results.status:Status",
+        "validity": "mixopt.results.validity:Validity",
+    }
+)
+NAMES = (STUDY_SCHEMA, *RESULTS)
+
+
+def result(name: str) -> type[Result]:
+    """The class of a result.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if name not in RESULTS:
+        raise ConfigError(f"no schema {name}", hint=f"choose from {', '.join(NAMES)}")
+    module, _, class_name = RESULTS[name].partition(":")
+    found: type[Result] = getattr(import_module(module), class_name)
+    return found
+
+
+def json_schema(name: str) -> dict[str, Any]:
+    """
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if name == STUDY_SCHEMA:
+        from mixopt.settings import schema
+
+        return schema.json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **result(name).model_json_schema(mode="serialization"),
+        "title": f"mixopt {name}",
+    }

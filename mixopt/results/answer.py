@@ -1,0 +1,155 @@
+"""The answer of a study with its evidence: what is recorded, and what `mixopt best --json` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import ValidationError
+
+from mixopt.base.errors import ConfigError
+from mixopt.results.base import Part, Result, Shares
+from mixopt.results.objective import StudyObjective
+from mixopt.results.recommendation import Recommendation
+
+if TYPE_CHECKING:
+    from search.recommendation import confirm
+
+
+class DomainAnswer(Part):
+    """What the answer means for one domain."""
+
+    tokens: int
+    """Its supply."""
+    proportional: float
+    """Its share in the proportional mixture, as that was trained."""
+    weight: float
+    """Its share in the answer."""
+    epochs: float | None
+    """How often the final run repeats it, where the tokens of that run are known."""
+    mean_document_tokens: float
+
+
+class TrialCounts(Part):
+    """Of the trials that the answer rests on."""
+
+    completed: int
+    stopped: int
+    """Ended early, because they were hopeless."""
+    failed: int
+    flops: float
+    """Of what was measured."""
+
+
+class Outcome(Part):
+    """One mixture, trained again with seeds that the search never used."""
+
+    label: str
+    """A candidate's, or "baseline:" and the name of a baseline."""
+    mixture: Shares
+    values: Mapping[str, float]
+    """Objective by seed; a failed run's seed is absent."""
+    mean: float | None
+    """Over the seeds."""
+    difference: float | None
+    """Mean of its objective minus the proportional mixture's, over the seeds that both have."""
+    margin: float | None
+    """Half the width of the difference's 95% interval, over all candidates together; null below two such seeds."""
+    verdict: Literal["better", "no difference shown", "worse", "not compared"]
+    sentence: str
+
+    @classmethod
+    def of(cls, found: confirm.Outcome) -> Self:
+        return cls(
+            label=found.label,
+            mixture=found.mixture.as_dict(),
+            values={str(seed): value for seed, value in found.values.items()},
+            mean=found.mean,
+            difference=found.difference,
+            margin=found.margin,
+            verdict=found.verdict,
+            sentence=found.sentence,
+        )
+
+
+class Confirmation(Part):
+    """The best candidates and the baselines, trained again."""
+
+    candidates: tuple[Outcome, ...]
+    baselines: tuple[Outcome, ...]
+    winner: Outcome
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        return (*self.candidates, *self.baselines)
+
+    @classmethod
+    def of(cls, found: confirm.Confirmation) -> Self:
+        return cls(
+            candidates=tuple(map(Outcome.of, found.candidates)),
+            baselines=tuple(map(Outcome.of, found.baselines)),
+            winner=Outcome.of(found.winner),
+        )
+
+
+class Provenance(Part):
+    """Where an answer comes from."""
+
+    mixopt: str
+    """The version that found it."""
+    study: str
+    study_digest: str
+    """Of the settings that decide the study's numbers."""
+    corpus: str
+    """Fingerprint of the tokens."""
+    seed: int
+    tracking_uri: str
+    mlflow_run: str
+
+
+class Answer(Result):
+    """The mixture to train on, and everything that is known about it."""
+
+    schema_version: Literal[1] = 1
+    study: str
+    mixture: Shares
+    ended: bool
+    """Whether the study ends with it."""
+    confirmed: bool
+    verdict: str
+    objective: StudyObjective
+    domains: Mapping[str, DomainAnswer]
+    trials: TrialCounts
+    recommendation: Recommendation
+    """What the search proposes."""
+    confirmation: Confirmation | None
+    notes: tuple[str, ...]
+    provenance: Provenance
+
+    @classmethod
+    def read(cls, recorded: Mapping[str, object]) -> Self:
+        """An answer as it was recorded, by this version or by one before it.
+
+        Raises:
+            ConfigError: a later version recorded it, or it is damaged.
+        """
+        version, current = recorded.get("schema_version"), cls.model_fields["schema_version"].default
+        if isinstance(version, int) and version > current:
+            raise ConfigError(
+                f"the answer was recorded by a later mixopt: its schema_version is {version}, this mixopt reads "
+                f"{current} at most",
+                hint="read it with the version that recorded it, or update mixopt",
+            )
+        try:
+            return cls.model_validate(_from_before_versions(recorded) if version is None else recorded)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"])) or "its head"
+            raise ConfigError(
+                f"the recorded answer is damaged at {place}: {first['msg']}", hint="mixopt run records it anew"
+            ) from error
+
+
+def _from_before_versions(recorded: Mapping[str, object]) -> dict[str, object]:
+    """What 0.1.0 recorded, which said neither the version of its form nor, at first, whether the study had ended."""
+    return {"ended": recorded.get("confirmed", False), **recorded, "schema_version": 1}

@@ -1,0 +1,60 @@
+"""A mixture as a trainer's configuration, and read back: what `mixopt export --json` and `mixopt import` print."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from mixopt.results.base import Part, Result, Shares
+
+
+class Draws(StrEnum):
+    """What a trainer draws by its weights."""
+
+    TOKENS = "tokens"
+    SEQUENCES = "sequences"  # of one length, and so tokens
+    DOCUMENTS = "documents"
+
+
+class Supply(Part):
+    """What a domain gives in a run, and what there is of it, in tokens."""
+
+    domain: str
+    share: float
+    taken: int
+    there: int
+
+    @property
+    def epochs(self) -> float:
+        return self.taken / self.there
+
+
+class ExportResult(Result):
+    """A trainer's configuration."""
+
+    schema_version: Literal[1] = 1
+    format: str
+    weights_count: Draws
+    """What the trainer draws by the weights."""
+    text: str
+    supplies: tuple[Supply, ...]
+    """By domain; none where the tokens of the run are not known."""
+
+
+class ExportFormat(Part):
+    """What `mixopt export --list --json` says of each format."""
+
+    format: str
+    weights_count: tuple[Draws, ...]
+    """What weights can count; the first unless somebody says otherwise."""
+    read_back_by: Literal["places", "domains"]
+    suffix: str
+    describes: str
+
+
+class ImportedMixture(Result):
+    """What a trainer's configuration means; `export --mixture` and `compare` read it from a file."""
+
+    schema_version: Literal[1] = 1
+    weights_mean: Literal["shares of training tokens"] = "shares of training tokens"
+    weights: Shares

@@ -1,0 +1,56 @@
+"""What a study will cost: what `mixopt plan --json` prints."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mixopt.results.base import Part, Result
+
+
+class PackSpeed(Part):
+    """Trials of one proxy that a GPU trains side by side."""
+
+    members: int
+    tokens_per_second: float
+    """Of all members together."""
+
+
+class ProxyPlan(Part):
+    """The trials of one proxy, at most."""
+
+    proxy: str
+    kind: str
+    params: int
+    tokens: int
+    """Of one trial."""
+    flops: float
+    """Of one trial."""
+    search_trials: int
+    confirmation_trials: int
+    total_tokens: int
+    total_flops: float
+    tokens_per_second: float | None
+    """Of one trial; null where nothing was measured."""
+    pack: PackSpeed | None
+    """Null where nothing was measured, or no GPU is used."""
+
+
+class PlanEstimate(Result):
+    """What will run, at most, and what it takes."""
+
+    schema_version: Literal[1] = 1
+    study: str
+    device: str
+    slots: int
+    """Trials, or packs of them, at a time."""
+    proxies: tuple[ProxyPlan, ...]
+    trials: int
+    total_tokens: int
+    total_flops: float
+    notes: tuple[str, ...]
+    training_seconds: float | None
+    """Null where nothing was measured."""
+    wall_seconds: float | None
+    gpu_hours: float
+    gpu_hours_are: str
+    """Whether they are measured, or by which speed they are assumed."""

@@ -1,0 +1,158 @@
+"""What a search or a fit recommends before anything is confirmed, and the evidence for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Self
+
+from mixopt.results.base import Part, Shares
+
+if TYPE_CHECKING:
+    from search.recommendation import recommend, validation
+
+
+class Interval(Part):
+    """An expected measurement and its 95% interval."""
+
+    mean: float
+    lower: float
+    upper: float
+
+    @classmethod
+    def of(cls, estimate: recommend.Estimate) -> Self:
+        return cls(mean=estimate.mean, lower=estimate.lower, upper=estimate.upper)
+
+
+class Score(Part):
+    """Predictions against measurements that the predicting surrogate was not fitted to."""
+
+    spearman: float | None
+    """Rank correlation; null where either side is constant."""
+    rmse: float
+    """Root mean squared error, in the metric's unit."""
+    r2: float | None
+    """Share of the variance that is explained; null where all measurements are equal."""
+    coverage_80: float
+    """Share of the measurements inside their 80% interval."""
+    coverage_95: float
+
+    @classmethod
+    def of(cls, score: validation.Score) -> Self:
+        return cls(
+            spearman=score.spearman,
+            rmse=score.rmse,
+            r2=score.r2,
+            coverage_80=score.coverage_80,
+            coverage_95=score.coverage_95,
+        )
+
+
+class Validation(Part):
+    """How well a surrogate predicts mixtures that it was not fitted to, by cross-validation."""
+
+    runs: int
+    """How many the scores are over."""
+    at_target: int
+    """Mixtures that measured every metric at the target."""
+    shared: int
+    """Mixtures that were measured at the target and below it."""
+    agreement: float | None
+    """Rank correlation, over the shared mixtures, of the objective at the target with that below it."""
+    transfer: float | None
+    """Rank correlation at the target of measured with predicted."""
+    trustworthy: bool
+    """Whether it is shown to rank mixtures at the target better than chance."""
+    objective: Score
+    metrics: Mapping[str, Score]
+
+    @classmethod
+    def of(cls, found: validation.Validation) -> Self:
+        return cls(
+            runs=found.runs,
+            at_target=found.at_target,
+            shared=found.shared,
+            agreement=found.agreement,
+            transfer=found.transfer,
+            trustworthy=found.trustworthy,
+            objective=Score.of(found.objective),
+            metrics={name: Score.of(score) for name, score in found.metrics.items()},
+        )
+
+
+class EffectOfShare(Part):
+    """The predicted objective over the share of one domain, the others in proportion."""
+
+    shares: tuple[float, ...]
+    values: tuple[float, ...]
+
+
+class FrontPoint(Part):
+    """A mixture than which no other is predicted to be as good in every metric and better in one."""
+
+    mixture: Shares
+    predicted: Mapping[str, float]
+    """By metric."""
+
+
+class Candidate(Part):
+    """A mixture worth confirming; the label says why."""
+
+    label: str
+    mixture: Shares
+
+
+class Recommendation(Part):
+    """A mixture, what it is expected to reach, and why."""
+
+    mixture: Shares
+    method: str
+    """The surrogate that it rests on, or "best observed"."""
+    predicted: Interval | None
+    """Objective of one new run of the mixture; null where it is the best of what was measured."""
+    predicted_losses: Mapping[str, Interval]
+    """The same by metric."""
+    ranges: Mapping[str, tuple[float, float]]
+    """Least and largest share of each domain among mixtures that are expected to be as good."""
+    baselines: Mapping[str, float]
+    """Measured objective of each baseline at the target; a failed one is absent."""
+    beats: Mapping[str, float]
+    """Probability, for each baseline, that a new run of the mixture has a lower objective than one of it."""
+    effects: Mapping[str, EffectOfShare]
+    """By domain."""
+    flat: tuple[str, ...]
+    """Domains whose share, changed alone, hardly matters."""
+    front: tuple[FrontPoint, ...]
+    """Where several objectives are wanted at once."""
+    candidates: tuple[Candidate, ...]
+    """What to confirm, best first."""
+    validation: Validation | None
+    """Of the surrogate, where one was tried."""
+    warnings: tuple[str, ...]
+    trials: int
+    """How many runs it rests on."""
+
+    @classmethod
+    def of(cls, found: recommend.Recommendation) -> Self:
+        return cls(
+            mixture=found.mixture.as_dict(),
+            method=found.method,
+            predicted=None if found.predicted is None else Interval.of(found.predicted),
+            predicted_losses={name: Interval.of(estimate) for name, estimate in found.predicted_losses.items()},
+            ranges=dict(found.ranges),
+            baselines=dict(found.baselines),
+            beats=dict(found.beats),
+            effects={
+                name: EffectOfShare(shares=effect.shares, values=effect.values)
+                for name, effect in found.effects.items()
+            },
+            flat=found.flat,
+            front=tuple(
+                FrontPoint(mixture=point.mixture.as_dict(), predicted=dict(point.predicted)) for point in found.front
+            ),
+            candidates=tuple(
+                Candidate(label=entry.label, mixture=entry.mixture.as_dict()) for entry in found.candidates
+            ),
+            validation=None if found.validation is None else Validation.of(found.validation),
+            warnings=found.warnings,
+            trials=found.trials,
+        )

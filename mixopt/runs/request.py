@@ -1,0 +1,111 @@
+"""What somebody asks of a table of finished runs, on the command line or in Python, checked before a table is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf
+
+from mixopt.base.errors import ConfigError
+from mixopt.runs.objective import OBJECTIVES
+from mixopt.runs.table import Source
+from mixopt.settings.space import Limits
+from search.acquisitions import ACQUISITIONS
+from search.reuse import Changes
+from search.strategies import STRATEGIES
+from search.surrogates import DEFAULT, SURROGATES
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsRequest:
+    """What every question about runs says; None and () leave the choice to the runs.
+
+    Attributes:
+        metrics: those that count. Default: all.
+        objective: a name of OBJECTIVES.
+        maximize, minimize: metrics of which more, or less, is better. Default: by their names.
+        target: the fidelity that is asked about.
+
+    Raises:
+        ConfigError, SearchError: a name does not exist, or two options do not go together.
+    """
+
+    runs: Source
+    metrics: tuple[str, ...] = ()
+    objective: str = "mean"
+    maximize: tuple[str, ...] = ()
+    minimize: tuple[str, ...] = ()
+    target: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise ConfigError(
+                f"objective {self.objective!r} does not exist", hint=f"choose from {', '.join(OBJECTIVES)}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitRequest(RunsRequest):
+    """What is asked of `mixopt fit`.
+
+    Attributes:
+        target: the fidelity that the mixture is for. Default: the dearest that runs and holdout share, or the dearest
+            of both.
+        limits: on the mixture.
+        surrogates: the first that can be fitted gives the mixture. Default: all that the runs are made for.
+        changes: what became of domains of the runs that the limits have not.
+    """
+
+    holdout: Source | None = None
+    limits: Limits | None = None
+    surrogates: tuple[str, ...] = ()
+    changes: Changes = field(default_factory=Changes)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if unknown := [name for name in self.surrogates if name not in set(SURROGATES)]:
+            raise ConfigError(f"surrogate {unknown[0]!r} does not exist", hint=f"choose from {', '.join(SURROGATES)}")
+        if self.changes != Changes() and self.limits is None:
+            raise ConfigError(
+                "domains that were renamed or split need --space",
+                hint="name today's domains and their tokens in it: domains: {web: {tokens: 6B}, ...}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayRequest(RunsRequest):
+    """What is asked of `mixopt replay`.
+
+    Attributes:
+        target: the fidelity whose best run is looked for. Default: the dearest.
+        strategies: those to replay beside the control. Default: all.
+        seeds: replays of each strategy, seeded 0, 1, 2, ...
+        warm_start: runs that a strategy opens with. Default: by costs and domains, see search.replay.
+        acquisition: what `bayes` asks by. Default: what goes with the objective.
+        surrogate: what `regmix` and `climb` predict with.
+        batch: trials asked for at a time.
+        budget: target runs' worth after which a replay ends. Default: when the best mixture has been trained.
+    """
+
+    strategies: tuple[str, ...] = ()
+    seeds: int = 20
+    warm_start: int | None = None
+    acquisition: str | None = None
+    surrogate: str = DEFAULT
+    batch: int = 1
+    budget: float = inf
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.strategies:
+            STRATEGIES[name]
+        SURROGATES[self.surrogate]
+        if self.acquisition is None:
+            return
+        # Looked up only where it is used: that loads torch.
+        ACQUISITIONS[self.acquisition]
+        if (self.acquisition == "hypervolume") != (self.objective == "pareto"):
+            raise ConfigError(
+                f"acquisition {self.acquisition} and objective {self.objective} do not go together",
+                hint="hypervolume is for pareto, and pareto is searched by no other",
+            )
