@@ -37,7 +37,8 @@ from mixopt.study.loop import Study
 from mixopt.study.plan import Plan
 from mixopt.study.planning import assemble
 from mixopt.study.progress import LineWatcher
-from mixopt.study.record import begin, journal_path, open_store
+from mixopt.study.record import journal_path, open_store
+from mixopt.study.recording import begin
 from mixopt.workers.executor import Executor
 from mixopt.workers.messages import Closed
 from mixopt.workers.training import Job

@@ -28,8 +28,9 @@ from search.trial import CurvePoint, Loss, Measurement, Trial
 from tests.service.processes import new_site
 from tracking import names
 from tracking.journal import Journal
+from tracking.mlflow_store import Store
+from tracking.record import Subject
 from tracking.recorder import Recorder
-from tracking.store import Store
 
 DOMAINS = [f"domain{number:02}" for number in range(16)]
 POINTS = 4
@@ -54,8 +55,9 @@ def measured(trial: Trial) -> Measurement:
 
 def record(study: int, count: int, uri: str, folder: Path) -> int:
     """One study's driver, until MLflow has all of it; returns how often a request failed and was sent again."""
-    found = Store(uri, "mixopt").resume_or_create(f"study{study}", {"seed": study}, "corpus")
-    with Recorder(found, Journal.create(folder / f"{study}.jsonl", "", [])) as recorder:
+    name = f"study{study}"
+    journal = Journal.create(folder / f"{study}.jsonl", Subject(name, {"seed": study}, "corpus"))
+    with Recorder(Store(uri, "mixopt").find_or_create(name), journal) as recorder:
         for trial in trials(study, count):
             recorder.open(trial)
             recorder.close_trial(trial, measured(trial), objective=1.0)
@@ -67,7 +69,9 @@ def missing(study: int, count: int, uri: str) -> int:
     """Trials and curve points that are not in MLflow as they were recorded."""
     found = Store(uri, "mixopt").find(f"study{study}")
     assert found is not None
-    history = found.history()
+    record = found.record()
+    assert record is not None
+    history = record.history
     lost = 0
     for trial in trials(study, count):
         if history.measurements.get(trial.id) != measured(trial):

@@ -27,7 +27,8 @@ from mixopt.study.corpus import prepare_corpus
 from mixopt.study.loop import Study
 from mixopt.study.planning import assemble
 from mixopt.study.progress import Watcher
-from mixopt.study.record import begin, open_store
+from mixopt.study.record import open_store
+from mixopt.study.recording import begin
 from mixopt.workers import executor
 from search.trial import Failure, Measurement, Trial
 from tests.text import write_jsonl

@@ -86,11 +86,10 @@ class Study:
     @property
     def status(self) -> Status:
         """How far it is, as `mixopt status --json`."""
-        from mixopt.study.record import known, recorded
+        from mixopt.study.record import read_record
         from mixopt.study.status import build_status
 
-        record = recorded(self.file)
-        return build_status(record, known(self.file, record))
+        return build_status(read_record(self.file), self.file.tracking_uri)
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -99,14 +98,14 @@ class Study:
         A row a trial; where trials of a proxy were stopped early, also what its others had measured by then.
         """
         from mixopt.runs.trials import run_rows
-        from mixopt.study.record import known, recorded
+        from mixopt.study.record import read_record
 
-        return pd.DataFrame(run_rows(known(self.file, recorded(self.file)), "nats_per_token"))
+        return pd.DataFrame(run_rows(read_record(self.file).history, "nats_per_token"))
 
     @property
     def failures(self) -> pd.DataFrame:
         """The failed trials: `trial, fidelity, seed, origin, kind, message`."""
-        from mixopt.study.record import known, recorded
+        from mixopt.study.record import read_record
 
         rows = [
             (
@@ -117,7 +116,7 @@ class Study:
                 each.failure.kind.value,
                 each.failure.message,
             )
-            for each in known(self.file, recorded(self.file)).failed
+            for each in read_record(self.file).history.failed
         ]
         return pd.DataFrame(rows, columns=list(FAILURE_COLUMNS))
 
@@ -125,9 +124,9 @@ class Study:
     def answer(self) -> Answer:
         """The answer with its evidence, or before the end the answer so far, as `mixopt best --json`."""
         from mixopt.study.answer import answer_so_far
-        from mixopt.study.record import recorded
+        from mixopt.study.record import read_record
 
-        return answer_so_far(self.file, recorded(self.file))
+        return answer_so_far(self.file, read_record(self.file))
 
     @property
     def mixture(self) -> Mixture:
@@ -142,9 +141,9 @@ class Study:
         """
         from mixopt.report import report_content
         from mixopt.report.page import render
-        from mixopt.study.record import recorded
+        from mixopt.study.record import read_record
 
-        return render(report_content(self.file, recorded(self.file)))
+        return render(report_content(self.file, read_record(self.file)))
 
     def export(
         self,

@@ -46,7 +46,7 @@ from mixopt.study.answer import answer_so_far, describe_objective
 from mixopt.study.corpus import find_corpus
 from mixopt.study.plan import Plan
 from mixopt.study.planning import assemble
-from mixopt.study.record import known, recorded
+from mixopt.study.record import read_record
 from mixopt.study.status import build_status
 from search.errors import SearchError
 from search.evidence import gather
@@ -80,8 +80,8 @@ class RanStudy:
 
     def __init__(self, path: Path) -> None:
         self.file = load(path)
-        self.record = recorded(self.file)
-        self.with_running = known(self.file, self.record)
+        self.record = read_record(self.file)
+        self.with_running = self.record.history
         self.history = self.with_running.without_running()
 
     @cached_property
@@ -393,7 +393,7 @@ def _studies(a: RanStudy, b: RanStudy) -> ComparedStudies:
 
 
 def _compared(study: RanStudy) -> ComparedStudy:
-    status = build_status(study.record, study.with_running)
+    status = build_status(study.record, study.file.tracking_uri)
     return ComparedStudy(
         study=study.file.study,
         trials={state: count.total for state, count in status.trials.by_name.items()},

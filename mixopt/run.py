@@ -15,15 +15,18 @@ from rich.text import Text
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import locked, write_text
+from mixopt.base.interrupt import interrupt
 from mixopt.report import report_page
 from mixopt.results.answer import Answer
-from mixopt.settings.schema import DIRECTORY_VARIABLE, JOB_VARIABLE, StudyFile
+from mixopt.settings.environment import DIRECTORY_VARIABLE, JOB_VARIABLE
+from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import prepare_corpus
 from mixopt.study.exchange import check_reachable
 from mixopt.study.loop import Study
 from mixopt.study.planning import assemble, check
 from mixopt.study.progress import watcher_for
-from mixopt.study.record import await_store, begin
+from mixopt.study.record import await_store, journal_path, read_record
+from mixopt.study.recording import begin
 from mixopt.study.stages import Stages
 from mixopt.workers import executor
 from proxies.data.corpus import Corpus
@@ -74,10 +77,13 @@ def run(
         with console.status("opening the record") as waiting:
             check_reachable(file)
             store = await_store(file, lambda remark: waiting.update(Text(remark)))
-            if (begun := store.find(file.study)) is not None:
-                begun.require(file.deciding())
+            if journal_path(file).exists():
+                read_record(file)
+            elif (begun := store.find(file.study)) is not None and (subject := begun.subject()) is not None:
+                subject.require(file.deciding())
         plan = assemble(file, prepare(file, console))
-        record = stack.enter_context(begin(plan, store))
+        with console.status("opening the record") as waiting:
+            record = stack.enter_context(begin(plan, store, lambda remark: waiting.update(Text(remark))))
         with console.status("handing the tokens to the workers"):
             plan.exchange.publish(plan.corpus)
         # Ray prints to standard output when a worker dies, some of it only as it ends.
@@ -111,9 +117,3 @@ def run(
 def report_path(file: StudyFile) -> Path:
     """Where a study that has its answer leaves its report."""
     return file.work_directory / names.REPORT_FILE
-
-
-def interrupt(*_: object) -> None:
-    """A signal's handler: it does what Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what follows is the way out
-    raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Trials, measurements and failures as plain data for JSON and back, to the bit; long text as several tags.
+"""Trials, measurements and failures as plain data for JSON and back, to the bit.
 
 JSON keeps every bit of a float (Python writes the shortest text that reads back equal), so a resumed study
 computes with the same numbers as an undisturbed one.
@@ -6,7 +6,6 @@ computes with the same numbers as an undisturbed one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -14,10 +13,6 @@ from typing import Any
 from search.fidelity import Fidelity
 from search.mixture import Mixture
 from search.trial import CurvePoint, Failure, FailureKind, Loss, Measurement, Trial
-from tracking.errors import TrackingError
-
-# MLflow's limit is 8,000 characters for a tag; some of its stores hold less, so stay well below.
-TAG_LENGTH = 4_000
 
 
 def trial_to_plain(trial: Trial) -> dict[str, Any]:
@@ -59,31 +54,6 @@ def failure_to_plain(failure: Failure) -> dict[str, Any]:
 
 def failure_from_plain(data: Mapping[str, Any]) -> Failure:
     return Failure(FailureKind(data["kind"]), data["message"], data["seconds"])
-
-
-def to_json(plain: Mapping[str, Any]) -> str:
-    return json.dumps(plain, separators=(",", ":"), allow_nan=False)
-
-
-def to_tags(key: str, text: str) -> dict[str, str]:
-    """`text` cut into tags `key.0`, `key.1`, ...; `key` itself says how many there are."""
-    pieces = [text[start : start + TAG_LENGTH] for start in range(0, len(text), TAG_LENGTH)]
-    return {**{f"{key}.{index}": piece for index, piece in enumerate(pieces)}, key: str(len(pieces))}
-
-
-def from_tags(key: str, tags: Mapping[str, str]) -> str | None:
-    """The text that `to_tags` cut, or None where it was never written.
-
-    Raises:
-        TrackingError: a part of it is missing.
-    """
-    if key not in tags:
-        return None
-    names = [f"{key}.{index}" for index in range(int(tags[key]))]
-    missing = [name for name in names if name not in tags]
-    if missing:
-        raise TrackingError(f"the record lacks the tag {missing[0]}", hint="was it deleted by hand?")
-    return "".join(tags[name] for name in names)
 
 
 def _losses_to_plain(losses: Mapping[str, Loss]) -> dict[str, list[float]]:

@@ -2,7 +2,7 @@
 
 A study is a parent run, each of its trials a child run. Two kinds of keys are written:
 
-- the record, from which a study resumes: `mixopt.*` tags, which hold trials, measurements and failures whole;
+- the record: the parent's tag that names the copy of the study's journal, and those that find runs again;
 - the view, for people: parameters and metrics, grouped into the dashboard's sections by the part before the slash.
 """
 
@@ -20,25 +20,28 @@ KIND_STUDY = "study"
 KIND_TRIAL = "trial"
 STUDY_NAME = "mixopt.study"
 SCHEMA_VERSION = "mixopt.schema"
+SCHEMA = "2"
+SCHEMA_BEFORE = "1"  # of versions before 0.2, which kept the record in tags (tracking/legacy.py)
 
 # the record: parent run
-STUDY_SETTINGS = "mixopt.study_settings"
-CORPUS_FINGERPRINT = "mixopt.corpus"
+COPY = "mixopt.copy"  # which artifact is the last copy of the journal
+COPIES = ("record/journal-0.jsonl.zst", "record/journal-1.jsonl.zst")
+CORPUS = "mixopt.corpus"  # the fingerprint of its tokens
 ANSWER = "mixopt.answer"
 SEARCH_SECONDS = "mixopt.search_seconds"
 JOURNAL = "mixopt.journal"  # the id of the journal that wrote last
 SENT = "mixopt.journal_sent"  # so many of its entries are here, at least
+DRIVER = "mixopt.driver"  # the machine, process and heartbeat of who runs the study; empty when nobody does
+RUN = "mixopt.run"  # remembered in the journal: the study's run and experiment here
+EXPERIMENT = "mixopt.experiment"
 
 # the record: child run
-TRIAL = "mixopt.trial"
 TRIAL_ID = "mixopt.trial_id"
 STATE = "mixopt.state"
 STATE_RUNNING = "running"
 STATE_COMPLETED = "completed"
 STATE_STOPPED = "stopped"
 STATE_FAILED = "failed"
-MEASUREMENT = "mixopt.measurement"
-FAILURE = "mixopt.failure"
 STARTS = "mixopt.starts"  # of a trial whose worker died
 ORIGIN = "mixopt.origin"
 PROXY = "mixopt.proxy"

@@ -1,37 +1,33 @@
 """The recorder of a study: entries go into the journal at once, and to MLflow when MLflow takes them.
 
 A thread sends what the journal has, in order, and tries again where MLflow is away; the driver never waits for it.
-Losses in the middle of a run, and the study's description, are for the dashboard alone: they are not in the journal,
-and are left out while MLflow is behind, since the end of the trial brings its whole curve.
+Between entries it renews the copy of the journal that MLflow keeps, from which the study can be read and resumed
+anywhere, and shows by a heartbeat that the study is being run, and by whom. Losses in the middle of a run, and the
+study's description, are for the dashboard alone: they are not in the journal, and are left out while MLflow is behind,
+since the end of the trial brings its whole curve.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
 from search.trial import Failure, Loss, Measurement, Trial
 from tracking import names
-from tracking.errors import TrackingError, TrackingRefused
-from tracking.journal import (
-    Closed,
-    Contents,
-    Entry,
-    Finished,
-    Journal,
-    Opened,
-    Reported,
-    Restarted,
-    Written,
-    contents,
-)
-from tracking.store import StudyRecord
+from tracking.entries import Closed, Entry, Finished, Opened, Reported, Restarted, Written
+from tracking.errors import TrackingAway, TrackingError, TrackingRefused
+from tracking.journal import Journal
+from tracking.mlflow_store import StudyRun
+from tracking.record import Record
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 15.0
@@ -39,6 +35,14 @@ LONGEST_PAUSE = 15.0
 REFUSED_FOR_SECONDS = 120.0
 # With more waiting MLflow is behind, and what is for the moment is left out.
 MOST_WAITING = 100
+# The copy of the journal is renewed at most so often, and takes no more than this part of the thread's time.
+COPY_SECONDS = 5.0
+COPY_SHARE = 0.05
+HEARTBEAT_SECONDS = 10.0
+# A driver that has shown no heartbeat for so long is dead, or cut off, and finds out by its next one.
+SILENT_SECONDS = 25.0
+# How long the end of a driver that did not finish waits for the request under way and the last copy.
+CLOSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Recorder:
     """A context: what MLflow does not have at its end stays in the journal for the next driver.
 
     Every method but `attach`, `drain` and `close` returns at once, and raises the TrackingError for which the recorder
-    gave up, if it did.
+    gave up, if it did: MLflow refused for long, or another driver has taken the study over.
 
     Attributes:
         run_id: of the study's run in MLflow.
@@ -69,11 +73,13 @@ class Recorder:
         begun: what the journal said when the recorder began.
     """
 
-    def __init__(self, record: StudyRecord, journal: Journal) -> None:
-        self.run_id = record.run_id
-        self.experiment_id = record.store.experiment_id
-        self._record = record
+    def __init__(self, run: StudyRun, journal: Journal) -> None:
+        self.run_id = run.run_id
+        self.experiment_id = run.store.experiment_id
+        self._run = run
         self._journal = journal
+        # From now on any other driver finds out that it is one too many.
+        run.set_tags({names.JOURNAL: journal.id, names.SENT: str(journal.sent), names.DRIVER: _driver(0)})
         self._queue: SimpleQueue[Entry | _Passing | None] = SimpleQueue()  # None: there will be no more
         self._unsent = 0
         self._counting = threading.Lock()
@@ -81,7 +87,11 @@ class Recorder:
         self._trouble: TrackingError | None = None
         self._troubles = 0
         self._given_up = False
-        self.begun: Contents = contents(self._unsent_queued())
+        self.begun = Record.of(journal.subject, self._unsent_queued())
+        self._copied = 0  # so many entries the copy has
+        self._copy_due = self._beat_due = time.monotonic()
+        self._beats = 0
+        self._pause = FIRST_PAUSE
         self._known = {trial.id for trial in self.begun.history.trials}
         self._thread = threading.Thread(target=self._send_all, name="recorder", daemon=True)
         self._thread.start()
@@ -138,17 +148,21 @@ class Recorder:
         Raises:
             TrackingError: the store did not take it.
         """
-        self._record.attach(text, file)
+        self._run.attach(text, file)
 
     def drain(self, seconds: float) -> bool:
-        """Wait for MLflow to take everything, until it takes nothing for so long; returns whether it did."""
+        """Wait for MLflow to take everything, the copy of the journal too, until it takes nothing for so long.
+
+        Returns whether it did.
+        """
+        self._copy_due = time.monotonic()
         unsent, deadline = self._unsent, time.monotonic() + seconds
-        while self._unsent and time.monotonic() < deadline:
+        while self._is_behind and time.monotonic() < deadline:
             self._complain()
             time.sleep(0.02)
             if self._unsent < unsent:
                 unsent, deadline = self._unsent, time.monotonic() + seconds
-        return not self._unsent
+        return not self._is_behind
 
     def close(self, status: str | None = None) -> None:
         """Let go of the journal, without waiting for more than the request under way.
@@ -158,12 +172,16 @@ class Recorder:
         """
         self._ending.set()
         self._queue.put(None)
-        self._thread.join(timeout=2)
-        self._journal.close()
-        if status is not None and self._trouble is None and not self._thread.is_alive():
-            # For the dashboard alone, which would otherwise show a study that runs for ever.
+        self._thread.join(timeout=CLOSE_SECONDS)
+        if self._trouble is None and not self._thread.is_alive():
+            # Where these do not arrive, the next driver elsewhere waits for a heartbeat first.
             with suppress(TrackingError):
-                self._record.end(status)
+                if self._copied < self.entries:
+                    self._run.keep(self._journal)
+                self._run.set_tags({names.DRIVER: ""})
+                if status is not None:
+                    self._run.end(status)
+        self._journal.close()
 
     def __enter__(self) -> Self:
         return self
@@ -175,6 +193,10 @@ class Recorder:
             self.close()
         else:
             self.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+
+    @property
+    def _is_behind(self) -> bool:
+        return bool(self._unsent) or self._copied < self.entries
 
     def _unsent_queued(self) -> Iterator[Entry]:
         for number, entry in enumerate(self._journal.entries()):
@@ -204,14 +226,61 @@ class Recorder:
     # What follows runs in the recorder's thread.
 
     def _send_all(self) -> None:
-        while (entry := self._queue.get()) is not None and not self._ending.is_set():
-            try:
+        try:
+            while not self._ending.is_set():
+                self._look_after_store()
+                try:
+                    entry = self._queue.get(timeout=max(0.02, self._next_due() - time.monotonic()))
+                except Empty:
+                    continue
+                if entry is None:
+                    return
                 self._send(entry)
-            except Exception as error:
-                # The driver raises it: a thread's own death would be seen by nobody.
-                self._trouble = error if isinstance(error, TrackingError) else _unexpected(error)
-                self._given_up = True
-                return
+        except Exception as error:
+            # The driver raises it: a thread's own death would be seen by nobody.
+            self._trouble = error if isinstance(error, TrackingError) else _unexpected(error)
+            self._given_up = True
+
+    def _next_due(self) -> float:
+        """When something has to be done though no entry comes."""
+        return min(self._beat_due, self._copy_due) if self._copied < self.entries else self._beat_due
+
+    def _look_after_store(self) -> None:
+        """The heartbeat and the copy of the journal, where they are due.
+
+        Raises:
+            TrackingError: another driver has taken the study over.
+        """
+        now = time.monotonic()
+        if self._trouble is None or now >= self._beat_due:
+            with self._troubled():
+                if now >= self._beat_due:
+                    self._beat_due = now + HEARTBEAT_SECONDS
+                    self._beats += 1
+                    beat(self._run, self._journal.id, self._beats)
+                if now >= self._copy_due and self._copied < self.entries:
+                    self._copied = self._run.keep(self._journal)
+                    took = time.monotonic() - now
+                    self._copy_due = now + max(COPY_SECONDS, took / COPY_SHARE)
+                if self._queue.empty():
+                    self._trouble = None
+                self._pause = FIRST_PAUSE
+
+    @contextmanager
+    def _troubled(self) -> Iterator[None]:
+        """A store that is away is the recorder's trouble, and no end; what was due is due again soon."""
+        try:
+            yield
+        except TakenOver:
+            raise
+        except (TrackingError, OSError) as error:
+            # OSError: the journal cannot be read for a moment, or there is no room for a temporary file.
+            self._trouble = (
+                error if isinstance(error, TrackingError) else TrackingAway(f"no copy of the journal: {error}")
+            )
+            self._troubles += 1
+            self._copy_due = self._beat_due = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     def _send(self, entry: Entry | _Passing) -> None:
         """
@@ -242,22 +311,78 @@ class Recorder:
     def _apply(self, entry: Entry | _Passing, again: bool) -> None:
         match entry:
             case Opened(trial, at):
-                self._record.open(trial, trial.id not in self._known and not again, at)
+                self._run.open(trial, trial.id not in self._known and not again, at)
                 self._known.add(trial.id)
             case Restarted(trial, start, reason):
-                self._record.restarted(trial, start, reason)
+                self._run.restarted(trial, start, reason)
             case _Progress(trial, tokens, losses):
-                self._record.progress(trial, tokens, losses)
+                self._run.progress(trial, tokens, losses)
             case _Described(markdown):
-                self._record.set_tags({names.NOTE: markdown})
+                self._run.set_tags({names.NOTE: markdown})
             case Closed(trial, outcome, objective, at):
-                self._record.close(trial, outcome, objective, at)
+                self._run.close(trial, outcome, objective, at)
             case Reported(metrics, step, at, tags):
-                self._record.report(metrics, step, at, {**tags, names.SENT: str(self._journal.sent)})
-            case Written(key, data, file):
-                self._record.write(key, data, file)
+                self._run.report(metrics, step, at, {**tags, names.SENT: str(self._journal.sent)})
+            case Written(_, data, file):
+                self._run.attach(json.dumps(data, indent=2, allow_nan=False), file)
             case Finished():
-                self._record.finish()
+                self._run.end("FINISHED")
+
+
+class TakenOver(TrackingError):
+    """Another driver runs the study now."""
+
+
+def await_silence(run: StudyRun, journal_id: str | None, remark: Callable[[str], None]) -> None:
+    """Make sure that no other driver runs the study.
+
+    One that holds the same journal is excluded by the lock of its folder; one elsewhere shows a heartbeat in MLflow.
+
+    Args:
+        journal_id: of the journal that is here, if there is one.
+        remark: told what is waited for.
+
+    Raises:
+        TakenOver: another one runs it.
+    """
+    driver = run.tags.get(names.DRIVER)
+    if not driver or run.tags.get(names.JOURNAL) == journal_id:
+        return
+    host, process, _ = driver.split()
+    remark(f"study {run.study} was last run on {host}: waiting whether its driver is alive")
+    deadline = time.monotonic() + SILENT_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(min(1.0, SILENT_SECONDS / 10))
+        run.refresh()
+        now = run.tags.get(names.DRIVER)
+        if not now:
+            return
+        if now != driver:
+            raise TakenOver(
+                f"study {run.study} is being run by process {process} on {host}",
+                hint="wait for it or end it there; mixopt status shows how far it is",
+            )
+
+
+def beat(run: StudyRun, journal_id: str, number: int) -> None:
+    """Show that the driver of this journal is alive.
+
+    Raises:
+        TakenOver: the study goes on with another journal.
+    """
+    run.refresh()
+    if run.tags.get(names.JOURNAL) != journal_id:
+        where = (run.tags.get(names.DRIVER) or "somewhere else").split()[0]
+        raise TakenOver(
+            f"study {run.study} was taken over by another driver, on {where}; this one stops",
+            hint="what it recorded is kept here, and is sent where the study is run here again",
+        )
+    run.set_tags({names.DRIVER: _driver(number)})
+
+
+def _driver(beats: int) -> str:
+    """Who runs the study, and that it is alive: the number grows."""
+    return f"{socket.gethostname() or '?'} {os.getpid()} {beats}"
 
 
 def _now() -> int:

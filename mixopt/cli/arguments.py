@@ -10,8 +10,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mixopt.base.console import out
-from mixopt.cluster.head import ADDRESS_VARIABLE
 from mixopt.results.base import Result
+from mixopt.settings.environment import ADDRESS_VARIABLE
 
 StudyArgument = Annotated[Path, typer.Argument(help="The study file.", show_default=True)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

@@ -12,7 +12,7 @@ import typer
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
 from mixopt.cli.arguments import CLUSTER, INTERRUPTED, Address, Json, RetryFailed, StudyArgument, print_result
-from mixopt.cluster.head import ADDRESS_VARIABLE
+from mixopt.settings.environment import ADDRESS_VARIABLE
 from mixopt.settings.schema import STUDY_FILE
 from tracking.errors import TrackingError
 
@@ -38,12 +38,14 @@ def submit(
     """Run a study on a cluster, or go on with it; where it is already running, only say so."""
     from mixopt.results.jobs import SubmittedJob
     from mixopt.settings.reading import load
+    from mixopt.study.record import mark_submitted
 
     cluster = _cluster(address)
     file = load(study)
     try:
         with err.status("submitting"):
             job, new = cluster.submit(file, retry_failed)
+            mark_submitted(file, cluster.head.address)
     except KeyboardInterrupt:
         err.print(f"interrupted; whether study {file.study} was submitted shows: mixopt list{cluster.head.option}")
         raise typer.Exit(INTERRUPTED) from None
@@ -160,9 +162,9 @@ def _named(study: str) -> tuple[str, StudyFile | None]:
 def _recorded(job: StudyJob, file: StudyFile | None) -> JobWithTrials | JobAlone:
     """The job, and how far the study is, where its MLflow store can be reached from here."""
     from mixopt.results.jobs import JobAlone, JobWithTrials
-    from mixopt.settings.schema import DIRECTORY_VARIABLE, STORE_VARIABLE
+    from mixopt.settings.environment import DIRECTORY_VARIABLE, STORE_VARIABLE
     from mixopt.study.status import build_status
-    from tracking.store import Store
+    from tracking.mlflow_store import Store
 
     def alone(why: str) -> JobAlone:
         return JobAlone(**dict(job.summary), note=why)
@@ -175,10 +177,11 @@ def _recorded(job: StudyJob, file: StudyFile | None) -> JobWithTrials | JobAlone
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         return alone(f"its trials cannot be seen from here: there is no {uri}")
     try:
-        record = Store(uri, job.experiment).find(job.study)
+        run = Store(uri, job.experiment).find(job.study)
+        record = None if run is None else run.record()
         if record is None:
             return alone(f"no trial is recorded yet in {uri}")
-        return JobWithTrials(**(dict(job.summary) | dict(build_status(record, record.history()))))
+        return JobWithTrials(**(dict(job.summary) | dict(build_status(record, uri))))
     except TrackingError as error:
         return alone(f"its trials cannot be seen from here: {error.message}")
 

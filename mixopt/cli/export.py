@@ -65,7 +65,7 @@ def export(
     from mixopt.results.export import ExportResult
     from mixopt.settings.reading import load
     from mixopt.study.answer import answer_so_far
-    from mixopt.study.record import recorded
+    from mixopt.study.record import read_record
     from search.mixture import Mixture
 
     if list_formats:
@@ -76,7 +76,7 @@ def export(
         return
     file = load(study)
     request = ExportRequest.of(file, format, location, locations, draws, tokens, max_epochs)
-    answer = answer_so_far(file, recorded(file))
+    answer = answer_so_far(file, read_record(file))
     if mixture is not None and front is not None:
         raise ConfigError("mixture and front both say what to export", hint="give one of them")
     if mixture is not None:

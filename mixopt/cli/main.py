@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _status_if_it_may_pass() -> int:
-    from mixopt.settings.schema import JOB_VARIABLE
+    from mixopt.settings.environment import JOB_VARIABLE
 
     return TRY_AGAIN if JOB_VARIABLE in os.environ else USER_MISTAKE
 

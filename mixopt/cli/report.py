@@ -28,25 +28,26 @@ def report(
     from mixopt.report import report_content
     from mixopt.report.page import render
     from mixopt.settings.reading import load
-    from mixopt.study.record import recorded
+    from mixopt.study.record import open_store, read_record
     from tracking import names
     from tracking.errors import TrackingError
 
     file = load(study)
     if output is None:
         output = Path(f"{file.study}-report.html")
-    record = recorded(file)
+    record = read_record(file)
     with err.status("fitting the losses again, drawing"):
         said = report_content(file, record)
         page = render(said)
     write_text(output, page)
     if attach:
         try:
-            record.attach(page, names.REPORT_FILE)
+            run = open_store(file).find(file.study)
+            if run is not None:
+                run.attach(page, names.REPORT_FILE)
         except TrackingError as error:
-            raise TrackingError(
-                error.message, hint=f"the report is at {output}; leave MLflow out with --no-attach"
-            ) from error
+            err.print(f"{error.message}; the report is at {output} alone", soft_wrap=True)
+            attach = False
     if json:
         print(said.json_text())
     else:

@@ -10,6 +10,7 @@ import typer
 
 from mixopt.base.console import err, out
 from mixopt.base.errors import ConfigError
+from mixopt.base.interrupt import interrupt
 from mixopt.cli import cluster
 from mixopt.cli.arguments import (
     INTERRUPTED,
@@ -21,7 +22,6 @@ from mixopt.cli.arguments import (
     headed,
     print_result,
 )
-from mixopt.run import interrupt
 from mixopt.settings.schema import STUDY_FILE
 
 if TYPE_CHECKING:
@@ -84,14 +84,13 @@ def run(
 def status(study: cluster.StudyOrName = str(STUDY_FILE), address: Address = None, json: Json = False) -> None:
     """Show how far a study is: trials by state, every failure; of a submitted study, also its job."""
     from mixopt.cli.tables.study import status_table
-    from mixopt.study.record import known, recorded
+    from mixopt.study.record import read_record
     from mixopt.study.status import build_status
 
     if address and cluster.status(study, address, json):
         return
     file = load_study(Path(study))
-    record = recorded(file)
-    found = build_status(record, known(file, record))
+    found = build_status(read_record(file), file.tracking_uri)
     print_result(found, status_table(found), json)
 
 
@@ -100,10 +99,10 @@ def best(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     """Show the answer with its evidence; before the study's end, the answer so far."""
     from mixopt.cli.tables.study import answer_table
     from mixopt.study.answer import answer_so_far
-    from mixopt.study.record import recorded
+    from mixopt.study.record import read_record
 
     file = load_study(study)
-    answer = answer_so_far(file, recorded(file))
+    answer = answer_so_far(file, read_record(file))
     print_result(answer, answer_table(answer), json)
 
 
@@ -120,10 +119,10 @@ def runs(
     from mixopt.base.files import write_text
     from mixopt.results.run_table import RunTable
     from mixopt.runs.trials import csv_text, run_rows
-    from mixopt.study.record import known, recorded
+    from mixopt.study.record import read_record
 
     file = load_study(study)
-    rows = run_rows(known(file, recorded(file)), unit)
+    rows = run_rows(read_record(file).history, unit)
     if not rows:
         raise ConfigError(f"study {file.study} has no completed trial yet", hint=f"run it: mixopt run {file.file}")
     if output is not None:

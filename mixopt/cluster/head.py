@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mixopt.base.errors import ConfigError
+from mixopt.settings.environment import ADDRESS_VARIABLE
 from mixopt.workers.ray_token import MODE_VARIABLE, use_cluster_token
 
 ANSWER_WITHIN_SECONDS = 10.0
@@ -95,6 +96,3 @@ class Head:
                 )
             case _:
                 return HeadAway(f"{self.address} answers {error.code} {error.reason}", hint="look at the head's logs")
-
-
-ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"  # Ray's own

@@ -21,9 +21,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mixopt.base.errors import ConfigError
-from mixopt.cluster.head import ADDRESS_VARIABLE, Head, HeadAway
+from mixopt.cluster.head import Head, HeadAway
 from mixopt.results.jobs import Job
-from mixopt.settings.schema import JOB_VARIABLE, ExecutorSettings, StudyFile
+from mixopt.settings.environment import ADDRESS_VARIABLE, JOB_VARIABLE
+from mixopt.settings.schema import ExecutorSettings, StudyFile
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient

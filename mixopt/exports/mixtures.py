@@ -14,7 +14,7 @@ from mixopt.results.answer import Answer
 from mixopt.settings.schema import StudyFile
 from mixopt.study.answer import answer_so_far
 from mixopt.study.corpus import find_corpus
-from mixopt.study.record import recorded
+from mixopt.study.record import read_record
 from search.errors import SearchError
 from search.mixture import Mixture
 
@@ -76,7 +76,7 @@ def _lengths_here(file: StudyFile) -> dict[str, float]:
     corpus = find_corpus(file)
     if corpus is not None:
         return {name: domain.mean_document_tokens for name, domain in corpus.domains.items()}
-    return document_lengths(answer_so_far(file, recorded(file)))
+    return document_lengths(answer_so_far(file, read_record(file)))
 
 
 def document_lengths(answer: Answer) -> dict[str, float]:

@@ -14,10 +14,9 @@ from mixopt.study.answer import answer_so_far
 from mixopt.study.corpus import find_corpus
 from mixopt.study.plan import Plan
 from mixopt.study.planning import assemble
-from mixopt.study.record import known
 from search.history import History
 from search.recommendation.recommend import Predictor
-from tracking.store import StudyRecord
+from tracking.record import Record
 
 
 def report_page(plan: Plan, history: History, answer: Answer, predictor: Predictor | None = None) -> str:
@@ -35,7 +34,7 @@ def report_page(plan: Plan, history: History, answer: Answer, predictor: Predict
     return render(summarise(plan, history, answer, predictor))
 
 
-def report_content(file: StudyFile, record: StudyRecord) -> Content:
+def report_content(file: StudyFile, record: Record) -> Content:
     """What the report says of a study that has run, or runs.
 
     Raises:
@@ -50,4 +49,4 @@ def report_content(file: StudyFile, record: StudyRecord) -> Content:
             f"the tokens of study {file.study} are not prepared here, or its text has changed",
             hint=f"write the report where the study ran, or: mixopt prepare {file.file}",
         )
-    return summarise(assemble(file, corpus), known(file, record), answer_so_far(file, record))
+    return summarise(assemble(file, corpus), record.history, answer_so_far(file, record))

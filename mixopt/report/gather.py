@@ -48,7 +48,8 @@ from search.problem import BASELINE, REFERENCE, SEARCH_SEED, Problem
 from search.recommendation.confirm import UNITS
 from search.recommendation.effects import Effect, effects
 from search.recommendation.recommend import BEST_OBSERVED, Estimate, Predictor
-from tracking.journal import Closed, read
+from tracking.entries import Closed
+from tracking.journal import read
 
 MOST_NAMED = 6
 

@@ -23,17 +23,12 @@ from pydantic import (
     model_validator,
 )
 
+from mixopt.settings.environment import DIRECTORY_VARIABLE, STORE_VARIABLE
 from mixopt.settings.units import Amount, Count, Duration, Number, Share
 
 # Names become MLflow keys, file names and YAML keys, so they keep to characters that all of these take.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
 
-
-# What a study file leaves open, a machine may say: where it keeps studies, and where its MLflow store is.
-DIRECTORY_VARIABLE = "MIXOPT_DIRECTORY"
-STORE_VARIABLE = "MLFLOW_TRACKING_URI"
-# Set where a study runs as a job of a Ray cluster: the job's id.
-JOB_VARIABLE = "MIXOPT_JOB"
 
 STORES = ("sqlite:///", "http://", "https://", "postgresql://", "postgresql+", "mysql://", "mysql+")
 

@@ -14,13 +14,12 @@ from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import find_corpus
 from mixopt.study.plan import Plan
 from mixopt.study.planning import assemble
-from mixopt.study.record import known
 from search.history import Failed, History
 from search.problem import BASELINE, REFERENCE
 from search.recommendation.confirm import Confirmation
 from search.recommendation.recommend import Recommendation
 from tracking import names
-from tracking.store import StudyRecord
+from tracking.record import Record
 
 
 def build_answer(
@@ -142,14 +141,14 @@ def _verdict(recommendation: Recommendation, confirmation: Confirmation | None) 
     return f"keep the {name} mixture{reason}; the {first.label} mixture {first.sentence}"
 
 
-def answer_so_far(file: StudyFile, record: StudyRecord) -> Answer:
+def answer_so_far(file: StudyFile, record: Record) -> Answer:
     """The recorded answer, or, before the study's end, what its trials say until now.
 
     Raises:
         ConfigError, SearchError: too few trials have completed, or the recorded answer cannot be read.
     """
-    recorded = record.read(names.ANSWER)
-    history = known(file, record).without_running()
+    recorded = record.written.get(names.ANSWER)
+    history = record.history.without_running()
     if recorded is not None:
         answer = Answer.read(recorded)
         newer = len(history.completed) - answer.trials.completed
@@ -163,4 +162,4 @@ def answer_so_far(file: StudyFile, record: StudyRecord) -> Answer:
     plan = assemble(file, corpus)
     recommendation = plan.strategy.recommend(history)
     remark = f"the search goes on: {how_far(plan, history)} have ended"
-    return build_answer(plan, history, recommendation, None, record.run_id, False, [remark])
+    return build_answer(plan, history, recommendation, None, record.tags.get(names.RUN, ""), False, [remark])

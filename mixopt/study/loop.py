@@ -60,8 +60,7 @@ class Study:
         self._mlflow_is_away = False
         self._seconds_before = float(record.begun.tags.get(names.SEARCH_SECONDS, "0"))
         self._began = time.monotonic()
-        restarts = sum(start - 1 for start in record.begun.starts.values())
-        self._reporter = Reporter(plan, record, self.history, restarts, lambda: self._seconds)
+        self._reporter = Reporter(plan, record, self.history, record.begun.restarts, lambda: self._seconds)
 
     def run(self) -> Answer:
         """Returns the answer; `finish` comes next.

@@ -12,9 +12,8 @@ from mixopt.results.status import AnswerInShort, FailedTrial, Status, TrialCount
 
 if TYPE_CHECKING:
     from proxies.data.corpus import Corpus
-    from search.history import History
     from search.trial import Trial
-    from tracking.store import StudyRecord
+    from tracking.record import Record
 
 
 def summarise_corpus(corpus: Corpus) -> CorpusSummary:
@@ -37,20 +36,17 @@ def summarise_corpus(corpus: Corpus) -> CorpusSummary:
     )
 
 
-def build_status(record: StudyRecord, history: History) -> Status:
+def build_status(record: Record, tracking_uri: str) -> Status:
     """How far the study is.
-
-    Args:
-        history: the study's trials, which may be ahead of the record.
 
     Raises:
         ConfigError: the recorded answer cannot be read.
     """
     from tracking import names
 
-    recorded = record.read(names.ANSWER)
+    history, recorded = record.history, record.written.get(names.ANSWER)
     return Status(
-        study=record.study,
+        study=record.subject.study,
         trials=TrialStates(
             completed=_count(entry.trial for entry in history.completed),
             stopped=_count(entry.trial for entry in history.stopped),
@@ -62,7 +58,7 @@ def build_status(record: StudyRecord, history: History) -> Status:
             entry.measurement.seconds / int(entry.measurement.environment.get("pack", 1))  # they took them together
             for entry in (*history.completed, *history.stopped)
         ),
-        restarts=int(record.metrics.get(names.RESTARTS, 0)),
+        restarts=record.restarts,
         failures=tuple(
             FailedTrial(
                 trial=entry.trial.id,
@@ -73,7 +69,7 @@ def build_status(record: StudyRecord, history: History) -> Status:
             for entry in history.failed
         ),
         answer=None if recorded is None else _in_short(Answer.read(recorded)),
-        tracking_uri=record.store.uri,
+        tracking_uri=tracking_uri,
     )
 
 

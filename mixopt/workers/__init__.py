@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from mixopt.settings.schema import JOB_VARIABLE, ExecutorSettings
+from mixopt.settings.environment import JOB_VARIABLE
+from mixopt.settings.schema import ExecutorSettings
 from mixopt.workers.executor import Executor
 
 # Ray reads these when it is imported. The cluster of one study stays on this machine, and to itself: no port is open to

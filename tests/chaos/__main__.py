@@ -42,8 +42,8 @@ from tests.chaos.faults import Injected, Service
 from tests.e2e.study import numbers
 from tests.service.processes import Site, new_site
 from tests.text import write_jsonl
-from tracking.journal import contents, read
-from tracking.store import Store
+from tracking.journal import read_record
+from tracking.mlflow_store import Store
 
 KINDS = ("worker", "raylet", "node", "driver", "mlflow", "postgres", "head", "stop", "power")
 NAMES = {
@@ -142,13 +142,15 @@ class Chaos:
     def recorded(self, name: str) -> History:
         """The study's history as MLflow has it, each trial in one run."""
         os.environ |= self._credentials
-        record = Store(self.site.mlflow_uri, "mixopt").find(name)
+        run = Store(self.site.mlflow_uri, "mixopt").find(name)
+        assert run is not None
+        record = run.record()
         assert record is not None
-        history = record.history()
-        runs = len(list(record._child_runs()))
+        history = record.history
+        runs = len(list(run.child_runs()))
         assert runs == len(history.trials), f"{runs} runs for {len(history.trials)} trials"
         journal = self._studies / name / "journal.jsonl"
-        assert history == contents(read(journal)).history, "MLflow and the journal differ"
+        assert history == read_record(journal).history, "MLflow and the journal differ"
         return history
 
     def undisturbed(self, study: Path) -> History:
@@ -159,7 +161,7 @@ class Chaos:
         command = [sys.executable, "-m", "mixopt", "run", str(alone)]
         environment = os.environ | {"MIXOPT_DIRECTORY": str(home), "OMP_NUM_THREADS": "1"}
         subprocess.run(command, env=environment, check=True, capture_output=True)
-        return contents(read(home / study.parent.name / "journal.jsonl")).history
+        return read_record(home / study.parent.name / "journal.jsonl").history
 
     def retrained(self, study: Path, history: History) -> History:
         """Every trial of a history, trained again in this process."""

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from mixopt.settings.reading import load
-from mixopt.study.record import open_store
+from mixopt.study.record import fetch_record
 from search.history import History
 from tests.text import write_jsonl
-from tracking.store import Store
+from tracking.mlflow_store import Store
 
 BASELINES = 2
 SEARCH_TRIALS = (8 + BASELINES) + (3 + BASELINES)
@@ -79,9 +79,8 @@ def answer_of(*arguments: object) -> dict[str, Any]:
 
 def recorded(path: Path) -> History:
     """The study's history, as its store has it."""
-    file = load(path)
-    record = open_store(file).find(file.study)
-    return record.history() if record else History()
+    record = fetch_record(load(path))
+    return record.history if record else History()
 
 
 def numbers(history: History) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from mixopt.settings.reading import load
 from mixopt.study.record import journal_path
 from search.trial import Failure, FailureKind
 from tests.e2e.study import BASELINES, SEARCH_TRIALS, STUDY, answer_of, mixopt, recorded, write_study
-from tracking.journal import Closed, Journal, Opened
+from tracking.entries import Closed, Opened
+from tracking.journal import Journal
 
 pytestmark = pytest.mark.slow
 

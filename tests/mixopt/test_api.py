@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 import mixopt
-from mixopt.study.record import begin, open_store
+from mixopt.study.record import open_store
+from mixopt.study.recording import begin
 from search.errors import SearchError
 from search.trial import Failure, FailureKind
 from tests.e2e.study import write_study

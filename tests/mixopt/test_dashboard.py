@@ -25,7 +25,7 @@ from tests.e2e.study import STUDY
 from tests.mixopt.test_study import _measured, planned
 from tests.processes import free_port
 from tracking import names
-from tracking.server import local_server
+from tracking.local_server import local_server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HEADLESS = [
@@ -53,7 +53,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 @pytest.fixture(scope="module")
 def shown(plan: Plan) -> Iterator[Shown]:
     store = open_store(plan.file)
-    record = store.resume_or_create(plan.file.study, plan.deciding(), plan.corpus.fingerprint)
+    record = store.find_or_create(plan.file.study)
     history = History()
     for number, trial in enumerate(plan.strategy.ask(history, 12)):
         record.open(trial)

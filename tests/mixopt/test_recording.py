@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,14 +12,16 @@ import pytest
 from mixopt.settings.reading import load
 from mixopt.study.plan import Plan
 from mixopt.study.planning import assemble
-from mixopt.study.record import begin, journal_path, known, open_store
+from mixopt.study.record import fetch_record, journal_path, mark_submitted, open_store, read_record
+from mixopt.study.recording import begin
 from search.history import History
 from search.trial import Trial
 from tests.e2e.study import STUDY, recorded
 from tests.mixopt.test_study import _measured, planned
-from tracking import names
+from tests.processes import free_port
+from tracking.entries import Closed, Opened
 from tracking.errors import TrackingError
-from tracking.journal import Closed, Journal, Opened, contents, read
+from tracking.journal import Journal
 
 
 @pytest.fixture
@@ -48,9 +51,8 @@ def run(plan: Plan, *some: Trial) -> History:
 
 
 def in_mlflow(plan: Plan) -> History:
-    record = open_store(plan.file).find(plan.file.study)
-    assert record is not None
-    return record.history()
+    record = fetch_record(plan.file)
+    return record.history if record else History()
 
 
 def test_a_study_goes_on_from_its_journal(plan: Plan) -> None:
@@ -122,15 +124,86 @@ def test_the_journal_of_another_study_does_not_fill_a_new_mlflow(plan: Plan, new
     assert "remove the folder" in caught.value.hint
 
 
-def test_what_is_known_is_what_the_journal_says_as_long_as_it_is_the_last_to_write(plan: Plan) -> None:
+def test_what_is_recorded_here_is_read_without_mlflow(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = trials(plan, 2)
+    run(plan, one, two)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    assert set(read_record(plan.file).history.measurements) == {one.id, two.id}
+
+
+def test_without_its_journal_a_study_is_read_from_mlflow(plan: Plan) -> None:
+    one, two = trials(plan, 2)
+    run(plan, one, two)
+    here = read_record(plan.file)
+    journal_path(plan.file).unlink()
+    assert read_record(plan.file) == here
+
+
+def test_a_study_that_was_submitted_since_is_read_where_it_goes_on(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     one, two = trials(plan, 2)
     run(plan, one)
     stale = journal_path(plan.file).read_bytes()
-    journal_path(plan.file).unlink()
     run(plan, two)
-    record = open_store(plan.file).find(plan.file.study)
-    assert record is not None
-    assert record.tags[names.JOURNAL] == Journal(journal_path(plan.file)).id
-    assert known(plan.file, record) == contents(read(journal_path(plan.file))).history
     journal_path(plan.file).write_bytes(stale)
-    assert set(known(plan.file, record).measurements) == {one.id, two.id}
+    mark_submitted(plan.file, "http://head:8265")
+    assert set(read_record(plan.file).history.measurements) == {one.id, two.id}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    assert set(read_record(plan.file).history.measurements) == {one.id}
+    assert "before it was submitted" in capsys.readouterr().err
+
+
+def test_a_file_with_other_settings_is_not_answered_from_the_journal(plan: Plan) -> None:
+    run(plan, *trials(plan, 1))
+    plan.file.file.write_text(STUDY.replace("seed: 3", "seed: 4"))
+    with pytest.raises(TrackingError, match="another study file; changed: seed"):
+        read_record(load(plan.file.file))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heartbeats ten times as fast."""
+    monkeypatch.setattr("tracking.recorder.HEARTBEAT_SECONDS", 0.3)
+    monkeypatch.setattr("tracking.recorder.SILENT_SECONDS", 2.0)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_second_driver_elsewhere_stops_before_it_spends(plan: Plan) -> None:
+    store = open_store(plan.file)
+    with begin(plan, store) as first:
+        here = journal_path(plan.file)
+        aside = here.rename(here.with_name("journal.of-the-first"))  # as on a machine that does not see the folder
+        remarks: list[str] = []
+        with pytest.raises(TrackingError, match=r"is being run by process \d+ on "):
+            begin(plan, open_store(plan.file), remarks.append)
+        assert "waiting whether its driver is alive" in remarks[0]
+        assert not here.exists()
+        aside.rename(here)
+        first.open(trials(plan, 1)[0])
+        assert first.drain(30)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_driver_that_was_cut_off_and_taken_over_stops(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    with begin(plan, open_store(plan.file)) as first:
+        monkeypatch.setattr("tracking.recorder.SILENT_SECONDS", 0.0)  # the second was patient enough
+        journal_path(plan.file).unlink()
+        with begin(plan, open_store(plan.file)) as second:
+            deadline = time.monotonic() + 30
+            with pytest.raises(TrackingError, match="was taken over by another driver"):
+                while time.monotonic() < deadline:
+                    first.report({}, 0, {})
+                    time.sleep(0.1)
+            second.open(trials(plan, 1)[0])
+            assert second.drain(30)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_driver_that_died_is_followed_at_once_where_its_journal_is(plan: Plan) -> None:
+    dead = begin(plan, open_store(plan.file))
+    dead._ending.set()  # no more heartbeats, and nothing said of its end
+    remarks: list[str] = []
+    with begin(plan, open_store(plan.file), remarks.append) as next:
+        assert next.begun.history == History()
+    assert not remarks

@@ -15,7 +15,7 @@ import ray
 import yaml
 
 from mixopt.cluster.secrets import RANDOM_BYTES
-from mixopt.settings.schema import JOB_VARIABLE
+from mixopt.settings.environment import JOB_VARIABLE
 from tests.service.compose import FILE, ROOT, load, services
 
 KUBERAY = sorted((ROOT / "deploy" / "kuberay").glob("*.yaml"))

@@ -24,9 +24,12 @@ import pytest
 from tests.processes import LOOPBACK, family, named
 from tests.service.processes import PATH, Site, end, has_postgres, new_site
 from tests.service.strangers import ask_grpc, ask_http, listeners, mlflow_requests, ray_requests
-from tests.tracking.test_store import SETTINGS, measurement, trial
+from tests.tracking.test_mlflow_store import SETTINGS, measurement, trial
 from tracking import names
-from tracking.store import Store
+from tracking.journal import Journal
+from tracking.mlflow_store import Store
+from tracking.record import Subject
+from tracking.recorder import Recorder
 
 pytestmark = [
     pytest.mark.slow,
@@ -118,26 +121,31 @@ def s3_client(site: Site, **options: Any) -> Any:
     return boto3.client("s3", endpoint_url=f"http://{LOOPBACK}:{site.ports['s3']}", region_name="us-east-1", **options)
 
 
-def test_a_study_is_recorded_in_postgres_and_s3(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_is_recorded_in_postgres_and_s3(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", site.secret("mlflow_password"))
     answer = {"mixture": {"web": 0.25, "code": 0.75}}
-    record = Store(site.mlflow_uri, "tests").resume_or_create("served", SETTINGS, "corpus")
-    record.open(trial(0.25))
-    record.close(trial(0.25), measurement(1.5), objective=2.0)
-    record.write(names.ANSWER, answer, names.ANSWER_FILE)
-    record.finish()
+    run = Store(site.mlflow_uri, "tests").find_or_create("served")
+    journal = Journal.create(tmp_path / "journal.jsonl", Subject("served", SETTINGS, "corpus"))
+    with Recorder(run, journal) as recorder:
+        recorder.open(trial(0.25))
+        recorder.close_trial(trial(0.25), measurement(1.5), objective=2.0)
+        recorder.write(names.ANSWER, answer, names.ANSWER_FILE)
+        recorder.finish()
+        assert recorder.drain(60)
 
-    again = Store(site.mlflow_uri, "tests").resume_or_create("served", SETTINGS, "corpus")
-    [completed] = again.history().completed
+    record = Store(site.mlflow_uri, "tests").find_or_create("served").record()
+    assert record is not None
+    [completed] = record.history.completed
     assert (completed.trial.id, completed.measurement) == (trial(0.25).id, measurement(1.5))
-    assert again.read(names.ANSWER) == answer
+    assert record.written[names.ANSWER] == answer
 
     s3 = s3_client(
         site, aws_access_key_id=site.secret("s3_access_key"), aws_secret_access_key=site.secret("s3_secret_key")
     )
-    [key] = [each["Key"] for each in s3.list_objects_v2(Bucket="mlflow")["Contents"]]
-    assert key.endswith(names.ANSWER_FILE)
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket="mlflow")["Contents"]]
+    assert any(key.endswith(names.COPIES[0]) for key in keys)
+    [key] = [key for key in keys if key.endswith(names.ANSWER_FILE)]
     assert json.load(s3.get_object(Bucket="mlflow", Key=key)["Body"]) == answer
     with database(site, "mlflow", site.secret("postgres_password")) as connection, connection.cursor() as cursor:
         cursor.execute("select name from runs where lifecycle_stage = 'active'")

@@ -13,20 +13,12 @@ from search.fidelity import Fidelity
 from search.mixture import Mixture
 from search.trial import Failure, FailureKind, Measurement, Trial
 from tests.tracking.strategies import failures, measurements, trials
+from tracking.entries import Closed, Entry, Finished, Opened, Reported, Restarted, Written, entries_of
 from tracking.errors import TrackingError
-from tracking.journal import (
-    Closed,
-    Entry,
-    Finished,
-    Journal,
-    Opened,
-    Reported,
-    Restarted,
-    Written,
-    contents,
-    entries_of,
-    read,
-)
+from tracking.journal import Journal, read, read_header, read_record
+from tracking.record import Record, Subject
+
+SUBJECT = Subject("a study", {"seed": 0, "domains": {"web": {"max": 0.5}}}, "corpus")
 
 
 def entries(trial: Trial, outcome: Measurement | Failure) -> list[Entry]:
@@ -44,7 +36,7 @@ def entries(trial: Trial, outcome: Measurement | Failure) -> list[Entry]:
 @given(trial=trials, outcome=st.one_of(measurements, failures))
 def test_what_is_appended_reads_back(tmp_path: Path, trial: Trial, outcome: Measurement | Failure) -> None:
     path = tmp_path / "journal.jsonl"
-    journal = Journal.create(path, "a study", [])
+    journal = Journal.create(path, SUBJECT, [])
     for entry in entries(trial, outcome):
         journal.append(entry)
     journal.close()
@@ -54,7 +46,7 @@ def test_what_is_appended_reads_back(tmp_path: Path, trial: Trial, outcome: Meas
 @pytest.fixture
 def written(tmp_path: Path, one_trial: Trial) -> Path:
     path = tmp_path / "journal.jsonl"
-    journal = Journal.create(path, "a study", [])
+    journal = Journal.create(path, SUBJECT, [])
     for entry in entries(one_trial, Failure(FailureKind.DIVERGED, "loss 1e9")):
         journal.append(entry)
     journal.close()
@@ -93,9 +85,9 @@ def test_how_much_was_sent_is_remembered_and_belongs_to_one_journal(written: Pat
     assert journal.sent == 0
     journal.mark_sent(3)
     assert Journal(written).sent == 3
-    assert Journal.create(written, "a study", list(read(written))).sent == 6
+    assert Journal.create(written, SUBJECT, list(read(written))).sent == 6
     sent = written.with_suffix(".sent").read_text()
-    new = Journal.create(written, "a study", [])
+    new = Journal.create(written, SUBJECT, [])
     written.with_suffix(".sent").write_text(sent)
     assert Journal(written).sent == 0, f"the count of another journal than {new.id}"
 
@@ -123,10 +115,52 @@ def test_the_entries_of_a_history_lead_back_to_it(pairs: list[tuple[Trial, Measu
     asked = {trial.id: trial for trial, _ in pairs}
     steps: list[Entry] = [Opened(trial) for trial in asked.values()]
     steps += [Closed(trial, outcome) for trial, outcome in pairs if outcome is not None]
-    history = contents(steps).history
-    assert contents(entries_of(history)).history == history
+    history = Record.of(SUBJECT, steps).history
+    assert Record.of(SUBJECT, entries_of(history)).history == history
 
 
 def test_a_failed_trial_that_is_opened_again_is_running(one_trial: Trial) -> None:
     steps: list[Entry] = [Opened(one_trial), Closed(one_trial, Failure(FailureKind.ERROR, "x")), Opened(one_trial)]
-    assert contents(steps).history.running == (one_trial,)
+    assert Record.of(SUBJECT, steps).history.running == (one_trial,)
+
+
+def test_any_changed_byte_of_an_entry_is_noticed(written: Path) -> None:
+    content = written.read_bytes()
+    for place in range(len(content)):
+        if content[place : place + 1] == b"\n":
+            continue
+        damaged = bytearray(content)
+        damaged[place] ^= 4
+        written.write_bytes(damaged)
+        with pytest.raises(TrackingError, match=r"is damaged|no journal's|of schema"):
+            list(read(written))
+
+
+def test_a_line_of_deep_json_is_one_clear_error(written: Path) -> None:
+    written.write_bytes(written.read_bytes() + b"[" * 100_000 + b"\n")
+    with pytest.raises(TrackingError, match="is damaged"):
+        list(read(written))
+
+
+@pytest.mark.parametrize("content", ["[]", "", "{}", '{"id": 3}', '{"id": "x", "sent": "many"}', "[" * 100_000, "\x00"])
+def test_a_lost_count_costs_nothing_but_sending_again(written: Path, content: str) -> None:
+    written.with_suffix(".sent").write_text(content)
+    journal = Journal(written)
+    assert journal.sent == 0
+    journal.close()
+
+
+def test_a_count_that_cannot_be_kept_stops_nothing(written: Path) -> None:
+    journal = Journal(written)
+    written.with_suffix(".sent").unlink(missing_ok=True)
+    written.with_suffix(".sent").mkdir()
+    (written.with_suffix(".sent") / "file").touch()
+    journal.mark_sent(3)
+    journal.append(Finished())
+    assert journal.sent == 3
+    journal.close()
+
+
+def test_what_a_study_is_about_is_in_its_journal(written: Path) -> None:
+    assert read_header(written).subject == SUBJECT
+    assert read_record(written).subject == SUBJECT

@@ -13,13 +13,15 @@ import pytest
 from search.history import History
 from search.trial import Failure, FailureKind
 from tests.processes import family, free_port, kill
-from tests.tracking.test_store import SETTINGS, measurement, trial
+from tests.tracking.test_mlflow_store import SETTINGS, measurement, trial
 from tracking import names
+from tracking.entries import Opened
 from tracking.errors import TrackingError
-from tracking.journal import Journal, Opened, contents, read
+from tracking.journal import Journal, read_record
+from tracking.local_server import local_server
+from tracking.mlflow_store import Store, StudyRun
+from tracking.record import Subject
 from tracking.recorder import Recorder
-from tracking.server import local_server
-from tracking.store import Store, StudyRecord
 
 pytestmark = pytest.mark.slow
 
@@ -38,16 +40,23 @@ def port() -> int:
     return free_port()
 
 
-def record_of(uri: str, study: str) -> StudyRecord:
+def record_of(uri: str, study: str) -> StudyRun:
     # A server keeps artifacts itself; an experiment that it made has none without it.
     experiment = "served" if study == SERVED else "direct"
     artifacts = Path(uri.removeprefix("sqlite:///")).parent
-    return Store(uri, experiment, artifacts).resume_or_create(study, SETTINGS, "corpus")
+    return Store(uri, experiment, artifacts).find_or_create(study)
+
+
+def recorded(uri: str, study: str) -> History:
+    """As anybody reads it who has MLflow alone."""
+    record = record_of(uri, study).record()
+    assert record is not None
+    return record.history
 
 
 @contextmanager
 def recorder_of(uri: str, study: str, journal: Path) -> Iterator[Recorder]:
-    there = Journal(journal) if journal.exists() else Journal.create(journal, study, [])
+    there = Journal(journal) if journal.exists() else Journal.create(journal, Subject(study, SETTINGS, "corpus"))
     with Recorder(record_of(uri, study), there) as recorder:
         yield recorder
 
@@ -81,8 +90,8 @@ def test_a_server_that_dies_and_comes_back_misses_nothing(
         with local_server(store_uri, port):
             assert recording.drain(60)
             assert recording.trouble is None
-    history = record_of(store_uri, SERVED).history()
-    assert history == contents(read(journal)).history
+            history = recorded(uri, SERVED)
+    assert history == read_record(journal).history
     assert [entry.trial.id for entry in history.completed] == [trial(0.1).id]
     assert [entry.trial.id for entry in history.failed] == [trial(0.2).id]
     assert [running.id for running in history.running] == [trial(0.3).id]
@@ -99,7 +108,7 @@ def test_what_a_dead_driver_had_not_sent_is_sent_by_the_next(store_uri: str, por
     with recorder_of(store_uri, "left over", journal) as recording:
         assert {each.id for each in recording.begun.history.running} == {trial(0.1).id, trial(0.2).id}
         assert recording.drain(30)
-    assert record_of(store_uri, "left over").history() == contents(read(journal)).history
+    assert recorded(store_uri, "left over") == read_record(journal).history
 
 
 def test_entries_that_are_sent_twice_change_nothing(store_uri: str, tmp_path: Path) -> None:
@@ -117,8 +126,8 @@ def test_entries_that_are_sent_twice_change_nothing(store_uri: str, tmp_path: Pa
     with recorder_of(store_uri, "twice", journal) as recording:
         assert recording.drain(30)
     record = record_of(store_uri, "twice")
-    assert len(list(record._child_runs())) == 2
-    assert record.history() == contents(read(journal)).history
+    assert len(list(record.child_runs())) == 2
+    assert recorded(store_uri, "twice") == read_record(journal).history
     assert record.tags[names.SEARCH_SECONDS] == "2.0"
     run_id = record._run_id(trial(0.1))
     assert len(record.store.client.get_metric_history(run_id, names.nats("web"))) == 2

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from mixopt.settings.schema import StudyFile
 from mixopt.study.mlflow_page.views import links_for, study_page
 from mixopt.study.record import open_store
-from tracking.server import LocalServer, local_server
+from tracking.local_server import LocalServer, local_server
 
 
 def serve(file: StudyFile, port: int) -> AbstractContextManager[LocalServer]:

@@ -1,45 +1,55 @@
-"""The MLflow store: a study is a parent run, each trial a child run, and one driver at a time the only writer.
+"""The MLflow store, which people look at: a study is a parent run, each trial a child run.
 
-Each record is written so that a death at any moment leaves it readable, and so that writing it again changes nothing:
+Each write leaves the store readable wherever a death cuts it off, and changes nothing when it is made again:
 
-    open(trial)      one request creates the child run with the whole trial in its tags, state running
+    open(trial)      one request creates the child run, state running
     progress(...)    metrics for the dashboard; written again after a resume they are the same rows
-    close(trial)     the measurement's tags and metrics first, then the state: a trial is closed when its state is
+    close(trial)     the measurement's metrics first, then the state: a trial is closed when its state is
+    keep(journal)    the journal as a compressed artifact under one of two names, then the tag that says which of them
 
-What `history()` reads are the tags alone, so the store is enough to resume from, and metrics are for people.
+What a study is resumed from is its journal (tracking/journal.py), or the copy of it that `keep` left here. Studies that
+began with a version before 0.2 have none: tracking/legacy.py reads them from the tags of their runs.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import logging
 import os
-import urllib.error
-import urllib.request
+import secrets
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import zstandard
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.history import History
 from search.trial import Failure, Loss, Measurement, Trial
-from tracking import codec, names
+from tracking import names
+from tracking.entries import Entry
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
+from tracking.journal import Journal, entries_in, subject_in, whole_lines
+from tracking.record import Record, Subject
 
-SCHEMA = "1"
 PAGE = 1_000
 RESUME = "nothing recorded is lost; when the store works again, run the same command to resume"
-RENAME = "give this one another name under `study:`, or restore what was changed"
 # Metric names end in a domain's or an expert's name; MLflow refuses longer keys.
 LONGEST_METRIC_NAME = 250
 ANSWER_WITHIN_SECONDS = 5.0
 LONGEST_REASON = 160  # characters; HTTP clients put their whole state into theirs
+# A copy of the journal that is renewed while it is read is read once more.
+READ_AGAIN = 3
 # MLflow's client would send a request again by itself, for minutes, and a run whose creation was answered too late
 # would be created twice. Who calls decides what is sent again, and looks first.
 CLIENT_SETTINGS = {
@@ -47,7 +57,25 @@ CLIENT_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of a study's journal that the store keeps.
+
+    Attributes:
+        file: the artifact.
+        entries: how many it has.
+        sha256: of the compressed file.
+        journal: id of the journal that it is a copy of.
+    """
+
+    file: str
+    entries: int
+    sha256: str
+    journal: str
 
 
 class Store:
@@ -68,7 +96,7 @@ class Store:
         if uri.startswith(("http://", "https://")):
             _ping(uri)
         elif uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            _make_database(Path(uri.removeprefix("sqlite:///")))
         with _answering(uri):
             self.client = MlflowClient(tracking_uri=uri)
             location = artifacts.absolute().as_uri() if artifacts is not None and uri.startswith("sqlite:") else None
@@ -88,8 +116,8 @@ class Store:
                 assert found is not None, "it exists"
         return found.experiment_id
 
-    def find(self, study: str) -> StudyRecord | None:
-        """The record of the study of that name, or None."""
+    def find(self, study: str) -> StudyRun | None:
+        """The run of the study of that name, or None."""
         with _answering(self.uri):
             runs = self.client.search_runs(
                 [self.experiment_id],
@@ -99,7 +127,7 @@ class Store:
         if not runs:
             return None
         oldest = min(runs, key=lambda run: (run.info.start_time, run.info.run_id))
-        return StudyRecord(self, oldest)
+        return StudyRun(self, oldest)
 
     def tag_experiment(self, tags: Mapping[str, str]) -> None:
         """Keep something with the experiment, such as views that links open."""
@@ -107,106 +135,134 @@ class Store:
             for name, value in tags.items():
                 self.client.set_experiment_tag(self.experiment_id, name, value)
 
-    def resume_or_create(self, study: str, settings: Mapping[str, Any], corpus: str) -> StudyRecord:
-        """The record of that study, new or as it was left.
-
-        Args:
-            settings: what decides the study's numbers.
-            corpus: the fingerprint of the tokenised corpus.
-
-        Raises:
-            TrackingError: a study of that name exists with other settings or another corpus.
-        """
-        record = self.find(study)
-        if record is None:
+    def find_or_create(self, study: str) -> StudyRun:
+        """The run of the study of that name, which is made where there is none."""
+        run = self.find(study)
+        if run is None:
             with _answering(self.uri):
                 created = self.client.create_run(
                     self.experiment_id,
                     run_name=study,
-                    tags={
-                        names.KIND: names.KIND_STUDY,
-                        names.STUDY_NAME: study,
-                        names.SCHEMA_VERSION: SCHEMA,
-                        names.CORPUS_FINGERPRINT: corpus,
-                        **codec.to_tags(names.STUDY_SETTINGS, json.dumps(settings)),
-                    },
+                    tags={names.KIND: names.KIND_STUDY, names.STUDY_NAME: study, names.SCHEMA_VERSION: names.SCHEMA},
                 )
-            record = self.find(study)
-            assert record is not None, "it was just created"
-            if record.run_id != created.info.run_id:
+            run = self.find(study)
+            assert run is not None, "it was just created"
+            if run.run_id != created.info.run_id:
                 # Another machine was first, between the two requests.
                 with _answering(self.uri):
                     self.client.delete_run(created.info.run_id)
-        record.require(settings)
-        if record.tags[names.CORPUS_FINGERPRINT] != corpus:
-            raise TrackingError(
-                f"study {study} was begun on other text: its data have changed since",
-                hint=f"results on both cannot be compared; {RENAME}",
-            )
-        with _answering(self.uri):
-            self.client.update_run(record.run_id, status="RUNNING")
-        return record
+        return run
 
 
-class StudyRecord:
-    """One study in the store."""
+class StudyRun:
+    """One study in the store.
+
+    Attributes:
+        tags: as they were when this was found, and as they were written since.
+    """
 
     def __init__(self, store: Store, run: Run) -> None:
         self.store = store
         self.run_id: str = run.info.run_id
         self.tags: dict[str, str] = dict(run.data.tags)
-        self.metrics: dict[str, float] = dict(run.data.metrics)  # as they were when this was found
         self._children: dict[str, Run] = {}
 
     @property
     def study(self) -> str:
         return self.tags[names.STUDY_NAME]
 
-    def require(self, settings: Mapping[str, Any]) -> None:
-        """Make sure that the study was begun with these settings, which may be a part of all.
+    def refresh(self) -> None:
+        """Read its tags anew."""
+        with _answering(self.store.uri):
+            self.tags = dict(self.store.client.get_run(self.run_id).data.tags)
+
+    def record(self) -> Record | None:
+        """The whole record; as `entries`."""
+        found = self.entries()
+        return None if found is None else Record.of(*found)
+
+    def entries(self) -> tuple[Subject, list[Entry]] | None:
+        """Everything that was recorded of the study, in one download; None where nothing was recorded yet.
 
         Raises:
-            TrackingError: with the names of those that differ.
+            TrackingError: it was recorded by a version of mixopt that is not known here, or the copy is damaged.
         """
         schema = self.tags.get(names.SCHEMA_VERSION)
-        if schema != SCHEMA:
-            raise TrackingError(
-                f"study {self.study} was recorded by another version of mixopt (schema {schema}, this is {SCHEMA})",
-                hint=RENAME,
-            )
-        recorded = self.read(names.STUDY_SETTINGS) or {}
-        # What is compared has been through JSON on both sides, where tuples are lists.
-        asked = json.loads(json.dumps(settings))
-        changed = [name for key in asked for name in _differences(recorded.get(key), asked[key], key)]
-        if changed:
-            raise TrackingError(
-                f"study {self.study} exists with another study file; changed: {', '.join(changed)}", hint=RENAME
-            )
+        if schema == names.SCHEMA_BEFORE:
+            from tracking.legacy import entries_in_tags
 
-    def has_trials(self) -> bool:
-        return next(self._child_runs(page_size=1), None) is not None
+            return entries_in_tags(self)
+        if schema != names.SCHEMA:
+            raise TrackingError(
+                f"study {self.study} was recorded by another version of mixopt (schema {schema}, this is "
+                f"{names.SCHEMA})",
+                hint="read it with that version, or give this one another name under `study:`",
+            )
+        copy = None
+        for _ in range(READ_AGAIN):
+            copy = self._copy()
+            if copy is None:
+                return None
+            compressed = self._download(copy.file)
+            if hashlib.sha256(compressed).hexdigest() == copy.sha256:
+                with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(compressed)) as stream:
+                    journal = io.BytesIO(stream.read())
+                name = f"the record of study {self.study} in {self.store.uri}"
+                subject = subject_in(journal, name)
+                return subject, list(entries_in(journal, name))
+            self.refresh()  # it was renewed meanwhile
+        raise TrackingError(
+            f"the record of study {self.study} in {self.store.uri} is damaged: {copy.file if copy else 'its copy'} is "
+            "not what was kept",
+            hint="look at it where the study runs; its journal has everything",
+        )
 
-    def history(self) -> History:
-        """Every trial ever opened, from the store."""
-        outcomes: dict[str, Measurement | Failure] = {}
-        trials: dict[str, Trial] = {}
-        self._children.clear()
-        for run in self._child_runs():
-            tags = run.data.tags
-            text = codec.from_tags(names.TRIAL, tags)
-            assert text is not None, "a trial's run is created with the trial in its tags"
-            trial = codec.trial_from_plain(json.loads(text))
-            # Of several runs of a trial (see `_child`) one that is closed counts, else the oldest.
-            if trial.id in trials and (trial.id in outcomes or not _is_closed(run)):
-                continue
-            self._children[trial.id] = run
-            trials[trial.id] = trial
-            measurement, failure = codec.from_tags(names.MEASUREMENT, tags), codec.from_tags(names.FAILURE, tags)
-            if tags[names.STATE] in (names.STATE_COMPLETED, names.STATE_STOPPED) and measurement is not None:
-                outcomes[trial.id] = codec.measurement_from_plain(json.loads(measurement))
-            elif tags[names.STATE] == names.STATE_FAILED and failure is not None:
-                outcomes[trial.id] = codec.failure_from_plain(json.loads(failure))
-        return History.of(trials.values(), outcomes)
+    def subject(self) -> Subject | None:
+        """What the study is about; None where nothing was recorded yet."""
+        if self.tags.get(names.SCHEMA_VERSION) == names.SCHEMA_BEFORE:
+            from tracking.legacy import subject_in_tags
+
+            return subject_in_tags(self)
+        found = self.entries()
+        return None if found is None else found[0]
+
+    def keep(self, journal: Journal) -> int:
+        """Copy the journal as it is now to the store, whole and compressed; returns how many entries it has."""
+        text, entries = whole_lines(journal.path)
+        compressed = zstandard.ZstdCompressor(write_checksum=True).compress(text)
+        last = self._copy()
+        # Never over the copy that the tag names: a death in the middle must leave that one whole.
+        file = names.COPIES[1] if last is not None and last.file == names.COPIES[0] else names.COPIES[0]
+        folder, _, name = file.rpartition("/")
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / name
+            path.write_bytes(compressed)
+            with self._keeping(file):
+                self.store.client.log_artifact(self.run_id, str(path), folder)
+        copy = Copy(file, entries, hashlib.sha256(compressed).hexdigest(), journal.id)
+        self.set_tags({names.COPY: json.dumps(copy.__dict__)})
+        return entries
+
+    def _copy(self) -> Copy | None:
+        text = self.tags.get(names.COPY)
+        try:
+            return None if text is None else Copy(**json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise TrackingError(f"study {self.study}: the tag {names.COPY} is not as it was written") from error
+
+    def _download(self, file: str) -> bytes:
+        """An artifact, whole."""
+        with tempfile.TemporaryDirectory() as directory:
+            try:
+                with _answering(self.store.uri):
+                    path = self.store.client.download_artifacts(self.run_id, file, directory)
+                return Path(path).read_bytes()
+            except TrackingError:
+                raise
+            except Exception as error:  # each kind of artifact store raises its own
+                raise TrackingAway(
+                    f"the MLflow store {self.store.uri} did not give {file}: {_first_line(error)}", hint=RESUME
+                ) from error
 
     def open(self, trial: Trial, new: bool = False, at: int | None = None) -> None:
         """Record a trial before it is launched; a trial that was opened before is running again.
@@ -246,14 +302,12 @@ class StudyRecord:
                     metrics |= {
                         (names.nats(name), point.tokens): loss.nats_per_token for name, loss in point.losses.items()
                     }
-                tags = codec.to_tags(names.MEASUREMENT, codec.to_json(codec.measurement_to_plain(outcome)))
-                self._log(trial, [(name, value, step) for (name, step), value in metrics.items()], tags)
+                self._log(trial, [(name, value, step) for (name, step), value in metrics.items()])
                 state = names.STATE_COMPLETED if outcome.stopped_at is None else names.STATE_STOPPED
                 status = "FINISHED"
             else:
                 note = {names.NOTE: f"{outcome.kind.value}: {outcome.message}"}
-                failure = codec.to_json(codec.failure_to_plain(outcome))
-                self._log(trial, [], codec.to_tags(names.FAILURE, failure) | note)
+                self._log(trial, [], note)
                 state, status = names.STATE_FAILED, "FAILED"
             client.set_tag(run_id, names.STATE, state)
             client.set_terminated(run_id, status, end_time=at)
@@ -278,22 +332,17 @@ class StudyRecord:
             self.store.client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
         self.tags |= tags
 
-    def write(self, key: str, data: Mapping[str, Any], file: str) -> None:
-        """Keep a JSON value with the study: whole in its tags, and as an artifact `file` to look at."""
-        text = json.dumps(data, allow_nan=False)
-        self.set_tags(codec.to_tags(key, text))
-        self.attach(json.dumps(data, indent=2), file)
-
-    def read(self, key: str) -> dict[str, Any] | None:
-        """What `write` kept under that key, or None."""
-        text = codec.from_tags(key, self.tags)
-        return None if text is None else json.loads(text)
-
     def attach(self, text: str, file: str) -> None:
         """Keep a text file with the study."""
+        with self._keeping(file):
+            self.store.client.log_text(self.run_id, text, file)
+
+    @contextmanager
+    def _keeping(self, file: str) -> Iterator[None]:
+        """Whatever an artifact store raises becomes a TrackingError."""
         try:
             with _answering(self.store.uri):
-                self.store.client.log_text(self.run_id, text, file)
+                yield
         except TrackingError:
             raise
         except Exception as error:  # each kind of artifact store raises its own
@@ -301,15 +350,17 @@ class StudyRecord:
                 f"the MLflow store {self.store.uri} did not keep {file}: {_first_line(error)}", hint=RESUME
             ) from error
 
-    def finish(self) -> None:
-        self.end("FINISHED")
+    def begin(self) -> None:
+        """Say that the study runs."""
+        with _answering(self.store.uri):
+            self.store.client.update_run(self.run_id, status="RUNNING")
 
     def end(self, status: str) -> None:
         """Say how the study ended, in MLflow's words."""
         with _answering(self.store.uri):
             self.store.client.set_terminated(self.run_id, status)
 
-    def _child_runs(self, page_size: int = PAGE) -> Iterator[Run]:
+    def child_runs(self, page_size: int = PAGE) -> Iterator[Run]:
         """All trials' runs, oldest first."""
         token = None
         while True:
@@ -339,7 +390,6 @@ class StudyRecord:
                 names.STATE: names.STATE_RUNNING,
                 names.ORIGIN: trial.origin,
                 names.PROXY: trial.fidelity.proxy,
-                **codec.to_tags(names.TRIAL, codec.to_json(codec.trial_to_plain(trial))),
             },
         )
         self._children[trial.id] = run
@@ -418,27 +468,51 @@ def _measurement_metrics(measurement: Measurement, objective: float | None) -> d
     }
 
 
-def _differences(before: Any, after: Any, path: str = "") -> list[str]:
-    """The dotted names of the settings in which two trees of settings differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        return [
-            difference
-            for key in [*before, *(key for key in after if key not in before)]
-            for difference in _differences(before.get(key), after.get(key), f"{path}.{key}" if path else key)
-        ]
-    return [] if before == after else [path]
-
-
 def _ping(uri: str) -> None:
-    """MLflow's client retries for minutes; a server that is not there is noticed in seconds."""
+    """MLflow's client retries for minutes; a server that is not there is noticed in seconds.
+
+    Asked by MLflow's own client, so that it goes by the same certificates, proxies and logins as all that follows.
+    """
+    hint = "start it, or correct tracking.uri or $MLFLOW_TRACKING_URI"
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=ANSWER_WITHIN_SECONDS):
-            return
-    except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
-        raise TrackingAway(
-            f"no MLflow server answers at {uri} ({error})",
-            hint="start it, or correct tracking.uri or $MLFLOW_TRACKING_URI",
-        ) from error
+        answer = http_request(  # type: ignore[no-untyped-call]
+            get_default_host_creds(uri),  # type: ignore[no-untyped-call]
+            "/health",
+            "GET",
+            max_retries=0,
+            timeout=ANSWER_WITHIN_SECONDS,
+            raise_on_status=False,
+        )
+    except (MlflowException, RequestException, OSError, ValueError) as error:
+        raise TrackingAway(f"no MLflow server answers at {uri} ({_first_line(error)})", hint=hint) from error
+    if answer.status_code in (401, 403):
+        raise TrackingRefused(
+            f"the MLflow server at {uri} asks who you are (status {answer.status_code})",
+            hint="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+        )
+    if answer.status_code != 200:
+        raise TrackingAway(f"no MLflow server answers at {uri} (status {answer.status_code})", hint=hint)
+
+
+def _make_database(path: Path) -> None:
+    """A new SQLite store under another name until its tables are there: a death in between leaves nothing half-made.
+
+    Raises:
+        TrackingError: the database is damaged, or another process makes it and does not come to an end.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        return
+    with FileLock(path.with_name(f".{path.name}.lock"), timeout=120):
+        if path.exists():
+            return  # another process made it meanwhile
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+        try:
+            with _answering(f"sqlite:///{path}"):
+                MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments(max_results=1)
+            temporary.rename(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,0 +1,11 @@
+"""The environment variables that mixopt listens to; what a study file leaves open, a machine may say."""
+
+from __future__ import annotations
+
+# Where studies are kept, and where their MLflow store is.
+DIRECTORY_VARIABLE = "MIXOPT_DIRECTORY"
+STORE_VARIABLE = "MLFLOW_TRACKING_URI"
+# Set where a study runs as a job of a Ray cluster: the job's id.
+JOB_VARIABLE = "MIXOPT_JOB"
+# The head of the cluster that commands are meant for; Ray's own.
+ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"

@@ -1,0 +1,130 @@
+"""Where a study is recorded from now on: the journal that goes on, and the recorder that brings it to MLflow."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from mixopt.base.version import VERSION
+from mixopt.study.mlflow_page.views import views
+from mixopt.study.plan import Plan
+from mixopt.study.record import journal_path, unmark_submitted
+from search.history import History
+from tracking import names
+from tracking.entries import Entry, entries_of
+from tracking.errors import TrackingError
+from tracking.journal import SCHEMA, Header, Journal, read_header, read_record
+from tracking.mlflow_store import Store, StudyRun
+from tracking.record import Record, Subject
+from tracking.recorder import Recorder, await_silence
+
+RECORDED_VERSIONS = ("torch", "lightgbm", "ray", "mlflow", "datasets", "tokenizers", "numpy")
+
+
+def begin(plan: Plan, store: Store, remark: Callable[[str], None] = lambda text: None) -> Recorder:
+    """The study's recorder, new or as it was left, with what reproduces it.
+
+    Args:
+        remark: told what is waited for.
+
+    Raises:
+        TrackingError: the store holds a study of this name with another file or corpus, or another driver runs it.
+    """
+    file = plan.file
+    run = store.find_or_create(file.study)
+    path = journal_path(file)
+    await_silence(run, read_header(path).id if path.exists() else None, remark)
+    journal = _journal(run, path, Subject(file.study, plan.deciding(), plan.corpus.fingerprint), plan.digest)
+    unmark_submitted(file)
+    store.tag_experiment(views(plan))
+    run.attach(file.text, names.STUDY_FILE)
+    run.keep(journal)
+    run.set_tags(
+        {
+            names.SCHEMA_VERSION: names.SCHEMA,
+            names.CORPUS: plan.corpus.fingerprint,
+            "mixopt.version": VERSION,
+            "python": platform.python_version(),
+            **{f"version.{package}": version(package) for package in RECORDED_VERSIONS},
+        }
+    )
+    run.begin()
+    recorder = Recorder(run, journal)
+    where = {names.RUN: run.run_id, names.EXPERIMENT: store.experiment_id}
+    if any(recorder.begun.tags.get(name) != value for name, value in where.items()):
+        recorder.report({}, 0, where)
+    return recorder
+
+
+def _journal(run: StudyRun, path: Path, subject: Subject, digest: str) -> Journal:
+    """The journal that goes on: the one that is here, unless the study went on elsewhere since.
+
+    Args:
+        digest: of the plan, by which journals of versions before 0.2 are known.
+
+    Raises:
+        TrackingError: MLflow has a study of this name with another file or corpus; or has forgotten the study, and the
+            journal that is here is of another file or corpus.
+    """
+    if not path.exists():
+        return _from_mlflow(run, path, subject)
+    header = read_header(path)
+    last = run.tags.get(names.JOURNAL)
+    if last == header.id:
+        if header.schema == SCHEMA:
+            header.subject.require(subject.settings or {}, subject.corpus)
+        elif (begun := run.subject()) is not None:
+            begun.require(subject.settings or {}, subject.corpus)
+        journal = _opened(path, header, subject)
+        # Less than was sent is there where MLflow came back from a backup.
+        journal.mark_sent(min(journal.sent, int(run.tags.get(names.SENT, "0"))))
+        return journal
+    there = run.record()
+    if last is None and (there is None or not there.history.trials):
+        # MLflow is new, or has lost the study: it gets everything again.
+        if not _is_of(header, subject, digest):
+            raise TrackingError(
+                f"{path} is the journal of a study with another file or corpus, which MLflow does not have",
+                hint=f"remove the folder {path.parent} to begin anew, or restore what was changed",
+            )
+        journal = _opened(path, header, subject)
+        journal.mark_sent(0)
+        return journal
+    left_over = read_record(path).history if _is_of(header, subject, digest) else History()
+    return _from_mlflow(run, path, subject, left_over)
+
+
+def _opened(path: Path, header: Header, subject: Subject) -> Journal:
+    return Journal(path) if header.schema == SCHEMA else Journal.upgrade(path, subject)
+
+
+def _is_of(header: Header, subject: Subject, digest: str) -> bool:
+    if header.digest is not None:
+        return (header.digest, header.subject.corpus) == (digest, subject.corpus)
+    try:
+        header.subject.require(subject.settings or {}, subject.corpus)
+    except TrackingError:
+        return False
+    return True
+
+
+def _from_mlflow(run: StudyRun, path: Path, subject: Subject, here: History | None = None) -> Journal:
+    """A journal of everything that MLflow has, and of what was measured `here` alone.
+
+    Raises:
+        TrackingError: what it has is of another file or corpus.
+    """
+    found = run.entries()
+    if found is None:
+        return Journal.create(path, subject, (), entries_of(here or History()))
+    there, entries = found
+    there.require(subject.settings or {}, subject.corpus)
+    known = Record.of(there, entries).history
+    return Journal.create(path, subject, entries, _measured_here_alone(here or History(), known))
+
+
+def _measured_here_alone(here: History, there: History) -> Iterator[Entry]:
+    """What a journal knows that was overtaken: measurements that did not reach MLflow before."""
+    return entries_of(here.only(lambda trial: trial.id in here.measured_ids - there.measured_ids))

@@ -1,0 +1,41 @@
+"""Commands that only read a finished study load nothing that trains, draws or serves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mixopt.settings.reading import load
+from mixopt.study.record import journal_path
+from tests.e2e.test_earlier_versions import unpacked
+from tracking.journal import Journal, read_header
+from tracking.record import Subject
+
+HEAVY = {"torch", "mlflow", "ray", "datasets", "botorch", "lightgbm", "pandas", "matplotlib", "scipy"}
+
+
+@pytest.mark.parametrize("command", [["status"], ["best"], ["best", "--json"], ["export", "-f", "yaml"], ["runs"]])
+def test_a_finished_study_is_read_without_heavy_imports(tmp_path: Path, command: list[str]) -> None:
+    study = unpacked(tmp_path, "finished")
+    upgrade(study)
+    code = (
+        "import sys; from mixopt.cli.main import main\n"
+        "try: main()\n"
+        "finally: print('LOADED', *{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, command[0], str(study), *command[1:]], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = {*done.stderr.rpartition("LOADED")[2].split()}
+    assert not loaded & HEAVY
+
+
+def upgrade(study: Path) -> None:
+    """A journal of 0.1.0 does not say what it is about, for which MLflow is asked; one of now does."""
+    file = load(study)
+    path = journal_path(file)
+    Journal.upgrade(path, Subject(file.study, file.deciding(), read_header(path).subject.corpus)).close()

@@ -1,0 +1,122 @@
+"""What a driver records of a study, entry by entry: values, as plain data for JSON and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from search.history import History
+from search.trial import Failure, Measurement, Trial
+from tracking import codec
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A trial is about to be launched, `at` ms of Unix time."""
+
+    trial: Trial
+    at: int | None = None
+
+
+@dataclass(frozen=True)
+class Restarted:
+    """A trial goes on from its checkpoint; `start` is 2 after the first death of a worker that this driver saw."""
+
+    trial: Trial
+    start: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Closed:
+    """What became of a trial, known `at` ms of Unix time."""
+
+    trial: Trial
+    outcome: Measurement | Failure
+    objective: float | None = None
+    at: int | None = None
+
+
+@dataclass(frozen=True)
+class Reported:
+    """Metrics of the study after `step` closed trials, `at` ms of Unix time, and tags that it has from now on."""
+
+    metrics: Mapping[str, float]
+    step: int
+    at: int
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A JSON value that belongs to the study, and the artifact to see it in."""
+
+    key: str
+    data: Mapping[str, Any]
+    file: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The study came to its end."""
+
+
+Entry = Opened | Restarted | Closed | Reported | Written | Finished
+
+
+def entries_of(history: History) -> Iterator[Entry]:
+    """The entries that lead to a history."""
+    for trial in history.trials:
+        yield Opened(trial)
+    for entry in (*history.completed, *history.stopped):
+        yield Closed(entry.trial, entry.measurement)
+    for each in history.failed:
+        yield Closed(each.trial, each.failure)
+
+
+def entry_to_plain(entry: Entry) -> dict[str, Any]:
+    plain: dict[str, Any]
+    match entry:
+        case Opened(trial, at):
+            plain = {"opened": codec.trial_to_plain(trial), "at": at}
+        case Restarted(trial, start, reason):
+            plain = {"restarted": trial.id, "start": start, "reason": reason}
+        case Closed(trial, Failure() as failure, _, at):
+            plain = {"closed": trial.id, "failure": codec.failure_to_plain(failure), "at": at}
+        case Closed(trial, Measurement() as measurement, objective, at):
+            measured = codec.measurement_to_plain(measurement)
+            plain = {"closed": trial.id, "objective": objective, "measurement": measured, "at": at}
+        case Reported(metrics, step, at, tags):
+            plain = {"reported": dict(metrics), "step": step, "at": at, "tags": dict(tags)}
+        case Written(key, data, file):
+            plain = {"written": key, "data": dict(data), "file": file}
+        case Finished():
+            plain = {"finished": True}
+    return plain
+
+
+def entry_from_plain(plain: Mapping[str, Any], trials: Mapping[str, Trial]) -> Entry:
+    """
+    Args:
+        trials: those of the entries before, by id.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is no entry, or one of a trial that was never opened.
+    """
+    match plain:
+        case {"opened": trial, "at": at}:
+            return Opened(codec.trial_from_plain(trial), at)
+        case {"restarted": trial_id, "start": start, "reason": reason}:
+            return Restarted(trials[trial_id], start, reason)
+        case {"closed": trial_id, "measurement": measurement, "objective": objective, "at": at}:
+            return Closed(trials[trial_id], codec.measurement_from_plain(measurement), objective, at)
+        case {"closed": trial_id, "failure": failure, "at": at}:
+            return Closed(trials[trial_id], codec.failure_from_plain(failure), at=at)
+        case {"reported": metrics, "step": step, "at": at, "tags": tags}:
+            return Reported(metrics, step, at, tags)
+        case {"written": key, "data": data, "file": file}:
+            return Written(key, data, file)
+        case {"finished": True}:
+            return Finished()
+    raise ValueError("an entry of no known kind")

@@ -1,0 +1,91 @@
+"""Studies that began with a version before 0.2: their record lies in tags of their MLflow runs, JSON cut into pieces.
+
+Read, and never written: the first resume by this version makes a journal of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from search.trial import Trial
+from tracking import codec, names
+from tracking.entries import Closed, Entry, Opened, Reported, Restarted, Written
+from tracking.errors import TrackingError
+from tracking.record import Subject
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from tracking.mlflow_store import StudyRun
+
+STUDY_SETTINGS = "mixopt.study_settings"
+TRIAL = "mixopt.trial"
+MEASUREMENT = "mixopt.measurement"
+FAILURE = "mixopt.failure"
+
+
+def entries_in_tags(study: StudyRun) -> tuple[Subject, list[Entry]]:
+    """Everything that was recorded of the study.
+
+    Raises:
+        TrackingError: a tag is missing, or the store does not answer.
+    """
+    return subject_in_tags(study), list(_entries(study))
+
+
+def subject_in_tags(study: StudyRun) -> Subject:
+    return Subject(study.study, _value(STUDY_SETTINGS, study.tags) or {}, study.tags[names.CORPUS])
+
+
+def _entries(study: StudyRun) -> Iterator[Entry]:
+    kept: dict[str, tuple[Trial, Run]] = {}
+    for run in study.child_runs():
+        trial = codec.trial_from_plain(_required(TRIAL, run))
+        # Of several runs of a trial, which an answer that came too late could leave, one that is closed counts.
+        if trial.id not in kept or (not _is_closed(kept[trial.id][1]) and _is_closed(run)):
+            kept[trial.id] = trial, run
+    for trial, run in kept.values():
+        state = run.data.tags[names.STATE]
+        measurement, failure = _value(MEASUREMENT, run.data.tags), _value(FAILURE, run.data.tags)
+        yield Opened(trial)
+        yield from (
+            Restarted(trial, start, "recorded by an earlier version")
+            for start in range(2, int(run.data.tags.get(names.STARTS, "1")) + 1)
+        )
+        if state in (names.STATE_COMPLETED, names.STATE_STOPPED) and measurement is not None:
+            yield Closed(trial, codec.measurement_from_plain(measurement))
+        elif state == names.STATE_FAILED and failure is not None:
+            yield Closed(trial, codec.failure_from_plain(failure))
+    answer = _value(names.ANSWER, study.tags)
+    if answer is not None:
+        yield Written(names.ANSWER, answer, names.ANSWER_FILE)
+    remembered = {name: study.tags[name] for name in (names.SEARCH_SECONDS,) if name in study.tags}
+    yield Reported({}, 0, 0, remembered)
+
+
+def _is_closed(run: Run) -> bool:
+    return bool(run.data.tags[names.STATE] != names.STATE_RUNNING)
+
+
+def _required(key: str, run: Run) -> Mapping[str, Any]:
+    value = _value(key, run.data.tags)
+    if value is None:
+        raise TrackingError(f"the run {run.info.run_id} lacks the tag {key}", hint="was it deleted by hand?")
+    return value
+
+
+def _value(key: str, tags: Mapping[str, str]) -> Mapping[str, Any] | None:
+    """The JSON that was cut into tags `key.0`, `key.1`, ...; `key` itself is their number. None where it is not there.
+
+    Raises:
+        TrackingError: a part of it is missing.
+    """
+    if key not in tags:
+        return None
+    parts = [f"{key}.{index}" for index in range(int(tags[key]))]
+    if missing := [part for part in parts if part not in tags]:
+        raise TrackingError(f"the record lacks the tag {missing[0]}", hint="was it deleted by hand?")
+    value: Mapping[str, Any] = json.loads("".join(tags[part] for part in parts))
+    return value

@@ -1,0 +1,124 @@
+"""What is recorded of a study, all of its entries taken together, wherever they were read."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from search.history import History
+from search.trial import Failure, Measurement, Trial
+from tracking.entries import Closed, Entry, Opened, Reported, Restarted, Written
+from tracking.errors import TrackingError
+
+RENAME = "give this one another name under `study:`, or restore what was changed"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a study is about: two with the same subject are one.
+
+    Attributes:
+        study: its name.
+        settings: what decides its numbers. None in records of versions before 0.2, which did not say.
+        corpus: the fingerprint of the tokenised corpus.
+    """
+
+    study: str
+    settings: Mapping[str, Any] | None
+    corpus: str
+
+    def require(self, settings: Mapping[str, Any], corpus: str | None = None) -> None:
+        """Make sure that the study was begun with these settings, which may be a part of all, and on this corpus.
+
+        Raises:
+            TrackingError: with the names of the settings that differ.
+        """
+        if self.settings is not None:
+            # What is compared has been through JSON on both sides, where tuples are lists.
+            asked = json.loads(json.dumps(settings))
+            changed = [name for key in asked for name in differences(self.settings.get(key), asked[key], key)]
+            if changed:
+                raise TrackingError(
+                    f"study {self.study} exists with another study file; changed: {', '.join(changed)}", hint=RENAME
+                )
+        if corpus is not None and corpus != self.corpus:
+            raise TrackingError(
+                f"study {self.study} was begun on other text: its data have changed since",
+                hint=f"results on both cannot be compared; {RENAME}",
+            )
+
+
+@dataclass(frozen=True)
+class Record:
+    """
+    Attributes:
+        starts: of the trials that were started more than once, how often.
+        tags: what the study has to remember.
+        written: the last value of each key.
+    """
+
+    subject: Subject
+    history: History
+    starts: Mapping[str, int]
+    tags: Mapping[str, str]
+    written: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, subject: Subject, entries: Iterable[Entry]) -> Record:
+        """The record that these entries lead to."""
+        with _uncollected():
+            return _taken_together(subject, entries)
+
+    @property
+    def restarts(self) -> int:
+        """How often a trial went on from its checkpoint, after its worker had died."""
+        return sum(start - 1 for start in self.starts.values())
+
+
+def differences(before: Any, after: Any, path: str = "") -> list[str]:
+    """The dotted names of the settings in which two trees of settings differ."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        return [
+            difference
+            for key in [*before, *(key for key in after if key not in before)]
+            for difference in differences(before.get(key), after.get(key), f"{path}.{key}" if path else key)
+        ]
+    return [] if before == after else [path]
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which would walk the growing history again and again, and find nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _taken_together(subject: Subject, entries: Iterable[Entry]) -> Record:
+    opened: dict[str, Trial] = {}
+    outcomes: dict[str, Measurement | Failure] = {}
+    starts: dict[str, int] = {}
+    tags: dict[str, str] = {}
+    written: dict[str, Mapping[str, Any]] = {}
+    for entry in entries:
+        match entry:
+            case Opened(trial):
+                opened[trial.id] = trial
+                outcomes.pop(trial.id, None)
+            case Restarted(trial):
+                starts[trial.id] = starts.get(trial.id, 1) + 1
+            case Closed(trial, outcome, _):
+                outcomes[trial.id] = outcome
+            case Reported(tags=more):
+                tags |= more
+            case Written(key, data, _):
+                written[key] = data
+    return Record(subject, History.of(opened.values(), outcomes), starts, tags, written)
