@@ -55,18 +55,6 @@ class Outcome:
     def mean(self) -> float | None:
         return float(np.mean(list(self.values.values()))) if self.values else None
 
-    def as_dict(self) -> dict[str, object]:
-        return {
-            "label": self.label,
-            "mixture": self.mixture.as_dict(),
-            "values": {str(seed): value for seed, value in self.values.items()},
-            "mean": self.mean,
-            "difference": self.difference,
-            "margin": self.margin,
-            "verdict": self.verdict,
-            "sentence": self.sentence,
-        }
-
 
 @dataclass(frozen=True)
 class Confirmation:
@@ -94,13 +82,6 @@ class Confirmation:
                     "compared; more seeds (confirm.seeds) would tell"
                 )
         return tuple(found)
-
-    def as_dict(self) -> dict[str, object]:
-        return {
-            "candidates": [outcome.as_dict() for outcome in self.candidates],
-            "baselines": [outcome.as_dict() for outcome in self.baselines],
-            "winner": self.winner.as_dict(),
-        }
 
 
 def confirmation_trials(problem: Problem, candidates: Sequence[Candidate], seeds: int) -> list[Trial]:

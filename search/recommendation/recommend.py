@@ -6,7 +6,7 @@ Shapes: N mixtures, D domains, M metrics, K mixtures that are averaged.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import NormalDist
 
@@ -119,27 +119,6 @@ class Recommendation:
     front: tuple[FrontPoint, ...] = ()
     validation: Validation | None = None
     predictor: Predictor | None = field(default=None, repr=False, compare=False)
-
-    def as_dict(self) -> dict[str, object]:
-        return {
-            "mixture": self.mixture.as_dict(),
-            "method": self.method,
-            "predicted": asdict(self.predicted) if self.predicted else None,
-            "predicted_losses": {name: asdict(estimate) for name, estimate in self.predicted_losses.items()},
-            "ranges": {name: list(bounds) for name, bounds in self.ranges.items()},
-            "baselines": dict(self.baselines),
-            "beats": dict(self.beats),
-            "effects": {
-                name: {"shares": list(effect.shares), "values": list(effect.values)}
-                for name, effect in self.effects.items()
-            },
-            "flat": list(self.flat),
-            "front": [{"mixture": point.mixture.as_dict(), "predicted": dict(point.predicted)} for point in self.front],
-            "candidates": [{"label": entry.label, "mixture": entry.mixture.as_dict()} for entry in self.candidates],
-            "validation": self.validation.as_dict() if self.validation else None,
-            "warnings": list(self.warnings),
-            "trials": self.trials,
-        }
 
 
 def recommend(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
 import numpy as np
@@ -87,18 +87,6 @@ class Validation:
         predicts = _positive(self.objective.spearman, self.runs)
         carries_over = _positive(self.agreement, self.shared) or _positive(self.transfer, self.at_target)
         return predicts and (self.at_target >= FEWEST_RUNS or carries_over)
-
-    def as_dict(self) -> dict[str, object]:
-        return {
-            "runs": self.runs,
-            "at_target": self.at_target,
-            "shared": self.shared,
-            "agreement": self.agreement,
-            "transfer": self.transfer,
-            "trustworthy": self.trustworthy,
-            "objective": asdict(self.objective),
-            "metrics": {name: asdict(score) for name, score in self.metrics.items()},
-        }
 
 
 def cross_validate(whole: LossModel, seed: int, evidence: Evidence) -> Validation:

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from mixopt.results.recommendation import Recommendation as Recommended
 from search.errors import SearchError
 from search.history import Completed, Failed, History
 from search.objective import WeightedMean, WorstCase
@@ -62,7 +63,7 @@ def test_the_answer_beats_proportional_and_neither_confirming_nor_arrival_change
 
     confirmations = confirmation_trials(question, answer.candidates, seeds=2)
     later = completed([*reversed(confirmations), *(entry.trial for entry in reversed(history.completed))])
-    assert STRATEGIES[name](question).recommend(later).as_dict() == answer.as_dict()
+    assert STRATEGIES[name](question).recommend(later) == answer
 
 
 @every_strategy
@@ -129,6 +130,6 @@ def test_a_space_of_one_mixture_cannot_be_searched(name: str) -> None:
 def check(answer: Recommendation, question: Problem) -> None:
     assert question.space.violations(answer.mixture) == []
     assert answer.candidates[0].mixture == answer.mixture
-    assert json.loads(json.dumps(answer.as_dict(), allow_nan=False))["trials"] == answer.trials
+    assert json.loads(Recommended.of(answer).json_text())["trials"] == answer.trials
     if answer.predicted is not None:
         assert answer.predicted.lower < answer.predicted.mean < answer.predicted.upper

@@ -15,12 +15,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
 
+import jsonschema
 import pytest
 from datasets import Dataset, DatasetDict
 from typer.testing import CliRunner
 
 from mixopt.base.errors import ConfigError
 from mixopt.cli import main as cli
+from mixopt.cli.schemas import json_schema
 from mixopt.cluster import jobs
 from mixopt.cluster.head import HeadAway
 from mixopt.cluster.jobs import Cluster
@@ -312,6 +314,15 @@ def test_the_status_of_a_job_has_no_empty_lines(head: Head) -> None:
     shown = CliRunner().invoke(cli.app, ["status", "a", "--address", head.address]).stdout.splitlines()
     assert shown[0] == "study a: mixopt-a-1 is running"
     assert all(shown)
+
+
+@pytest.mark.parametrize(
+    ("schema", "command"), [("jobs", ["list"]), ("job-alone", ["status", "a"]), ("job-stopped", ["stop", "a"])]
+)
+def test_what_programs_are_told_of_jobs_is_what_its_schema_says(head: Head, schema: str, command: list[str]) -> None:
+    head.answers["/api/jobs/"] = [job("a", 1, "STOPPED", end_time=1_800_000_060_000)]
+    printed = CliRunner().invoke(cli.app, [*command, "--address", head.address, "--json"]).stdout
+    jsonschema.validate(json.loads(printed), json_schema(schema))
 
 
 def test_a_gpu_that_no_node_has_is_said_before_anything_waits_for_it(head: Head, tmp_path: Path) -> None:

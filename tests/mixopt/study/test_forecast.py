@@ -77,7 +77,7 @@ def test_it_is_what_the_strategy_would_answer_and_is_renewed_when_there_is_half_
         assert forecaster.remark == "the first is being computed, from 10 completed trials"
         await_forecast()
         assert forecaster.latest is not None, forecaster.remark
-        assert forecaster.latest.as_dict() == strategy.recommend(known).as_dict()
+        assert forecaster.latest == strategy.recommend(known)
         forecaster.consider(history(strategy, 15))
         assert not under_way(), "14 are not half more than 10"
     assert not multiprocessing.active_children()
