@@ -60,7 +60,7 @@ def validate(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
 
 @app.command(
     epilog="Examples:\n\nmixopt schema > study.schema.json     (for editors)\n\n"
-    "mixopt schema answer     (of what mixopt best --json prints)",
+    "mixopt schema answer     (for programs)",
     rich_help_panel=BEGIN,
 )
 def schema(
