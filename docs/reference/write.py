@@ -1,6 +1,6 @@
 """Writes the reference from what it is about: `make reference` after a command or a setting has changed.
 
-python docs/reference/write.py           writes commands.md and settings.md beside this file
+python docs/reference/write.py           writes commands.md, settings.md and results.md beside this file
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperArgument, TyperGroup
 
+from mixopt.cli import schemas
 from mixopt.cli.main import app
 from mixopt.settings.schema import json_schema
 
@@ -73,6 +74,63 @@ def _settings(node: dict[str, Any], definitions: dict[str, Any], prefix: str) ->
             yield f"| `{name}` | {default} | {_allowed(setting, definitions)} | {_cell(described)} |"
 
 
+def results() -> str:
+    """Every key of what commands print with --json."""
+    parts = [
+        "# Results",
+        "What commands print with `--json`: each key, under the name by which `mixopt schema NAME` prints the whole as "
+        "JSON Schema. `<name>` stands for any key, `[]` for each item of a list. No number is infinite or NaN. "
+        "`schema_version` becomes higher whenever a key comes, goes or changes its meaning.",
+    ]
+    for name in schemas.RESULTS:
+        schema = schemas.json_schema(name)
+        rows = "\n".join(_keys(schema, schema.get("$defs", {}), ""))
+        parts += [f"## {name}", _cell(schema["description"]), f"| key | holds | meaning |\n|---|---|---|\n{rows}"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _keys(node: dict[str, Any], definitions: dict[str, Any], prefix: str) -> Iterator[str]:
+    for key, given in node["properties"].items():
+        found = _resolved(given, definitions)
+        described = given.get("description") or ("" if "properties" in found else found.get("description", ""))
+        yield f"| `{prefix}{key}` | {_held(given, definitions)} | {_cell(described)} |"
+        yield from _keys_inside(given, definitions, prefix + key)
+
+
+def _keys_inside(node: dict[str, Any], definitions: dict[str, Any], name: str) -> Iterator[str]:
+    """The keys of the objects in a value: itself, what it may be, or the items of its list or map."""
+    found = _resolved(node, definitions)
+    for choice in found.get("anyOf", []):
+        yield from _keys_inside(choice, definitions, name)
+    if "properties" in found:
+        yield from _keys(found, definitions, f"{name}.")
+    for inner, suffix in ((found.get("items"), "[]"), (found.get("additionalProperties"), ".<name>")):
+        if isinstance(inner, dict):
+            yield from _keys_inside(inner, definitions, name + suffix)
+
+
+def _held(node: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """What stands at a key, in a few words."""
+    if node == NULL:
+        return "null"
+    if "anyOf" in node:
+        return " or ".join(dict.fromkeys(_held(each, definitions) for each in node["anyOf"]))
+    node = _resolved(node, definitions)
+    if "enum" in node or "const" in node:
+        return _allowed(node, definitions)
+    match node.get("type"):
+        case "array" if "prefixItems" in node:
+            return f"[{', '.join(_held(each, definitions) for each in node['prefixItems'])}]"
+        case "array":
+            return f"list of {_held(node['items'], definitions)}"
+        case "object":
+            inner = node.get("additionalProperties")
+            return f"{{name: {_held(inner, definitions)}}}" if isinstance(inner, dict) else "object"
+        case None:
+            return "any JSON"
+    return _allowed(node, definitions)
+
+
 def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """The node that a reference, or a choice between one thing and null, leads to."""
     choices = [choice for choice in node.get("anyOf", []) if choice != NULL]
@@ -124,3 +182,4 @@ def _cell(text: str) -> str:
 if __name__ == "__main__":
     (HERE / "commands.md").write_text(commands(), encoding="utf-8")
     (HERE / "settings.md").write_text(settings(), encoding="utf-8")
+    (HERE / "results.md").write_text(results(), encoding="utf-8")

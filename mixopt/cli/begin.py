@@ -31,12 +31,11 @@ def init(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the study file.")] = STUDY_FILE,
 ) -> None:
     """Write a commented study file, from a folder of data if one is given."""
-    from mixopt.base.files import write_text
     from mixopt.settings.new_study import study_text
 
     if output.exists():
         raise ConfigError(f"{output} exists", hint="choose another name with --output, or remove it")
-    write_text(output, study_text(data, output))
+    output.write_text(study_text(data, output), encoding="utf-8")
     out.print(
         f"wrote {output}; next: mixopt validate {output}, mixopt plan {output}, mixopt run {output}", soft_wrap=True
     )
@@ -61,7 +60,7 @@ def validate(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
 
 @app.command(
     epilog="Examples:\n\nmixopt schema > study.schema.json     (for editors)\n\n"
-    "mixopt schema answer     (of what mixopt best prints for programs)",
+    "mixopt schema answer     (for programs)",
     rich_help_panel=BEGIN,
 )
 def schema(

@@ -37,4 +37,4 @@ class Result(Part):
     """What a command answers."""
 
     schema_version: int
-    """Of the form of this result: raised when a key goes, or comes to mean something else."""
+    """Of the form of this result: raised whenever a key comes, goes or changes its meaning."""

@@ -97,6 +97,7 @@ def test_the_reference_is_what_the_code_says() -> None:
     writer = loaded(folder / "write.py")
     assert (folder / "commands.md").read_text() == writer.commands(), "make reference"
     assert (folder / "settings.md").read_text() == writer.settings(), "make reference"
+    assert (folder / "results.md").read_text() == writer.results(), "make reference"
 
 
 @pytest.mark.slow
