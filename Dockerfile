@@ -1,9 +1,9 @@
 # One image for the Ray head, its workers and MLflow.
 #
 # CPU or GPU is a question of which build of torch pip finds: with its default index the one with CUDA, which also
-# runs on processors alone (some 5 GB more). For a smaller image give the index of PyTorch's CPU builds. All else is
-# held to the hashes in requirements.lock, from whichever index it comes:
+# runs on processors alone (some 5 GB more). For a smaller image give the index of PyTorch's CPU builds:
 #   docker compose build --build-arg PIP_EXTRA_INDEX_URL=<index of CPU builds>
+# All packages but torch and what torch itself needs are held to the hashes in requirements.lock, whatever the index.
 FROM python:3.11.14-slim-bookworm
 
 # g++: torch compiles training steps with it. wget: KubeRay asks its pods' health with it.

@@ -63,7 +63,8 @@ def process_pool(
         yield pool
     except BaseException:
         for process in context.started:
-            process.kill()
+            if process.is_alive():
+                process.kill()
         raise
     finally:
         pool.shutdown(cancel_futures=True)

@@ -10,6 +10,11 @@ class ExplainedError(Exception):
         self.hint = hint
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of others says, without what follows; its class where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 class SearchError(ExplainedError, ValueError):
     """A user's mistake."""
 

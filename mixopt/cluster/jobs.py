@@ -26,6 +26,7 @@ from mixopt.results.jobs import Job
 from mixopt.settings.environment import ADDRESS_VARIABLE, JOB_VARIABLE
 from mixopt.settings.schema import ExecutorSettings, StudyFile
 from proxies.retry import pauses_within
+from search.errors import first_line
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -148,7 +149,7 @@ class Cluster:
             other = self.find(file.study)
             if other is None or other.number != number:
                 raise ConfigError(
-                    f"{self.head.address} refused study {file.study}: {_first_line(error)}",
+                    f"{self.head.address} refused study {file.study}: {first_line(error)}",
                     hint="look at the head's logs",
                 ) from error
             return self._same(other, settings, retry_failed), False  # somebody else was first, just now
@@ -279,7 +280,7 @@ class Cluster:
             return JobSubmissionClient(self.head.address)
         except RuntimeError as error:
             raise ConfigError(
-                f"this machine's Ray does not go with {self.head.address}: {_first_line(error)}",
+                f"this machine's Ray does not go with {self.head.address}: {first_line(error)}",
                 hint="have the cluster's version here",
             ) from error
 
@@ -330,7 +331,3 @@ def _shown(moment: datetime | None) -> str | None:
 
 def _digest(file: StudyFile) -> str:
     return hashlib.sha256(json.dumps(file.model_dump(mode="json")).encode()).hexdigest()[:16]
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -33,6 +33,7 @@ from mixopt.workers.ray_token import use_cluster_token, use_fresh_token
 from mixopt.workers.training import Job, compile_ahead, run_trials
 from proxies.allocator import keep_freed_memory
 from proxies.recipe import Recipe
+from search.errors import first_line
 from search.trial import Failure, FailureKind
 
 WAIT_SECONDS = 0.5
@@ -133,7 +134,7 @@ class RayCluster(Executor):
             ray.cancel(compiling, force=True)
             return f"it took longer than {COMPILE_SECONDS:.0f} s"
         except RayError as error:
-            return f"the worker that compiled died: {_first_line(error)}"
+            return f"the worker that compiled died: {first_line(error)}"
         return reason
 
     def launch(self, job: Job) -> None:
@@ -147,7 +148,7 @@ class RayCluster(Executor):
             ready: list[Any] = ray.wait(list(self._running), timeout=WAIT_SECONDS, fetch_local=False)[0]
         except (RayError, ConnectionError) as error:
             raise ClusterLost(
-                f"the Ray cluster went away: {_first_line(error)}", hint="when it is back, run the same command again"
+                f"the Ray cluster went away: {first_line(error)}", hint="when it is back, run the same command again"
             ) from error
         for generator in ready:
             running = self._running[generator]
@@ -195,7 +196,7 @@ class RayCluster(Executor):
 
     def _started_again(self, running: _Running, error: BaseException) -> Iterator[Event]:
         """The process or node of these trials died."""
-        reason = _first_line(error)
+        reason = first_line(error)
         if isinstance(error, StopIteration):
             reason = "its task ended without an outcome"
         if running.ended is not None:
@@ -308,10 +309,6 @@ class _Attendance:
         return room if self._share is None else min(self._share, room)
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
 def _run_in_worker(jobs: Sequence[Job]) -> Iterator[Event | _Started]:
     yield _Started(ray.get_runtime_context().get_node_id(), os.getpid())
     keep_freed_memory()
@@ -344,7 +341,7 @@ def _connect(address: str | None) -> None:
         ray.init(address=address, **quiet)
     except (ConnectionError, RayError, ValueError, RuntimeError) as error:
         raise ClusterLost(
-            f"no Ray cluster answers at executor.address {address}: {_first_line(error)}",
+            f"no Ray cluster answers at executor.address {address}: {first_line(error)}",
             hint="start it with `ray start --head`, or remove executor.address for a local one",
         ) from error
 

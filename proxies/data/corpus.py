@@ -23,7 +23,6 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from joblib import cpu_count
 from numpy.typing import NDArray
 
 from proxies.data.format import FORMAT, write_json
@@ -283,10 +282,12 @@ def _intake(
 
 
 def _workers(settings: CorpusSettings, unread: Sequence[Intake]) -> int:
+    from joblib import cpu_count  # which heeds a container's quota
+
     files = [file for intake in unread for file in intake.files]
     if all(file.size is not None for file in files) and sum(file.size or 0 for file in files) < SMALL_CORPUS:
         return 1
-    return settings.workers or cpu_count()
+    return settings.workers or int(cpu_count())
 
 
 def _without(shard: Shard, unwanted: NDArray[np.uint64], directory: Path, dtype: TokenType) -> Shard | None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from tests.e2e.study import write_study
@@ -37,3 +39,17 @@ def test_an_unguarded_script_with_much_text_runs_once(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("begun") == 1, done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_an_unguarded_script_fits_several_surrogates(tmp_path: Path) -> None:
+    """Side by side, in several processes."""
+    rng = np.random.default_rng(0)
+    web_N = rng.uniform(size=40)
+    runs = pd.DataFrame({"weight.web": web_N, "weight.code": 1 - web_N, "metric.loss": 3 + (web_N - 0.4) ** 2})
+    runs.to_csv(tmp_path / "runs.csv", index=False)
+    (tmp_path / "script.py").write_text(
+        'import mixopt\nprint("begun")\nmixopt.fit("runs.csv", surrogates=["linear", "quadratic"])\n'
+    )
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "begun\n"

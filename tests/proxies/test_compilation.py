@@ -134,3 +134,21 @@ def test_of_two_processes_one_compiles_and_the_other_waits(tmp_path: Path, monke
         made.write_text("all of it")
 
     assert other.communicate()[0] == "all of it\n"
+
+
+def test_nobody_else_can_keep_a_process_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder under our name that others may enter, who may hold any lock in it, is not used."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = tmp_path / f"mixopt-compiling-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with compiling("this"), compiling("this"):
+        assert not list(folder.iterdir())
+
+
+def test_the_locks_are_in_a_folder_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with compiling("this"):
+        [folder] = tmp_path.iterdir()
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert list(folder.iterdir())
