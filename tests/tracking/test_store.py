@@ -12,7 +12,8 @@ from mlflow import MlflowClient
 from search.history import History
 from search.trial import Failure, FailureKind
 from tests.processes import free_port
-from tests.tracking.trials import SETTINGS, measurement, trial
+from tests.tracking.new_store import new_store
+from tests.tracking.trials import SETTINGS, measurement, trial, trial_runs
 from tracking import names
 from tracking.errors import TrackingError
 from tracking.server import local_server
@@ -21,12 +22,11 @@ from tracking.store import Store, StudyRecord
 
 @pytest.fixture(scope="module")
 def sqlite_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    return new_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")
 def server_uri(sqlite_uri: str) -> Iterator[str]:
-    Store(sqlite_uri, "made before the server's processes try to")
     with local_server(sqlite_uri, free_port()) as server:
         yield server.address
 
@@ -58,7 +58,7 @@ def test_a_trial_opened_again_after_a_crash_is_one_run(sqlite_uri: str, tmp_path
     record.close(trial(0.4), measurement(2.0))
     again = study(sqlite_uri, "reopened", tmp_path)
     assert len(again.history().completed) == 1
-    assert len(list(again._child_runs())) == 1
+    assert list(trial_runs(again)) == [trial(0.4).id]
 
 
 def test_a_death_between_the_writes_of_a_close_leaves_the_trial_running(sqlite_uri: str, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_death_between_the_writes_of_a_close_leaves_the_trial_running(sqlite_u
     resumed.close(trial(0.4), measurement(2.0))
     history = study(sqlite_uri, "half-closed", tmp_path).history()
     assert history.completed[0].measurement == measurement(2.0)
-    run_id = resumed._run_id(trial(0.4))
+    run_id = trial_runs(resumed)[trial(0.4).id].info.run_id
     curve = resumed.store.client.get_metric_history(run_id, names.nats("web"))
     assert [point.step for point in curve] == [32_768, 65_536], "a curve point written twice is one row"
 
@@ -100,7 +100,7 @@ def test_no_failure_becomes_an_observation(sqlite_uri: str, tmp_path: Path) -> N
     record = study(sqlite_uri, "diverged", tmp_path)
     record.open(trial(0.6))
     record.close(trial(0.6), Failure(FailureKind.DIVERGED, "loss is not finite at step 7"))
-    run = record.store.client.get_run(record._run_id(trial(0.6)))
+    run = trial_runs(record)[trial(0.6).id]
     assert run.info.status == "FAILED"
     assert not run.data.metrics
     assert run.data.tags[names.NOTE] == "diverged: loss is not finite at step 7"
