@@ -27,10 +27,7 @@ class Done:
 
 
 def mixopt(*arguments: object) -> Done:
-    """The program in this process: loading its libraries takes longer than most of what it does.
-
-    What uses Ray belongs into a process of its own (`started`): Ray keeps the token of a process's first cluster.
-    """
+    """The program in this process: loading its libraries takes longer than most of what it does."""
     stdout, stderr, status = io.StringIO(), io.StringIO(), 0
     command = ["mixopt", *map(str, arguments)]
     # What the program sets in its environment is gone with it.

@@ -8,6 +8,8 @@ Faults come in a seeded order at seeded moments. When a study ends before all ha
 seed. Each study's history in MLflow is then compared with that of the same study run in one process, undisturbed: the
 same trials, the same measurements to the bit, none missing, none twice. The last faults meet a search in rounds, where
 what is asked for depends on what has arrived: there each measurement is compared with the same trial trained again.
+A fault counts as injected when what it was to kill is gone, and as survived when its study has passed the comparison;
+the first study that does not pass ends all.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from tests.chaos.faults import Injected, Service
 from tests.e2e.study import numbers
 from tests.service.processes import Site, new_site
 from tests.text import write_jsonl
+from tests.tracking.trials import trial_runs
 from tracking.journal import read_record
 from tracking.mlflow_store import Store
 
@@ -84,6 +87,7 @@ class Chaos:
         self.chance = random.Random(seed)
         self.console = console
         self.injected: list[Injected] = []
+        self.survived: list[Injected] = []
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.site.secret("ray_token")}
 
     def write(self, name: str, seed: int, strategy: str, tokens: str, trials: int) -> Path:
@@ -110,12 +114,12 @@ class Chaos:
             if lost is False:
                 continue
             kinds.pop()
-            self.injected.append(Injected(kind, at, lost if isinstance(lost, float) else None))
+            self.injected.append(Injected(kind, name, at, lost if isinstance(lost, float) else None))
             self.console.print(f"{at:6.0f} s  {name}: {NAMES[kind]}")
         assert state == "SUCCEEDED", f"{name} {state}\n{self._mixopt('logs', name).stdout[-3000:]}"
 
     def _inject(self, kind: str, study: Path) -> float | bool:
-        """Returns False where there was nothing to kill; of a worker, the seconds of training that were lost."""
+        """Returns whether it came; of a worker that was killed, the seconds of training that were lost."""
         match kind:
             case "worker":
                 checkpoints = self._studies / study.parent.name / "checkpoints"
@@ -135,9 +139,23 @@ class Chaos:
                 return faults.kill_everything(self.service, lambda: self._submit(study))
             case "stop":
                 self._require("stop", study.parent.name)
+                stopped = self._state(study.parent.name) == "STOPPED"
                 self._submit(study)
-                return True
+                return stopped
         raise AssertionError(kind)
+
+    def compare(self, study: Path, strategy: str) -> int:
+        """The number of completed trials of a study that has ended as if nothing had happened to it.
+
+        Raises:
+            AssertionError: it has not.
+        """
+        history = self.recorded(study.parent.name)
+        assert not history.running and not history.failed, (history.running, history.failed)
+        expected = self.undisturbed(study) if strategy == "regmix" else self.retrained(study, history)
+        assert numbers(history) == numbers(expected), f"{study.parent.name} came out different"
+        self.survived += [each for each in self.injected if each.study == study.parent.name]
+        return len(history.completed)
 
     def recorded(self, name: str) -> History:
         """The study's history as MLflow has it, each trial in one run."""
@@ -147,7 +165,7 @@ class Chaos:
         record = run.record()
         assert record is not None
         history = record.history
-        runs = len(list(run.child_runs()))
+        runs = len(trial_runs(run))
         assert runs == len(history.trials), f"{runs} runs for {len(history.trials)} trials"
         journal = self._studies / name / "journal.jsonl"
         assert history == read_record(journal).history, "MLflow and the journal differ"
@@ -226,32 +244,36 @@ def main() -> None:
         kinds = [kind for kind in KINDS for _ in range(options.times)]
         chaos.chance.shuffle(kinds)
         completed: list[int] = []
-        for strategy, left in (("regmix", kinds[options.times :]), ("climb", kinds[: options.times])):
-            while left:
-                number = len(completed)
-                study = chaos.write(f"chaos{number}", number, strategy, options.tokens, options.trials)
-                chaos.disturb(study, left)
-                history = chaos.recorded(study.parent.name)
-                assert not history.running and not history.failed, (history.running, history.failed)
-                expected = chaos.undisturbed(study) if strategy == "regmix" else chaos.retrained(study, history)
-                assert numbers(history) == numbers(expected), f"{study.parent.name} came out different"
-                completed.append(len(history.completed))
-                console.print(f"         {study.parent.name} ({strategy}): {completed[-1]} trials, as if undisturbed")
+        study = chaos.folder
+        died: AssertionError | None = None
+        try:
+            for strategy, left in (("regmix", kinds[options.times :]), ("climb", kinds[: options.times])):
+                while left:
+                    number = len(completed)
+                    study = chaos.write(f"chaos{number}", number, strategy, options.tokens, options.trials)
+                    chaos.disturb(study, left)
+                    completed.append(chaos.compare(study, strategy))
+                    said = f"{study.parent.name} ({strategy}): {completed[-1]} trials, as if undisturbed"
+                    console.print(f"         {said}")
+        except AssertionError as why:
+            died = why
+            console.print(f"         {study.parent.name} did not survive: {why}")
     minutes = (time.monotonic() - began) / 60
-    _report(console, chaos.injected, sum(completed), minutes, options)
+    _report(chaos, sum(completed), minutes, options)
+    if died is not None:
+        sys.exit(1)
 
 
-def _report(
-    console: Console, injected: list[Injected], trials: int, minutes: float, options: argparse.Namespace
-) -> None:
-    counts = Counter(each.kind for each in injected)
+def _report(chaos: Chaos, trials: int, minutes: float, options: argparse.Namespace) -> None:
+    console = chaos.console
+    injected, survived = (Counter(each.kind for each in some) for some in (chaos.injected, chaos.survived))
     table = plain_table("killed", ">injected", ">survived")
     for kind in KINDS:
-        table.add_row(NAMES[kind], str(counts[kind]), str(counts[kind]))
-    table.add_row("all", str(len(injected)), str(len(injected)))
+        table.add_row(NAMES[kind], str(injected[kind]), str(survived[kind]))
+    table.add_row("all", str(injected.total()), str(survived.total()))
     console.print(table)
-    lost = [each.seconds_lost for each in injected if each.seconds_lost is not None]
-    console.print(f"{trials} trials in {minutes:.0f} minutes; every history as undisturbed")
+    lost = [each.seconds_lost for each in chaos.injected if each.seconds_lost is not None]
+    console.print(f"{trials} trials in {minutes:.0f} minutes, in histories as undisturbed")
     if lost:
         console.print(f"training lost with a killed worker: {median(lost):.1f} s, at most {max(lost):.1f} s")
     if options.json:
@@ -259,7 +281,7 @@ def _report(
             "date": date.today().isoformat(),
             "cores": cpu_count(),
             "seed": options.seed,
-            "faults": {NAMES[kind]: {"injected": counts[kind], "survived": counts[kind]} for kind in KINDS},
+            "faults": {NAMES[kind]: {"injected": injected[kind], "survived": survived[kind]} for kind in KINDS},
             "trials": trials,
             "minutes": minutes,
             "seconds_lost_with_a_worker": lost,

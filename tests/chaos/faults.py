@@ -1,7 +1,7 @@
 """What can die, and how it comes back: each fault is injected with kill -9, where not said otherwise.
 
-Names of processes are those that Ray and mixopt give them; a fault that finds nothing to kill says so and is tried
-again later.
+Names of processes are those that Ray and mixopt give them. A fault says whether it came: one that found nothing to
+kill, or whose victims are still there, has not, and is tried again later.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ AWAY_SECONDS = 5.0  # of a service that dies, until it is started again
 
 @dataclass(frozen=True)
 class Injected:
-    """One fault: when it came, and for a killed worker how long ago its trial was last safe on the disk."""
+    """One fault: its study, when it came, and for a killed worker how long ago its trial was last safe on the disk."""
 
     kind: str
+    study: str
     at: float
     seconds_lost: float | None = None
 
@@ -69,13 +70,28 @@ class Service:
         """A part's process and all that it has started."""
         return family(self._processes[name])
 
-    def kill(self, name: str) -> None:
-        kill(self.family(name))
+    def kill(self, name: str) -> bool:
+        """Whether the part was there, and nothing of it is now."""
+        return killed(self.family(name))
 
     def await_end(self, names: Sequence[str]) -> None:
         """Until these have ended by themselves."""
         _, alive = psutil.wait_procs([self._processes[name] for name in names], timeout=END_WITHIN_SECONDS)
         assert not alive, f"{alive} did not end"
+
+
+def killed(processes: Sequence[psutil.Process]) -> bool:
+    """Kill these; whether there were any, and none is left."""
+    kill(processes)
+    return bool(processes) and not any(lives(each) for each in processes)
+
+
+def lives(process: psutil.Process) -> bool:
+    """A process that has ended and was not yet waited for does not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def matching(processes: list[psutil.Process], words: str) -> Iterator[psutil.Process]:
@@ -101,42 +117,38 @@ def kill_worker(service: Service, chance: random.Random, checkpoints: Path) -> f
     if len(saved) < len(found):
         saved.append(victim.create_time())  # one has not been saved yet
     lost = time.time() - max(min(saved), victim.create_time())
-    kill([victim])
-    return lost
+    return lost if killed([victim]) else None
 
 
 def kill_raylet(service: Service, chance: random.Random) -> bool:
     """A node's scheduler alone; its workers notice, and end."""
     node = chance.choice(NODES)
-    found = list(matching(service.family(node), "raylet/raylet"))
-    kill(found)
+    gone = killed(list(matching(service.family(node), "raylet/raylet")))
     time.sleep(AWAY_SECONDS)
     service.start(node)
-    return bool(found)
+    return gone
 
 
 def kill_node(service: Service, chance: random.Random) -> bool:
     """A machine that loses its power, and is replaced."""
     node = chance.choice(NODES)
-    service.kill(node)
+    gone = service.kill(node)
     time.sleep(AWAY_SECONDS)
     service.start(node)
-    return True
+    return gone
 
 
 def kill_driver(service: Service) -> bool:
     """The process of `mixopt run`; its supervisor starts it again."""
-    found = list(matching(service.family("head"), "-m mixopt run"))
-    kill(found)
-    return bool(found)
+    return killed(list(matching(service.family("head"), "-m mixopt run")))
 
 
 def kill_server(service: Service, name: str) -> bool:
     """MLflow, or the database under it."""
-    service.kill(name)
+    gone = service.kill(name)
     time.sleep(AWAY_SECONDS)
     service.start(name)
-    return True
+    return gone
 
 
 def kill_head(service: Service, submit: Callable[[], object]) -> bool:
@@ -144,20 +156,19 @@ def kill_head(service: Service, submit: Callable[[], object]) -> bool:
 
     Nodes end by themselves when their head is gone for good; whatever keeps the service starts them again.
     """
-    service.kill("head")
+    gone = service.kill("head")
     service.await_end(NODES)
     service.start("head")
     for node in NODES:
         service.start(node)
     submit()
-    return True
+    return gone
 
 
 def kill_everything(service: Service, submit: Callable[[], object]) -> bool:
     """A power failure: the whole service at once."""
-    for name in PARTS:
-        service.kill(name)
+    gone = [service.kill(name) for name in PARTS]
     for name in PARTS:
         service.start(name)
     submit()
-    return True
+    return all(gone)

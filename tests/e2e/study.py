@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ from mixopt.study.record import fetch_record
 from search.history import History
 from tests.program import Done, mixopt
 from tests.text import write_jsonl
-from tracking.mlflow_store import Store
+from tests.tracking.new_store import new_store
 
 BASELINES = 2
 SEARCH_TRIALS = (8 + BASELINES) + (3 + BASELINES)
@@ -41,19 +38,10 @@ executor: {kind: in_process}
 """
 
 
-@cache
-def _empty_store() -> Path:
-    """An MLflow store whose tables exist; making them takes seconds."""
-    path = Path(tempfile.mkdtemp()) / "mlflow.db"
-    Store(f"sqlite:///{path}", "none")
-    return path
-
-
 def write_study(folder: Path, text: str = STUDY) -> Path:
     """A study file and its data; where it says nothing of the search, its surrogate is one that is fitted at once."""
     write_jsonl(folder / "data", {"prose": 60, "code": 30, "sums": 20})
-    (folder / ".mixopt").mkdir()
-    shutil.copy(_empty_store(), folder / ".mixopt")
+    new_store(folder / ".mixopt")
     path = folder / "study.yaml"
     path.write_text(text if "search:" in text else text + "search: {surrogate: linear}\n")
     return path

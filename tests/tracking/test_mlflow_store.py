@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 
 from search.trial import Failure, FailureKind, Trial
 from tests.processes import free_port
+from tests.tracking.new_store import new_store
 from tests.tracking.trials import SETTINGS, measurement, trial
 from tracking import names
 from tracking.entries import Closed, Opened, Written
@@ -31,12 +32,11 @@ SUBJECT = Subject("a study", SETTINGS, "corpus")
 
 @pytest.fixture(scope="module")
 def sqlite_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    return new_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")
 def server_uri(sqlite_uri: str) -> Iterator[str]:
-    Store(sqlite_uri, "made before the server's processes try to")
     with local_server(sqlite_uri, free_port()) as server:
         yield server.address
 

@@ -13,7 +13,8 @@ import pytest
 from search.history import History
 from search.trial import Failure, FailureKind
 from tests.processes import family, free_port, kill
-from tests.tracking.trials import SETTINGS, measurement, trial
+from tests.tracking.new_store import new_store
+from tests.tracking.trials import SETTINGS, measurement, trial, trial_runs
 from tracking import names
 from tracking.entries import Opened
 from tracking.errors import TrackingError
@@ -30,9 +31,7 @@ SERVED = "served"
 
 @pytest.fixture(scope="module")
 def store_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
-    Store(uri, "made before the servers' processes try to")
-    return uri
+    return new_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +125,12 @@ def test_entries_that_are_sent_twice_change_nothing(store_uri: str, tmp_path: Pa
     with recorder_of(store_uri, "twice", journal) as recording:
         assert recording.drain(30)
     record = record_of(store_uri, "twice")
-    assert len(list(record.child_runs())) == 2
+    runs = trial_runs(record)
+    assert set(runs) == {trial(0.1).id, trial(0.2).id}
     assert recorded(store_uri, "twice") == read_record(journal).history
     assert record.tags[names.SEARCH_SECONDS] == "2.0"
-    run_id = record._run_id(trial(0.1))
-    assert len(record.store.client.get_metric_history(run_id, names.nats("web"))) == 2
+    curve = record.store.client.get_metric_history(runs[trial(0.1).id].info.run_id, names.nats("web"))
+    assert len(curve) == 2
 
 
 def test_a_store_that_goes_on_refusing_ends_the_study(

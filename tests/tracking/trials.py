@@ -1,10 +1,15 @@
-"""Trials and measurements to record, made up."""
+"""Trials and measurements to record, made up; and their runs, as MLflow shows them."""
 
 from __future__ import annotations
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from search.fidelity import Fidelity
 from search.mixture import Mixture
 from search.trial import CurvePoint, Loss, Measurement, Trial
+from tracking import names
+from tracking.mlflow_store import StudyRun
 
 FIDELITY = Fidelity("dense", 10_000, 65_536, 1e9)
 SETTINGS = {"seed": 0, "domains": {"web": {"max": 0.5}, "code": {}}}
@@ -26,3 +31,19 @@ def measurement(loss: float) -> Measurement:
         diagnostics={"expert_load/layer1/max_over_mean": 1.5},
         environment={"device": "cpu"},
     )
+
+
+def trial_runs(record: StudyRun) -> dict[str, Run]:
+    """The runs of a study's trials, by the trial's id.
+
+    Raises:
+        AssertionError: a trial has two of them.
+    """
+    children = MlflowClient(record.store.uri).search_runs(
+        [record.store.experiment_id],
+        f"tags.`{names.PARENT_RUN}` = '{record.run_id}' and tags.`{names.KIND}` = '{names.KIND_TRIAL}'",
+        max_results=10_000,
+    )
+    found = {run.data.tags[names.TRIAL_ID]: run for run in children}
+    assert len(found) == len(children), "a trial has two runs"
+    return found

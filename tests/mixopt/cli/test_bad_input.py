@@ -97,11 +97,17 @@ CASES: dict[str, tuple[Spoil, str]] = {
         study("width: 32, heads: 2, tokens: 4k", "width: 32, heads: 2, tokens: 10"),
         "proxies",
     ),
-    "no GPU": (study("executor: {kind: in_process}", "executor: {kind: ray, gpus_per_trial: 1}"), "GPU"),
 }
+NO_GPU = study("executor: {kind: in_process}", "executor: {kind: ray, gpus_per_trial: 1}")
 
 
-@pytest.mark.parametrize(("spoil", "says"), CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        *(pytest.param(*case, id=name) for name, case in CASES.items()),
+        pytest.param(NO_GPU, "GPU", id="no GPU", marks=pytest.mark.slow),  # Ray has to start
+    ],
+)
 def test_bad_input(tmp_path: Path, spoil: Spoil, says: str) -> None:
     path = write_study(tmp_path)
     spoil(tmp_path)

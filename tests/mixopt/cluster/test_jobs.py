@@ -3,7 +3,6 @@ answers as Ray 2.60 does; tests/e2e/test_jobs.py asks a real one."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import sys
@@ -13,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jsonschema
 import pytest
@@ -265,16 +264,35 @@ def test_a_study_that_runs_is_not_submitted_twice_nor_with_other_settings(head: 
     assert head.asked == ["GET /api/jobs/"]
 
 
-def test_failed_trials_of_a_study_that_runs_are_not_forgotten_in_silence(head: Head, tmp_path: Path) -> None:
+class Desk:
+    """Ray's client, where it takes jobs: the head shows them as running."""
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+
+    def __call__(self, address: str) -> Desk:
+        return self
+
+    def submit_job(self, *, submission_id: str, entrypoint: str, metadata: dict[str, str], **_: object) -> str:
+        number = int(submission_id.rpartition("-")[2])
+        taken = job(metadata["mixopt.study"], number, "RUNNING", entrypoint=entrypoint, metadata=metadata)
+        self.head.answers["/api/jobs/"].append(taken)
+        return submission_id
+
+
+def test_failed_trials_of_a_study_that_runs_are_not_forgotten_in_silence(
+    head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", Desk(head))
     file = study_file(tmp_path)
-    running = job("test", 3, "RUNNING")
-    running["metadata"]["mixopt.settings"] = jobs._digest(file)
-    head.answers["/api/jobs/"] = [running]
+    head.answers[NODES] = nodes({"CPU": 2.0})
     cluster = Cluster(head.address)
+    assert cluster.submit(file) == (cluster.job("test"), True)
     assert cluster.submit(file) == (cluster.job("test"), False)
-    with pytest.raises(ConfigError, match="running as mixopt-test-3, without --retry-failed") as caught:
+    with pytest.raises(ConfigError, match="running as mixopt-test-1, without --retry-failed") as caught:
         cluster.submit(file, retry_failed=True)
     assert f"stop it first (mixopt stop test --address {head.address})" in caught.value.hint
+    [running] = head.answers["/api/jobs/"]
     running["entrypoint"] += " --retry-failed"
     assert cluster.submit(file, retry_failed=True) == (cluster.job("test"), False)
 
@@ -346,10 +364,13 @@ def test_stopping_asks_once_and_waits_for_the_end(head: Head) -> None:
 
 
 class Line:
-    """What follows a log, in Ray's client: each connection gets its chunks, and may end in an error."""
+    """Ray's client, where it follows a log: each connection gets its chunks, and may end in an error."""
 
     def __init__(self, *connections: list[str | Exception]) -> None:
         self.connections = deque(connections)
+
+    def __call__(self, address: str) -> Line:
+        return self
 
     async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
         assert job_id == "mixopt-a-1"
@@ -371,17 +392,19 @@ def test_a_log_is_followed_through_cut_lines_with_nothing_missing_and_nothing_tw
     }
     cut = RuntimeError("WebSocket connection closed unexpectedly")
     line = Line(["one\n", "tw", cut], ["one\ntwo\n", ConnectionResetError()], ["one\n", "two\nth"])
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", line)
     written: list[str] = []
     remarks: list[str] = []
     cluster = Cluster(head.address)
-    ended = asyncio.run(cluster._follow(cluster.job("a"), cast(Any, line), written.append, remarks.append))
+    ended = cluster.follow(cluster.job("a"), written.append, remarks.append)
     assert ended.state == "SUCCEEDED"
     assert "".join(written) == "one\ntwo\nthree\nfour\n"
     assert written[:2] == ["one\n", "tw"], "as it comes"
     assert len(remarks) == 1 and "does not answer; waiting" in remarks[0]
 
 
-def test_a_reader_that_goes_away_ends_the_following(head: Head) -> None:
+def test_a_reader_that_goes_away_ends_the_following(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", Line(["one\n"]))
     head.answers["/api/jobs/"] = [job("a", 1, "RUNNING")]
 
     def closed(_: str) -> None:
@@ -389,7 +412,7 @@ def test_a_reader_that_goes_away_ends_the_following(head: Head) -> None:
 
     cluster = Cluster(head.address)
     with pytest.raises(BrokenPipeError):
-        asyncio.run(cluster._follow(cluster.job("a"), cast(Any, Line(["one\n"])), closed, print))
+        cluster.follow(cluster.job("a"), closed, print)
 
 
 def test_a_head_that_was_replaced_has_forgotten(head: Head) -> None:

@@ -282,6 +282,7 @@ def test_cheap_proxies_that_rank_alike_are_seen_to(said: Content) -> None:
     assert agreement.spearman is not None and agreement.spearman > 0.8
 
 
+@pytest.mark.slow
 def test_64_domains_stay_readable(tmp_path: Path) -> None:
     names = [f"domain-{number:02}" for number in range(64)]
     (tmp_path / "data").mkdir()
