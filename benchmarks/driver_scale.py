@@ -33,14 +33,14 @@ from rich.console import Console
 from mixopt.cli.tables.table import plain_table
 from mixopt.settings.reading import load
 from mixopt.study.corpus import prepare_corpus
-from mixopt.study.loop import Study
+from mixopt.study.loop import Loop
 from mixopt.study.plan import Plan
 from mixopt.study.planning import assemble
 from mixopt.study.progress import LineWatcher
 from mixopt.study.record import journal_path, open_store
 from mixopt.study.recording import begin
 from mixopt.workers.executor import Executor
-from mixopt.workers.messages import Closed
+from mixopt.workers.messages import TrialEnd
 from mixopt.workers.training import Job
 from search.history import History
 from search.strategies.base import Strategy
@@ -98,7 +98,7 @@ class SimulatedMachines(Executor):
         heapq.heappush(self._ends, (ends, trial.id, trial))
         self.runs.append((begins, ends))
 
-    def events(self) -> Iterator[Closed]:
+    def events(self) -> Iterator[TrialEnd]:
         if self._ends:
             self._skipped += max(0.0, self._ends[0][0] - self.now)
         while self._ends and self._ends[0][0] <= self.now:
@@ -106,7 +106,7 @@ class SimulatedMachines(Executor):
             pretending = time.perf_counter()
             outcome = measured(trial)
             self._pretended += time.perf_counter() - pretending
-            yield Closed(trial, outcome)
+            yield TrialEnd(trial, outcome)
         self.ended = self.now
         self.driver_seconds = time.perf_counter() - self._began - self._pretended
         self.driver_cpu = time.thread_time() - self._cpu_began - self._pretended
@@ -151,7 +151,7 @@ def driven(plan: Plan, workers: int) -> dict[str, Any]:
     machines = SimulatedMachines(workers, seed=0)
     with begin(plan, open_store(plan.file)) as record:
         watcher = LineWatcher(Console(file=io.StringIO(), width=200))
-        study = Study(plan, record, machines, watcher)
+        study = Loop(plan, record, machines, watcher)
         study.run()
         sent = (record.entries - record.unsent) / record.entries
     trials = len(machines.runs)

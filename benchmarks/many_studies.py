@@ -26,7 +26,7 @@ from search.fidelity import Fidelity
 from search.mixture import Mixture
 from search.trial import CurvePoint, Loss, Measurement, Trial
 from tests.service.processes import new_site
-from tracking import names
+from tracking import keys
 from tracking.journal import Journal
 from tracking.mlflow_store import Store
 from tracking.record import Subject
@@ -76,7 +76,7 @@ def missing(study: int, count: int, uri: str) -> int:
     for trial in trials(study, count):
         if history.measurements.get(trial.id) != measured(trial):
             lost += 1
-        points = found.store.client.get_metric_history(found._run_id(trial), names.nats(DOMAINS[0]))
+        points = found.store.client.get_metric_history(found._run_id(trial), keys.nats(DOMAINS[0]))
         lost += POINTS - len(points)
     return lost
 

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from mixopt.settings.reading import load
 from mixopt.study.corpus import prepare_corpus
-from mixopt.study.loop import Study
+from mixopt.study.loop import Loop
 from mixopt.study.planning import assemble
 from mixopt.study.progress import Watcher
 from mixopt.study.record import open_store
@@ -75,7 +75,7 @@ def main() -> None:
         plan = assemble(file, prepare_corpus(file, lambda progress: None))
         clock = Clock()
         with begin(plan, open_store(file)) as record, executor(file.executor, file.study) as workers:
-            Study(plan, record, workers, clock).run()
+            Loop(plan, record, workers, clock).run()
     spent = [later - earlier for earlier, later in pairwise(clock.ends)]
     overheads = [between - trained for between, trained in zip(spent, clock.trained[1:], strict=True)]
     typical, mean = median(overheads), sum(overheads) / len(overheads)

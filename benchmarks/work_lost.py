@@ -25,7 +25,7 @@ import psutil
 from joblib import cpu_count
 from rich.console import Console
 
-from mixopt.workers.messages import Closed, Progressed, Restarted
+from mixopt.workers.messages import TrialEnd, TrialProgress, TrialRestart
 from mixopt.workers.ray_cluster import RayCluster
 from search.history import History
 from search.trial import Trial
@@ -41,18 +41,18 @@ def lost(folder: Path, kills: int, tokens: str) -> list[float]:
     plan = planned(folder, STUDY.replace("tokens: 4k", f"tokens: {tokens}"))
     job = plan.job(Trial(plan.problem.baselines["uniform"], plan.problem.rungs[0].fidelity, seed=0), History())
     chance, found = random.Random(0), list[float]()
-    last: Progressed | None = None
+    last: TrialProgress | None = None
     was_killed, due = True, inf  # when the next kill comes: not before something has been heard
     with RayCluster("lost", attempts=kills + 5) as cluster:
         cluster.launch(replace(job, recipe=replace(job.recipe, compiled=False)))
         while True:
             for event in cluster.events():
                 match event:
-                    case Closed():
+                    case TrialEnd():
                         return found
-                    case Restarted():
+                    case TrialRestart():
                         was_killed = True
-                    case Progressed():
+                    case TrialProgress():
                         if was_killed and last is not None:
                             found.append(max(last.tokens - event.tokens, 0) / last.tokens_per_second)
                         if was_killed:

@@ -26,7 +26,7 @@ from mixopt.results.status import Status
 from mixopt.runs import fit as fit_runs
 from mixopt.runs import replay as replay_runs
 from mixopt.runs.request import FitRequest, ReplayRequest
-from mixopt.runs.table import METRIC, WEIGHT, Frame, Source
+from mixopt.runs.table import METRIC, WEIGHT, Frame, TableSource
 from mixopt.settings.reading import load
 from mixopt.settings.space import Limits
 from mixopt.settings.space import read as read_limits
@@ -421,7 +421,7 @@ def export(
     """
     mixture = mixture if isinstance(mixture, Mixture) else Mixture.of(mixture)
     chosen = exporter(format)
-    drawn = export_request.drawn(chosen, draws)
+    drawn = export_request.choose_draws(chosen, draws)
     lengths = mean_document_tokens or {}
     weighty = [name for name, weight in mixture.as_dict().items() if weight > 0]
     if drawn is Draws.DOCUMENTS and (missing := [name for name in weighty if lengths.get(name, 0) <= 0]):
@@ -454,7 +454,7 @@ def compare(
     return comparison.compare(one, other, study.file.file if isinstance(study, Study) else _path(study))
 
 
-def _source(table: Table, name: str) -> Source:
+def _source(table: Table, name: str) -> TableSource:
     return Frame(table, name) if isinstance(table, pd.DataFrame) else Path(table)
 
 

@@ -132,7 +132,7 @@ class Measured:
 
     @property
     def summary(self) -> MeasuredMixture:
-        seeds = fresh(self.objectives)
+        seeds = fresh_seeds(self.objectives)
         return MeasuredMixture(
             origin=self.entries[0].trial.origin,
             proxy=self.fidelity.proxy,
@@ -145,7 +145,7 @@ class Measured:
         )
 
 
-def fresh(seeds: Iterable[int]) -> list[int]:
+def fresh_seeds(seeds: Iterable[int]) -> list[int]:
     """Those that the search did not use, if there are any: its seed may be why a mixture was chosen."""
     known = list(seeds)
     return [seed for seed in known if seed != SEARCH_SEED] or known
@@ -184,7 +184,7 @@ def compare(a: Given, b: Given, study: Path | None) -> Comparison:
             for name in domains
         },
         total_variation=whole["a"].total_variation(whole["b"]),
-        judged=tuple(_judged(judge, mixtures) for judge in judges),
+        judged=tuple(_judge(judge, mixtures) for judge in judges),
         studies=_studies(studies["a"], studies["b"]) if len(studies) == len(given) else None,
         notes=(
             *([SAME] if whole["a"].same_as(whole["b"]) else []),
@@ -251,7 +251,7 @@ def _over(domains: Sequence[str], mixture: Mixture) -> Mixture:
     return Mixture.of({name: mixture.as_dict().get(name, 0.0) for name in domains})
 
 
-def _judged(judge: RanStudy, mixtures: Mixtures) -> Judgement:
+def _judge(judge: RanStudy, mixtures: Mixtures) -> Judgement:
     """What a study's surrogate predicts of the two, and what its trials measured of them."""
     space, notes, judged = judge.plan.problem.space, list[str](), dict[Label, Mixture]()
     for label, mixture in mixtures.items():
@@ -262,8 +262,8 @@ def _judged(judge: RanStudy, mixtures: Mixtures) -> Judgement:
             continue
         judged[label] = _over(space.domains, mixture)
         notes += [f"{label.upper()} is outside the limits: {broken}" for broken in space.violations(judged[label])]
-    measured = {label: _measured(judge, mixture) for label, mixture in judged.items()}
-    surrogate, predicted = _predicted(judge, judged, notes)
+    measured = {label: _find_measured(judge, mixture) for label, mixture in judged.items()}
+    surrogate, predicted = _predict(judge, judged, notes)
     return Judgement(
         study=judge.file.study,
         file=str(judge.file.file),
@@ -276,7 +276,7 @@ def _judged(judge: RanStudy, mixtures: Mixtures) -> Judgement:
     )
 
 
-def _predicted(
+def _predict(
     judge: RanStudy, mixtures: Mixtures, notes: list[str]
 ) -> tuple[JudgingSurrogate, Predictions] | tuple[None, None]:
     """Objective and losses of one new run of each, with their intervals, and the differences."""
@@ -334,7 +334,7 @@ def _estimates(expected: Mapping[Label, tuple[float, float]], two: bool) -> Esti
     return estimates
 
 
-def _measured(judge: RanStudy, mixture: Mixture) -> list[Measured]:
+def _find_measured(judge: RanStudy, mixture: Mixture) -> list[Measured]:
     """The mixture's own trials, the dearest proxy first; then of others those nearest to it at the target."""
     problem = judge.plan.problem
     alike: dict[tuple[tuple[float, ...], str], list[Completed]] = {}
@@ -369,7 +369,7 @@ def _measured_difference(a: Sequence[Measured], b: Sequence[Measured]) -> tuple[
             shared = sorted(own.objectives.keys() & other.objectives.keys())
             if max(own.distance, other.distance) > ROUNDING or own.fidelity != other.fidelity or not shared:
                 continue
-            seeds = fresh(shared)
+            seeds = fresh_seeds(shared)
             differences = np.array([other.objectives[seed] - own.objectives[seed] for seed in seeds])
             margin = None
             if len(seeds) > 1:
@@ -389,10 +389,10 @@ def _measured_difference(a: Sequence[Measured], b: Sequence[Measured]) -> tuple[
 def _studies(a: RanStudy, b: RanStudy) -> ComparedStudies:
     """What differs between two studies besides their answers."""
     settings = tuple(_differing("", a.file.deciding(), b.file.deciding()))
-    return ComparedStudies(settings=settings, a=_compared(a), b=_compared(b))
+    return ComparedStudies(settings=settings, a=_summarise(a), b=_summarise(b))
 
 
-def _compared(study: RanStudy) -> ComparedStudy:
+def _summarise(study: RanStudy) -> ComparedStudy:
     status = build_status(study.record, study.file.tracking_uri)
     return ComparedStudy(
         study=study.file.study,

@@ -22,7 +22,7 @@ from mixopt.settings.environment import DIRECTORY_VARIABLE, JOB_VARIABLE
 from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import prepare_corpus
 from mixopt.study.exchange import check_reachable
-from mixopt.study.loop import Study
+from mixopt.study.loop import Loop
 from mixopt.study.planning import assemble, check
 from mixopt.study.progress import watcher_for
 from mixopt.study.record import await_store, journal_path, read_record
@@ -31,7 +31,7 @@ from mixopt.study.stages import Stages
 from mixopt.workers import executor
 from proxies.data.corpus import Corpus
 from search.errors import SearchError
-from tracking import names
+from tracking import keys
 from tracking.errors import TrackingError
 from tracking.recorder import Recorder
 
@@ -94,7 +94,7 @@ def run(
             if handles_signals:
                 signal.signal(signal.SIGTERM, interrupt)
             with watcher_for(console) as watcher:
-                study = Study(plan, record, workers, watcher, retry_failed)
+                study = Loop(plan, record, workers, watcher, retry_failed)
                 answer = study.run()
         on_answer(answer, record)
         if away := record.trouble:
@@ -107,7 +107,7 @@ def run(
             with console.status("writing the report"):
                 page = report_page(plan, study.history, answer, study.predictor)
                 write_text(report_path(file), page)
-                record.attach(page, names.REPORT_FILE)
+                record.attach(page, keys.REPORT_FILE)
         except (SearchError, TrackingError) as error:
             # The study has its answer, and a report can be made again.
             console.print(f"the report is not complete: {error.message}; mixopt report {file.file}", soft_wrap=True)
@@ -116,4 +116,4 @@ def run(
 
 def report_path(file: StudyFile) -> Path:
     """Where a study that has its answer leaves its report."""
-    return file.work_directory / names.REPORT_FILE
+    return file.work_directory / keys.REPORT_FILE

@@ -55,7 +55,7 @@ def mode(recipe: Recipe) -> str | None:
 
 
 @cache
-def compiled(function: Function, mode: str | None) -> Function:
+def compile_function(function: Function, mode: str | None) -> Function:
     """`function`, compiled for each new shape when it is first called with it: do that inside `compiling`."""
     return cast("Function", torch.compile(function, dynamic=False, mode=mode))
 

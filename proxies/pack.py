@@ -93,8 +93,8 @@ class Pack:
         targets_MBT = inputs_MBT.clone()  # the same tensor twice would be compiled as such
         try:
             mode = compilation.mode(self.recipe)
-            self._training_losses = compilation.compiled(_training_losses, mode)
-            self._evaluation_losses = compilation.compiled(_evaluation_losses, mode)
+            self._training_losses = compilation.compile_function(_training_losses, mode)
+            self._evaluation_losses = compilation.compile_function(_evaluation_losses, mode)
             with compilation.compiling(f"{torch.__version__} {self.recipe.model} {self.recipe.precision} {shape}"):
                 self._backward(inputs_MBT, targets_MBT)
                 self.evaluated(inputs_MBT, targets_MBT)

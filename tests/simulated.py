@@ -11,14 +11,14 @@ from rich.console import Console
 from mixopt.results.answer import Answer
 from mixopt.settings.reading import load
 from mixopt.study.corpus import prepare_corpus
-from mixopt.study.loop import Study
+from mixopt.study.loop import Loop
 from mixopt.study.plan import Plan
 from mixopt.study.planning import assemble
 from mixopt.study.progress import LineWatcher
 from mixopt.study.record import open_store
 from mixopt.study.recording import begin
 from mixopt.workers.executor import Executor
-from mixopt.workers.messages import Closed
+from mixopt.workers.messages import TrialEnd
 from mixopt.workers.training import Job
 from search.trial import CurvePoint, Loss, Measurement, Trial
 from tests.e2e.study import STUDY, write_study
@@ -52,10 +52,10 @@ class Simulated(Executor):
     def launch(self, job: Job) -> None:
         self._launched.append(job)
 
-    def events(self) -> Iterator[Closed]:
+    def events(self) -> Iterator[TrialEnd]:
         while self._launched:
             trial = self._launched.pop(0).trial
-            yield Closed(trial, measured(trial))
+            yield TrialEnd(trial, measured(trial))
 
     def close(self) -> None:
         self._launched.clear()
@@ -72,7 +72,7 @@ def run(plan: Plan) -> tuple[Answer, list[str]]:
     shown = io.StringIO()
     watcher = LineWatcher(Console(file=shown, width=200))
     with begin(plan, open_store(plan.file)) as record:
-        study = Study(plan, record, Simulated(), watcher)
+        study = Loop(plan, record, Simulated(), watcher)
         answer = study.run()
         study.finish()
     return answer, shown.getvalue().splitlines()

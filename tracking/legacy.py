@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from search.trial import Trial
-from tracking import codec, names
+from tracking import codec, keys
 from tracking.entries import Closed, Entry, Opened, Reported, Restarted, Written
 from tracking.errors import TrackingError
 from tracking.record import Subject
@@ -36,7 +36,7 @@ def entries_in_tags(study: StudyRun) -> tuple[Subject, list[Entry]]:
 
 
 def subject_in_tags(study: StudyRun) -> Subject:
-    return Subject(study.study, _value(STUDY_SETTINGS, study.tags) or {}, study.tags[names.CORPUS])
+    return Subject(study.study, _value(STUDY_SETTINGS, study.tags) or {}, study.tags[keys.CORPUS])
 
 
 def _entries(study: StudyRun) -> Iterator[Entry]:
@@ -47,26 +47,26 @@ def _entries(study: StudyRun) -> Iterator[Entry]:
         if trial.id not in kept or (not _is_closed(kept[trial.id][1]) and _is_closed(run)):
             kept[trial.id] = trial, run
     for trial, run in kept.values():
-        state = run.data.tags[names.STATE]
+        state = run.data.tags[keys.STATE]
         measurement, failure = _value(MEASUREMENT, run.data.tags), _value(FAILURE, run.data.tags)
         yield Opened(trial)
         yield from (
             Restarted(trial, start, "recorded by an earlier version")
-            for start in range(2, int(run.data.tags.get(names.STARTS, "1")) + 1)
+            for start in range(2, int(run.data.tags.get(keys.STARTS, "1")) + 1)
         )
-        if state in (names.STATE_COMPLETED, names.STATE_STOPPED) and measurement is not None:
+        if state in (keys.STATE_COMPLETED, keys.STATE_STOPPED) and measurement is not None:
             yield Closed(trial, codec.measurement_from_plain(measurement))
-        elif state == names.STATE_FAILED and failure is not None:
+        elif state == keys.STATE_FAILED and failure is not None:
             yield Closed(trial, codec.failure_from_plain(failure))
-    answer = _value(names.ANSWER, study.tags)
+    answer = _value(keys.ANSWER, study.tags)
     if answer is not None:
-        yield Written(names.ANSWER, answer, names.ANSWER_FILE)
-    remembered = {name: study.tags[name] for name in (names.SEARCH_SECONDS,) if name in study.tags}
+        yield Written(keys.ANSWER, answer, keys.ANSWER_FILE)
+    remembered = {name: study.tags[name] for name in (keys.SEARCH_SECONDS,) if name in study.tags}
     yield Reported({}, 0, 0, remembered)
 
 
 def _is_closed(run: Run) -> bool:
-    return bool(run.data.tags[names.STATE] != names.STATE_RUNNING)
+    return bool(run.data.tags[keys.STATE] != keys.STATE_RUNNING)
 
 
 def _required(key: str, run: Run) -> Mapping[str, Any]:

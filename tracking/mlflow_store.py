@@ -36,7 +36,7 @@ from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.trial import Failure, Loss, Measurement, Trial
-from tracking import names
+from tracking import keys
 from tracking.entries import Entry
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
 from tracking.journal import Journal, entries_in, subject_in, whole_lines
@@ -121,7 +121,7 @@ class Store:
         with _answering(self.uri):
             runs = self.client.search_runs(
                 [self.experiment_id],
-                f"tags.`{names.KIND}` = '{names.KIND_STUDY}' and tags.`{names.STUDY_NAME}` = '{study}'",
+                f"tags.`{keys.KIND}` = '{keys.KIND_STUDY}' and tags.`{keys.STUDY_NAME}` = '{study}'",
                 run_view_type=ViewType.ACTIVE_ONLY,
             )
         if not runs:
@@ -143,7 +143,7 @@ class Store:
                 created = self.client.create_run(
                     self.experiment_id,
                     run_name=study,
-                    tags={names.KIND: names.KIND_STUDY, names.STUDY_NAME: study, names.SCHEMA_VERSION: names.SCHEMA},
+                    tags={keys.KIND: keys.KIND_STUDY, keys.STUDY_NAME: study, keys.SCHEMA_VERSION: keys.SCHEMA},
                 )
             run = self.find(study)
             assert run is not None, "it was just created"
@@ -169,7 +169,7 @@ class StudyRun:
 
     @property
     def study(self) -> str:
-        return self.tags[names.STUDY_NAME]
+        return self.tags[keys.STUDY_NAME]
 
     def refresh(self) -> None:
         """Read its tags anew."""
@@ -187,15 +187,15 @@ class StudyRun:
         Raises:
             TrackingError: it was recorded by a version of mixopt that is not known here, or the copy is damaged.
         """
-        schema = self.tags.get(names.SCHEMA_VERSION)
-        if schema == names.SCHEMA_BEFORE:
+        schema = self.tags.get(keys.SCHEMA_VERSION)
+        if schema == keys.SCHEMA_BEFORE:
             from tracking.legacy import entries_in_tags
 
             return entries_in_tags(self)
-        if schema != names.SCHEMA:
+        if schema != keys.SCHEMA:
             raise TrackingError(
                 f"study {self.study} was recorded by another version of mixopt (schema {schema}, this is "
-                f"{names.SCHEMA})",
+                f"{keys.SCHEMA})",
                 hint="read it with that version, or give this one another name under `study:`",
             )
         copy = None
@@ -219,7 +219,7 @@ class StudyRun:
 
     def subject(self) -> Subject | None:
         """What the study is about; None where nothing was recorded yet."""
-        if self.tags.get(names.SCHEMA_VERSION) == names.SCHEMA_BEFORE:
+        if self.tags.get(keys.SCHEMA_VERSION) == keys.SCHEMA_BEFORE:
             from tracking.legacy import subject_in_tags
 
             return subject_in_tags(self)
@@ -232,7 +232,7 @@ class StudyRun:
         compressed = zstandard.ZstdCompressor(write_checksum=True).compress(text)
         last = self._copy()
         # Never over the copy that the tag names: a death in the middle must leave that one whole.
-        file = names.COPIES[1] if last is not None and last.file == names.COPIES[0] else names.COPIES[0]
+        file = keys.COPIES[1] if last is not None and last.file == keys.COPIES[0] else keys.COPIES[0]
         folder, _, name = file.rpartition("/")
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / name
@@ -240,15 +240,15 @@ class StudyRun:
             with self._keeping(file):
                 self.store.client.log_artifact(self.run_id, str(path), folder)
         copy = Copy(file, entries, hashlib.sha256(compressed).hexdigest(), journal.id)
-        self.set_tags({names.COPY: json.dumps(copy.__dict__)})
+        self.set_tags({keys.COPY: json.dumps(copy.__dict__)})
         return entries
 
     def _copy(self) -> Copy | None:
-        text = self.tags.get(names.COPY)
+        text = self.tags.get(keys.COPY)
         try:
             return None if text is None else Copy(**json.loads(text))
         except (ValueError, TypeError) as error:
-            raise TrackingError(f"study {self.study}: the tag {names.COPY} is not as it was written") from error
+            raise TrackingError(f"study {self.study}: the tag {keys.COPY} is not as it was written") from error
 
     def _download(self, file: str) -> bytes:
         """An artifact, whole."""
@@ -276,14 +276,14 @@ class StudyRun:
                 self._create(trial, at)
                 return
             # Its parameters too: a death may have come between its creation and them.
-            running = {names.STATE: names.STATE_RUNNING, names.NOTE: ""}
+            running = {keys.STATE: keys.STATE_RUNNING, keys.NOTE: ""}
             self._log(trial, [], running, _parameters(trial))
             self.store.client.update_run(self._run_id(trial), status="RUNNING")
 
     def progress(self, trial: Trial, tokens: int, losses: Mapping[str, Loss]) -> None:
         """Losses in the middle of a run, for the dashboard."""
         with _answering(self.store.uri):
-            self._log(trial, [(names.nats(name), loss.nats_per_token, tokens) for name, loss in losses.items()])
+            self._log(trial, [(keys.nats(name), loss.nats_per_token, tokens) for name, loss in losses.items()])
 
     def close(
         self, trial: Trial, outcome: Measurement | Failure, objective: float | None = None, at: int | None = None
@@ -297,25 +297,25 @@ class StudyRun:
                 final = _measurement_metrics(outcome, objective).items()
                 metrics = {(name, tokens): value for name, value in final}
                 for point in outcome.curve:
-                    metrics[names.TRAINING_LOSS, point.tokens] = point.training_loss
+                    metrics[keys.TRAINING_LOSS, point.tokens] = point.training_loss
                     # In bits per byte it would be the same curve once more, and of each row MLflow makes a row.
                     metrics |= {
-                        (names.nats(name), point.tokens): loss.nats_per_token for name, loss in point.losses.items()
+                        (keys.nats(name), point.tokens): loss.nats_per_token for name, loss in point.losses.items()
                     }
                 self._log(trial, [(name, value, step) for (name, step), value in metrics.items()])
-                state = names.STATE_COMPLETED if outcome.stopped_at is None else names.STATE_STOPPED
+                state = keys.STATE_COMPLETED if outcome.stopped_at is None else keys.STATE_STOPPED
                 status = "FINISHED"
             else:
-                note = {names.NOTE: f"{outcome.kind.value}: {outcome.message}"}
+                note = {keys.NOTE: f"{outcome.kind.value}: {outcome.message}"}
                 self._log(trial, [], note)
-                state, status = names.STATE_FAILED, "FAILED"
-            client.set_tag(run_id, names.STATE, state)
+                state, status = keys.STATE_FAILED, "FAILED"
+            client.set_tag(run_id, keys.STATE, state)
             client.set_terminated(run_id, status, end_time=at)
 
     def restarted(self, trial: Trial, start: int, reason: str) -> None:
         """A trial that goes on from its checkpoint, and why."""
         with _answering(self.store.uri):
-            self._log(trial, [], {names.STARTS: str(start), names.NOTE: f"start {start}: {reason}"})
+            self._log(trial, [], {keys.STARTS: str(start), keys.NOTE: f"start {start}: {reason}"})
 
     def report(self, metrics: Mapping[str, float], step: int, at: int, tags: Mapping[str, str]) -> None:
         """Metrics of the study itself, at `step` closed trials and `at` (ms of Unix time), and what it remembers."""
@@ -367,7 +367,7 @@ class StudyRun:
             with _answering(self.store.uri):
                 page = self.store.client.search_runs(
                     [self.store.experiment_id],
-                    f"tags.`{names.PARENT_RUN}` = '{self.run_id}' and tags.`{names.KIND}` = '{names.KIND_TRIAL}'",
+                    f"tags.`{keys.PARENT_RUN}` = '{self.run_id}' and tags.`{keys.KIND}` = '{keys.KIND_TRIAL}'",
                     max_results=page_size,
                     order_by=["attributes.start_time ASC"],
                     page_token=token,
@@ -383,13 +383,13 @@ class StudyRun:
             start_time=at,
             run_name=f"{trial.origin} {trial.fidelity.proxy} {trial.id[:6]}",
             tags={
-                names.PARENT_RUN: self.run_id,
-                names.KIND: names.KIND_TRIAL,
-                names.STUDY_NAME: self.study,
-                names.TRIAL_ID: trial.id,
-                names.STATE: names.STATE_RUNNING,
-                names.ORIGIN: trial.origin,
-                names.PROXY: trial.fidelity.proxy,
+                keys.PARENT_RUN: self.run_id,
+                keys.KIND: keys.KIND_TRIAL,
+                keys.STUDY_NAME: self.study,
+                keys.TRIAL_ID: trial.id,
+                keys.STATE: keys.STATE_RUNNING,
+                keys.ORIGIN: trial.origin,
+                keys.PROXY: trial.fidelity.proxy,
             },
         )
         self._children[trial.id] = run
@@ -405,7 +405,7 @@ class StudyRun:
         if trial.id not in self._children:
             found = self.store.client.search_runs(
                 [self.store.experiment_id],
-                f"tags.`{names.PARENT_RUN}` = '{self.run_id}' and tags.`{names.TRIAL_ID}` = '{trial.id}'",
+                f"tags.`{keys.PARENT_RUN}` = '{self.run_id}' and tags.`{keys.TRIAL_ID}` = '{trial.id}'",
                 order_by=["attributes.start_time ASC"],
             )
             if not found:
@@ -441,7 +441,7 @@ class StudyRun:
 
 
 def _is_closed(run: Run) -> bool:
-    return bool(run.data.tags[names.STATE] != names.STATE_RUNNING)
+    return bool(run.data.tags[keys.STATE] != keys.STATE_RUNNING)
 
 
 def _parameters(trial: Trial) -> dict[str, str]:
@@ -451,20 +451,20 @@ def _parameters(trial: Trial) -> dict[str, str]:
         "tokens": str(trial.fidelity.tokens),
         "params": str(trial.fidelity.params),
         "seed": str(trial.seed),
-        **{names.weight(domain): f"{weight:.4f}" for domain, weight in trial.mixture.as_dict().items()},
+        **{keys.weight(domain): f"{weight:.4f}" for domain, weight in trial.mixture.as_dict().items()},
     }
 
 
 def _measurement_metrics(measurement: Measurement, objective: float | None) -> dict[str, float]:
     return {
-        **{names.nats(name): loss.nats_per_token for name, loss in measurement.losses.items()},
-        **{names.bits_per_byte(name): loss.bits_per_byte for name, loss in measurement.losses.items()},
-        **{names.tokens(domain): float(count) for domain, count in measurement.domain_tokens.items()},
-        **{names.epochs(domain): epochs for domain, epochs in measurement.domain_epochs.items()},
-        **{names.diagnostic(name): value for name, value in measurement.diagnostics.items()},
-        names.FLOPS: measurement.flops,
-        names.SECONDS: measurement.seconds,
-        **({names.OBJECTIVE: objective} if objective is not None else {}),
+        **{keys.nats(name): loss.nats_per_token for name, loss in measurement.losses.items()},
+        **{keys.bits_per_byte(name): loss.bits_per_byte for name, loss in measurement.losses.items()},
+        **{keys.tokens(domain): float(count) for domain, count in measurement.domain_tokens.items()},
+        **{keys.epochs(domain): epochs for domain, epochs in measurement.domain_epochs.items()},
+        **{keys.diagnostic(name): value for name, value in measurement.diagnostics.items()},
+        keys.FLOPS: measurement.flops,
+        keys.SECONDS: measurement.seconds,
+        **({keys.OBJECTIVE: objective} if objective is not None else {}),
     }
 
 

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from search.trial import Failure, Loss, Measurement, Trial
-from tracking import names
+from tracking import keys
 from tracking.entries import Closed, Entry, Finished, Opened, Reported, Restarted, Written
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
 from tracking.journal import Journal
@@ -79,7 +79,7 @@ class Recorder:
         self._run = run
         self._journal = journal
         # From now on any other driver finds out that it is one too many.
-        run.set_tags({names.JOURNAL: journal.id, names.SENT: str(journal.sent), names.DRIVER: _driver(0)})
+        run.set_tags({keys.JOURNAL: journal.id, keys.SENT: str(journal.sent), keys.DRIVER: _driver(0)})
         self._queue: SimpleQueue[Entry | _Passing | None] = SimpleQueue()  # None: there will be no more
         self._unsent = 0
         self._counting = threading.Lock()
@@ -178,7 +178,7 @@ class Recorder:
             with suppress(TrackingError):
                 if self._copied < self.entries:
                     self._run.keep(self._journal)
-                self._run.set_tags({names.DRIVER: ""})
+                self._run.set_tags({keys.DRIVER: ""})
                 if status is not None:
                     self._run.end(status)
         self._journal.close()
@@ -318,11 +318,11 @@ class Recorder:
             case _Progress(trial, tokens, losses):
                 self._run.progress(trial, tokens, losses)
             case _Described(markdown):
-                self._run.set_tags({names.NOTE: markdown})
+                self._run.set_tags({keys.NOTE: markdown})
             case Closed(trial, outcome, objective, at):
                 self._run.close(trial, outcome, objective, at)
             case Reported(metrics, step, at, tags):
-                self._run.report(metrics, step, at, {**tags, names.SENT: str(self._journal.sent)})
+                self._run.report(metrics, step, at, {**tags, keys.SENT: str(self._journal.sent)})
             case Written(_, data, file):
                 self._run.attach(json.dumps(data, indent=2, allow_nan=False), file)
             case Finished():
@@ -345,8 +345,8 @@ def await_silence(run: StudyRun, journal_id: str | None, remark: Callable[[str],
     Raises:
         TakenOver: another one runs it.
     """
-    driver = run.tags.get(names.DRIVER)
-    if not driver or run.tags.get(names.JOURNAL) == journal_id:
+    driver = run.tags.get(keys.DRIVER)
+    if not driver or run.tags.get(keys.JOURNAL) == journal_id:
         return
     host, process, _ = driver.split()
     remark(f"study {run.study} was last run on {host}: waiting whether its driver is alive")
@@ -354,7 +354,7 @@ def await_silence(run: StudyRun, journal_id: str | None, remark: Callable[[str],
     while time.monotonic() < deadline:
         time.sleep(min(1.0, SILENT_SECONDS / 10))
         run.refresh()
-        now = run.tags.get(names.DRIVER)
+        now = run.tags.get(keys.DRIVER)
         if not now:
             return
         if now != driver:
@@ -371,13 +371,13 @@ def beat(run: StudyRun, journal_id: str, number: int) -> None:
         TakenOver: the study goes on with another journal.
     """
     run.refresh()
-    if run.tags.get(names.JOURNAL) != journal_id:
-        where = (run.tags.get(names.DRIVER) or "somewhere else").split()[0]
+    if run.tags.get(keys.JOURNAL) != journal_id:
+        where = (run.tags.get(keys.DRIVER) or "somewhere else").split()[0]
         raise TakenOver(
             f"study {run.study} was taken over by another driver, on {where}; this one stops",
             hint="what it recorded is kept here, and is sent where the study is run here again",
         )
-    run.set_tags({names.DRIVER: _driver(number)})
+    run.set_tags({keys.DRIVER: _driver(number)})
 
 
 def _driver(beats: int) -> str:

@@ -31,11 +31,12 @@ def init(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the study file.")] = STUDY_FILE,
 ) -> None:
     """Write a commented study file, from a folder of data if one is given."""
+    from mixopt.base.files import write_text
     from mixopt.settings.new_study import study_text
 
     if output.exists():
         raise ConfigError(f"{output} exists", hint="choose another name with --output, or remove it")
-    output.write_text(study_text(data, output), encoding="utf-8")
+    write_text(output, study_text(data, output))
     out.print(
         f"wrote {output}; next: mixopt validate {output}, mixopt plan {output}, mixopt run {output}", soft_wrap=True
     )

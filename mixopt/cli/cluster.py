@@ -59,13 +59,13 @@ def status(study: str, address: str, json: bool) -> bool:
     """The command's part that asks a cluster; false where a study file is given of which that has no job."""
     from mixopt.cli.tables.study import job_status_table
 
-    name, file = _named(study)
+    name, file = _name_and_file(study)
     cluster = _cluster(address)
     job = cluster.find(name) if file else cluster.job(name)
     if job is None:
         err.print(f"study {name} was never submitted to {address}; on this machine:", soft_wrap=True)
         return False
-    result = _recorded(job, file)
+    result = _job_with_trials(job, file)
     print_result(result, job_status_table(result), json)
     return True
 
@@ -81,7 +81,7 @@ def logs(
     from mixopt.results.jobs import JobLog
 
     cluster = _cluster(address)
-    job = cluster.job(_named(study)[0])
+    job = cluster.job(_name_and_file(study)[0])
     if follow:
         try:
             job = cluster.follow(job, _discard if json else _write, err.print)
@@ -104,7 +104,7 @@ def stop(study: StudyOrName = str(STUDY_FILE), address: Address = None, json: Js
     from mixopt.results.jobs import StoppedJob
 
     cluster = _cluster(address)
-    job = cluster.job(_named(study)[0])
+    job = cluster.job(_name_and_file(study)[0])
     if job.has_ended:
         said = f"study {job.study} is not running: {job.id} is {_now(job)}"
     else:
@@ -148,7 +148,7 @@ def _cluster(address: str | None) -> Cluster:
     return Cluster(address)
 
 
-def _named(study: str) -> tuple[str, StudyFile | None]:
+def _name_and_file(study: str) -> tuple[str, StudyFile | None]:
     """The name of a study, and its file where that was given."""
     from mixopt.settings.reading import load
 
@@ -159,7 +159,7 @@ def _named(study: str) -> tuple[str, StudyFile | None]:
     return file.study, file
 
 
-def _recorded(job: StudyJob, file: StudyFile | None) -> JobWithTrials | JobAlone:
+def _job_with_trials(job: StudyJob, file: StudyFile | None) -> JobWithTrials | JobAlone:
     """The job, and how far the study is, where its MLflow store can be reached from here."""
     from mixopt.results.jobs import JobAlone, JobWithTrials
     from mixopt.settings.environment import DIRECTORY_VARIABLE, STORE_VARIABLE

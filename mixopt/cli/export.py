@@ -116,15 +116,15 @@ def import_(
 
     from mixopt.exports import request
     from mixopt.exports.formats import exporter
-    from mixopt.exports.mixtures import imported
+    from mixopt.exports.mixtures import read_trainer_file
     from mixopt.results.export import ImportedMixture
     from mixopt.settings.reading import load
 
     chosen = exporter(format)
-    drawn = request.drawn(chosen, draws)
+    drawn = request.choose_draws(chosen, draws)
     file = load(study)
     places = request.places(file.domains, location, locations)
-    mixture = imported(chosen, config, file, drawn, places)
+    mixture = read_trainer_file(chosen, config, file, drawn, places)
     if not chosen.by_place and (location or locations):
         err.print(f"{format} files name the domains: the places were not looked at", soft_wrap=True)
     if len(chosen.draws) > 1 and draws is None:

@@ -29,7 +29,7 @@ def report(
     from mixopt.report.page import render
     from mixopt.settings.reading import load
     from mixopt.study.record import open_store, read_record
-    from tracking import names
+    from tracking import keys
     from tracking.errors import TrackingError
 
     file = load(study)
@@ -44,12 +44,12 @@ def report(
         try:
             run = open_store(file).find(file.study)
             if run is not None:
-                run.attach(page, names.REPORT_FILE)
+                run.attach(page, keys.REPORT_FILE)
         except TrackingError as error:
             err.print(f"{error.message}; the report is at {output} alone", soft_wrap=True)
             attach = False
     if json:
         print(said.json_text())
     else:
-        kept = f", and with the study in MLflow as {names.REPORT_FILE}" if attach else ""
+        kept = f", and with the study in MLflow as {keys.REPORT_FILE}" if attach else ""
         out.print(f"wrote {output}{kept}", soft_wrap=True)

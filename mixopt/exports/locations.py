@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, RootModel
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import text_in
-from mixopt.settings.reading import validated
+from mixopt.settings.reading import validate
 from mixopt.settings.units import Amount
 
 
@@ -108,7 +108,7 @@ def places_in(path: Path, domains: Iterable[str]) -> Places:
         ConfigError: the file is not as above, or does not name exactly these domains.
     """
     text = text_in(path, "file of places", "write in it `domain: place`, a line a domain")
-    file, _ = validated(text, path, PlacesFile)
+    file, _ = validate(text, path, PlacesFile)
     names = list(domains)
     if odd := sorted(set(names) ^ set(file.root)):
         what = "has no place in this file" if odd[0] in names else "is no domain of the study"

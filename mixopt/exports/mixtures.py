@@ -57,7 +57,7 @@ def on_front(answer: Answer, number: int) -> Mixture:
     return Mixture.of(front[number - 1].mixture)
 
 
-def imported(format: Exporter, config: Path, file: StudyFile, draws: Draws, places: Places) -> Mixture:
+def read_trainer_file(format: Exporter, config: Path, file: StudyFile, draws: Draws, places: Places) -> Mixture:
     """What a trainer's file means: shares of tokens, over the domains of a study.
 
     Raises:

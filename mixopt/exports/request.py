@@ -38,7 +38,7 @@ def places(domains: Iterable[str], location: str | None, locations: Path | None)
     return places_by_pattern("{domain}" if location is None else location, domains)
 
 
-def drawn(format: Exporter, chosen: str | None) -> Draws:
+def choose_draws(format: Exporter, chosen: str | None) -> Draws:
     """What the weights count.
 
     Raises:
@@ -108,7 +108,7 @@ class ExportRequest:
         return cls(
             file,
             chosen,
-            drawn(chosen, draws),
+            choose_draws(chosen, draws),
             places(file.domains, location, locations),
             run_tokens(tokens) or file.target.tokens,
             _above_0(file.target.max_epochs if max_epochs is None else max_epochs),

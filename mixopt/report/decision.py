@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mixopt.report import plots
 from mixopt.report.content import Content, Gain, Missing, Rival
-from mixopt.report.elements import MOST_ROWS, Plot, Table, Tile, correlation, counted, cut, drawn, percent
+from mixopt.report.elements import MOST_ROWS, Plot, Table, Tile, correlation, count_of, embed, percent, shorten
 from mixopt.settings.units import show_count
 from search.problem import REFERENCE
 
@@ -18,7 +18,7 @@ def tiles(content: Content) -> tuple[Tile, ...]:
     shared = subject.values.keys() & decision.rival(REFERENCE).values.keys()
     together = ", all candidates' intervals together" if len(decision.candidates) > 1 else ""
     alone = "one new run of each, their errors taken as independent"
-    paired, unit = f"{counted(len(shared), 'seed')}{together}", content.unit
+    paired, unit = f"{count_of(len(shared), 'seed')}{together}", content.unit
     stopped = f"{trials.stopped} stopped early, " if trials.stopped else ""
     return (
         _gain_tile("Predicted gain", alone, subject, subject.predicted, same or decision.not_predicted, unit),
@@ -85,8 +85,8 @@ def decision_plots(content: Content) -> tuple[Plot, ...]:
     ranged = "; the line spans a share over the mixtures that are expected to be as good" if made.ranges else ""
     mixture = Plot(
         "The recommended mixture",
-        drawn(plots.shares(made, shown)),
-        f"Bars are the answer, marks what it is compared with{ranged}.{cut(shown, domains, 'domains')}",
+        embed(plots.shares(made, shown)),
+        f"Bars are the answer, marks what it is compared with{ranged}.{shorten(shown, domains, 'domains')}",
         Table(columns, rows),
         is_open=len(rows) <= MOST_ROWS,
     )
@@ -110,7 +110,7 @@ def _gains(content: Content) -> Plot:
     )
     return Plot(
         "What it gains",
-        drawn(plots.gains(compared, made.answer, content.unit)),
+        embed(plots.gains(compared, made.answer, content.unit)),
         "Predicted: one new run of each mixture, by the surrogate. Confirmed: the same training again with seeds that "
         "the search never used. Right of 0 is better; an interval that reaches 0 does not show a difference.",
         Table(

@@ -66,7 +66,7 @@ class Tile:
     remark: str
 
 
-def drawn(*svgs: str) -> tuple[Markup, ...]:
+def embed(*svgs: str) -> tuple[Markup, ...]:
     """Plots as parts of the page: matplotlib has escaped the names in them."""
     return tuple(Markup(svg) for svg in svgs)
 
@@ -75,7 +75,7 @@ def correlation(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.2f}"
 
 
-def counted(count: int, what: str) -> str:
+def count_of(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
@@ -83,7 +83,7 @@ def percent(share: float) -> str:
     return f"{share:.1%}"
 
 
-def cut(shown: Sequence[str], known: Sequence[str], what: str) -> str:
+def shorten(shown: Sequence[str], known: Sequence[str], what: str) -> str:
     """A sentence where not all are shown."""
     left = len(known) - len(shown)
     return f" {left} more {what} are in the table." if left else ""

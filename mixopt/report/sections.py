@@ -11,7 +11,7 @@ import numpy as np
 
 from mixopt.report import plots
 from mixopt.report.content import OBJECTIVE, Agreement, Content, Missing
-from mixopt.report.elements import MOST_ROWS, Plot, Section, Table, correlation, counted, cut, drawn, percent
+from mixopt.report.elements import MOST_ROWS, Plot, Section, Table, correlation, count_of, embed, percent, shorten
 from mixopt.settings.units import show_count, show_duration
 from search.problem import REFERENCE
 
@@ -90,7 +90,7 @@ def _held_out(content: Content) -> Section:
     also = f" The scores are also over {cheaper} runs of cheaper proxies, moved to its units." if cheaper > 0 else ""
     plot = Plot(
         f"Held-out runs at {content.target}",
-        drawn(plots.held_out(found, content.unit, content.target)),
+        embed(plots.held_out(found, content.unit, content.target)),
         "Each point is a trial, predicted by a model that was fitted without its mixture; points near the line were "
         f"predicted well.{also}",
         Table(
@@ -123,11 +123,11 @@ def _slopes(content: Content) -> Section:
     shown = [OBJECTIVE, *(columns[1 + place] for place in sorted(steepest))]
     plot = Plot(
         "One more percentage point of a domain",
-        drawn(plots.slopes(found, domains[:MOST_ROWS], shown)),
+        embed(plots.slopes(found, domains[:MOST_ROWS], shown)),
         f"Change of the predicted loss, in 0.001 {content.unit}, where a domain gets one percentage point more than in "
         "the proposed mixture and the others shrink in proportion (those that never varied stay), limits or not. Blue "
         "lowers the loss, which is better; orange raises it."
-        f"{cut(domains[:MOST_ROWS], domains, 'domains')}{cut(shown, columns, 'columns')}",
+        f"{shorten(domains[:MOST_ROWS], domains, 'domains')}{shorten(shown, columns, 'columns')}",
         Table(
             ("domain", *(f">{column}" for column in columns)),
             tuple(
@@ -153,23 +153,23 @@ def _sizes(content: Content) -> Section:
     domains = sorted(varied, key=lambda domain: -found.domains[domain].curve.size)
     flat = [domain for domain in domains if found.domains[domain].flat]
     if flat:
-        named = f"{', '.join(flat[:MOST_ROWS])}.{cut(flat[:MOST_ROWS], flat, 'of them')}"
+        named = f"{', '.join(flat[:MOST_ROWS])}.{shorten(flat[:MOST_ROWS], flat, 'of them')}"
         lead = (
-            f"{len(flat)} of {counted(len(domains), 'share')}, each changed alone, cannot be told from no effect, "
+            f"{len(flat)} of {count_of(len(domains), 'share')}, each changed alone, cannot be told from no effect, "
             f"where a prediction may be off by {found.doubt:.4f} (1 sd): {named}"
         )
     else:
         lead = (
-            f"Of {counted(len(domains), 'share')} each changes the predicted objective by more than a prediction may "
+            f"Of {count_of(len(domains), 'share')} each changes the predicted objective by more than a prediction may "
             "be off."
         )
     if constant := [domain for domain in found.domains if domain not in varied]:
         lead += f" Nothing is known of {', '.join(constant)}: the share was the same in every trial."
     size = Plot(
         "How much each share matters",
-        drawn(plots.sizes(found, domains[:MOST_ROWS], content.unit)),
+        embed(plots.sizes(found, domains[:MOST_ROWS], content.unit)),
         "How much the predicted objective changes over all shares that were trained; a share that changes it by less "
-        f"than a prediction may be off is flat.{cut(domains[:MOST_ROWS], domains, 'domains')}",
+        f"than a prediction may be off is flat.{shorten(domains[:MOST_ROWS], domains, 'domains')}",
         Table(
             ("domain", ">share", ">least trained", ">most trained", f">change ({content.unit})", ""),
             tuple(
@@ -186,9 +186,9 @@ def _sizes(content: Content) -> Section:
     )
     curve = Plot(
         "The objective over each share",
-        drawn(*plots.curves(found, domains[:MOST_CURVES])),
+        embed(*plots.curves(found, domains[:MOST_CURVES])),
         f"Predicted objective ({content.unit}) over the domain's share (%), the others in proportion; dashed: the "
-        f"proposed share. All plots have the same vertical scale.{cut(domains[:MOST_CURVES], domains, 'domains')}",
+        f"proposed share. All plots have the same vertical scale.{shorten(domains[:MOST_CURVES], domains, 'domains')}",
         Table(
             ("domain", "share: predicted objective"),
             tuple(
@@ -213,7 +213,7 @@ def _course(content: Content) -> Section:
         return _missing(name, title, "The search cannot be followed", found)
     plot = Plot(
         "The search's trials in the order in which they ended",
-        drawn(plots.course(found, content.unit)),
+        embed(plots.course(found, content.unit)),
         "Points are trials, the line the lowest objective until then, dashed lines the baselines. Objectives of "
         "different proxies cannot be compared. The confirmation is not in it.",
         Table(
@@ -257,8 +257,8 @@ def _agreement_plot(found: Agreement, content: Content) -> Plot:
     ranked = correlation(found.spearman)
     return Plot(
         f"{found.proxy} and {content.target}",
-        drawn(plots.agreement(found, content.unit, content.target)),
-        f"{counted(len(found.cheap), 'mixture')}, each a point; the rank correlation of the two is {ranked}. Points "
+        embed(plots.agreement(found, content.unit, content.target)),
+        f"{count_of(len(found.cheap), 'mixture')}, each a point; the rank correlation of the two is {ranked}. Points "
         "along a rising line mean that both rank alike.",
         Table(
             (f">{found.proxy}", f">{content.target}"),
@@ -274,7 +274,7 @@ def _front(content: Content) -> Section:
     domains = list(found.points[0].mixture)
     plot = Plot(
         "Mixtures that none is predicted to beat in every loss",
-        drawn(plots.front(found, content.unit)),
+        embed(plots.front(found, content.unit)),
         "Each point, or line, of the front is a mixture; to lower one loss further, another has to rise.",
         Table(
             ("", *(f">{number}" for number in range(1, len(found.points) + 1))),
@@ -314,7 +314,7 @@ def _failures(content: Content) -> Section:
     )
     again = f"mixopt run {content.reproduction.file} --retry-failed"
     lead = (
-        f"{counted(len(content.failures), 'trial')} failed: no evidence for or against their mixtures. {again} tries "
+        f"{count_of(len(content.failures), 'trial')} failed: no evidence for or against their mixtures. {again} tries "
         f"them again.{stopped}"
     )
     return Section(name, title, lead, facts=facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mixopt.base.errors import ConfigError
-from mixopt.runs.table import Source
+from mixopt.runs.table import TableSource
 from mixopt.settings.space import Limits
 from search.errors import SearchError
 from search.reuse import Changes, reuse
@@ -39,7 +39,9 @@ def _sides(text: str) -> tuple[str, list[str]]:
     return old.strip(), [name.strip() for name in new.split(",")]
 
 
-def over_domains_of_now(runs: Runs, source: Source, what_became: Changes, limits: Limits) -> tuple[Runs, list[str]]:
+def over_domains_of_now(
+    runs: Runs, source: TableSource, what_became: Changes, limits: Limits
+) -> tuple[Runs, list[str]]:
     """The runs of a table over the domains that have limits now, and notes on what was done.
 
     Raises:

@@ -28,7 +28,7 @@ from mixopt.runs.objective import name_of
 from mixopt.runs.problem import FitProblem, pose
 from mixopt.runs.request import FitRequest
 from mixopt.runs.surrogates import OnStep
-from mixopt.runs.table import measured
+from mixopt.runs.table import complete_fidelities
 from search.evidence import Evidence
 from search.fidelity import Fidelity
 from search.mixture import Mixture
@@ -145,7 +145,7 @@ def _surrogates(request: FitRequest, posed: FitProblem) -> tuple[tuple[str, ...]
         default = FAR_DEFAULT
     else:
         skipped[FAR_DEFAULT] = f"the target is not {FAR} times as large as the runs"
-    if len(measured(posed.runs)) == 1:
+    if len(complete_fidelities(posed.runs)) == 1:
         skipped["multi_fidelity_gp"] = "the runs are of one fidelity"
     return (default, *(name for name in SURROGATES if name != default and name not in skipped)), skipped
 

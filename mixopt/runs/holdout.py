@@ -13,14 +13,14 @@ import numpy as np
 from mixopt.base.errors import ConfigError
 from mixopt.results.fit import HoldoutScore, HoldoutScores, Pick
 from mixopt.results.recommendation import Score
-from mixopt.runs.table import Source, choose_metrics, measured
+from mixopt.runs.table import TableSource, choose_metrics, complete_fidelities
 from search.mixture import FloatArray
 from search.recommendation.recommend import Predictor
 from search.recommendation.validation import objective_sd, score
 from search.runs import DECIMALS, Runs
 
 
-def matched(holdout: Runs, source: Source, runs: Runs) -> tuple[Runs, tuple[str, ...]]:
+def match_holdout(holdout: Runs, source: TableSource, runs: Runs) -> tuple[Runs, tuple[str, ...]]:
     """The runs of the table with the domains and metrics of `runs`, in their order; and notes.
 
     Raises:
@@ -47,7 +47,7 @@ def to_score(table: Runs, runs: Runs, wanted: str) -> tuple[Runs, tuple[str, ...
     complete = table.select(table.complete_N)
     if not len(complete):
         raise ConfigError("no run of the holdout measured every metric", hint="choose other metrics with --metric")
-    names = [fidelity.proxy for fidelity in measured(complete)]
+    names = [fidelity.proxy for fidelity in complete_fidelities(complete)]
     fidelity = wanted if wanted in names else names[-1]
     chosen = complete.targeting(fidelity)
     chosen = chosen.select(chosen.at_target_N)

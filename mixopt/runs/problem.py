@@ -16,7 +16,7 @@ from mixopt.runs import table as run_table
 from mixopt.runs.domains import over_domains_of_now
 from mixopt.runs.objective import OBJECTIVES, mean_of
 from mixopt.runs.request import FitRequest
-from mixopt.runs.table import Source, measured
+from mixopt.runs.table import TableSource, complete_fidelities
 from mixopt.settings.space import Limits, check_domains
 from search.designs.baselines import baselines
 from search.fidelity import Fidelity
@@ -60,19 +60,19 @@ def pose(request: FitRequest) -> FitProblem:
     runs, metric_notes = run_table.choose_metrics(table, request.runs, request.metrics)
     notes += metric_notes
     if held_out is not None and request.holdout is not None:
-        held_out, metric_notes = holdouts.matched(held_out, request.holdout, runs)
+        held_out, metric_notes = holdouts.match_holdout(held_out, request.holdout, runs)
         notes += metric_notes
     if len(np.unique(runs.mixture_N)) < 2:
         raise ConfigError(
             f"{request.runs}: one mixture leaves nothing to compare", hint="give runs of several mixtures"
         )
-    complete = measured(runs.select(runs.complete_N))
+    complete = complete_fidelities(runs.select(runs.complete_N))
     if not complete:
         raise ConfigError(
             f"{request.runs}: no run measured all of {', '.join(runs.metrics)}",
             hint="choose some of them with --metric",
         )
-    wanted = _wanted(request, runs, complete, measured(held_out) if held_out is not None else [])
+    wanted = _wanted(request, runs, complete, complete_fidelities(held_out) if held_out is not None else [])
     if wanted.proxy in (fidelity.proxy for fidelity in complete):
         runs = runs.targeting(wanted.proxy)
     else:
@@ -111,7 +111,7 @@ def pose(request: FitRequest) -> FitProblem:
 
 def _tables(request: FitRequest, notes: list[str]) -> tuple[Runs, Runs | None]:
     """The runs and the holdout, if there is one: every metric, over the domains of now where these changed."""
-    read: dict[Source, Runs] = {}
+    read: dict[TableSource, Runs] = {}
     for source in (request.runs, request.holdout):
         if source is None:
             continue

@@ -7,7 +7,7 @@ from math import inf
 
 from mixopt.base.errors import ConfigError
 from mixopt.runs.objective import OBJECTIVES
-from mixopt.runs.table import Source
+from mixopt.runs.table import TableSource
 from mixopt.settings.space import Limits
 from search.acquisitions import ACQUISITIONS
 from search.reuse import Changes
@@ -29,7 +29,7 @@ class RunsRequest:
         ConfigError, SearchError: a name does not exist, or two options do not go together.
     """
 
-    runs: Source
+    runs: TableSource
     metrics: tuple[str, ...] = ()
     objective: str = "mean"
     maximize: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class FitRequest(RunsRequest):
         changes: what became of domains of the runs that the limits have not.
     """
 
-    holdout: Source | None = None
+    holdout: TableSource | None = None
     limits: Limits | None = None
     surrogates: tuple[str, ...] = ()
     changes: Changes = field(default_factory=Changes)

@@ -61,10 +61,10 @@ class Frame:
 
 
 # Where a table of runs is.
-Source = Path | Frame
+TableSource = Path | Frame
 
 
-def read(source: Source, metrics: Collection[str] = ()) -> tuple[Runs, tuple[str, ...]]:
+def read(source: TableSource, metrics: Collection[str] = ()) -> tuple[Runs, tuple[str, ...]]:
     """The runs of a table, their target the most expensive fidelity; and a sentence for each thing decided.
 
     Args:
@@ -78,7 +78,7 @@ def read(source: Source, metrics: Collection[str] = ()) -> tuple[Runs, tuple[str
     return chosen, (*notes, *metric_notes)
 
 
-def read_all(source: Source) -> tuple[Runs, tuple[str, ...]]:
+def read_all(source: TableSource) -> tuple[Runs, tuple[str, ...]]:
     """As `read`, with every metric and with the runs that diverged, whose metrics are infinite.
 
     Raises:
@@ -105,7 +105,7 @@ def read_all(source: Source) -> tuple[Runs, tuple[str, ...]]:
     return runs, tuple(f"{source.name}: {note}" for note in notes)
 
 
-def choose_metrics(runs: Runs, source: Source, metrics: Collection[str]) -> tuple[Runs, tuple[str, ...]]:
+def choose_metrics(runs: Runs, source: TableSource, metrics: Collection[str]) -> tuple[Runs, tuple[str, ...]]:
     """The runs of a table that measured one of these metrics, and these alone; and notes.
 
     Args:
@@ -140,7 +140,7 @@ def text(rows: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> str
     return file.getvalue()
 
 
-def measured(runs: Runs) -> list[Fidelity]:
+def complete_fidelities(runs: Runs) -> list[Fidelity]:
     """The fidelities that have a run."""
     return [fidelity for level, fidelity in enumerate(runs.fidelities) if runs.at(level).any()]
 
@@ -154,7 +154,7 @@ class _Table:
         rows: where each stands: in a file as a spreadsheet counts (a CSV's header is row 1), in a DataFrame as `iloc`.
     """
 
-    source: Source
+    source: TableSource
     columns: dict[str, list[Any]]
     rows: list[int]
 
@@ -200,7 +200,7 @@ def _is_missing(cell: Any) -> bool:
     return cell is None or str(cell).strip().lower() in MISSING
 
 
-def _cells(source: Source) -> _Table:
+def _cells(source: TableSource) -> _Table:
     if isinstance(source, Frame):
         header, lines = _frame_lines(source.frame, first_row=0)
     elif not source.is_file():
@@ -367,7 +367,7 @@ def _infinite(runs: Runs) -> BoolArray:
     return infinite_N
 
 
-def _without_diverged(runs: Runs, source: Source, notes: list[str]) -> Runs:
+def _without_diverged(runs: Runs, source: TableSource, notes: list[str]) -> Runs:
     diverged_N = _infinite(runs)
     if not diverged_N.any():
         return runs
@@ -380,7 +380,7 @@ def _without_diverged(runs: Runs, source: Source, notes: list[str]) -> Runs:
     return runs.select(~diverged_N)
 
 
-def _note_missing(runs: Runs, source: Source, notes: list[str]) -> None:
+def _note_missing(runs: Runs, source: TableSource, notes: list[str]) -> None:
     for name, values_N in zip(runs.metrics, runs.values_NM.T, strict=True):
         missing = int(np.isnan(values_N).sum())
         if missing == len(runs):

@@ -38,7 +38,7 @@ def text_of(path: Path) -> str:
 
 def parse(text: str, path: Path) -> StudyFile:
     """As `load`, from text; `path` says where it stands, for messages and relative paths."""
-    study, root = validated(text, path, StudyFile)
+    study, root = validate(text, path, StudyFile)
     problems = [f"{_place(location, root, path)}: {message}" for location, message in _cross_checks(study)]
     if problems:
         raise ConfigError("\n".join(problems))
@@ -46,7 +46,7 @@ def parse(text: str, path: Path) -> StudyFile:
     return study
 
 
-def validated(text: str, path: Path, schema: type[Schema]) -> tuple[Schema, yaml.Node]:
+def validate(text: str, path: Path, schema: type[Schema]) -> tuple[Schema, yaml.Node]:
     """The file that the text is, each section right by itself, and its nodes with their lines.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mixopt.base.errors import ConfigError
-from mixopt.settings.reading import text_of, validated
+from mixopt.settings.reading import text_of, validate
 from mixopt.settings.schema import DomainSettings, Name, Paths, ProxySettings, StudyFile
 from search.space import DomainLimits, Group, Space
 
@@ -92,7 +92,7 @@ def read(path: Path) -> Limits:
     Raises:
         ConfigError: one line for each mistake, as in study files.
     """
-    file, _ = validated(text_of(path), path, _Sections)
+    file, _ = validate(text_of(path), path, _Sections)
     return Limits(
         str(path),
         {

@@ -18,7 +18,7 @@ from search.history import Failed, History
 from search.problem import BASELINE, REFERENCE
 from search.recommendation.confirm import Confirmation
 from search.recommendation.recommend import Recommendation
-from tracking import names
+from tracking import keys
 from tracking.record import Record
 
 
@@ -147,7 +147,7 @@ def answer_so_far(file: StudyFile, record: Record) -> Answer:
     Raises:
         ConfigError, SearchError: too few trials have completed, or the recorded answer cannot be read.
     """
-    recorded = record.written.get(names.ANSWER)
+    recorded = record.written.get(keys.ANSWER)
     history = record.history.without_running()
     if recorded is not None:
         answer = Answer.read(recorded)
@@ -162,4 +162,4 @@ def answer_so_far(file: StudyFile, record: Record) -> Answer:
     plan = assemble(file, corpus)
     recommendation = plan.strategy.recommend(history)
     remark = f"the search goes on: {how_far(plan, history)} have ended"
-    return build_answer(plan, history, recommendation, None, record.tags.get(names.RUN, ""), False, [remark])
+    return build_answer(plan, history, recommendation, None, record.tags.get(keys.RUN, ""), False, [remark])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixopt.settings.schema import StudyFile, TextSource
-from proxies.data.corpus import Corpus, CorpusSettings, Progress, prepare, prepared
+from proxies.data.corpus import Corpus, CorpusSettings, Progress, find_prepared, prepare
 from proxies.data.sources import Source, check_readable, find_files
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def prepare_corpus(file: StudyFile, on_progress: Callable[[Progress], None]) -> 
 
 def find_corpus(file: StudyFile) -> Corpus | None:
     """The study's tokens where they are prepared already, and still those of its text; None otherwise."""
-    return prepared(*_corpus_request(file))
+    return find_prepared(*_corpus_request(file))
 
 
 def check_sources(file: StudyFile) -> None:

@@ -11,7 +11,7 @@ from joblib import cpu_count
 from mixopt.base.errors import ConfigError
 from mixopt.results.plan import PackSpeed, PlanEstimate, ProxyPlan
 from mixopt.study.plan import Plan
-from mixopt.workers.messages import Closed, Progressed
+from mixopt.workers.messages import TrialEnd, TrialProgress
 from mixopt.workers.training import run_trials
 from proxies.allocator import keep_freed_memory
 from proxies.recipe import Recipe
@@ -146,11 +146,11 @@ def _speed(plan: Plan, proxy: str) -> float:
     deadline = None  # from the first report on: before, its steps may be compiled
     job = replace(plan.job(trial, History()), corpus=str(plan.corpus.directory), checkpoint=None)
     for event in run_trials([job]):
-        if isinstance(event, Closed):
+        if isinstance(event, TrialEnd):
             if isinstance(event.outcome, Failure):
                 raise ConfigError(f"proxies.{proxy}: does not train: {event.outcome.message}")
             return fidelity.tokens / event.outcome.seconds
-        if isinstance(event, Progressed):
+        if isinstance(event, TrialProgress):
             deadline = deadline or time.monotonic() + PROBE_SECONDS
             if time.monotonic() > deadline:
                 return event.tokens_per_second

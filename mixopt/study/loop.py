@@ -18,16 +18,16 @@ from itertools import accumulate
 from mixopt.base.errors import ConfigError
 from mixopt.results.answer import Answer
 from mixopt.study.answer import build_answer, how_far
-from mixopt.study.mlflow_page.keeper import Reporter
+from mixopt.study.mlflow_page.keeper import PageKeeper
 from mixopt.study.plan import Plan
 from mixopt.study.progress import Watcher
 from mixopt.workers.executor import Executor
-from mixopt.workers.messages import Closed, Noticed, Progressed, Restarted
+from mixopt.workers.messages import Notice, TrialEnd, TrialProgress, TrialRestart
 from search.problem import SEARCH_SEED
 from search.recommendation.confirm import Confirmation, confirm, confirmation_trials
 from search.recommendation.recommend import Predictor, Recommendation
 from search.trial import Failure, Measurement, Trial
-from tracking import names
+from tracking import keys
 from tracking.errors import TrackingAway
 from tracking.recorder import Recorder
 
@@ -38,7 +38,7 @@ FAILURES_LATER = 20
 MLFLOW_AWAY_SECONDS = 600.0
 
 
-class Study:
+class Loop:
     """One search. The strategy decides, the executor trains, the record remembers, the watcher shows."""
 
     def __init__(
@@ -58,9 +58,9 @@ class Study:
         self._out_of_budget = False
         self._failures_in_a_row = 0
         self._mlflow_is_away = False
-        self._seconds_before = float(record.begun.tags.get(names.SEARCH_SECONDS, "0"))
+        self._seconds_before = float(record.begun.tags.get(keys.SEARCH_SECONDS, "0"))
         self._began = time.monotonic()
-        self._reporter = Reporter(plan, record, self.history, record.begun.restarts, lambda: self._seconds)
+        self._page = PageKeeper(plan, record, self.history, record.begun.restarts, lambda: self._seconds)
 
     def run(self) -> Answer:
         """Returns the answer; `finish` comes next.
@@ -70,12 +70,12 @@ class Study:
             SearchError: the trials that completed are not enough for an answer.
         """
         self.plan.exchange.sweep(self.history)
-        with self._reporter:
+        with self._page:
             self._search()
         with self.watcher.busy("fitting the losses, looking for the best mixture"):
             recommendation = self.plan.strategy.recommend(self.history)
         self.predictor = recommendation.predictor
-        if names.ANSWER not in self.record.begun.written:
+        if keys.ANSWER not in self.record.begun.written:
             self._answer(recommendation, None)
         return self._answer(recommendation, self._confirm(recommendation))
 
@@ -131,8 +131,8 @@ class Study:
             remarks.append(f"the budget ended the search after {how_far(self.plan, self.history)}")
         ended = confirmation is not None or self.plan.file.confirm.candidates == 0
         answer = build_answer(self.plan, self.history, recommendation, confirmation, self.record.run_id, ended, remarks)
-        self.record.write(names.ANSWER, answer.plain(), names.ANSWER_FILE)
-        self._reporter.answered(answer)
+        self.record.write(keys.ANSWER, answer.plain(), keys.ANSWER_FILE)
+        self._page.answered(answer)
         return answer
 
     def _work(self, ask: Callable[[int], list[Trial]]) -> None:
@@ -152,28 +152,28 @@ class Study:
             closed = False
             for event in self.executor.events():
                 match event:
-                    case Closed():
+                    case TrialEnd():
                         self._close(event.trial, event.outcome)
                         closed = True
-                    case Noticed():
+                    case Notice():
                         self.watcher.remark(event.text)
-                    case Restarted():
+                    case TrialRestart():
                         self.record.restarted(event.trial, event.start, event.reason)
-                        self._reporter.restarted()
+                        self._page.restarted()
                         self.watcher.restarted(event)
-                    case Progressed():
+                    case TrialProgress():
                         self.watcher.progressed(event)
                         if event.losses:
                             self.record.progress(event.trial, event.tokens, event.losses)
             self._look_after_mlflow()
-            self._reporter.refresh()
+            self._page.refresh()
 
     def _launch(self, trial: Trial) -> None:
         self._compile()
         self.record.open(trial)
         job = self.plan.job(trial, self.history)
         self.history = self.history.opened(trial)
-        self._reporter.opened(trial)
+        self._page.opened(trial)
         self.watcher.launched(trial)
         self.executor.launch(job)
         self._in_flight.add(trial.id)
@@ -211,7 +211,7 @@ class Study:
         self.record.close_trial(trial, outcome, objective)
         # The checkpoint has done its duty only now that the outcome is recorded.
         self.plan.exchange.discard(trial)
-        self._reporter.closed(trial, outcome, objective, self.history)
+        self._page.closed(trial, outcome, objective, self.history)
         self.watcher.closed(trial, outcome, objective)
         self._give_up_after_failures(outcome)
 

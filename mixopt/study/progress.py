@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.text import Text
 
 from mixopt.settings.units import show_count, show_duration
-from mixopt.workers.messages import Progressed, Restarted
+from mixopt.workers.messages import TrialProgress, TrialRestart
 from search.fidelity import Fidelity
 from search.trial import Failure, Measurement, Trial
 
@@ -36,9 +36,9 @@ class Watcher(AbstractContextManager["Watcher"]):
 
     def launched(self, trial: Trial) -> None: ...
 
-    def progressed(self, event: Progressed) -> None: ...
+    def progressed(self, event: TrialProgress) -> None: ...
 
-    def restarted(self, event: Restarted) -> None: ...
+    def restarted(self, event: TrialRestart) -> None: ...
 
     def remark(self, text: str) -> None:
         """Something that a careful reader wants to know."""
@@ -113,7 +113,7 @@ class _Printing(Watcher):
     def __init__(self, console: Console) -> None:
         self.console = console
 
-    def restarted(self, event: Restarted) -> None:
+    def restarted(self, event: TrialRestart) -> None:
         self.remark(f"{describe(event.trial)}  start {event.start}, from its checkpoint: {event.reason}")
 
     def remark(self, text: str) -> None:
@@ -194,7 +194,7 @@ class LiveWatcher(_Printing):
             f"  {describe(trial)}", total=trial.fidelity.tokens, done="starts", left=None, note=""
         )
 
-    def progressed(self, event: Progressed) -> None:
+    def progressed(self, event: TrialProgress) -> None:
         trial = event.trial
         self._partly[trial.id] = trial.fidelity.flops * event.tokens / trial.fidelity.tokens
         self._progress.update(

@@ -12,7 +12,7 @@ from mixopt.study.mlflow_page.views import views
 from mixopt.study.plan import Plan
 from mixopt.study.record import journal_path, unmark_submitted
 from search.history import History
-from tracking import names
+from tracking import keys
 from tracking.entries import Entry, entries_of
 from tracking.errors import TrackingError
 from tracking.journal import SCHEMA, Header, Journal, read_header, read_record
@@ -39,12 +39,12 @@ def begin(plan: Plan, store: Store, remark: Callable[[str], None] = lambda text:
     journal = _journal(run, path, Subject(file.study, plan.deciding(), plan.corpus.fingerprint), plan.digest)
     unmark_submitted(file)
     store.tag_experiment(views(plan))
-    run.attach(file.text, names.STUDY_FILE)
+    run.attach(file.text, keys.STUDY_FILE)
     run.keep(journal)
     run.set_tags(
         {
-            names.SCHEMA_VERSION: names.SCHEMA,
-            names.CORPUS: plan.corpus.fingerprint,
+            keys.SCHEMA_VERSION: keys.SCHEMA,
+            keys.CORPUS: plan.corpus.fingerprint,
             "mixopt.version": VERSION,
             "python": platform.python_version(),
             **{f"version.{package}": version(package) for package in RECORDED_VERSIONS},
@@ -52,7 +52,7 @@ def begin(plan: Plan, store: Store, remark: Callable[[str], None] = lambda text:
     )
     run.begin()
     recorder = Recorder(run, journal)
-    where = {names.RUN: run.run_id, names.EXPERIMENT: store.experiment_id}
+    where = {keys.RUN: run.run_id, keys.EXPERIMENT: store.experiment_id}
     if any(recorder.begun.tags.get(name) != value for name, value in where.items()):
         recorder.report({}, 0, where)
     return recorder
@@ -71,7 +71,7 @@ def _journal(run: StudyRun, path: Path, subject: Subject, digest: str) -> Journa
     if not path.exists():
         return _from_mlflow(run, path, subject)
     header = read_header(path)
-    last = run.tags.get(names.JOURNAL)
+    last = run.tags.get(keys.JOURNAL)
     if last == header.id:
         if header.schema == SCHEMA:
             header.subject.require(subject.settings or {}, subject.corpus)
@@ -79,7 +79,7 @@ def _journal(run: StudyRun, path: Path, subject: Subject, digest: str) -> Journa
             begun.require(subject.settings or {}, subject.corpus)
         journal = _opened(path, header, subject)
         # Less than was sent is there where MLflow came back from a backup.
-        journal.mark_sent(min(journal.sent, int(run.tags.get(names.SENT, "0"))))
+        journal.mark_sent(min(journal.sent, int(run.tags.get(keys.SENT, "0"))))
         return journal
     there = run.record()
     if last is None and (there is None or not there.history.trials):

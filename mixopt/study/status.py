@@ -42,9 +42,9 @@ def build_status(record: Record, tracking_uri: str) -> Status:
     Raises:
         ConfigError: the recorded answer cannot be read.
     """
-    from tracking import names
+    from tracking import keys
 
-    history, recorded = record.history, record.written.get(names.ANSWER)
+    history, recorded = record.history, record.written.get(keys.ANSWER)
     return Status(
         study=record.subject.study,
         trials=TrialStates(

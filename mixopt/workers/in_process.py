@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mixopt.workers.executor import Executor
-from mixopt.workers.messages import Closed, Event
+from mixopt.workers.messages import Event, TrialEnd
 from mixopt.workers.training import Job, compile_ahead, run_trials
 from proxies.recipe import Recipe
 
@@ -26,7 +26,7 @@ class InProcess(Executor):
     def events(self) -> Iterator[Event]:
         if self._current is not None:
             event = next(self._current)
-            if isinstance(event, Closed):
+            if isinstance(event, TrialEnd):
                 self._current = None
             yield event
 

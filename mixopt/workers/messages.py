@@ -9,7 +9,7 @@ from search.trial import Failure, Loss, Measurement, Trial
 
 
 @dataclass(frozen=True)
-class Progressed:
+class TrialProgress:
     """A trial in training."""
 
     trial: Trial
@@ -21,7 +21,7 @@ class Progressed:
 
 
 @dataclass(frozen=True)
-class Restarted:
+class TrialRestart:
     """A trial whose worker died, and that goes on from its checkpoint."""
 
     trial: Trial
@@ -31,7 +31,7 @@ class Restarted:
 
 
 @dataclass(frozen=True)
-class Closed:
+class TrialEnd:
     """The end of a trial."""
 
     trial: Trial
@@ -39,10 +39,10 @@ class Closed:
 
 
 @dataclass(frozen=True)
-class Noticed:
+class Notice:
     """Something about the machines that a careful reader wants to know."""
 
     text: str
 
 
-Event = Progressed | Restarted | Closed | Noticed
+Event = TrialProgress | TrialRestart | TrialEnd | Notice

@@ -28,7 +28,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from mixopt.base.errors import ClusterLost, ConfigError
 from mixopt.workers.executor import Executor
 from mixopt.workers.fair_share import Roll
-from mixopt.workers.messages import Closed, Event, Noticed, Restarted
+from mixopt.workers.messages import Event, Notice, TrialEnd, TrialRestart
 from mixopt.workers.ray_token import use_cluster_token, use_fresh_token
 from mixopt.workers.training import Job, compile_ahead, run_trials
 from proxies.allocator import keep_freed_memory
@@ -159,7 +159,7 @@ class RayCluster(Executor):
                 del self._running[generator]
                 cause = f"the worker cannot run trials: {type(error.cause).__name__}: {error.cause}"
                 for job in running.jobs.values():
-                    yield Closed(job.trial, Failure(FailureKind.ERROR, cause))
+                    yield TrialEnd(job.trial, Failure(FailureKind.ERROR, cause))
             except (RayError, StopIteration) as error:
                 del self._running[generator]
                 yield from self._started_again(running, error)
@@ -168,7 +168,7 @@ class RayCluster(Executor):
                 if isinstance(event, _Started):
                     running.started = event
                     continue
-                if isinstance(event, Closed):
+                if isinstance(event, TrialEnd):
                     del running.jobs[event.trial.id]
                     if not running.jobs:
                         del self._running[generator]
@@ -206,11 +206,11 @@ class RayCluster(Executor):
             # In halves: together they may have been too much.
             for half in filter(None, (jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :])):
                 self._start(half, running.attempt + 1)
-            yield from (Restarted(job.trial, running.attempt + 1, reason) for job in jobs)
+            yield from (TrialRestart(job.trial, running.attempt + 1, reason) for job in jobs)
             return
         kind = FailureKind.OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else FailureKind.LOST_WORKER
         failure = Failure(kind, f"{reason} (started {running.attempt} times)")
-        yield from (Closed(job.trial, failure) for job in jobs)
+        yield from (TrialEnd(job.trial, failure) for job in jobs)
 
     def _silent(self) -> Iterator[Event]:
         """End tasks that have said nothing for too long; their deaths are then noticed as any other's."""
@@ -234,9 +234,9 @@ class RayCluster(Executor):
         self._looked = now
         room = self._room_now()
         if room == 0 and self._room > 0:
-            yield Noticed("no node has room for a trial any more; the study waits for one")
+            yield Notice("no node has room for a trial any more; the study waits for one")
         elif room > 0 and self._room == 0:
-            yield Noticed(f"there is room for {room} trials again")
+            yield Notice(f"there is room for {room} trials again")
         self._room = room
         if self._roll is None:
             self._share = room

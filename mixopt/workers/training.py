@@ -17,10 +17,10 @@ from time import perf_counter
 
 import torch
 
-from mixopt.workers.messages import Closed, Event, Progressed
+from mixopt.workers.messages import Event, TrialEnd, TrialProgress
 from proxies.data.corpus import Corpus
 from proxies.data.mixing import MixedStream
-from proxies.data.node_cache import fetched
+from proxies.data.node_cache import fetch_corpus
 from proxies.device import one_thread
 from proxies.errors import ProxyError
 from proxies.evaluate import EvaluationLoss
@@ -80,7 +80,7 @@ def run_trials(jobs: Sequence[Job]) -> Iterator[Event]:
     failure = None
     try:
         for event in _train(jobs):
-            if isinstance(event, Closed):
+            if isinstance(event, TrialEnd):
                 del open_jobs[event.trial.id]
             yield event
     except Exception as error:
@@ -95,7 +95,7 @@ def run_trials(jobs: Sequence[Job]) -> Iterator[Event]:
         yield from run_trials(left[: len(left) // 2])
         yield from run_trials(left[len(left) // 2 :])
     else:
-        yield from (Closed(job.trial, failure) for job in left)
+        yield from (TrialEnd(job.trial, failure) for job in left)
 
 
 def _failure(error: Exception, seconds: float) -> Failure:
@@ -121,16 +121,16 @@ def _train(jobs: Sequence[Job]) -> Iterator[Event]:
         match step:
             case TrainingProgress():
                 losses = _losses(step.evaluation.losses) if step.evaluation else None
-                yield Progressed(trial, step.tokens, step.training_loss, step.tokens_per_second, losses)
+                yield TrialProgress(trial, step.tokens, step.training_loss, step.tokens_per_second, losses)
             case TrainingResult():
-                yield Closed(trial, _measurement(step, recipe, streams[index], corpus))
+                yield TrialEnd(trial, _measurement(step, recipe, streams[index], corpus))
             case Diverged():
-                yield Closed(trial, _failure(step, step.seconds))
+                yield TrialEnd(trial, _failure(step, step.seconds))
 
 
 def _corpus(place: str, fingerprint: str) -> Corpus:
     if "://" in place:
-        return Corpus.open(fetched(place, fingerprint))
+        return Corpus.open(fetch_corpus(place, fingerprint))
     if not Path(place).exists():
         raise ProxyError(f"there is no {place} on this node; nodes that share no folder need executor.shared")
     corpus = Corpus.open(Path(place))

@@ -35,7 +35,7 @@ from proxies.errors import ProxyError
 from proxies.lock import LockHeld, locked
 from proxies.storage import remove_partial, write_whole
 
-__all__ = ["Corpus", "CorpusSettings", "Progress", "prepare", "prepared"]
+__all__ = ["Corpus", "CorpusSettings", "Progress", "find_prepared", "prepare"]
 
 CLEAN = ".clean"
 
@@ -139,7 +139,7 @@ def prepare(
     return Corpus.open(directory)
 
 
-def prepared(
+def find_prepared(
     domains: Sequence[Source], evaluations: Sequence[Source], settings: CorpusSettings, directory: Path
 ) -> Corpus | None:
     """What `prepare` would open without any work; None where it has something to do. Writes nothing.

@@ -182,11 +182,11 @@ class MixedStream:
         chunk_B = np.empty_like(nth_B)
         for epoch in np.unique(epoch_B):
             here_B = epoch_B == epoch
-            chunk_B[here_B] = permuted(position_B[here_B], used, f"{self._seed} {epoch} {name}")
-        return permuted(chunk_B, chunks, f"available {name}") if used < chunks else chunk_B
+            chunk_B[here_B] = permute(position_B[here_B], used, f"{self._seed} {epoch} {name}")
+        return permute(chunk_B, chunks, f"available {name}") if used < chunks else chunk_B
 
 
-def permuted(index_N: Integers, size: int, key: str) -> Integers:
+def permute(index_N: Integers, size: int, key: str) -> Integers:
     """Where a permutation of 0 ... size - 1, chosen by `key`, puts each of `index_N`.
 
     A Feistel network permutes the numbers of an even count of bits; what falls outside `size` is permuted again

@@ -35,7 +35,7 @@ def publish(corpus: Corpus, place: str) -> None:
         storage.upload(corpus.directory / MANIFEST, f"{place}/{MANIFEST}")
 
 
-def fetched(place: str, fingerprint: str) -> Path:
+def fetch_corpus(place: str, fingerprint: str) -> Path:
     """The folder on this node of the corpus that was published at `place`.
 
     The first process of a node that asks downloads it, the others wait. One that is killed leaves its files to the

@@ -50,9 +50,7 @@ class Attention(nn.Module):
         length = len(self.cos_TP)
         heads_RT3HC = self.query_key_value(x_MND).view(-1, length, 3, self.heads, x_MND.shape[2] // self.heads)
         query_RHTC, key_RHTC, value_RHTC = heads_RT3HC.permute(2, 0, 3, 1, 4)
-        mixed_RHTC = attended(
-            self._rotated(rms_norm(query_RHTC)), self._rotated(rms_norm(key_RHTC)), value_RHTC, mask_TT
-        )
+        mixed_RHTC = attend(self._rotated(rms_norm(query_RHTC)), self._rotated(rms_norm(key_RHTC)), value_RHTC, mask_TT)
         mixed_MND: Tensor = self.out(mixed_RHTC.transpose(1, 2).reshape(x_MND.shape))
         return mixed_MND
 
@@ -62,7 +60,7 @@ class Attention(nn.Module):
         return torch.cat([left_RHTP * cos_TP - right_RHTP * sin_TP, right_RHTP * cos_TP + left_RHTP * sin_TP], dim=-1)
 
 
-def attended(query_RHTC: Tensor, key_RHTC: Tensor, value_RHTC: Tensor, mask_TT: Tensor | None) -> Tensor:
+def attend(query_RHTC: Tensor, key_RHTC: Tensor, value_RHTC: Tensor, mask_TT: Tensor | None) -> Tensor:
     """The values that each position attends to: with the fused kernel, or written out where there is a mask."""
     if mask_TT is None:
         return nn.functional.scaled_dot_product_attention(query_RHTC, key_RHTC, value_RHTC, is_causal=True)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from proxies.models.feed_forward import FeedForward, swiglu
-from proxies.models.linear import drawn
+from proxies.models.linear import draw_weights
 from proxies.models.router import Router, Routing, one_hot
 from proxies.models.size import Experts
 
@@ -61,8 +61,10 @@ class ExpertLayer(nn.Module):
         self.experts = size.count
         self.router = Router(width, size.count, size.top_k, generators)
         self.shared = FeedForward(width, size.shared_feed_forward, generators, gain=gain)
-        self.gate_and_up_MEDF = drawn((size.count, width, 2 * size.feed_forward), width**-0.5, generators)
-        self.down_MEFD = drawn((size.count, size.feed_forward, width), gain * size.feed_forward**-0.5, generators)
+        self.gate_and_up_MEDF = draw_weights((size.count, width, 2 * size.feed_forward), width**-0.5, generators)
+        self.down_MEFD = draw_weights(
+            (size.count, size.feed_forward, width), gain * size.feed_forward**-0.5, generators
+        )
 
     def forward(self, x_MND: Tensor) -> tuple[Tensor, Routing]:
         routing = self.router(x_MND)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 
-def drawn(shape: tuple[int, ...], scale: float, generators: Sequence[torch.Generator]) -> nn.Parameter:
+def draw_weights(shape: tuple[int, ...], scale: float, generators: Sequence[torch.Generator]) -> nn.Parameter:
     """Normal weights, [M, *shape]: each member's come from its own generator, as they would for it alone."""
     return nn.Parameter(torch.stack([torch.randn(shape, generator=generator) * scale for generator in generators]))
 
@@ -35,7 +35,7 @@ class Linear(nn.Module):
         self, inputs: int, outputs: int, generators: Sequence[torch.Generator], *, gain: float = 1.0, parts: int = 1
     ) -> None:
         super().__init__()
-        self.weight_MOI = drawn((parts * outputs, inputs), gain * inputs**-0.5, generators)
+        self.weight_MOI = draw_weights((parts * outputs, inputs), gain * inputs**-0.5, generators)
 
     def forward(self, x_MNI: Tensor) -> Tensor:
         return linear(x_MNI, self.weight_MOI)

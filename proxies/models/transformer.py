@@ -27,7 +27,7 @@ from proxies.models.attention import Attention, causal_mask
 from proxies.models.cross_entropy import linear_cross_entropy
 from proxies.models.experts import ExpertLayer
 from proxies.models.feed_forward import FeedForward
-from proxies.models.linear import Linear, drawn
+from proxies.models.linear import Linear, draw_weights
 from proxies.models.norm import rms_norm
 from proxies.models.router import Routing, one_hot
 from proxies.models.size import ModelSize
@@ -84,7 +84,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.size = size
         self.dtype = dtype
-        self.embedding_MVD = drawn((size.vocabulary, size.width), 1.0, generators)
+        self.embedding_MVD = draw_weights((size.vocabulary, size.width), 1.0, generators)
         self.blocks = nn.ModuleList(Block(size, layer, generators) for layer in range(size.depth))
         self.head = Linear(size.width, size.vocabulary, generators)
 

@@ -36,7 +36,7 @@ from mixopt.cluster.jobs import ENDED, Cluster
 from mixopt.settings.reading import load
 from mixopt.study.corpus import prepare_corpus
 from mixopt.study.planning import assemble
-from mixopt.workers.messages import Closed
+from mixopt.workers.messages import TrialEnd
 from mixopt.workers.training import run_trials
 from search.history import History
 from tests.chaos import faults
@@ -190,7 +190,7 @@ class Chaos:
             event.trial.id: event.outcome
             for trial in history.trials
             for event in run_trials([plan.job(trial, History())])
-            if isinstance(event, Closed)
+            if isinstance(event, TrialEnd)
         }
         return History.of(history.trials, outcomes)
 

@@ -18,7 +18,7 @@ from mixopt.study.record import fetch_record, journal_path, read_record
 from tests.e2e.study import SEARCH_TRIALS, answer_of, numbers, recorded
 from tests.processes import free_port
 from tests.program import mixopt
-from tracking import names
+from tracking import keys
 from tracking.errors import TrackingError
 from tracking.journal import SCHEMA, read_header
 
@@ -58,12 +58,12 @@ def test_the_journal_and_the_tags_say_the_same(finished: Path) -> None:
     assert from_mlflow is not None
     assert from_journal.history == from_mlflow.history
     assert from_journal.subject == from_mlflow.subject
-    assert from_journal.written[names.ANSWER] == from_mlflow.written[names.ANSWER] == answer_then(finished)
+    assert from_journal.written[keys.ANSWER] == from_mlflow.written[keys.ANSWER] == answer_then(finished)
 
 
 def test_its_record_is_read_where_mlflow_is_away(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
-    assert read_record(load(finished)).written[names.ANSWER] == answer_then(finished)
+    assert read_record(load(finished)).written[keys.ANSWER] == answer_then(finished)
 
 
 def test_another_file_than_it_began_with_is_noticed(finished: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mixopt.workers.messages import Closed, Event, Progressed, Restarted
+from mixopt.workers.messages import Event, TrialEnd, TrialProgress, TrialRestart
 from mixopt.workers.ray_cluster import RayCluster
 from search.history import History
 from search.mixture import Mixture
@@ -58,7 +58,7 @@ def test_trials_of_one_proxy_share_a_task_and_each_is_closed_once(tmp_path: Path
                 cluster.launch(replace(plan.job(waiting.popleft(), History()), checkpoint=None))
                 in_flight += 1
             for event in cluster.events():
-                if isinstance(event, Closed):
+                if isinstance(event, TrialEnd):
                     assert isinstance(event.outcome, Measurement), event.outcome
                     assert event.trial.id not in ended
                     ended[event.trial.id] = event.outcome
@@ -76,16 +76,16 @@ def test_a_worker_that_falls_silent_is_ended_and_its_trial_goes_on(tmp_path: Pat
         job = plan.job(trial, History())
         # Nothing is heard of a worker that compiles, and in a study nobody waits for one.
         cluster.launch(replace(job, recipe=replace(job.recipe, compiled=False)))
-        while not any(isinstance(event, Closed) for event in seen):
+        while not any(isinstance(event, TrialEnd) for event in seen):
             for event in cluster.events():
-                if isinstance(event, Progressed) and not seen:
+                if isinstance(event, TrialProgress) and not seen:
                     ours = family(psutil.Process())
                     (worker,) = (each for each in ours if "ray::_run_in_worker" in named(each.pid))
                     worker.suspend()
                 seen.append(event)
     # On a busy machine a worker that only loads its libraries may seem silent as well.
-    restarted, *_ = (event for event in seen if isinstance(event, Restarted))
+    restarted, *_ = (event for event in seen if isinstance(event, TrialRestart))
     assert restarted.start == 2
     assert "said nothing for 15 s" in restarted.reason
-    (closed,) = (event for event in seen if isinstance(event, Closed))
+    (closed,) = (event for event in seen if isinstance(event, TrialEnd))
     assert isinstance(closed.outcome, Measurement), closed.outcome

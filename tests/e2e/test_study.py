@@ -22,7 +22,7 @@ from search.mixture import Mixture
 from tests.e2e.study import BASELINES, SEARCH_TRIALS, STUDY, answer_of, numbers, recorded, write_study
 from tests.processes import family, kill, named
 from tests.program import COMMAND, mixopt, started
-from tracking import journal, names
+from tracking import journal, keys
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +60,7 @@ def test_a_report_is_left_beside_the_study_and_in_mlflow(undisturbed: tuple[Path
     assert record is not None
     page = report_path(file).read_text()
     assert answer["verdict"][1:] in page
-    kept = record.store.client.download_artifacts(record.run_id, names.REPORT_FILE)
+    kept = record.store.client.download_artifacts(record.run_id, keys.REPORT_FILE)
     assert Path(kept).read_text() == page
 
 

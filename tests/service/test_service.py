@@ -25,7 +25,7 @@ from tests.processes import LOOPBACK, family, named
 from tests.service.processes import PATH, Site, end, has_postgres, new_site
 from tests.service.strangers import ask_grpc, ask_http, listeners, mlflow_requests, ray_requests
 from tests.tracking.trials import SETTINGS, measurement, trial
-from tracking import names
+from tracking import keys
 from tracking.journal import Journal
 from tracking.mlflow_store import Store
 from tracking.record import Subject
@@ -130,7 +130,7 @@ def test_a_study_is_recorded_in_postgres_and_s3(site: Site, tmp_path: Path, monk
     with Recorder(run, journal) as recorder:
         recorder.open(trial(0.25))
         recorder.close_trial(trial(0.25), measurement(1.5), objective=2.0)
-        recorder.write(names.ANSWER, answer, names.ANSWER_FILE)
+        recorder.write(keys.ANSWER, answer, keys.ANSWER_FILE)
         recorder.finish()
         assert recorder.drain(60)
 
@@ -138,14 +138,14 @@ def test_a_study_is_recorded_in_postgres_and_s3(site: Site, tmp_path: Path, monk
     assert record is not None
     [completed] = record.history.completed
     assert (completed.trial.id, completed.measurement) == (trial(0.25).id, measurement(1.5))
-    assert record.written[names.ANSWER] == answer
+    assert record.written[keys.ANSWER] == answer
 
     s3 = s3_client(
         site, aws_access_key_id=site.secret("s3_access_key"), aws_secret_access_key=site.secret("s3_secret_key")
     )
-    keys = [each["Key"] for each in s3.list_objects_v2(Bucket="mlflow")["Contents"]]
-    assert any(key.endswith(names.COPIES[0]) for key in keys)
-    [key] = [key for key in keys if key.endswith(names.ANSWER_FILE)]
+    kept = [each["Key"] for each in s3.list_objects_v2(Bucket="mlflow")["Contents"]]
+    assert any(key.endswith(keys.COPIES[0]) for key in kept)
+    [key] = [key for key in kept if key.endswith(keys.ANSWER_FILE)]
     assert json.load(s3.get_object(Bucket="mlflow", Key=key)["Body"]) == answer
     with database(site, "mlflow", site.secret("postgres_password")) as connection, connection.cursor() as cursor:
         cursor.execute("select name from runs where lifecycle_stage = 'active'")

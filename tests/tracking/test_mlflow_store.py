@@ -19,7 +19,7 @@ from search.trial import Failure, FailureKind, Trial
 from tests.processes import free_port
 from tests.tracking.new_store import new_store
 from tests.tracking.trials import SETTINGS, measurement, trial
-from tracking import names
+from tracking import keys
 from tracking.entries import Closed, Opened, Written
 from tracking.errors import TrackingError
 from tracking.journal import Journal
@@ -54,7 +54,7 @@ def study(uri: str, name: str, artifacts: Path) -> StudyRun:
 
 def shown(run: StudyRun, which: Trial) -> dict[str, str]:
     """The tags of a trial's run, as the dashboard shows them."""
-    [found] = [each for each in run.child_runs() if each.data.tags[names.TRIAL_ID] == which.id]
+    [found] = [each for each in run.child_runs() if each.data.tags[keys.TRIAL_ID] == which.id]
     return dict(found.data.tags) | {"status": found.info.status}
 
 
@@ -65,7 +65,7 @@ def test_a_copy_of_the_journal_is_the_whole_record(sqlite_uri: str, tmp_path: Pa
     for entry in (Opened(trial(0.1)), Closed(trial(0.1), measurement(3.0)), Opened(trial(0.2))):
         journal.append(entry)
     assert run.keep(journal) == 3
-    journal.append(Written(names.ANSWER, answer, names.ANSWER_FILE))
+    journal.append(Written(keys.ANSWER, answer, keys.ANSWER_FILE))
     assert run.keep(journal) == 4
 
     record = study(sqlite_uri, "copied", tmp_path).record()
@@ -73,7 +73,7 @@ def test_a_copy_of_the_journal_is_the_whole_record(sqlite_uri: str, tmp_path: Pa
     assert record.subject == SUBJECT
     assert record.history.completed[0].measurement == measurement(3.0)
     assert record.history.running == (trial(0.2),)
-    assert record.written[names.ANSWER] == answer
+    assert record.written[keys.ANSWER] == answer
 
 
 def test_a_death_while_the_copy_is_renewed_leaves_the_one_before(
@@ -124,9 +124,9 @@ def test_a_trial_opened_again_after_a_crash_is_one_run(sqlite_uri: str, tmp_path
     study(sqlite_uri, "reopened", tmp_path).open(trial(0.4))
     again = study(sqlite_uri, "reopened", tmp_path)
     again.open(trial(0.4))
-    assert shown(again, trial(0.4))[names.STATE] == names.STATE_RUNNING
+    assert shown(again, trial(0.4))[keys.STATE] == keys.STATE_RUNNING
     again.close(trial(0.4), measurement(2.0))
-    assert shown(again, trial(0.4))[names.STATE] == names.STATE_COMPLETED
+    assert shown(again, trial(0.4))[keys.STATE] == keys.STATE_COMPLETED
     assert len(list(again.child_runs())) == 1
 
 
@@ -145,12 +145,12 @@ def test_a_death_between_the_writes_of_a_close_leaves_the_trial_running(sqlite_u
     with pytest.raises(Death):
         run.close(trial(0.4), measurement(2.0))
     resumed = study(sqlite_uri, "half-closed", tmp_path)
-    assert shown(resumed, trial(0.4))[names.STATE] == names.STATE_RUNNING
+    assert shown(resumed, trial(0.4))[keys.STATE] == keys.STATE_RUNNING
     resumed.open(trial(0.4))
     resumed.close(trial(0.4), measurement(2.0))
-    assert shown(resumed, trial(0.4))[names.STATE] == names.STATE_COMPLETED
+    assert shown(resumed, trial(0.4))[keys.STATE] == keys.STATE_COMPLETED
     [child] = resumed.child_runs()
-    curve = resumed.store.client.get_metric_history(child.info.run_id, names.nats("web"))
+    curve = resumed.store.client.get_metric_history(child.info.run_id, keys.nats("web"))
     assert [point.step for point in curve] == [32_768, 65_536], "a curve point written twice is one row"
 
 
@@ -162,7 +162,7 @@ def test_a_failed_trial_that_is_tried_again_shows_its_new_outcome(sqlite_uri: st
     run.open(trial(0.5))
     run.close(trial(0.5), measurement(2.0))
     tags = shown(run, trial(0.5))
-    assert (tags["status"], tags[names.STATE], tags[names.NOTE]) == ("FINISHED", names.STATE_COMPLETED, "")
+    assert (tags["status"], tags[keys.STATE], tags[keys.NOTE]) == ("FINISHED", keys.STATE_COMPLETED, "")
 
 
 def test_no_failure_becomes_an_observation(sqlite_uri: str, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_no_failure_becomes_an_observation(sqlite_uri: str, tmp_path: Path) -> N
     [child] = run.child_runs()
     assert child.info.status == "FAILED"
     assert not child.data.metrics
-    assert child.data.tags[names.NOTE] == "diverged: loss is not finite at step 7"
+    assert child.data.tags[keys.NOTE] == "diverged: loss is not finite at step 7"
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_study_of_another_file_is_refused(settings: dict[str, object], corpus:
 
 def test_a_record_of_a_later_version_is_refused(sqlite_uri: str, tmp_path: Path) -> None:
     run = study(sqlite_uri, "of the future", tmp_path)
-    run.set_tags({names.SCHEMA_VERSION: "99"})
+    run.set_tags({keys.SCHEMA_VERSION: "99"})
     with pytest.raises(TrackingError, match="schema 99") as caught:
         run.record()
     assert "that version" in caught.value.hint

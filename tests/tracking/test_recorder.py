@@ -15,7 +15,7 @@ from search.trial import Failure, FailureKind
 from tests.processes import family, free_port, kill
 from tests.tracking.new_store import new_store
 from tests.tracking.trials import SETTINGS, measurement, trial, trial_runs
-from tracking import names
+from tracking import keys
 from tracking.entries import Opened
 from tracking.errors import TrackingError
 from tracking.journal import Journal, read_record
@@ -116,8 +116,8 @@ def test_entries_that_are_sent_twice_change_nothing(store_uri: str, tmp_path: Pa
         recording.open(trial(0.1))
         recording.close_trial(trial(0.1), measurement(2.0), 2.0)
         recording.open(trial(0.2))
-        recording.report({names.COMPLETED_TRIALS: 1.0}, 1, {names.SEARCH_SECONDS: "2.0"})
-        recording.write(names.ANSWER, {"mixture": {"web": 1.0}}, names.ANSWER_FILE)
+        recording.report({keys.COMPLETED_TRIALS: 1.0}, 1, {keys.SEARCH_SECONDS: "2.0"})
+        recording.write(keys.ANSWER, {"mixture": {"web": 1.0}}, keys.ANSWER_FILE)
         assert recording.drain(30)
     again = Journal(journal)
     again.mark_sent(0)
@@ -128,8 +128,8 @@ def test_entries_that_are_sent_twice_change_nothing(store_uri: str, tmp_path: Pa
     runs = trial_runs(record)
     assert set(runs) == {trial(0.1).id, trial(0.2).id}
     assert recorded(store_uri, "twice") == read_record(journal).history
-    assert record.tags[names.SEARCH_SECONDS] == "2.0"
-    curve = record.store.client.get_metric_history(runs[trial(0.1).id].info.run_id, names.nats("web"))
+    assert record.tags[keys.SEARCH_SECONDS] == "2.0"
+    curve = record.store.client.get_metric_history(runs[trial(0.1).id].info.run_id, keys.nats("web"))
     assert len(curve) == 2
 
 
@@ -139,7 +139,7 @@ def test_a_store_that_goes_on_refusing_ends_the_study(
     monkeypatch.setattr("tracking.recorder.REFUSED_FOR_SECONDS", 0.0)
     with recorder_of(store_uri, "deleted", tmp_path / "journal.jsonl") as recording:
         record_of(store_uri, "deleted").store.client.delete_run(recording.run_id)
-        recording.report({names.COMPLETED_TRIALS: 1.0}, 1, {})
+        recording.report({keys.COMPLETED_TRIALS: 1.0}, 1, {})
         with pytest.raises(TrackingError, match="refused"):
             recording.drain(30)
         with pytest.raises(TrackingError, match="refused"):

@@ -8,7 +8,7 @@ from mlflow.entities import Run
 from search.fidelity import Fidelity
 from search.mixture import Mixture
 from search.trial import CurvePoint, Loss, Measurement, Trial
-from tracking import names
+from tracking import keys
 from tracking.mlflow_store import StudyRun
 
 FIDELITY = Fidelity("dense", 10_000, 65_536, 1e9)
@@ -41,9 +41,9 @@ def trial_runs(record: StudyRun) -> dict[str, Run]:
     """
     children = MlflowClient(record.store.uri).search_runs(
         [record.store.experiment_id],
-        f"tags.`{names.PARENT_RUN}` = '{record.run_id}' and tags.`{names.KIND}` = '{names.KIND_TRIAL}'",
+        f"tags.`{keys.PARENT_RUN}` = '{record.run_id}' and tags.`{keys.KIND}` = '{keys.KIND_TRIAL}'",
         max_results=10_000,
     )
-    found = {run.data.tags[names.TRIAL_ID]: run for run in children}
+    found = {run.data.tags[keys.TRIAL_ID]: run for run in children}
     assert len(found) == len(children), "a trial has two runs"
     return found

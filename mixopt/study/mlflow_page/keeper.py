@@ -16,14 +16,14 @@ from mixopt.study.plan import Plan
 from search.history import History
 from search.recommendation.recommend import Recommendation
 from search.trial import Failure, Measurement, Trial
-from tracking import names
+from tracking import keys
 from tracking.recorder import Recorder
 
 # A description is long, and nobody reads it so often.
 DESCRIBE_SECONDS = 10.0
 
 
-class Reporter(AbstractContextManager["Reporter"]):
+class PageKeeper(AbstractContextManager["PageKeeper"]):
     """Told what happens to trials. A context, which ends the forecasts.
 
     Args:
@@ -61,7 +61,7 @@ class Reporter(AbstractContextManager["Reporter"]):
         if forecast is not None and forecast is not self._shown:
             self._shown = forecast
             metrics |= forecast_metrics(forecast)
-        self._record.report(metrics, self._ended, {names.SEARCH_SECONDS: f"{seconds:.1f}"})
+        self._record.report(metrics, self._ended, {keys.SEARCH_SECONDS: f"{seconds:.1f}"})
         self._is_stale = True
 
     def refresh(self) -> None:
@@ -72,7 +72,7 @@ class Reporter(AbstractContextManager["Reporter"]):
             self._record.describe(overview(self._plan, self._tally, self._seconds(), forecast, remark, self._links))
 
     def answered(self, answer: Answer) -> None:
-        self._record.report({}, self._ended, {names.NOTE: answer_overview(answer, self._links)})
+        self._record.report({}, self._ended, {keys.NOTE: answer_overview(answer, self._links)})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

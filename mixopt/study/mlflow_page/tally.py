@@ -9,7 +9,7 @@ from mixopt.study.plan import Plan
 from search.history import History
 from search.problem import REFERENCE, SEARCH_SEED
 from search.trial import Failure, FailureKind, Measurement, Trial
-from tracking import names
+from tracking import keys
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Tally:
             for name in (REFERENCE, self.problem.objective.baseline)
         )
         for trial in history.running:
-            self.trials[names.STATE_RUNNING, trial.fidelity.proxy] += 1
-        for state, entries in ((names.STATE_COMPLETED, history.completed), (names.STATE_STOPPED, history.stopped)):
+            self.trials[keys.STATE_RUNNING, trial.fidelity.proxy] += 1
+        for state, entries in ((keys.STATE_COMPLETED, history.completed), (keys.STATE_STOPPED, history.stopped)):
             for entry in entries:
                 self._count_ended(entry.trial, state)
         for failed in history.failed:
-            self._count_ended(failed.trial, names.STATE_FAILED)
+            self._count_ended(failed.trial, keys.STATE_FAILED)
             self._failed[failed.trial.id] = failed.failure.kind
         self._look_for_best(history)
 
@@ -61,9 +61,9 @@ class Tally:
         if trial.id in self._running:
             return
         self._running.add(trial.id)
-        self.trials[names.STATE_RUNNING, trial.fidelity.proxy] += 1
+        self.trials[keys.STATE_RUNNING, trial.fidelity.proxy] += 1
         if self._failed.pop(trial.id, None) is not None:
-            self._count_ended(trial, names.STATE_FAILED, -1)
+            self._count_ended(trial, keys.STATE_FAILED, -1)
 
     def restarted(self) -> None:
         self.restarts += 1
@@ -71,13 +71,13 @@ class Tally:
     def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None, history: History) -> None:
         """A trial ended so, with this objective; `history` knows it already, and is hardly ever looked at."""
         self._running.remove(trial.id)
-        self.trials[names.STATE_RUNNING, trial.fidelity.proxy] -= 1
+        self.trials[keys.STATE_RUNNING, trial.fidelity.proxy] -= 1
         if isinstance(outcome, Failure):
-            self._count_ended(trial, names.STATE_FAILED)
+            self._count_ended(trial, keys.STATE_FAILED)
             self._failed[trial.id] = outcome.kind
             return
         self.flops += outcome.flops
-        self._count_ended(trial, names.STATE_COMPLETED if outcome.stopped_at is None else names.STATE_STOPPED)
+        self._count_ended(trial, keys.STATE_COMPLETED if outcome.stopped_at is None else keys.STATE_STOPPED)
         if trial.id == self._baseline:
             # Until now no objective of this kind was known.
             self._look_for_best(history)

@@ -15,9 +15,9 @@ from mixopt.study.plan import Plan
 from search.mixture import Mixture
 from search.problem import REFERENCE
 from search.recommendation.recommend import Recommendation
-from tracking import names
+from tracking import keys
 
-STATES = (names.STATE_COMPLETED, names.STATE_RUNNING, names.STATE_STOPPED, names.STATE_FAILED)
+STATES = (keys.STATE_COMPLETED, keys.STATE_RUNNING, keys.STATE_STOPPED, keys.STATE_FAILED)
 # MLflow's limit for a description is 8,000 characters.
 MOST_ROWS = 20
 LONGEST_NOTE = 300
@@ -28,31 +28,31 @@ def progress_metrics(plan: Plan, tally: Tally, forecast: Recommendation | None, 
     """Metrics of the study, after `seconds` of its time."""
     budget = plan.file.budget
     metrics: dict[str, float] = {
-        names.EXPECTED_TRIALS: tally.expected + (tally.expected_to_confirm if tally.confirming else 0),
-        names.ENDED_TRIALS: tally.searched + tally.confirmed,
-        names.COMPLETED_TRIALS: tally.in_state(names.STATE_COMPLETED),
-        names.RUNNING_TRIALS: tally.in_state(names.STATE_RUNNING),
-        names.STOPPED_TRIALS: tally.in_state(names.STATE_STOPPED),
-        names.FAILED_TRIALS: tally.in_state(names.STATE_FAILED),
-        names.RESTARTS: tally.restarts,
-        names.SPENT_FLOPS: tally.flops,
-        names.SPENT_SECONDS: seconds,
-        **{names.failures(kind.value): count for kind, count in tally.failures.items()},
+        keys.EXPECTED_TRIALS: tally.expected + (tally.expected_to_confirm if tally.confirming else 0),
+        keys.ENDED_TRIALS: tally.searched + tally.confirmed,
+        keys.COMPLETED_TRIALS: tally.in_state(keys.STATE_COMPLETED),
+        keys.RUNNING_TRIALS: tally.in_state(keys.STATE_RUNNING),
+        keys.STOPPED_TRIALS: tally.in_state(keys.STATE_STOPPED),
+        keys.FAILED_TRIALS: tally.in_state(keys.STATE_FAILED),
+        keys.RESTARTS: tally.restarts,
+        keys.SPENT_FLOPS: tally.flops,
+        keys.SPENT_SECONDS: seconds,
+        **{keys.failures(kind.value): count for kind, count in tally.failures.items()},
     }
     if budget.flops is not None:
-        metrics[names.SHARE_OF_FLOPS] = tally.flops / budget.flops
+        metrics[keys.SHARE_OF_FLOPS] = tally.flops / budget.flops
     if budget.time is not None:
-        metrics[names.SHARE_OF_SECONDS] = seconds / budget.time
+        metrics[keys.SHARE_OF_SECONDS] = seconds / budget.time
     if tally.best is not None:
-        metrics[names.BEST_OBJECTIVE] = tally.best.objective
+        metrics[keys.BEST_OBJECTIVE] = tally.best.objective
     if forecast is not None and forecast.predicted is not None:
-        metrics[names.PREDICTED_OBJECTIVE] = forecast.predicted.mean
+        metrics[keys.PREDICTED_OBJECTIVE] = forecast.predicted.mean
     return {name: float(value) for name, value in metrics.items()}
 
 
 def forecast_metrics(forecast: Recommendation) -> dict[str, float]:
     """The predicted optimum's shares; to be written only when it is new, for there may be a thousand domains."""
-    return {names.predicted_weight(domain): share for domain, share in forecast.mixture.as_dict().items()}
+    return {keys.predicted_weight(domain): share for domain, share in forecast.mixture.as_dict().items()}
 
 
 def overview(
@@ -109,7 +109,7 @@ def answer_overview(answer: Answer, links: Mapping[str, str]) -> str:
 
 
 def _standing(tally: Tally) -> str:
-    running = tally.in_state(names.STATE_RUNNING)
+    running = tally.in_state(keys.STATE_RUNNING)
     if tally.confirming:
         phase = f"Confirming with new seeds: {tally.confirmed} of at most {tally.expected_to_confirm}"
     else:

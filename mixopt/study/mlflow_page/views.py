@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from mixopt.settings.schema import StudyFile
 from mixopt.study.plan import Plan
-from tracking import names
+from tracking import keys
 
 # Else a browser that has never been here shows the pages for prompts and traces.
 MODEL_TRAINING = {"workflowType": "machine_learning"}
@@ -51,11 +51,11 @@ def views(plan: Plan) -> dict[str, str]:
     study, natural = plan.file.study, plan.problem.space.natural.as_dict()
     most = sorted(natural, key=lambda domain: -natural[domain])[:MOST_AXES]
     domains = [domain for domain in natural if domain in most]
-    objective = f"metrics.`{names.OBJECTIVE}`"
-    weights = [f"params.`{names.weight(domain)}`" for domain in domains]
+    objective = f"metrics.`{keys.OBJECTIVE}`"
+    weights = [f"params.`{keys.weight(domain)}`" for domain in domains]
 
     def listed(columns: Sequence[str], **wanted: str) -> dict[str, Any]:
-        filters = {names.KIND: names.KIND_TRIAL, names.STUDY_NAME: study, **wanted}
+        filters = {keys.KIND: keys.KIND_TRIAL, keys.STUDY_NAME: study, **wanted}
         return {
             "searchFilter": " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in filters.items()),
             "orderByKey": objective,
@@ -64,16 +64,16 @@ def views(plan: Plan) -> dict[str, str]:
         }
 
     found = {
-        TRIALS: listed([objective, "params.`proxy`", *weights, f"tags.`{names.STATE}`"]),
+        TRIALS: listed([objective, "params.`proxy`", *weights, f"tags.`{keys.STATE}`"]),
         FAILED_TRIALS: listed(
-            ["attributes.`Description`", "params.`proxy`", *weights], **{names.STATE: names.STATE_FAILED}
+            ["attributes.`Description`", "params.`proxy`", *weights], **{keys.STATE: keys.STATE_FAILED}
         ),
     }
     for proxy in plan.file.proxies:
-        trials = listed([objective, *weights, f"tags.`{names.STATE}`"], **{names.PROXY: proxy})
+        trials = listed([objective, *weights, f"tags.`{keys.STATE}`"], **{keys.PROXY: proxy})
         found[f"proxy {proxy}"] = trials | _charts(domains)
     return {
-        names.SHARED_VIEW + _key(study, view): json.dumps(state, separators=(",", ":")) for view, state in found.items()
+        keys.SHARED_VIEW + _key(study, view): json.dumps(state, separators=(",", ":")) for view, state in found.items()
     }
 
 
@@ -100,8 +100,8 @@ def _charts(domains: Sequence[str]) -> dict[str, Any]:
 
     together, apart = "shares and objective", "objective by share"
     parallel = {
-        "selectedParams": [names.weight(domain) for domain in domains],
-        "selectedMetrics": [names.OBJECTIVE],
+        "selectedParams": [keys.weight(domain) for domain in domains],
+        "selectedMetrics": [keys.OBJECTIVE],
     }
     return {
         "runsHiddenMode": "SHOW_ALL",
@@ -114,8 +114,8 @@ def _charts(domains: Sequence[str]) -> dict[str, Any]:
                     domain,
                     "SCATTER",
                     apart,
-                    xaxis={"key": names.weight(domain), "type": "PARAM"},
-                    yaxis={"key": names.OBJECTIVE, "type": "METRIC"},
+                    xaxis={"key": keys.weight(domain), "type": "PARAM"},
+                    yaxis={"key": keys.OBJECTIVE, "type": "METRIC"},
                 )
                 for domain in domains
             ),

@@ -33,7 +33,7 @@ from search.trial import Failure, FailureKind, Loss, Measurement, Trial
 from tests.e2e.study import STUDY
 from tests.simulated import planned, run
 from tests.text import documents
-from tracking import names
+from tracking import keys
 from tracking.entries import Closed, Entry, Opened, entries_of
 from tracking.journal import Journal
 from tracking.record import Subject
@@ -319,7 +319,7 @@ def test_the_command_writes_the_page_and_keeps_it_in_mlflow(recorded: Plan, tmp_
     done = written(recorded, "-o", str(output), "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["decision"]["answer"]
-    [kept] = (recorded.file.home / "artifacts").rglob(names.REPORT_FILE)
+    [kept] = (recorded.file.home / "artifacts").rglob(keys.REPORT_FILE)
     assert kept.read_text() == output.read_text()
 
 

@@ -19,7 +19,7 @@ from mixopt.settings.reading import load
 from mixopt.study.estimate import estimate
 from mixopt.study.exchange import check_reachable
 from mixopt.study.plan import Plan
-from mixopt.workers.messages import Closed, Event
+from mixopt.workers.messages import Event, TrialEnd
 from mixopt.workers.training import Job, run_trials
 from proxies import storage
 from proxies.data.node_cache import CACHE_VARIABLE
@@ -43,7 +43,7 @@ def a_trial(plan: Plan) -> Trial:
 
 def measured(job: Job) -> Measurement:
     *_, closed = run_trials([job])
-    assert isinstance(closed, Closed) and isinstance(closed.outcome, Measurement), closed
+    assert isinstance(closed, TrialEnd) and isinstance(closed.outcome, Measurement), closed
     return closed.outcome
 
 
@@ -97,7 +97,7 @@ def test_a_trial_that_does_not_reach_the_tokens_fails_and_says_where(tmp_path: P
 
     *_, closed = run_trials([plan.job(a_trial(plan), History())])
 
-    assert isinstance(closed, Closed) and isinstance(closed.outcome, Failure)
+    assert isinstance(closed, TrialEnd) and isinstance(closed.outcome, Failure)
     assert f"no finished corpus at memory://{tmp_path}/empty/corpora/" in closed.outcome.message
 
 
@@ -177,5 +177,5 @@ def on_a_node(job: Job, cache: Path) -> Measurement:
     )
     events: list[Event] = pickle.loads(process.stdout)
     closed = events[-1]
-    assert isinstance(closed, Closed) and isinstance(closed.outcome, Measurement), closed
+    assert isinstance(closed, TrialEnd) and isinstance(closed.outcome, Measurement), closed
     return closed.outcome

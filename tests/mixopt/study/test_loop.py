@@ -12,7 +12,7 @@ from mixopt.study.recording import begin
 from search.problem import SEARCH_SEED
 from tests.e2e.study import recorded
 from tests.simulated import ROUNDS, ROUNDS_TRIALS, measured, planned, run
-from tracking import names
+from tracking import keys
 
 
 def test_plan_progress_and_answer_count_the_trials_of_a_search_in_rounds(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_before_the_end_the_answer_so_far_says_how_far_the_search_is(tmp_path: P
             recorder.open(trial)
             recorder.close_trial(trial, measured(trial), objective=None)
     record = read_record(plan.file)
-    assert names.ANSWER not in record.written
+    assert keys.ANSWER not in record.written
     assert (
         f"the search goes on: 4 of at most {ROUNDS_TRIALS} trials have ended" in answer_so_far(plan.file, record).notes
     )

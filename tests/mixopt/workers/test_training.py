@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mixopt.workers.messages import Closed, Event
+from mixopt.workers.messages import Event, TrialEnd
 from mixopt.workers.training import Job, run_trials
 from proxies.member import Member
 from proxies.recipe import Recipe
@@ -36,7 +36,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
 
 def outcomes(jobs: list[Job]) -> dict[str, Measurement | Failure]:
     events: list[Event] = list(run_trials(jobs))
-    closed = [event for event in events if isinstance(event, Closed)]
+    closed = [event for event in events if isinstance(event, TrialEnd)]
     assert len(closed) == len(jobs)
     return {event.trial.id: event.outcome for event in closed}
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from proxies.data import intake
-from proxies.data.corpus import Corpus, CorpusSettings, Progress, prepare, prepared
+from proxies.data.corpus import Corpus, CorpusSettings, Progress, find_prepared, prepare
 from proxies.data.intake import LowestHashes
 from proxies.data.shards import ShardWriter
 from proxies.data.tokenizer import TokenisedDocument
@@ -243,7 +243,7 @@ def test_files_of_another_format_count_as_absent(tmp_path: Path, file: str, dama
     (tmp_path / "corpus" / file).write_text(damage)
     with pytest.raises(ProxyError, match="no finished corpus"):
         Corpus.open(tmp_path / "corpus")
-    assert prepared([web], [], SETTINGS, tmp_path / "corpus") is None
+    assert find_prepared([web], [], SETTINGS, tmp_path / "corpus") is None
     assert prepare([web], [], SETTINGS, tmp_path / "corpus").fingerprint == corpus.fingerprint
 
 
@@ -255,10 +255,10 @@ def test_unchanged_inputs_are_not_read_again(tmp_path: Path) -> None:
     def watch(progress: Progress) -> None:
         stages.append(progress.stage)
 
-    assert prepared([web, code], [], SETTINGS, tmp_path / "corpus") is None
+    assert find_prepared([web, code], [], SETTINGS, tmp_path / "corpus") is None
     assert not (tmp_path / "corpus").exists()
     first = prepare([web, code], [], SETTINGS, tmp_path / "corpus", watch)
-    found = prepared([web, code], [], SETTINGS, tmp_path / "corpus")
+    found = find_prepared([web, code], [], SETTINGS, tmp_path / "corpus")
     assert found is not None and found.fingerprint == first.fingerprint
     assert set(stages) == {"train tokenizer", "tokenise web", "tokenise code", "decontaminate"}
     stages.clear()
@@ -270,7 +270,7 @@ def test_unchanged_inputs_are_not_read_again(tmp_path: Path) -> None:
     prepare([web, code], [], given, tmp_path / "corpus", watch)
     stages.clear()
     write_jsonl(tmp_path / "code.jsonl", sentences(60, seed=2))
-    assert prepared([web, code], [], given, tmp_path / "corpus") is None
+    assert find_prepared([web, code], [], given, tmp_path / "corpus") is None
     changed = prepare([web, code], [], given, tmp_path / "corpus", watch)
     assert set(stages) == {"tokenise code", "decontaminate"}
     assert sorted(train_texts(changed, "code") + held_out_texts(changed, "code")) == sorted(sentences(60, seed=2))

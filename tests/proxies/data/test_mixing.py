@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxies.data.corpus import Corpus
-from proxies.data.mixing import BLOCK, MixedStream, Rows, Schedule, permuted
+from proxies.data.mixing import BLOCK, MixedStream, Rows, Schedule, permute
 from proxies.errors import ProxyError
 from proxies.targets import IGNORED
 
@@ -59,11 +59,11 @@ def test_a_schedule_is_the_same_in_whatever_parts_it_is_read(cuts: list[int]) ->
 @given(st.integers(1, 3000), st.text(max_size=5))
 @settings(max_examples=50, deadline=None)
 def test_permuted_is_a_permutation(size: int, key: str) -> None:
-    assert sorted(permuted(np.arange(size), size, key)) == list(range(size))
+    assert sorted(permute(np.arange(size), size, key)) == list(range(size))
 
 
 def test_permutations_differ_and_look_random() -> None:
-    one, two = permuted(np.arange(5000), 5000, "one"), permuted(np.arange(5000), 5000, "two")
+    one, two = permute(np.arange(5000), 5000, "one"), permute(np.arange(5000), 5000, "two")
     assert (one == two).mean() < 0.01
     for order in (one, two):
         assert abs(np.corrcoef(order, np.arange(5000))[0, 1]) < 0.05

@@ -17,7 +17,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from proxies import storage
 from proxies.data.corpus import Corpus
-from proxies.data.node_cache import CACHE_VARIABLE, fetched, publish
+from proxies.data.node_cache import CACHE_VARIABLE, fetch_corpus, publish
 from proxies.errors import ProxyError
 
 
@@ -82,18 +82,18 @@ def test_a_node_gets_the_same_tokens(corpus: Corpus, scheme: str, tmp_path: Path
     place = f"{scheme}{tmp_path}/shared"
     publish(corpus, place)
 
-    folder = fetched(place, corpus.fingerprint)
+    folder = fetch_corpus(place, corpus.fingerprint)
 
     assert folder.is_relative_to(node)
     assert_same(corpus, Corpus.open(folder))
-    assert fetched(place, corpus.fingerprint) == folder
+    assert fetch_corpus(place, corpus.fingerprint) == folder
 
 
 def test_nothing_is_carried_twice(corpus: Corpus, place: str, network: type[Counted]) -> None:
     for _ in range(2):
         publish(corpus, place)
     with ThreadPoolExecutor(4) as workers:  # a lock of one thread is as closed to another as to another process
-        folders = set(workers.map(lambda _: fetched(place, corpus.fingerprint), range(4)))
+        folders = set(workers.map(lambda _: fetch_corpus(place, corpus.fingerprint), range(4)))
 
     assert len(folders) == 1
     assert len(network.up) == len(set(network.up))
@@ -107,13 +107,13 @@ def test_an_upload_that_is_cut_off_is_not_there_until_it_is_finished(
     with pytest.raises(ProxyError, match="the network went away"):
         publish(corpus, place)
     with pytest.raises(ProxyError, match="no finished corpus"):
-        fetched(place, corpus.fingerprint)
+        fetch_corpus(place, corpus.fingerprint)
 
     network.most = 1000
     publish(corpus, place)
 
     assert len(network.up) == len(set(network.up)), "what was there is not carried again"
-    assert_same(corpus, Corpus.open(fetched(place, corpus.fingerprint)))
+    assert_same(corpus, Corpus.open(fetch_corpus(place, corpus.fingerprint)))
 
 
 def test_a_download_that_is_cut_off_goes_on(
@@ -123,11 +123,11 @@ def test_a_download_that_is_cut_off_goes_on(
     publish(corpus, place)
     network.most = 3
     with pytest.raises(ProxyError, match="the network went away"):
-        fetched(place, corpus.fingerprint)
+        fetch_corpus(place, corpus.fingerprint)
     assert not (node / corpus.fingerprint).exists()
 
     network.most = 1000
-    assert_same(corpus, Corpus.open(fetched(place, corpus.fingerprint)))
+    assert_same(corpus, Corpus.open(fetch_corpus(place, corpus.fingerprint)))
     assert len(network.down) == len(set(network.down))
 
 
@@ -137,14 +137,14 @@ def test_a_process_that_is_killed_leaves_nothing_half(
     publish(corpus, place)
     monkeypatch.setattr(network, "most", 3)
     monkeypatch.setattr(network, "killed", True)
-    worker = multiprocessing.get_context("fork").Process(target=fetched, args=(place, corpus.fingerprint))
+    worker = multiprocessing.get_context("fork").Process(target=fetch_corpus, args=(place, corpus.fingerprint))
     worker.start()
     worker.join()
     assert worker.exitcode == -signal.SIGKILL
     assert not (node / corpus.fingerprint).exists()
 
     monkeypatch.setattr(network, "most", 1000)
-    assert_same(corpus, Corpus.open(fetched(place, corpus.fingerprint)))
+    assert_same(corpus, Corpus.open(fetch_corpus(place, corpus.fingerprint)))
 
 
 def test_what_is_removed_or_lost_at_either_end_is_carried_again(corpus: Corpus, place: str) -> None:
@@ -152,12 +152,12 @@ def test_what_is_removed_or_lost_at_either_end_is_carried_again(corpus: Corpus, 
     lost = corpus.shards[0].files[0]
     storage.remove(f"{place}/{lost}")
     with pytest.raises(ProxyError, match=r"\.tokens cannot be read"):
-        fetched(place, corpus.fingerprint)
+        fetch_corpus(place, corpus.fingerprint)
 
     publish(corpus, place)
-    (fetched(place, corpus.fingerprint) / lost).unlink()
+    (fetch_corpus(place, corpus.fingerprint) / lost).unlink()
 
-    assert_same(corpus, Corpus.open(fetched(place, corpus.fingerprint)))
+    assert_same(corpus, Corpus.open(fetch_corpus(place, corpus.fingerprint)))
 
 
 def test_damaged_tokens_are_refused_until_they_are_mended(corpus: Corpus, place: str) -> None:
@@ -166,16 +166,16 @@ def test_damaged_tokens_are_refused_until_they_are_mended(corpus: Corpus, place:
     good = storage.read(f"{place}/{name}")
     storage.write(f"{place}/{name}", bytes([good[0] ^ 1]) + good[1:])
     with pytest.raises(ProxyError, match="other tokens"):
-        fetched(place, corpus.fingerprint)
+        fetch_corpus(place, corpus.fingerprint)
 
     storage.write(f"{place}/{name}", good)
-    assert_same(corpus, Corpus.open(fetched(place, corpus.fingerprint)))
+    assert_same(corpus, Corpus.open(fetch_corpus(place, corpus.fingerprint)))
 
 
 def test_another_corpus_is_refused(corpus: Corpus, place: str) -> None:
     publish(corpus, place)
     with pytest.raises(ProxyError, match="another one"):
-        fetched(place, "0" * 64)
+        fetch_corpus(place, "0" * 64)
 
 
 def test_a_manifest_writes_nothing_outside_the_cache(corpus: Corpus, place: str, tmp_path: Path) -> None:
@@ -186,5 +186,5 @@ def test_a_manifest_writes_nothing_outside_the_cache(corpus: Corpus, place: str,
     storage.write(f"{place}/../../outside.tokens", b"anything")
 
     with pytest.raises(ProxyError, match="a file elsewhere"):
-        fetched(place, corpus.fingerprint)
+        fetch_corpus(place, corpus.fingerprint)
     assert not list(tmp_path.rglob("outside*"))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from proxies.models.attention import attended, causal_mask
+from proxies.models.attention import attend, causal_mask
 from proxies.models.cross_entropy import CHUNK_LOGITS, linear_cross_entropy
 from proxies.models.norm import EPSILON, rms_norm
 from proxies.models.size import Kind, model_size
@@ -103,7 +103,7 @@ def test_attention_written_out_is_the_fused_one() -> None:
     mask = causal_mask(torch.empty(1, 2 * LENGTH, 32, dtype=torch.bfloat16), LENGTH)
     assert mask is not None
 
-    torch.testing.assert_close(attended(query, key, value, mask), attended(query, key, value, None))
+    torch.testing.assert_close(attend(query, key, value, mask), attend(query, key, value, None))
 
 
 def test_norm_has_the_gradient_that_autograd_derives() -> None:

@@ -24,7 +24,7 @@ from search.trial import Failure, FailureKind
 from tests.e2e.study import STUDY
 from tests.processes import free_port
 from tests.simulated import measured, planned
-from tracking import names
+from tracking import keys
 from tracking.local_server import local_server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -61,7 +61,7 @@ def shown(plan: Plan) -> Iterator[Shown]:
         history = history.opened(trial).closed(trial, outcome)
         record.close(trial, outcome, plan.problem.objective_of(trial, history))
     text = overview(plan, Tally(plan, history), 60.0, None, "too few", links_for(plan.file, store.experiment_id))
-    record.set_tags({names.NOTE: text})
+    record.set_tags({keys.NOTE: text})
     store.tag_experiment(views(plan))
     with local_server(store.uri, free_port()) as server:
         yield Shown(plan, server.address, store.experiment_id, record.run_id)
@@ -109,6 +109,6 @@ def test_the_command_prints_whole_addresses(shown: Shown) -> None:
 
 def test_views_name_what_the_study_records(plan: Plan) -> None:
     for tag, view in views(plan).items():
-        assert tag.startswith(names.SHARED_VIEW)
+        assert tag.startswith(keys.SHARED_VIEW)
         assert len(view) < 5_000, "what MLflow's databases keep of an experiment's tag"
-        assert f"tags.`{names.STUDY_NAME}` = 'small'" in json.loads(view)["searchFilter"]
+        assert f"tags.`{keys.STUDY_NAME}` = 'small'" in json.loads(view)["searchFilter"]

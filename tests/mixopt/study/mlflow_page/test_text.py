@@ -20,7 +20,7 @@ from search.recommendation.recommend import Estimate, Recommendation
 from search.trial import Failure, FailureKind, Measurement, Trial
 from tests.e2e.study import STUDY
 from tests.simulated import measured, planned
-from tracking import names
+from tracking import keys
 
 RECORDED = Path(__file__).parents[3] / "data" / "recorded-0.1.0" / "answer.json"
 LINKS = {"trials": "#/experiments/1/runs?x", "charts of a_b": "#/experiments/1/runs?y"}
@@ -125,10 +125,10 @@ def test_the_page_of_a_study_at_work(plan: Plan) -> None:
     assert "| domain | proportional | best so far | predicted optimum |" in text
     assert "| trials | dense | moe |\n| --- | --- | --- |\n| completed | 10 | 3 |\n| running | 0 | 1 |" in text
     metrics = progress_metrics(plan, study.tally, forecast, 3600.0)
-    assert metrics[names.PREDICTED_OBJECTIVE] == 1.25
-    assert metrics[names.SHARE_OF_SECONDS] == 0.5
-    assert metrics[names.failures("out of memory")] == 1
-    assert forecast_metrics(forecast)[names.predicted_weight("code")] == 0.4
+    assert metrics[keys.PREDICTED_OBJECTIVE] == 1.25
+    assert metrics[keys.SHARE_OF_SECONDS] == 0.5
+    assert metrics[keys.failures("out of memory")] == 1
+    assert forecast_metrics(forecast)[keys.predicted_weight("code")] == 0.4
     confirming = Trial(mixture, plan.problem.target, seed=1)
     study.run(confirming, measured(confirming))
     assert "**Confirming with new seeds: 1 of at most 6 trials have ended**" in overview(
