@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 import yaml
 
 from mixopt.cluster.secrets import RANDOM_BYTES
@@ -133,7 +132,8 @@ def test_what_the_image_copies_reaches_its_build() -> None:
 def test_manifests_agree_with_the_compose_file(kind: str) -> None:
     [manifest] = [each for each in manifests() if each["kind"] == kind]
     cluster = manifest["spec"] if kind == "RayCluster" else manifest["spec"]["rayClusterSpec"]
-    assert cluster["rayVersion"] == ray.__version__
+    [in_image] = re.findall(r"^ray==(\S+)", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE)
+    assert cluster["rayVersion"] == in_image
     assert cluster["authOptions"]["mode"] == "token"
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     pods = {"head": cluster["headGroupSpec"], **{group["groupName"]: group for group in cluster["workerGroupSpecs"]}}

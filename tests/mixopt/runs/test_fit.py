@@ -324,7 +324,8 @@ def test_only_the_metrics_asked_for_matter(tmp_path: Path) -> None:
     runs, holdout = table(tmp_path / "runs.csv", 40, 0), table(tmp_path / "later.csv", 20, 1)
     alone = fitted(runs, metrics=("loss",), holdout=holdout)
     for path in (runs, holdout):
-        pd.read_csv(path).assign(**{"metric.mmlu": np.inf, "metric.lost": np.nan}).to_csv(path, index=False)
+        frame = pd.read_csv(path, float_precision="round_trip")
+        frame.assign(**{"metric.mmlu": np.inf, "metric.lost": np.nan}).to_csv(path, index=False)
     result = fitted(runs, metrics=("loss",), holdout=holdout)
     assert result.recommendation == alone.recommendation
     assert result.holdout == alone.holdout
