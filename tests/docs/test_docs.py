@@ -31,7 +31,7 @@ SMALLER = {
     "vocabulary: 4096": "vocabulary: 300",
     "sequence_length: 256": "sequence_length: 32",
     "{kind: dense, depth: 2, tokens: 2M, trials: 24}": (
-        "{depth: 1, width: 32, heads: 2, tokens: 20k, batch_rows: 8, trials: 10}"
+        "{depth: 1, width: 32, heads: 2, tokens: 8k, batch_rows: 8, trials: 10}"
     ),
     "seeds: 3": "seeds: 2",
     "strategy: regmix ": "surrogate: linear",
@@ -39,7 +39,7 @@ SMALLER = {
 # The same for the studies that pages show.
 TINY = {
     "dense: {depth: 2, tokens: 2M, trials: 24}": (
-        "dense: {depth: 1, width: 32, heads: 2, tokens: 20k, batch_rows: 8, trials: 10}"
+        "dense: {depth: 1, width: 32, heads: 2, tokens: 8k, batch_rows: 8, trials: 10}"
     ),
     "target: {tokens: 20M,": "target: {tokens: 40k,",
 }
