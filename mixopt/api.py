@@ -139,11 +139,16 @@ class Study:
         Raises:
             ConfigError: the study has not run, or its tokens are not here.
         """
-        from mixopt.report import report_content
-        from mixopt.report.page import render
+        from mixopt.report.kept import find_report
         from mixopt.study.record import read_record
 
-        return render(report_content(self.file, read_record(self.file)))
+        record, kept = read_record(self.file), find_report(self.file)
+        if kept is not None:
+            return kept.page
+        from mixopt.report.gather import report_content
+        from mixopt.report.page import render
+
+        return render(report_content(self.file, record))
 
     def export(
         self,

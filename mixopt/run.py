@@ -8,21 +8,24 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
-from pathlib import Path
+from dataclasses import replace
 
 from rich.console import Console
 from rich.text import Text
 
 from mixopt.base.errors import ConfigError
-from mixopt.base.files import locked, write_text
+from mixopt.base.files import locked
 from mixopt.base.interrupt import interrupt
-from mixopt.report import report_page
+from mixopt.report.gather import summarise
+from mixopt.report.kept import KeptReport, keep_report
+from mixopt.report.page import render
 from mixopt.results.answer import Answer
 from mixopt.settings.environment import DIRECTORY_VARIABLE, JOB_VARIABLE
 from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import prepare_corpus
 from mixopt.study.exchange import check_reachable
 from mixopt.study.loop import Loop
+from mixopt.study.plan import Plan
 from mixopt.study.planning import assemble, check
 from mixopt.study.progress import watcher_for
 from mixopt.study.record import await_store, journal_path, read_record
@@ -105,15 +108,21 @@ def run(
             console.print("MLflow is back, and has every record")
         try:
             with console.status("writing the report"):
-                page = report_page(plan, study.history, answer, study.predictor)
-                write_text(report_path(file), page)
-                record.attach(page, keys.REPORT_FILE)
-        except (SearchError, TrackingError) as error:
+                _write_report(plan, record, study, answer)
+        except (ConfigError, SearchError, TrackingError, OSError) as error:
             # The study has its answer, and a report can be made again.
-            console.print(f"the report is not complete: {error.message}; mixopt report {file.file}", soft_wrap=True)
+            console.print(f"the report is not complete: {error}; mixopt report {file.file}", soft_wrap=True)
     return answer
 
 
-def report_path(file: StudyFile) -> Path:
-    """Where a study that has its answer leaves its report."""
-    return file.work_directory / keys.REPORT_FILE
+def _write_report(plan: Plan, record: Recorder, study: Loop, answer: Answer) -> None:
+    """Leave the report with the study, here and in MLflow.
+
+    Raises:
+        ConfigError, SearchError, TrackingError, OSError: it cannot be made, or cannot be kept.
+    """
+    content = summarise(plan, study.history, answer, study.predictor)
+    report = KeptReport(render(content), content.json_text(), attached=False)
+    keep_report(plan.file, report)
+    record.attach(report.page, keys.REPORT_FILE)
+    keep_report(plan.file, replace(report, attached=True))

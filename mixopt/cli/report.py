@@ -24,9 +24,12 @@ def report(
     json: Json = False,
 ) -> None:
     """Write the answer and all its evidence as one HTML page, which opens anywhere; also before the study's end."""
+    from contextlib import suppress
+    from dataclasses import replace
+
+    from mixopt.base.errors import ConfigError
     from mixopt.base.files import write_text
-    from mixopt.report import report_content
-    from mixopt.report.page import render
+    from mixopt.report.kept import KeptReport, find_report, keep_report
     from mixopt.settings.reading import load
     from mixopt.study.record import open_store, read_record
     from tracking import keys
@@ -35,21 +38,33 @@ def report(
     file = load(study)
     if output is None:
         output = Path(f"{file.study}-report.html")
-    record = read_record(file)
-    with err.status("fitting the losses again, drawing"):
-        said = report_content(file, record)
-        page = render(said)
-    write_text(output, page)
-    if attach:
+    report = find_report(file)
+    made = report is None
+    if report is None:
+        record = read_record(file)
+        with err.status("fitting the losses again, drawing"):
+            from mixopt.report.gather import report_content
+            from mixopt.report.page import render
+
+            content = report_content(file, record)
+            report = KeptReport(render(content), content.json_text(), attached=False)
+    else:
+        read_record(file)  # which says whether the study is still this file's
+    write_text(output, report.page)
+    if attach and not report.attached:
         try:
             run = open_store(file).find(file.study)
             if run is not None:
-                run.attach(page, keys.REPORT_FILE)
+                run.attach(report.page, keys.REPORT_FILE)
         except TrackingError as error:
             err.print(f"{error.message}; the report is at {output} alone", soft_wrap=True)
             attach = False
+    if made:
+        # For the next time; where the study's folder cannot be written to, it is made again.
+        with suppress(ConfigError, OSError):
+            keep_report(file, replace(report, attached=attach))
     if json:
-        print(said.json_text())
+        print(report.content)
     else:
         kept = f", and with the study in MLflow as {keys.REPORT_FILE}" if attach else ""
         out.print(f"wrote {output}{kept}", soft_wrap=True)

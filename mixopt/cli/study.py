@@ -168,7 +168,8 @@ def load_study(study: Path) -> StudyFile:
 
 def run_study(file: StudyFile, retry_failed: bool, json: bool) -> None:
     from mixopt.cli.tables.study import answer_table
-    from mixopt.run import report_path, run
+    from mixopt.report.kept import page_path
+    from mixopt.run import run
     from mixopt.study.mlflow_page.views import study_page
 
     def show(answer: Answer, record: Recorder) -> None:
@@ -186,4 +187,4 @@ def run_study(file: StudyFile, retry_failed: bool, json: bool) -> None:
         err.print("interrupted; what was recorded is kept: run the same command again to go on")
         raise typer.Exit(INTERRUPTED) from None
     if not json:
-        out.print(headed("Report   ", str(report_path(file))), soft_wrap=True)
+        out.print(headed("Report   ", str(page_path(file))), soft_wrap=True)

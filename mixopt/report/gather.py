@@ -11,6 +11,7 @@ from statistics import mean
 
 import numpy as np
 
+from mixopt.base.errors import ConfigError
 from mixopt.report.content import (
     OBJECTIVE,
     Agreement,
@@ -34,9 +35,12 @@ from mixopt.report.content import (
 from mixopt.results.answer import Answer, Outcome
 from mixopt.results.recommendation import Validation
 from mixopt.runs.surrogates import held_out
+from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import show_count
-from mixopt.study.answer import how_far
+from mixopt.study.answer import answer_so_far, how_far
+from mixopt.study.corpus import find_corpus
 from mixopt.study.plan import Plan
+from mixopt.study.planning import assemble
 from mixopt.study.record import journal_path
 from search.errors import TooFewMixtures
 from search.evidence import gather
@@ -50,8 +54,25 @@ from search.recommendation.effects import Effect, effects
 from search.recommendation.recommend import BEST_OBSERVED, Estimate, Predictor
 from tracking.entries import Closed
 from tracking.journal import read
+from tracking.record import Record
 
 MOST_NAMED = 6
+
+
+def report_content(file: StudyFile, record: Record) -> Content:
+    """What the report says of a study that has run, or runs.
+
+    Raises:
+        ConfigError: its tokens are not here.
+        SearchError, TrackingError: the surrogate cannot be fitted again, or there is nothing to report yet.
+    """
+    corpus = find_corpus(file)
+    if corpus is None:
+        raise ConfigError(
+            f"the tokens of study {file.study} are not prepared here, or its text has changed",
+            hint=f"write the report where the study ran, or: mixopt prepare {file.file}",
+        )
+    return summarise(assemble(file, corpus), record.history, answer_so_far(file, record))
 
 
 def summarise(plan: Plan, history: History, answer: Answer, fitted: Predictor | None = None) -> Content:

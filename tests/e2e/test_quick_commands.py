@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mixopt.report.kept import KeptReport, keep_report
 from mixopt.settings.reading import load
 from mixopt.study.record import journal_path
 from tests.e2e.test_earlier_versions import unpacked
@@ -21,17 +22,28 @@ HEAVY = {"torch", "mlflow", "ray", "datasets", "botorch", "lightgbm", "pandas", 
 def test_a_finished_study_is_read_without_heavy_imports(tmp_path: Path, command: list[str]) -> None:
     study = unpacked(tmp_path, "finished")
     upgrade(study)
+    assert not loaded_by(command[0], study, *command[1:]) & HEAVY
+
+
+def loaded_by(*command: object) -> set[str]:
+    """The packages that a command has loaded at its end, in a process of its own."""
     code = (
         "import sys; from mixopt.cli.main import main\n"
         "try: main()\n"
         "finally: print('LOADED', *{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, command[0], str(study), *command[1:]], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code, *map(str, command)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    loaded = {*done.stderr.rpartition("LOADED")[2].split()}
+    return {*done.stderr.rpartition("LOADED")[2].split()}
+
+
+def test_a_report_that_was_kept_is_written_without_heavy_imports(tmp_path: Path) -> None:
+    study = unpacked(tmp_path, "finished")
+    upgrade(study)
+    keep_report(load(study), KeptReport("<html>the answer</html>", "{}", attached=True))
+    loaded = loaded_by("report", study, "-o", tmp_path / "report.html")
     assert not loaded & HEAVY
+    assert (tmp_path / "report.html").read_text() == "<html>the answer</html>"
 
 
 def upgrade(study: Path) -> None:

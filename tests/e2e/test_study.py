@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from mixopt.run import report_path
+from mixopt.report.kept import page_path
 from mixopt.runs.table import read
 from mixopt.settings.reading import load
 from mixopt.study.record import journal_path, open_store
@@ -58,7 +58,7 @@ def test_a_report_is_left_beside_the_study_and_in_mlflow(undisturbed: tuple[Path
     file = load(path)
     record = open_store(file).find(file.study)
     assert record is not None
-    page = report_path(file).read_text()
+    page = page_path(file).read_text()
     assert answer["verdict"][1:] in page
     kept = record.store.client.download_artifacts(record.run_id, keys.REPORT_FILE)
     assert Path(kept).read_text() == page

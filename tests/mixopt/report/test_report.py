@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from mixopt.base.errors import ConfigError
 from mixopt.cli import report
-from mixopt.report import report_page
 from mixopt.report.content import Agreement, Content, Course, Effects, Front, HeldOut, Missing
 from mixopt.report.gather import summarise
+from mixopt.report.kept import CONTENT
 from mixopt.report.page import render
 from mixopt.report.plots import VARIABLES
 from mixopt.report.sections import MOST_CURVES
@@ -121,7 +121,7 @@ def said(plan: Plan, finished: tuple[History, Answer]) -> Content:
 
 @pytest.fixture(scope="module")
 def page(plan: Plan, finished: tuple[History, Answer]) -> str:
-    return report_page(plan, *finished)
+    return render(summarise(plan, *finished))
 
 
 def shown(tmp_path: Path, text: str) -> tuple[Content, Page]:
@@ -156,7 +156,7 @@ def test_plots_keep_their_shapes_apart(page: str) -> None:
 
 
 def test_a_report_is_the_same_whenever_it_is_written(plan: Plan, finished: tuple[History, Answer], page: str) -> None:
-    assert report_page(plan, *finished) == page
+    assert render(summarise(plan, *finished)) == page
 
 
 def test_numbers_are_those_of_the_answer(said: Content, finished: tuple[History, Answer]) -> None:
@@ -311,6 +311,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 def written(plan: Plan, *options: str) -> Any:
+    """What the command does where no report was kept."""
+    (plan.file.work_directory / CONTENT).unlink(missing_ok=True)
     return CliRunner().invoke(report.app, [str(plan.file.file), *options])
 
 
@@ -375,7 +377,7 @@ def test_before_the_end_it_says_how_far_the_study_is(tmp_path: Path) -> None:
     record = read_record(plan.file)
     history = record.history
     assert set(history.running) == set(running)
-    page = Page(report_page(plan, history, answer_so_far(plan.file, record)))
+    page = Page(render(summarise(plan, history, answer_so_far(plan.file, record))))
     standing = f"{len(done)} of at most {len(asked)} trials of the search have ended, 3 more begun"
     assert f"This study has not ended: {standing}; nothing is confirmed yet." in page.words
 
