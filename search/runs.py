@@ -70,8 +70,7 @@ class Runs:
     @cached_property
     def mixture_N(self) -> IntArray:
         """A number for each run, equal for equal mixtures."""
-        _, mixture_N = np.unique(np.round(self.weights_ND, DECIMALS), axis=0, return_inverse=True)
-        return np.asarray(mixture_N, dtype=np.int64).reshape(-1)
+        return numbered(self.weights_ND)
 
     def at(self, level: int) -> BoolArray:
         at_N: BoolArray = self.level_N == level
@@ -141,6 +140,12 @@ def among(weights_ND: FloatArray, others_ND: FloatArray) -> BoolArray:
     """Which mixtures are in the second table too, [N]."""
     others = {row.tobytes() for row in np.round(others_ND, DECIMALS)}
     return np.array([row.tobytes() in others for row in np.round(weights_ND, DECIMALS)], dtype=bool)
+
+
+def numbered(weights_ND: FloatArray) -> IntArray:
+    """A number for each mixture from 0 on, equal for equal ones, [N]."""
+    _, mixture_N = np.unique(np.round(weights_ND, DECIMALS), axis=0, return_inverse=True)
+    return np.asarray(mixture_N, dtype=np.int64).reshape(-1)
 
 
 def present(level_N: IntArray) -> IntArray:

@@ -6,6 +6,7 @@ Shapes: N runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,8 @@ from search.recommendation.recommend import Predictor
 from search.recommendation.validation import FEWEST_RUNS, Validation, cross_validate
 from search.runs import Runs
 from search.surrogates import SURROGATES
-from search.surrogates.loss_model import LossModel
+from search.surrogates.base import Fitted
+from search.surrogates.loss_model import LossModel, fit_metric
 from search.trust_region import TrustRegion
 
 # Another surrogate takes the default's place where, over at least so many held-out runs of the target, its mean squared
@@ -57,7 +59,7 @@ def fit_all(
     with Workers(cores() if len(names) > 1 else 1) as workers:
         fits = workers.call(
             _fit,
-            {_task(name, metric): (name, problem.seed, runs.of(metric)) for name in names for metric in metrics},
+            {_task(name, metric): (name, problem.seed, runs, metric) for name in names for metric in metrics},
             lambda _: advance(1),
         )
         models: dict[str, LossModel] = {}
@@ -68,13 +70,12 @@ def fit_all(
                 skipped[name] = reasons[0]
                 advance(len(metrics))
             else:
-                models[name] = LossModel(
-                    metrics, tuple(part.surrogates[0] for part in parts if isinstance(part, LossModel))
-                )
+                fitted = tuple(part for part in parts if isinstance(part, Fitted))
+                models[name] = LossModel(SURROGATES[name](problem.seed), runs, fitted)
         evidence = Evidence(runs, problem.objective, _baseline(problem, models))
         validations = workers.call(
             _validate,
-            {f"surrogate {name}": (model, problem.seed, evidence) for name, model in models.items()},
+            {f"surrogate {name}": (model, evidence) for name, model in models.items()},
             lambda _: advance(len(metrics)),
         )
     predictors = {}
@@ -90,17 +91,17 @@ def _task(surrogate: str, metric: str) -> str:
     return f"surrogate {surrogate}, metric {metric}"
 
 
-def _fit(name: str, seed: int, runs: Runs) -> LossModel | str:
-    """The model, or why the runs are no basis for one."""
+def _fit(name: str, seed: int, runs: Runs, metric: str) -> Fitted[Any] | str:
+    """The surrogate fitted to a metric, or why the runs are no basis for it."""
     try:
-        return LossModel.fit(SURROGATES[name], seed, runs)
+        return fit_metric(SURROGATES[name](seed), runs, metric)
     except SearchError as error:
         return error.message
 
 
-def _validate(model: LossModel, seed: int, evidence: Evidence) -> Validation | str:
+def _validate(model: LossModel, evidence: Evidence) -> Validation | str:
     try:
-        return cross_validate(model, seed, evidence)
+        return cross_validate(model, evidence)
     except SearchError as error:
         return error.message
 

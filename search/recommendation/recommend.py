@@ -213,8 +213,8 @@ class Predictor:
         distinct = len(np.unique(evidence.runs.mixture_N))
         if distinct < FEWEST_RUNS:
             raise TooFewMixtures(f"{distinct} completed mixtures are too few for a regression, {FEWEST_RUNS} the least")
-        model = LossModel.fit(SURROGATES[surrogate], problem.seed, evidence.runs)
-        validation = cross_validate(model, problem.seed, evidence)
+        model = LossModel.fit(SURROGATES[surrogate](problem.seed), evidence.runs)
+        validation = cross_validate(model, evidence)
         return cls(problem, evidence, surrogate, model, validation, trust)
 
     def objective(self, weights_ND: FloatArray) -> FloatArray:

@@ -101,7 +101,7 @@ class Climb(Strategy):
         if len(np.unique(runs.mixture_N)) < FEWEST_RUNS:
             return [replace(trial, origin=origin) for trial in before.new(self._more_design)[:size]]
         evidence = evidence_of(problem, before, runs)
-        model = LossModel.fit(SURROGATES[self.settings.surrogate], problem.seed, runs)
+        model = LossModel.fit(SURROGATES[self.settings.surrogate](problem.seed), runs)
         rng = generator(problem.seed, "climb", number)
         at_hand = choices(problem)
         candidates_ND = self._candidates(at_hand, size, before, runs.weights_ND, rng)

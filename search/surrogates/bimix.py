@@ -24,7 +24,7 @@ LOG_OFFSET, LOG_OFFSET_SD = float(np.log(0.03)), 1.0
 
 
 class BiMix(Law):
-    def _shape(self, theta_P: FloatArray, weights_ND: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def shape(self, theta_P: FloatArray, weights_ND: FloatArray) -> tuple[FloatArray, FloatArray]:
         log_factor_D, log_power_D, log_offset_D = theta_P.reshape(3, -1)
         power_D, offset_D = np.exp(log_power_D), np.exp(log_offset_D)
         log_share_ND = np.log(weights_ND + offset_D)

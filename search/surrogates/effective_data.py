@@ -22,7 +22,7 @@ LOG_WORTH_SD = 2.5
 
 
 class EffectiveData(Law):
-    def _shape(self, theta_P: FloatArray, weights_ND: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def shape(self, theta_P: FloatArray, weights_ND: FloatArray) -> tuple[FloatArray, FloatArray]:
         power, worth_D = np.exp(theta_P[0]), np.exp(theta_P[1:])
         effective_N = weights_ND @ worth_D
         log_shape_N = -power * np.log(effective_N)

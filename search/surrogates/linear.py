@@ -17,5 +17,5 @@ LOG_OFFSET = 1e-3
 
 
 class Linear(Ridge):
-    def _features(self, weights_ND: FloatArray) -> FloatArray:
+    def features(self, weights_ND: FloatArray) -> FloatArray:
         return np.hstack([weights_ND, np.log(weights_ND + LOG_OFFSET)])

@@ -20,7 +20,7 @@ EXPONENT_SD = 8.0
 
 
 class LogLinear(Law):
-    def _shape(self, theta_P: FloatArray, weights_ND: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def shape(self, theta_P: FloatArray, weights_ND: FloatArray) -> tuple[FloatArray, FloatArray]:
         shape_N = bounded_exp(weights_ND @ theta_P)
         return shape_N, shape_N[:, None] * weights_ND
 

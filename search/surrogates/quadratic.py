@@ -14,7 +14,7 @@ from search.surrogates.ridge import FLAT, Ridge
 
 
 class Quadratic(Ridge):
-    def _features(self, weights_ND: FloatArray) -> FloatArray:
+    def features(self, weights_ND: FloatArray) -> FloatArray:
         one_P, other_P = np.triu_indices(weights_ND.shape[1])
         return np.hstack([weights_ND, weights_ND[:, one_P] * weights_ND[:, other_P]])
 

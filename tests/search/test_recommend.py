@@ -99,8 +99,8 @@ def recommended(question: Problem, mixture: Mixture) -> Recommendation:
     """What is said of an answer that averages nothing but `mixture`."""
     history = completed(Random(question).ask(History(), 1000))
     evidence = gather(question, history)
-    model = LossModel.fit(Linear, 0, evidence.runs)
-    validation = cross_validate(model, 0, evidence)
+    model = LossModel.fit(Linear(), evidence.runs)
+    validation = cross_validate(model, evidence)
     return recommend_predicted(
         Predictor(question, evidence, "linear", model, validation, TrustRegion()), mixture.array[None]
     )
