@@ -69,11 +69,6 @@ class Evidence:
         measured_N = self.runs.at_target_N & np.isfinite(self.objective_N)
         return np.where(measured_N, self.objective_N, np.inf)
 
-    @property
-    def measured_at_target(self) -> bool:
-        """Whether a run measured the objective at the target."""
-        return bool(np.isfinite(self.at_target_N).any())
-
     def best_observed(self, allowed_N: BoolArray) -> Mixture | None:
         """Of the runs that are allowed, the mixture with the lowest objective measured at the target, if any."""
         value_N = np.where(allowed_N, self.at_target_N, np.inf)
@@ -168,7 +163,7 @@ def _levels(problem: Problem, history: History) -> list[tuple[Fidelity, list[tup
     for rung in problem.rungs:
         full = rung.fidelity
         completed = [entry for entry in history.at(full) if entry.trial.seed == SEARCH_SEED]
-        stopped = [entry for entry in history.stopped if entry.trial.fidelity.same_as(full)]
+        stopped = [entry for entry in history.stopped if entry.trial.fidelity == full]
         for tokens in sorted({entry.measurement.stopped_at or 0 for entry in stopped}):
             on_the_way = [
                 (entry.trial, point.losses)

@@ -45,7 +45,8 @@ class FrozenSpace:
             raise SearchError(
                 "all domains keep their relative weights, so nothing is left to search over", hint="keep fewer"
             )
-        assert self.smaller, "made, or refused with the reason"
+        # Made now, so that relative weights that cannot be kept are refused with the reason.
+        _ = self.smaller
 
     @cached_property
     def smaller(self) -> Space:

@@ -38,10 +38,16 @@ class Objective(ABC):
         maximised: the metrics of which more is better, such as accuracies.
     """
 
-    metrics: tuple[str, ...]
-    unit: Unit
-    baseline: str | None
-    maximised: frozenset[str]
+    if TYPE_CHECKING:
+        # To be read: some objectives have them as fields, some compute them.
+        @property
+        def metrics(self) -> tuple[str, ...]: ...
+        @property
+        def unit(self) -> Unit: ...
+        @property
+        def baseline(self) -> str | None: ...
+        @property
+        def maximised(self) -> frozenset[str]: ...
 
     @property
     def sign_M(self) -> FloatArray:
@@ -105,7 +111,7 @@ class WeightedMean(Objective):
             )
 
     @property
-    def metrics(self) -> tuple[str, ...]:  # type: ignore[override]
+    def metrics(self) -> tuple[str, ...]:
         return tuple(name for name, weight in self.weights.items() if weight > 0)
 
     @property
@@ -155,11 +161,11 @@ class AroundMean(Objective):
     mean: WeightedMean
 
     @property
-    def unit(self) -> Unit:  # type: ignore[override]
+    def unit(self) -> Unit:
         return self.mean.unit
 
     @property
-    def maximised(self) -> frozenset[str]:  # type: ignore[override]
+    def maximised(self) -> frozenset[str]:
         return self.mean.maximised
 
 
@@ -179,7 +185,7 @@ class NoWorse(AroundMean):
             raise SearchError(f"an allowance of {self.allowance:g} is below 0", hint="give 0 or more")
 
     @property
-    def metrics(self) -> tuple[str, ...]:  # type: ignore[override]
+    def metrics(self) -> tuple[str, ...]:
         return tuple(self.mean.weights)
 
     def worse(self, values_NM: FloatArray, baseline_M: FloatArray) -> FloatArray:
@@ -216,7 +222,7 @@ class Pareto(AroundMean):
             )
 
     @property
-    def metrics(self) -> tuple[str, ...]:  # type: ignore[override]
+    def metrics(self) -> tuple[str, ...]:
         return self.mean.metrics
 
     def value(self, values_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:

@@ -84,7 +84,8 @@ class Problem:
             violations = self.space.violations(mixture)
             if violations:
                 raise SearchError(f"baseline {name} is not feasible: {violations[0]}", hint="project it into the space")
-        assert self.kept is None or self.frozen, "made, or refused with the reason"
+        # Made now, so that relative weights that cannot be kept are refused with the reason.
+        _ = self.frozen
 
     @cached_property
     def frozen(self) -> FrozenSpace | None:
@@ -129,12 +130,3 @@ class Problem:
                 return None
             baseline_M = self.objective.losses(baseline)
         return float(self.objective.value(self.objective.losses(measurement)[None], baseline_M)[0])
-
-    def lowest_objective(self, history: History) -> float | None:
-        """The lowest objective that a search trial reached at the target; None before the first."""
-        values = [
-            self.objective_of(entry.trial, history)
-            for entry in history.at(self.target)
-            if entry.trial.seed == SEARCH_SEED
-        ]
-        return min((value for value in values if value is not None), default=None)

@@ -84,7 +84,8 @@ class Space:
         self._check_words()
         self._check_domains()
         self._check_groups()
-        assert self._extremes, "found, or refused with the remaining reason"
+        # Found now, so that a space without a mixture is refused with the remaining reason.
+        _ = self._extremes
 
     @cached_property
     def domains(self) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def stopping_rule(problem: Problem, trial: Trial, history: History) -> StoppingR
     if len(end_N) < FEWEST_TRIALS:
         return None
     # Those that were stopped are the worse ones: without them the middle would move towards the best.
-    stopped = sum(entry.trial.fidelity.same_as(trial.fidelity) for entry in history.stopped)
+    stopped = sum(entry.trial.fidelity == trial.fidelity for entry in history.stopped)
     median = float(np.median(np.append(end_N, np.full(stopped, np.inf))))
     baseline = None
     if objective.baseline is not None:

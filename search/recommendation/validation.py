@@ -132,7 +132,7 @@ def cross_validate(model: LossModel, evidence: Evidence) -> Validation:
         at_target=at_target,
         shared=shared,
         agreement=agreement,
-        transfer=_rank_correlation(
+        transfer=rank_correlation(
             *_by_mixture(runs.mixture_N[transferred_N], evidence.objective_N[transferred_N], predicted_N[transferred_N])
         ),
         metrics={
@@ -181,7 +181,7 @@ def _agreement(runs: Runs, objective_N: FloatArray) -> tuple[float | None, int]:
             highest_N = cheap_N & runs.at(runs.level_N[cheap_N].max())
             pairs.append((objective_N[highest_N].mean(), objective_N[target_N].mean()))
     cheap_P, target_P = np.array(pairs).reshape(-1, 2).T
-    return _rank_correlation(target_P, cheap_P), len(pairs)
+    return rank_correlation(target_P, cheap_P), len(pairs)
 
 
 def _positive(correlation: float | None, runs: int) -> bool:
@@ -226,7 +226,7 @@ def score(measured_N: FloatArray, mean_N: FloatArray, sd_N: FloatArray, mixture_
     error_N = measured_N - mean_N
     varies = np.ptp(measured_N) > 0
     return Score(
-        spearman=_rank_correlation(
+        spearman=rank_correlation(
             *_by_mixture(np.arange(len(error_N)) if mixture_N is None else mixture_N, measured_N, mean_N)
         ),
         rmse=float(np.sqrt((error_N**2).mean())),
@@ -242,7 +242,8 @@ def _by_mixture(mixture_N: IntArray, *values: FloatArray) -> tuple[FloatArray, .
     return tuple(np.bincount(place_N, values_N) / np.bincount(place_N) for values_N in values)
 
 
-def _rank_correlation(one_N: FloatArray, other_N: FloatArray) -> float | None:
+def rank_correlation(one_N: FloatArray, other_N: FloatArray) -> float | None:
+    """Spearman's; None where either side is constant."""
     from scipy.stats import spearmanr
 
     if len(one_N) < 2 or np.ptp(one_N) == 0 or np.ptp(other_N) == 0:

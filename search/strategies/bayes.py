@@ -27,6 +27,7 @@ from search.history import History
 from search.objective import Pareto, WeightedMean
 from search.problem import SEARCH_SEED, Problem, Rung
 from search.recommendation.recommend import Recommendation, recommend
+from search.recommendation.validation import rank_correlation
 from search.strategies.base import Settings, Strategy
 from search.strategies.fixed_design import baselines_and_design
 from search.trial import Trial
@@ -219,8 +220,6 @@ class Bayes(Strategy):
 
     def _carried(self, history: History) -> Carried | None:
         """As `warm_start` wants it; None while it is not known."""
-        from scipy.stats import spearmanr
-
         if len(history.at(self.problem.target)) < FEWEST_AT_TARGET or (learned := self._learn(history)) is None:
             return None
         evidence, fits = learned
@@ -229,8 +228,8 @@ class Bayes(Strategy):
             return None
         predicted_NM = np.column_stack([fit.carried_over(evidence.runs.weights_ND[known_N]) for fit in fits])
         predicted_N = evidence.objective.value(predicted_NM, evidence.baseline_M)
-        correlation = spearmanr(predicted_N, evidence.at_target_N[known_N]).statistic
-        return Carried(float(np.nan_to_num(correlation)), float(np.mean([fit.explained for fit in fits])))
+        correlation = rank_correlation(predicted_N, evidence.at_target_N[known_N])
+        return Carried(correlation or 0.0, float(np.mean([fit.explained for fit in fits])))
 
 
 def _judged(evidence: Evidence) -> Evidence:

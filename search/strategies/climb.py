@@ -48,7 +48,7 @@ class Climb(Strategy):
         bootstrapped = any(rung.trials for rung in problem.rungs[:-1])
         first, self._sizes = (0, sizes) if bootstrapped else (sizes[0], sizes[1:])
         everything = baselines_and_design(problem)
-        at_target = [trial for trial in everything if trial.fidelity.same_as(problem.target)]
+        at_target = [trial for trial in everything if trial.fidelity == problem.target]
         target_design = [trial for trial in at_target if trial.origin == "design"]
         # For rounds before which too little was measured.
         self._more_design = target_design[first:]
@@ -120,7 +120,7 @@ class Climb(Strategy):
         """Distinct mixtures not yet tried at the target, inside the trust region if it leaves a choice, [N, D]."""
         space = self.problem.space
         candidates_ND = at_hand.candidates(trained_ND[space.feasible(trained_ND)], CANDIDATES, rng)
-        tried = [trial.mixture for trial in before.trials if trial.fidelity.same_as(self.problem.target)]
+        tried = [trial.mixture for trial in before.trials if trial.fidelity == self.problem.target]
         tried_ND = np.array([mixture.reordered(space.domains).array for mixture in tried]).reshape(
             -1, len(space.domains)
         )
