@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+from jaxtyping import Bool, Float
+
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.frozen_space import FrozenSpace
 from search.history import History
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.objective import Objective
-from search.runs import BoolArray, Runs
+from search.runs import Runs
 from search.space import Space
 from search.trial import Trial
 
@@ -92,7 +95,7 @@ class Problem:
         """The space in which the kept domains keep their relative weights, if some do."""
         return None if self.kept is None else FrozenSpace(self.space, self.kept)
 
-    def feasible(self, weights_ND: FloatArray) -> BoolArray:
+    def feasible(self, weights_ND: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
         """Which mixtures are in the space and have the relative weights that are kept, [N]."""
         feasible_N = self.space.feasible(weights_ND)
         return feasible_N if self.frozen is None else feasible_N & self.frozen.keeps(weights_ND)

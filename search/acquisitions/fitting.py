@@ -15,10 +15,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Int, UInt
 
-from search.mixture import FloatArray
-from search.runs import DECIMALS, BoolArray, IntArray, Runs, present
+from search.runs import DECIMALS, Runs, present
 from search.surrogates.blend import WarpedGP, robust_variance
 from search.surrogates.lifting import Lines, lines, reference_of, same_spread
 from search.surrogates.warped_process import JOINING_ITERATIONS, Part, averaged, choose
@@ -26,14 +25,17 @@ from search.surrogates.warped_process import JOINING_ITERATIONS, Part, averaged,
 if TYPE_CHECKING:
     from torch import Tensor
 
+    Array = TypeVar("Array", np.ndarray, Tensor)
+else:
+    Array = TypeVar("Array")
+
 # The warp is chosen on so many runs, hyperparameters are fitted to so many, and to some of every fidelity.
 MOST_CHOSEN = 96
 MOST_FITTED = 256
 LEAST_AT_FIDELITY = 32
 
-Array = TypeVar("Array", FloatArray, "Tensor")
 # From mixtures [K, D] of the reference and their standardised values [K] to parts, the best first.
-Choose = Callable[[FloatArray, FloatArray], tuple[Part, ...]]
+Choose = Callable[[Float[np.ndarray, "K D"], Float[np.ndarray, " K"]], tuple[Part, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +52,8 @@ class MetricFit:
         widening: by how much its variances are too small.
     """
 
-    measured_N: BoolArray
-    fidelities: IntArray
+    measured_N: Bool[np.ndarray, " N"]
+    fidelities: Int[np.ndarray, " L"]
     base: tuple[Part, ...]
     centre: float
     scale: float
@@ -68,7 +70,7 @@ class MetricFit:
         intercept, slope = self.lines.intercept_L[self.target], self.lines.slope_L[self.target]
         return self.centre + self.scale * (float(intercept) + float(slope) * standard_N)
 
-    def carried_over(self, weights_ND: FloatArray) -> FloatArray:
+    def carried_over(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         """Values at the target by the runs of the reference, and the line between the two, alone, [N]."""
         return self.values(averaged(self.base, weights_ND)[0])
 
@@ -85,7 +87,7 @@ def fit_metrics(runs: Runs, seed: int, choose: Choose) -> tuple[MetricFit, ...]:
     return tuple(_fit(runs, values_N, seed, choose) for values_N in runs.values_NM.T)
 
 
-def _fit(runs: Runs, values_N: FloatArray, seed: int, choose: Choose) -> MetricFit:
+def _fit(runs: Runs, values_N: Float[np.ndarray, " N"], seed: int, choose: Choose) -> MetricFit:
     measured_N = np.isfinite(values_N)
     weights_KD, values_K, fidelity_K = runs.weights_ND[measured_N], values_N[measured_N], runs.level_N[measured_N]
     fidelities, fidelity_K = np.unique(fidelity_K), present(fidelity_K)
@@ -114,7 +116,7 @@ def remembering(seed: int) -> Choose:
     """What chooses parts for rows, and chooses anew only for rows that it has not seen."""
     known: dict[bytes, tuple[Part, ...]] = {}
 
-    def choose_once(weights_KD: FloatArray, values_K: FloatArray) -> tuple[Part, ...]:
+    def choose_once(weights_KD: Float[np.ndarray, "K D"], values_K: Float[np.ndarray, " K"]) -> tuple[Part, ...]:
         key = weights_KD.tobytes() + values_K.tobytes()
         if key not in known:
             known[key] = choose(weights_KD, values_K, seed)
@@ -130,7 +132,13 @@ def enough(runs: Runs) -> bool:
     return bool((counts_LM.max(axis=0) >= WarpedGP.fewest_runs).all())
 
 
-def informative(weights_KD: FloatArray, values_K: FloatArray, fidelity_K: IntArray, most: int, seed: int) -> IntArray:
+def informative(
+    weights_KD: Float[np.ndarray, "K D"],
+    values_K: Float[np.ndarray, " K"],
+    fidelity_K: Int[np.ndarray, " K"],
+    most: int,
+    seed: int,
+) -> Int[np.ndarray, " S"]:
     """Places of `most` runs: each fidelity has its part, but no less than LEAST_AT_FIDELITY, which may make it more.
 
     An eighth of a part are the lowest values, an eighth the highest, the others random, in an order that further runs
@@ -150,8 +158,8 @@ def informative(weights_KD: FloatArray, values_K: FloatArray, fidelity_K: IntArr
     return np.sort(np.concatenate(chosen))
 
 
-def _order(weights_KD: FloatArray, seed: int) -> NDArray[np.uint64]:
+def _order(weights_KD: Float[np.ndarray, "K D"], seed: int) -> UInt[np.ndarray, " K"]:
     """A random number for each mixture, the same whatever others there are, [K]."""
     rows = np.round(weights_KD, DECIMALS)
     digests = [sha256(f"{seed} telling runs ".encode() + row.tobytes()).digest()[:8] for row in rows]
-    return np.frombuffer(b"".join(digests), dtype=">u8")
+    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)

@@ -14,15 +14,14 @@ import numpy as np
 import torch
 from botorch.acquisition.objective import GenericMCObjective
 from botorch.sampling.normal import SobolQMCNormalSampler
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from search.acquisitions.fitting import MetricFit
 from search.acquisitions.posterior import Belief, MetricsModel
 from search.evidence import Evidence
-from search.mixture import FloatArray
 from search.objective import Objective
 from search.problem import Problem
-from search.runs import IntArray
 
 SAMPLES = 128
 # Correlations between the errors of metrics are known from few runs: this much of them is taken away.
@@ -44,7 +43,7 @@ class Outlook:
 
     fits: tuple[MetricFit, ...]
     beliefs: tuple[Belief, ...]
-    correlation_MM: FloatArray
+    correlation_MM: Float[np.ndarray, "M M"]
     objective: Objective
     baseline_M: Tensor | None
     evaluated_ED: Tensor
@@ -69,7 +68,7 @@ class Outlook:
     def model(self) -> MetricsModel:
         return MetricsModel(self.beliefs, self.correlation_MM)
 
-    def believing(self, weights_PD: FloatArray, fidelity_P: IntArray) -> Outlook:
+    def believing(self, weights_PD: Float[np.ndarray, "P D"], fidelity_P: Int[np.ndarray, " P"]) -> Outlook:
         """The outlook in which mixtures that are being trained count as measured, with what is expected of them."""
         beliefs = tuple(
             # A fidelity without runs counts as the next higher one that has some, or as the highest.
@@ -97,7 +96,7 @@ class Outlook:
         return SobolQMCNormalSampler(torch.Size([samples]), seed=self.seed)
 
 
-def _correlation(fits: Sequence[MetricFit]) -> FloatArray:
+def _correlation(fits: Sequence[MetricFit]) -> Float[np.ndarray, "M M"]:
     """Of the errors of the metrics when each run is left out, [M, M]: metrics that err together do not average out."""
     if len(fits) == 1:
         return np.ones((1, 1))

@@ -13,19 +13,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from botorch.acquisition.objective import PosteriorTransform
 from botorch.models.model import Model
 from botorch.posteriors.gpytorch import GPyTorchPosterior
 from gpytorch.distributions import MultitaskMultivariateNormal, MultivariateNormal
+from jaxtyping import Float, Int
 from linear_operator import to_linear_operator
 from linear_operator.utils.cholesky import psd_safe_cholesky
 from torch import Tensor
 
 from search.gaussian_process.kernel import Kernel
 from search.gaussian_process.process import JITTER, GaussianProcess
-from search.mixture import FloatArray
-from search.runs import IntArray
 
 # Below this weight the slope of the square root, which grows without bound, is taken to stay as it is.
 STEEPEST = 1e-4
@@ -57,7 +57,7 @@ class Belief:
         runs = (process.data.features_ND, process.data.fidelity_N, process.root_NN)
         return cls(process, fidelity, widening, kernel, *map(torch.as_tensor, runs))
 
-    def believing(self, weights_PD: FloatArray, fidelity_P: IntArray) -> Belief:
+    def believing(self, weights_PD: Float[np.ndarray, "P D"], fidelity_P: Int[np.ndarray, " P"]) -> Belief:
         """The belief in which these mixtures count as measured, with what is expected of them."""
         features_PD, fidelities_P = features(torch.as_tensor(weights_PD)), torch.as_tensor(fidelity_P)
         across_NP = self.kernel.covariance(self.features_ND, self.fidelity_N, features_PD, fidelities_P)
@@ -114,7 +114,7 @@ class MetricsModel(Model):
         correlation_MM: of the errors, positive definite.
     """
 
-    def __init__(self, beliefs: Sequence[Belief], correlation_MM: FloatArray) -> None:
+    def __init__(self, beliefs: Sequence[Belief], correlation_MM: Float[np.ndarray, "M M"]) -> None:
         super().__init__()
         self.beliefs = tuple(beliefs)
         self.correlation_MM = torch.as_tensor(correlation_MM)

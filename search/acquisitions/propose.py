@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Float
 
 from search.acquisitions.base import Acquisition
 from search.acquisitions.fitting import MetricFit
@@ -18,7 +19,7 @@ from search.acquisitions.posterior_mean import PosteriorMean
 from search.designs.choices import PoolChoices, choices, unseen
 from search.evidence import Evidence
 from search.fidelity import Fidelity
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.problem import Problem
 from search.randomness import generator
 from search.trial import Trial
@@ -42,7 +43,7 @@ class Proposals:
     problem: Problem
     acquisition: Acquisition
     outlook: Outlook
-    candidates_ND: FloatArray
+    candidates_ND: Float[np.ndarray, "N D"]
     proxies: tuple[str, ...]
 
     @classmethod
@@ -85,5 +86,5 @@ class Proposals:
                 ranked_ND = ranked_ND[apart_N] if apart_N.any() else ranked_ND
         return at_hand.mixture(ranked_ND[0]) if len(ranked_ND) else None
 
-    def _weights(self, mixtures: Sequence[Mixture]) -> FloatArray:
+    def _weights(self, mixtures: Sequence[Mixture]) -> Float[np.ndarray, "K D"]:
         return np.array([mixture.reordered(self.problem.space.domains).array for mixture in mixtures])

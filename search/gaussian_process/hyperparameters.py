@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Self
 
 import numpy as np
+from jaxtyping import Float
 from scipy.linalg import block_diag
-
-from search.mixture import FloatArray
 
 # Means and standard deviations.
 LOG_SCALE = (0.0, 1.0)
@@ -44,19 +42,19 @@ class Hyperparameters:
         vector_P: scale, trend, noises [L], length scales [G], gains but the first [L - 1], links [L - 1].
     """
 
-    vector_P: FloatArray
+    vector_P: Float[np.ndarray, " P"]
     lengths: int
     fidelities: int
 
     @classmethod
-    def start(cls, lengths: int, fidelities: int = 1) -> Self:
+    def start(cls, lengths: int, fidelities: int = 1) -> Hyperparameters:
         """The mean of the prior."""
         return cls(prior(lengths, fidelities)[0], lengths, fidelities)
 
-    def replaced(self, vector_P: FloatArray) -> Self:
+    def replaced(self, vector_P: Float[np.ndarray, " P"]) -> Hyperparameters:
         return replace(self, vector_P=vector_P)
 
-    def over(self, fidelities: int) -> Self:
+    def over(self, fidelities: int) -> Hyperparameters:
         """The same kernel for more fidelities than it was fitted to, the new ones as they are expected to be."""
         more = fidelities - self.fidelities
         known = [self.vector_P[:2], self.log_noise_L, np.repeat(self.log_noise_L[-1], more), self.log_length_G]
@@ -78,42 +76,42 @@ class Hyperparameters:
         return float(self.vector_P[1])
 
     @property
-    def log_noise_L(self) -> FloatArray:
+    def log_noise_L(self) -> Float[np.ndarray, " L"]:
         return self.vector_P[2 : 2 + self.fidelities]
 
     @property
-    def log_length_G(self) -> FloatArray:
+    def log_length_G(self) -> Float[np.ndarray, " G"]:
         return self.vector_P[2 + self.fidelities :][: self.lengths]
 
     @property
-    def log_gain_L(self) -> FloatArray:
+    def log_gain_L(self) -> Float[np.ndarray, " L"]:
         return np.append(0.0, self.vector_P[2 + self.fidelities + self.lengths :][: self.fidelities - 1])
 
     @property
-    def logit_link(self) -> FloatArray:
+    def logit_link(self) -> Float[np.ndarray, " links"]:
         return self.vector_P[len(self.vector_P) - self.fidelities + 1 :]
 
     @property
-    def noise_L(self) -> FloatArray:
+    def noise_L(self) -> Float[np.ndarray, " L"]:
         """Variance of the noise."""
-        noise_L: FloatArray = np.exp(2 * self.log_noise_L)
+        noise_L: Float[np.ndarray, " L"] = np.exp(2 * self.log_noise_L)
         return noise_L
 
     @property
-    def link(self) -> FloatArray:
-        link: FloatArray = 1 / (1 + np.exp(-self.logit_link))
+    def link(self) -> Float[np.ndarray, " links"]:
+        link: Float[np.ndarray, " links"] = 1 / (1 + np.exp(-self.logit_link))
         return link
 
     @property
-    def between_LL(self) -> FloatArray:
+    def between_LL(self) -> Float[np.ndarray, "L L"]:
         """Covariance between fidelities: the product of their gains and of the links from one to the other."""
         along_L = np.append(0.0, np.cumsum(np.log(self.link)))
-        between_LL: FloatArray = np.exp(
+        between_LL: Float[np.ndarray, "L L"] = np.exp(
             -np.abs(along_L[:, None] - along_L) + self.log_gain_L[:, None] + self.log_gain_L
         )
         return between_LL
 
-    def log_prior(self) -> tuple[float, FloatArray]:
+    def log_prior(self) -> tuple[float, Float[np.ndarray, " P"]]:
         """Up to a constant, and its gradient, [P]."""
         mean_P, precision_PP = prior(self.lengths, self.fidelities)
         away_P = self.vector_P - mean_P
@@ -122,15 +120,15 @@ class Hyperparameters:
 
 
 @lru_cache
-def prior(lengths: int, fidelities: int) -> tuple[FloatArray, FloatArray]:
+def prior(lengths: int, fidelities: int) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, "P P"]]:
     """Mean [P] and precision [P, P] of the hyperparameters: noises and gains walk at random along the fidelities."""
     more = fidelities - 1
-    mean_P: FloatArray = np.repeat(
+    mean_P: Float[np.ndarray, " P"] = np.repeat(
         [LOG_SCALE[0], LOG_TREND[0], LOG_NOISE[0], LOG_LENGTH[0], 0.0, LOGIT_LINK[0]],
         [1, 1, fidelities, lengths, more, more],
     )
     walk_LL = np.minimum.outer(np.arange(fidelities), np.arange(fidelities))
-    blocks: list[FloatArray] = [
+    blocks: list[Float[np.ndarray, "B B"]] = [
         LOG_SCALE[1] ** 2 * np.eye(1),
         LOG_TREND[1] ** 2 * np.eye(1),
         LOG_NOISE[1] ** 2 + LOG_NOISE_STEP**2 * walk_LL,

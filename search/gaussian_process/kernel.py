@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
@@ -23,7 +23,9 @@ from search.gaussian_process.hyperparameters import Hyperparameters
 if TYPE_CHECKING:
     from torch import Tensor
 
-Array = TypeVar("Array", "np.ndarray[Any, Any]", "Tensor")
+    Array = TypeVar("Array", np.ndarray, Tensor)
+else:
+    Array = TypeVar("Array")
 
 ROOT_5 = 5**0.5
 # Below this squared distance the root, whose slope at 0 is infinite, stays as it is.
@@ -32,7 +34,8 @@ NEAREST = 1e-15
 OFFSET_VARIANCE = (1.0, 9.0)
 
 
-class Terms(NamedTuple, Generic[Array]):
+@dataclass(frozen=True, eq=False)
+class Terms(Generic[Array]):
     """What a covariance consists of, each [..., N, Q].
 
     Attributes:

@@ -18,16 +18,15 @@ Shapes: N runs, Q queries, D domains, L fidelities, P hyperparameters.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 from scipy.linalg import lapack, solve_triangular
 from scipy.optimize import minimize
 
 from search.gaussian_process.hyperparameters import Hyperparameters, prior
 from search.gaussian_process.kernel import Kernel
-from search.mixture import FloatArray
-from search.runs import IntArray
 
 ITERATIONS = 60
 JITTER = 1e-8
@@ -38,9 +37,9 @@ STEP = 1e-3
 LEAST_VARIANCE = 1e-10
 
 
-def features(weights_ND: FloatArray) -> FloatArray:
+def features(weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
     """Where the process sees a mixture, [N, D]."""
-    features_ND: FloatArray = np.sqrt(np.maximum(weights_ND, 0))
+    features_ND: Float[np.ndarray, "N D"] = np.sqrt(np.maximum(weights_ND, 0))
     return features_ND
 
 
@@ -52,15 +51,21 @@ class Standardised:
         values_N: value = mean + sd * (offset of its fidelity + standardised value).
     """
 
-    features_ND: FloatArray
-    fidelity_N: IntArray
-    values_N: FloatArray
+    features_ND: Float[np.ndarray, "N D"]
+    fidelity_N: Int[np.ndarray, " N"]
+    values_N: Float[np.ndarray, " N"]
     mean: float
     sd: float
-    offset_L: FloatArray
+    offset_L: Float[np.ndarray, " L"]
 
     @classmethod
-    def of(cls, weights_ND: FloatArray, values_N: FloatArray, fidelity_N: IntArray | None, fidelities: int) -> Self:
+    def of(
+        cls,
+        weights_ND: Float[np.ndarray, "N D"],
+        values_N: Float[np.ndarray, " N"],
+        fidelity_N: Int[np.ndarray, " N"] | None,
+        fidelities: int,
+    ) -> Standardised:
         if fidelity_N is None:
             fidelity_N = np.zeros(len(values_N), dtype=np.int64)
         counts_L = np.bincount(fidelity_N, minlength=fidelities)
@@ -84,19 +89,19 @@ class GaussianProcess:
 
     data: Standardised
     hyperparameters: Hyperparameters
-    root_NN: FloatArray
-    weighted_N: FloatArray
+    root_NN: Float[np.ndarray, "N N"]
+    weighted_N: Float[np.ndarray, " N"]
 
     @classmethod
     def fit(
         cls,
-        weights_ND: FloatArray,
-        values_N: FloatArray,
-        fidelity_N: IntArray | None = None,
+        weights_ND: Float[np.ndarray, "N D"],
+        values_N: Float[np.ndarray, " N"],
+        fidelity_N: Int[np.ndarray, " N"] | None = None,
         *,
         start: Hyperparameters,
         iterations: int = ITERATIONS,
-    ) -> Self:
+    ) -> GaussianProcess:
         """
         Args:
             fidelity_N: from 0 to one less than `start` has; default: all 0.
@@ -105,7 +110,7 @@ class GaussianProcess:
         """
         data = Standardised.of(weights_ND, values_N, fidelity_N, start.fidelities)
 
-        def cost(vector_P: FloatArray) -> tuple[float, FloatArray]:
+        def cost(vector_P: Float[np.ndarray, " P"]) -> tuple[float, Float[np.ndarray, " P"]]:
             value, gradient_P = log_posterior(data, start.replaced(vector_P))
             return -value, -gradient_P
 
@@ -122,7 +127,7 @@ class GaussianProcess:
         return cls.conditioned(data, start)
 
     @classmethod
-    def conditioned(cls, data: Standardised, hyper: Hyperparameters) -> Self:
+    def conditioned(cls, data: Standardised, hyper: Hyperparameters) -> GaussianProcess:
         """
         Raises:
             LinAlgError: the covariance is not positive definite.
@@ -131,7 +136,7 @@ class GaussianProcess:
             data.features_ND, data.fidelity_N, data.features_ND, data.fidelity_N
         )
         covariance_NN.flat[:: len(covariance_NN) + 1] += hyper.noise_L[data.fidelity_N] + JITTER
-        root_NN: FloatArray = np.linalg.cholesky(covariance_NN)
+        root_NN: Float[np.ndarray, "N N"] = np.linalg.cholesky(covariance_NN)
         weighted_N, _ = lapack.dpotrs(root_NN, data.values_N, lower=1)
         return cls(data, hyper, root_NN, weighted_N)
 
@@ -155,11 +160,13 @@ class GaussianProcess:
         of_prior = np.linalg.slogdet(prior(hyper.lengths, hyper.fidelities)[1]).logabsdet
         return float(value - 0.5 * (np.log(np.maximum(sharpness_P, LEAST_SHARPNESS)).sum() - of_prior))
 
-    def mean(self, weights_QD: FloatArray, fidelity: int = 0) -> FloatArray:
+    def mean(self, weights_QD: Float[np.ndarray, "Q D"], fidelity: int = 0) -> Float[np.ndarray, " Q"]:
         """Expected value, [Q]."""
         return self._mean(self._across(weights_QD, fidelity), fidelity)
 
-    def predict(self, weights_QD: FloatArray, fidelity: int = 0) -> tuple[FloatArray, FloatArray]:
+    def predict(
+        self, weights_QD: Float[np.ndarray, "Q D"], fidelity: int = 0
+    ) -> tuple[Float[np.ndarray, " Q"], Float[np.ndarray, " Q"]]:
         """Mean and variance of a new measurement, noise included, twice [Q]."""
         across_QN = self._across(weights_QD, fidelity)
         explained_Q = (solve_triangular(self.root_NN, across_QN.T, lower=True) ** 2).sum(axis=0)
@@ -167,7 +174,7 @@ class GaussianProcess:
         variance_Q = np.maximum(variance - explained_Q, LEAST_VARIANCE) + self.hyperparameters.noise_L[fidelity]
         return self._mean(across_QN, fidelity), self.data.sd**2 * variance_Q
 
-    def leave_one_out(self) -> tuple[FloatArray, FloatArray]:
+    def leave_one_out(self) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
         """Errors and variances of predicting each run from the others, hyperparameters kept, twice [N].
 
         C. E. Rasmussen and C. K. I. Williams, Gaussian Processes for Machine Learning, MIT Press 2006, equations 5.10
@@ -177,22 +184,22 @@ class GaussianProcess:
         precision_N = (inverse_root_NN**2).sum(axis=0)
         return self.data.sd * self.weighted_N / precision_N, self.data.sd**2 / precision_N
 
-    def _across(self, weights_QD: FloatArray, fidelity: int) -> FloatArray:
+    def _across(self, weights_QD: Float[np.ndarray, "Q D"], fidelity: int) -> Float[np.ndarray, "Q N"]:
         """Covariance of queries with the runs, [Q, N]."""
         fidelity_Q = np.full(len(weights_QD), fidelity)
-        across_QN: FloatArray = Kernel.of(self.hyperparameters).covariance(
+        across_QN: Float[np.ndarray, "Q N"] = Kernel.of(self.hyperparameters).covariance(
             features(weights_QD), fidelity_Q, self.data.features_ND, self.data.fidelity_N
         )
         return across_QN
 
-    def _mean(self, across_QN: FloatArray, fidelity: int) -> FloatArray:
-        mean_Q: FloatArray = self.data.mean + self.data.sd * (
+    def _mean(self, across_QN: Float[np.ndarray, "Q N"], fidelity: int) -> Float[np.ndarray, " Q"]:
+        mean_Q: Float[np.ndarray, " Q"] = self.data.mean + self.data.sd * (
             across_QN @ self.weighted_N + self.data.offset_L[fidelity]
         )
         return mean_Q
 
 
-def log_posterior(data: Standardised, hyper: Hyperparameters) -> tuple[float, FloatArray]:
+def log_posterior(data: Standardised, hyper: Hyperparameters) -> tuple[float, Float[np.ndarray, " P"]]:
     """Of the hyperparameters, up to a constant, and its gradient, [P]."""
     features_ND, fidelity_N, values_N = data.features_ND, data.fidelity_N, data.values_N
     diagonal = slice(None, None, len(values_N) + 1)

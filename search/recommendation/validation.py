@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, field
 from statistics import NormalDist
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from search.errors import SearchError
 from search.evidence import Evidence
-from search.mixture import FloatArray
 from search.objective import Objective
-from search.runs import BoolArray, IntArray, Runs
+from search.runs import Runs
 from search.surrogates.lifting import in_target_units
 from search.surrogates.loss_model import LossModel, metric_rows
 from search.surrogates.rows import ALWAYS_KNOWN
@@ -70,8 +70,8 @@ class Validation:
     transfer: float | None
     metrics: Mapping[str, Score]
     objective: Score
-    scored_N: BoolArray = field(compare=False, repr=False)
-    residual_NM: FloatArray = field(compare=False, repr=False)
+    scored_N: Bool[np.ndarray, " N"] = field(compare=False, repr=False)
+    residual_NM: Float[np.ndarray, "N M"] = field(compare=False, repr=False)
 
     @property
     def trustworthy(self) -> bool:
@@ -119,7 +119,7 @@ def cross_validate(model: LossModel, evidence: Evidence) -> Validation:
     held_out_N = np.logical_and.reduce(np.isfinite(residual_NM), axis=1)
     if at_target >= FEWEST_RUNS:
         residual_NM[~runs.at_target_N] = np.nan
-    scored_N: BoolArray = np.logical_and.reduce(np.isfinite(residual_NM), axis=1)
+    scored_N: Bool[np.ndarray, " N"] = np.logical_and.reduce(np.isfinite(residual_NM), axis=1)
     objective_sd_N = [
         objective_sd(objective, mean_M, sd_M, residual_NM, baseline_M)
         for mean_M, sd_M in zip(mean_NM[scored_N], sd_NM[scored_N], strict=True)
@@ -171,14 +171,14 @@ def _check(model: LossModel) -> None:
             )
 
 
-def _agreement(runs: Runs, objective_N: FloatArray) -> tuple[float | None, int]:
+def _agreement(runs: Runs, objective_N: Float[np.ndarray, " N"]) -> tuple[float | None, int]:
     """Over the mixtures measured at the target and below it: the rank correlation of the two, and how many they are."""
     pairs = []
     for mixture in np.unique(runs.mixture_N[runs.at_target_N]):
         known_N = (runs.mixture_N == mixture) & np.isfinite(objective_N)
         cheap_N, target_N = known_N & ~runs.at_target_N, known_N & runs.at_target_N
         if cheap_N.any() and target_N.any():
-            highest_N = cheap_N & runs.at(runs.level_N[cheap_N].max())
+            highest_N = cheap_N & runs.at(int(runs.level_N[cheap_N].max()))
             pairs.append((objective_N[highest_N].mean(), objective_N[target_N].mean()))
     cheap_P, target_P = np.array(pairs).reshape(-1, 2).T
     return rank_correlation(target_P, cheap_P), len(pairs)
@@ -198,10 +198,10 @@ def _positive(correlation: float | None, runs: int) -> bool:
 
 def objective_sd(
     objective: Objective,
-    mean_M: FloatArray,
-    sd_M: FloatArray,
-    residual_NM: FloatArray,
-    baseline_M: FloatArray | None,
+    mean_M: Float[np.ndarray, " M"],
+    sd_M: Float[np.ndarray, " M"],
+    residual_NM: Float[np.ndarray, "N M"],
+    baseline_M: Float[np.ndarray, " M"] | None,
 ) -> float:
     """How far the objective of predicted values may be off.
 
@@ -217,7 +217,12 @@ def objective_sd(
     return float(np.sqrt((shift_N**2).mean()))
 
 
-def score(measured_N: FloatArray, mean_N: FloatArray, sd_N: FloatArray, mixture_N: IntArray | None = None) -> Score:
+def score(
+    measured_N: Float[np.ndarray, " N"],
+    mean_N: Float[np.ndarray, " N"],
+    sd_N: Float[np.ndarray, " N"],
+    mixture_N: Int[np.ndarray, " N"] | None = None,
+) -> Score:
     """
     Args:
         mixture_N: a number for each run, equal for equal mixtures: repeated runs of one are no further evidence of the
@@ -236,13 +241,15 @@ def score(measured_N: FloatArray, mean_N: FloatArray, sd_N: FloatArray, mixture_
     )
 
 
-def _by_mixture(mixture_N: IntArray, *values: FloatArray) -> tuple[FloatArray, ...]:
+def _by_mixture(
+    mixture_N: Int[np.ndarray, " N"], *values: Float[np.ndarray, " N"]
+) -> tuple[Float[np.ndarray, " R"], ...]:
     """The mean over each mixture's runs."""
     _, place_N = np.unique(mixture_N, return_inverse=True)
     return tuple(np.bincount(place_N, values_N) / np.bincount(place_N) for values_N in values)
 
 
-def rank_correlation(one_N: FloatArray, other_N: FloatArray) -> float | None:
+def rank_correlation(one_N: Float[np.ndarray, " N"], other_N: Float[np.ndarray, " N"]) -> float | None:
     """Spearman's; None where either side is constant."""
     from scipy.stats import spearmanr
 
@@ -251,5 +258,5 @@ def rank_correlation(one_N: FloatArray, other_N: FloatArray) -> float | None:
     return float(spearmanr(one_N, other_N).statistic)
 
 
-def _coverage(error_N: FloatArray, sd_N: FloatArray, level: float) -> float:
+def _coverage(error_N: Float[np.ndarray, " N"], sd_N: Float[np.ndarray, " N"], level: float) -> float:
     return float((np.abs(error_N) <= NormalDist().inv_cdf((1 + level) / 2) * sd_N).mean())

@@ -17,12 +17,12 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 
 import numpy as np
+from jaxtyping import Float
 
 from search.designs.choices import Choices, choices, unseen
 from search.evidence import evidence_of, gather, runs_of
 from search.fidelity import Fidelity
 from search.history import History
-from search.mixture import FloatArray
 from search.problem import SEARCH_SEED, Problem
 from search.randomness import generator
 from search.recommendation.recommend import CANDIDATES, Recommendation, recommend
@@ -115,8 +115,13 @@ class Climb(Strategy):
         ]
 
     def _candidates(
-        self, at_hand: Choices, size: int, before: History, trained_ND: FloatArray, rng: np.random.Generator
-    ) -> FloatArray:
+        self,
+        at_hand: Choices,
+        size: int,
+        before: History,
+        trained_ND: Float[np.ndarray, "N D"],
+        rng: np.random.Generator,
+    ) -> Float[np.ndarray, "Q D"]:
         """Distinct mixtures not yet tried at the target, inside the trust region if it leaves a choice, [N, D]."""
         space = self.problem.space
         candidates_ND = at_hand.candidates(trained_ND[space.feasible(trained_ND)], CANDIDATES, rng)

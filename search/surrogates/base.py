@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
+from jaxtyping import Float, Int
 
-from search.mixture import FloatArray
-from search.runs import IntArray, present
+from search.runs import present
 from search.surrogates.lifting import Mean, at_target
 from search.surrogates.rows import Rows, deal_folds
 
@@ -22,11 +22,11 @@ from search.surrogates.rows import Rows, deal_folds
 class Prediction:
     """A new measurement is expected at mean_N, give or take sd_N: the surrogate's doubt and the noise, together."""
 
-    mean_N: FloatArray
-    sd_N: FloatArray
+    mean_N: Float[np.ndarray, " N"]
+    sd_N: Float[np.ndarray, " N"]
 
 
-Predict = Callable[[FloatArray], Prediction]
+Predict = Callable[[Float[np.ndarray, "N D"]], Prediction]
 
 # What is costly to choose, as a value that fits to nearly the same rows can be given; None where nothing is.
 Choice = TypeVar("Choice")
@@ -45,11 +45,11 @@ class Fitted(ABC, Generic[Choice]):
     held_out: Prediction | None
 
     @abstractmethod
-    def mean(self, weights_ND: FloatArray) -> FloatArray:
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         """The means of `predict` alone, which can be far cheaper, [N]."""
 
     @abstractmethod
-    def predict(self, weights_ND: FloatArray) -> Prediction: ...
+    def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction: ...
 
 
 class Surrogate(ABC, Generic[Choice]):
@@ -66,11 +66,11 @@ class Surrogate(ABC, Generic[Choice]):
 
     def fit(
         self,
-        weights_ND: FloatArray,
-        values_N: FloatArray,
-        fidelity_N: IntArray | None = None,
+        weights_ND: Float[np.ndarray, "N D"],
+        values_N: Float[np.ndarray, " N"],
+        fidelity_N: Int[np.ndarray, " N"] | None = None,
         choice: Choice | None = None,
-        fold_N: IntArray | None = None,
+        fold_N: Int[np.ndarray, " N"] | None = None,
     ) -> Fitted[Choice]:
         """Fit to measured values.
 
@@ -130,6 +130,6 @@ def hold_out(rows: Rows, fewest: int, fit: Callable[[Rows], Predict]) -> Predict
     return Prediction(mean_N, sd_N)
 
 
-def is_constant(values_N: FloatArray) -> bool:
+def is_constant(values_N: Float[np.ndarray, " N"]) -> bool:
     """Whether values are equal but for rounding, in whatever unit they are."""
     return bool(np.ptp(values_N) <= 1e-9 * float(np.abs(values_N).max()))

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Float
 
-from search.mixture import FloatArray
 from search.runs import numbered
 from search.surrogates import warped_process
 from search.surrogates.base import Fitted, Predict, Prediction, Surrogate, hold_out
@@ -58,10 +58,10 @@ class FittedBlend(Fitted[BlendChoice]):
     choice: BlendChoice
     held_out: Prediction | None = None
 
-    def mean(self, weights_ND: FloatArray) -> FloatArray:
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         return self.predict(weights_ND).mean_N
 
-    def predict(self, weights_ND: FloatArray) -> Prediction:
+    def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
         of_process = self.process.predict(weights_ND)
         of_law_N = of_process.mean_N if self.law is None else self.law.mean(weights_ND)
         return _joined(of_process, of_law_N, self.choice)
@@ -107,7 +107,7 @@ class Blend(Surrogate[BlendChoice]):
             scored_N = there_N
         measured_S = values_N[scored_N]
 
-        def missed(mean_N: FloatArray) -> float:
+        def missed(mean_N: Float[np.ndarray, " N"]) -> float:
             return float(((measured_S - mean_N[scored_N]) ** 2).sum())
 
         of_law_N = of_process.mean_N
@@ -147,14 +147,16 @@ class WarpedGP(Blend):
     least_share = None
 
 
-def _joined(of_process: Prediction, of_law_N: FloatArray, choice: BlendChoice) -> Prediction:
+def _joined(of_process: Prediction, of_law_N: Float[np.ndarray, " N"], choice: BlendChoice) -> Prediction:
     """The variance is the process's, and what the two disagree by, widened."""
     gap_N = of_law_N - of_process.mean_N
     variance_N = of_process.sd_N**2 + choice.share * (1 - choice.share) * gap_N**2
     return Prediction(of_process.mean_N + choice.share * gap_N, np.sqrt(choice.widening * variance_N))
 
 
-def _posterior_share(values_N: FloatArray, one_N: FloatArray, other_N: FloatArray, several: bool) -> float:
+def _posterior_share(
+    values_N: Float[np.ndarray, " N"], one_N: Float[np.ndarray, " N"], other_N: Float[np.ndarray, " N"], several: bool
+) -> float:
     """Mean share of the law, `other_N`, beside the process, `one_N`, the errors of the average being normal.
 
     The prior leans to the law on one fidelity: where noise hides who is right, the simpler one is. On `several` it
@@ -169,7 +171,7 @@ def _posterior_share(values_N: FloatArray, one_N: FloatArray, other_N: FloatArra
     return float(posterior_S @ share_S / posterior_S.sum())
 
 
-def robust_variance(error_N: FloatArray) -> float:
+def robust_variance(error_N: Float[np.ndarray, " N"]) -> float:
     """By how much variances have to grow for these standardised errors to be as expected.
 
     A few runs are always far off (a domain alone, an unlucky seed), so errors have heavier tails than a normal

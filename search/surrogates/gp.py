@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from search.gaussian_process.hyperparameters import Hyperparameters
 from search.gaussian_process.process import GaussianProcess
-from search.mixture import FloatArray
 from search.surrogates import warped_process
 from search.surrogates.base import Fitted, Prediction, SingleScale, Surrogate, is_constant
 from search.surrogates.rows import Rows
@@ -25,10 +25,10 @@ class FittedGP(Fitted[Hyperparameters]):
     constant: bool
     held_out: None = None
 
-    def mean(self, weights_ND: FloatArray) -> FloatArray:
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         return self.process.mean(weights_ND)
 
-    def predict(self, weights_ND: FloatArray) -> Prediction:
+    def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
         mean_N, variance_N = self.process.predict(weights_ND)
         return Prediction(mean_N, np.zeros_like(mean_N) if self.constant else np.sqrt(variance_N))
 
@@ -60,10 +60,10 @@ class FittedOverFidelities(Fitted[Components]):
     choice: Components
     held_out: None = None
 
-    def mean(self, weights_ND: FloatArray) -> FloatArray:
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         return self.predict(weights_ND).mean_N
 
-    def predict(self, weights_ND: FloatArray) -> Prediction:
+    def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
         return self.process.predict(weights_ND)
 
 

@@ -23,9 +23,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 from scipy.optimize import OptimizeResult, least_squares
 
-from search.mixture import FloatArray
 from search.surrogates.base import Fitted, Prediction, SingleScale
 from search.surrogates.rows import Rows
 
@@ -45,15 +45,17 @@ MOST_STEPS = 200
 
 
 # From theta [P] and mixtures [N, D] to the shape, [N], and its derivatives by theta, [N, P].
-Shape = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
+Shape = Callable[
+    [Float[np.ndarray, " P"], Float[np.ndarray, "N D"]], tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N P"]]
+]
 
 
 @dataclass(frozen=True)
 class Prior:
     """Independent normal distributions of theta."""
 
-    mean_P: FloatArray
-    sd_P: FloatArray
+    mean_P: Float[np.ndarray, " P"]
+    sd_P: Float[np.ndarray, " P"]
 
 
 class Law(SingleScale[None]):
@@ -62,14 +64,16 @@ class Law(SingleScale[None]):
     fewest_runs = 4
 
     @abstractmethod
-    def shape(self, theta_P: FloatArray, weights_ND: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def shape(
+        self, theta_P: Float[np.ndarray, " P"], weights_ND: Float[np.ndarray, "N D"]
+    ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N P"]]:
         """The shape, positive, [N], and its derivatives by theta, [N, P]."""
 
     @abstractmethod
     def _prior(self, domains: int) -> Prior: ...
 
     @abstractmethod
-    def _start(self, rise_D: FloatArray) -> FloatArray:
+    def _start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
         """A rough theta, [P], of a shape that goes with the weights as `rise_D` says: their correlations with it."""
 
     def _fit_alike(self, rows: Rows, choice: None) -> FittedLaw:
@@ -83,12 +87,12 @@ class Law(SingleScale[None]):
         prior_sd_Q = np.append([OFFSET_SD, SLOPE_SD], prior.sd_P)
         curve = Curve(self.shape, weights_ND)
 
-        def search(start_Q: FloatArray, noise: float, tolerance: float) -> OptimizeResult:
-            def misfit(parameters_Q: FloatArray) -> FloatArray:
+        def search(start_Q: Float[np.ndarray, " Q"], noise: float, tolerance: float) -> OptimizeResult:
+            def misfit(parameters_Q: Float[np.ndarray, " Q"]) -> Float[np.ndarray, " A"]:
                 error_N = curve.at(parameters_Q, weights_ND)[0] - target_N
                 return np.append(error_N / noise, (parameters_Q - prior_mean_Q) / prior_sd_Q)
 
-            def jacobian(parameters_Q: FloatArray) -> FloatArray:
+            def jacobian(parameters_Q: Float[np.ndarray, " Q"]) -> Float[np.ndarray, "A Q"]:
                 return np.vstack([curve.at(parameters_Q, weights_ND)[1] / noise, np.diag(1 / prior_sd_Q)])
 
             return least_squares(misfit, start_Q, jacobian, ftol=tolerance, max_nfev=MOST_STEPS)
@@ -117,9 +121,11 @@ class Curve:
     """A shape, standardised over the fitted rows."""
 
     shape: Shape
-    fitted_ND: FloatArray
+    fitted_ND: Float[np.ndarray, "N D"]
 
-    def at(self, parameters_Q: FloatArray, weights_ND: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def at(
+        self, parameters_Q: Float[np.ndarray, " Q"], weights_ND: Float[np.ndarray, "N D"]
+    ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N Q"]]:
         """Standardised values, [N], and their derivatives by the parameters, [N, Q]."""
         (offset, slope), theta_P = parameters_Q[:2], parameters_Q[2:]
         fitted_N, fitted_NP = self.shape(theta_P, self.fitted_ND)
@@ -144,8 +150,8 @@ class FittedLaw(Fitted[None]):
     """
 
     curve: Curve
-    parameters_Q: FloatArray
-    root_QQ: FloatArray
+    parameters_Q: Float[np.ndarray, " Q"]
+    root_QQ: Float[np.ndarray, "Q Q"]
     noise: float
     widening: float
     centre: float
@@ -154,31 +160,31 @@ class FittedLaw(Fitted[None]):
     choice: None = None
     held_out: None = None
 
-    def mean(self, weights_ND: FloatArray) -> FloatArray:
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         return self._values(self.curve.at(self.parameters_Q, weights_ND)[0])
 
-    def predict(self, weights_ND: FloatArray) -> Prediction:
+    def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
         curve_N, slopes_NQ = self.curve.at(self.parameters_Q, weights_ND)
         variance_N = self.widening * (self.noise**2 + _doubt(slopes_NQ, self.root_QQ))
         return Prediction(self._values(curve_N), self.scale * np.sqrt(variance_N))
 
-    def _values(self, curve_N: FloatArray) -> FloatArray:
+    def _values(self, curve_N: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
         return np.clip(self.centre + self.scale * curve_N, *self.bounds)
 
 
-def _doubt(slopes_NQ: FloatArray, root_QQ: FloatArray) -> FloatArray:
+def _doubt(slopes_NQ: Float[np.ndarray, "N Q"], root_QQ: Float[np.ndarray, "Q Q"]) -> Float[np.ndarray, " N"]:
     """The variance of curves with these derivatives that comes from the parameters', [N]."""
-    doubt_N: FloatArray = ((slopes_NQ @ root_QQ) ** 2).sum(axis=1)
+    doubt_N: Float[np.ndarray, " N"] = ((slopes_NQ @ root_QQ) ** 2).sum(axis=1)
     return doubt_N
 
 
-def bounded_exp(exponent: FloatArray) -> FloatArray:
+def bounded_exp(exponent: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
     """exp for shapes: a very steep one, as an outlier can call for, stays finite far from the fitted rows."""
-    return np.exp(np.clip(exponent, -MOST_EXPONENT, MOST_EXPONENT))
+    return np.asarray(np.exp(np.clip(exponent, -MOST_EXPONENT, MOST_EXPONENT)))
 
 
-def _correlations(weights_ND: FloatArray, target_N: FloatArray) -> FloatArray:
+def _correlations(weights_ND: Float[np.ndarray, "N D"], target_N: Float[np.ndarray, " N"]) -> Float[np.ndarray, " D"]:
     """Of each domain's weight with the standardised values, [D]; 0 for a weight that does not vary."""
     spread_D = weights_ND.std(axis=0)
-    covariance_D: FloatArray = (weights_ND - weights_ND.mean(axis=0)).T @ target_N / len(target_N)
+    covariance_D: Float[np.ndarray, " D"] = (weights_ND - weights_ND.mean(axis=0)).T @ target_N / len(target_N)
     return covariance_D / np.where(spread_D > 0, spread_D, 1)

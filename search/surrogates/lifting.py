@@ -14,18 +14,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int
 
-from search.mixture import FloatArray
-from search.runs import IntArray, among
+from search.runs import among
 from search.surrogates.rows import Rows
 
 PRIOR_RUNS = 2.0
 SMALLEST_SLOPE = 0.05
 
 # From mixtures [N, D] to predicted values, [N].
-Mean = Callable[[FloatArray], FloatArray]
+Mean = Callable[[Float[np.ndarray, "N D"]], Float[np.ndarray, " N"]]
 # From predicted and measured values of one fidelity, [K], and the reference's variance to intercept and slope.
-Tie = Callable[[FloatArray, FloatArray, float], tuple[float, float]]
+Tie = Callable[[Float[np.ndarray, " K"], Float[np.ndarray, " K"], float], tuple[float, float]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,19 +33,23 @@ class Lines:
     """value at fidelity = intercept + slope * value at the reference."""
 
     reference: int
-    intercept_L: FloatArray
-    slope_L: FloatArray
+    intercept_L: Float[np.ndarray, " L"]
+    slope_L: Float[np.ndarray, " L"]
 
-    def to_reference(self, values_N: FloatArray, fidelity_N: IntArray) -> FloatArray:
-        lifted_N: FloatArray = (values_N - self.intercept_L[fidelity_N]) / self.slope_L[fidelity_N]
+    def to_reference(
+        self, values_N: Float[np.ndarray, " N"], fidelity_N: Int[np.ndarray, " N"]
+    ) -> Float[np.ndarray, " N"]:
+        lifted_N: Float[np.ndarray, " N"] = (values_N - self.intercept_L[fidelity_N]) / self.slope_L[fidelity_N]
         return lifted_N
 
-    def from_reference(self, values_N: FloatArray, fidelity: int) -> FloatArray:
-        there_N: FloatArray = self.intercept_L[fidelity] + self.slope_L[fidelity] * values_N
+    def from_reference(self, values_N: Float[np.ndarray, " N"], fidelity: int) -> Float[np.ndarray, " N"]:
+        there_N: Float[np.ndarray, " N"] = self.intercept_L[fidelity] + self.slope_L[fidelity] * values_N
         return there_N
 
 
-def line(predicted_K: FloatArray, values_K: FloatArray, variance: float) -> tuple[float, float]:
+def line(
+    predicted_K: Float[np.ndarray, " K"], values_K: Float[np.ndarray, " K"], variance: float
+) -> tuple[float, float]:
     """Intercept and slope of values over predicted values, shrunk towards 1 in units of `variance`."""
     across_K = predicted_K - predicted_K.mean()
     together = float(across_K @ (values_K - values_K.mean())) / variance
@@ -54,7 +58,9 @@ def line(predicted_K: FloatArray, values_K: FloatArray, variance: float) -> tupl
     return float(values_K.mean() - slope * predicted_K.mean()), slope
 
 
-def same_spread(predicted_K: FloatArray, values_K: FloatArray, variance: float) -> tuple[float, float]:
+def same_spread(
+    predicted_K: Float[np.ndarray, " K"], values_K: Float[np.ndarray, " K"], variance: float
+) -> tuple[float, float]:
     """Intercept and slope that give the predicted values the measured ones' spread, shrunk as in `line`.
 
     For models that know by themselves how far two fidelities agree: the slope of a regression is small where they
@@ -65,13 +71,17 @@ def same_spread(predicted_K: FloatArray, values_K: FloatArray, variance: float) 
     return float(values_K.mean() - slope * predicted_K.mean()), slope
 
 
-def reference_of(fidelity_N: IntArray) -> int:
+def reference_of(fidelity_N: Int[np.ndarray, " N"]) -> int:
     """The fidelity with the most runs."""
     return int(np.bincount(fidelity_N).argmax())
 
 
 def lines(
-    weights_ND: FloatArray, values_N: FloatArray, fidelity_N: IntArray, reference: Mean, tie: Tie = line
+    weights_ND: Float[np.ndarray, "N D"],
+    values_N: Float[np.ndarray, " N"],
+    fidelity_N: Int[np.ndarray, " N"],
+    reference: Mean,
+    tie: Tie = line,
 ) -> Lines:
     """The line of each fidelity, none of which is without runs.
 
@@ -104,7 +114,9 @@ def at_target(rows: Rows, fit: Callable[[Rows], Mean]) -> Rows:
     return Rows(weights_ND[kept_N], values_K, np.zeros(len(values_K), dtype=np.int64), rows.fold_N[kept_N])
 
 
-def in_target_units(values_N: FloatArray, fidelity_N: IntArray, target: int, mean_N: FloatArray) -> FloatArray:
+def in_target_units(
+    values_N: Float[np.ndarray, " N"], fidelity_N: Int[np.ndarray, " N"], target: int, mean_N: Float[np.ndarray, " N"]
+) -> Float[np.ndarray, " N"]:
     """The values, those of cheaper runs moved along the line that ties them to predictions for the target, [N].
 
     Args:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import lightgbm as lgb
 import numpy as np
+from jaxtyping import Float
 
-from search.mixture import FloatArray
 from search.surrogates.base import Fitted, Prediction, SingleScale
 from search.surrogates.rows import FOLDS, Rows
 
@@ -86,13 +86,13 @@ class FittedTrees(Fitted[Trees]):
     choice: Trees
     held_out: None = None
 
-    def mean(self, weights_ND: FloatArray) -> FloatArray:
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         return self._predict(self.model, weights_ND)
 
-    def predict(self, weights_ND: FloatArray) -> Prediction:
+    def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
         """The sd joins the error on held-out runs with the disagreement of the folds' models."""
         folds_KN = np.array([self._predict(model, weights_ND) for model in self.choice.fold_models])
         return Prediction(self.mean(weights_ND), np.sqrt(self.choice.held_out_variance + folds_KN.var(axis=0)))
 
-    def _predict(self, model: lgb.Booster, weights_ND: FloatArray) -> FloatArray:
+    def _predict(self, model: lgb.Booster, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         return np.asarray(model.predict(weights_ND, num_iteration=self.choice.count, num_threads=1), dtype=np.float64)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from search.errors import SearchError
-from search.mixture import FloatArray
-from search.runs import BoolArray, Runs, present
+from search.runs import Runs, present
 from search.surrogates.base import Fitted, Surrogate
 from search.surrogates.rows import Rows, deal_folds
 
@@ -35,7 +35,7 @@ class LossModel:
         """
         return cls(surrogate, runs, tuple(fit_metric(surrogate, runs, metric) for metric in runs.metrics))
 
-    def held_out(self) -> tuple[FloatArray, FloatArray]:
+    def held_out(self) -> tuple[Float[np.ndarray, "N M"], Float[np.ndarray, "N M"]]:
         """What fits to the other folds predict of each run's mixture, and its standard deviation, twice [N, M].
 
         NaN where the run did not measure the metric, or is always known.
@@ -48,11 +48,13 @@ class LossModel:
                 mean_NM[measured_N, place], sd_NM[measured_N, place] = found.mean_N, found.sd_N
         return mean_NM, sd_NM
 
-    def mean(self, weights_ND: FloatArray) -> FloatArray:
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N M"]:
         """Predicted values, [N, M]."""
         return np.column_stack([fitted.mean(weights_ND) for fitted in self.fitted])
 
-    def predict(self, weights_ND: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def predict(
+        self, weights_ND: Float[np.ndarray, "N D"]
+    ) -> tuple[Float[np.ndarray, "N M"], Float[np.ndarray, "N M"]]:
         """Predicted values and their standard deviations, twice [N, M]."""
         predictions = [fitted.predict(weights_ND) for fitted in self.fitted]
         return (
@@ -75,7 +77,7 @@ def fit_metric(surrogate: Surrogate[Any], runs: Runs, metric: str) -> Fitted[Any
     return surrogate.fit_rows(rows)
 
 
-def metric_rows(surrogate: Surrogate[Any], runs: Runs, metric: str) -> tuple[BoolArray, Rows]:
+def metric_rows(surrogate: Surrogate[Any], runs: Runs, metric: str) -> tuple[Bool[np.ndarray, " N"], Rows]:
     """Which runs measured the metric, and these as rows; a mixture is in the same fold for all metrics."""
     values_N = runs.values_NM[:, runs.metrics.index(metric)]
     measured_N = np.isfinite(values_N)

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
-from search.mixture import FloatArray
 from search.surrogates.base import Fitted, Prediction, SingleScale
 from search.surrogates.rows import Rows
 
@@ -30,10 +30,10 @@ class Ridge(SingleScale[None]):
     fewest_runs = 4
 
     @abstractmethod
-    def features(self, weights_ND: FloatArray) -> FloatArray:
+    def features(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N F"]:
         """What the values are linear in, [N, F]."""
 
-    def _scales(self, spread_F: FloatArray) -> FloatArray:
+    def _scales(self, spread_F: Float[np.ndarray, " F"]) -> Float[np.ndarray, " F"]:
         """What features with these standard deviations are divided by, [F]: each by its own."""
         return np.where(spread_F > FLAT, spread_F, 1.0)
 
@@ -64,30 +64,30 @@ class FittedRidge(Fitted[None]):
         kept_S: how much of the slope in each direction of `right_SF` the ridge leaves.
     """
 
-    features: Callable[[FloatArray], FloatArray]
-    centre_F: FloatArray
-    scale_F: FloatArray
+    features: Callable[[Float[np.ndarray, "N D"]], Float[np.ndarray, "N F"]]
+    centre_F: Float[np.ndarray, " F"]
+    scale_F: Float[np.ndarray, " F"]
     centre: float
-    slopes_F: FloatArray
+    slopes_F: Float[np.ndarray, " F"]
     noise: float
     runs: int
     ridge: float
-    kept_S: FloatArray
-    right_SF: FloatArray
+    kept_S: Float[np.ndarray, " S"]
+    right_SF: Float[np.ndarray, "S F"]
     choice: None = None
     held_out: None = None
 
-    def mean(self, weights_ND: FloatArray) -> FloatArray:
-        mean_N: FloatArray = self.centre + self._scaled(weights_ND) @ self.slopes_F
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+        mean_N: Float[np.ndarray, " N"] = self.centre + self._scaled(weights_ND) @ self.slopes_F
         return mean_N
 
-    def predict(self, weights_ND: FloatArray) -> Prediction:
+    def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
         """The doubt counts directions too in which the fitted rows never varied."""
         scaled_NF = self._scaled(weights_ND)
         known_N = (scaled_NF @ self.right_SF.T) ** 2 @ self.kept_S
         leverage_N = 1 / self.runs + ((scaled_NF**2).sum(axis=1) - known_N) / self.ridge
         return Prediction(self.centre + scaled_NF @ self.slopes_F, self.noise * np.sqrt(1 + leverage_N))
 
-    def _scaled(self, weights_ND: FloatArray) -> FloatArray:
-        scaled_NF: FloatArray = (self.features(weights_ND) - self.centre_F) / self.scale_F
+    def _scaled(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N F"]:
+        scaled_NF: Float[np.ndarray, "N F"] = (self.features(weights_ND) - self.centre_F) / self.scale_F
         return scaled_NF

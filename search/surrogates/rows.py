@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
-from search.mixture import FloatArray
 from search.randomness import generator
-from search.runs import BoolArray, IntArray, numbered, present
+from search.runs import numbered, present
 
 FOLDS = 5
 # In place of a fold's number: never held out.
@@ -29,20 +29,20 @@ class Rows:
         fold_N: the fold that each run is held out in, or ALWAYS_KNOWN.
     """
 
-    weights_ND: FloatArray
-    values_N: FloatArray
-    fidelity_N: IntArray
-    fold_N: IntArray
+    weights_ND: Float[np.ndarray, "N D"]
+    values_N: Float[np.ndarray, " N"]
+    fidelity_N: Int[np.ndarray, " N"]
+    fold_N: Int[np.ndarray, " N"]
 
     def __len__(self) -> int:
         return len(self.values_N)
 
     @property
-    def at_target_N(self) -> BoolArray:
-        at_target_N: BoolArray = self.fidelity_N == self.fidelity_N.max()
+    def at_target_N(self) -> Bool[np.ndarray, " N"]:
+        at_target_N: Bool[np.ndarray, " N"] = self.fidelity_N == self.fidelity_N.max()
         return at_target_N
 
-    def select(self, chosen_N: BoolArray) -> Rows:
+    def select(self, chosen_N: Bool[np.ndarray, " N"]) -> Rows:
         return Rows(
             self.weights_ND[chosen_N],
             self.values_N[chosen_N],
@@ -55,14 +55,19 @@ class Rows:
         held_out_N = self.fold_N[self.fold_N != ALWAYS_KNOWN]
         return int(np.bincount(held_out_N).max(initial=0))
 
-    def folds(self, fewest: int) -> list[BoolArray]:
+    def folds(self, fewest: int) -> list[Bool[np.ndarray, " N"]]:
         """The runs of each fold, [N]; no folds where one would leave fewer than `fewest` others."""
         if len(self) - self.largest_fold < fewest:
             return []
         return [self.fold_N == fold for fold in np.unique(self.fold_N) if fold != ALWAYS_KNOWN]
 
 
-def deal_folds(weights_ND: FloatArray, at_target_N: BoolArray, complete_N: BoolArray, seed: int) -> IntArray:
+def deal_folds(
+    weights_ND: Float[np.ndarray, "N D"],
+    at_target_N: Bool[np.ndarray, " N"],
+    complete_N: Bool[np.ndarray, " N"],
+    seed: int,
+) -> Int[np.ndarray, " N"]:
     """A fold for each run, by mixtures; those measured at the target are dealt out evenly, then the others.
 
     What surrogates are fitted to decides what they predict: without runs at the target, a cheaper fidelity. So where
@@ -80,5 +85,5 @@ def deal_folds(weights_ND: FloatArray, at_target_N: BoolArray, complete_N: BoolA
     dealt = np.append(rng.permutation(at_target), rng.permutation(others))
     fold_of = np.full(len(few) + len(dealt), ALWAYS_KNOWN)
     fold_of[dealt] = np.arange(len(dealt)) % FOLDS
-    fold_N: IntArray = fold_of[mixture_N]
+    fold_N: Int[np.ndarray, " N"] = fold_of[mixture_N]
     return fold_N

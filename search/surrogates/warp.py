@@ -16,13 +16,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-
-from search.mixture import FloatArray
+from jaxtyping import Float
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Array = TypeVar("Array", "np.ndarray[Any, Any]", "Tensor")
+    Array = TypeVar("Array", np.ndarray, Tensor)
+else:
+    Array = TypeVar("Array")
 
 # How far below the lowest value the floor lies, in standard deviations; infinitely far is no warp at all.
 GAPS = (0.08, 0.15, 0.3, 0.6, 1.2, 2.5)
@@ -46,7 +47,7 @@ class Warp:
     floor: float
 
     @classmethod
-    def of(cls, gap: float, sign: int, values_N: FloatArray) -> Warp:
+    def of(cls, gap: float, sign: int, values_N: Float[np.ndarray, " N"]) -> Warp:
         """The warp whose floor lies `gap` below these values."""
         return cls(gap, sign, 0.0 if gap == inf else float((sign * values_N).min()) - gap)
 
@@ -63,13 +64,13 @@ class Warp:
         """The height above the floor below which the logarithm goes on as its tangent."""
         return 0.25 * min(self.gap, 1.0)
 
-    def forward(self, values_N: FloatArray) -> FloatArray:
+    def forward(self, values_N: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
         """u of values."""
         if self.identity:
             return values_N
         above_N = self.sign * values_N - self.floor
         log_N = np.log(np.maximum(above_N, self._least)) + np.minimum(above_N / self._least - 1, 0)
-        warped_N: FloatArray = self.sign * log_N
+        warped_N: Float[np.ndarray, " N"] = self.sign * log_N
         return warped_N
 
     def inverse(self, warped: Array, library: ModuleType = np) -> Array:
@@ -83,13 +84,15 @@ class Warp:
         values: Array = self.sign * (self.floor + above)
         return values
 
-    def log_slope(self, values_N: FloatArray) -> float:
+    def log_slope(self, values_N: Float[np.ndarray, " N"]) -> float:
         """Sum of log du/dz: a log density of u plus this is one of z."""
         if self.identity:
             return 0.0
         return -float(np.log(np.maximum(self.sign * values_N - self.floor, self._least)).sum())
 
-    def moments(self, mean_N: FloatArray, variance_N: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def moments(
+        self, mean_N: Float[np.ndarray, " N"], variance_N: Float[np.ndarray, " N"]
+    ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
         """Mean and variance of z where u is normal: z is log-normal above the floor, normal on the tangent."""
         if self.identity:
             return mean_N, variance_N
@@ -104,6 +107,6 @@ class Warp:
 IDENTITY = Warp(inf, 1, 0.0)
 
 
-def all_warps(values_N: FloatArray) -> list[Warp]:
+def all_warps(values_N: Float[np.ndarray, " N"]) -> list[Warp]:
     """Every gap with both signs, and the identity."""
     return [Warp.of(gap, sign, values_N) for sign in (1, -1) for gap in GAPS] + [IDENTITY]

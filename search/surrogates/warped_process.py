@@ -18,12 +18,11 @@ from dataclasses import dataclass, replace
 from math import log
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from search.gaussian_process.hyperparameters import Hyperparameters
 from search.gaussian_process.process import GaussianProcess
-from search.mixture import FloatArray
 from search.randomness import generator
-from search.runs import IntArray
 from search.surrogates.base import Prediction, is_constant
 from search.surrogates.lifting import Lines, lines, reference_of, same_spread
 from search.surrogates.rows import Rows
@@ -50,7 +49,7 @@ class Component:
     warp: Warp
     hyperparameters: Hyperparameters
 
-    def around(self, values_K: FloatArray) -> Component:
+    def around(self, values_K: Float[np.ndarray, " K"]) -> Component:
         """The same for other runs of the reference, the floor as far below these."""
         return replace(self, warp=Warp.of(self.warp.gap, self.warp.sign, values_K))
 
@@ -58,7 +57,13 @@ class Component:
         """The same for more fidelities than it was fitted to."""
         return replace(self, hyperparameters=self.hyperparameters.over(fidelities))
 
-    def fit(self, weights_ND: FloatArray, values_N: FloatArray, fidelity_N: IntArray | None, iterations: int) -> Part:
+    def fit(
+        self,
+        weights_ND: Float[np.ndarray, "N D"],
+        values_N: Float[np.ndarray, " N"],
+        fidelity_N: Int[np.ndarray, " N"] | None,
+        iterations: int,
+    ) -> Part:
         """Fitted to standardised values in units of the reference; no iterations keep the hyperparameters."""
         process = GaussianProcess.fit(
             weights_ND, self.warp.forward(values_N), fidelity_N, start=self.hyperparameters, iterations=iterations
@@ -82,12 +87,14 @@ class Part:
     def component(self) -> Component:
         return Component(self.share, self.warp, self.process.hyperparameters)
 
-    def log_density(self, of_process: float, values_N: FloatArray) -> float:
+    def log_density(self, of_process: float, values_N: Float[np.ndarray, " N"]) -> float:
         """A log density of the process's standardised values as one of the values, the warp's prior included."""
         of_unit = len(values_N) * log(self.process.data.sd)
         return of_process - of_unit + self.warp.log_slope(values_N) + self.warp.log_prior
 
-    def predict(self, weights_QD: FloatArray, fidelity: int) -> tuple[FloatArray, FloatArray]:
+    def predict(
+        self, weights_QD: Float[np.ndarray, "Q D"], fidelity: int
+    ) -> tuple[Float[np.ndarray, " Q"], Float[np.ndarray, " Q"]]:
         """Mean and variance of standardised values, twice [Q]: unwarped, a mean far beyond the runs' would explode."""
         mean_Q, variance_Q = self.process.predict(weights_QD, fidelity)
         data = self.process.data
@@ -122,7 +129,7 @@ class WarpedProcess:
     choice: Components
     constant: bool
 
-    def predict(self, weights_QD: FloatArray) -> Prediction:
+    def predict(self, weights_QD: Float[np.ndarray, "Q D"]) -> Prediction:
         """Of the target."""
         target = len(self.lines.slope_L) - 1
         mean_Q, variance_Q = averaged(self.parts, weights_QD, target)
@@ -173,12 +180,12 @@ def fit(rows: Rows, seed: int, choice: Components | None = None) -> WarpedProces
     return WarpedProcess(centre, scale, tied, parts, Components(reference, joined), is_constant(rows.values_N))
 
 
-def unit(values_N: FloatArray, values_K: FloatArray) -> tuple[float, float]:
+def unit(values_N: Float[np.ndarray, " N"], values_K: Float[np.ndarray, " K"]) -> tuple[float, float]:
     """Mean and standard deviation of the reference's values, that of all where these are constant."""
     return float(values_K.mean()), float((values_N if is_constant(values_K) else values_K).std()) or 1.0
 
 
-def choose(weights_KD: FloatArray, values_K: FloatArray, seed: int) -> tuple[Part, ...]:
+def choose(weights_KD: Float[np.ndarray, "K D"], values_K: Float[np.ndarray, " K"], seed: int) -> tuple[Part, ...]:
     """The parts that the marginal likelihood of runs of one fidelity leaves, fitted to all of these, the best first."""
     chosen = generator(seed, "warp").permutation(len(values_K))[:MOST_CHOSEN]
     if len(chosen) < len(values_K):
@@ -198,7 +205,9 @@ def choose(weights_KD: FloatArray, values_K: FloatArray, seed: int) -> tuple[Par
     return _weighed(found, values_K, NEGLIGIBLE)
 
 
-def _weighed(found: Sequence[tuple[Part, float]], values_N: FloatArray, negligible: float = 0.0) -> tuple[Part, ...]:
+def _weighed(
+    found: Sequence[tuple[Part, float]], values_N: Float[np.ndarray, " N"], negligible: float = 0.0
+) -> tuple[Part, ...]:
     """The parts with shares by a log density of their process's values, the best first; few, and no negligible one."""
     density_C = np.array([part.log_density(of_process, values_N) for part, of_process in found])
     likelihood_C = np.exp(density_C - density_C.max())
@@ -208,7 +217,9 @@ def _weighed(found: Sequence[tuple[Part, float]], values_N: FloatArray, negligib
     return tuple(replace(found[place][0], share=float(share)) for place, share in shares)
 
 
-def averaged(parts: Sequence[Part], weights_QD: FloatArray, fidelity: int = 0) -> tuple[FloatArray, FloatArray]:
+def averaged(
+    parts: Sequence[Part], weights_QD: Float[np.ndarray, "Q D"], fidelity: int = 0
+) -> tuple[Float[np.ndarray, " Q"], Float[np.ndarray, " Q"]]:
     """Mean and variance in standardised units of the reference, twice [Q]."""
     mean_Q, square_Q = np.zeros(len(weights_QD)), np.zeros(len(weights_QD))
     for part in parts:

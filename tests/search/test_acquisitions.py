@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Float
 
 from search.acquisitions import ACQUISITIONS
 from search.acquisitions.fitting import MetricFit, fit_metrics, informative, remembering
@@ -19,7 +20,7 @@ from search.evidence import Evidence, gather
 from search.gaussian_process.hyperparameters import Hyperparameters
 from search.gaussian_process.process import GaussianProcess
 from search.history import History
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.objective import Pareto, WeightedMean
 from search.problem import Problem
 from search.strategies.base import Settings
@@ -158,7 +159,7 @@ def test_a_further_run_displaces_one_at_most_of_those_that_the_warp_is_chosen_on
 
 def test_the_random_state_around_it_changes_nothing() -> None:
     question, evidence, fits = known()
-    found: list[FloatArray] = []
+    found: list[Float[np.ndarray, " D"]] = []
     for state in (1, 2):
         torch.manual_seed(state)
         np.random.seed(state)

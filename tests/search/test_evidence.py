@@ -2,12 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from jaxtyping import Float
 from scipy.stats import spearmanr
 
 from search.errors import SearchError
 from search.evidence import gather
 from search.history import Failed, History
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.objective import WorstCase
 from search.problem import Problem
 from search.runs import Runs
@@ -25,7 +26,7 @@ def asked(question: Problem) -> list[Trial]:
     return Random(question).ask(History(), 1000)
 
 
-def mapped(runs: Runs, metric: int = 0) -> tuple[FloatArray, FloatArray]:
+def mapped(runs: Runs, metric: int = 0) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, " N"]]:
     """Mixtures and values of a metric as a surrogate of a single scale sees them: in the units of the target."""
     no_folds_N = np.zeros(len(runs), dtype=np.int64)
     rows = Rows(runs.weights_ND, runs.values_NM[:, metric], runs.level_N, no_folds_N)

@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
+from jaxtyping import Float, Int
 from scipy.optimize import approx_fprime
 from scipy.stats import multivariate_normal
 
 from search.gaussian_process.hyperparameters import Hyperparameters, prior
 from search.gaussian_process.kernel import Kernel
 from search.gaussian_process.process import JITTER, GaussianProcess, Standardised, log_posterior
-from search.mixture import FloatArray
-from search.runs import IntArray
 
 RNG = np.random.default_rng(0)
 DOMAINS, RUNS = 4, 30
@@ -35,7 +34,9 @@ def fitted(hyper: Hyperparameters) -> GaussianProcess:
     return GaussianProcess.fit(WEIGHTS, VALUES, np.arange(RUNS) % hyper.fidelities, start=hyper, iterations=0)
 
 
-def covariance(hyper: Hyperparameters, one_ND: FloatArray, fidelity_N: IntArray) -> FloatArray:
+def covariance(
+    hyper: Hyperparameters, one_ND: Float[np.ndarray, "N D"], fidelity_N: Int[np.ndarray, " N"]
+) -> Float[np.ndarray, "N N"]:
     """The formula of search.gaussian_process.kernel, run by run, noise included."""
     length_D = np.broadcast_to(np.exp(hyper.log_length_G), (DOMAINS,))
     gain_L, link = np.exp(hyper.log_gain_L), 1 / (1 + np.exp(-hyper.logit_link))
@@ -57,7 +58,7 @@ def test_the_gradient_of_the_log_posterior_is_what_differences_say(lengths: int,
     data = fitted(hyper).data
     _, gradient_P = log_posterior(data, hyper)
 
-    def height(vector_P: FloatArray) -> float:
+    def height(vector_P: Float[np.ndarray, " P"]) -> float:
         return log_posterior(data, hyper.replaced(vector_P))[0]
 
     by_difference_P = approx_fprime(hyper.vector_P, height, 1e-6)

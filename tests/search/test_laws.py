@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import Float
 
-from search.mixture import FloatArray
 from search.surrogates.base import Surrogate
 from search.surrogates.bimix import BiMix
 from search.surrogates.effective_data import EffectiveData
@@ -28,23 +28,23 @@ CORNERS = np.eye(4)
 WORTH = np.array([0.1, 1.0, 0.4, 0.03])
 
 
-def effective_data(weights_ND: FloatArray) -> FloatArray:
+def effective_data(weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
     return np.asarray(2 + (weights_ND @ WORTH) ** -0.4)
 
 
-def log_linear(weights_ND: FloatArray) -> FloatArray:
+def log_linear(weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
     return np.asarray(2 + np.exp(weights_ND @ np.array([1.0, -2.0, 0.3, 0.5])))
 
 
-def bimix(weights_ND: FloatArray) -> FloatArray:
+def bimix(weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
     return np.asarray(1 + ((weights_ND + 0.02) ** -0.3) @ np.array([0.1, 0.5, 1.0, 0.0]))
 
 
-def quadratic(weights_ND: FloatArray) -> FloatArray:
+def quadratic(weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
     return np.asarray(3 + weights_ND @ WORTH - 2 * weights_ND[:, 0] * weights_ND[:, 1])
 
 
-LAWS: dict[type[Law], Callable[[FloatArray], FloatArray]] = {
+LAWS: dict[type[Law], Callable[[Float[np.ndarray, "N D"]], Float[np.ndarray, " N"]]] = {
     EffectiveData: effective_data,
     LogLinear: log_linear,
     BiMix: bimix,
@@ -53,7 +53,7 @@ every_law = pytest.mark.parametrize("kind", LAWS)
 every_kind = pytest.mark.parametrize("kind", [*LAWS, Linear, Quadratic])
 
 
-def unexplained(kind: type[Surrogate[Any]], world: FloatArray, truth: FloatArray) -> float:
+def unexplained(kind: type[Surrogate[Any]], world: Float[np.ndarray, " N"], truth: Float[np.ndarray, " Q"]) -> float:
     """The share of the variance over unseen mixtures that is not predicted."""
     mean_N = kind().fit(WEIGHTS, world).mean(UNSEEN)
     return float(((mean_N - truth) ** 2).mean() / truth.var())
@@ -61,7 +61,7 @@ def unexplained(kind: type[Surrogate[Any]], world: FloatArray, truth: FloatArray
 
 @pytest.mark.parametrize(("kind", "world"), [*LAWS.items(), (Quadratic, quadratic)])
 def test_a_world_of_its_own_form_is_learned_whichever_way_is_better(
-    kind: type[Surrogate[Any]], world: Callable[[FloatArray], FloatArray]
+    kind: type[Surrogate[Any]], world: Callable[[Float[np.ndarray, "N D"]], Float[np.ndarray, " N"]]
 ) -> None:
     assert unexplained(kind, world(WEIGHTS), world(UNSEEN)) < 0.002
     assert unexplained(kind, -world(WEIGHTS), -world(UNSEEN)) < 0.002

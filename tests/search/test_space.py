@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import Float
 
 from search.errors import SearchError
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.space import DomainLimits, Group, Space
 
 BILLION = 10**9
@@ -36,7 +37,7 @@ def spaces(draw: st.DrawFn) -> Space:
     return Space(limits, tuple(groups))
 
 
-def points(space: Space, count: int) -> FloatArray:
+def points(space: Space, count: int) -> Float[np.ndarray, "N D"]:
     return np.random.default_rng(0).dirichlet(np.full(len(space.domains), 0.3), size=count)
 
 

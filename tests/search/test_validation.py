@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from jaxtyping import Float
 
 from search.errors import SearchError
 from search.evidence import Evidence, gather
 from search.history import History
-from search.mixture import FloatArray
 from search.recommendation.validation import Validation, cross_validate, objective_sd, score
 from search.strategies.random import Random
 from search.surrogates.linear import Linear
@@ -25,7 +25,7 @@ def validated(found: Evidence) -> Validation:
     return cross_validate(LossModel.fit(Linear(), found.runs), found)
 
 
-def with_losses(real: Evidence, losses: FloatArray) -> Evidence:
+def with_losses(real: Evidence, losses: Float[np.ndarray, "N M"]) -> Evidence:
     return Evidence(replace(real.runs, values_NM=losses), real.objective)
 
 
