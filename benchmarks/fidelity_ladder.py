@@ -24,6 +24,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from jaxtyping import Float
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
@@ -38,7 +40,6 @@ from mixopt.settings.reading import load
 from mixopt.study.corpus import prepare_corpus
 from proxies.data.corpus import Corpus
 from proxies.models.size import Kind
-from search.mixture import FloatArray
 
 MIXTURES = 24
 BATCH_ROWS, LENGTH = 16, 128
@@ -150,7 +151,7 @@ def climb(work: Path, processes: int) -> list[dict[str, Any]]:
     return rows
 
 
-def correlation(one_N: FloatArray, other_N: FloatArray) -> tuple[float, float, float]:
+def correlation(one_N: Float[np.ndarray, " N"], other_N: Float[np.ndarray, " N"]) -> tuple[float, float, float]:
     """Spearman's, and the bounds of its 95% interval over resampled mixtures."""
     generator = np.random.default_rng(0)
     picks_RN = generator.integers(len(one_N), size=(RESAMPLES, len(one_N)))
@@ -166,7 +167,7 @@ def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for rung in RUNGS
     }
 
-    def objective(name: str) -> FloatArray:
+    def objective(name: str) -> Float[np.ndarray, " N"]:
         return np.array([fmean(row["losses"][each] for each in JUDGED_BY) for row in at[name]])
 
     top_N, lines = objective(TOP.name), []

@@ -32,6 +32,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Float, Int
+
 # One thread a process: what is timed is one core, and processes do not share theirs.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
@@ -44,10 +46,9 @@ from scipy.stats import spearmanr
 from benchmarks.worlds import World, regret
 from mixopt.runs.table import read
 from search.history import History
-from search.mixture import FloatArray
 from search.objective import WeightedMean
 from search.replay import Replay
-from search.runs import IntArray, Runs
+from search.runs import Runs
 from search.strategies import STRATEGIES
 from search.strategies.base import Settings
 from search.surrogates import DEFAULT, SURROGATES
@@ -65,12 +66,12 @@ def split(runs: Runs, prefix: str) -> Runs:
     return runs.select(np.array([name.startswith(prefix) for name in runs.names]))
 
 
-def rank_correlation(one_N: FloatArray, other_N: FloatArray) -> float:
+def rank_correlation(one_N: Float[np.ndarray, " N"], other_N: Float[np.ndarray, " N"]) -> float:
     """0 where either side is constant: a constant prediction ranks nothing."""
     return float(spearmanr(one_N, other_N).statistic) if np.ptp(one_N) and np.ptp(other_N) else 0.0
 
 
-def subset(seed: int, size: int) -> IntArray:
+def subset(seed: int, size: int) -> Int[np.ndarray, " K"]:
     """The subsets that published comparisons on this table use."""
     return np.random.RandomState(1000 + seed).permutation(512)[:size].astype(np.int64)
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Float
 
 from search.designs.baselines import baselines
 from search.fidelity import Fidelity
 from search.history import History
-from search.mixture import FloatArray
 from search.objective import WeightedMean
 from search.problem import Problem, Rung
 from search.randomness import generator
@@ -52,7 +52,7 @@ class World:
     noise: float
 
     @cached_property
-    def worth_MD(self) -> FloatArray:
+    def worth_MD(self) -> Float[np.ndarray, "M D"]:
         """At the target: some domains serve a metric, most hardly do."""
         rng = generator(self.seed, "worth", self.domains)
         serves_MD = rng.random((METRICS, self.domains)) < max(0.15, 1.5 / self.domains)
@@ -61,21 +61,21 @@ class World:
         )
 
     @cached_property
-    def cheap_worth_MD(self) -> FloatArray:
+    def cheap_worth_MD(self) -> Float[np.ndarray, "M D"]:
         rng = generator(self.seed, "cheap worth", self.domains)
-        shifted_MD: FloatArray = self.worth_MD * np.exp(SHIFT * rng.standard_normal(self.worth_MD.shape))
+        shifted_MD: Float[np.ndarray, "M D"] = self.worth_MD * np.exp(SHIFT * rng.standard_normal(self.worth_MD.shape))
         return shifted_MD
 
-    def losses(self, weights_ND: FloatArray, fidelity: Fidelity = TARGET) -> FloatArray:
+    def losses(self, weights_ND: Float[np.ndarray, "N D"], fidelity: Fidelity = TARGET) -> Float[np.ndarray, "N M"]:
         """Without noise, [N, M]."""
         worth_MD = self.worth_MD if fidelity == TARGET else self.cheap_worth_MD
         scale = 1.0 if fidelity == TARGET else 1.5
-        losses_NM: FloatArray = 2.0 + scale * (weights_ND @ worth_MD.T) ** -POWER
+        losses_NM: Float[np.ndarray, "N M"] = 2.0 + scale * (weights_ND @ worth_MD.T) ** -POWER
         return losses_NM
 
-    def value(self, weights_ND: FloatArray) -> FloatArray:
+    def value(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         """The true objective, the mean loss at the target, [N]."""
-        value_N: FloatArray = self.losses(weights_ND).mean(axis=1)
+        value_N: Float[np.ndarray, " N"] = self.losses(weights_ND).mean(axis=1)
         return value_N
 
     @cached_property

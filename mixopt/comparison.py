@@ -349,7 +349,7 @@ def _find_measured(judge: RanStudy, mixture: Mixture) -> list[Measured]:
         objectives = {seed: value for seed, value in values.items() if value is not None}
         found.append(Measured(tuple(entries), objectives, entries[0].trial.mixture.total_variation(mixture)))
     own = [each for each in found if each.distance <= ROUNDING]
-    others = [each for each in found if each.distance > ROUNDING and each.fidelity.same_as(problem.target)]
+    others = [each for each in found if each.distance > ROUNDING and each.fidelity == problem.target]
     return [
         *sorted(own, key=lambda each: -each.fidelity.flops),
         *sorted(others, key=lambda each: each.distance)[:NEAREST],

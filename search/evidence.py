@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.history import History
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.objective import Objective
 from search.problem import SEARCH_SEED, Problem
-from search.runs import BoolArray, Runs
+from search.runs import Runs
 from search.trial import Loss, Trial
 
 
@@ -36,16 +37,16 @@ class Evidence:
 
     runs: Runs
     objective: Objective
-    baseline_M: FloatArray | None = None
+    baseline_M: Float[np.ndarray, " M"] | None = None
     measured_baselines: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    baseline_LM: FloatArray | None = None
+    baseline_LM: Float[np.ndarray, "L M"] | None = None
 
     def __post_init__(self) -> None:
         assert self.runs.metrics == self.objective.metrics
 
     @cached_property
-    def objective_N(self) -> FloatArray:
+    def objective_N(self) -> Float[np.ndarray, " N"]:
         """The objective of each run, in the units of its own fidelity.
 
         NaN where a metric is missing, or the baseline's values at that fidelity, which the objective needs.
@@ -58,23 +59,18 @@ class Evidence:
                 values_N[here_N] = self.objective.value(runs.values_NM[here_N], self._baseline_at(level))
         return values_N
 
-    def _baseline_at(self, level: int) -> FloatArray | None:
+    def _baseline_at(self, level: int) -> Float[np.ndarray, " M"] | None:
         if level == len(self.runs.fidelities) - 1:
             return self.baseline_M
         return np.full(len(self.runs.metrics), np.nan) if self.baseline_LM is None else self.baseline_LM[level]
 
     @cached_property
-    def at_target_N(self) -> FloatArray:
+    def at_target_N(self) -> Float[np.ndarray, " N"]:
         """The objective of the runs that measured it at the target, infinite elsewhere, [N]."""
         measured_N = self.runs.at_target_N & np.isfinite(self.objective_N)
         return np.where(measured_N, self.objective_N, np.inf)
 
-    @property
-    def measured_at_target(self) -> bool:
-        """Whether a run measured the objective at the target."""
-        return bool(np.isfinite(self.at_target_N).any())
-
-    def best_observed(self, allowed_N: BoolArray) -> Mixture | None:
+    def best_observed(self, allowed_N: Bool[np.ndarray, " N"]) -> Mixture | None:
         """Of the runs that are allowed, the mixture with the lowest objective measured at the target, if any."""
         value_N = np.where(allowed_N, self.at_target_N, np.inf)
         best = int(value_N.argmin())
@@ -127,7 +123,7 @@ def evidence_of(problem: Problem, history: History, runs: Runs) -> Evidence:
     )
 
 
-def _baseline_by_level(problem: Problem, baseline: Mixture, history: History, runs: Runs) -> FloatArray:
+def _baseline_by_level(problem: Problem, baseline: Mixture, history: History, runs: Runs) -> Float[np.ndarray, "L M"]:
     """What the search measured of a baseline at each of the runs' fidelities, NaN where nothing, [L, M]."""
     baseline_LM = np.full((len(runs.fidelities), len(runs.metrics)), np.nan)
     ids = {Trial(baseline, rung.fidelity, SEARCH_SEED).id for rung in problem.rungs}
@@ -168,7 +164,7 @@ def _levels(problem: Problem, history: History) -> list[tuple[Fidelity, list[tup
     for rung in problem.rungs:
         full = rung.fidelity
         completed = [entry for entry in history.at(full) if entry.trial.seed == SEARCH_SEED]
-        stopped = [entry for entry in history.stopped if entry.trial.fidelity.same_as(full)]
+        stopped = [entry for entry in history.stopped if entry.trial.fidelity == full]
         for tokens in sorted({entry.measurement.stopped_at or 0 for entry in stopped}):
             on_the_way = [
                 (entry.trial, point.losses)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from search.errors import SearchError
-from search.mixture import FloatArray, Mixture
-from search.runs import BoolArray
+from search.mixture import Mixture
 from search.space import TOLERANCE, DomainLimits, Group, Space
 
 
@@ -45,7 +45,8 @@ class FrozenSpace:
             raise SearchError(
                 "all domains keep their relative weights, so nothing is left to search over", hint="keep fewer"
             )
-        assert self.smaller, "made, or refused with the reason"
+        # Made now, so that relative weights that cannot be kept are refused with the reason.
+        _ = self.smaller
 
     @cached_property
     def smaller(self) -> Space:
@@ -73,25 +74,25 @@ class FrozenSpace:
         )
 
     @cached_property
-    def share_RD(self) -> FloatArray:
+    def share_RD(self) -> Float[np.ndarray, "R D"]:
         """How a weight on each domain of the smaller space is shared among all domains."""
         return np.array([[row.get(name, 0.0) for name in self.space.domains] for row in self._shares])
 
-    def expand(self, weights_NR: FloatArray) -> FloatArray:
+    def expand(self, weights_NR: Float[np.ndarray, "N R"]) -> Float[np.ndarray, "N D"]:
         """Mixtures of the smaller space as mixtures of all domains, [N, D]."""
-        weights_ND: FloatArray = weights_NR @ self.share_RD
+        weights_ND: Float[np.ndarray, "N D"] = weights_NR @ self.share_RD
         return weights_ND
 
-    def reduce(self, weights_ND: FloatArray) -> FloatArray:
+    def reduce(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N R"]:
         """The kept domains added up, [N, R]; their relative weights are forgotten."""
         member_RD = np.array([[float(name in row) for name in self.space.domains] for row in self._shares])
-        weights_NR: FloatArray = weights_ND @ member_RD.T
+        weights_NR: Float[np.ndarray, "N R"] = weights_ND @ member_RD.T
         return weights_NR
 
-    def keeps(self, weights_ND: FloatArray) -> BoolArray:
+    def keeps(self, weights_ND: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
         """Which mixtures have the kept relative weights, [N]."""
         off_ND = np.abs(weights_ND - self.expand(self.reduce(weights_ND)))
-        keeps_N: BoolArray = off_ND.max(axis=1) <= TOLERANCE
+        keeps_N: Bool[np.ndarray, " N"] = off_ND.max(axis=1) <= TOLERANCE
         return keeps_N
 
     @cached_property

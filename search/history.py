@@ -90,7 +90,7 @@ class History:
 
     def at(self, fidelity: Fidelity) -> tuple[Completed, ...]:
         """The completed trials at one fidelity."""
-        return tuple(entry for entry in self.completed if entry.trial.fidelity.same_as(fidelity))
+        return tuple(entry for entry in self.completed if entry.trial.fidelity == fidelity)
 
     def measured(self, mixture: Mixture, fidelity: Fidelity, seed: int) -> Measurement | None:
         """The measurement of that very trial, or None where it has none (yet)."""

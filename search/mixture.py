@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from search.errors import SearchError
@@ -51,7 +52,7 @@ class Mixture:
         return cls.from_array(tuple(masses), np.array(list(masses.values()), dtype=np.float64))
 
     @classmethod
-    def from_array(cls, domains: Sequence[str], masses_D: FloatArray) -> Mixture:
+    def from_array(cls, domains: Sequence[str], masses_D: Float[np.ndarray, " D"]) -> Mixture:
         """The mixture proportional to `masses_D`, in the order of `domains`."""
         total = float(masses_D.sum())
         if not math.isfinite(total) or total <= 0:
@@ -59,7 +60,7 @@ class Mixture:
         return cls(tuple(domains), tuple(float(mass) / total for mass in masses_D))
 
     @property
-    def array(self) -> FloatArray:
+    def array(self) -> Float[np.ndarray, " D"]:
         """The weights, [D], in the order of `domains`."""
         return np.array(self.weights, dtype=np.float64)
 

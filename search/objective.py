@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from search.errors import SearchError
-from search.mixture import FloatArray
 from search.trial import Loss, Measurement
 
 if TYPE_CHECKING:
@@ -38,21 +38,27 @@ class Objective(ABC):
         maximised: the metrics of which more is better, such as accuracies.
     """
 
-    metrics: tuple[str, ...]
-    unit: Unit
-    baseline: str | None
-    maximised: frozenset[str]
+    if TYPE_CHECKING:
+        # To be read: some objectives have them as fields, some compute them.
+        @property
+        def metrics(self) -> tuple[str, ...]: ...
+        @property
+        def unit(self) -> Unit: ...
+        @property
+        def baseline(self) -> str | None: ...
+        @property
+        def maximised(self) -> frozenset[str]: ...
 
     @property
-    def sign_M(self) -> FloatArray:
+    def sign_M(self) -> Float[np.ndarray, " M"]:
         """-1 for a metric of which more is better, else 1."""
         return np.array([-1.0 if name in self.maximised else 1.0 for name in self.metrics])
 
-    def losses(self, measurement: Measurement) -> FloatArray:
+    def losses(self, measurement: Measurement) -> Float[np.ndarray, " M"]:
         """The losses of this objective's metrics at the end of a run, [M]."""
         return self.read(measurement.losses)
 
-    def read(self, losses: Mapping[str, Loss]) -> FloatArray:
+    def read(self, losses: Mapping[str, Loss]) -> Float[np.ndarray, " M"]:
         """The losses of this objective's metrics, [M].
 
         Raises:
@@ -67,7 +73,9 @@ class Objective(ABC):
         return np.array([getattr(losses[name], self.unit) for name in self.metrics])
 
     @abstractmethod
-    def value(self, values_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:
+    def value(
+        self, values_NM: Float[np.ndarray, "N M"], baseline_M: Float[np.ndarray, " M"] | None = None
+    ) -> Float[np.ndarray, " N"]:
         """The objective of N vectors of metrics, [N].
 
         Args:
@@ -79,7 +87,7 @@ class Objective(ABC):
     def tensor_value(self, values: Tensor, baseline_M: Tensor | None = None) -> Tensor:
         """The same of a tensor [..., M], [...]."""
 
-    def _known(self, baseline_M: FloatArray | None) -> FloatArray:
+    def _known(self, baseline_M: Float[np.ndarray, " M"] | None) -> Float[np.ndarray, " M"]:
         if baseline_M is None:
             raise SearchError(
                 f"the objective is measured against the {self.baseline} baseline, which has no measurement",
@@ -105,21 +113,23 @@ class WeightedMean(Objective):
             )
 
     @property
-    def metrics(self) -> tuple[str, ...]:  # type: ignore[override]
+    def metrics(self) -> tuple[str, ...]:
         return tuple(name for name, weight in self.weights.items() if weight > 0)
 
     @property
-    def share_M(self) -> FloatArray:
+    def share_M(self) -> Float[np.ndarray, " M"]:
         """Weight of each metric with its sign; the absolute values sum to one."""
         return self.shares(self.metrics)
 
-    def shares(self, metrics: Sequence[str]) -> FloatArray:
+    def shares(self, metrics: Sequence[str]) -> Float[np.ndarray, " M"]:
         """As `share_M`, of these metrics, which may have a weight of 0."""
         signed_M = [-self.weights[name] if name in self.maximised else self.weights[name] for name in metrics]
         return np.array(signed_M) / sum(self.weights.values())
 
-    def value(self, values_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:
-        mean_N: FloatArray = values_NM @ self.share_M
+    def value(
+        self, values_NM: Float[np.ndarray, "N M"], baseline_M: Float[np.ndarray, " M"] | None = None
+    ) -> Float[np.ndarray, " N"]:
+        mean_N: Float[np.ndarray, " N"] = values_NM @ self.share_M
         return mean_N
 
     def tensor_value(self, values: Tensor, baseline_M: Tensor | None = None) -> Tensor:
@@ -139,8 +149,10 @@ class WorstCase(Objective):
         if not self.metrics:
             raise SearchError("a worst case over no evaluation set", hint="name at least one in objective.metrics")
 
-    def value(self, values_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:
-        worst_N: FloatArray = (self.sign_M * (values_NM - self._known(baseline_M))).max(axis=1)
+    def value(
+        self, values_NM: Float[np.ndarray, "N M"], baseline_M: Float[np.ndarray, " M"] | None = None
+    ) -> Float[np.ndarray, " N"]:
+        worst_N: Float[np.ndarray, " N"] = (self.sign_M * (values_NM - self._known(baseline_M))).max(axis=1)
         return worst_N
 
     def tensor_value(self, values: Tensor, baseline_M: Tensor | None = None) -> Tensor:
@@ -155,11 +167,11 @@ class AroundMean(Objective):
     mean: WeightedMean
 
     @property
-    def unit(self) -> Unit:  # type: ignore[override]
+    def unit(self) -> Unit:
         return self.mean.unit
 
     @property
-    def maximised(self) -> frozenset[str]:  # type: ignore[override]
+    def maximised(self) -> frozenset[str]:
         return self.mean.maximised
 
 
@@ -179,17 +191,23 @@ class NoWorse(AroundMean):
             raise SearchError(f"an allowance of {self.allowance:g} is below 0", hint="give 0 or more")
 
     @property
-    def metrics(self) -> tuple[str, ...]:  # type: ignore[override]
+    def metrics(self) -> tuple[str, ...]:
         return tuple(self.mean.weights)
 
-    def worse(self, values_NM: FloatArray, baseline_M: FloatArray) -> FloatArray:
+    def worse(
+        self, values_NM: Float[np.ndarray, "N M"], baseline_M: Float[np.ndarray, " M"]
+    ) -> Float[np.ndarray, "N M"]:
         """How much worse than the baseline each metric is, below 0 where it is better, [N, M]."""
-        worse_NM: FloatArray = self.sign_M * (values_NM - baseline_M)
+        worse_NM: Float[np.ndarray, "N M"] = self.sign_M * (values_NM - baseline_M)
         return worse_NM
 
-    def value(self, values_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:
+    def value(
+        self, values_NM: Float[np.ndarray, "N M"], baseline_M: Float[np.ndarray, " M"] | None = None
+    ) -> Float[np.ndarray, " N"]:
         excess_NM = np.maximum(self.worse(values_NM, self._known(baseline_M)) - self.allowance, 0)
-        penalised_N: FloatArray = values_NM @ self.mean.shares(self.metrics) + PENALTY * excess_NM.sum(axis=1)
+        penalised_N: Float[np.ndarray, " N"] = values_NM @ self.mean.shares(self.metrics) + PENALTY * excess_NM.sum(
+            axis=1
+        )
         return penalised_N
 
     def tensor_value(self, values: Tensor, baseline_M: Tensor | None = None) -> Tensor:
@@ -216,16 +234,18 @@ class Pareto(AroundMean):
             )
 
     @property
-    def metrics(self) -> tuple[str, ...]:  # type: ignore[override]
+    def metrics(self) -> tuple[str, ...]:
         return self.mean.metrics
 
-    def value(self, values_NM: FloatArray, baseline_M: FloatArray | None = None) -> FloatArray:
+    def value(
+        self, values_NM: Float[np.ndarray, "N M"], baseline_M: Float[np.ndarray, " M"] | None = None
+    ) -> Float[np.ndarray, " N"]:
         return self.mean.value(values_NM)
 
     def tensor_value(self, values: Tensor, baseline_M: Tensor | None = None) -> Tensor:
         return self.mean.tensor_value(values)
 
-    def front(self, values_NM: FloatArray) -> NDArray[np.bool_]:
+    def front(self, values_NM: Float[np.ndarray, "N M"]) -> NDArray[np.bool_]:
         """Which rows no other row beats: as good in every metric and better in one; boolean, [N]."""
         losses_NM = self.sign_M * values_NM
         beaten_N = np.array(

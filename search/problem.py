@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+from jaxtyping import Bool, Float
+
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.frozen_space import FrozenSpace
 from search.history import History
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.objective import Objective
-from search.runs import BoolArray, Runs
+from search.runs import Runs
 from search.space import Space
 from search.trial import Trial
 
@@ -84,14 +87,15 @@ class Problem:
             violations = self.space.violations(mixture)
             if violations:
                 raise SearchError(f"baseline {name} is not feasible: {violations[0]}", hint="project it into the space")
-        assert self.kept is None or self.frozen, "made, or refused with the reason"
+        # Made now, so that relative weights that cannot be kept are refused with the reason.
+        _ = self.frozen
 
     @cached_property
     def frozen(self) -> FrozenSpace | None:
         """The space in which the kept domains keep their relative weights, if some do."""
         return None if self.kept is None else FrozenSpace(self.space, self.kept)
 
-    def feasible(self, weights_ND: FloatArray) -> BoolArray:
+    def feasible(self, weights_ND: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
         """Which mixtures are in the space and have the relative weights that are kept, [N]."""
         feasible_N = self.space.feasible(weights_ND)
         return feasible_N if self.frozen is None else feasible_N & self.frozen.keeps(weights_ND)
@@ -129,12 +133,3 @@ class Problem:
                 return None
             baseline_M = self.objective.losses(baseline)
         return float(self.objective.value(self.objective.losses(measurement)[None], baseline_M)[0])
-
-    def lowest_objective(self, history: History) -> float | None:
-        """The lowest objective that a search trial reached at the target; None before the first."""
-        values = [
-            self.objective_of(entry.trial, history)
-            for entry in history.at(self.target)
-            if entry.trial.seed == SEARCH_SEED
-        ]
-        return min((value for value in values if value is not None), default=None)

@@ -192,7 +192,7 @@ class Replay:
         if not left:
             return []
         evidence = evidence_of(problem, history, runs_of(problem, history))
-        model = LossModel.fit(SURROGATES[strategy.settings.surrogate], problem.seed, evidence.runs)
+        model = LossModel.fit(SURROGATES[strategy.settings.surrogate](problem.seed), evidence.runs)
         weights_ND = np.array([trial.mixture.array for trial in left])
         predicted_N = self.objective.value(model.mean(weights_ND), evidence.baseline_M)
         return [left[place] for place in np.argsort(predicted_N, kind="stable")]

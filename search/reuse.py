@@ -16,11 +16,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from search.errors import SearchError
 from search.fidelity import Fidelity
-from search.mixture import FloatArray, Mixture
-from search.runs import BoolArray, Runs
+from search.mixture import Mixture
+from search.runs import Runs
 from search.space import Space
 
 # A run that gave removed domains no more than this share says nearly what it would have said without them.
@@ -105,7 +106,7 @@ def _over_domains(runs: Runs, space: Space, changes: Changes, notes: list[str]) 
     return replace(counted, domains=space.domains, weights_ND=weights_ND[counts_N] / remaining_N[counts_N, None])
 
 
-def _change(runs: Runs, space: Space, changes: Changes) -> FloatArray:
+def _change(runs: Runs, space: Space, changes: Changes) -> Float[np.ndarray, "E D"]:
     """What a weight of 1 on an earlier domain is on those of now, [E, D]; a removed one's row is 0.
 
     Raises:
@@ -167,5 +168,5 @@ def _check_name(name: str, known: Collection[str], where: str) -> None:
         raise SearchError(f"{where} no domain {name}", hint=f"choose from {', '.join(known)}")
 
 
-def _named(names: Sequence[str], chosen: BoolArray) -> str:
+def _named(names: Sequence[str], chosen: Bool[np.ndarray, " K"]) -> str:
     return ", ".join(name for name, is_chosen in zip(names, chosen, strict=True) if is_chosen)

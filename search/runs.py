@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 from search.errors import SearchError
 from search.fidelity import Fidelity
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -38,9 +39,9 @@ class Runs:
     domains: tuple[str, ...]
     metrics: tuple[str, ...]
     fidelities: tuple[Fidelity, ...]
-    weights_ND: FloatArray
-    level_N: IntArray
-    values_NM: FloatArray
+    weights_ND: Float[np.ndarray, "N D"]
+    level_N: Int[np.ndarray, " N"]
+    values_NM: Float[np.ndarray, "N M"]
 
     def __post_init__(self) -> None:
         runs = len(self.names)
@@ -58,29 +59,28 @@ class Runs:
         return self.fidelities[-1]
 
     @property
-    def at_target_N(self) -> BoolArray:
+    def at_target_N(self) -> Bool[np.ndarray, " N"]:
         return self.at(len(self.fidelities) - 1)
 
     @property
-    def complete_N(self) -> BoolArray:
+    def complete_N(self) -> Bool[np.ndarray, " N"]:
         """Which runs measured every metric."""
-        complete_N: BoolArray = np.logical_and.reduce(np.isfinite(self.values_NM), axis=1)
+        complete_N: Bool[np.ndarray, " N"] = np.logical_and.reduce(np.isfinite(self.values_NM), axis=1)
         return complete_N
 
     @cached_property
-    def mixture_N(self) -> IntArray:
+    def mixture_N(self) -> Int[np.ndarray, " N"]:
         """A number for each run, equal for equal mixtures."""
-        _, mixture_N = np.unique(np.round(self.weights_ND, DECIMALS), axis=0, return_inverse=True)
-        return np.asarray(mixture_N, dtype=np.int64).reshape(-1)
+        return numbered(self.weights_ND)
 
-    def at(self, level: int) -> BoolArray:
-        at_N: BoolArray = self.level_N == level
+    def at(self, level: int) -> Bool[np.ndarray, " N"]:
+        at_N: Bool[np.ndarray, " N"] = self.level_N == level
         return at_N
 
     def mixture(self, run: int) -> Mixture:
         return Mixture.from_array(self.domains, self.weights_ND[run])
 
-    def select(self, chosen_N: BoolArray | IntArray) -> Runs:
+    def select(self, chosen_N: Bool[np.ndarray, " N"] | Int[np.ndarray, " N"]) -> Runs:
         """These runs alone; the fidelities stay, also those that no run is left of."""
         index_K = np.arange(len(self))[chosen_N]
         return replace(
@@ -137,12 +137,18 @@ class Runs:
         )
 
 
-def among(weights_ND: FloatArray, others_ND: FloatArray) -> BoolArray:
+def among(weights_ND: Float[np.ndarray, "N D"], others_KD: Float[np.ndarray, "K D"]) -> Bool[np.ndarray, " N"]:
     """Which mixtures are in the second table too, [N]."""
-    others = {row.tobytes() for row in np.round(others_ND, DECIMALS)}
+    others = {row.tobytes() for row in np.round(others_KD, DECIMALS)}
     return np.array([row.tobytes() in others for row in np.round(weights_ND, DECIMALS)], dtype=bool)
 
 
-def present(level_N: IntArray) -> IntArray:
+def numbered(weights_ND: Float[np.ndarray, "N D"]) -> Int[np.ndarray, " N"]:
+    """A number for each mixture from 0 on, equal for equal ones, [N]."""
+    _, mixture_N = np.unique(np.round(weights_ND, DECIMALS), axis=0, return_inverse=True)
+    return np.asarray(mixture_N, dtype=np.int64).reshape(-1)
+
+
+def present(level_N: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
     """The levels renumbered without those that no run has, [N]: 0 the cheapest, the largest what is predicted for."""
     return np.asarray(np.unique(level_N, return_inverse=True)[1], dtype=np.int64).reshape(-1)

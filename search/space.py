@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from search.errors import SearchError
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 
 # Shares this far outside a bound still keep it: one training token in a million.
 TOLERANCE = 1e-6
@@ -84,7 +85,8 @@ class Space:
         self._check_words()
         self._check_domains()
         self._check_groups()
-        assert self._extremes, "found, or refused with the remaining reason"
+        # Found now, so that a space without a mixture is refused with the remaining reason.
+        _ = self._extremes
 
     @cached_property
     def domains(self) -> tuple[str, ...]:
@@ -96,49 +98,50 @@ class Space:
         return Mixture.of({limit.name: float(limit.tokens) for limit in self.limits})
 
     @cached_property
-    def supply_D(self) -> FloatArray:
+    def supply_D(self) -> Float[np.ndarray, " D"]:
         """The largest share that the supply allows: max_epochs * tokens / target_tokens; infinite without either."""
         tokens_D = np.array([limit.tokens for limit in self.limits], dtype=np.float64)
         if self.target_tokens is None or self.max_epochs is None:
             return np.full_like(tokens_D, np.inf)
-        supply_D: FloatArray = self.max_epochs * tokens_D / self.target_tokens
+        supply_D: Float[np.ndarray, " D"] = self.max_epochs * tokens_D / self.target_tokens
         return supply_D
 
     @cached_property
-    def lower_D(self) -> FloatArray:
+    def lower_D(self) -> Float[np.ndarray, " D"]:
         return np.array([limit.minimum for limit in self.limits])
 
     @cached_property
-    def upper_D(self) -> FloatArray:
+    def upper_D(self) -> Float[np.ndarray, " D"]:
         """The largest shares, by their limits and by supply."""
-        return np.minimum([limit.maximum for limit in self.limits], self.supply_D)
+        maximum_D = np.array([limit.maximum for limit in self.limits])
+        return np.asarray(np.minimum(maximum_D, self.supply_D))
 
     @cached_property
-    def group_GD(self) -> FloatArray:
+    def group_GD(self) -> Float[np.ndarray, "G D"]:
         """1 where a domain belongs to a group."""
         return np.array([[float(name in group.domains) for name in self.domains] for group in self.groups]).reshape(
             len(self.groups), len(self.domains)
         )
 
     @cached_property
-    def group_lower_G(self) -> FloatArray:
+    def group_lower_G(self) -> Float[np.ndarray, " G"]:
         return np.array([group.minimum for group in self.groups])
 
     @cached_property
-    def group_upper_G(self) -> FloatArray:
+    def group_upper_G(self) -> Float[np.ndarray, " G"]:
         return np.array([group.maximum for group in self.groups])
 
     @property
-    def least_D(self) -> FloatArray:
+    def least_D(self) -> Float[np.ndarray, " D"]:
         """The least that each domain has in any feasible mixture: its minimum, or more where the others must stop."""
         return self._extremes[1][: len(self.domains)]
 
     @property
-    def most_D(self) -> FloatArray:
+    def most_D(self) -> Float[np.ndarray, " D"]:
         """The most that each domain has in any feasible mixture."""
         return self._extremes[2][: len(self.domains)]
 
-    def feasible(self, weights_ND: FloatArray) -> NDArray[np.bool_]:
+    def feasible(self, weights_ND: Float[np.ndarray, "N D"]) -> NDArray[np.bool_]:
         """Which rows, already summing to one, keep every constraint, [N]."""
         sums_NG = weights_ND @ self.group_GD.T
         within_ND = (weights_ND >= self.lower_D - TOLERANCE) & (weights_ND <= self.upper_D + TOLERANCE)
@@ -180,7 +183,7 @@ class Space:
             raise SearchError("epochs of an unknown number of tokens", hint="set target_tokens")
         return {limit.name: mixture[limit.name] * self.target_tokens / limit.tokens for limit in self.limits}
 
-    def project(self, weights_D: FloatArray) -> Mixture:
+    def project(self, weights_D: Float[np.ndarray, " D"]) -> Mixture:
         """The feasible mixture nearest to `weights_D` in Euclidean distance.
 
         The equalities are eliminated through a basis of their null space; what is left, the shortest step that
@@ -200,7 +203,15 @@ class Space:
         return Mixture.from_array(self.domains, np.clip(nearest_D, *self._bounds(self._slack)))
 
     @cached_property
-    def _constraints(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
+    def _constraints(
+        self,
+    ) -> tuple[
+        Float[np.ndarray, "E D"],
+        Float[np.ndarray, " E"],
+        Float[np.ndarray, "D K"],
+        Float[np.ndarray, "C D"],
+        Float[np.ndarray, " C"],
+    ]:
         """The constraints as `project` wants them.
 
         Returns:
@@ -301,7 +312,7 @@ class Space:
         return self._least(np.zeros(len(self.domains)), groups, SLACK) is not None
 
     @cached_property
-    def _extremes(self) -> tuple[float, FloatArray, FloatArray]:
+    def _extremes(self) -> tuple[float, Float[np.ndarray, " R"], Float[np.ndarray, " R"]]:
         """How much the bounds have to give, and the least and most of each domain, then each group, twice [D + G]."""
         rows = [*np.eye(len(self.domains)), *self.group_GD]
         groups = list(self.groups)
@@ -316,12 +327,12 @@ class Space:
     def _slack(self) -> float:
         return self._extremes[0]
 
-    def _bounds(self, slack: float) -> tuple[FloatArray, FloatArray]:
+    def _bounds(self, slack: float) -> tuple[Float[np.ndarray, " D"], Float[np.ndarray, " D"]]:
         """The least and largest shares of the domains by their own limits, twice [D]."""
         lower_D = np.maximum(self.lower_D - slack, 0)
         return lower_D, np.maximum(lower_D, self.upper_D + slack)
 
-    def _least(self, cost_D: FloatArray, groups: list[Group], slack: float) -> float | None:
+    def _least(self, cost_D: Float[np.ndarray, " D"], groups: list[Group], slack: float) -> float | None:
         """The least cost_D @ weights within the domains' limits and `groups`; None where there is no mixture."""
         from scipy.optimize import linprog
 

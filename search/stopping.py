@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from search.history import History
-from search.mixture import FloatArray
 from search.objective import Objective, Pareto
 from search.problem import SEARCH_SEED, Problem
 from search.trial import Loss, Trial
@@ -39,7 +39,7 @@ class Foretold:
     trials: int
 
     @staticmethod
-    def of(x_N: FloatArray, y_N: FloatArray) -> Foretold:
+    def of(x_N: Float[np.ndarray, " N"], y_N: Float[np.ndarray, " N"]) -> Foretold:
         deviation_N = x_N - x_N.mean()
         spread = float(deviation_N @ deviation_N)
         slope = float(deviation_N @ y_N) / spread if spread > 0 else 0.0
@@ -68,7 +68,7 @@ class StoppingRule:
     objective: Objective
     median: float
     foretold: Mapping[int, Foretold]
-    baseline: Mapping[int, FloatArray]
+    baseline: Mapping[int, Float[np.ndarray, " M"]]
 
     def hopeless(self, tokens: int, losses: Mapping[str, Loss]) -> bool:
         foretold = self.foretold.get(tokens)
@@ -96,7 +96,7 @@ def stopping_rule(problem: Problem, trial: Trial, history: History) -> StoppingR
     if len(end_N) < FEWEST_TRIALS:
         return None
     # Those that were stopped are the worse ones: without them the middle would move towards the best.
-    stopped = sum(entry.trial.fidelity.same_as(trial.fidelity) for entry in history.stopped)
+    stopped = sum(entry.trial.fidelity == trial.fidelity for entry in history.stopped)
     median = float(np.median(np.append(end_N, np.full(stopped, np.inf))))
     baseline = None
     if objective.baseline is not None:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from search.errors import SearchError
-from search.mixture import FloatArray
-from search.runs import DECIMALS, BoolArray
+from search.runs import DECIMALS
 from search.space import Space
 
 # A domain's share may go beyond the largest that was trained by this part of it.
@@ -38,36 +38,43 @@ class TrustRegion:
         if self.max_kl is not None and self.max_kl <= 0:
             raise SearchError(f"max_kl {self.max_kl:g} leaves nothing but the natural mixture", hint="give more than 0")
 
-    def inside(self, weights_ND: FloatArray, space: Space, trained_ND: FloatArray) -> BoolArray:
+    def inside(
+        self, weights_ND: Float[np.ndarray, "N D"], space: Space, trained_KD: Float[np.ndarray, "K D"]
+    ) -> Bool[np.ndarray, " N"]:
         """Which mixtures it allows, [N]."""
-        return self.natural_enough(weights_ND, space) & self.known(weights_ND, trained_ND)
+        inside_N: Bool[np.ndarray, " N"] = np.logical_and(
+            self.natural_enough(weights_ND, space), self.known(weights_ND, trained_KD)
+        )
+        return inside_N
 
-    def natural_enough(self, weights_ND: FloatArray, space: Space) -> BoolArray:
+    def natural_enough(self, weights_ND: Float[np.ndarray, "N D"], space: Space) -> Bool[np.ndarray, " N"]:
         """Which mixtures are within max_kl, [N]."""
         if self.max_kl is None:
             return np.ones(len(weights_ND), dtype=bool)
-        within_N: BoolArray = divergence(weights_ND, space.natural.array) <= self.max_kl
+        within_N: Bool[np.ndarray, " N"] = divergence(weights_ND, space.natural.array) <= self.max_kl
         return within_N
 
-    def known(self, weights_ND: FloatArray, trained_ND: FloatArray) -> BoolArray:
+    def known(
+        self, weights_ND: Float[np.ndarray, "N D"], trained_KD: Float[np.ndarray, "K D"]
+    ) -> Bool[np.ndarray, " N"]:
         """Which mixtures are near the evidence, [N]; all, where they need not be."""
         if not self.near_evidence:
             return np.ones(len(weights_ND), dtype=bool)
-        near_N = distance(weights_ND, trained_ND) <= usual_distance(trained_ND)
-        known_N: BoolArray = near_N & (weights_ND <= (1 + STRETCH) * trained_ND.max(axis=0)).all(axis=1)
+        near_N = distance(weights_ND, trained_KD) <= usual_distance(trained_KD)
+        known_N: Bool[np.ndarray, " N"] = near_N & (weights_ND <= (1 + STRETCH) * trained_KD.max(axis=0)).all(axis=1)
         return known_N
 
 
-def distance(weights_ND: FloatArray, trained_ND: FloatArray) -> FloatArray:
+def distance(weights_ND: Float[np.ndarray, "N D"], trained_KD: Float[np.ndarray, "K D"]) -> Float[np.ndarray, " N"]:
     """Total variation to the nearest trained mixture, [N]."""
     from scipy.spatial import cKDTree
 
     # Total variation is half the distance with p = 1.
-    distance_N: FloatArray = np.asarray(cKDTree(trained_ND).query(weights_ND, p=1)[0]) / 2
+    distance_N: Float[np.ndarray, " N"] = np.asarray(cKDTree(trained_KD).query(weights_ND, p=1)[0]) / 2
     return distance_N
 
 
-def usual_distance(trained_ND: FloatArray) -> float:
+def usual_distance(trained_ND: Float[np.ndarray, "N D"]) -> float:
     """Within this distance, 95% of the distinct trained mixtures have another."""
     from scipy.spatial import cKDTree
 
@@ -78,9 +85,9 @@ def usual_distance(trained_ND: FloatArray) -> float:
     return float(np.quantile(itself_and_next_N2[:, 1], 0.95) / 2)
 
 
-def divergence(weights_ND: FloatArray, natural_D: FloatArray) -> FloatArray:
+def divergence(weights_ND: Float[np.ndarray, "N D"], natural_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " N"]:
     """KL(mixture || natural) in nats, [N]; the natural mixture has something of every domain."""
     from scipy.special import rel_entr
 
-    divergence_N: FloatArray = rel_entr(weights_ND, natural_D).sum(axis=1)
+    divergence_N: Float[np.ndarray, " N"] = rel_entr(weights_ND, natural_D).sum(axis=1)
     return divergence_N

@@ -283,8 +283,8 @@ def _effects(predictor: Predictor | Missing, answer: Answer) -> Effects | Missin
     trained_ND = predictor.evidence.runs.weights_ND
     curves = effects(predictor.objective, mixture, trained_ND)
     by_metric = {OBJECTIVE: curves} | {
-        metric: effects(surrogate.mean, mixture, trained_ND)
-        for metric, surrogate in zip(predictor.model.metrics, predictor.model.surrogates, strict=True)
+        metric: effects(fitted.mean, mixture, trained_ND)
+        for metric, fitted in zip(predictor.model.runs.metrics, predictor.model.fitted, strict=True)
     }
     _, doubt, *_ = predictor.expect(mixture)
     return Effects(

@@ -24,7 +24,8 @@ from search.recommendation.recommend import Predictor
 from search.recommendation.validation import FEWEST_RUNS, Validation, cross_validate
 from search.runs import Runs
 from search.surrogates import SURROGATES
-from search.surrogates.loss_model import LossModel
+from search.surrogates.base import Fitted
+from search.surrogates.loss_model import LossModel, fit_metric
 from search.trust_region import TrustRegion
 
 # Another surrogate takes the default's place where, over at least so many held-out runs of the target, its mean squared
@@ -67,7 +68,7 @@ def fit_all(
         fits = _call(
             pool,
             _fit,
-            {(name, metric): (name, problem.seed, runs.of(metric)) for name in names for metric in metrics},
+            {(name, metric): (name, problem.seed, runs, metric) for name in names for metric in metrics},
             lambda: advance(1),
         )
         models: dict[str, LossModel] = {}
@@ -78,14 +79,13 @@ def fit_all(
                 skipped[name] = reasons[0]
                 advance(len(metrics))
             else:
-                models[name] = LossModel(
-                    metrics, tuple(part.surrogates[0] for part in parts if isinstance(part, LossModel))
-                )
+                fitted = tuple(part for part in parts if isinstance(part, Fitted))
+                models[name] = LossModel(SURROGATES[name](problem.seed), runs, fitted)
         evidence = Evidence(runs, problem.objective, _baseline(problem, models))
         validations = _call(
             pool,
             _validate,
-            {name: (model, problem.seed, evidence) for name, model in models.items()},
+            {name: (model, evidence) for name, model in models.items()},
             lambda: advance(len(metrics)),
         )
     predictors = {}
@@ -123,17 +123,17 @@ def _call(
     return {key: future.result() for key, future in futures.items()}
 
 
-def _fit(name: str, seed: int, runs: Runs) -> LossModel | str:
-    """The model, or why the runs are no basis for one."""
+def _fit(name: str, seed: int, runs: Runs, metric: str) -> Fitted[Any] | str:
+    """The surrogate fitted to a metric, or why the runs are no basis for it."""
     try:
-        return LossModel.fit(SURROGATES[name], seed, runs)
+        return fit_metric(SURROGATES[name](seed), runs, metric)
     except SearchError as error:
         return error.message
 
 
-def _validate(model: LossModel, seed: int, evidence: Evidence) -> Validation | str:
+def _validate(model: LossModel, evidence: Evidence) -> Validation | str:
     try:
-        return cross_validate(model, seed, evidence)
+        return cross_validate(model, evidence)
     except SearchError as error:
         return error.message
 

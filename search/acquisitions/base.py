@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from search.mixture import FloatArray
+import numpy as np
+from jaxtyping import Float
 
 if TYPE_CHECKING:
     from botorch.acquisition.acquisition import AcquisitionFunction
@@ -22,7 +23,7 @@ class Acquisition(ABC):
     by_metric: ClassVar[bool] = True
 
     @abstractmethod
-    def function(self, outlook: Outlook, candidates_ND: FloatArray) -> AcquisitionFunction:
+    def function(self, outlook: Outlook, candidates_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
         """From mixtures [..., 1, D] to how much they are worth training, [...]; more is better.
 
         Args:

@@ -1,159 +1,165 @@
-"""One Gaussian process a metric, fitted fast enough to be fitted anew at every question.
+"""One Gaussian process per metric, fitted fast enough to be fitted anew at every question.
 
-The warp is chosen on a few runs of the fidelity that has most, which change rarely, so that this costly choice is kept
-from one question to the next. Hyperparameters are then fitted to more runs, of all fidelities together, each tied to
-the reference by a line (search.lifting), and the process is conditioned on every run.
+The warp is chosen on a few runs of the fidelity that has most, which change rarely, so that this costly choice can be
+remembered from one question to the next. Hyperparameters are then fitted to more runs, of all fidelities together, each
+tied to the reference by a line (search.surrogates.lifting), and the process is conditioned on every run.
 
 Shapes: N runs, K of them that measured the metric, D domains.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Int, UInt
 
-from search.mixture import FloatArray
-from search.runs import DECIMALS, BoolArray, IntArray, Runs, present
-from search.surrogates.gaussian_process import GaussianProcess
-from search.surrogates.lifting import Lines, lines, same_spread
-from search.surrogates.warp import Warp
-from search.surrogates.warped_gp import FEW_ITERATIONS, WarpedGP, robust_variance
+from search.runs import DECIMALS, Runs, present
+from search.surrogates.blend import WarpedGP, robust_variance
+from search.surrogates.lifting import Lines, lines, reference_of, same_spread
+from search.surrogates.warped_process import JOINING_ITERATIONS, Part, averaged, choose
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Array = TypeVar("Array", np.ndarray, Tensor)
+else:
+    Array = TypeVar("Array")
 
 # The warp is chosen on so many runs, hyperparameters are fitted to so many, and to some of every fidelity.
 MOST_CHOSEN = 96
 MOST_FITTED = 256
-LEAST_AT_LEVEL = 32
+LEAST_AT_FIDELITY = 32
+
+# From mixtures [K, D] of the reference and their standardised values [K] to parts, the best first.
+Choose = Callable[[Float[np.ndarray, "K D"], Float[np.ndarray, " K"]], tuple[Part, ...]]
 
 
-@dataclass(frozen=True)
-class Fit:
+@dataclass(frozen=True, eq=False)
+class MetricFit:
     """What is known of one metric.
 
     Attributes:
         measured_N: the runs that measured it.
-        levels: of these runs, ascending; the process numbers levels by their place here, the last is predicted for.
-        base: a surrogate of the reference, the level with the most runs, in standardised values.
+        fidelities: of these runs, ascending; the process numbers them by their place here, the last is predicted for.
+        base: parts that know the reference, the fidelity with the most runs, alone.
         centre, scale: of the reference's values, by which all are standardised.
-        lines: from the reference to each level, in standardised values.
-        warp: from the reference's standardised values to those that the process sees.
-        process: conditioned on all these runs.
+        lines: from the reference to each fidelity, in standardised values.
+        part: the best one's warp, and a process that is conditioned on all these runs.
         widening: by how much its variances are too small.
     """
 
-    measured_N: BoolArray
-    levels: IntArray
-    base: WarpedGP
+    measured_N: Bool[np.ndarray, " N"]
+    fidelities: Int[np.ndarray, " L"]
+    base: tuple[Part, ...]
     centre: float
     scale: float
     lines: Lines
-    warp: Warp
-    process: GaussianProcess
+    part: Part
     widening: float
 
     @property
     def target(self) -> int:
-        return len(self.levels) - 1
+        return len(self.fidelities) - 1
 
-    @property
-    def reference(self) -> int:
-        return self.lines.reference
+    def values(self, standard_N: Array) -> Array:
+        """Of the target, from standardised values of the reference, in NumPy or PyTorch."""
+        intercept, slope = self.lines.intercept_L[self.target], self.lines.slope_L[self.target]
+        return self.centre + self.scale * (float(intercept) + float(slope) * standard_N)
 
-    def carried(self, weights_ND: FloatArray) -> FloatArray:
+    def carried_over(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         """Values at the target by the runs of the reference, and the line between the two, alone, [N]."""
-        return self.centre + self.scale * self.lines.from_reference(self.base.mean(weights_ND), self.target)
+        return self.values(averaged(self.base, weights_ND)[0])
 
     @property
     def explained(self) -> float:
         """The share of the variance of the reference's runs that is predicted when each is left out."""
-        process = self.base.components[0].process
+        process = self.base[0].process
         error_N, _ = process.leave_one_out()
-        return 1 - float((error_N**2).mean() / process.sd**2)
+        return 1 - float((error_N**2).mean() / process.data.sd**2)
 
 
-class Fitter:
-    """Fits the metrics of runs; the same runs give the same fits, whatever was asked before."""
+def fit_metrics(runs: Runs, seed: int, choose: Choose) -> tuple[MetricFit, ...]:
+    """One fit per metric, of runs that are `enough`."""
+    return tuple(_fit(runs, values_N, seed, choose) for values_N in runs.values_NM.T)
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        # Of the last question.
-        self._bases: dict[bytes, WarpedGP] = {}
-        self._last: tuple[bytes, tuple[Fit, ...]] = (b"", ())
 
-    def fit(self, runs: Runs) -> tuple[Fit, ...]:
-        """One fit a metric, of runs that are `enough`."""
-        key = _key(runs.weights_ND, runs.values_NM, runs.level_N)
-        if key != self._last[0]:
-            bases: dict[bytes, WarpedGP] = {}
-            self._last = key, tuple(self._metric(runs, values_N, bases) for values_N in runs.values_NM.T)
-            self._bases = bases
-        return self._last[1]
+def _fit(runs: Runs, values_N: Float[np.ndarray, " N"], seed: int, choose: Choose) -> MetricFit:
+    measured_N = np.isfinite(values_N)
+    weights_KD, values_K, fidelity_K = runs.weights_ND[measured_N], values_N[measured_N], runs.level_N[measured_N]
+    fidelities, fidelity_K = np.unique(fidelity_K), present(fidelity_K)
+    reference = np.flatnonzero(fidelity_K == reference_of(fidelity_K))
+    alone = np.zeros(len(reference), dtype=np.int64)
+    chosen = reference[informative(weights_KD[reference], values_K[reference], alone, MOST_CHOSEN, seed)]
+    centre, scale = float(values_K[chosen].mean()), float(values_K[chosen].std())
+    if scale <= 1e-9 * max(1.0, abs(centre)):
+        scale = 1.0
+    standard_K = (values_K - centre) / scale
+    base = choose(weights_KD[chosen], standard_K[chosen])
+    tied = lines(weights_KD, standard_K, fidelity_K, lambda wanted_QD: averaged(base, wanted_QD)[0], same_spread)
 
-    def _metric(self, runs: Runs, values_N: FloatArray, bases: dict[bytes, WarpedGP]) -> Fit:
-        measured_N = np.isfinite(values_N)
-        weights_KD, values_K, level_K = runs.weights_ND[measured_N], values_N[measured_N], runs.level_N[measured_N]
-        levels, level_K = np.unique(level_K), present(level_K)
-        reference = np.flatnonzero(level_K == np.bincount(level_K).argmax())
-        chosen = reference[
-            _telling(weights_KD[reference], values_K[reference], np.zeros_like(reference), MOST_CHOSEN, self._seed)
-        ]
-        centre, scale = float(values_K[chosen].mean()), float(values_K[chosen].std())
-        if scale <= 1e-9 * max(1.0, abs(centre)):
-            scale = 1.0
-        standard_K = (values_K - centre) / scale
-        key = _key(weights_KD[chosen], standard_K[chosen])
-        base = self._bases.get(key) or WarpedGP(self._seed).fit(weights_KD[chosen], standard_K[chosen])
-        bases[key] = base
+    lifted_K = tied.to_reference(standard_K, fidelity_K)
+    few = informative(weights_KD, values_K, fidelity_K, MOST_FITTED, seed)
+    best = base[0].component.over(len(fidelities))
+    part = best.fit(weights_KD[few], lifted_K[few], fidelity_K[few], JOINING_ITERATIONS)
+    error_K, variance_K = part.process.leave_one_out()
+    widening = max(robust_variance(error_K / np.sqrt(variance_K)), 1.0)
+    if len(few) < len(values_K):
+        part = part.component.fit(weights_KD, lifted_K, fidelity_K, 0)
+    return MetricFit(measured_N, fidelities, base, centre, scale, tied, part, widening)
 
-        warp, start = base.components[0].warp, base.components[0].process.hyperparameters.at_levels(len(levels))
-        tied = lines(weights_KD, standard_K, level_K, lambda *_: base.mean, same_spread)
-        seen_K = warp.forward(tied.to_reference(standard_K, level_K))
-        telling = _telling(weights_KD, values_K, level_K, MOST_FITTED, self._seed)
-        process = GaussianProcess(
-            weights_KD[telling], seen_K[telling], level_K[telling], start=start, iterations=2 * FEW_ITERATIONS
-        )
-        error_K, variance_K = process.leave_one_out()
-        widening = max(robust_variance(error_K / np.sqrt(variance_K)), 1.0)
-        if len(telling) < len(values_K):
-            process = GaussianProcess(weights_KD, seen_K, level_K, start=process.hyperparameters, iterations=0)
-        return Fit(measured_N, levels, base, centre, scale, tied, warp, process, widening)
+
+def remembering(seed: int) -> Choose:
+    """What chooses parts for rows, and chooses anew only for rows that it has not seen."""
+    known: dict[bytes, tuple[Part, ...]] = {}
+
+    def choose_once(weights_KD: Float[np.ndarray, "K D"], values_K: Float[np.ndarray, " K"]) -> tuple[Part, ...]:
+        key = weights_KD.tobytes() + values_K.tobytes()
+        if key not in known:
+            known[key] = choose(weights_KD, values_K, seed)
+        return known[key]
+
+    return choose_once
 
 
 def enough(runs: Runs) -> bool:
-    """Whether every metric has a level with runs enough for a fit."""
+    """Whether every metric has a fidelity with runs enough for a fit."""
     measured_NM = np.isfinite(runs.values_NM)
-    at_level_LM = np.array([measured_NM[runs.at(level)].sum(axis=0) for level in range(len(runs.fidelities))])
-    return bool((at_level_LM.max(axis=0) >= WarpedGP.fewest_runs).all())
+    counts_LM = np.array([measured_NM[runs.at(fidelity)].sum(axis=0) for fidelity in range(len(runs.fidelities))])
+    return bool((counts_LM.max(axis=0) >= WarpedGP.fewest_runs).all())
 
 
-def _telling(weights_KD: FloatArray, values_K: FloatArray, level_K: IntArray, most: int, seed: int) -> IntArray:
-    """Places of `most` runs: each level has its share, but no less than LEAST_AT_LEVEL, which may make it more in all.
+def informative(
+    weights_KD: Float[np.ndarray, "K D"],
+    values_K: Float[np.ndarray, " K"],
+    fidelity_K: Int[np.ndarray, " K"],
+    most: int,
+    seed: int,
+) -> Int[np.ndarray, " S"]:
+    """Places of `most` runs: each fidelity has its part, but no less than LEAST_AT_FIDELITY, which may make it more.
 
-    An eighth of a share are the lowest values, an eighth the highest, the others random, in an order that further runs
-    leave as it is: of a single level, a run more displaces one at most.
+    An eighth of a part are the lowest values, an eighth the highest, the others random, in an order that further runs
+    leave as it is: of a single fidelity, a run more displaces one at most.
     """
     if len(values_K) <= most:
         return np.arange(len(values_K))
     order_K = _order(weights_KD, seed)
     chosen = []
-    for level, count in enumerate(np.bincount(level_K)):
-        here = np.flatnonzero(level_K == level)
-        share = max(most * count // len(values_K), min(LEAST_AT_LEVEL, count))
+    for fidelity, count in enumerate(np.bincount(fidelity_K)):
+        here = np.flatnonzero(fidelity_K == fidelity)
+        part = max(most * count // len(values_K), min(LEAST_AT_FIDELITY, count))
         by_value = here[np.argsort(values_K[here], kind="stable")]
-        ends, others = np.split(np.roll(by_value, share // 8), [share // 4])
+        ends, others = np.split(np.roll(by_value, part // 8), [part // 4])
         others = np.sort(others)
-        chosen += [ends, others[np.argsort(order_K[others], kind="stable")][: share - len(ends)]]
+        chosen += [ends, others[np.argsort(order_K[others], kind="stable")][: part - len(ends)]]
     return np.sort(np.concatenate(chosen))
 
 
-def _order(weights_KD: FloatArray, seed: int) -> NDArray[np.uint64]:
+def _order(weights_KD: Float[np.ndarray, "K D"], seed: int) -> UInt[np.ndarray, " K"]:
     """A random number for each mixture, the same whatever others there are, [K]."""
     rows = np.round(weights_KD, DECIMALS)
     digests = [sha256(f"{seed} telling runs ".encode() + row.tobytes()).digest()[:8] for row in rows]
-    return np.frombuffer(b"".join(digests), dtype=">u8")
-
-
-def _key(*arrays: FloatArray | IntArray) -> bytes:
-    return b"".join(array.tobytes() for array in arrays)
+    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)

@@ -9,6 +9,7 @@ Shapes: E evaluated mixtures, F of these on the front, D domains, M metrics; `..
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.monte_carlo import qSimpleRegret
@@ -18,18 +19,18 @@ from botorch.acquisition.multi_objective.parego import qLogNParEGO
 from botorch.utils.multi_objective.hypervolume import infer_reference_point
 from botorch.utils.multi_objective.pareto import is_non_dominated
 from botorch.utils.sampling import sample_simplex
+from jaxtyping import Float
 from torch import Tensor
 
 from search.acquisitions.base import Acquisition
 from search.acquisitions.outlook import Outlook
-from search.mixture import FloatArray
 
 MOST_METRICS = 4
 SAMPLES = 32
 
 
 class Hypervolume(Acquisition):
-    def function(self, outlook: Outlook, candidates_ND: FloatArray) -> AcquisitionFunction:
+    def function(self, outlook: Outlook, candidates_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
         if not len(outlook.evaluated_ED):
             return qSimpleRegret(outlook.model, sampler=outlook.sampler(), objective=outlook.worth)
         sign_M = torch.as_tensor(outlook.objective.sign_M)

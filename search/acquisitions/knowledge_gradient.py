@@ -9,14 +9,15 @@ leading axes.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.utils.transforms import t_batch_mode_transform
+from jaxtyping import Float
 from torch import Tensor
 
 from search.acquisitions.base import Acquisition
 from search.acquisitions.outlook import Outlook
-from search.mixture import FloatArray
 
 # The mixtures that may turn out best are so many of those with the lowest expected objective.
 CONTENDERS = 200
@@ -26,7 +27,7 @@ QUANTILES = 32
 class KnowledgeGradient(Acquisition):
     by_metric = False
 
-    def function(self, outlook: Outlook, candidates_ND: FloatArray) -> AcquisitionFunction:
+    def function(self, outlook: Outlook, candidates_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
         return _DiscreteKnowledgeGradient(outlook, torch.as_tensor(candidates_ND))
 
 

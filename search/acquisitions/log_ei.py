@@ -6,18 +6,19 @@ noise makes look better than it is. Before the first of them the expected object
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.logei import qLogExpectedImprovement
 from botorch.acquisition.monte_carlo import qSimpleRegret
+from jaxtyping import Float
 
 from search.acquisitions.base import Acquisition
 from search.acquisitions.outlook import Outlook
-from search.mixture import FloatArray
 
 
 class LogEI(Acquisition):
-    def function(self, outlook: Outlook, candidates_ND: FloatArray) -> AcquisitionFunction:
+    def function(self, outlook: Outlook, candidates_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
         expected = qSimpleRegret(outlook.model, sampler=outlook.sampler(), objective=outlook.worth)
         if not len(outlook.evaluated_ED):
             return expected

@@ -5,14 +5,15 @@ In the lower bound of GIBBON (Moss et al., 2021), which needs no sampling at the
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.max_value_entropy_search import qLowerBoundMaxValueEntropy
 from botorch.utils.sampling import manual_seed
+from jaxtyping import Float
 
 from search.acquisitions.base import Acquisition
 from search.acquisitions.outlook import Outlook
-from search.mixture import FloatArray
 
 MAX_VALUES = 16
 
@@ -20,7 +21,7 @@ MAX_VALUES = 16
 class MaxValueEntropy(Acquisition):
     by_metric = False
 
-    def function(self, outlook: Outlook, candidates_ND: FloatArray) -> AcquisitionFunction:
+    def function(self, outlook: Outlook, candidates_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
         # What the process sees grows with the objective, so that its lowest value is at the same mixture.
         with manual_seed(outlook.seed):
             return qLowerBoundMaxValueEntropy(

@@ -12,9 +12,10 @@ import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.exceptions.warnings import BotorchWarning
 from botorch.optim.optimize import optimize_acqf
+from jaxtyping import Float
 from torch import Tensor
 
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.problem import Problem
 from search.space import Space
 
@@ -25,14 +26,14 @@ ITERATIONS = 10
 Constraint = tuple[Tensor, Tensor, float]
 
 
-def rank(function: AcquisitionFunction, candidates_ND: FloatArray) -> FloatArray:
+def rank(function: AcquisitionFunction, candidates_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
     """The candidates, the one most worth training first, [N, D]."""
     with torch.no_grad():
         worth_N = function(torch.as_tensor(candidates_ND)[:, None]).numpy()
     return candidates_ND[np.argsort(-worth_N, kind="stable")]
 
 
-def climb(function: AcquisitionFunction, problem: Problem, start_D: FloatArray) -> FloatArray:
+def climb(function: AcquisitionFunction, problem: Problem, start_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " D"]:
     """From a feasible mixture to the best within reach, [D]; feasible up to rounding."""
     space = problem.space
     bounds_2D = torch.as_tensor(np.array([space.least_D, space.most_D]))
@@ -51,7 +52,7 @@ def climb(function: AcquisitionFunction, problem: Problem, start_D: FloatArray) 
             options={"maxiter": ITERATIONS},
             retry_on_optimization_warning=False,
         )
-    weights_D: FloatArray = best_1D[0].numpy()
+    weights_D: Float[np.ndarray, " D"] = best_1D[0].numpy()
     return weights_D
 
 

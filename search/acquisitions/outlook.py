@@ -7,19 +7,21 @@ Shapes: N runs, P running trials, E mixtures evaluated at the target, D domains,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from botorch.acquisition.objective import GenericMCObjective
 from botorch.sampling.normal import SobolQMCNormalSampler
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from search.acquisitions.fitting import Fit
+from search.acquisitions.fitting import MetricFit
 from search.acquisitions.posterior import Belief, MetricsModel
 from search.evidence import Evidence
-from search.mixture import FloatArray
+from search.objective import Objective
 from search.problem import Problem
-from search.runs import IntArray
 
 SAMPLES = 128
 # Correlations between the errors of metrics are known from few runs: this much of them is taken away.
@@ -28,35 +30,58 @@ SHRINKAGE = 0.2
 FEWEST_SHARED = 5
 
 
+@dataclass(frozen=True, eq=False)
 class Outlook:
     """
     Attributes:
-        model: of the values that the processes see, by metric, at the target.
+        beliefs: by metric, of the values that its process sees, at the target.
+        correlation_MM: of the errors of the metrics.
         evaluated_ED: feasible mixtures measured at the target, or running there.
         seed: of everything random in an acquisition.
+        target: the number of the target among the runs' fidelities.
     """
 
-    def __init__(self, fits: Sequence[Fit], evidence: Evidence, problem: Problem, seed: int) -> None:
-        runs, baseline_M = evidence.runs, evidence.baseline_M
-        self.fits = tuple(fits)
-        self.objective = evidence.objective
-        self.baseline_M = None if baseline_M is None else torch.as_tensor(baseline_M)
-        self.beliefs = tuple(Belief(fit.process, fit.target, fit.widening) for fit in fits)
-        self.model = MetricsModel(self.beliefs, _correlation(fits))
-        self.evaluated_ED = torch.as_tensor(runs.weights_ND[runs.at_target_N & problem.feasible(runs.weights_ND)])
-        self.seed = seed
-        self._target = len(runs.fidelities) - 1
+    fits: tuple[MetricFit, ...]
+    beliefs: tuple[Belief, ...]
+    correlation_MM: Float[np.ndarray, "M M"]
+    objective: Objective
+    baseline_M: Tensor | None
+    evaluated_ED: Tensor
+    seed: int
+    target: int
 
-    def believe(self, weights_PD: FloatArray, level_P: IntArray) -> None:
-        """Count mixtures that are being trained as measured at their levels, with what is expected of them."""
-        for fit, belief in zip(self.fits, self.beliefs, strict=True):
-            # A level without runs counts as the next higher one that has some, or as the highest.
-            belief.believe(weights_PD, np.searchsorted(fit.levels, level_P).clip(max=fit.target))
-        self.evaluated_ED = torch.cat([self.evaluated_ED, torch.as_tensor(weights_PD[level_P == self._target])])
+    @classmethod
+    def of(cls, fits: Sequence[MetricFit], evidence: Evidence, problem: Problem, seed: int) -> Outlook:
+        runs, baseline_M = evidence.runs, evidence.baseline_M
+        return cls(
+            fits=tuple(fits),
+            beliefs=tuple(Belief.of(fit.part.process, fit.target, fit.widening) for fit in fits),
+            correlation_MM=_correlation(fits),
+            objective=evidence.objective,
+            baseline_M=None if baseline_M is None else torch.as_tensor(baseline_M),
+            evaluated_ED=torch.as_tensor(runs.weights_ND[runs.at_target_N & problem.feasible(runs.weights_ND)]),
+            seed=seed,
+            target=len(runs.fidelities) - 1,
+        )
+
+    @cached_property
+    def model(self) -> MetricsModel:
+        return MetricsModel(self.beliefs, self.correlation_MM)
+
+    def believing(self, weights_PD: Float[np.ndarray, "P D"], fidelity_P: Int[np.ndarray, " P"]) -> Outlook:
+        """The outlook in which mixtures that are being trained count as measured, with what is expected of them."""
+        beliefs = tuple(
+            # A fidelity without runs counts as the next higher one that has some, or as the highest.
+            belief.believing(weights_PD, np.searchsorted(fit.fidelities, fidelity_P).clip(max=fit.target))
+            for fit, belief in zip(self.fits, self.beliefs, strict=True)
+        )
+        at_target_ED = torch.as_tensor(weights_PD[fidelity_P == self.target])
+        return replace(self, beliefs=beliefs, evaluated_ED=torch.cat([self.evaluated_ED, at_target_ED]))
 
     def metrics(self, seen: Tensor) -> Tensor:
         """Values of the metrics at the target from those that the processes see, both [..., M]."""
-        return torch.stack([_unseen(fit, seen[..., metric]) for metric, fit in enumerate(self.fits)], dim=-1)
+        values = [fit.values(fit.part.warp.inverse(seen[..., place], torch)) for place, fit in enumerate(self.fits)]
+        return torch.stack(values, dim=-1)
 
     @property
     def worth(self) -> GenericMCObjective:
@@ -71,21 +96,13 @@ class Outlook:
         return SobolQMCNormalSampler(torch.Size([samples]), seed=self.seed)
 
 
-def _unseen(fit: Fit, seen: Tensor) -> Tensor:
-    """Values of a metric at the target from those that its process sees."""
-    if not fit.warp.identity:
-        seen = fit.warp.sign * (fit.warp.floor + (fit.warp.sign * seen).exp())
-    standard = float(fit.lines.intercept_L[fit.target]) + float(fit.lines.slope_L[fit.target]) * seen
-    return fit.centre + fit.scale * standard
-
-
-def _correlation(fits: Sequence[Fit]) -> FloatArray:
+def _correlation(fits: Sequence[MetricFit]) -> Float[np.ndarray, "M M"]:
     """Of the errors of the metrics when each run is left out, [M, M]: metrics that err together do not average out."""
     if len(fits) == 1:
         return np.ones((1, 1))
     error_NM = np.full((len(fits[0].measured_N), len(fits)), np.nan)
     for metric, fit in enumerate(fits):
-        error_NM[fit.measured_N, metric], _ = fit.process.leave_one_out()
+        error_NM[fit.measured_N, metric], _ = fit.part.process.leave_one_out()
     shared_KM = error_NM[np.isfinite(error_NM).all(axis=1)]
     correlation_MM = np.ones((len(fits), len(fits)))
     if len(shared_KM) >= FEWEST_SHARED:

@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from search.designs.dirichlet import tempered
 from search.errors import SearchError
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.space import Space
 
 # UniMax's epochs where the space names none: up to four are nearly as good as new text (Muennighoff, 2305.16264).
 EPOCHS = 4.0
 
 
-def unimax(space: Space) -> FloatArray:
+def unimax(space: Space) -> Float[np.ndarray, " D"]:
     """As even as the supply allows: the smallest domains give their most epochs, the others share the rest evenly.
 
     UniMax (2304.09151, algorithm 1), with the budget in tokens; [D].
@@ -27,12 +28,12 @@ def unimax(space: Space) -> FloatArray:
     for rank, domain in enumerate(np.argsort(tokens_D, kind="stable")):
         used_D[domain] = min(budget / (len(tokens_D) - rank), (space.max_epochs or EPOCHS) * tokens_D[domain])
         budget -= used_D[domain]
-    unimax_D: FloatArray = used_D / used_D.sum()
+    unimax_D: Float[np.ndarray, " D"] = used_D / used_D.sum()
     return unimax_D
 
 
 # Name -> pure weights, [D], before the space has its say.
-BASELINES: Mapping[str, Callable[[Space], FloatArray]] = {
+BASELINES: Mapping[str, Callable[[Space], Float[np.ndarray, " D"]]] = {
     "proportional": lambda space: tempered(space, 1.0),
     "uniform": lambda space: tempered(space, 0.0),
     "unimax": unimax,

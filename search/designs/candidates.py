@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
 from search.designs.dirichlet import draw, reachable, tempered
 from search.designs.tempered_dirichlet import POWER, STRENGTHS
-from search.mixture import FloatArray
 from search.space import Space
 
 # Around the natural mixture, the design's centre, and an even one.
@@ -15,7 +15,9 @@ POWERS = (1.0, POWER, 0.0)
 PROJECTIONS = 1000
 
 
-def feasible_candidates(space: Space, trained_ND: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
+def feasible_candidates(
+    space: Space, trained_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
+) -> Float[np.ndarray, "Q D"]:
     """Feasible mixtures, [count, D], over the same space as the design's.
 
     RegMix draws from Dirichlet(natural), which hardly leaves the largest domain where supplies are unequal. Here half

@@ -11,12 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from search.designs.candidates import feasible_candidates
 from search.designs.tempered_dirichlet import tempered_dirichlet
 from search.fidelity import Fidelity
 from search.frozen_space import FrozenSpace
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.problem import Problem
 from search.runs import among
 from search.space import Space
@@ -30,15 +31,19 @@ class Choices(ABC):
         """`count` distinct mixtures spread over all that there are, fewer only where there are not so many."""
 
     @abstractmethod
-    def candidates(self, trained_ND: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
+    def candidates(
+        self, trained_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
+    ) -> Float[np.ndarray, "Q D"]:
         """About `count` mixtures among which the best is looked for; all that there are, where these are few."""
 
     @abstractmethod
-    def near(self, best_ND: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
+    def near(
+        self, best_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
+    ) -> Float[np.ndarray, "Q D"]:
         """At most `count` mixtures around and between these."""
 
     @abstractmethod
-    def mixture(self, weights_D: FloatArray) -> Mixture:
+    def mixture(self, weights_D: Float[np.ndarray, " D"]) -> Mixture:
         """The mixture that can be chosen nearest to these weights."""
 
 
@@ -49,18 +54,23 @@ class SpaceChoices(Choices):
     def design(self, count: int, generator: np.random.Generator) -> list[Mixture]:
         return tempered_dirichlet(self.space, count, generator)
 
-    def candidates(self, trained_ND: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
+    def candidates(
+        self, trained_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
+    ) -> Float[np.ndarray, "Q D"]:
         return feasible_candidates(self.space, trained_ND, count, generator)
 
-    def near(self, best_ND: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
+    def near(
+        self, best_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
+    ) -> Float[np.ndarray, "Q D"]:
         """From one of them towards another, or away from it, as far as the space goes."""
         one_ND, other_ND = (best_ND[generator.integers(len(best_ND), size=count)] for _ in range(2))
         step_N1 = generator.uniform(-1, 1, size=(count, 1))
         near_ND = np.clip(one_ND + step_N1 * (other_ND - one_ND), 0, None)
         near_ND /= near_ND.sum(axis=1, keepdims=True)
-        return near_ND[self.space.feasible(near_ND)]
+        feasible_QD: Float[np.ndarray, "Q D"] = near_ND[self.space.feasible(near_ND)]
+        return feasible_QD
 
-    def mixture(self, weights_D: FloatArray) -> Mixture:
+    def mixture(self, weights_D: Float[np.ndarray, " D"]) -> Mixture:
         if self.space.feasible(weights_D[None])[0]:
             return Mixture.from_array(self.space.domains, np.clip(weights_D, 0, None))
         return self.space.project(weights_D)
@@ -74,13 +84,17 @@ class PoolChoices(Choices):
     def design(self, count: int, generator: np.random.Generator) -> list[Mixture]:
         return [self.pool[place] for place in generator.permutation(len(self.pool))[:count]]
 
-    def candidates(self, trained_ND: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
+    def candidates(
+        self, trained_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
+    ) -> Float[np.ndarray, "Q D"]:
         return self.weights_ND
 
-    def near(self, best_ND: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
+    def near(
+        self, best_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
+    ) -> Float[np.ndarray, "Q D"]:
         return self.weights_ND[:0]
 
-    def mixture(self, weights_D: FloatArray) -> Mixture:
+    def mixture(self, weights_D: Float[np.ndarray, " D"]) -> Mixture:
         return self.pool[int(np.abs(self.weights_ND - weights_D).sum(axis=1).argmin())]
 
 
@@ -94,7 +108,9 @@ class FrozenChoices(Choices):
     def design(self, count: int, generator: np.random.Generator) -> list[Mixture]:
         return [self._expanded(mixture) for mixture in self.smaller.design(count, generator)]
 
-    def candidates(self, trained_ND: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
+    def candidates(
+        self, trained_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
+    ) -> Float[np.ndarray, "Q D"]:
         """Trained mixtures count with their relative weights replaced by those that are kept."""
         space = self.frozen.smaller
         trained_NR = self.frozen.reduce(trained_ND)
@@ -103,10 +119,12 @@ class FrozenChoices(Choices):
         feasible_NR = np.vstack([centre_1R, trained_NR[space.feasible(trained_NR)]])
         return self.frozen.expand(self.smaller.candidates(feasible_NR, count, generator))
 
-    def near(self, best_ND: FloatArray, count: int, generator: np.random.Generator) -> FloatArray:
+    def near(
+        self, best_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
+    ) -> Float[np.ndarray, "Q D"]:
         return self.frozen.expand(self.smaller.near(self.frozen.reduce(best_ND), count, generator))
 
-    def mixture(self, weights_D: FloatArray) -> Mixture:
+    def mixture(self, weights_D: Float[np.ndarray, " D"]) -> Mixture:
         """That with the nearest sum of the kept domains and weights of the others."""
         return self._expanded(self.smaller.mixture(self.frozen.reduce(weights_D[None])[0]))
 
@@ -123,6 +141,7 @@ def choices(problem: Problem, fidelity: Fidelity | None = None) -> Choices:
     return SpaceChoices(problem.space)
 
 
-def unseen(weights_ND: FloatArray, seen_ND: FloatArray) -> FloatArray:
+def unseen(weights_ND: Float[np.ndarray, "N D"], seen_KD: Float[np.ndarray, "K D"]) -> Float[np.ndarray, "Q D"]:
     """Those rows of the first that are not among the second's."""
-    return weights_ND[~among(weights_ND, seen_ND)]
+    unseen_QD: Float[np.ndarray, "Q D"] = weights_ND[~among(weights_ND, seen_KD)]
+    return unseen_QD

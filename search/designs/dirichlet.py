@@ -6,31 +6,33 @@ Shapes: N draws, D domains.
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
-from search.mixture import FloatArray
 from search.space import TOLERANCE, Space
 
 # Smaller shares become 0 (RegMix, 2407.01492: 100 of the 512k documents of a proxy run).
 MINIMUM_WEIGHT = 2e-4
 
 
-def tempered(space: Space, power: float) -> FloatArray:
+def tempered(space: Space, power: float) -> Float[np.ndarray, " D"]:
     """The natural mixture raised to a power and renormalised, [D]; 0 is uniform, 1 natural."""
     powered_D = space.natural.array**power
-    tempered_D: FloatArray = powered_D / powered_D.sum()
+    tempered_D: Float[np.ndarray, " D"] = powered_D / powered_D.sum()
     return tempered_D
 
 
-def reachable(space: Space, prior_D: FloatArray) -> FloatArray:
+def reachable(space: Space, prior_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " D"]:
     """The prior itself where it is feasible, else half way to the nearest feasible mixture, [D].
 
     Only half way, because the nearest mixture may give a small domain nothing, and it would never be drawn.
     """
-    middle_D: FloatArray = (prior_D + space.project(prior_D).array) / 2
+    middle_D: Float[np.ndarray, " D"] = (prior_D + space.project(prior_D).array) / 2
     return middle_D
 
 
-def draw(space: Space, prior_D: FloatArray, strengths_N: FloatArray, generator: np.random.Generator) -> FloatArray:
+def draw(
+    space: Space, prior_D: Float[np.ndarray, " D"], strengths_N: Float[np.ndarray, " N"], generator: np.random.Generator
+) -> Float[np.ndarray, "N D"]:
     """Mixtures spread around a prior, [N, D]: they keep minimums and pins, not always maximums and groups.
 
     What the minimums leave is shared out by Dirichlet(strength * prior). A strength of 0.1 puts nearly all on

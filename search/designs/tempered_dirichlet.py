@@ -8,9 +8,10 @@ break the sum and the bounds; here mixtures nearer than that count as one instea
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
 from search.designs.dirichlet import MINIMUM_WEIGHT, draw, reachable, tempered
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.space import Space
 
 POWER = 0.5
@@ -40,13 +41,15 @@ def tempered_dirichlet(space: Space, count: int, generator: np.random.Generator)
     return [Mixture.from_array(space.domains, weights_D) for weights_D in design_ND]
 
 
-def _first_new(space: Space, draws_ND: FloatArray, design_ND: FloatArray) -> FloatArray | None:
+def _first_new(
+    space: Space, draws_ND: Float[np.ndarray, "N D"], design_KD: Float[np.ndarray, "K D"]
+) -> Float[np.ndarray, " D"] | None:
     """The first draw that is feasible and new; in a space too tight for that, the first moved into it."""
 
-    def new(weights_D: FloatArray) -> bool:
-        return bool((np.abs(design_ND - weights_D).sum(axis=1) > MINIMUM_WEIGHT).all())
+    def new(weights_D: Float[np.ndarray, " D"]) -> bool:
+        return bool((np.abs(design_KD - weights_D).sum(axis=1) > MINIMUM_WEIGHT).all())
 
-    weights_D: FloatArray
+    weights_D: Float[np.ndarray, " D"]
     for weights_D in draws_ND[space.feasible(draws_ND)]:
         if new(weights_D):
             return weights_D

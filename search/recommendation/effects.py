@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float
 
-from search.mixture import ROUNDING, FloatArray, Mixture
-from search.runs import BoolArray
+from search.mixture import ROUNDING, Mixture
 
 STEPS = 15
 
@@ -42,7 +42,9 @@ class Effect:
 
 
 def effects(
-    predicted: Callable[[FloatArray], FloatArray], mixture: Mixture, trained_ND: FloatArray
+    predicted: Callable[[Float[np.ndarray, "N D"]], Float[np.ndarray, " N"]],
+    mixture: Mixture,
+    trained_ND: Float[np.ndarray, "N D"],
 ) -> Mapping[str, Effect]:
     """The effect of each domain; `predicted` gives the objective of mixtures [N, D]."""
     found = {}
@@ -54,7 +56,9 @@ def effects(
     return found
 
 
-def _moved(weights_D: FloatArray, place: int, shares_S: FloatArray, held_D: BoolArray) -> FloatArray:
+def _moved(
+    weights_D: Float[np.ndarray, " D"], place: int, shares_S: Float[np.ndarray, " S"], held_D: Bool[np.ndarray, " D"]
+) -> Float[np.ndarray, "S D"]:
     """The mixture with one domain's share set to each of the shares, [S, D]."""
     gives_D = ~held_D
     gives_D[place] = False
@@ -63,7 +67,9 @@ def _moved(weights_D: FloatArray, place: int, shares_S: FloatArray, held_D: Bool
         rest_D = gives_D.astype(float)
     kept_D = np.where(held_D, weights_D, 0)
     kept_D[place] = 0
-    moved_SD: FloatArray = kept_D + (1 - kept_D.sum() - shares_S)[:, None] * rest_D / max(rest_D.sum(), 1e-12)
+    moved_SD: Float[np.ndarray, "S D"] = kept_D + (1 - kept_D.sum() - shares_S)[:, None] * rest_D / max(
+        rest_D.sum(), 1e-12
+    )
     moved_SD[:, place] = shares_S
     moved_SD /= moved_SD.sum(axis=1, keepdims=True)
     return moved_SD

@@ -11,17 +11,17 @@ from functools import cached_property
 from statistics import NormalDist
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from search.designs.choices import Choices, choices
 from search.errors import SearchError, TooFewMixtures
 from search.evidence import Evidence
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.objective import NoWorse, Pareto
 from search.problem import Problem
 from search.randomness import generator
 from search.recommendation.effects import Effect, effects
 from search.recommendation.validation import FEWEST_RUNS, Validation, cross_validate, objective_sd
-from search.runs import BoolArray
 from search.surrogates import DEFAULT, SURROGATES
 from search.surrogates.loss_model import LossModel
 from search.trust_region import STRETCH, TrustRegion, distance, divergence, usual_distance
@@ -192,15 +192,15 @@ class Predictor:
         distinct = len(np.unique(evidence.runs.mixture_N))
         if distinct < FEWEST_RUNS:
             raise TooFewMixtures(f"{distinct} completed mixtures are too few for a regression, {FEWEST_RUNS} the least")
-        model = LossModel.fit(SURROGATES[surrogate], problem.seed, evidence.runs)
-        validation = cross_validate(model, problem.seed, evidence)
+        model = LossModel.fit(SURROGATES[surrogate](problem.seed), evidence.runs)
+        validation = cross_validate(model, evidence)
         return cls(problem, evidence, surrogate, model, validation, trust)
 
-    def objective(self, weights_ND: FloatArray) -> FloatArray:
+    def objective(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         """Predicted objective, [N]."""
         return self.problem.objective.value(self.model.mean(weights_ND), self.evidence.baseline_M)
 
-    def expect(self, mixture: Mixture) -> tuple[float, float, FloatArray, FloatArray]:
+    def expect(self, mixture: Mixture) -> tuple[float, float, Float[np.ndarray, " M"], Float[np.ndarray, " M"]]:
         """Mean and standard deviation of a new run's objective, and of its metrics, [M]."""
         mean_1M, sd_1M = self.model.predict(mixture.array[None])
         objective, baseline_M = self.problem.objective, self.evidence.baseline_M
@@ -225,7 +225,7 @@ class Predictor:
     def _choices(self) -> Choices:
         return choices(self.problem)
 
-    def candidates(self) -> FloatArray:
+    def candidates(self) -> Float[np.ndarray, "N D"]:
         """Trusted mixtures, first from everywhere, then around the best of those, [N, D]."""
         rng = generator(self.problem.seed, "candidates")
         found_ND = self.everywhere(rng)
@@ -235,7 +235,7 @@ class Predictor:
             found_ND = np.vstack([best_KD, nearby_ND[self._trusted(nearby_ND)]])
         return found_ND
 
-    def within(self, objective: float) -> FloatArray:
+    def within(self, objective: float) -> Float[np.ndarray, "N D"]:
         """Trusted mixtures that are expected to reach an objective, [N, D]."""
         rng = generator(self.problem.seed, "within")
         found_ND = self.everywhere(rng)
@@ -247,12 +247,13 @@ class Predictor:
         found_ND = np.vstack([reached_ND, nearby_ND[self._trusted(nearby_ND)]])
         return found_ND[self.objective(found_ND) <= objective]
 
-    def _trusted(self, weights_ND: FloatArray) -> BoolArray:
+    def _trusted(self, weights_ND: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
         """Which mixtures are allowed and near the evidence, [N]."""
         near_N = self.trust.known(weights_ND, self.evidence.runs.weights_ND)
-        return allowed(self.problem, self.trust, weights_ND) & near_N
+        trusted_N: Bool[np.ndarray, " N"] = np.logical_and(allowed(self.problem, self.trust, weights_ND), near_N)
+        return trusted_N
 
-    def everywhere(self, rng: np.random.Generator) -> FloatArray:
+    def everywhere(self, rng: np.random.Generator) -> Float[np.ndarray, "N D"]:
         """Allowed mixtures from all over the space, [N, D]: those near the evidence, or all where none is.
 
         Raises:
@@ -271,15 +272,15 @@ class Predictor:
                 f"nearest to it has {nearest:.3g}",
                 hint="raise max_kl, or widen the limits",
             )
-        known_ND = allowed_ND[self.trust.known(allowed_ND, trained_ND)]
+        known_ND: Float[np.ndarray, "N D"] = allowed_ND[self.trust.known(allowed_ND, trained_ND)]
         return known_ND if len(known_ND) else allowed_ND
 
     @cached_property
-    def _natural_1D(self) -> FloatArray:
+    def _natural_1D(self) -> Float[np.ndarray, "1 D"]:
         """The mixture that can be chosen nearest to the natural one."""
         return self._choices.mixture(self.problem.space.natural.array).array[None]
 
-    def _towards_natural(self, drawn_ND: FloatArray) -> FloatArray:
+    def _towards_natural(self, drawn_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "Q D"]:
         """The nearest to the natural mixture, then the drawn, those beyond max_kl moved towards it until within."""
         for _ in range(HALVINGS):
             within_N = self.trust.natural_enough(drawn_ND, self.problem.space)
@@ -287,9 +288,11 @@ class Predictor:
         return np.vstack([self._natural_1D, drawn_ND])
 
 
-def allowed(problem: Problem, trust: TrustRegion, weights_ND: FloatArray) -> BoolArray:
+def allowed(problem: Problem, trust: TrustRegion, weights_ND: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
     """Which mixtures may be an answer at all, whatever is expected of them: feasible, and within max_kl; [N]."""
-    return problem.feasible(weights_ND) & trust.natural_enough(weights_ND, problem.space)
+    natural_N = trust.natural_enough(weights_ND, problem.space)
+    allowed_N: Bool[np.ndarray, " N"] = np.logical_and(problem.feasible(weights_ND), natural_N)
+    return allowed_N
 
 
 def _best_observed(problem: Problem, evidence: Evidence, trust: TrustRegion) -> Mixture | None:
@@ -326,7 +329,7 @@ def recommend_observed(
     )
 
 
-def recommend_predicted(predictor: Predictor, best_KD: FloatArray) -> Recommendation:
+def recommend_predicted(predictor: Predictor, best_KD: Float[np.ndarray, "K D"]) -> Recommendation:
     """The average of the mixtures with the best predictions, best first in `best_KD`.
 
     All of them are feasible and the space is convex, so the average is.
@@ -427,7 +430,9 @@ def _trust_warnings(evidence: Evidence, validation: Validation) -> list[str]:
     return [f"{few}: the regression rests on other fidelities, which rank mixtures as it does"]
 
 
-def _allowance_warnings(predictor: Predictor, mean_M: FloatArray, sd_M: FloatArray) -> list[str]:
+def _allowance_warnings(
+    predictor: Predictor, mean_M: Float[np.ndarray, " M"], sd_M: Float[np.ndarray, " M"]
+) -> list[str]:
     """Under NoWorse: which metrics may be worse than they are allowed to be, and how likely."""
     objective, baseline_M = predictor.problem.objective, predictor.evidence.baseline_M
     if not isinstance(objective, NoWorse) or baseline_M is None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from search.acquisitions import ACQUISITIONS
 from search.acquisitions.base import Acquisition
-from search.acquisitions.fitting import Fit, Fitter, enough
+from search.acquisitions.fitting import MetricFit, enough, fit_metrics, remembering
 from search.errors import SearchError
 from search.evidence import Evidence, evidence_of, gather, runs_of
 from search.fidelity import Fidelity
@@ -27,6 +27,7 @@ from search.history import History
 from search.objective import Pareto, WeightedMean
 from search.problem import SEARCH_SEED, Problem, Rung
 from search.recommendation.recommend import Recommendation, recommend
+from search.recommendation.validation import rank_correlation
 from search.strategies.base import Settings, Strategy
 from search.strategies.fixed_design import baselines_and_design
 from search.trial import Trial
@@ -103,7 +104,8 @@ class Bayes(Strategy):
         self._domains = len(problem.space.domains)
         self._earlier = 0 if problem.earlier is None else len(problem.earlier)
         self._warm = max(min(warm_start(self._cost_ratio, self._domains), problem.rungs[0].trials) - self._earlier, 0)
-        self._fitter = Fitter(problem.seed)
+        # What was costly to choose for the runs of earlier questions.
+        self._choose = remembering(problem.seed)
 
     @property
     def expected(self) -> Counter[Fidelity]:
@@ -175,14 +177,14 @@ class Bayes(Strategy):
         left = max(most - self._asked(history, self._target), 0)
         return history.new(self._designs[-1])[: min(slots, left)]
 
-    def _chosen(self, history: History, slots: int, evidence: Evidence, fits: tuple[Fit, ...]) -> list[Trial]:
+    def _chosen(self, history: History, slots: int, evidence: Evidence, fits: tuple[MetricFit, ...]) -> list[Trial]:
         """One after the other, each counted as running for the next."""
         from search.acquisitions.propose import Proposals
 
         if self._due(history) is None:
             return []
-        proposals = Proposals(self.problem, self._acquisition, evidence, fits)
-        proposals.believe([trial for trial in history.running if trial.seed == SEARCH_SEED])
+        running = [trial for trial in history.running if trial.seed == SEARCH_SEED]
+        proposals = Proposals.of(self.problem, self._acquisition, evidence, fits).believing(running)
         asked: list[Trial] = []
         while len(asked) < slots and (rung := self._due(history)):
             trial = self._next(history, rung, proposals)
@@ -190,7 +192,7 @@ class Bayes(Strategy):
                 break
             asked.append(trial)
             history = history.opened(trial)
-            proposals.believe([trial])
+            proposals = proposals.believing([trial])
         return asked
 
     def _next(self, history: History, rung: Rung, proposals: Proposals) -> Trial | None:
@@ -204,7 +206,7 @@ class Bayes(Strategy):
         best = proposals.best(rung.fidelity, taken)
         return None if best is None else Trial(best, rung.fidelity, SEARCH_SEED, self._origin)
 
-    def _learn(self, history: History) -> tuple[Evidence, tuple[Fit, ...]] | None:
+    def _learn(self, history: History) -> tuple[Evidence, tuple[MetricFit, ...]] | None:
         """What is known, as the acquisition wants it, and the processes fitted to it; None where it is too little."""
         baseline = self.problem.objective.baseline
         if baseline and Trial(self.problem.baselines[baseline], self.problem.target, SEARCH_SEED) in history.running:
@@ -212,22 +214,22 @@ class Bayes(Strategy):
         evidence = evidence_of(self.problem, history, runs_of(self.problem, history))
         if not self._acquisition.by_metric:
             evidence = _judged(evidence)
-        return (evidence, self._fitter.fit(evidence.runs)) if enough(evidence.runs) else None
+        return (
+            (evidence, fit_metrics(evidence.runs, self.problem.seed, self._choose)) if enough(evidence.runs) else None
+        )
 
     def _carried(self, history: History) -> Carried | None:
         """As `warm_start` wants it; None while it is not known."""
-        from scipy.stats import spearmanr
-
         if len(history.at(self.problem.target)) < FEWEST_AT_TARGET or (learned := self._learn(history)) is None:
             return None
         evidence, fits = learned
         known_N = np.isfinite(evidence.at_target_N)
-        if known_N.sum() < FEWEST_AT_TARGET or any(fit.reference == fit.target for fit in fits):
+        if known_N.sum() < FEWEST_AT_TARGET or any(fit.lines.reference == fit.target for fit in fits):
             return None
-        predicted_NM = np.column_stack([fit.carried(evidence.runs.weights_ND[known_N]) for fit in fits])
+        predicted_NM = np.column_stack([fit.carried_over(evidence.runs.weights_ND[known_N]) for fit in fits])
         predicted_N = evidence.objective.value(predicted_NM, evidence.baseline_M)
-        correlation = spearmanr(predicted_N, evidence.at_target_N[known_N]).statistic
-        return Carried(float(np.nan_to_num(correlation)), float(np.mean([fit.explained for fit in fits])))
+        correlation = rank_correlation(predicted_N, evidence.at_target_N[known_N])
+        return Carried(correlation or 0.0, float(np.mean([fit.explained for fit in fits])))
 
 
 def _judged(evidence: Evidence) -> Evidence:

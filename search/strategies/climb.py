@@ -17,12 +17,12 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 
 import numpy as np
+from jaxtyping import Float
 
 from search.designs.choices import Choices, choices, unseen
 from search.evidence import evidence_of, gather, runs_of
 from search.fidelity import Fidelity
 from search.history import History
-from search.mixture import FloatArray
 from search.problem import SEARCH_SEED, Problem
 from search.randomness import generator
 from search.recommendation.recommend import CANDIDATES, Recommendation, recommend
@@ -48,7 +48,7 @@ class Climb(Strategy):
         bootstrapped = any(rung.trials for rung in problem.rungs[:-1])
         first, self._sizes = (0, sizes) if bootstrapped else (sizes[0], sizes[1:])
         everything = baselines_and_design(problem)
-        at_target = [trial for trial in everything if trial.fidelity.same_as(problem.target)]
+        at_target = [trial for trial in everything if trial.fidelity == problem.target]
         target_design = [trial for trial in at_target if trial.origin == "design"]
         # For rounds before which too little was measured.
         self._more_design = target_design[first:]
@@ -101,7 +101,7 @@ class Climb(Strategy):
         if len(np.unique(runs.mixture_N)) < FEWEST_RUNS:
             return [replace(trial, origin=origin) for trial in before.new(self._more_design)[:size]]
         evidence = evidence_of(problem, before, runs)
-        model = LossModel.fit(SURROGATES[self.settings.surrogate], problem.seed, runs)
+        model = LossModel.fit(SURROGATES[self.settings.surrogate](problem.seed), runs)
         rng = generator(problem.seed, "climb", number)
         at_hand = choices(problem)
         candidates_ND = self._candidates(at_hand, size, before, runs.weights_ND, rng)
@@ -115,12 +115,17 @@ class Climb(Strategy):
         ]
 
     def _candidates(
-        self, at_hand: Choices, size: int, before: History, trained_ND: FloatArray, rng: np.random.Generator
-    ) -> FloatArray:
+        self,
+        at_hand: Choices,
+        size: int,
+        before: History,
+        trained_ND: Float[np.ndarray, "N D"],
+        rng: np.random.Generator,
+    ) -> Float[np.ndarray, "Q D"]:
         """Distinct mixtures not yet tried at the target, inside the trust region if it leaves a choice, [N, D]."""
         space = self.problem.space
         candidates_ND = at_hand.candidates(trained_ND[space.feasible(trained_ND)], CANDIDATES, rng)
-        tried = [trial.mixture for trial in before.trials if trial.fidelity.same_as(self.problem.target)]
+        tried = [trial.mixture for trial in before.trials if trial.fidelity == self.problem.target]
         tried_ND = np.array([mixture.reordered(space.domains).array for mixture in tried]).reshape(
             -1, len(space.domains)
         )

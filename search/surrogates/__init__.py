@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from search.registry import Registry
 from search.surrogates.base import Surrogate
 
 DEFAULT = "blend"
 
-SURROGATES: Registry[Surrogate] = Registry(
+SURROGATES: Registry[Surrogate[Any]] = Registry(
     "surrogate",
     {
         "blend": "search.surrogates.blend:Blend",
         "far_blend": "search.surrogates.blend:FarBlend",
-        "warped_gp": "search.surrogates.warped_gp:WarpedGP",
-        "multi_fidelity_gp": "search.surrogates.multi_fidelity_gp:MultiFidelityGP",
+        "warped_gp": "search.surrogates.blend:WarpedGP",
+        "multi_fidelity_gp": "search.surrogates.gp:MultiFidelityGP",
         "gp_ard": "search.surrogates.gp:ArdGP",
         "gp_isotropic": "search.surrogates.gp:IsotropicGP",
         "effective_data": "search.surrogates.effective_data:EffectiveData",

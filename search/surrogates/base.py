@@ -1,6 +1,6 @@
 """What every surrogate is: fitted to measured mixtures, it predicts others, and says how far it may be off.
 
-Shapes: N mixtures, D domains, L fidelities.
+Shapes: N mixtures, D domains.
 """
 
 from __future__ import annotations
@@ -8,25 +8,52 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
+from jaxtyping import Float, Int
 
-from search.mixture import FloatArray
-from search.runs import IntArray, present
-from search.surrogates.lifting import at_target
+from search.runs import present
+from search.surrogates.lifting import Mean, at_target
+from search.surrogates.rows import Rows, deal_folds
 
 
 @dataclass(frozen=True)
 class Prediction:
     """A new measurement is expected at mean_N, give or take sd_N: the surrogate's doubt and the noise, together."""
 
-    mean_N: FloatArray
-    sd_N: FloatArray
+    mean_N: Float[np.ndarray, " N"]
+    sd_N: Float[np.ndarray, " N"]
 
 
-class Surrogate(ABC):
-    """One number as a function of the mixture. The same seed and rows give the same predictions.
+Predict = Callable[[Float[np.ndarray, "N D"]], Prediction]
+
+# What is costly to choose, as a value that fits to nearly the same rows can be given; None where nothing is.
+Choice = TypeVar("Choice")
+
+
+class Fitted(ABC, Generic[Choice]):
+    """A surrogate that knows its rows, and never changes.
+
+    Attributes:
+        choice: what was chosen for these rows, or given.
+        held_out: each row's mixture predicted at the target by fits to the other folds, NaN for a row that is always
+            known; None where the fit did not need it, or was given its choice.
+    """
+
+    choice: Choice
+    held_out: Prediction | None
+
+    @abstractmethod
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+        """The means of `predict` alone, which can be far cheaper, [N]."""
+
+    @abstractmethod
+    def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction: ...
+
+
+class Surrogate(ABC, Generic[Choice]):
+    """How one number is learned as a function of the mixture. The same seed and rows give the same predictions.
 
     Attributes:
         fewest_runs: it cannot be fitted to fewer rows.
@@ -36,60 +63,73 @@ class Surrogate(ABC):
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
-        # In a refit: the surrogate whose costly choices to keep.
-        self._earlier: Self | None = None
 
-    def fit(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray | None = None) -> Self:
-        """Fit to measured values; a second call forgets the first.
+    def fit(
+        self,
+        weights_ND: Float[np.ndarray, "N D"],
+        values_N: Float[np.ndarray, " N"],
+        fidelity_N: Int[np.ndarray, " N"] | None = None,
+        choice: Choice | None = None,
+        fold_N: Int[np.ndarray, " N"] | None = None,
+    ) -> Fitted[Choice]:
+        """Fit to measured values.
 
         Args:
-            level_N: the fidelity of each run, 0 the cheapest; predictions are for the highest that has runs. Default:
-                all alike.
+            fidelity_N: of each run, 0 the cheapest; predictions are for the highest that has runs. Default: all alike.
+            choice: of an earlier fit to nearly the same rows, in place of choosing again.
+            fold_N: which runs are held out together; default: as `deal_folds` says.
         """
         assert weights_ND.ndim == 2 and values_N.shape == weights_ND.shape[:1], "one value a mixture"
         assert len(values_N) >= self.fewest_runs, f"{len(values_N)} runs, {self.fewest_runs} needed"
         assert np.isfinite(weights_ND).all() and np.isfinite(values_N).all(), "failed trials are no observations"
-        self._fit(weights_ND, values_N, present(np.zeros(len(values_N), int) if level_N is None else level_N))
-        return self
-
-    def refit(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray | None = None) -> Self:
-        """Another one, fitted to these rows; it may keep a setting that was costly to choose for the rows of `fit`."""
-        other = type(self)(self.seed)
-        other._earlier = self
-        return other.fit(weights_ND, values_N, level_N)
+        fidelity_N = present(np.zeros(len(values_N), dtype=np.int64) if fidelity_N is None else fidelity_N)
+        if fold_N is None:
+            every_N = np.ones(len(values_N), dtype=bool)
+            fold_N = deal_folds(weights_ND, fidelity_N == fidelity_N.max(), every_N, self.seed)
+        return self.fit_rows(Rows(weights_ND, values_N, fidelity_N, fold_N), choice)
 
     @abstractmethod
-    def _fit(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
-        """As `fit`; levels are 0 to L - 1 and none is without runs."""
+    def fit_rows(self, rows: Rows, choice: Choice | None = None) -> Fitted[Choice]:
+        """As `fit`."""
+
+    def hold_out(self, rows: Rows, fitted: Fitted[Choice]) -> Prediction | None:
+        """Each row's mixture predicted by a fit to the other folds; None where folds leave too few to fit to."""
+        if fitted.held_out is not None:
+            return fitted.held_out
+        return hold_out(rows, self.fewest_runs, lambda known: self.fit_rows(known, fitted.choice).predict)
+
+
+class SingleScale(Surrogate[Choice]):
+    """It knows values of one fidelity only: others are mapped to the target first (search.surrogates.lifting)."""
+
+    def fit_rows(self, rows: Rows, choice: Choice | None = None) -> Fitted[Choice]:
+        def reference(alone: Rows) -> Mean:
+            if len(alone) < self.fewest_runs:
+                return lambda wanted_ND: np.full(len(wanted_ND), alone.values_N.mean())
+            return self._fit_alike(alone, choice).mean
+
+        return self._fit_alike(at_target(rows, reference) if rows.fidelity_N.any() else rows, choice)
 
     @abstractmethod
-    def mean(self, weights_ND: FloatArray) -> FloatArray:
-        """The means of `predict` alone, which can be far cheaper, [N]."""
-
-    @abstractmethod
-    def predict(self, weights_ND: FloatArray) -> Prediction: ...
-
-
-class SingleScale(Surrogate):
-    """It knows values of one fidelity only: those of others are mapped to the target first (search.lifting)."""
-
-    def _fit(self, weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray) -> None:
-        if level_N.any():
-            weights_ND, values_N = at_target(weights_ND, values_N, level_N, self._reference)
-        self._fit_alike(weights_ND, values_N)
-
-    def _reference(self, weights_ND: FloatArray, values_N: FloatArray) -> Callable[[FloatArray], FloatArray]:
-        if len(values_N) < self.fewest_runs:
-            return lambda wanted_ND: np.full(len(wanted_ND), values_N.mean())
-        alone = type(self)(self.seed)
-        alone._earlier = self._earlier
-        return alone.fit(weights_ND, values_N).mean
-
-    @abstractmethod
-    def _fit_alike(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
+    def _fit_alike(self, rows: Rows, choice: Choice | None) -> Fitted[Choice]:
         """Fit to values that are all in the target's units."""
 
 
-def is_constant(values_N: FloatArray) -> bool:
+def hold_out(rows: Rows, fewest: int, fit: Callable[[Rows], Predict]) -> Prediction | None:
+    """Each row's mixture predicted by a fit to the other folds, NaN for a row that is always known.
+
+    None where a fold would leave fewer than `fewest` others.
+    """
+    folds = rows.folds(fewest)
+    if not folds:
+        return None
+    mean_N, sd_N = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    for out_N in folds:
+        found = fit(rows.select(~out_N))(rows.weights_ND[out_N])
+        mean_N[out_N], sd_N[out_N] = found.mean_N, found.sd_N
+    return Prediction(mean_N, sd_N)
+
+
+def is_constant(values_N: Float[np.ndarray, " N"]) -> bool:
     """Whether values are equal but for rounding, in whatever unit they are."""
     return bool(np.ptp(values_N) <= 1e-9 * float(np.abs(values_N).max()))

@@ -14,8 +14,8 @@ Shapes: N mixtures, D domains, P = 3 D parameters.
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
-from search.mixture import FloatArray
 from search.surrogates.law import Law, Prior, bounded_exp
 
 LOG_FACTOR_SD = 2.0
@@ -24,7 +24,9 @@ LOG_OFFSET, LOG_OFFSET_SD = float(np.log(0.03)), 1.0
 
 
 class BiMix(Law):
-    def _shape(self, theta_P: FloatArray, weights_ND: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def shape(
+        self, theta_P: Float[np.ndarray, " P"], weights_ND: Float[np.ndarray, "N D"]
+    ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N P"]]:
         log_factor_D, log_power_D, log_offset_D = theta_P.reshape(3, -1)
         power_D, offset_D = np.exp(log_power_D), np.exp(log_offset_D)
         log_share_ND = np.log(weights_ND + offset_D)
@@ -39,5 +41,5 @@ class BiMix(Law):
             sd_P=np.repeat([LOG_FACTOR_SD, LOG_POWER_SD, LOG_OFFSET_SD], domains),
         )
 
-    def _start(self, rise_D: FloatArray) -> FloatArray:
+    def _start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
         return np.concatenate([-3 * rise_D, np.repeat([LOG_POWER, LOG_OFFSET], len(rise_D))])

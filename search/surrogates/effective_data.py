@@ -13,8 +13,8 @@ Shapes: N mixtures, D domains, P = 1 + D parameters.
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
-from search.mixture import FloatArray
 from search.surrogates.law import Law, Prior, bounded_exp
 
 LOG_POWER, LOG_POWER_SD = -0.7, 1.0
@@ -22,7 +22,9 @@ LOG_WORTH_SD = 2.5
 
 
 class EffectiveData(Law):
-    def _shape(self, theta_P: FloatArray, weights_ND: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def shape(
+        self, theta_P: Float[np.ndarray, " P"], weights_ND: Float[np.ndarray, "N D"]
+    ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N P"]]:
         power, worth_D = np.exp(theta_P[0]), np.exp(theta_P[1:])
         effective_N = weights_ND @ worth_D
         log_shape_N = -power * np.log(effective_N)
@@ -37,5 +39,5 @@ class EffectiveData(Law):
             sd_P=np.append(LOG_POWER_SD, np.full(domains, LOG_WORTH_SD)),
         )
 
-    def _start(self, rise_D: FloatArray) -> FloatArray:
+    def _start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
         return np.append(LOG_POWER, -3 * rise_D)

@@ -1,43 +1,78 @@
-"""Plain Gaussian processes on the square roots of the weights, with one length scale or one a domain.
+"""Plain Gaussian processes on the square roots of the weights, without a warp.
 
-Shapes: N runs, D domains.
+Shapes: N mixtures.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from jaxtyping import Float
 
-from search.mixture import FloatArray
-from search.surrogates.base import Prediction, SingleScale, is_constant
-from search.surrogates.gaussian_process import GaussianProcess, Hyperparameters
+from search.gaussian_process.hyperparameters import Hyperparameters
+from search.gaussian_process.process import GaussianProcess
+from search.surrogates import warped_process
+from search.surrogates.base import Fitted, Prediction, SingleScale, Surrogate, is_constant
+from search.surrogates.rows import Rows
+from search.surrogates.warped_process import Components, WarpedProcess, unwarped
 
 
-class IsotropicGP(SingleScale):
+@dataclass(frozen=True, eq=False)
+class FittedGP(Fitted[Hyperparameters]):
+    process: GaussianProcess
+    choice: Hyperparameters
+    constant: bool
+    held_out: None = None
+
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+        return self.process.mean(weights_ND)
+
+    def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
+        mean_N, variance_N = self.process.predict(weights_ND)
+        return Prediction(mean_N, np.zeros_like(mean_N) if self.constant else np.sqrt(variance_N))
+
+
+class IsotropicGP(SingleScale[Hyperparameters]):
     """One length scale: the fewest hyperparameters, for the fewest runs."""
 
     fewest_runs = 4
-    _process: GaussianProcess
 
-    def _fit_alike(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
-        start = Hyperparameters.start(self._lengths(weights_ND.shape[1]), 1)
-        if self._earlier is not None:
-            start = self._earlier._process.hyperparameters
-        self._process = GaussianProcess(weights_ND, values_N, start=start)
-        self._constant = is_constant(values_N)
+    def _fit_alike(self, rows: Rows, choice: Hyperparameters | None) -> FittedGP:
+        start = choice or Hyperparameters.start(self._lengths(rows.weights_ND.shape[1]))
+        process = GaussianProcess.fit(rows.weights_ND, rows.values_N, start=start)
+        return FittedGP(process, process.hyperparameters, is_constant(rows.values_N))
 
     def _lengths(self, domains: int) -> int:
         return 1
 
-    def mean(self, weights_ND: FloatArray) -> FloatArray:
-        return self._process.mean_at(weights_ND)
-
-    def predict(self, weights_ND: FloatArray) -> Prediction:
-        mean_N, variance_N = self._process.predict(weights_ND)
-        return Prediction(self.mean(weights_ND), np.zeros_like(mean_N) if self._constant else np.sqrt(variance_N))
-
 
 class ArdGP(IsotropicGP):
-    """A length scale a domain: it learns which domains matter."""
+    """A length scale per domain: it learns which domains matter."""
 
     def _lengths(self, domains: int) -> int:
         return domains
+
+
+@dataclass(frozen=True, eq=False)
+class FittedOverFidelities(Fitted[Components]):
+    process: WarpedProcess
+    choice: Components
+    held_out: None = None
+
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+        return self.predict(weights_ND).mean_N
+
+    def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
+        return self.process.predict(weights_ND)
+
+
+class MultiFidelityGP(Surrogate[Components]):
+    """One process over all fidelities, each with its gain, its noise and a link to the next."""
+
+    fewest_runs = 4
+
+    def fit_rows(self, rows: Rows, choice: Components | None = None) -> FittedOverFidelities:
+        start = choice or Components((unwarped(rows.weights_ND.shape[1]),))
+        process = warped_process.fit(rows, self.seed, start)
+        return FittedOverFidelities(process, process.choice)

@@ -19,13 +19,15 @@ Shapes: N mixtures, D domains, P parameters theta of the shape, Q = 2 + P parame
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 from scipy.optimize import OptimizeResult, least_squares
 
-from search.mixture import FloatArray
-from search.surrogates.base import Prediction, SingleScale
+from search.surrogates.base import Fitted, Prediction, SingleScale
+from search.surrogates.rows import Rows
 
 # Standard deviations, in units of that of the values.
 OFFSET_SD, SLOPE_SD = 1.0, 2.0
@@ -42,56 +44,56 @@ ROUGH, FINE = 1e-3, 1e-8
 MOST_STEPS = 200
 
 
+# From theta [P] and mixtures [N, D] to the shape, [N], and its derivatives by theta, [N, P].
+Shape = Callable[
+    [Float[np.ndarray, " P"], Float[np.ndarray, "N D"]], tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N P"]]
+]
+
+
 @dataclass(frozen=True)
 class Prior:
     """Independent normal distributions of theta."""
 
-    mean_P: FloatArray
-    sd_P: FloatArray
+    mean_P: Float[np.ndarray, " P"]
+    sd_P: Float[np.ndarray, " P"]
 
 
-class Law(SingleScale):
-    """A law is its shape, its prior, and where to start.
-
-    Attributes:
-        loo_r2: 1 - the mean squared leave-one-out error of the standardised values, from the linearised fit.
-    """
+class Law(SingleScale[None]):
+    """A law is its shape, its prior, and where to start."""
 
     fewest_runs = 4
-    loo_r2: float
 
     @abstractmethod
-    def _shape(self, theta_P: FloatArray, weights_ND: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def shape(
+        self, theta_P: Float[np.ndarray, " P"], weights_ND: Float[np.ndarray, "N D"]
+    ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N P"]]:
         """The shape, positive, [N], and its derivatives by theta, [N, P]."""
 
     @abstractmethod
     def _prior(self, domains: int) -> Prior: ...
 
     @abstractmethod
-    def _start(self, rise_D: FloatArray) -> FloatArray:
+    def _start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
         """A rough theta, [P], of a shape that goes with the weights as `rise_D` says: their correlations with it."""
 
-    def _fit_alike(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
-        runs = len(values_N)
-        self._weights_ND = weights_ND
-        self._mean = float(values_N.mean())
+    def _fit_alike(self, rows: Rows, choice: None) -> FittedLaw:
+        weights_ND, values_N, runs = rows.weights_ND, rows.values_N, len(rows)
+        mean = float(values_N.mean())
         # Equal values differ by rounding only.
-        self._scale = max(float(values_N.std()), 1e-12 * abs(self._mean), float(np.finfo(float).tiny))
-        target_N = (values_N - self._mean) / self._scale
-        self._least = float(values_N.min()) - REACH * self._scale
-        self._most = float(values_N.max()) + REACH * self._scale
-
+        scale = max(float(values_N.std()), 1e-12 * abs(mean), float(np.finfo(float).tiny))
+        target_N = (values_N - mean) / scale
         prior = self._prior(weights_ND.shape[1])
         prior_mean_Q = np.append([0.0, 0.0], prior.mean_P)
         prior_sd_Q = np.append([OFFSET_SD, SLOPE_SD], prior.sd_P)
+        curve = Curve(self.shape, weights_ND)
 
-        def search(start_Q: FloatArray, noise: float, tolerance: float) -> OptimizeResult:
-            def misfit(parameters_Q: FloatArray) -> FloatArray:
-                error_N = self._curve(parameters_Q, weights_ND)[0] - target_N
+        def search(start_Q: Float[np.ndarray, " Q"], noise: float, tolerance: float) -> OptimizeResult:
+            def misfit(parameters_Q: Float[np.ndarray, " Q"]) -> Float[np.ndarray, " A"]:
+                error_N = curve.at(parameters_Q, weights_ND)[0] - target_N
                 return np.append(error_N / noise, (parameters_Q - prior_mean_Q) / prior_sd_Q)
 
-            def jacobian(parameters_Q: FloatArray) -> FloatArray:
-                return np.vstack([self._curve(parameters_Q, weights_ND)[1] / noise, np.diag(1 / prior_sd_Q)])
+            def jacobian(parameters_Q: Float[np.ndarray, " Q"]) -> Float[np.ndarray, "A Q"]:
+                return np.vstack([curve.at(parameters_Q, weights_ND)[1] / noise, np.diag(1 / prior_sd_Q)])
 
             return least_squares(misfit, start_Q, jacobian, ftol=tolerance, max_nfev=MOST_STEPS)
 
@@ -105,53 +107,84 @@ class Law(SingleScale):
             noise = float(np.clip(np.sqrt(error_N @ error_N / freedom), LEAST_NOISE, MOST_NOISE))
             found = search(found.x, noise, FINE)
 
-        self._parameters_Q, self._noise = found.x, noise
-        # The parameters' covariance is root root'.
-        self._root_QQ = np.linalg.inv(np.linalg.qr(found.jac).R)
-        spare_N = np.maximum(1 - self._doubt(found.jac[:runs]), 0.05)
+        root_QQ = np.linalg.inv(np.linalg.qr(found.jac).R)
+        spare_N = np.maximum(1 - _doubt(found.jac[:runs], root_QQ), 0.05)
         left_out_N = found.fun[:runs] * noise / spare_N
-        self.loo_r2 = float(1 - (left_out_N**2).mean())
         # If the law is right, their variance is noise^2 / spare.
-        self._widening = max(1.0, float((left_out_N**2 * spare_N).mean()) / noise**2)
+        widening = max(1.0, float((left_out_N**2 * spare_N).mean()) / noise**2)
+        bounds = float(values_N.min()) - REACH * scale, float(values_N.max()) + REACH * scale
+        return FittedLaw(curve, found.x, root_QQ, noise, widening, mean, scale, bounds)
 
-    def mean(self, weights_ND: FloatArray) -> FloatArray:
-        """Within REACH standard deviations of the fitted values: a power of nearly nothing explodes."""
-        return self._bounded(self._mean + self._scale * self._curve(self._parameters_Q, weights_ND)[0])
 
-    def _bounded(self, values_N: FloatArray) -> FloatArray:
-        return np.clip(values_N, self._least, self._most)
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A shape, standardised over the fitted rows."""
 
-    def predict(self, weights_ND: FloatArray) -> Prediction:
-        curve_N, slopes_NQ = self._curve(self._parameters_Q, weights_ND)
-        variance_N = self._widening * (self._noise**2 + self._doubt(slopes_NQ))
-        return Prediction(self._bounded(self._mean + self._scale * curve_N), self._scale * np.sqrt(variance_N))
+    shape: Shape
+    fitted_ND: Float[np.ndarray, "N D"]
 
-    def _doubt(self, slopes_NQ: FloatArray) -> FloatArray:
-        """The variance of curves with these derivatives that comes from the parameters', [N]."""
-        doubt_N: FloatArray = ((slopes_NQ @ self._root_QQ) ** 2).sum(axis=1)
-        return doubt_N
-
-    def _curve(self, parameters_Q: FloatArray, weights_ND: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def at(
+        self, parameters_Q: Float[np.ndarray, " Q"], weights_ND: Float[np.ndarray, "N D"]
+    ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N Q"]]:
         """Standardised values, [N], and their derivatives by the parameters, [N, Q]."""
         (offset, slope), theta_P = parameters_Q[:2], parameters_Q[2:]
-        fitted_N, fitted_NP = self._shape(theta_P, self._weights_ND)
+        fitted_N, fitted_NP = self.shape(theta_P, self.fitted_ND)
         centre, centre_P = fitted_N.mean(), fitted_NP.mean(axis=0)
         spread = max(fitted_N.std(), FLAT * centre)
         spread_P = (fitted_N - centre) @ fitted_NP / len(fitted_N) / spread
 
-        shape_N, shape_NP = self._shape(theta_P, weights_ND)
+        shape_N, shape_NP = (fitted_N, fitted_NP)
+        if weights_ND is not self.fitted_ND:
+            shape_N, shape_NP = self.shape(theta_P, weights_ND)
         height_N = (shape_N - centre) / spread
         height_NP = (shape_NP - centre_P - np.outer(height_N, spread_P)) / spread
         return offset + slope * height_N, np.column_stack([np.ones_like(height_N), height_N, slope * height_NP])
 
 
-def bounded_exp(exponent: FloatArray) -> FloatArray:
+@dataclass(frozen=True, eq=False)
+class FittedLaw(Fitted[None]):
+    """
+    Attributes:
+        root_QQ: the parameters' covariance is root root'.
+        bounds: of predictions: a power of nearly nothing explodes.
+    """
+
+    curve: Curve
+    parameters_Q: Float[np.ndarray, " Q"]
+    root_QQ: Float[np.ndarray, "Q Q"]
+    noise: float
+    widening: float
+    centre: float
+    scale: float
+    bounds: tuple[float, float]
+    choice: None = None
+    held_out: None = None
+
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+        return self._values(self.curve.at(self.parameters_Q, weights_ND)[0])
+
+    def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
+        curve_N, slopes_NQ = self.curve.at(self.parameters_Q, weights_ND)
+        variance_N = self.widening * (self.noise**2 + _doubt(slopes_NQ, self.root_QQ))
+        return Prediction(self._values(curve_N), self.scale * np.sqrt(variance_N))
+
+    def _values(self, curve_N: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+        return np.clip(self.centre + self.scale * curve_N, *self.bounds)
+
+
+def _doubt(slopes_NQ: Float[np.ndarray, "N Q"], root_QQ: Float[np.ndarray, "Q Q"]) -> Float[np.ndarray, " N"]:
+    """The variance of curves with these derivatives that comes from the parameters', [N]."""
+    doubt_N: Float[np.ndarray, " N"] = ((slopes_NQ @ root_QQ) ** 2).sum(axis=1)
+    return doubt_N
+
+
+def bounded_exp(exponent: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
     """exp for shapes: a very steep one, as an outlier can call for, stays finite far from the fitted rows."""
-    return np.exp(np.clip(exponent, -MOST_EXPONENT, MOST_EXPONENT))
+    return np.asarray(np.exp(np.clip(exponent, -MOST_EXPONENT, MOST_EXPONENT)))
 
 
-def _correlations(weights_ND: FloatArray, target_N: FloatArray) -> FloatArray:
+def _correlations(weights_ND: Float[np.ndarray, "N D"], target_N: Float[np.ndarray, " N"]) -> Float[np.ndarray, " D"]:
     """Of each domain's weight with the standardised values, [D]; 0 for a weight that does not vary."""
     spread_D = weights_ND.std(axis=0)
-    covariance_D: FloatArray = (weights_ND - weights_ND.mean(axis=0)).T @ target_N / len(target_N)
+    covariance_D: Float[np.ndarray, " D"] = (weights_ND - weights_ND.mean(axis=0)).T @ target_N / len(target_N)
     return covariance_D / np.where(spread_D > 0, spread_D, 1)

@@ -5,7 +5,7 @@ fidelity, and a line, value there = intercept + slope * predicted value, ties th
 measured twice. The slope is shrunk towards 1 (a nat saved cheaply is a nat saved at the target) as if by PRIOR_RUNS
 further runs that say so, and kept above 0, for few runs must not turn the ranking around.
 
-Shapes: N runs, D domains, L levels.
+Shapes: N runs, D domains, L fidelities, K runs of one fidelity, M metrics.
 """
 
 from __future__ import annotations
@@ -14,82 +14,120 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int
 
-from search.mixture import FloatArray
-from search.runs import IntArray, among
+from search.runs import among
+from search.surrogates.rows import Rows
 
 PRIOR_RUNS = 2.0
 SMALLEST_SLOPE = 0.05
 
-# From mixtures [N, D] and values [N] to a function from mixtures to predicted values.
-Fit = Callable[[FloatArray, FloatArray], Callable[[FloatArray], FloatArray]]
-# From predicted and measured values of one level, [P], and the reference's variance to intercept and slope.
-Tie = Callable[[FloatArray, FloatArray, float], tuple[float, float]]
+# From mixtures [N, D] to predicted values, [N].
+Mean = Callable[[Float[np.ndarray, "N D"]], Float[np.ndarray, " N"]]
+# From predicted and measured values of one fidelity, [K], and the reference's variance to intercept and slope.
+Tie = Callable[[Float[np.ndarray, " K"], Float[np.ndarray, " K"], float], tuple[float, float]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lines:
-    """value at level = intercept + slope * value at the reference level."""
+    """value at fidelity = intercept + slope * value at the reference."""
 
     reference: int
-    intercept_L: FloatArray
-    slope_L: FloatArray
+    intercept_L: Float[np.ndarray, " L"]
+    slope_L: Float[np.ndarray, " L"]
 
-    def to_reference(self, values_N: FloatArray, level_N: IntArray) -> FloatArray:
-        lifted_N: FloatArray = (values_N - self.intercept_L[level_N]) / self.slope_L[level_N]
+    def to_reference(
+        self, values_N: Float[np.ndarray, " N"], fidelity_N: Int[np.ndarray, " N"]
+    ) -> Float[np.ndarray, " N"]:
+        lifted_N: Float[np.ndarray, " N"] = (values_N - self.intercept_L[fidelity_N]) / self.slope_L[fidelity_N]
         return lifted_N
 
-    def from_reference(self, values_N: FloatArray, level: int) -> FloatArray:
-        there_N: FloatArray = self.intercept_L[level] + self.slope_L[level] * values_N
+    def from_reference(self, values_N: Float[np.ndarray, " N"], fidelity: int) -> Float[np.ndarray, " N"]:
+        there_N: Float[np.ndarray, " N"] = self.intercept_L[fidelity] + self.slope_L[fidelity] * values_N
         return there_N
 
 
-def lines(weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray, fit: Fit, tie: Tie | None = None) -> Lines:
-    """The line of each level; levels are 0 to L - 1 and none is without runs.
-
-    Args:
-        tie: what draws the line; default: `line`.
-    """
-    counts_L = np.bincount(level_N)
-    reference = int(counts_L.argmax())
-    intercept_L, slope_L = np.zeros(len(counts_L)), np.ones(len(counts_L))
-    if len(counts_L) > 1:
-        there_N = level_N == reference
-        predict = fit(weights_ND[there_N], values_N[there_N])
-        variance = float(values_N[there_N].var()) or 1.0
-        for level in set(range(len(counts_L))) - {reference}:
-            here_N = level_N == level
-            intercept_L[level], slope_L[level] = (tie or line)(predict(weights_ND[here_N]), values_N[here_N], variance)
-    return Lines(reference, intercept_L, slope_L)
-
-
-def line(predicted_P: FloatArray, values_P: FloatArray, variance: float) -> tuple[float, float]:
+def line(
+    predicted_K: Float[np.ndarray, " K"], values_K: Float[np.ndarray, " K"], variance: float
+) -> tuple[float, float]:
     """Intercept and slope of values over predicted values, shrunk towards 1 in units of `variance`."""
-    across_P = predicted_P - predicted_P.mean()
-    together = float(across_P @ (values_P - values_P.mean())) / variance
-    alone = float(across_P @ across_P) / variance
+    across_K = predicted_K - predicted_K.mean()
+    together = float(across_K @ (values_K - values_K.mean())) / variance
+    alone = float(across_K @ across_K) / variance
     slope = max((PRIOR_RUNS + together) / (PRIOR_RUNS + alone), SMALLEST_SLOPE)
-    return float(values_P.mean() - slope * predicted_P.mean()), slope
+    return float(values_K.mean() - slope * predicted_K.mean()), slope
 
 
-def same_spread(predicted_P: FloatArray, values_P: FloatArray, variance: float) -> tuple[float, float]:
+def same_spread(
+    predicted_K: Float[np.ndarray, " K"], values_K: Float[np.ndarray, " K"], variance: float
+) -> tuple[float, float]:
     """Intercept and slope that give the predicted values the measured ones' spread, shrunk as in `line`.
 
-    For models that know by themselves how far two levels agree: the slope of a regression is small where they hardly
-    do, and values divided by it would spread far beyond the reference's.
+    For models that know by themselves how far two fidelities agree: the slope of a regression is small where they
+    hardly do, and values divided by it would spread far beyond the reference's.
     """
-    measured, predicted = float(values_P.var()) / variance, float(predicted_P.var()) / variance
-    slope = ((PRIOR_RUNS + len(values_P) * measured) / (PRIOR_RUNS + len(values_P) * predicted)) ** 0.5
-    return float(values_P.mean() - slope * predicted_P.mean()), slope
+    measured, predicted = float(values_K.var()) / variance, float(predicted_K.var()) / variance
+    slope = ((PRIOR_RUNS + len(values_K) * measured) / (PRIOR_RUNS + len(values_K) * predicted)) ** 0.5
+    return float(values_K.mean() - slope * predicted_K.mean()), slope
 
 
-def at_target(
-    weights_ND: FloatArray, values_N: FloatArray, level_N: IntArray, fit: Fit
-) -> tuple[FloatArray, FloatArray]:
-    """One table in the units of the highest level: its own runs, and those of other mixtures, mapped."""
-    target = int(level_N.max())
-    tied = lines(weights_ND, values_N, level_N, fit)
-    mapped_N = tied.from_reference(tied.to_reference(values_N, level_N), target)
-    here_N = level_N == target
+def reference_of(fidelity_N: Int[np.ndarray, " N"]) -> int:
+    """The fidelity with the most runs."""
+    return int(np.bincount(fidelity_N).argmax())
+
+
+def lines(
+    weights_ND: Float[np.ndarray, "N D"],
+    values_N: Float[np.ndarray, " N"],
+    fidelity_N: Int[np.ndarray, " N"],
+    reference: Mean,
+    tie: Tie = line,
+) -> Lines:
+    """The line of each fidelity, none of which is without runs.
+
+    Args:
+        reference: what predicts the values of the fidelity with the most runs.
+        tie: what draws a line.
+    """
+    place, fidelities = reference_of(fidelity_N), int(fidelity_N.max()) + 1
+    intercept_L, slope_L = np.zeros(fidelities), np.ones(fidelities)
+    variance = float(values_N[fidelity_N == place].var()) or 1.0
+    for fidelity in set(range(fidelities)) - {place}:
+        here_N = fidelity_N == fidelity
+        intercept_L[fidelity], slope_L[fidelity] = tie(reference(weights_ND[here_N]), values_N[here_N], variance)
+    return Lines(place, intercept_L, slope_L)
+
+
+def at_target(rows: Rows, fit: Callable[[Rows], Mean]) -> Rows:
+    """One table in the units of the target: its own runs, and those of other mixtures, mapped.
+
+    Args:
+        fit: what predicts values from the runs of the reference.
+    """
+    weights_ND, values_N, fidelity_N = rows.weights_ND, rows.values_N, rows.fidelity_N
+    reference = fit(rows.select(fidelity_N == reference_of(fidelity_N)))
+    tied = lines(weights_ND, values_N, fidelity_N, reference)
+    mapped_N = tied.from_reference(tied.to_reference(values_N, fidelity_N), int(fidelity_N.max()))
+    here_N = rows.at_target_N
     kept_N = here_N | ~among(weights_ND, weights_ND[here_N])
-    return weights_ND[kept_N], np.where(here_N, values_N, mapped_N)[kept_N]
+    values_K = np.where(here_N, values_N, mapped_N)[kept_N]
+    return Rows(weights_ND[kept_N], values_K, np.zeros(len(values_K), dtype=np.int64), rows.fold_N[kept_N])
+
+
+def in_target_units(
+    values_N: Float[np.ndarray, " N"], fidelity_N: Int[np.ndarray, " N"], target: int, mean_N: Float[np.ndarray, " N"]
+) -> Float[np.ndarray, " N"]:
+    """The values, those of cheaper runs moved along the line that ties them to predictions for the target, [N].
+
+    Args:
+        values_N: NaN where a run did not measure the metric.
+        mean_N: what is predicted of each run's mixture.
+    """
+    moved_N = values_N.copy()
+    for fidelity in np.unique(fidelity_N[fidelity_N != target]):
+        here_N = (fidelity_N == fidelity) & np.isfinite(values_N)
+        if here_N.any():
+            spread = float(values_N[here_N].var()) or 1.0
+            intercept, slope = line(values_N[here_N], mean_N[here_N], spread)
+            moved_N[here_N] = intercept + slope * values_N[here_N]
+    return moved_N

@@ -10,67 +10,56 @@ Shapes: N mixtures, D domains, T numbers of trees, K folds.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import lightgbm as lgb
 import numpy as np
+from jaxtyping import Float
 
-from search.mixture import FloatArray
-from search.randomness import generator
-from search.surrogates.base import Prediction, SingleScale
+from search.surrogates.base import Fitted, Prediction, SingleScale
+from search.surrogates.rows import FOLDS, Rows
 
-TREES = 1000
-FOLDS = 5
+MOST_TREES = 1000
 LEAF_RUNS = 20
 # Trees without a lower error after which no more are tried.
 PATIENCE = 100
 
 
-class LightGBM(SingleScale):
+@dataclass(frozen=True, eq=False)
+class Trees:
+    """How many, by the folds' errors.
+
+    A fit that is given them is nearly honest in cross-validation: the one number was chosen by errors averaged over all
+    rows, from which no row's value can be read.
+    """
+
+    count: int
+    held_out_variance: float
+    fold_models: tuple[lgb.Booster, ...]
+
+
+class LightGBM(SingleScale[Trees]):
     fewest_runs = 6
-    _trees: int
-    _held_out_variance: float
-    _fold_models: list[lgb.Booster]
 
-    def _fit_alike(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
-        """A refit keeps the number of trees, the held-out error and the folds' models.
+    def _fit_alike(self, rows: Rows, choice: Trees | None) -> FittedTrees:
+        trees = choice or self._choose(rows)
+        model = lgb.train(self._settings(len(rows)), lgb.Dataset(rows.weights_ND, rows.values_N), trees.count)
+        return FittedTrees(model, trees)
 
-        In cross-validation that is nearly honest: the one number was chosen by errors averaged over all rows, from
-        which no row's value can be read.
-        """
-        if self._earlier is None:
-            self._choose_trees(weights_ND, values_N)
-        else:
-            self._trees = self._earlier._trees
-            self._held_out_variance = self._earlier._held_out_variance
-            self._fold_models = self._earlier._fold_models
-        self._model = lgb.train(self._settings(len(values_N)), lgb.Dataset(weights_ND, values_N), self._trees)
-
-    def _choose_trees(self, weights_ND: FloatArray, values_N: FloatArray) -> None:
-        fold_N = generator(self.seed, "lightgbm folds").permutation(len(values_N)) % FOLDS
+    def _choose(self, rows: Rows) -> Trees:
+        folds = rows.folds(2) or [np.arange(len(rows)) % FOLDS == fold for fold in range(FOLDS)]
         found = lgb.cv(
-            self._settings(int((fold_N != 0).sum())),
-            lgb.Dataset(weights_ND, values_N),
-            TREES,
-            folds=[(np.flatnonzero(fold_N != fold), np.flatnonzero(fold_N == fold)) for fold in range(FOLDS)],
+            self._settings(int((~folds[0]).sum())),
+            lgb.Dataset(rows.weights_ND, rows.values_N),
+            MOST_TREES,
+            folds=[(np.flatnonzero(~out_N), np.flatnonzero(out_N)) for out_N in folds],
             callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
             return_cvbooster=True,
         )
         fold_models = found["cvbooster"]
         assert isinstance(fold_models, lgb.CVBooster)
         errors_T = np.array(found["valid l2-mean"])
-        self._trees = int(errors_T.argmin()) + 1
-        self._held_out_variance = float(errors_T.min())
-        self._fold_models = fold_models.boosters
-
-    def mean(self, weights_ND: FloatArray) -> FloatArray:
-        return self._predict(self._model, weights_ND)
-
-    def predict(self, weights_ND: FloatArray) -> Prediction:
-        """The sd joins the error on held-out runs with the disagreement of the folds' models."""
-        folds_KN = np.array([self._predict(model, weights_ND) for model in self._fold_models])
-        return Prediction(self.mean(weights_ND), np.sqrt(self._held_out_variance + folds_KN.var(axis=0)))
-
-    def _predict(self, model: lgb.Booster, weights_ND: FloatArray) -> FloatArray:
-        return np.asarray(model.predict(weights_ND, num_iteration=self._trees, num_threads=1), dtype=np.float64)
+        return Trees(int(errors_T.argmin()) + 1, float(errors_T.min()), tuple(fold_models.boosters))
 
     def _leaf_runs(self, runs: int) -> int:
         """The fewest runs in a leaf of a tree that is fitted to that many."""
@@ -89,3 +78,21 @@ class LightGBM(SingleScale):
             "force_row_wise": True,
             "verbose": -1,
         }
+
+
+@dataclass(frozen=True, eq=False)
+class FittedTrees(Fitted[Trees]):
+    model: lgb.Booster
+    choice: Trees
+    held_out: None = None
+
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+        return self._predict(self.model, weights_ND)
+
+    def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
+        """The sd joins the error on held-out runs with the disagreement of the folds' models."""
+        folds_KN = np.array([self._predict(model, weights_ND) for model in self.choice.fold_models])
+        return Prediction(self.mean(weights_ND), np.sqrt(self.choice.held_out_variance + folds_KN.var(axis=0)))
+
+    def _predict(self, model: lgb.Booster, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+        return np.asarray(model.predict(weights_ND, num_iteration=self.choice.count, num_threads=1), dtype=np.float64)

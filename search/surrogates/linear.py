@@ -8,8 +8,8 @@ Shapes: N mixtures, D domains, F = 2 D features.
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
-from search.mixture import FloatArray
 from search.surrogates.ridge import Ridge
 
 # Shares far below this count as nothing.
@@ -17,5 +17,5 @@ LOG_OFFSET = 1e-3
 
 
 class Linear(Ridge):
-    def _features(self, weights_ND: FloatArray) -> FloatArray:
+    def features(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N F"]:
         return np.hstack([weights_ND, np.log(weights_ND + LOG_OFFSET)])

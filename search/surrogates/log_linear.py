@@ -11,8 +11,8 @@ Shapes: N mixtures, D domains, P = D parameters.
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
-from search.mixture import FloatArray
 from search.surrogates.law import Law, Prior, bounded_exp
 
 # Losses of single domains on the Pile call for exponents of 10 and more.
@@ -20,12 +20,14 @@ EXPONENT_SD = 8.0
 
 
 class LogLinear(Law):
-    def _shape(self, theta_P: FloatArray, weights_ND: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def shape(
+        self, theta_P: Float[np.ndarray, " P"], weights_ND: Float[np.ndarray, "N D"]
+    ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N P"]]:
         shape_N = bounded_exp(weights_ND @ theta_P)
         return shape_N, shape_N[:, None] * weights_ND
 
     def _prior(self, domains: int) -> Prior:
         return Prior(mean_P=np.zeros(domains), sd_P=np.full(domains, EXPONENT_SD))
 
-    def _start(self, rise_D: FloatArray) -> FloatArray:
+    def _start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
         return 3 * rise_D

@@ -1,4 +1,4 @@
-"""One surrogate a metric: losses are predicted one by one, and put together only by the objective.
+"""One surrogate per metric: losses are predicted one by one, and put together only by the objective.
 
 A fit to the objective itself ranks worse: it hides which domain helps which metric.
 
@@ -8,65 +8,79 @@ Shapes: N mixtures, D domains, M metrics.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from search.errors import SearchError
-from search.mixture import FloatArray
-from search.runs import IntArray, Runs
-from search.surrogates.base import Surrogate
+from search.runs import Runs, present
+from search.surrogates.base import Fitted, Surrogate
+from search.surrogates.rows import Rows, deal_folds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LossModel:
-    """Fitted surrogates, one for each of `metrics`; predictions are for the runs' target."""
+    """A surrogate fitted to each metric of runs; predictions are for the runs' target."""
 
-    metrics: tuple[str, ...]
-    surrogates: tuple[Surrogate, ...]
-
-    @property
-    def fewest_runs(self) -> int:
-        """It cannot be fitted to fewer runs of a metric."""
-        return self.surrogates[0].fewest_runs
+    surrogate: Surrogate[Any]
+    runs: Runs
+    fitted: tuple[Fitted[Any], ...]
 
     @classmethod
-    def fit(cls, kind: type[Surrogate], seed: int, runs: Runs) -> Self:
+    def fit(cls, surrogate: Surrogate[Any], runs: Runs) -> LossModel:
         """
         Raises:
             SearchError: a metric was measured by too few runs.
         """
-        return cls(runs.metrics, tuple(kind(seed).fit(*rows) for rows in _rows(runs, kind)))
+        return cls(surrogate, runs, tuple(fit_metric(surrogate, runs, metric) for metric in runs.metrics))
 
-    def refit(self, runs: Runs) -> Self:
-        """The same surrogates fitted to other runs, what was costly to choose kept."""
-        rows_M = _rows(runs, type(self.surrogates[0]))
-        return type(self)(
-            self.metrics, tuple(each.refit(*rows) for each, rows in zip(self.surrogates, rows_M, strict=True))
-        )
+    def held_out(self) -> tuple[Float[np.ndarray, "N M"], Float[np.ndarray, "N M"]]:
+        """What fits to the other folds predict of each run's mixture, and its standard deviation, twice [N, M].
 
-    def mean(self, weights_ND: FloatArray) -> FloatArray:
+        NaN where the run did not measure the metric, or is always known.
+        """
+        mean_NM, sd_NM = np.full_like(self.runs.values_NM, np.nan), np.full_like(self.runs.values_NM, np.nan)
+        for place, (metric, fitted) in enumerate(zip(self.runs.metrics, self.fitted, strict=True)):
+            measured_N, rows = metric_rows(self.surrogate, self.runs, metric)
+            found = self.surrogate.hold_out(rows, fitted)
+            if found is not None:
+                mean_NM[measured_N, place], sd_NM[measured_N, place] = found.mean_N, found.sd_N
+        return mean_NM, sd_NM
+
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N M"]:
         """Predicted values, [N, M]."""
-        return np.column_stack([surrogate.mean(weights_ND) for surrogate in self.surrogates])
+        return np.column_stack([fitted.mean(weights_ND) for fitted in self.fitted])
 
-    def predict(self, weights_ND: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def predict(
+        self, weights_ND: Float[np.ndarray, "N D"]
+    ) -> tuple[Float[np.ndarray, "N M"], Float[np.ndarray, "N M"]]:
         """Predicted values and their standard deviations, twice [N, M]."""
-        predictions = [surrogate.predict(weights_ND) for surrogate in self.surrogates]
+        predictions = [fitted.predict(weights_ND) for fitted in self.fitted]
         return (
             np.column_stack([prediction.mean_N for prediction in predictions]),
             np.column_stack([prediction.sd_N for prediction in predictions]),
         )
 
 
-def _rows(runs: Runs, kind: type[Surrogate]) -> list[tuple[FloatArray, FloatArray, IntArray]]:
-    """Mixtures, values and levels of the runs that measured it, for each metric."""
-    rows = []
-    for metric, values_N in zip(runs.metrics, runs.values_NM.T, strict=True):
-        measured_N = np.isfinite(values_N)
-        if measured_N.sum() < kind.fewest_runs:
-            raise SearchError(
-                f"metric {metric}: {measured_N.sum()} runs measured it, {kind.fewest_runs} are needed",
-                hint="leave it out of the objective, or measure it in more runs",
-            )
-        rows.append((runs.weights_ND[measured_N], values_N[measured_N], runs.level_N[measured_N]))
-    return rows
+def fit_metric(surrogate: Surrogate[Any], runs: Runs, metric: str) -> Fitted[Any]:
+    """
+    Raises:
+        SearchError: the metric was measured by too few runs.
+    """
+    _, rows = metric_rows(surrogate, runs, metric)
+    if len(rows) < surrogate.fewest_runs:
+        raise SearchError(
+            f"metric {metric}: {len(rows)} runs measured it, {surrogate.fewest_runs} are needed",
+            hint="leave it out of the objective, or measure it in more runs",
+        )
+    return surrogate.fit_rows(rows)
+
+
+def metric_rows(surrogate: Surrogate[Any], runs: Runs, metric: str) -> tuple[Bool[np.ndarray, " N"], Rows]:
+    """Which runs measured the metric, and these as rows; a mixture is in the same fold for all metrics."""
+    values_N = runs.values_NM[:, runs.metrics.index(metric)]
+    measured_N = np.isfinite(values_N)
+    fold_N = deal_folds(runs.weights_ND, runs.at_target_N, runs.complete_N, surrogate.seed)
+    fidelity_N = present(runs.level_N[measured_N])
+    return measured_N, Rows(runs.weights_ND[measured_N], values_N[measured_N], fidelity_N, fold_N[measured_N])

@@ -2,7 +2,8 @@
 
 Losses follow laws, floor + A (effective data)^-g, whose logarithm above the floor is nearly additive: where a law
 holds, a process on u learns it from few runs, and where none does, the process remains. The floor is not known, so
-several are tried and their evidence decides (search.surrogates.warped_gp).
+several are tried and their marginal likelihoods decide (search.surrogates.warped_process). At and below the floor,
+where other runs may lie, the logarithm goes on as its tangent.
 
 Shapes: N values.
 """
@@ -10,11 +11,19 @@ Shapes: N values.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
+from math import inf, log
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from jaxtyping import Float
 
-from search.mixture import FloatArray
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Array = TypeVar("Array", np.ndarray, Tensor)
+else:
+    Array = TypeVar("Array")
 
 # How far below the lowest value the floor lies, in standard deviations; infinitely far is no warp at all.
 GAPS = (0.08, 0.15, 0.3, 0.6, 1.2, 2.5)
@@ -38,7 +47,7 @@ class Warp:
     floor: float
 
     @classmethod
-    def of(cls, gap: float, sign: int, values_N: FloatArray) -> Warp:
+    def of(cls, gap: float, sign: int, values_N: Float[np.ndarray, " N"]) -> Warp:
         """The warp whose floor lies `gap` below these values."""
         return cls(gap, sign, 0.0 if gap == inf else float((sign * values_N).min()) - gap)
 
@@ -48,39 +57,56 @@ class Warp:
 
     @property
     def log_prior(self) -> float:
-        return -0.5 * float(np.log(min(self.gap, WIDEST_GAP) / USUAL_GAP)) ** 2
+        return -0.5 * log(min(self.gap, WIDEST_GAP) / USUAL_GAP) ** 2
 
     @property
     def _least(self) -> float:
         """The height above the floor below which the logarithm goes on as its tangent."""
         return 0.25 * min(self.gap, 1.0)
 
-    def forward(self, values_N: FloatArray) -> FloatArray:
-        """u of values; those near or below the floor, which other runs may have, lie on the logarithm's tangent."""
+    def forward(self, values_N: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+        """u of values."""
         if self.identity:
             return values_N
         above_N = self.sign * values_N - self.floor
         log_N = np.log(np.maximum(above_N, self._least)) + np.minimum(above_N / self._least - 1, 0)
-        warped_N: FloatArray = self.sign * log_N
+        warped_N: Float[np.ndarray, " N"] = self.sign * log_N
         return warped_N
 
-    def log_slope(self, values_N: FloatArray) -> float:
-        """Sum of log du/dz: evidence for u plus this is evidence for z."""
+    def inverse(self, warped: Array, library: ModuleType = np) -> Array:
+        """The values whose `forward` these are, of any shape, in NumPy or PyTorch."""
+        return warped if self.identity else self._values(self.sign * warped - log(self._least), 0.0, library)
+
+    def _values(self, beyond: Array, half_variance: Any, library: ModuleType) -> Array:
+        """Values whose logarithms are so far beyond that of the least height, as means over that variance."""
+        curve = library.exp(beyond + half_variance)
+        above = self._least * library.where(beyond < 0, 1 + beyond, curve)
+        values: Array = self.sign * (self.floor + above)
+        return values
+
+    def log_slope(self, values_N: Float[np.ndarray, " N"]) -> float:
+        """Sum of log du/dz: a log density of u plus this is one of z."""
         if self.identity:
             return 0.0
         return -float(np.log(np.maximum(self.sign * values_N - self.floor, self._least)).sum())
 
-    def moments(self, mean_N: FloatArray, variance_N: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def moments(
+        self, mean_N: Float[np.ndarray, " N"], variance_N: Float[np.ndarray, " N"]
+    ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
         """Mean and variance of z where u is normal: z is log-normal above the floor, normal on the tangent."""
         if self.identity:
             return mean_N, variance_N
-        log_N, variance_N = self.sign * mean_N, np.minimum(variance_N, LARGEST_VARIANCE)
-        below_N = log_N - np.log(self._least)
-        above_N = np.where(below_N < 0, self._least * (1 + below_N), np.exp(log_N + variance_N / 2))
-        spread_N = np.where(below_N < 0, self._least**2 * variance_N, above_N**2 * np.expm1(variance_N))
-        return self.sign * (self.floor + above_N), spread_N
+        variance_N = np.minimum(variance_N, LARGEST_VARIANCE)
+        beyond_N = self.sign * mean_N - log(self._least)
+        values_N = self._values(beyond_N, variance_N / 2, np)
+        above_N = self.sign * values_N - self.floor
+        spread_N = np.where(beyond_N < 0, self._least**2 * variance_N, above_N**2 * np.expm1(variance_N))
+        return values_N, spread_N
 
 
-def all_warps(values_N: FloatArray) -> list[Warp]:
+IDENTITY = Warp(inf, 1, 0.0)
+
+
+def all_warps(values_N: Float[np.ndarray, " N"]) -> list[Warp]:
     """Every gap with both signs, and the identity."""
-    return [Warp.of(gap, sign, values_N) for sign in (1, -1) for gap in GAPS] + [Warp.of(inf, 1, values_N)]
+    return [Warp.of(gap, sign, values_N) for sign in (1, -1) for gap in GAPS] + [IDENTITY]

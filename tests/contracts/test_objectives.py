@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from jaxtyping import Float
 
 from search.errors import SearchError
-from search.mixture import FloatArray
 from search.objective import NoWorse, Objective, Pareto, WeightedMean, WorstCase
 
 MEAN = WeightedMean({"prose": 3.0, "unread": 0.0, "programs": 1.0})
@@ -50,7 +50,9 @@ def test_the_metrics_are_those_that_matter(objective: Objective) -> None:
 @every_objective
 @settings(max_examples=30, deadline=None)
 @given(values_NM=tables, gain_M=arrays(np.float64, 2, elements=halves))
-def test_better_metrics_are_never_worse(objective: Objective, values_NM: FloatArray, gain_M: FloatArray) -> None:
+def test_better_metrics_are_never_worse(
+    objective: Objective, values_NM: Float[np.ndarray, "N M"], gain_M: Float[np.ndarray, " M"]
+) -> None:
     value_N = objective.value(values_NM, BASELINE_M)
     assert value_N.shape == (len(values_NM),)
     better_N = objective.value(values_NM - objective.sign_M * gain_M, BASELINE_M)
@@ -61,7 +63,7 @@ def test_better_metrics_are_never_worse(objective: Objective, values_NM: FloatAr
 @settings(max_examples=30, deadline=None)
 @given(values_NM=tables, gain=halves)
 def test_a_gain_on_all_metrics_alike_is_that_gain_in_their_own_unit(
-    objective: Objective, values_NM: FloatArray, gain: float
+    objective: Objective, values_NM: Float[np.ndarray, "N M"], gain: float
 ) -> None:
     # Better than the baseline everywhere, where NoWorse adds no penalty.
     good_NM = BASELINE_M - objective.sign_M * values_NM
@@ -131,7 +133,7 @@ def test_an_allowance_below_0_is_refused() -> None:
 @settings(max_examples=30, deadline=None)
 @given(values_NM=arrays(np.float64, st.tuples(st.integers(1, 12), st.just(2)), elements=halves))
 @pytest.mark.parametrize("objective", [Pareto(MEAN), Pareto(SCORES)], ids=["losses", "a loss and a score"])
-def test_the_front_is_what_no_other_beats(objective: Pareto, values_NM: FloatArray) -> None:
+def test_the_front_is_what_no_other_beats(objective: Pareto, values_NM: Float[np.ndarray, "N M"]) -> None:
     losses = [(prose, -programs if objective.maximised else programs) for prose, programs in values_NM.tolist()]
     expected = [
         not any(other != own and other[0] <= own[0] and other[1] <= own[1] for other in losses) for own in losses

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,24 @@ def test_the_answer_beats_proportional_and_neither_confirming_nor_arrival_change
     confirmations = confirmation_trials(question, answer.candidates, seeds=2)
     later = completed([*reversed(confirmations), *(entry.trial for entry in reversed(history.completed))])
     assert STRATEGIES[name](question).recommend(later) == answer
+
+
+def test_a_version_that_counts_flops_otherwise_asks_nothing_again(finished: tuple[str, Problem, History]) -> None:
+    name, question, history = finished
+
+    def recounted(upto: int) -> History:
+        entries = history.completed[:upto]
+        return History(tuple(replace(entry, trial=recount(entry.trial)) for entry in entries))
+
+    strategy, everything = STRATEGIES[name](question), len(history.completed)
+    assert strategy.ask(recounted(everything), 100) == []
+    for upto in (everything // 3, everything - 1):
+        asked = strategy.ask(recounted(upto), 100)
+        assert asked == STRATEGIES[name](question).ask(History(history.completed[:upto]), 100)
+
+
+def recount(trial: Trial) -> Trial:
+    return replace(trial, fidelity=replace(trial.fidelity, flops=trial.fidelity.flops * 1.01))
 
 
 @every_strategy

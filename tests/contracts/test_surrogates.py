@@ -1,11 +1,13 @@
 """What every listed surrogate must do."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from jaxtyping import Float, TypeCheckError
 from scipy.stats import spearmanr
 
 from search.errors import SearchError
-from search.mixture import FloatArray
 from search.surrogates import SURROGATES
 from search.surrogates.base import Surrogate
 
@@ -18,7 +20,7 @@ every_surrogate = pytest.mark.parametrize("kind", [SURROGATES[name] for name in 
 
 
 @every_surrogate
-def test_it_ranks_unseen_mixtures_and_its_intervals_hold(kind: type[Surrogate]) -> None:
+def test_it_ranks_unseen_mixtures_and_its_intervals_hold(kind: type[Surrogate[Any]]) -> None:
     prediction = kind(seed=1).fit(WEIGHTS[TRAIN], LOSSES[TRAIN]).predict(WEIGHTS[TEST])
     assert spearmanr(prediction.mean_N, LOSSES[TEST]).statistic > 0.85
     assert (np.abs(prediction.mean_N - LOSSES[TEST]) <= 1.96 * prediction.sd_N).mean() >= 0.8
@@ -27,23 +29,27 @@ def test_it_ranks_unseen_mixtures_and_its_intervals_hold(kind: type[Surrogate]) 
 
 
 @every_surrogate
-def test_the_same_seed_and_runs_give_the_same_numbers_and_refitting_forgets(kind: type[Surrogate]) -> None:
+def test_the_same_seed_and_runs_give_the_same_numbers_and_fitting_again_changes_nothing(
+    kind: type[Surrogate[Any]],
+) -> None:
     once = kind(seed=3).fit(WEIGHTS[:20], LOSSES[:20]).predict(WEIGHTS[TEST])
-    again = kind(seed=3).fit(WEIGHTS[:30], -LOSSES[:30]).fit(WEIGHTS[:20], LOSSES[:20])
+    surrogate = kind(seed=3)
+    again = surrogate.fit(WEIGHTS[:20], LOSSES[:20])
+    surrogate.fit(WEIGHTS[:30], -LOSSES[:30])
     assert np.array_equal(once.mean_N, again.predict(WEIGHTS[TEST]).mean_N)
     assert np.array_equal(once.sd_N, again.predict(WEIGHTS[TEST]).sd_N)
     assert np.array_equal(once.mean_N, again.mean(WEIGHTS[TEST]))
 
 
 @every_surrogate
-def test_the_fewest_runs_suffice(kind: type[Surrogate]) -> None:
+def test_the_fewest_runs_suffice(kind: type[Surrogate[Any]]) -> None:
     prediction = kind().fit(WEIGHTS[: kind.fewest_runs], LOSSES[: kind.fewest_runs]).predict(WEIGHTS[TEST])
     assert np.isfinite(prediction.mean_N).all()
     assert (prediction.sd_N > 0).all()
 
 
 @every_surrogate
-def test_a_constant_is_predicted_as_that_constant(kind: type[Surrogate]) -> None:
+def test_a_constant_is_predicted_as_that_constant(kind: type[Surrogate[Any]]) -> None:
     prediction = kind().fit(WEIGHTS[:15], np.full(15, 2.5)).predict(WEIGHTS[TEST])
     assert np.allclose(prediction.mean_N, 2.5)
     assert np.allclose(prediction.sd_N, 0, atol=1e-6)
@@ -55,13 +61,17 @@ def test_a_constant_is_predicted_as_that_constant(kind: type[Surrogate]) -> None
     [(WEIGHTS[:10], np.full(10, np.nan)), (WEIGHTS[:10], LOSSES[:9]), (WEIGHTS[:2], LOSSES[:2])],
     ids=["nan", "shapes", "too few"],
 )
-def test_it_refuses_what_is_no_observation(kind: type[Surrogate], weights: FloatArray, losses: FloatArray) -> None:
-    with pytest.raises(AssertionError):
+def test_it_refuses_what_is_no_observation(
+    kind: type[Surrogate[Any]], weights: Float[np.ndarray, "N D"], losses: Float[np.ndarray, " K"]
+) -> None:
+    with pytest.raises((AssertionError, TypeCheckError)):
         kind().fit(weights, losses)
 
 
 @every_surrogate
-def test_a_cheap_fidelity_that_contradicts_the_target_does_not_make_predictions_explode(kind: type[Surrogate]) -> None:
+def test_a_cheap_fidelity_that_contradicts_the_target_does_not_make_predictions_explode(
+    kind: type[Surrogate[Any]],
+) -> None:
     values = np.where(np.arange(60) < 40, 5 - LOSSES[:60], LOSSES[:60])
     level = (np.arange(60) >= 40).astype(np.int64)
     prediction = kind().fit(WEIGHTS[TRAIN], values, level).predict(WEIGHTS[TEST])

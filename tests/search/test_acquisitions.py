@@ -7,23 +7,25 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Float
 
 from search.acquisitions import ACQUISITIONS
-from search.acquisitions.fitting import Fit, Fitter, _telling
+from search.acquisitions.fitting import MetricFit, fit_metrics, informative, remembering
 from search.acquisitions.maximise import climb, rank
 from search.acquisitions.outlook import Outlook
 from search.acquisitions.posterior import Belief
 from search.acquisitions.propose import APART, Proposals
 from search.designs.tempered_dirichlet import tempered_dirichlet
 from search.evidence import Evidence, gather
+from search.gaussian_process.hyperparameters import Hyperparameters
+from search.gaussian_process.process import GaussianProcess
 from search.history import History
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.objective import Pareto, WeightedMean
 from search.problem import Problem
 from search.strategies.base import Settings
 from search.strategies.bayes import Bayes
 from search.strategies.random import Random
-from search.surrogates.gaussian_process import GaussianProcess, Hyperparameters
 from tests.search.worlds import LARGE, SPACE, TIGHT, completed, losses, problem
 
 RNG = np.random.default_rng(0)
@@ -38,13 +40,13 @@ EVERY = list(ACQUISITIONS)
 @cache
 def process() -> GaussianProcess:
     values_N = (RUNS @ np.array([0.1, 1.0, 0.4, 0.2]) + 0.1) ** -0.5 + LEVELS + 0.02 * RNG.standard_normal(40)
-    return GaussianProcess(RUNS, values_N, LEVELS, start=Hyperparameters.start(4, 2))
+    return GaussianProcess.fit(RUNS, values_N, LEVELS, start=Hyperparameters.start(4, 2))
 
 
 @pytest.mark.parametrize("level", [0, 1])
 def test_botorch_sees_the_process_as_it_is(level: int) -> None:
     mean_N, variance_N = process().predict(UNSEEN, level)
-    belief = Belief(process(), level, widening=1.0)
+    belief = Belief.of(process(), level, widening=1.0)
     single_N1, single_N11 = belief.moments(torch.as_tensor(UNSEEN)[:, None], observation_noise=True)
     joint_N, joint_NN = belief.moments(torch.as_tensor(UNSEEN))
     np.testing.assert_allclose(single_N1[:, 0], mean_N, atol=1e-6)
@@ -54,9 +56,9 @@ def test_botorch_sees_the_process_as_it_is(level: int) -> None:
 
 
 def test_a_running_trial_leaves_expectations_alone_and_takes_doubt_away() -> None:
-    belief = Belief(process(), 1, widening=1.0)
+    belief = Belief.of(process(), 1, widening=1.0)
     before_N, doubt_NN = belief.moments(torch.as_tensor(UNSEEN))
-    belief.believe(UNSEEN[:3], np.ones(3, dtype=np.int64))
+    belief = belief.believing(UNSEEN[:3], np.ones(3, dtype=np.int64))
     after_N, less_doubt_NN = belief.moments(torch.as_tensor(UNSEEN))
     np.testing.assert_allclose(after_N, before_N, atol=1e-9)
     shrunk_N = np.diag(less_doubt_NN) / np.diag(doubt_NN)
@@ -65,13 +67,15 @@ def test_a_running_trial_leaves_expectations_alone_and_takes_doubt_away() -> Non
 
     grown = process()
     runs, levels = np.vstack([RUNS, UNSEEN[:3]]), np.append(LEVELS, [1, 1, 1])
-    conditioned = GaussianProcess(runs, np.zeros(43), levels, start=grown.hyperparameters, iterations=0)
-    variance_N = conditioned.predict(UNSEEN, 1)[1] - conditioned.sd**2 * grown.hyperparameters.noise_L[1]
-    np.testing.assert_allclose(np.diag(less_doubt_NN) / grown.sd**2, variance_N / conditioned.sd**2, atol=1e-6)
+    conditioned = GaussianProcess.fit(runs, np.zeros(43), levels, start=grown.hyperparameters, iterations=0)
+    variance_N = conditioned.predict(UNSEEN, 1)[1] - conditioned.data.sd**2 * grown.hyperparameters.noise_L[1]
+    np.testing.assert_allclose(
+        np.diag(less_doubt_NN) / grown.data.sd**2, variance_N / conditioned.data.sd**2, atol=1e-6
+    )
 
 
 def test_slopes_are_right_inside_the_space_and_finite_where_a_domain_has_nothing() -> None:
-    belief = Belief(process(), 1, widening=1.0)
+    belief = Belief.of(process(), 1, widening=1.0)
     inside = torch.tensor([[0.3, 0.3, 0.2, 0.2]], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda weights: belief.moments(weights), inside)
     corner = torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=torch.float64, requires_grad=True)
@@ -81,16 +85,16 @@ def test_slopes_are_right_inside_the_space_and_finite_where_a_domain_has_nothing
 
 
 @cache
-def known() -> tuple[Problem, Evidence, tuple[Fit, ...]]:
+def known() -> tuple[Problem, Evidence, tuple[MetricFit, ...]]:
     """A tight space with a design measured at both fidelities."""
     question = problem(trials=(20, 6), space=TIGHT)
     evidence = gather(question, completed(Random(question).ask(History(), 100)))
-    return question, evidence, Fitter(0).fit(evidence.runs)
+    return question, evidence, fit_metrics(evidence.runs, 0, remembering(0))
 
 
 def test_the_outlook_is_in_the_units_of_the_target() -> None:
     question, evidence, fits = known()
-    outlook = Outlook(fits, evidence, question, seed=0)
+    outlook = Outlook.of(fits, evidence, question, seed=0)
     unseen = tempered_dirichlet(TIGHT, 30, np.random.default_rng(1))
     weights_ND = torch.as_tensor(np.array([mixture.array for mixture in unseen]))
     seen_NM = outlook.model.posterior(weights_ND[:, None]).mean[:, 0]
@@ -103,7 +107,7 @@ def test_the_outlook_is_in_the_units_of_the_target() -> None:
 def test_climbing_ends_in_the_space_and_higher_than_it_began() -> None:
     question, evidence, fits = known()
     candidates_ND = np.array([mixture.array for mixture in question.baselines.values()])
-    function = ACQUISITIONS["posterior_mean"]().function(Outlook(fits, evidence, question, seed=0), candidates_ND)
+    function = ACQUISITIONS["posterior_mean"]().function(Outlook.of(fits, evidence, question, seed=0), candidates_ND)
     ranked_ND = rank(function, candidates_ND)
     found_D = climb(function, question, ranked_ND[0])
     assert TIGHT.feasible(found_D[None]).all()
@@ -114,7 +118,7 @@ def test_climbing_ends_in_the_space_and_higher_than_it_began() -> None:
 def test_domains_that_keep_their_relative_weights_keep_them() -> None:
     question, evidence, fits = known()
     kept = Mixture.of({"code": 0.3, "books": 0.7})
-    proposals = Proposals(replace(question, space=SPACE, kept=kept), ACQUISITIONS["log_ei"](), evidence, fits)
+    proposals = Proposals.of(replace(question, space=SPACE, kept=kept), ACQUISITIONS["log_ei"](), evidence, fits)
     best = proposals.best(LARGE, [])
     assert best is not None
     assert best["code"] * 0.7 == pytest.approx(best["books"] * 0.3)
@@ -138,7 +142,7 @@ def test_every_acquisition_proposes_new_feasible_mixtures_apart_from_each_other(
 def test_a_mixture_outside_the_space_is_no_incumbent() -> None:
     question, evidence, fits = known()
     outside = replace(evidence.runs, weights_ND=np.roll(evidence.runs.weights_ND, 1, axis=1))
-    evaluated_ED = Outlook(fits, replace(evidence, runs=outside), question, seed=0).evaluated_ED.numpy()
+    evaluated_ED = Outlook.of(fits, replace(evidence, runs=outside), question, seed=0).evaluated_ED.numpy()
     assert len(evaluated_ED) < outside.at_target_N.sum()
     assert TIGHT.feasible(evaluated_ED).all()
 
@@ -146,18 +150,20 @@ def test_a_mixture_outside_the_space_is_no_incumbent() -> None:
 def test_a_further_run_displaces_one_at_most_of_those_that_the_warp_is_chosen_on() -> None:
     rng = np.random.default_rng(3)
     weights_KD, values_K = rng.dirichlet(np.ones(4), size=150), rng.standard_normal(150)
-    chosen = [set(_telling(weights_KD[:k], values_K[:k], np.zeros(k, dtype=np.int64), 96, 0)) for k in range(120, 151)]
+    chosen = [
+        set(informative(weights_KD[:k], values_K[:k], np.zeros(k, dtype=np.int64), 96, 0)) for k in range(120, 151)
+    ]
     assert all(len(one) == 96 for one in chosen)
     assert max(len(one - other) for one, other in pairwise(chosen)) == 1
 
 
 def test_the_random_state_around_it_changes_nothing() -> None:
     question, evidence, fits = known()
-    found: list[FloatArray] = []
+    found: list[Float[np.ndarray, " D"]] = []
     for state in (1, 2):
         torch.manual_seed(state)
         np.random.seed(state)
-        best = Proposals(question, ACQUISITIONS["log_ei"](), evidence, fits).best(LARGE, [])
+        best = Proposals.of(question, ACQUISITIONS["log_ei"](), evidence, fits).best(LARGE, [])
         assert best is not None
         found.append(best.array)
     np.testing.assert_array_equal(found[0], found[1])

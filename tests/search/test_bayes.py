@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from jaxtyping import Float
 from scipy.optimize import minimize
 
 from search.designs.tempered_dirichlet import tempered_dirichlet
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.history import Completed, Failed, History
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.objective import WeightedMean, WorstCase
 from search.problem import Rung
 from search.strategies.base import Settings, Strategy
@@ -54,7 +55,7 @@ def warmed() -> History:
 
 
 def test_few_target_trials_reach_what_random_search_does_not_in_many() -> None:
-    def reached(logits: FloatArray) -> float:
+    def reached(logits: Float[np.ndarray, " D"]) -> float:
         return float(losses(Mixture.from_array(DOMAINS, np.exp(logits))).mean())
 
     optimum = min(float(minimize(reached, start).fun) for start in np.random.default_rng(0).standard_normal((5, 4)))

@@ -2,17 +2,17 @@
 
 import numpy as np
 import pytest
+from jaxtyping import Float
 from scipy.optimize import LinearConstraint, minimize
 
 from benchmarks.worlds import World
-from search.mixture import FloatArray
 
 
 @pytest.mark.parametrize("domains", [5, 17, 64])
 def test_no_search_over_the_simplex_ends_below_the_optimum(domains: int) -> None:
     world = World(domains, seed=1, noise=0.0)
 
-    def value(weights_D: FloatArray) -> float:
+    def value(weights_D: Float[np.ndarray, " D"]) -> float:
         return float(world.value(weights_D[None])[0])
 
     found = minimize(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.recommendation.effects import effects
 
 MIXTURE = Mixture.of({"web": 0.5, "code": 0.3, "chat": 0.2})
 
 
-def of_web(weights_ND: FloatArray) -> FloatArray:
+def of_web(weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
     assert np.allclose(weights_ND.sum(axis=1), 1)
     return weights_ND[:, 0]
 

@@ -2,18 +2,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from jaxtyping import Float
 from scipy.stats import spearmanr
 
 from search.errors import SearchError
 from search.evidence import gather
 from search.history import Failed, History
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.objective import WorstCase
 from search.problem import Problem
 from search.runs import Runs
 from search.strategies.random import Random
 from search.surrogates.effective_data import EffectiveData
 from search.surrogates.lifting import at_target
+from search.surrogates.rows import Rows
 from search.trial import Failure, FailureKind, Loss, Measurement, Trial
 from tests.search.worlds import LARGE, SMALL, completed, losses, measure, problem
 
@@ -24,11 +26,12 @@ def asked(question: Problem) -> list[Trial]:
     return Random(question).ask(History(), 1000)
 
 
-def mapped(runs: Runs, metric: int = 0) -> tuple[FloatArray, FloatArray]:
+def mapped(runs: Runs, metric: int = 0) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, " N"]]:
     """Mixtures and values of a metric as a surrogate of a single scale sees them: in the units of the target."""
-    return at_target(
-        runs.weights_ND, runs.values_NM[:, metric], runs.level_N, lambda *rows: EffectiveData().fit(*rows).mean
-    )
+    no_folds_N = np.zeros(len(runs), dtype=np.int64)
+    rows = Rows(runs.weights_ND, runs.values_NM[:, metric], runs.level_N, no_folds_N)
+    found = at_target(rows, lambda alone: EffectiveData().fit_rows(alone).mean)
+    return found.weights_ND, found.values_N
 
 
 def test_every_completed_trial_of_the_search_is_a_run_at_its_fidelity() -> None:

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from jaxtyping import Float
 
 from search.designs.choices import choices
 from search.errors import SearchError
 from search.frozen_space import FrozenSpace
 from search.history import History
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.problem import Problem
 from search.randomness import generator
 from search.space import DomainLimits, Group, Space
@@ -123,6 +124,6 @@ def test_what_cannot_be_kept_is_said_so(
 
 def test_a_domain_kept_at_nothing_stays_at_nothing() -> None:
     frozen = FrozenSpace(SPACE, Mixture.of({"web": 1.0, "books": 0.0}))
-    weights_NR: FloatArray = np.array([[0.5, 0.3, 0.2]])
+    weights_NR: Float[np.ndarray, "N R"] = np.array([[0.5, 0.3, 0.2]])
     assert frozen.expand(weights_NR)[0].tolist() == [0.5, 0.3, 0.0, 0.2]
     assert frozen.reduce(np.array([[0.4, 0.3, 0.1, 0.2]]))[0] == pytest.approx([0.5, 0.3, 0.2])

@@ -67,13 +67,3 @@ def test_the_objective_of_a_trial_is_known_once_it_and_what_it_is_judged_by_are_
     assert question.objective_of(uniform, both) == pytest.approx(excess.max())
     assert question.objective_of(uniform, completed([uniform])) is None
     assert question.objective_of(uniform, completed([proportional])) is None
-
-
-def test_the_lowest_objective_counts_search_trials_at_the_target_alone() -> None:
-    question = problem()
-    uniform, unimax = question.baselines["uniform"], question.baselines["unimax"]
-    search = [Trial(uniform, LARGE, 0), Trial(question.space.natural, LARGE, 0)]
-    others = [Trial(unimax, LARGE, 1), Trial(unimax, SMALL, 0)]
-    best = min(question.objective_of(trial, completed(search)) or 99 for trial in search)
-    assert question.lowest_objective(completed([*search, *others])) == best
-    assert question.lowest_objective(completed(others)) is None

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jaxtyping import Float
 from scipy.stats import spearmanr
 
-from search.mixture import FloatArray
 from search.surrogates import SURROGATES
 
 TABLE = Path(__file__).parents[2].parent / "shared" / "data" / "regmix_runs.csv"
@@ -15,7 +15,7 @@ TABLE = Path(__file__).parents[2].parent / "shared" / "data" / "regmix_runs.csv"
 pytestmark = pytest.mark.skipif(not TABLE.exists(), reason=f"the table of RegMix's runs is not at {TABLE}")
 
 
-def runs(split: str) -> tuple[FloatArray, FloatArray]:
+def runs(split: str) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, " N"]]:
     """Mixtures and Pile-CC losses of the 1M runs of one split."""
     with TABLE.open() as lines:
         rows = [row for row in csv.DictReader(lines) if row["run"].startswith(split)]

@@ -2,12 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from jaxtyping import Float
 from scipy.optimize import minimize
 
 from search.errors import SearchError
 from search.evidence import gather
 from search.history import Failed, History
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.objective import Pareto, WeightedMean
 from search.problem import Problem
 from search.recommendation.recommend import Predictor, Recommendation, recommend_predicted
@@ -31,7 +32,7 @@ def answer(question: Problem, noise: float = 0.01) -> Recommendation:
 def regret(question: Problem, recommendation: Recommendation) -> float:
     """True objective of the answer above the true optimum, which an optimiser finds."""
 
-    def reached(logits: FloatArray) -> float:
+    def reached(logits: Float[np.ndarray, " D"]) -> float:
         return true_objective(question, Mixture.from_array(SPACE.domains, np.exp(logits)))
 
     starts = np.random.default_rng(0).standard_normal((5, len(SPACE.domains)))
@@ -99,8 +100,8 @@ def recommended(question: Problem, mixture: Mixture) -> Recommendation:
     """What is said of an answer that averages nothing but `mixture`."""
     history = completed(Random(question).ask(History(), 1000))
     evidence = gather(question, history)
-    model = LossModel.fit(Linear, 0, evidence.runs)
-    validation = cross_validate(model, 0, evidence)
+    model = LossModel.fit(Linear(), evidence.runs)
+    validation = cross_validate(model, evidence)
     return recommend_predicted(
         Predictor(question, evidence, "linear", model, validation, TrustRegion()), mixture.array[None]
     )

@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from jaxtyping import Float
 
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.history import History
-from search.mixture import FloatArray
 from search.problem import Problem
 from search.randomness import generator
 from search.reuse import Changes, reuse
@@ -160,7 +160,7 @@ def test_with_earlier_runs_the_same_new_trials_find_a_better_mixture(
 def _earlier(old_domains: Sequence[str], changes: Changes) -> Runs:
     """Twenty runs over the old domains, with the losses of the mixtures of now that they were."""
     rng = generator("earlier runs", *old_domains)
-    old_ND: FloatArray = rng.dirichlet(np.ones(len(old_domains)), size=20)
+    old_ND: Float[np.ndarray, "N D"] = rng.dirichlet(np.ones(len(old_domains)), size=20)
     unmeasured = runs([dict(zip(old_domains, row, strict=True)) for row in old_ND], fidelities=(LARGE,))
     mixtures, _ = reuse(unmeasured, SPACE, METRICS, (LARGE,), changes)
     values_NM = np.array([losses(mixtures.mixture(run)) for run in range(len(mixtures))])

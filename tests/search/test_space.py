@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import Float
 
 from search.errors import SearchError
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.space import DomainLimits, Group, Space
 from tests.search.spaces import spaces
 
@@ -12,7 +13,7 @@ BILLION = 10**9
 ABC = tuple(DomainLimits(name, 10) for name in "abc")
 
 
-def points(space: Space, count: int) -> FloatArray:
+def points(space: Space, count: int) -> Float[np.ndarray, "N D"]:
     return np.random.default_rng(0).dirichlet(np.full(len(space.domains), 0.3), size=count)
 
 

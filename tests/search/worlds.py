@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from search.designs.baselines import baselines
 from search.fidelity import Fidelity
 from search.history import Completed, History
-from search.mixture import FloatArray, Mixture
+from search.mixture import Mixture
 from search.objective import Objective, WeightedMean
 from search.problem import Problem, Rung
 from search.randomness import generator
@@ -38,7 +39,7 @@ def loss(metric: str, mixture: Mixture, fidelity: Fidelity) -> float:
     return 2.0 + scale * float((effective + 0.02) ** -0.4)
 
 
-def losses(mixture: Mixture, fidelity: Fidelity = LARGE) -> FloatArray:
+def losses(mixture: Mixture, fidelity: Fidelity = LARGE) -> Float[np.ndarray, " M"]:
     return np.array([loss(metric, mixture, fidelity) for metric in WORTH])
 
 

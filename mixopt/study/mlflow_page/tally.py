@@ -81,7 +81,7 @@ class Tally:
         if trial.id == self._baseline:
             # Until now no objective of this kind was known.
             self._look_for_best(history)
-        elif objective is not None and trial.seed == SEARCH_SEED and trial.fidelity.same_as(self.problem.target):
+        elif objective is not None and trial.seed == SEARCH_SEED and trial.fidelity == self.problem.target:
             self._compare(trial, objective)
 
     @property

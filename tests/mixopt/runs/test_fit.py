@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from jaxtyping import Float
 from rich.console import Console
 
 from mixopt.base.errors import ConfigError
@@ -25,7 +26,6 @@ from mixopt.runs.surrogates import choose, fit_all, why
 from mixopt.runs.table import read
 from mixopt.settings.space import read as read_limits
 from search.errors import SearchError
-from search.mixture import FloatArray
 from search.surrogates import SURROGATES
 
 DOMAINS = ("web", "code", "books")
@@ -33,8 +33,8 @@ DOMAINS = ("web", "code", "books")
 BEST = np.array([3, 2, 1]) / 6
 
 
-def losses(weights: FloatArray) -> FloatArray:
-    loss: FloatArray = 3 + 4 * ((weights - BEST) ** 2).sum(axis=1)
+def losses(weights: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+    loss: Float[np.ndarray, " N"] = 3 + 4 * ((weights - BEST) ** 2).sum(axis=1)
     return loss
 
 

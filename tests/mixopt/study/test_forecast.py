@@ -84,9 +84,7 @@ def test_it_is_what_the_strategy_would_answer_and_is_renewed_when_there_is_half_
 
 
 def test_why_there_is_none(strategy: Strategy) -> None:
-    nothing_at_the_target = history(strategy, 15).only(
-        lambda trial: not trial.fidelity.same_as(strategy.problem.target)
-    )
+    nothing_at_the_target = history(strategy, 15).only(lambda trial: trial.fidelity != strategy.problem.target)
     with Forecaster(strategy) as forecaster:
         forecaster.consider(nothing_at_the_target)
         await_forecast()

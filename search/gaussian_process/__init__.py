@@ -1,0 +1,1 @@
+"""The Gaussian process that losses are learned with: its hyperparameters, its kernel, and how it is fitted."""
