@@ -76,7 +76,7 @@ def _unlike(spreads: Mapping[str, float], maximised: frozenset[str]) -> list[str
 def _spread_M(runs: Runs) -> FloatArray:
     """Standard deviation of each metric about the means of the fidelities, [M]; 0 for a metric that does not vary."""
     deviation_NM = runs.values_NM.copy()
-    for level in np.unique(runs.level_N):
+    for level in range(len(runs.fidelities)):
         here_N = runs.at(level)
         deviation_NM[here_N] -= _mean_of_measured(runs.values_NM[here_N])
     spread_M = np.sqrt(_mean_of_measured(deviation_NM**2))

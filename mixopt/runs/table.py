@@ -406,7 +406,7 @@ def _note_replicates(runs: Runs, notes: list[str]) -> None:
 def _note_outliers(runs: Runs, notes: list[str]) -> None:
     for name, values_N in zip(runs.metrics, runs.values_NM.T, strict=True):
         far_N = np.zeros(len(runs), dtype=bool)
-        for level in np.unique(runs.level_N):
+        for level in range(len(runs.fidelities)):
             here_N = runs.at(level) & np.isfinite(values_N)
             if here_N.any():
                 low, middle, high = np.quantile(values_N[here_N], [0.25, 0.5, 0.75])
