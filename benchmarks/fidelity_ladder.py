@@ -128,7 +128,7 @@ def trained(corpus_directory: Path, weights: dict[str, float], rung: Rung) -> di
 
 
 def climb(work: Path, processes: int) -> list[dict[str, Any]]:
-    """Every mixture at every rung: one row a run, with the index of its mixture."""
+    """Every mixture at every rung: one row per run, with the index of its mixture."""
     corpus, design = mixtures(work)
     file = work / "runs.jsonl"
     # A run that was trained otherwise, or on other text, is another run.
@@ -218,7 +218,7 @@ def shown(lines: list[dict[str, Any]]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder of the demo's text and of finished runs")
-    parser.add_argument("--processes", type=int, default=cpu_count(), help="runs at a time (default: one a core)")
+    parser.add_argument("--processes", type=int, default=cpu_count(), help="runs at a time (default: one per core)")
     parser.add_argument("--json", type=Path, help="also write the figures, and every run, here")
     options = parser.parse_args()
     rows = climb(options.work, options.processes)

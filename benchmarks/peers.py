@@ -36,7 +36,7 @@ StepFunction = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Work:
-    """What a contender trains: this model, or `members` of them, each on `batch_rows` rows a step."""
+    """What a contender trains: this model, or `members` of them, each on `batch_rows` rows per step."""
 
     size: ModelSize
     batch_rows: int

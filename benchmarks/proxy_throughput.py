@@ -38,7 +38,7 @@ from proxies.device import DTYPES, Device, native_precision
 from proxies.flops import training_flops_per_token
 from proxies.models.size import ModelSize
 
-# Model and rows a step.
+# Model and rows per step.
 SHAPES = {
     "reference": (ModelSize(2, 256, 4, 512, 4096, 256), 16),
     "d128": (ModelSize(2, 128, 2, 256, 4096, 256), 16),
@@ -366,7 +366,7 @@ def main() -> None:
     document |= race(contenders, work, rounds=options.rounds, seconds=options.seconds)
 
     console = Console(width=120)
-    title = f"{options.shape}, {work.precision}, {work.step_tokens} tokens a step, {document['device']}"
+    title = f"{options.shape}, {work.precision}, {work.step_tokens} tokens per step, {document['device']}"
     console.print(shown(document["contenders"], title))
     best = max(document["matrix_products_flops_per_second"].items(), key=lambda item: item[1])
     console.print(f"peak of a matrix product: {best[1] / 1e9:,.0f} GFLOP/s at {best[0]}")

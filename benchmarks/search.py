@@ -34,7 +34,7 @@ from typing import Any
 
 from jaxtyping import Float, Int
 
-# One thread a process: what is timed is one core, and processes do not share theirs.
+# One thread per process: what is timed is one core, and processes do not share theirs.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
@@ -192,7 +192,7 @@ def synthetic(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def speed(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Alone on the machine, one after the other."""
-    # BoTorch takes some five seconds to load, once a process.
+    # BoTorch takes some five seconds to load, once per process.
     import_module("search.acquisitions.log_ei")
     rows = []
     for domains, trials in ((17, 500), (64, 2000)):

@@ -95,7 +95,7 @@ class Study:
     def trials(self) -> pd.DataFrame:
         """What was measured as a table of runs, losses in nats per token, as `mixopt runs` writes it.
 
-        A row a trial; where trials of a proxy were stopped early, also what its others had measured by then.
+        A row per trial; where trials of a proxy were stopped early, also what its others had measured by then.
         """
         from mixopt.runs.trials import run_rows
         from mixopt.study.record import read_record
@@ -263,7 +263,7 @@ class Fit:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """A row a surrogate: how its cross-validation predicts the objective, or why it is `skipped`."""
+        """A row per surrogate: how its cross-validation predicts the objective, or why it is `skipped`."""
         columns = ["spearman", "rmse", "r2", "coverage_80", "coverage_95", "skipped"]
         rows = {
             name: dict(each if isinstance(each, SkippedSurrogate) else each.cross_validation.objective)
@@ -273,7 +273,7 @@ class Fit:
 
     @property
     def shares(self) -> pd.DataFrame:
-        """A row a domain: `natural` and `recommended` share, and `lowest` and `highest` among mixtures as good."""
+        """A row per domain: `natural` and `recommended` share, and `lowest` and `highest` among mixtures as good."""
         found, natural = self.result.recommendation, self.result.natural.mixture
         rows = {
             name: [natural[name], weight, *found.ranges.get(name, (None, None))]
@@ -358,7 +358,7 @@ def replay(
     """Simulate strategies on finished runs, as `mixopt replay`; the options are the command's.
 
     Returns:
-        A row a strategy. `median` and `q75` over the seeds of the cost, in target runs, until the best run was found,
+        A row per strategy. `median` and `q75` over the seeds of the cost, in target runs, until the best run was found,
         NaN where it was not; `found`, in how many seeds; `regret@N`, the median regret after N target runs, in the
         objective's unit. `attrs["result"]` is what `mixopt replay --json` prints, notes included.
 

@@ -33,7 +33,7 @@ def documents(domain: str, count: int, words: int = 120) -> tuple[str, ...]:
 
 
 def write_jsonl(folder: Path, counts: dict[str, int]) -> None:
-    """One JSONL file a domain."""
+    """One JSONL file per domain."""
     folder.mkdir(parents=True, exist_ok=True)
     for domain, count in counts.items():
         lines = [json.dumps({"text": text}) for text in documents(domain, count)]

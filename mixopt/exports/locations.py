@@ -107,7 +107,7 @@ def places_in(path: Path, domains: Iterable[str]) -> Places:
     Raises:
         ConfigError: the file is not as above, or does not name exactly these domains.
     """
-    text = text_in(path, "file of places", "write in it `domain: place`, a line a domain")
+    text = text_in(path, "file of places", "write in it `domain: place`, a line per domain")
     file, _ = validate(text, path, PlacesFile)
     names = list(domains)
     if odd := sorted(set(names) ^ set(file.root)):

@@ -163,7 +163,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Front:
-    """Losses of the runs at the target, one row a run, and of mixtures of the predicted front.
+    """Losses of the runs at the target, one row per run, and of mixtures of the predicted front.
 
     Attributes:
         points: the front, as in the answer.

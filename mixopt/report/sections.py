@@ -335,7 +335,7 @@ def _budget(content: Content) -> Section:
     )
     facts = Table(
         (
-            *("proxy", "kind", ">parameters", ">tokens a trial", ">FLOPs a trial", ">search", ">confirmation"),
+            *("proxy", "kind", ">parameters", ">tokens per trial", ">FLOPs per trial", ">search", ">confirmation"),
             *(">FLOPs spent", ">training"),
         ),
         tuple(

@@ -2,7 +2,7 @@
 
     table --_cells--> cells with their rows --read_all--> every run and metric --choose_metrics--> Runs and notes
 
-One row a run; columns `run, fidelity, params, tokens, cost, weight.<domain>, ..., metric.<name>, ...`, of which only
+One row per run; columns `run, fidelity, params, tokens, cost, weight.<domain>, ..., metric.<name>, ...`, of which only
 weights and metrics are required. What cannot be right is an error with its row and column; what can be put right is,
 and a note says so (docs/run-tables.md lists both).
 
@@ -215,7 +215,7 @@ def _cells(source: TableSource) -> _Table:
     if repeated:
         raise ConfigError(f"{source}: column {repeated[0]} stands there twice", hint="remove or rename one of the two")
     if not lines:
-        raise ConfigError(f"{source}: a table without a run", hint="give one row a run below the header")
+        raise ConfigError(f"{source}: a table without a run", hint="give one row per run below the header")
     for row, cells in lines:
         if len(cells) != len(header):
             raise ConfigError(
@@ -239,7 +239,7 @@ def _csv_lines(path: Path) -> tuple[list[str], list[tuple[int, list[Any]]]]:
     except csv.Error as error:
         raise ConfigError(f"{path}: row {reader.line_num}: {error}", hint="look for an unclosed quote") from error
     if not lines:
-        raise ConfigError(f"{path} is empty", hint="give a header and one row a run")
+        raise ConfigError(f"{path} is empty", hint="give a header and one row per run")
     return [name.strip() for name in lines[0][1]], list(lines[1:])
 
 

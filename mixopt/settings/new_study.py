@@ -100,7 +100,7 @@ def study_text(data: Path | None, output: Path) -> str:
 def _domains(data: Path, output: Path) -> dict[str, dict[str, str]]:
     """Name -> settings of each folder and file in `data` that holds text."""
     if not data.is_dir():
-        raise ConfigError(f"{data} is not a folder", hint="name the folder that holds one folder or file a domain")
+        raise ConfigError(f"{data} is not a folder", hint="name the folder that holds one folder or file per domain")
     found: dict[str, dict[str, str]] = {}
     for entry in sorted(data.iterdir()):
         if entry.name.startswith("."):

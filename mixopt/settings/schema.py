@@ -145,7 +145,7 @@ class CorpusSettings(Section):
     sequence_length: Annotated[Count, Field(ge=16, le=131_072)] = 256
     """Tokens in a training sequence."""
     workers: Count | None = None
-    """Tokenising processes. Default: one a core."""
+    """Tokenising processes. Default: one per core."""
 
 
 class ProxySettings(Section):

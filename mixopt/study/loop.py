@@ -195,7 +195,7 @@ class Loop:
         self._compiled = True
         for proxy, recipe in self.plan.recipes.items():
             if recipe.compiled:
-                with self.watcher.busy(f"compiling proxy {proxy}, once a machine"):
+                with self.watcher.busy(f"compiling proxy {proxy}, once per machine"):
                     reason = self.executor.compile(recipe)
                 if reason is not None:
                     # No trial needs to find out again.

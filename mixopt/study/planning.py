@@ -101,7 +101,7 @@ def assemble(file: StudyFile, corpus: Corpus) -> Plan:
 
 
 def _space(file: StudyFile, supply: Mapping[str, int], with_supply: bool = True) -> Space:
-    """The space over `supply` tokens a domain; they limit the shares only `with_supply`."""
+    """The space over `supply` tokens per domain; they limit the shares only `with_supply`."""
     limits = []
     for name, domain in file.domains.items():
         least, most = (domain.min, domain.max) if domain.pin is None else (domain.pin, domain.pin)

@@ -1,7 +1,7 @@
 """Preparing a corpus: raw text into token shards on a disk, with a manifest that says what they are.
 
     tokenizer-<inputs>.json       given, or trained on a sample of the domains
-    domains/<name>/               one folder a domain: training shards, the held-out shard, state.json
+    domains/<name>/               one folder per domain: training shards, the held-out shard, state.json
     evaluations/<name>/           one folder an extra evaluation set: the held-out shard, state.json
     manifest.json                 written last: a corpus without it is not finished
 

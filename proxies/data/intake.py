@@ -388,7 +388,7 @@ _worker_tokenizer: CorpusTokenizer
 
 def _start_worker(definition: str) -> None:
     global _worker_tokenizer
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one process a core, one thread a process
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one process per core, one thread per process
     _worker_tokenizer = CorpusTokenizer(definition)
 
 

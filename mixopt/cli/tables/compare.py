@@ -92,7 +92,7 @@ def _estimate(estimate: Interval | None, sign: str = "") -> str:
 
 
 def _measured(measured: Mapping[Side, Sequence[MeasuredMixture]]) -> Table:
-    """A row a mixture and proxy: that of the side itself, then those nearest to it."""
+    """A row per mixture and proxy: that of the side itself, then those nearest to it."""
     columns = ("of", "trained as", "proxy", ">differs", ">objective", "seeds", "trials")
     table = plain_table(
         *columns, title="\nMeasured: each mixture itself, and those nearest to it (in tokens that differ)"

@@ -212,7 +212,7 @@ def test_what_is_written_is_read(
 
 
 def of(*metrics: str, values: tuple[tuple[float, ...], ...] = ()) -> Runs:
-    """Runs of two fidelities, two each, with the metrics' values one row a run."""
+    """Runs of two fidelities, two each, with the metrics' values one row per run."""
     return Runs(
         names=("a", "b", "c", "d"),
         domains=("web", "code"),
