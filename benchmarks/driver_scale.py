@@ -35,7 +35,7 @@ from mixopt.settings.reading import load
 from mixopt.study.corpus import prepare_corpus
 from mixopt.study.loop import Loop
 from mixopt.study.plan import Plan
-from mixopt.study.planning import assemble
+from mixopt.study.planning import make_plan
 from mixopt.study.progress import LineWatcher
 from mixopt.study.record import journal_path, open_store
 from mixopt.study.recording import begin
@@ -143,7 +143,7 @@ def planned(folder: Path, trials: int, domains: int) -> Plan:
     path = folder / "study.yaml"
     path.write_text(STUDY.format(domains=listed, trials=trials - 1))
     file = load(path)
-    return assemble(file, prepare_corpus(file, lambda progress: None))
+    return make_plan(file, prepare_corpus(file, lambda progress: None))
 
 
 def driven(plan: Plan, workers: int) -> dict[str, Any]:

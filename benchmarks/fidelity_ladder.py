@@ -86,14 +86,14 @@ def mixtures(work: Path) -> tuple[Path, list[dict[str, float]]]:
     """The demo's text as tokens, and a design over its domains."""
     from rich.progress import Progress
 
-    from mixopt.study.planning import assemble
+    from mixopt.study.planning import make_plan
     from search.designs.tempered_dirichlet import tempered_dirichlet
 
     file = load(write_demo(work / "demo"))
     with Progress(transient=True) as progress:
         task = progress.add_task("preparing the demo's text")
         corpus = prepare_corpus(file, lambda _: progress.advance(task))
-    space = assemble(file, corpus).problem.space
+    space = make_plan(file, corpus).problem.space
     design = tempered_dirichlet(space, MIXTURES, np.random.default_rng(0))
     return corpus.directory.absolute(), [mixture.as_dict() for mixture in design]
 

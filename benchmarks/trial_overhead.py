@@ -25,7 +25,7 @@ from rich.console import Console
 from mixopt.settings.reading import load
 from mixopt.study.corpus import prepare_corpus
 from mixopt.study.loop import Loop
-from mixopt.study.planning import assemble
+from mixopt.study.planning import make_plan
 from mixopt.study.progress import Watcher
 from mixopt.study.record import open_store
 from mixopt.study.recording import begin
@@ -72,7 +72,7 @@ def main() -> None:
         path = Path(folder) / "study.yaml"
         path.write_text(STUDY.format(trials=options.trials))
         file = load(path)
-        plan = assemble(file, prepare_corpus(file, lambda progress: None))
+        plan = make_plan(file, prepare_corpus(file, lambda progress: None))
         clock = Clock()
         with begin(plan, open_store(file)) as record, executor(file.executor, file.study) as workers:
             Loop(plan, record, workers, clock).run()

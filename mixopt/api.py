@@ -67,10 +67,10 @@ class Study:
         from mixopt.base.files import locked
         from mixopt.run import prepare
         from mixopt.study.estimate import estimate
-        from mixopt.study.planning import assemble
+        from mixopt.study.planning import make_plan
 
         with locked(self.file.work_directory, f"study {self.name}"):
-            plan = assemble(self.file, prepare(self.file, err))
+            plan = make_plan(self.file, prepare(self.file, err))
         return estimate(plan, probe)
 
     def run(self, retry_failed: bool = False) -> Answer:
@@ -434,9 +434,9 @@ def export(
             f"{format} draws documents, and the mean length of those of {missing[0]} is not known",
             hint="give mean_document_tokens, by domain",
         )
-    places = export_request.places(mixture.domains, location, _path(locations))
+    where = export_request.resolve_locations(mixture.domains, location, _path(locations))
     return chosen.render(
-        Exportable(mixture, drawn, lengths, places, export_request.run_tokens(tokens), max_epochs, seed)
+        Exportable(mixture, drawn, lengths, where, export_request.run_tokens(tokens), max_epochs, seed)
     )
 
 

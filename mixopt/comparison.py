@@ -45,7 +45,7 @@ from mixopt.settings.schema import STUDY_FILE
 from mixopt.study.answer import answer_so_far, describe_objective
 from mixopt.study.corpus import find_corpus
 from mixopt.study.plan import Plan
-from mixopt.study.planning import assemble
+from mixopt.study.planning import make_plan
 from mixopt.study.record import read_record
 from mixopt.study.status import build_status
 from search.errors import SearchError
@@ -97,7 +97,7 @@ class RanStudy:
                 f"the text of study {self.file.study} is not prepared here, or has changed",
                 hint=f"prepare it: mixopt prepare {self.file.file}",
             )
-        return assemble(self.file, corpus)
+        return make_plan(self.file, corpus)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from mixopt.study.corpus import prepare_corpus
 from mixopt.study.exchange import check_reachable
 from mixopt.study.loop import Loop
 from mixopt.study.plan import Plan
-from mixopt.study.planning import assemble, check
+from mixopt.study.planning import check_settings, make_plan
 from mixopt.study.progress import watcher_for
 from mixopt.study.record import await_store, journal_path, read_record
 from mixopt.study.recording import begin
@@ -45,7 +45,7 @@ def prepare(file: StudyFile, console: Console) -> Corpus:
     Raises:
         ConfigError, SearchError, ProxyError: the file, or the text, is wrong.
     """
-    check(file)
+    check_settings(file)
     with Stages(console) as stages:
         return prepare_corpus(file, lambda step: stages.report(step.stage, step.done, step.total, step.unit))
 
@@ -84,7 +84,7 @@ def run(
                 read_record(file)
             elif (begun := store.find(file.study)) is not None and (subject := begun.subject()) is not None:
                 subject.require(file.deciding())
-        plan = assemble(file, prepare(file, console))
+        plan = make_plan(file, prepare(file, console))
         with console.status("opening the record") as waiting:
             record = stack.enter_context(begin(plan, store, lambda remark: waiting.update(Text(remark))))
         with console.status("handing the tokens to the workers"):

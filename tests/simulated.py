@@ -13,7 +13,7 @@ from mixopt.settings.reading import load
 from mixopt.study.corpus import prepare_corpus
 from mixopt.study.loop import Loop
 from mixopt.study.plan import Plan
-from mixopt.study.planning import assemble
+from mixopt.study.planning import make_plan
 from mixopt.study.progress import LineWatcher
 from mixopt.study.record import open_store
 from mixopt.study.recording import begin
@@ -64,7 +64,7 @@ class Simulated(Executor):
 def planned(folder: Path, text: str = STUDY) -> Plan:
     """The plan of a study file of this text, whose tokens are prepared in `folder`."""
     file = load(write_study(folder, text))
-    return assemble(file, prepare_corpus(file, lambda progress: None))
+    return make_plan(file, prepare_corpus(file, lambda progress: None))
 
 
 def run(plan: Plan) -> tuple[Answer, list[str]]:

@@ -47,14 +47,14 @@ def validate(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     """Check a study file, that its text can be read, and that its limits leave a mixture."""
     from mixopt.results.validity import Validity
     from mixopt.study.corpus import check_sources, find_corpus
-    from mixopt.study.planning import assemble, check
+    from mixopt.study.planning import check_settings, make_plan
 
     file = load_study(study)
-    check(file)
+    check_settings(file)
     check_sources(file)
     corpus = find_corpus(file)
     if corpus is not None:
-        assemble(file, corpus)
+        make_plan(file, corpus)
     checked = "and its corpus" if corpus else "(the limits are checked against token counts after mixopt prepare)"
     print_result(Validity(study=file.study, corpus_checked=corpus is not None), f"{study} is valid {checked}", json)
 

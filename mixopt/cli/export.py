@@ -123,8 +123,8 @@ def import_(
     chosen = exporter(format)
     drawn = request.choose_draws(chosen, draws)
     file = load(study)
-    places = request.places(file.domains, location, locations)
-    mixture = read_trainer_file(chosen, config, file, drawn, places)
+    where = request.resolve_locations(file.domains, location, locations)
+    mixture = read_trainer_file(chosen, config, file, drawn, where)
     if not chosen.by_place and (location or locations):
         err.print(f"{format} files name the domains: the places were not looked at", soft_wrap=True)
     if len(chosen.draws) > 1 and draws is None:

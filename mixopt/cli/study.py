@@ -57,11 +57,11 @@ def plan(
     from mixopt.cli.tables.study import plan_table
     from mixopt.run import prepare
     from mixopt.study.estimate import estimate
-    from mixopt.study.planning import assemble
+    from mixopt.study.planning import make_plan
 
     file = load_study(study)
     with locked(file.work_directory, f"study {file.study}"):
-        plan = assemble(file, prepare(file, err))
+        plan = make_plan(file, prepare(file, err))
     with err.status("measuring the speed of each proxy") if probe else err.status("counting"):
         estimated = estimate(plan, probe)
     print_result(estimated, plan_table(estimated), json)

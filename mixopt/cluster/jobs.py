@@ -133,14 +133,14 @@ class Cluster:
                 for, its trials fit on no node, or its files cannot travel.
         """
         from mixopt.cluster.shipment import check_submittable, without_absent_runs
-        from mixopt.study.planning import check
+        from mixopt.study.planning import check_settings
 
         check_submittable(file)
         settings = _digest(file)
         latest = self.find(file.study)
         if latest is not None and not latest.has_ended:
             return self._same(latest, settings, retry_failed), False
-        check(without_absent_runs(file))
+        check_settings(without_absent_runs(file))
         self._require_room(file.executor)
         number = latest.number + 1 if latest else 1
         try:

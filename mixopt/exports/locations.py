@@ -21,7 +21,7 @@ from mixopt.settings.units import Amount
 
 
 @dataclass(frozen=True)
-class Places:
+class Locations:
     """Where the trainer finds each domain.
 
     Attributes:
@@ -85,11 +85,11 @@ def _with_sizes(value: Any) -> Any:
 Sizes = Annotated[dict[str, Amount | None], BeforeValidator(_with_sizes), Field(min_length=1)]
 
 
-class PlacesFile(RootModel[dict[str, Sizes]]):
+class LocationsFile(RootModel[dict[str, Sizes]]):
     model_config = ConfigDict(frozen=True)
 
 
-def places_by_pattern(pattern: str, domains: Iterable[str]) -> Places:
+def locations_by_pattern(pattern: str, domains: Iterable[str]) -> Locations:
     """`{domain}` in the pattern stands for the domain's name.
 
     Raises:
@@ -99,18 +99,18 @@ def places_by_pattern(pattern: str, domains: Iterable[str]) -> Places:
         raise ConfigError(
             f"location {pattern} names one place for all domains", hint="write {domain} where its name goes"
         )
-    return Places({domain: {pattern.replace("{domain}", domain): None} for domain in domains})
+    return Locations({domain: {pattern.replace("{domain}", domain): None} for domain in domains})
 
 
-def places_in(path: Path, domains: Iterable[str]) -> Places:
+def read_locations(path: Path, domains: Iterable[str]) -> Locations:
     """
     Raises:
         ConfigError: the file is not as above, or does not name exactly these domains.
     """
     text = text_in(path, "file of places", "write in it `domain: place`, a line per domain")
-    file, _ = validate(text, path, PlacesFile)
+    file, _ = validate(text, path, LocationsFile)
     names = list(domains)
     if odd := sorted(set(names) ^ set(file.root)):
         what = "has no place in this file" if odd[0] in names else "is no domain of the study"
         raise ConfigError(f"{path}: {odd[0]} {what}", hint=f"the domains are {', '.join(names)}")
-    return Places({name: file.root[name] for name in names})
+    return Locations({name: file.root[name] for name in names})

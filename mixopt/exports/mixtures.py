@@ -9,7 +9,7 @@ from pathlib import Path
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import text_in
 from mixopt.exports.formats import Draws, Exporter, amounts_in, exporter, mixture_in
-from mixopt.exports.locations import Places, places_by_pattern
+from mixopt.exports.locations import Locations, locations_by_pattern
 from mixopt.results.answer import Answer
 from mixopt.settings.schema import StudyFile
 from mixopt.study.answer import answer_so_far
@@ -34,7 +34,7 @@ def mixture_in_file(path: Path, domains: Iterable[str]) -> Mixture:
     format = exporter(path.suffix[1:] if path.suffix in (".json", ".csv") else "yaml")
     text = text_in(path, "file of a mixture", EXPORTED)
     with _said_of(path):
-        amounts = amounts_in(format, text, Draws.TOKENS, {}, places_by_pattern("{domain}", domains))
+        amounts = amounts_in(format, text, Draws.TOKENS, {}, locations_by_pattern("{domain}", domains))
         total = sum(amounts.values())
         if min(abs(total / whole - 1) for whole in (1, 100)) > OFF:
             raise ConfigError(f"its shares sum to {total:.4g}, not to 1", hint="give each domain its share")
@@ -57,7 +57,7 @@ def on_front(answer: Answer, number: int) -> Mixture:
     return Mixture.of(front[number - 1].mixture)
 
 
-def read_trainer_file(format: Exporter, config: Path, file: StudyFile, draws: Draws, places: Places) -> Mixture:
+def read_trainer_file(format: Exporter, config: Path, file: StudyFile, draws: Draws, locations: Locations) -> Mixture:
     """What a trainer's file means: shares of tokens, over the domains of a study.
 
     Raises:
@@ -68,7 +68,7 @@ def read_trainer_file(format: Exporter, config: Path, file: StudyFile, draws: Dr
     lengths = _lengths_here(file) if draws is Draws.DOCUMENTS else {}
     text = text_in(config, "configuration", EXPORTED)
     with _said_of(config):
-        return mixture_in(format, text, draws, lengths, places)
+        return mixture_in(format, text, draws, lengths, locations)
 
 
 def _lengths_here(file: StudyFile) -> dict[str, float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mixopt.base.errors import ConfigError
 from mixopt.exports.formats import Draws, Exportable, Exporter, exporter
-from mixopt.exports.locations import Places, places_by_pattern, places_in
+from mixopt.exports.locations import Locations, locations_by_pattern, read_locations
 from mixopt.exports.mixtures import document_lengths
 from mixopt.results.answer import Answer
 from mixopt.results.export import Supply
@@ -25,7 +25,7 @@ WEIGHTS_COUNT = {
 }
 
 
-def places(domains: Iterable[str], location: str | None, locations: Path | None) -> Places:
+def resolve_locations(domains: Iterable[str], location: str | None, locations: Path | None) -> Locations:
     """Where the trainer finds the domains: as a file says, or by one pattern for all; by default their names.
 
     Raises:
@@ -34,8 +34,8 @@ def places(domains: Iterable[str], location: str | None, locations: Path | None)
     if location is not None and locations is not None:
         raise ConfigError("location and locations both say where the domains are", hint="give one of them")
     if locations is not None:
-        return places_in(locations, domains)
-    return places_by_pattern("{domain}" if location is None else location, domains)
+        return read_locations(locations, domains)
+    return locations_by_pattern("{domain}" if location is None else location, domains)
 
 
 def choose_draws(format: Exporter, chosen: str | None) -> Draws:
@@ -84,7 +84,7 @@ class ExportRequest:
     file: StudyFile
     exporter: Exporter
     draws: Draws
-    places: Places
+    locations: Locations
     tokens: int | None
     max_epochs: float
 
@@ -109,7 +109,7 @@ class ExportRequest:
             file,
             chosen,
             choose_draws(chosen, draws),
-            places(file.domains, location, locations),
+            resolve_locations(file.domains, location, locations),
             run_tokens(tokens) or file.target.tokens,
             _above_0(file.target.max_epochs if max_epochs is None else max_epochs),
         )
@@ -148,7 +148,7 @@ class ExportRequest:
                 mixture,
                 self.draws,
                 document_lengths(answer),
-                self.places,
+                self.locations,
                 self.tokens,
                 self.max_epochs,
                 self.file.seed,

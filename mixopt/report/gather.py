@@ -40,7 +40,7 @@ from mixopt.settings.units import show_count
 from mixopt.study.answer import answer_so_far, how_far
 from mixopt.study.corpus import find_corpus
 from mixopt.study.plan import Plan
-from mixopt.study.planning import assemble
+from mixopt.study.planning import make_plan
 from mixopt.study.record import journal_path
 from search.errors import TooFewMixtures
 from search.evidence import gather
@@ -72,7 +72,7 @@ def report_content(file: StudyFile, record: Record) -> Content:
             f"the tokens of study {file.study} are not prepared here, or its text has changed",
             hint=f"write the report where the study ran, or: mixopt prepare {file.file}",
         )
-    return summarise(assemble(file, corpus), record.history, answer_so_far(file, record))
+    return summarise(make_plan(file, corpus), record.history, answer_so_far(file, record))
 
 
 def summarise(plan: Plan, history: History, answer: Answer, fitted: Predictor | None = None) -> Content:

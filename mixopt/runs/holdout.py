@@ -61,14 +61,14 @@ def to_score(table: Runs, runs: Runs, wanted: str) -> tuple[Runs, tuple[str, ...
         notes.append(
             f"{len(chosen)} of the holdout's {len(table)} runs are scored: those at {fidelity} with every metric"
         )
-    if leaked := _leaked(chosen, runs):
+    if leaked := _count_leaked(chosen, runs):
         notes.append(
             f"a leak: the mixtures of {leaked} runs of the holdout are among the fitted runs of the same fidelity"
         )
     return chosen, tuple(notes)
 
 
-def _leaked(holdout: Runs, runs: Runs) -> int:
+def _count_leaked(holdout: Runs, runs: Runs) -> int:
     """How many runs of the holdout share their mixture with a fitted one of the same fidelity."""
     same_N = np.array([runs.fidelities[level].proxy == holdout.target.proxy for level in runs.level_N])
     mixtures = {row.tobytes() for row in np.round(runs.weights_ND[same_N], DECIMALS)}

@@ -13,7 +13,7 @@ from mixopt.results.recommendation import Recommendation as RecommendedMixture
 from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import find_corpus
 from mixopt.study.plan import Plan
-from mixopt.study.planning import assemble
+from mixopt.study.planning import make_plan
 from search.history import Failed, History
 from search.problem import BASELINE, REFERENCE
 from search.recommendation.confirm import Confirmation
@@ -159,7 +159,7 @@ def answer_so_far(file: StudyFile, record: Record) -> Answer:
     corpus = find_corpus(file)
     if corpus is None:
         raise ConfigError(f"study {file.study} has no answer yet", hint=f"go on with: mixopt run {file.file}")
-    plan = assemble(file, corpus)
+    plan = make_plan(file, corpus)
     recommendation = plan.strategy.recommend(history)
     remark = f"the search goes on: {how_far(plan, history)} have ended"
     return build_answer(plan, history, recommendation, None, record.tags.get(keys.RUN, ""), False, [remark])

@@ -56,8 +56,8 @@ def estimate(plan: Plan, probe: bool) -> PlanEstimate:
                 confirmation_trials=confirmed,
                 total_tokens=trials * fidelity.tokens,
                 total_flops=trials * fidelity.flops,
-                tokens_per_second=_speed(plan, fidelity.proxy) if probe else None,
-                pack=_pack(plan.recipes[fidelity.proxy]) if probe else None,
+                tokens_per_second=_measure_speed(plan, fidelity.proxy) if probe else None,
+                pack=_best_pack(plan.recipes[fidelity.proxy]) if probe else None,
             )
         )
     device, at_a_time = next(iter(plan.recipes.values())).device, slots(plan)
@@ -123,7 +123,7 @@ def _task_speed(plan: Plan, proxy: ProxyPlan) -> float:
     return proxy.tokens_per_second
 
 
-def _pack(recipe: Recipe) -> PackSpeed | None:
+def _best_pack(recipe: Recipe) -> PackSpeed | None:
     """How many of a proxy this machine's GPU trains side by side; None where the study uses none."""
     if recipe.device != "cuda":
         return None
@@ -134,7 +134,7 @@ def _pack(recipe: Recipe) -> PackSpeed | None:
     return PackSpeed(members=members, tokens_per_second=speeds[members])
 
 
-def _speed(plan: Plan, proxy: str) -> float:
+def _measure_speed(plan: Plan, proxy: str) -> float:
     """Tokens a second of one trial of that proxy.
 
     Raises:

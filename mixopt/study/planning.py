@@ -46,7 +46,7 @@ MODEL_SETTINGS = {
 STEPS_WORTH_COMPILING = 4000
 
 
-def check(file: StudyFile) -> None:
+def check_settings(file: StudyFile) -> None:
     """Whatever can be found wrong before any text is read: limits that admit no mixture, impossible models, ...
 
     Raises:
@@ -61,7 +61,7 @@ def check(file: StudyFile) -> None:
         _recipe(file, name, settings, file.corpus.vocabulary)
 
 
-def assemble(file: StudyFile, corpus: Corpus) -> Plan:
+def make_plan(file: StudyFile, corpus: Corpus) -> Plan:
     """
     Raises:
         ConfigError, SearchError, ProxyError: the settings contradict each other or the corpus.
@@ -97,7 +97,7 @@ def assemble(file: StudyFile, corpus: Corpus) -> Plan:
     notes += [*evaluation_notes(corpus, recipes), *stopping_notes(file, recipes)]
     plan = Plan(file, corpus, problem, strategy, recipes, available, tuple(notes))
     _check_budget(plan)
-    return _compiled(plan)
+    return _with_compiled_recipes(plan)
 
 
 def _space(file: StudyFile, supply: Mapping[str, int], with_supply: bool = True) -> Space:
@@ -198,7 +198,7 @@ def _available_tokens(file: StudyFile, space: Space, recipe: Recipe) -> dict[str
     return {limits.name: max(1, round(limits.tokens * shrink)) for limits in space.limits}
 
 
-def _compiled(plan: Plan) -> Plan:
+def _with_compiled_recipes(plan: Plan) -> Plan:
     """The plan with those recipes compiled that the file, or their number of steps, asks for."""
     from proxies.compilation import missing
 

@@ -35,7 +35,7 @@ from mixopt.cli.tables.table import plain_table
 from mixopt.cluster.jobs import ENDED, Cluster
 from mixopt.settings.reading import load
 from mixopt.study.corpus import prepare_corpus
-from mixopt.study.planning import assemble
+from mixopt.study.planning import make_plan
 from mixopt.workers.messages import TrialEnd
 from mixopt.workers.training import run_trials
 from search.history import History
@@ -185,7 +185,7 @@ class Chaos:
         """Every trial of a history, trained again in this process."""
         os.environ["MIXOPT_DIRECTORY"] = str(self.folder / "again")
         file = load(study)
-        plan = assemble(file, prepare_corpus(file, lambda progress: None))
+        plan = make_plan(file, prepare_corpus(file, lambda progress: None))
         outcomes = {
             event.trial.id: event.outcome
             for trial in history.trials

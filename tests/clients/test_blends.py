@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mixopt.exports.formats import Draws, Exportable, Places, exporter
+from mixopt.exports.formats import Draws, Exportable, Locations, exporter
 from search.mixture import Mixture
 from tests.clients.blends import Blend, ask
 from tests.clients.install import CLIENTS, ROOT, folder, is_installed
@@ -67,7 +67,7 @@ def blend(mixture: Mixture, format: str, draws: Draws, lengths: tuple[int, ...],
     directory.mkdir(parents=True)
     places = {domain: str(directory / f"the {domain}") for domain in mixture.domains}
     length_of = {domain: lengths[index % len(lengths)] for index, domain in enumerate(mixture.domains)}
-    exportable = Exportable(mixture, draws, length_of, Places({name: {at: None} for name, at in places.items()}))
+    exportable = Exportable(mixture, draws, length_of, Locations({name: {at: None} for name, at in places.items()}))
     export = directory / f"export{exporter(format).suffix}"
     export.write_text(exporter(format).render(exportable), encoding="utf-8")
     return Blend(format, str(export), {places[name]: length for name, length in length_of.items()})

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixopt.base.errors import ConfigError
-from mixopt.exports.formats import EXPORTERS, Draws, Exportable, Exporter, Places, exporter, mixture_in
+from mixopt.exports.formats import EXPORTERS, Draws, Exportable, Exporter, Locations, exporter, mixture_in
 from search.mixture import Mixture, counts
 
 PLAIN = ("yaml", "json", "csv")
 CASES = [pytest.param(each, draws, id=f"{name}-{draws}") for name, each in EXPORTERS.items() for draws in each.draws]
 
 
-def places(domains: tuple[str, ...]) -> Places:
-    return Places({domain: {f"/data/it's {domain}": None} for domain in domains})
+def places(domains: tuple[str, ...]) -> Locations:
+    return Locations({domain: {f"/data/it's {domain}": None} for domain in domains})
 
 
 def exportable(mixture: Mixture, draws: Draws, lengths: Mapping[str, float] | None = None) -> Exportable:
@@ -44,7 +44,7 @@ def test_what_is_read_back_is_the_same_mixture(
     text = each.render(given_)
     assert text.endswith("\n")
     assert text == each.render(given_), "the same answer is the same file"
-    read = mixture_in(each, text, draws, lengths, given_.places)
+    read = mixture_in(each, text, draws, lengths, given_.locations)
     assert read.domains == mixture.domains
     assert read.weights == pytest.approx(mixture.weights, abs=1e-9)
 
@@ -59,7 +59,7 @@ def test_no_domain_without_weight_is_named_to_a_trainer(each: Exporter, draws: D
 @pytest.mark.parametrize("each", EXPORTERS.values(), ids=EXPORTERS.keys())
 def test_a_domain_in_two_places_keeps_its_share(each: Exporter) -> None:
     mixture, draws = Mixture.of({"web": 0.6, "code": 0.4}), each.draws[0]
-    where = Places({"web": {"/data/web0": 3.0, "/data/web1": 1.0}, "code": {"/data/code": None}})
+    where = Locations({"web": {"/data/web0": 3.0, "/data/web1": 1.0}, "code": {"/data/code": None}})
     lengths = {"web": 100.0, "code": 300.0}
     text = each.render(Exportable(mixture, draws, lengths, where))
     assert mixture_in(each, text, draws, lengths, where).weights == pytest.approx(mixture.weights, abs=1e-9)
@@ -67,7 +67,7 @@ def test_a_domain_in_two_places_keeps_its_share(each: Exporter) -> None:
 
 def test_a_place_that_stands_twice_has_both_weights() -> None:
     text = "--data-path .3 /data/a .3 /data/b .3 /data/a"
-    where = Places({"web": {"/data/a": None}, "code": {"/data/b": None}})
+    where = Locations({"web": {"/data/a": None}, "code": {"/data/b": None}})
     mixture = mixture_in(exporter("megatron"), text, Draws.SEQUENCES, {}, where)
     assert mixture.weights == pytest.approx((2 / 3, 1 / 3))
 
@@ -114,20 +114,20 @@ def test_documents_are_drawn_less_often_where_they_are_long() -> None:
 
 
 def test_the_weight_of_a_domain_is_divided_over_its_places_by_size() -> None:
-    where = Places({"web": {"a": 3e9, "b": 1e9}, "code": {"c": None}})
+    where = Locations({"web": {"a": 3e9, "b": 1e9}, "code": {"c": None}})
     weights = Exportable(Mixture.of({"web": 0.8, "code": 0.2}), Draws.SEQUENCES, {}, where).weighted_places
     assert weights == pytest.approx({"a": 0.6, "b": 0.2, "c": 0.2})
 
 
 def test_places_without_sizes_cannot_be_weighted() -> None:
     with pytest.raises(ConfigError, match="domain web has 2 places") as caught:
-        Places({"web": {"a": None, "b": None}}).split("web", 1.0)
+        Locations({"web": {"a": None, "b": None}}).split("web", 1.0)
     assert "sizes" in caught.value.hint
 
 
 def test_two_domains_cannot_share_a_place() -> None:
     with pytest.raises(ConfigError, match="/data is the place of both web and code"):
-        Places({"web": {"/data": None}, "code": {"/data": None}})
+        Locations({"web": {"/data": None}, "code": {"/data": None}})
 
 
 @given(mixture=mixtures, total=st.integers(0, 10**13))

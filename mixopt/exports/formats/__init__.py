@@ -21,7 +21,7 @@ from mixopt.exports.formats.regmix import Regmix
 from mixopt.exports.formats.streaming import Streaming
 from mixopt.exports.formats.torchtitan import Torchtitan
 from mixopt.exports.formats.webdataset import WebDataset
-from mixopt.exports.locations import Places
+from mixopt.exports.locations import Locations
 
 EXPORTERS: dict[str, Exporter] = {
     exporter.name: exporter
@@ -60,4 +60,4 @@ def exporter(name: str) -> Exporter:
     return EXPORTERS[name]
 
 
-__all__ = ["EXPORTERS", "Draws", "Exportable", "Exporter", "Places", "amounts_in", "exporter", "mixture_in"]
+__all__ = ["EXPORTERS", "Draws", "Exportable", "Exporter", "Locations", "amounts_in", "exporter", "mixture_in"]

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import yaml
 
 from mixopt.base.errors import ConfigError
-from mixopt.exports.locations import Places
+from mixopt.exports.locations import Locations
 from mixopt.results.export import Draws as Draws
 from mixopt.settings.units import parse_number
 from search.mixture import Mixture
@@ -43,7 +43,7 @@ class Exportable:
     mixture: Mixture
     draws: Draws
     mean_document_tokens: Mapping[str, float]
-    places: Places
+    locations: Locations
     tokens: int | None = None
     max_epochs: float = 1.0
     seed: int = 0
@@ -70,7 +70,7 @@ class Exportable:
         return {
             place: part
             for domain, weight in self.weights.items()
-            for place, part in self.places.split(domain, weight).items()
+            for place, part in self.locations.split(domain, weight).items()
         }
 
 
@@ -113,7 +113,7 @@ def mixture_in(
     text: str,
     draws: Draws,
     mean_document_tokens: Mapping[str, float],
-    places: Places,
+    locations: Locations,
 ) -> Mixture:
     """The mixture that a trainer's file means: shares of tokens, over the domains that have places.
 
@@ -121,7 +121,7 @@ def mixture_in(
         ConfigError: the text is not of this format, or names what no domain is.
         SearchError: all weights are 0.
     """
-    return Mixture.of(amounts_in(exporter, text, draws, mean_document_tokens, places))
+    return Mixture.of(amounts_in(exporter, text, draws, mean_document_tokens, locations))
 
 
 def amounts_in(
@@ -129,16 +129,16 @@ def amounts_in(
     text: str,
     draws: Draws,
     mean_document_tokens: Mapping[str, float],
-    places: Places,
+    locations: Locations,
 ) -> dict[str, float]:
     """The same as it stands there: in proportion to tokens, of whatever sum.
 
     Raises:
         ConfigError: the text is not of this format, or names what no domain is.
     """
-    amounts = dict.fromkeys(places.of, 0.0)
+    amounts = dict.fromkeys(locations.of, 0.0)
     for name, weight in _weights(exporter, text):
-        domain = places.domain(name) if exporter.by_place else name
+        domain = locations.domain(name) if exporter.by_place else name
         if domain not in amounts:
             raise ConfigError(f"no domain {name}", hint=f"the study has {', '.join(amounts)}")
         amounts[domain] += weight * (mean_document_tokens[domain] if draws is Draws.DOCUMENTS else 1.0)

@@ -29,7 +29,8 @@ class Levanter(Exporter):
         weights = exportable.weights
         data = {
             "components": {
-                domain: {"source": {"type": "url", "train_urls": exportable.places.all(domain)}} for domain in weights
+                domain: {"source": {"type": "url", "train_urls": exportable.locations.all(domain)}}
+                for domain in weights
             },
             "train_weights": weights,
             "mixture_block_size": LARGEST_BLOCK,

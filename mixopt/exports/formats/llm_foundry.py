@@ -23,9 +23,9 @@ class LlmFoundry(Exporter):
     def render(self, exportable: Exportable) -> str:
         streams = {
             # No domain's name has a slash, so names of places stay apart.
-            domain if place == exportable.places.all(domain)[0] else f"{domain}/{place}": stream(place, part)
+            domain if place == exportable.locations.all(domain)[0] else f"{domain}/{place}": stream(place, part)
             for domain, weight in exportable.weights.items()
-            for place, part in exportable.places.split(domain, weight).items()
+            for place, part in exportable.locations.split(domain, weight).items()
         }
         return yaml_text({"train_loader": {"dataset": {"streams": streams}}})
 

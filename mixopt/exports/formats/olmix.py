@@ -22,7 +22,7 @@ class Olmix(Exporter):
     def render(self, exportable: Exportable) -> str:
         weights, repeated = exportable.weights, max(1.0, exportable.max_epochs)
         content = {
-            "data": {"sources": [{"name": domain, "paths": exportable.places.all(domain)} for domain in weights]},
+            "data": {"sources": [{"name": domain, "paths": exportable.locations.all(domain)} for domain in weights]},
             "mix": {domain: {"weight": weight, "repetition_factor": repeated} for domain, weight in weights.items()},
         }
         return yaml_text(content)

@@ -29,7 +29,7 @@ class OlmoCore(Exporter):
                 "source_name": domain,
                 "target_ratio": weight,
                 "max_repetition_ratio": max(1.0, exportable.max_epochs),
-                "paths": exportable.places.all(domain),
+                "paths": exportable.locations.all(domain),
             }
             for domain, weight in exportable.weights.items()
         ]

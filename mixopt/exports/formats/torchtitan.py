@@ -67,7 +67,7 @@ class Torchtitan(Exporter):
 
     def render(self, exportable: Exportable) -> str:
         weights = exportable.weights
-        patterns = {domain: exportable.places.all(domain) for domain in weights}
+        patterns = {domain: exportable.locations.all(domain) for domain in weights}
         literals = assignment("WEIGHTS", weights) + assignment("PATTERNS", patterns)
         return IMPORTS + literals + FUNCTIONS + MIXES[exportable.draws]
 

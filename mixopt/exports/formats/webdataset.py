@@ -34,7 +34,7 @@ class WebDataset(Exporter):
     def render(self, exportable: Exportable) -> str:
         weights = exportable.weights
         # Several places in one string, because WebDataset does not expand braces in lists.
-        shards = {domain: "::".join(exportable.places.all(domain)) for domain in weights}
+        shards = {domain: "::".join(exportable.locations.all(domain)) for domain in weights}
         return IMPORTS + assignment("WEIGHTS", weights) + assignment("SHARDS", shards) + MIX
 
     def read(self, text: str) -> Weights:

@@ -10,7 +10,7 @@ from types import TracebackType
 from mixopt.results.answer import Answer
 from mixopt.study.forecast import Forecaster
 from mixopt.study.mlflow_page.tally import Tally
-from mixopt.study.mlflow_page.text import answer_overview, forecast_metrics, overview, progress_metrics
+from mixopt.study.mlflow_page.text import describe_answer, describe_study, forecast_metrics, progress_metrics
 from mixopt.study.mlflow_page.views import links_for
 from mixopt.study.plan import Plan
 from search.history import History
@@ -69,10 +69,12 @@ class PageKeeper(AbstractContextManager["PageKeeper"]):
         if self._is_stale and time.monotonic() - self._described > DESCRIBE_SECONDS:
             self._is_stale, self._described = False, time.monotonic()
             forecast, remark = self._forecaster.latest, self._forecaster.remark
-            self._record.describe(overview(self._plan, self._tally, self._seconds(), forecast, remark, self._links))
+            self._record.describe(
+                describe_study(self._plan, self._tally, self._seconds(), forecast, remark, self._links)
+            )
 
     def answered(self, answer: Answer) -> None:
-        self._record.report({}, self._ended, {keys.NOTE: answer_overview(answer, self._links)})
+        self._record.report({}, self._ended, {keys.NOTE: describe_answer(answer, self._links)})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

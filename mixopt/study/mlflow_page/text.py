@@ -55,7 +55,7 @@ def forecast_metrics(forecast: Recommendation) -> dict[str, float]:
     return {keys.predicted_weight(domain): share for domain, share in forecast.mixture.as_dict().items()}
 
 
-def overview(
+def describe_study(
     plan: Plan,
     tally: Tally,
     seconds: float,
@@ -88,7 +88,7 @@ def overview(
     )
 
 
-def answer_overview(answer: Answer, links: Mapping[str, str]) -> str:
+def describe_answer(answer: Answer, links: Mapping[str, str]) -> str:
     """The description of a study that has its answer, Markdown."""
     mixtures = {
         REFERENCE: Mixture.of({name: domain.proportional for name, domain in answer.domains.items()}),

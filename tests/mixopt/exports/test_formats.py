@@ -19,12 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixopt.base.errors import ConfigError
-from mixopt.exports.formats import Draws, Exportable, Places, exporter, mixture_in
+from mixopt.exports.formats import Draws, Exportable, Locations, exporter, mixture_in
 from search.mixture import Mixture
 
 SHARES = {"web": 0.6, "code": 0.3, "left_out": 0.0, "books": 0.1}
 LENGTHS = {"web": 500.0, "code": 2_000.0, "left_out": 100.0, "books": 80_000.0}
-PLACES = Places(
+PLACES = Locations(
     {
         "web": {"/data/web0": 3e9, "/data/web1": 1e9},
         "code": {"/data/code": None},
@@ -41,7 +41,7 @@ def exported(name: str, draws: Draws | None = None, shares: dict[str, float] | N
     draws = draws or chosen.draws[0]
     if shares is None:
         return chosen.render(Exportable(Mixture.of(SHARES), draws, LENGTHS, PLACES, seed=5))
-    where = Places({domain: {f"/data/{domain}": None} for domain in shares})
+    where = Locations({domain: {f"/data/{domain}": None} for domain in shares})
     return chosen.render(Exportable(Mixture.of(shares), draws, dict.fromkeys(shares, 1.0), where))
 
 
@@ -213,7 +213,7 @@ def test_webdataset_gives_the_shares_and_does_not_end_with_its_shortest_part(tmp
                     entry = tarfile.TarInfo(f"{domain}-{shard}-{index}.txt")
                     entry.size = length
                     tar.addfile(entry, io.BytesIO(b"x" * length))
-    where = Places(
+    where = Locations(
         {domain: {f"{tmp_path}/{domain}-{{0..1}}.tar": None, f"{tmp_path}/{domain}-2.tar": None} for domain in lengths}
     )
     mixture = Mixture.of({"long": 0.5, "middle": 0.3, "short": 0.2})

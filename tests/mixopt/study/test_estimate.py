@@ -10,7 +10,7 @@ from mixopt.settings.reading import load
 from mixopt.study.corpus import prepare_corpus
 from mixopt.study.estimate import estimate
 from mixopt.study.plan import Plan
-from mixopt.study.planning import assemble
+from mixopt.study.planning import make_plan
 from proxies.compilation import missing
 from tests.e2e.study import STUDY, write_study
 
@@ -27,7 +27,7 @@ def planned(folder: Path, dense: int, moe: int, more: str = "") -> Plan:
     text = STUDY.replace("trials: 8}", f"trials: {dense}}}").replace("trials: 3}", f"trials: {moe}}}")
     (folder / "study.yaml").write_text(text + more)
     file = load(folder / "study.yaml")
-    return assemble(file, prepare_corpus(file, lambda progress: None))
+    return make_plan(file, prepare_corpus(file, lambda progress: None))
 
 
 def notes(plan: Plan, about: str) -> list[str]:
@@ -68,7 +68,7 @@ def test_stopping_that_can_stop_nothing_is_told(folder: Path) -> None:
     file = (folder / "study.yaml").read_text()
     (folder / "study.yaml").write_text(file.replace("evaluations: 2", "evaluations: 1"))
     once = load(folder / "study.yaml")
-    told = notes(assemble(once, prepare_corpus(once, lambda progress: None)), "never stopped early")
+    told = notes(make_plan(once, prepare_corpus(once, lambda progress: None)), "never stopped early")
     assert [note.split()[1] for note in told] == ["dense", "moe"]
 
 
@@ -78,7 +78,7 @@ def test_proxies_are_compiled_where_it_is_wished_or_worth_it(folder: Path, wish:
     text = (folder / "study.yaml").read_text()
     (folder / "study.yaml").write_text(text.replace("kind: in_process", f"kind: in_process, compile: {wish}"))
     file = load(folder / "study.yaml")
-    plan = assemble(file, prepare_corpus(file, lambda progress: None))
+    plan = make_plan(file, prepare_corpus(file, lambda progress: None))
 
     if compiled and (lacking := missing(plan.recipes["dense"])) is not None:
         assert any(lacking in note for note in plan.notes)

@@ -9,7 +9,7 @@ from mixopt.settings.reading import load
 from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import prepare_corpus
 from mixopt.study.plan import Plan
-from mixopt.study.planning import assemble, check
+from mixopt.study.planning import check_settings, make_plan
 from search.errors import SearchError
 from search.history import History
 from search.mixture import Mixture
@@ -47,8 +47,8 @@ def study(folder: Path, *changes: tuple[str, str], more: str = "") -> StudyFile:
 
 def plan(folder: Path, *changes: tuple[str, str], more: str = "") -> Plan:
     file = study(folder, *changes, more=more)
-    check(file)
-    return assemble(file, prepare_corpus(file, lambda progress: None))
+    check_settings(file)
+    return make_plan(file, prepare_corpus(file, lambda progress: None))
 
 
 def write_earlier(folder: Path) -> None:
@@ -126,4 +126,4 @@ def test_kept_domains_keep_the_ratio_that_is_written_or_that_of_their_tokens(fol
 def test_what_cannot_be_reused_is_said_before_any_text_is_read(folder: Path, more: str, says: str) -> None:
     write_earlier(folder)
     with pytest.raises((ConfigError, SearchError), match=says):
-        check(study(folder, more=more))
+        check_settings(study(folder, more=more))

@@ -11,7 +11,7 @@ import pytest
 
 from mixopt.settings.reading import load
 from mixopt.study.plan import Plan
-from mixopt.study.planning import assemble
+from mixopt.study.planning import make_plan
 from mixopt.study.record import fetch_record, journal_path, mark_submitted, open_store, read_record
 from mixopt.study.recording import begin
 from search.history import History
@@ -118,7 +118,7 @@ def test_the_journal_of_another_study_does_not_fill_a_new_mlflow(plan: Plan, new
     run(plan, *trials(plan, 1))
     new_mlflow()
     plan.file.file.write_text(STUDY.replace("seed: 3", "seed: 4"))
-    other = assemble(load(plan.file.file), plan.corpus)
+    other = make_plan(load(plan.file.file), plan.corpus)
     with pytest.raises(TrackingError, match="another file or corpus") as caught:
         run(other)
     assert "remove the folder" in caught.value.hint

@@ -15,7 +15,7 @@ import pytest
 
 from mixopt.study.mlflow_page.dashboard import links
 from mixopt.study.mlflow_page.tally import Tally
-from mixopt.study.mlflow_page.text import overview
+from mixopt.study.mlflow_page.text import describe_study
 from mixopt.study.mlflow_page.views import FAILED_TRIALS, TRIALS, links_for, study_page, views
 from mixopt.study.plan import Plan
 from mixopt.study.record import open_store
@@ -60,7 +60,7 @@ def shown(plan: Plan) -> Iterator[Shown]:
         outcome = Failure(FailureKind.DIVERGED, "at step 7") if number == 5 else measured(trial)
         history = history.opened(trial).closed(trial, outcome)
         record.close(trial, outcome, plan.problem.objective_of(trial, history))
-    text = overview(plan, Tally(plan, history), 60.0, None, "too few", links_for(plan.file, store.experiment_id))
+    text = describe_study(plan, Tally(plan, history), 60.0, None, "too few", links_for(plan.file, store.experiment_id))
     record.set_tags({keys.NOTE: text})
     store.tag_experiment(views(plan))
     with local_server(store.uri, free_port()) as server:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mixopt.results.answer import Answer
 from mixopt.study.mlflow_page.tally import Tally
-from mixopt.study.mlflow_page.text import MOST_ROWS, answer_overview, forecast_metrics, overview, progress_metrics
+from mixopt.study.mlflow_page.text import MOST_ROWS, describe_answer, describe_study, forecast_metrics, progress_metrics
 from mixopt.study.plan import Plan
 from search.history import History
 from search.mixture import Mixture
@@ -103,7 +103,7 @@ def test_a_tally_kept_up_says_what_a_count_of_the_history_says(
 
 
 def test_the_page_of_a_study_that_has_just_begun(plan: Plan) -> None:
-    text = overview(plan, Tally(plan, History()), 0.0, None, "the first comes after 8 completed trials", LINKS)
+    text = describe_study(plan, Tally(plan, History()), 0.0, None, "the first comes after 8 completed trials", LINKS)
     first = text.splitlines()
     assert first[0].strip() == "**Searching: 0 of at most 15 trials have ended**, 0 are running."
     assert first[1].strip() == r"See [trials](#/experiments/1/runs?x) · [charts of a\_b](#/experiments/1/runs?y)"
@@ -122,7 +122,7 @@ def test_the_page_of_a_study_at_work(plan: Plan) -> None:
     study.tally.restarted()
     mixture = Mixture(("prose", "code", "sums"), (0.5, 0.4, 0.1))
     forecast = Recommendation(mixture, "blend", {}, (), (), 13, Estimate(1.25, 1.0, 1.5))
-    text = overview(plan, study.tally, 3600.0, forecast, "", LINKS)
+    text = describe_study(plan, study.tally, 3600.0, forecast, "", LINKS)
     assert "**Searching: 14 of at most 15 trials have ended**, 1 is running." in text
     assert (
         "**Predicted optimum** 1.2500, a run of it between 1.0000 and 1.5000 (by blend, from 13 measurements)." in text
@@ -137,7 +137,7 @@ def test_the_page_of_a_study_at_work(plan: Plan) -> None:
     assert forecast_metrics(forecast)[keys.predicted_weight("code")] == 0.4
     confirming = Trial(mixture, plan.problem.target, seed=1)
     study.run(confirming, measured(confirming))
-    assert "**Confirming with new seeds: 1 of at most 6 trials have ended**" in overview(
+    assert "**Confirming with new seeds: 1 of at most 6 trials have ended**" in describe_study(
         plan, study.tally, 3600.0, forecast, "", LINKS
     )
 
@@ -157,14 +157,14 @@ def answered(domains: int, notes: list[str]) -> Answer:
 
 
 def test_after_the_end_the_answer_comes_first() -> None:
-    text = answer_overview(answered(3, ["a note | with a_bar and <b>"]), LINKS)
+    text = describe_answer(answered(3, ["a note | with a_bar and <b>"]), LINKS)
     assert text.startswith("**the proposed mixture beats the proportional one by 0.02 ± 0.01**")
     assert "| domain-0002 | 33.3% | 50.0% |" in text
     assert r"- a note \| with a\_bar and &lt;b>" in text
 
 
 def test_a_page_of_a_thousand_domains_fits_into_what_mlflow_keeps() -> None:
-    text = answer_overview(answered(1000, ["a long note " * 500] * 12), LINKS)
+    text = describe_answer(answered(1000, ["a long note " * 500] * 12), LINKS)
     assert len(text) < 8_000
     assert text.count("\n| domain-") == MOST_ROWS
     assert "and 980 domains with smaller shares" in text
