@@ -13,10 +13,10 @@ import numpy as np
 
 from mixopt.base.errors import ConfigError
 from mixopt.runs.table import Source, choose_metrics, measured
-from search.mixture import FloatArray
+from search.mixture import DECIMALS, FloatArray
 from search.recommendation.recommend import Predictor
 from search.recommendation.validation import objective_sd, score
-from search.runs import DECIMALS, Runs
+from search.runs import Runs
 
 
 def matched(holdout: Runs, source: Source, runs: Runs) -> tuple[Runs, tuple[str, ...]]:
