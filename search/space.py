@@ -108,12 +108,12 @@ class Space:
 
     @cached_property
     def lower_D(self) -> Float[np.ndarray, " D"]:
-        return np.array([limit.minimum for limit in self.limits])
+        return np.array([limit.minimum for limit in self.limits], dtype=np.float64)
 
     @cached_property
     def upper_D(self) -> Float[np.ndarray, " D"]:
         """The largest shares, by their limits and by supply."""
-        maximum_D = np.array([limit.maximum for limit in self.limits])
+        maximum_D = np.array([limit.maximum for limit in self.limits], dtype=np.float64)
         return np.asarray(np.minimum(maximum_D, self.supply_D))
 
     @cached_property
@@ -125,11 +125,11 @@ class Space:
 
     @cached_property
     def group_lower_G(self) -> Float[np.ndarray, " G"]:
-        return np.array([group.minimum for group in self.groups])
+        return np.array([group.minimum for group in self.groups], dtype=np.float64)
 
     @cached_property
     def group_upper_G(self) -> Float[np.ndarray, " G"]:
-        return np.array([group.maximum for group in self.groups])
+        return np.array([group.maximum for group in self.groups], dtype=np.float64)
 
     @property
     def least_D(self) -> Float[np.ndarray, " D"]:
