@@ -1,7 +1,7 @@
 """A space in which some domains keep their relative weights, so that only their sum and the other domains are searched.
 
-After the mixture reuse of Olmix (2602.12237): domains that a change of the corpus does not affect stay as an earlier
-search left them, and the search has as many dimensions less.
+After the mixture reuse of Olmix (Allen Institute for AI, arXiv 2602.12237, 2026): domains that a change of the corpus
+does not affect stay as an earlier search left them, and the search has as many dimensions less.
 
 Shapes: N mixtures, D domains, R domains of the smaller space: the kept ones' sum, then the others.
 """

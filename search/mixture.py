@@ -14,7 +14,12 @@ from search.errors import SearchError
 
 # Room for the rounding of floating-point sums only: shares that do not sum to one are a mistake.
 SUM_TOLERANCE = 1e-9
-ROUNDING = 1e-6
+# Weights that differ by less are the same: one training token in a million, and what rounding in a file leaves.
+DECIMALS = 6
+ROUNDING = 10.0**-DECIMALS
+# Mixtures nearer than this, in total variation, are nearly the same: both teach hardly more than one of them, and are
+# not worth two confirmations.
+NEAR = 0.01
 
 FloatArray = NDArray[np.float64]
 

@@ -29,7 +29,7 @@ from search.problem import SEARCH_SEED, Problem, Rung
 from search.runs import Runs, present
 from search.space import DomainLimits, Space
 from search.strategies import STRATEGIES
-from search.strategies.base import Settings, Strategy
+from search.strategies.base import CHEAP, WARM_RUNS_PER_DOMAIN, Settings, Strategy
 from search.surrogates import SURROGATES
 from search.surrogates.loss_model import LossModel
 from search.trial import Loss, Measurement, Trial
@@ -38,10 +38,6 @@ from search.trial import Loss, Measurement, Trial
 CONTROL = "random"
 # With fewer mixtures at the target every order is soon through.
 FEWEST_AT_TARGET = 10
-# A fidelity is cheap where one target run pays for so many of its runs.
-CHEAP = 2.0
-# More cheap runs than this a domain are no warm start but a study of their own.
-WARM_RUNS_PER_DOMAIN = 4
 # Only shares matter; supplies of so many tokens in all stand for them.
 SUPPLY = 10**12
 # Decimals to which costs are given: 60 runs at a sixtieth of the target's cost are one target run.

@@ -5,7 +5,8 @@
     renamed   another name for the same text
     removed   runs that hardly used it count, their other weights rescaled; the others do not
 
-After the mixture reuse of Olmix (2602.12237); its other half, ratios that are kept, is search/frozen_space.py.
+After the mixture reuse of Olmix (Allen Institute for AI, arXiv 2602.12237, 2026); its other half, ratios that are kept,
+is search/frozen_space.py.
 
 Shapes: N runs, E earlier domains, D domains of now, M metrics.
 """

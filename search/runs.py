@@ -14,13 +14,10 @@ from numpy.typing import NDArray
 
 from search.errors import SearchError
 from search.fidelity import Fidelity
-from search.mixture import Mixture
+from search.mixture import DECIMALS, Mixture
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-
-# Decimals to which two mixtures are the same.
-DECIMALS = 9
 
 
 @dataclass(frozen=True)

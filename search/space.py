@@ -15,10 +15,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from search.errors import SearchError
-from search.mixture import Mixture
+from search.mixture import ROUNDING, Mixture
 
 # Shares this far outside a bound still keep it: one training token in a million.
-TOLERANCE = 1e-6
+TOLERANCE = ROUNDING
 # Bounds that miss each other by less than the tolerance (three pins of .3333335) give way by half of it.
 SLACK = TOLERANCE / 2
 
@@ -67,7 +67,7 @@ class Space:
     """The mixtures that a study may try, never none.
 
     Attributes:
-        limits: one entry a domain; their order is the order of every `D` axis.
+        limits: one entry per domain; their order is the order of every `D` axis.
         groups: bounds on sums of domains; groups may overlap.
         target_tokens: the training tokens that the answer is for, or None where supply sets no limit.
         max_epochs: how often a domain may be repeated within `target_tokens`, or None.

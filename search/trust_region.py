@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from search.errors import SearchError
-from search.runs import DECIMALS
+from search.mixture import DECIMALS
 from search.space import Space
 
 # A domain's share may go beyond the largest that was trained by this part of it.
@@ -42,9 +42,8 @@ class TrustRegion:
         self, weights_ND: Float[np.ndarray, "N D"], space: Space, trained_KD: Float[np.ndarray, "K D"]
     ) -> Bool[np.ndarray, " N"]:
         """Which mixtures it allows, [N]."""
-        inside_N: Bool[np.ndarray, " N"] = np.logical_and(
-            self.natural_enough(weights_ND, space), self.known(weights_ND, trained_KD)
-        )
+        known_N = self.known(weights_ND, trained_KD)
+        inside_N: Bool[np.ndarray, " N"] = np.logical_and(self.natural_enough(weights_ND, space), known_N)
         return inside_N
 
     def natural_enough(self, weights_ND: Float[np.ndarray, "N D"], space: Space) -> Bool[np.ndarray, " N"]:

@@ -14,10 +14,10 @@ from mixopt.base.errors import ConfigError
 from mixopt.results.fit import HoldoutScore, HoldoutScores, Pick
 from mixopt.results.recommendation import Score
 from mixopt.runs.table import TableSource, choose_metrics, complete_fidelities
-from search.mixture import FloatArray
+from search.mixture import DECIMALS, FloatArray
 from search.recommendation.recommend import Predictor
 from search.recommendation.validation import objective_sd, score
-from search.runs import DECIMALS, Runs
+from search.runs import Runs
 
 
 def match_holdout(holdout: Runs, source: TableSource, runs: Runs) -> tuple[Runs, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""What is worth training next: one file a measure of worth, maximised over the space through BoTorch."""
+"""What is worth training next: one file per measure of worth, maximised over the space through BoTorch."""
 
 from __future__ import annotations
 

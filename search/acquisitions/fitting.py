@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt
 
-from search.runs import DECIMALS, Runs, present
+from search.mixture import DECIMALS
+from search.runs import Runs, present
 from search.surrogates.blend import WarpedGP, robust_variance
 from search.surrogates.lifting import Lines, lines, reference_of, same_spread
 from search.surrogates.warped_process import JOINING_ITERATIONS, Part, averaged, choose

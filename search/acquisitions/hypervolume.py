@@ -1,8 +1,11 @@
-"""Log noisy expected hypervolume improvement (Daulton et al., 2021; Ament et al., 2023), for Pareto search.
+"""Log noisy expected hypervolume improvement, for Pareto search.
+
+S. Daulton, M. Balandat and E. Bakshy, "Parallel Bayesian Optimization of Multiple Noisy Objectives with Expected
+Hypervolume Improvement", NeurIPS 2021; its logarithm as in log_ei.py.
 
 What a mixture adds to the volume that the evaluated ones dominate. Volumes of many metrics take too long: with more
-than MOST_METRICS, each trial is chosen by another random Chebyshev scalarisation of them (ParEGO, Knowles, 2006), and
-so towards another part of the front.
+than MOST_METRICS, each trial is chosen by another random Chebyshev scalarisation of them, and so towards another part
+of the front: J. Knowles, "ParEGO", IEEE Transactions on Evolutionary Computation 10(1), 2006.
 
 Shapes: E evaluated mixtures, F of these on the front, D domains, M metrics; `...` any number of leading axes.
 """

@@ -1,7 +1,8 @@
 """Knowledge gradient: how much lower the lowest expected objective is likely to be after a run.
 
-Over a fixed set of mixtures (Frazier, Powell and Dayanik, 2009), where BoTorch's one-shot form would optimise the best
-mixture of every fantasy along with the run.
+Over a fixed set of mixtures: P. Frazier, W. Powell and S. Dayanik, "The Knowledge-Gradient Policy for Correlated Normal
+Beliefs", INFORMS Journal on Computing 21(4), 2009. BoTorch's one-shot form would optimise the best mixture of every
+fantasy along with the run.
 
 Shapes: S mixtures that may turn out best, Z quantiles of the normal distribution, D domains; `...` any number of
 leading axes.

@@ -1,4 +1,6 @@
-"""Log expected improvement (Ament et al., 2023) of the objective at the target.
+"""Log expected improvement of the objective at the target.
+
+S. Ament et al., "Unexpected Improvements to Expected Improvement for Bayesian Optimization", NeurIPS 2023.
 
 The incumbent is the lowest expected objective among the mixtures evaluated there, not the lowest measured one, which
 noise makes look better than it is. Before the first of them the expected objective itself is the worth.

@@ -1,6 +1,7 @@
 """Max-value entropy search: how much a run tells about the lowest objective that there is.
 
-In the lower bound of GIBBON (Moss et al., 2021), which needs no sampling at the mixture in question.
+In the lower bound of H. B. Moss et al., "GIBBON: General-purpose Information-Based Bayesian OptimisatioN", JMLR 22,
+2021, which needs no sampling at the mixture in question.
 """
 
 from __future__ import annotations

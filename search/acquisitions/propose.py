@@ -19,7 +19,7 @@ from search.acquisitions.posterior_mean import PosteriorMean
 from search.designs.choices import PoolChoices, choices, unseen
 from search.evidence import Evidence
 from search.fidelity import Fidelity
-from search.mixture import Mixture
+from search.mixture import NEAR, Mixture
 from search.problem import Problem
 from search.randomness import generator
 from search.trial import Trial
@@ -28,8 +28,6 @@ from search.trust_region import distance
 CANDIDATES = 1_500
 # Candidates are the best trained mixtures, so many, others, and points between.
 ANCHORS = 100
-# Mixtures nearer than this, in total variation, teach hardly more than one of them.
-APART = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +65,7 @@ class Proposals:
     def best(self, fidelity: Fidelity, taken: Sequence[Mixture]) -> Mixture | None:
         """The mixture most worth training, none of those that are taken there; None where all are.
 
-        Where there is a choice, it differs from these in at least APART of its tokens.
+        Where there is a choice, it differs from these in at least NEAR of its tokens.
         """
         at_hand = choices(self.problem, fidelity)
         candidates_ND = self.candidates_ND
@@ -82,7 +80,7 @@ class Proposals:
             taken_ND = self._weights(taken)
             ranked_ND = unseen(ranked_ND, taken_ND)
             if self.problem.pool is None and len(ranked_ND):
-                apart_N = distance(ranked_ND, taken_ND) >= APART
+                apart_N = distance(ranked_ND, taken_ND) >= NEAR
                 ranked_ND = ranked_ND[apart_N] if apart_N.any() else ranked_ND
         return at_hand.mixture(ranked_ND[0]) if len(ranked_ND) else None
 

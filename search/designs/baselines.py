@@ -13,14 +13,16 @@ from search.errors import SearchError
 from search.mixture import Mixture
 from search.space import Space
 
-# UniMax's epochs where the space names none: up to four are nearly as good as new text (Muennighoff, 2305.16264).
+# UniMax's epochs where the space names none: up to four are nearly as good as new text (N. Muennighoff et al., "Scaling
+# Data-Constrained Language Models", NeurIPS 2023).
 EPOCHS = 4.0
 
 
 def unimax(space: Space) -> Float[np.ndarray, " D"]:
     """As even as the supply allows: the smallest domains give their most epochs, the others share the rest evenly.
 
-    UniMax (2304.09151, algorithm 1), with the budget in tokens; [D].
+    H. W. Chung et al., "UniMax: Fairer and More Effective Language Sampling for Large-Scale Multilingual Pretraining",
+    ICLR 2023, algorithm 1, with the budget in tokens; [D].
     """
     tokens_D = np.array([limit.tokens for limit in space.limits], dtype=np.float64)
     budget = float(space.target_tokens or tokens_D.sum())

@@ -1,4 +1,7 @@
-"""RegMix's design (2407.01492, section 3.1 and its public code), made to hold any space.
+"""RegMix's design, made to hold any space.
+
+Q. Liu et al., "RegMix: Data Mixture as Regression for Language Model Pre-training", ICLR 2025,
+section 3.1, and its public code.
 
 For each mixture: draw Dirichlet(strength * natural^0.5) with one of 15 strengths, drop what is outside the space,
 set shares below 2e-4 to zero, drop what was drawn already. RegMix then rounds to multiples of 2e-4, which can

@@ -20,10 +20,9 @@ from search.history import History
 from search.mixture import Mixture
 from search.objective import Unit
 from search.problem import BASELINE, REFERENCE, SEARCH_SEED, Problem
-from search.recommendation.recommend import Candidate
+from search.recommendation.recommend import LEVEL, Candidate
 from search.trial import Trial
 
-LEVEL = 0.95
 UNITS: Mapping[Unit, str] = {"nats_per_token": "nats per token", "bits_per_byte": "bits per byte"}
 
 Verdict = Literal["better", "no difference shown", "worse", "not compared"]

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from search.designs.choices import Choices, choices
 from search.errors import SearchError, TooFewMixtures
 from search.evidence import Evidence
-from search.mixture import Mixture
+from search.mixture import NEAR, Mixture
 from search.objective import NoWorse, Pareto
 from search.problem import Problem
 from search.randomness import generator
@@ -26,11 +26,9 @@ from search.surrogates import DEFAULT, SURROGATES
 from search.surrogates.loss_model import LossModel
 from search.trust_region import STRETCH, TrustRegion, distance, divergence, usual_distance
 
-# Mixtures that differ in less than this share of their tokens are not worth two confirmations.
-SAME_MIXTURE = 0.01
 # A share this near its upper bound is held back by it.
 AT_CAP = 0.98
-# Runs a domain (and one more) below which surrogates are known to be weak (Olmix, 2602.12237).
+# Runs per domain (and one more) below which surrogates are known to be weak (Olmix, 2602.12237).
 RUNS_PER_DOMAIN = 3
 LEVEL = 0.95
 # The method, and the label of the candidate, that rests on no prediction.
@@ -407,7 +405,7 @@ def _front(predictor: Predictor, objective: Pareto) -> tuple[FrontPoint, ...]:
 def _distinct(*candidates: Candidate) -> tuple[Candidate, ...]:
     kept: list[Candidate] = []
     for candidate in candidates:
-        if all(candidate.mixture.total_variation(other.mixture) >= SAME_MIXTURE for other in kept):
+        if all(candidate.mixture.total_variation(other.mixture) >= NEAR for other in kept):
             kept.append(candidate)
     return tuple(kept)
 

@@ -175,8 +175,9 @@ def _agreement(runs: Runs, objective_N: Float[np.ndarray, " N"]) -> tuple[float 
 def _positive(correlation: float | None, runs: int) -> bool:
     """Whether a rank correlation is above 0 with 95% confidence, one-sided.
 
-    Fisher's z with the standard error of Bonett and Wright (2000) for Spearman's correlation: 5 mixtures need
-    .9, 10 about .59, 50 need .24.
+    Fisher's z with the standard error of D. G. Bonett and T. A. Wright, "Sample size requirements for estimating
+    Pearson, Kendall and Spearman correlations", Psychometrika 65(1), 2000: 5 mixtures need .9, 10
+    about .59, 50 need .24.
     """
     if correlation is None or correlation <= 0 or runs <= 3:
         return False

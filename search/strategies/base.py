@@ -14,6 +14,11 @@ from search.surrogates import DEFAULT
 from search.trial import Trial
 from search.trust_region import TrustRegion
 
+# A fidelity is cheap where a run at the target pays for so many of its runs.
+CHEAP = 2.0
+# More cheap runs than this per domain teach little: they are no warm start but a study of their own.
+WARM_RUNS_PER_DOMAIN = 4
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -31,7 +36,7 @@ class Settings:
 
 
 class Strategy(ABC):
-    """Built anew from the problem in every process; nothing is remembered but the history."""
+    """Built anew from the problem in every process; nothing is remembered but what follows from problem and history."""
 
     def __init__(self, problem: Problem, settings: Settings | None = None) -> None:
         self.problem = problem

@@ -28,17 +28,15 @@ from search.objective import Pareto, WeightedMean
 from search.problem import SEARCH_SEED, Problem, Rung
 from search.recommendation.recommend import Recommendation, recommend
 from search.recommendation.validation import rank_correlation
-from search.strategies.base import Settings, Strategy
+from search.strategies.base import CHEAP, WARM_RUNS_PER_DOMAIN, Settings, Strategy
 from search.strategies.fixed_design import baselines_and_design
 from search.trial import Trial
 
 if TYPE_CHECKING:
     from search.acquisitions.propose import Proposals
 
-# A rung is cheap where a target run pays for so many of its runs, and one between likewise.
-CHEAP, CHEAP_BETWEEN = 2.0, 3.0
-# More cheap runs than this a domain teach little.
-WARM_RUNS_PER_DOMAIN = 4
+# A rung between the cheapest and the target is cheap where a target run pays for so many of its runs.
+CHEAP_BETWEEN = 3.0
 # With so many target runs it is known how the cheap ones carry over.
 FEWEST_AT_TARGET = 6
 # Rank correlation of target runs with what the cheap ones predict of them, below which these are no help; and, as it

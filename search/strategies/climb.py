@@ -1,4 +1,7 @@
-"""CLIMB (Nemotron-CLIMB, 2504.13161, section 3): rounds of trials, each among what the rounds before make look best.
+"""CLIMB: rounds of trials, each among what the rounds before make look best.
+
+S. Diao et al., "CLIMB: CLustering-based Iterative Data Mixture Bootstrapping for Language Model Pre-training", NeurIPS
+2025, Datasets and Benchmarks, section 3.
 
 The baselines, the cheaper rungs' designs and the first round are known beforehand. For each later round the surrogate
 is fitted to everything before it, and the trials are drawn at random from the best predicted mixtures: wider than to

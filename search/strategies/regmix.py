@@ -1,4 +1,6 @@
-"""RegMix (2407.01492): train a design, regress each metric on the mixture, average the best predicted mixtures.
+"""RegMix: train a design, regress each metric on the mixture, average the best predicted mixtures.
+
+Q. Liu et al., "RegMix: Data Mixture as Regression for Language Model Pre-training", ICLR 2025.
 
 Beyond RegMix: runs of several fidelities are joined; the regression has to prove itself in cross-validation, or the
 best observed mixture is the answer; candidates keep the space's constraints, so the average does too; and any

@@ -1,4 +1,4 @@
-"""What predicts: a metric from the mixture, one file a method."""
+"""What predicts: a metric from the mixture, one file per method."""
 
 from __future__ import annotations
 

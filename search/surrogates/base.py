@@ -79,7 +79,7 @@ class Surrogate(ABC, Generic[Choice]):
             choice: of an earlier fit to nearly the same rows, in place of choosing again.
             fold_N: which runs are held out together; default: as `deal_folds` says.
         """
-        assert weights_ND.ndim == 2 and values_N.shape == weights_ND.shape[:1], "one value a mixture"
+        assert weights_ND.ndim == 2 and values_N.shape == weights_ND.shape[:1], "one value per mixture"
         assert len(values_N) >= self.fewest_runs, f"{len(values_N)} runs, {self.fewest_runs} needed"
         assert np.isfinite(weights_ND).all() and np.isfinite(values_N).all(), "failed trials are no observations"
         fidelity_N = present(np.zeros(len(values_N), dtype=np.int64) if fidelity_N is None else fidelity_N)

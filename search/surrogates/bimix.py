@@ -1,9 +1,10 @@
-"""BiMix's power laws (2405.14908), summed over the domains as Olmix (2602.12237) does for any evaluation set:
+"""BiMix's power laws, summed over the domains as Olmix (arXiv 2602.12237) does for any evaluation set:
 
     value = c + sum_i F_i (w_i + e_i)^-a_i,    F, a, e > 0
 
-The offsets e_i are this project's: without them a weight of zero, which a search meets all the time, costs an
-infinite loss, and with a tiny constant one the fit is spoilt by the zeros.
+C. Ge et al., "BiMix: Bivariate Data Mixing Law for Language Model Pretraining", arXiv 2405.14908, 2024. The offsets e_i
+are this project's: without them a weight of zero, which a search meets all the time, costs an infinite loss, and with a
+tiny constant one the fit is spoilt by the zeros.
 
 theta = (log F_1, ..., log F_D, log a_1, ..., log a_D, log e_1, ..., log e_D); F only up to a common factor, which is
 the slope's.

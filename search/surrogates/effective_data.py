@@ -2,7 +2,8 @@
 
     value = c + A S^-g,    S = sum_i v_i w_i,    v > 0,    g > 0
 
-It is this project's own form, a relative of the laws in "Scaling laws for optimal data mixtures" (2507.09404).
+It is this project's own form, a relative of the laws in M. Shukor et al., "Scaling Laws for Optimal Data Mixtures",
+arXiv 2507.09404, 2025.
 It needs few runs, and carries over to far larger models.
 
 theta = (log g, log v_1, ..., log v_D).

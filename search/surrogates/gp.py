@@ -12,10 +12,10 @@ from jaxtyping import Float
 
 from search.gaussian_process.hyperparameters import Hyperparameters
 from search.gaussian_process.process import GaussianProcess
-from search.surrogates import warped_process
-from search.surrogates.base import Fitted, Prediction, SingleScale, Surrogate, is_constant
+from search.surrogates.base import Fitted, Prediction, SingleScale, is_constant
+from search.surrogates.blend import WarpedGP
 from search.surrogates.rows import Rows
-from search.surrogates.warped_process import Components, WarpedProcess, unwarped
+from search.surrogates.warped_process import Components, unwarped
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,25 +54,8 @@ class ArdGP(IsotropicGP):
         return domains
 
 
-@dataclass(frozen=True, eq=False)
-class FittedOverFidelities(Fitted[Components]):
-    process: WarpedProcess
-    choice: Components
-    held_out: None = None
+class MultiFidelityGP(WarpedGP):
+    """One process over all fidelities, each with its gain, its noise and a link to the next, and without a warp."""
 
-    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
-        return self.predict(weights_ND).mean_N
-
-    def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
-        return self.process.predict(weights_ND)
-
-
-class MultiFidelityGP(Surrogate[Components]):
-    """One process over all fidelities, each with its gain, its noise and a link to the next."""
-
-    fewest_runs = 4
-
-    def fit_rows(self, rows: Rows, choice: Components | None = None) -> FittedOverFidelities:
-        start = choice or Components((unwarped(rows.weights_ND.shape[1]),))
-        process = warped_process.fit(rows, self.seed, start)
-        return FittedOverFidelities(process, process.choice)
+    def _start(self, rows: Rows) -> Components:
+        return Components((unwarped(rows.weights_ND.shape[1]),))

@@ -2,7 +2,7 @@
 
     value = offset + slope * shape(weights; theta)
 
-The shape, one file a law, is smooth in its parameters theta. It is standardised over the fitted rows, and so are the
+The shape, one file per law, is smooth in its parameters theta. It is standardised over the fitted rows, and so are the
 values: one prior on offset and slope then suits losses, accuracies and any unit, and the slope's sign tells whether
 less or more is better. The fit is the mode of the posterior under independent normal priors and normal noise:
 

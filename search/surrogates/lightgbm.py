@@ -1,4 +1,7 @@
-"""Gradient-boosted trees, RegMix's regressor (2407.01492, section 3.2), kept honest with few runs.
+"""Gradient-boosted trees, RegMix's regressor, kept honest with few runs.
+
+Q. Liu et al., "RegMix: Data Mixture as Regression for Language Model Pre-training", ICLR 2025,
+section 3.2.
 
 From RegMix: up to 1000 trees of up to 31 leaves, learning rate 0.01. Two things differ. A leaf holds at least a
 twelfth of the runs where that is fewer than RegMix's 20, with which fewer than 40 runs can only give a constant.

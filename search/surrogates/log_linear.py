@@ -1,4 +1,7 @@
-"""The log-linear law, c + exp(k + t.w): data mixing laws (2403.16952) and Olmix (2602.12237).
+"""The log-linear law, c + exp(k + t.w).
+
+J. Ye et al., "Data Mixing Laws: Optimizing Data Mixtures by Predicting Language Modeling Performance", ICLR 2025; and
+Olmix (Allen Institute for AI, arXiv 2602.12237, 2026).
 
 A negative slope stands in for exp(k) where more is better. Three things differ from Olmix: noise that is normal (no
 Huber loss), weak priors, and least squares from two starts in place of L-BFGS from hundreds.

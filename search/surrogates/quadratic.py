@@ -1,4 +1,7 @@
-"""A quadratic in the shares, a + b.w + w'Cw: what MoDoMoDo (2505.24871) fits to mixtures of fine-tuning data.
+"""A quadratic in the weights, a + b.w + w'Cw: what MoDoMoDo fits to mixtures of fine-tuning data.
+
+Y. Liang et al., "MoDoMoDo: Multi-Domain Data Mixtures for Multimodal LLM Reinforcement Learning", arXiv 2505.24871,
+2025.
 
 Its D (D + 3) / 2 coefficients are held down by a ridge. For few domains, whose pairs can help or hurt each other.
 

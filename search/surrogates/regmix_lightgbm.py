@@ -1,4 +1,4 @@
-"""Gradient-boosted trees with RegMix's published settings (2407.01492), to compare with.
+"""Gradient-boosted trees with RegMix's published settings, to compare with; the paper as in lightgbm.py.
 
 Up to 1000 trees of up to 31 leaves, learning rate 0.01, 20 runs a leaf. RegMix stops adding trees by the error on
 the runs that it reports; here, as in `search.surrogates.lightgbm`, their number is chosen on folds of the training

@@ -1,4 +1,4 @@
-"""What the linear models share: ridge regression on centred and scaled features, one file a choice of features.
+"""What the linear models share: ridge regression on centred and scaled features, one file per choice of features.
 
 The ridge is the one with the least leave-one-out error, which has a closed form (Hastie, Tibshirani and Friedman,
 The Elements of Statistical Learning, equation 7.52). The noise is such that those errors are as large as the model

@@ -81,7 +81,7 @@ def deal_folds(
     few = complete if len(complete) < FOLDS and not at_target_N.all() else complete[:0]
     at_target = np.setdiff1d(mixture_N[at_target_N], few)
     others = np.setdiff1d(mixture_N, mixture_N[at_target_N])
-    rng = generator(seed, "validation folds")
+    rng = generator(seed, "held-out folds")
     dealt = np.append(rng.permutation(at_target), rng.permutation(others))
     fold_of = np.full(len(few) + len(dealt), ALWAYS_KNOWN)
     fold_of[dealt] = np.arange(len(dealt)) % FOLDS

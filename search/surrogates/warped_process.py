@@ -36,7 +36,7 @@ MOST_COMPONENTS = 5
 # Over several fidelities, where each costs more.
 MOST_JOINED = 2
 # Predictions in warped units go beyond the measured ones by so many of their standard deviations at most.
-REACH = 1.0
+WARPED_REACH = 1.0
 # Of a fit that starts from hyperparameters of nearly the same runs, and of one that has other fidelities to learn.
 FEW_ITERATIONS, JOINING_ITERATIONS = 15, 30
 
@@ -99,7 +99,7 @@ class Part:
         mean_Q, variance_Q = self.process.predict(weights_QD, fidelity)
         data = self.process.data
         seen_N = data.mean + data.sd * (data.values_N + data.offset_L[data.fidelity_N])
-        reach = REACH * float(seen_N.std())
+        reach = WARPED_REACH * float(seen_N.std())
         return self.warp.moments(np.clip(mean_Q, seen_N.min() - reach, seen_N.max() + reach), variance_Q)
 
 

@@ -14,13 +14,13 @@ from search.acquisitions.fitting import MetricFit, fit_metrics, informative, rem
 from search.acquisitions.maximise import climb, rank
 from search.acquisitions.outlook import Outlook
 from search.acquisitions.posterior import Belief
-from search.acquisitions.propose import APART, Proposals
+from search.acquisitions.propose import Proposals
 from search.designs.tempered_dirichlet import tempered_dirichlet
 from search.evidence import Evidence, gather
 from search.gaussian_process.hyperparameters import Hyperparameters
 from search.gaussian_process.process import GaussianProcess
 from search.history import History
-from search.mixture import Mixture
+from search.mixture import NEAR, Mixture
 from search.objective import Pareto, WeightedMean
 from search.problem import Problem
 from search.strategies.base import Settings
@@ -136,7 +136,7 @@ def test_every_acquisition_proposes_new_feasible_mixtures_apart_from_each_other(
     assert all(TIGHT.contains(mixture) for mixture in proposed)
     taken = [entry.trial.mixture for entry in history.at(LARGE)]
     for place, mixture in enumerate(proposed):
-        assert min(mixture.total_variation(other) for other in [*taken, *proposed[:place]]) >= 0.99 * APART
+        assert min(mixture.total_variation(other) for other in [*taken, *proposed[:place]]) >= 0.99 * NEAR
 
 
 def test_a_mixture_outside_the_space_is_no_incumbent() -> None:
