@@ -28,7 +28,7 @@ from mixopt.study.loop import Loop
 from mixopt.study.plan import Plan
 from mixopt.study.planning import check_settings, make_plan
 from mixopt.study.progress import watcher_for
-from mixopt.study.record import await_store, journal_path, read_record
+from mixopt.study.record import await_store, check_subject
 from mixopt.study.recording import begin
 from mixopt.study.stages import Stages
 from mixopt.workers import executor
@@ -80,10 +80,7 @@ def run(
         with console.status("opening the record") as waiting:
             check_reachable(file)
             store = await_store(file, lambda remark: waiting.update(Text(remark)))
-            if journal_path(file).exists():
-                read_record(file)
-            elif (begun := store.find(file.study)) is not None and (subject := begun.subject()) is not None:
-                subject.require(file.deciding())
+            check_subject(file, store)
         plan = make_plan(file, prepare(file, console))
         with console.status("opening the record") as waiting:
             record = stack.enter_context(begin(plan, store, lambda remark: waiting.update(Text(remark))))

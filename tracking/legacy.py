@@ -6,7 +6,7 @@ Read, and never written: the first resume by this version makes a journal of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from search.trial import Trial
@@ -18,30 +18,33 @@ from tracking.record import Subject
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from tracking.mlflow_store import StudyRun
-
 STUDY_SETTINGS = "mixopt.study_settings"
 TRIAL = "mixopt.trial"
 MEASUREMENT = "mixopt.measurement"
 FAILURE = "mixopt.failure"
 
 
-def entries_in_tags(study: StudyRun) -> tuple[Subject, list[Entry]]:
-    """Everything that was recorded of the study.
+def subject_in_tags(tags: Mapping[str, str]) -> Subject:
+    """What a study is about, from the tags of its run.
 
     Raises:
-        TrackingError: a tag is missing, or the store does not answer.
+        TrackingError: a tag is missing.
     """
-    return subject_in_tags(study), list(_entries(study))
+    return Subject(tags[keys.STUDY_NAME], _value(STUDY_SETTINGS, tags) or {}, tags[keys.CORPUS])
 
 
-def subject_in_tags(study: StudyRun) -> Subject:
-    return Subject(study.study, _value(STUDY_SETTINGS, study.tags) or {}, study.tags[keys.CORPUS])
+def entries_in_tags(tags: Mapping[str, str], children: Iterable[Run]) -> Iterator[Entry]:
+    """Everything that was recorded of a study.
 
+    Args:
+        tags: of its run.
+        children: the runs of its trials, the oldest first.
 
-def _entries(study: StudyRun) -> Iterator[Entry]:
+    Raises:
+        TrackingError: a tag is missing.
+    """
     kept: dict[str, tuple[Trial, Run]] = {}
-    for run in study.child_runs():
+    for run in children:
         trial = codec.trial_from_plain(_required(TRIAL, run))
         # Of several runs of a trial, which an answer that came too late could leave, one that is closed counts.
         if trial.id not in kept or (not _is_closed(kept[trial.id][1]) and _is_closed(run)):
@@ -58,10 +61,10 @@ def _entries(study: StudyRun) -> Iterator[Entry]:
             yield Closed(trial, codec.measurement_from_plain(measurement))
         elif state == keys.STATE_FAILED and failure is not None:
             yield Closed(trial, codec.failure_from_plain(failure))
-    answer = _value(keys.ANSWER, study.tags)
+    answer = _value(keys.ANSWER, tags)
     if answer is not None:
         yield Written(keys.ANSWER, answer, keys.ANSWER_FILE)
-    remembered = {name: study.tags[name] for name in (keys.SEARCH_SECONDS,) if name in study.tags}
+    remembered = {name: tags[name] for name in (keys.SEARCH_SECONDS,) if name in tags}
     yield Reported({}, 0, 0, remembered)
 
 

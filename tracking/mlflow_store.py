@@ -40,6 +40,7 @@ from tracking import keys
 from tracking.entries import Entry
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
 from tracking.journal import Journal, entries_in, subject_in, whole_lines
+from tracking.legacy import entries_in_tags, subject_in_tags
 from tracking.record import Record, Subject
 
 PAGE = 1_000
@@ -187,44 +188,52 @@ class StudyRun:
         Raises:
             TrackingError: it was recorded by a version of mixopt that is not known here, or the copy is damaged.
         """
-        schema = self.tags.get(keys.SCHEMA_VERSION)
-        if schema == keys.SCHEMA_BEFORE:
-            from tracking.legacy import entries_in_tags
+        if self._is_of_before:
+            return subject_in_tags(self.tags), list(entries_in_tags(self.tags, self.child_runs()))
+        journal = self._journal()
+        if journal is None:
+            return None
+        return subject_in(journal, self._copy_name), list(entries_in(journal, self._copy_name))
 
-            return entries_in_tags(self)
+    def subject(self) -> Subject | None:
+        """What the study is about, as `entries`; None where nothing was recorded yet."""
+        if self._is_of_before:
+            return subject_in_tags(self.tags)
+        journal = self._journal()
+        return None if journal is None else subject_in(journal, self._copy_name)
+
+    @property
+    def _is_of_before(self) -> bool:
+        """Whether a version before 0.2 recorded it, in tags."""
+        return self.tags.get(keys.SCHEMA_VERSION) == keys.SCHEMA_BEFORE
+
+    @property
+    def _copy_name(self) -> str:
+        return f"the record of study {self.study} in {self.store.uri}"
+
+    def _journal(self) -> io.BytesIO | None:
+        """The copy of the journal, unpacked; None where there is none yet."""
+        schema = self.tags.get(keys.SCHEMA_VERSION)
         if schema != keys.SCHEMA:
             raise TrackingError(
                 f"study {self.study} was recorded by another version of mixopt (schema {schema}, this is "
                 f"{keys.SCHEMA})",
                 hint="read it with that version, or give this one another name under `study:`",
             )
-        copy = None
+        copy = self._copy()
         for _ in range(READ_AGAIN):
-            copy = self._copy()
             if copy is None:
                 return None
             compressed = self._download(copy.file)
             if hashlib.sha256(compressed).hexdigest() == copy.sha256:
                 with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(compressed)) as stream:
-                    journal = io.BytesIO(stream.read())
-                name = f"the record of study {self.study} in {self.store.uri}"
-                subject = subject_in(journal, name)
-                return subject, list(entries_in(journal, name))
+                    return io.BytesIO(stream.read())
             self.refresh()  # it was renewed meanwhile
+            copy = self._copy()
         raise TrackingError(
-            f"the record of study {self.study} in {self.store.uri} is damaged: {copy.file if copy else 'its copy'} is "
-            "not what was kept",
+            f"{self._copy_name} is damaged: {copy.file if copy else 'its copy'} is not what was kept",
             hint="look at it where the study runs; its journal has everything",
         )
-
-    def subject(self) -> Subject | None:
-        """What the study is about; None where nothing was recorded yet."""
-        if self.tags.get(keys.SCHEMA_VERSION) == keys.SCHEMA_BEFORE:
-            from tracking.legacy import subject_in_tags
-
-            return subject_in_tags(self)
-        found = self.entries()
-        return None if found is None else found[0]
 
     def keep(self, journal: Journal) -> int:
         """Copy the journal as it is now to the store, whole and compressed; returns how many entries it has."""

@@ -61,6 +61,10 @@ class _Described:
 _Passing = _Progress | _Described
 
 
+class _Wake:
+    """Something is due earlier than the thread thought."""
+
+
 class Recorder:
     """A context: what MLflow does not have at its end stays in the journal for the next driver.
 
@@ -80,7 +84,7 @@ class Recorder:
         self._journal = journal
         # From now on any other driver finds out that it is one too many.
         run.set_tags({keys.JOURNAL: journal.id, keys.SENT: str(journal.sent), keys.DRIVER: _driver(0)})
-        self._queue: SimpleQueue[Entry | _Passing | None] = SimpleQueue()  # None: there will be no more
+        self._queue: SimpleQueue[Entry | _Passing | _Wake | None] = SimpleQueue()  # None: there will be no more
         self._unsent = 0
         self._counting = threading.Lock()
         self._ending = threading.Event()
@@ -156,6 +160,7 @@ class Recorder:
         Returns whether it did.
         """
         self._copy_due = time.monotonic()
+        self._queue.put(_Wake())
         unsent, deadline = self._unsent, time.monotonic() + seconds
         while self._is_behind and time.monotonic() < deadline:
             self._complain()
@@ -235,7 +240,8 @@ class Recorder:
                     continue
                 if entry is None:
                     return
-                self._send(entry)
+                if not isinstance(entry, _Wake):
+                    self._send(entry)
         except Exception as error:
             # The driver raises it: a thread's own death would be seen by nobody.
             self._trouble = error if isinstance(error, TrackingError) else _unexpected(error)
@@ -348,7 +354,7 @@ def await_silence(run: StudyRun, journal_id: str | None, remark: Callable[[str],
     driver = run.tags.get(keys.DRIVER)
     if not driver or run.tags.get(keys.JOURNAL) == journal_id:
         return
-    host, process, _ = driver.split()
+    host, process, *_ = (*driver.split(), "?", "?")
     remark(f"study {run.study} was last run on {host}: waiting whether its driver is alive")
     deadline = time.monotonic() + SILENT_SECONDS
     while time.monotonic() < deadline:

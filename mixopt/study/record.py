@@ -63,6 +63,21 @@ def fetch_record(file: StudyFile) -> Record | None:
     return None if run is None else run.record()
 
 
+def check_subject(file: StudyFile, store: Store) -> None:
+    """Make sure that a study of this name, where there is one, was begun with this file.
+
+    Raises:
+        TrackingError: it was not.
+    """
+    path = journal_path(file)
+    subject = journal.read_header(path).subject if path.exists() else None
+    if subject is None or subject.settings is None:
+        run = store.find(file.study)
+        subject = None if run is None else run.subject()
+    if subject is not None:
+        subject.require(file.deciding())
+
+
 def _with_settings(record: Record, file: StudyFile) -> Record:
     """A journal of a version before 0.2 does not say with which settings the study began; MLflow does, if at hand."""
     if record.subject.settings is not None:
