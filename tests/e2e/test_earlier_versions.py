@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import zstandard
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from mixopt.settings.reading import load
 from mixopt.study.record import fetch_record, journal_path, read_record
@@ -37,6 +38,8 @@ def unpacked(folder: Path, which: str) -> Path:
         database.execute(f"update {table} set {column} = replace({column}, ?, ?)", (WHERE_IT_RAN, str(folder)))
     database.commit()
     database.close()
+    # MLflow's client remembers, for the whole process, where the artifacts of a run are: here each test has its own.
+    _artifact_repos_cache.clear()
     return folder / which / "study.yaml"
 
 
