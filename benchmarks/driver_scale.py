@@ -37,14 +37,16 @@ from mixopt.study.loop import Loop
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
 from mixopt.study.progress import LineWatcher
-from mixopt.study.record import journal_path, open_store
+from mixopt.study.record import journal_path, open_store, read_record
 from mixopt.study.recording import begin
+from mixopt.study.status import build_status
 from mixopt.workers.executor import Executor
 from mixopt.workers.messages import TrialEnd
 from mixopt.workers.training import Job
 from search.history import History
 from search.strategies.base import Strategy
 from search.trial import CurvePoint, Loss, Measurement, Trial
+from tracking.journal import Journal
 
 SHORTEST, LONGEST = 60.0, 600.0  # seconds of a trial
 EVALUATIONS = 4
@@ -182,6 +184,30 @@ def resumed(plan: Plan) -> dict[str, Any]:
     }
 
 
+def looked_at(plan: Plan) -> dict[str, Any]:
+    """`mixopt status` beside the journal, and where MLflow's copy of it has to be fetched."""
+    path, run = journal_path(plan.file), open_store(plan.file).find(plan.file.study)
+    assert run is not None
+    journal = Journal(path)
+    began = time.perf_counter()
+    run.keep(journal)
+    copied = time.perf_counter()
+    journal.close()
+    here = build_status(read_record(plan.file), plan.file.tracking_uri)
+    read_here = time.perf_counter()
+    aside = path.rename(path.with_name("aside"))
+    fetched = time.perf_counter()
+    assert build_status(read_record(plan.file), plan.file.tracking_uri) == here
+    read_elsewhere = time.perf_counter()
+    aside.rename(path)
+    return {
+        "copy_seconds": copied - began,
+        "copy_megabytes": max(copy.stat().st_size for copy in plan.file.home.rglob("journal-?.jsonl.zst")) / 1e6,
+        "status_here_seconds": read_here - copied,
+        "status_elsewhere_seconds": read_elsewhere - fetched,
+    }
+
+
 def asked(strategy: Strategy, history: History, size: int) -> float:
     """Seconds to ask for a trial with so many completed ones."""
     part = History(completed=history.completed[:size])
@@ -204,6 +230,7 @@ def main() -> None:
         figures = driven(plan, options.workers)
         figures |= {"memory_gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
         figures |= resumed(plan)
+        figures |= looked_at(plan)
     table = plain_table("what", ">measured")
     for name, value in figures.items():
         table.add_row(name.replace("_", " "), _shown(value))
