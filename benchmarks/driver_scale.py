@@ -202,7 +202,7 @@ def looked_at(plan: Plan) -> dict[str, Any]:
     aside.rename(path)
     return {
         "copy_seconds": copied - began,
-        "copy_megabytes": max(copy.stat().st_size for copy in plan.file.home.rglob("journal-?.jsonl.zst")) / 1e6,
+        "copy_megabytes": max(copy.stat().st_size for copy in plan.file.home.rglob("*-?.jsonl.zst")) / 1e6,
         "status_here_seconds": read_here - copied,
         "status_elsewhere_seconds": read_elsewhere - fetched,
     }

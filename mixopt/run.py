@@ -17,7 +17,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.base.files import locked
 from mixopt.base.interrupt import interrupt
 from mixopt.report.gather import summarise
-from mixopt.report.kept import KeptReport, keep_report
+from mixopt.report.kept import KeptReport, keep_report, stamp
 from mixopt.report.page import render
 from mixopt.results.answer import Answer
 from mixopt.settings.environment import DIRECTORY_VARIABLE, JOB_VARIABLE
@@ -33,9 +33,8 @@ from mixopt.study.recording import begin
 from mixopt.study.stages import Stages
 from mixopt.workers import executor
 from proxies.data.corpus import Corpus
-from search.errors import SearchError
+from search.errors import ExplainedError
 from tracking import keys
-from tracking.errors import TrackingError
 from tracking.recorder import Recorder
 
 
@@ -106,9 +105,10 @@ def run(
         try:
             with console.status("writing the report"):
                 _write_report(plan, record, study, answer)
-        except (ConfigError, SearchError, TrackingError, OSError) as error:
-            # The study has its answer, and a report can be made again.
-            console.print(f"the report is not complete: {error}; mixopt report {file.file}", soft_wrap=True)
+        except Exception as error:
+            # Whatever it is, the study has its answer, and a report can be made again.
+            reason = str(error) if isinstance(error, ExplainedError | OSError) else f"{type(error).__name__}: {error}"
+            console.print(f"the report is not complete: {reason}; mixopt report {file.file}", soft_wrap=True)
     return answer
 
 
@@ -118,8 +118,9 @@ def _write_report(plan: Plan, record: Recorder, study: Loop, answer: Answer) -> 
     Raises:
         ConfigError, SearchError, TrackingError, OSError: it cannot be made, or cannot be kept.
     """
+    made_from = stamp(plan.file)
     content = summarise(plan, study.history, answer, study.predictor)
     report = KeptReport(render(content), content.json_text(), attached=False)
-    keep_report(plan.file, report)
+    keep_report(plan.file, report, made_from)
     record.attach(report.page, keys.REPORT_FILE)
-    keep_report(plan.file, replace(report, attached=True))
+    keep_report(plan.file, replace(report, attached=True), made_from)

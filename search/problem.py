@@ -50,7 +50,7 @@ class Problem:
             the target's, and none is needed but the objective's.
         seed: of everything random in the search.
         earlier: runs from before the study that count as evidence, over the same domains (see search.reuse).
-        kept: domains whose relative weights the search leaves as they are, and these (see search.frozen).
+        kept: domains whose relative weights the search leaves as they are, and these (see search.frozen_space).
         pool: the only mixtures that can be trained, by proxy, as when finished runs are replayed (see search.replay);
             None: the whole space.
 

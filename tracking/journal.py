@@ -26,12 +26,17 @@ from search.trial import Trial
 from tracking.entries import Entry, Opened, entry_from_plain, entry_to_plain
 from tracking.errors import TrackingError
 from tracking.record import Record, Subject
+from tracking.whole_file import open_whole
 
 SCHEMA = 3
 # Of versions before 0.2: no checksums, and a subject that is only a digest.
 SCHEMA_BEFORE = 2
 WITHOUT_IT = "remove it: the study then resumes from what MLflow has"
 CHECKSUM = b',"crc":"'
+
+
+class DamagedJournal(TrackingError):
+    """A line of a journal is not what was written."""
 
 
 @dataclass(frozen=True)
@@ -89,23 +94,16 @@ class Journal:
             id: of the journal that it replaces, where it says the same. Default: a new one.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        header = {"schema": SCHEMA, "id": id or uuid.uuid4().hex, "study": subject.study}
+        header: dict[str, Any] = {"schema": SCHEMA, "id": id or uuid.uuid4().hex, "study": subject.study}
         header |= {"settings": subject.settings, "corpus": subject.corpus}
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
         count = 0
-        try:
-            with temporary.open("xb") as file:
-                file.write(_line(header))
-                for entry in sent:
-                    file.write(_line(entry_to_plain(entry)))
-                    count += 1
-                for entry in unsent:
-                    file.write(_line(entry_to_plain(entry)))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with open_whole(path) as file:
+            file.write(_line(header))
+            for entry in sent:
+                file.write(_line(entry_to_plain(entry)))
+                count += 1
+            for entry in unsent:
+                file.write(_line(entry_to_plain(entry)))
         journal = cls(path)
         journal.mark_sent(count)
         return journal
@@ -113,12 +111,10 @@ class Journal:
     @classmethod
     def upgrade(cls, path: Path, subject: Subject) -> Self:
         """A journal of a version before 0.2, as this version writes them: the same entries under the same id."""
-        id, sent = read_header(path).id, cls(path)
-        count = sent.sent
-        sent.close()
-        journal = cls.create(path, subject, read(path), id=id)
-        journal.mark_sent(count)
-        return journal
+        before = cls(path)
+        before.close()
+        entries = list(read(path))
+        return cls.create(path, subject, entries[: before.sent], entries[before.sent :], before.id)
 
     def append(self, entry: Entry) -> None:
         """Keep an entry; it is on the disk when this returns."""
@@ -129,10 +125,8 @@ class Journal:
     def mark_sent(self, count: int) -> None:
         """MLflow has the first `count` entries. Where this is lost all are sent again, so a full disk is no trouble."""
         self.sent = count
-        temporary = self._sent_path.with_name(f".{self._sent_path.name}.partial")
-        with suppress(OSError):
-            temporary.write_text(json.dumps({"id": self.id, "sent": count}))
-            temporary.replace(self._sent_path)
+        with suppress(OSError), open_whole(self._sent_path, durable=False) as file:
+            file.write(json.dumps({"id": self.id, "sent": count}).encode())
 
     def entries(self) -> Iterator[Entry]:
         return read(self.path)
@@ -168,8 +162,8 @@ def read(path: Path) -> Iterator[Entry]:
         yield from entries_in(file, path)
 
 
-def entries_in(file: BinaryIO, name: Path | str) -> Iterator[Entry]:
-    """As `read`, from an open file; `name` stands in what is raised."""
+def entries_in(file: BinaryIO, name: Path | str, hint: str = WITHOUT_IT) -> Iterator[Entry]:
+    """As `read`, from an open file; `name` and `hint` stand in what is raised."""
     checked = _header(file.readline(), name).schema >= SCHEMA
     trials: dict[str, Trial] = {}
     for number, line in enumerate(file, start=2):
@@ -178,8 +172,8 @@ def entries_in(file: BinaryIO, name: Path | str) -> Iterator[Entry]:
         try:
             entry = entry_from_plain(_plain(line, checked), trials)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise TrackingError(
-                f"{name}:{number} is damaged ({type(error).__name__}: {str(error)[:100]})", hint=WITHOUT_IT
+            raise DamagedJournal(
+                f"{name}:{number} is damaged ({type(error).__name__}: {str(error)[:100]})", hint=hint
             ) from error
         if isinstance(entry, Opened):
             trials[entry.trial.id] = entry.trial
@@ -202,17 +196,40 @@ def subject_in(file: BinaryIO, name: Path | str) -> Subject:
     return subject
 
 
-def whole_lines(path: Path) -> tuple[bytes, int]:
-    """A journal as it is now, without a line that is being written, and how many entries it has."""
+def count_entries(path: Path) -> int:
+    """How many entries a journal has, without one that is being written."""
     with path.open("rb") as file:
-        text = file.read()
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b"")) - 1
+
+
+def checked_lines(path: Path) -> tuple[bytes, int]:
+    """A journal as it is now, without a line that is being written, and how many entries it has.
+
+    Raises:
+        DamagedJournal: a line is not what was written.
+    """
+    text = path.read_bytes()
     text = text[: text.rfind(b"\n") + 1]
-    return text, text.count(b"\n") - 1
+    lines = text.splitlines(keepends=True)  # of bytes: JSON has no other line ends
+    for number, line in enumerate(lines, start=1):
+        if not _is_as_written(line):
+            raise DamagedJournal(f"{path}:{number} is damaged (its checksum is not that of what it says)", WITHOUT_IT)
+    return text, len(lines) - 1
+
+
+def _is_as_written(line: bytes) -> bool:
+    text, mark, checksum = line.rpartition(CHECKSUM)
+    return bool(mark) and checksum == _checksum(text + b"}")
+
+
+def _checksum(text: bytes) -> bytes:
+    """What stands after CHECKSUM in a line that would be `text` without it."""
+    return f'{zlib.crc32(text):08x}"}}\n'.encode()
 
 
 def _line(plain: dict[str, Any]) -> bytes:
     text = json.dumps(plain, separators=(",", ":"), allow_nan=False).encode()
-    return text[:-1] + CHECKSUM + f'{zlib.crc32(text):08x}"}}\n'.encode()
+    return text[:-1] + CHECKSUM + _checksum(text)
 
 
 def _plain(line: bytes, checked: bool) -> dict[str, Any]:
@@ -220,10 +237,8 @@ def _plain(line: bytes, checked: bool) -> dict[str, Any]:
     Raises:
         ValueError: it is no JSON, or not what was written.
     """
-    if checked:
-        text, mark, checksum = line.rpartition(CHECKSUM)
-        if not mark or checksum != f'{zlib.crc32(text + b"}"):08x}"}}\n'.encode():
-            raise ValueError("its checksum is not that of what it says")
+    if checked and not _is_as_written(line):
+        raise ValueError("its checksum is not that of what it says")
     plain = json.loads(line)
     if not isinstance(plain, dict):
         raise ValueError("it is no entry")

@@ -25,13 +25,14 @@ SCHEMA_BEFORE = "1"  # of versions before 0.2, which kept the record in tags (tr
 
 # the record: parent run
 COPY = "mixopt.copy"  # which artifact is the last copy of the journal
-COPIES = ("record/journal-0.jsonl.zst", "record/journal-1.jsonl.zst")
 CORPUS = "mixopt.corpus"  # the fingerprint of its tokens
 ANSWER = "mixopt.answer"
 SEARCH_SECONDS = "mixopt.search_seconds"
 JOURNAL = "mixopt.journal"  # the id of the journal that wrote last
 SENT = "mixopt.journal_sent"  # so many of its entries are here, at least
-DRIVER = "mixopt.driver"  # the machine, process and heartbeat of who runs the study; empty when nobody does
+DRIVER = "mixopt.driver"  # who runs the study, and its heartbeat (tracking/heartbeat.py); empty when nobody does
+VERSION = "mixopt.version"
+PYTHON = "python"
 RUN = "mixopt.run"  # remembered in the journal: the study's run and experiment here
 EXPERIMENT = "mixopt.experiment"
 
@@ -46,13 +47,26 @@ STARTS = "mixopt.starts"  # of a trial whose worker died
 ORIGIN = "mixopt.origin"
 PROXY = "mixopt.proxy"
 
+
+def copies(journal: str) -> tuple[str, str]:
+    """The artifacts that hold copies of the journal of that id, in turn."""
+    return f"record/{journal[:8]}-0.jsonl.zst", f"record/{journal[:8]}-1.jsonl.zst"
+
+
 # the view: artifacts of the parent run
 STUDY_FILE = "study.yaml"
 ANSWER_FILE = "answer.json"
 REPORT_FILE = "report.html"
 
 
+def package_version(package: str) -> str:
+    return f"version.{package}"
+
+
 # the view: parameters and metrics of a trial
+PARAM_PROXY, PARAM_TOKENS, PARAM_PARAMS, PARAM_SEED = "proxy", "tokens", "params", "seed"
+
+
 def weight(domain: str) -> str:
     return f"weight.{domain}"
 

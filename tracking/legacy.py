@@ -30,6 +30,8 @@ def subject_in_tags(tags: Mapping[str, str]) -> Subject:
     Raises:
         TrackingError: a tag is missing.
     """
+    if keys.CORPUS not in tags:
+        raise TrackingError(f"the record lacks the tag {keys.CORPUS}", hint="was it deleted by hand?")
     return Subject(tags[keys.STUDY_NAME], _value(STUDY_SETTINGS, tags) or {}, tags[keys.CORPUS])
 
 

@@ -20,7 +20,7 @@ import logging
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,7 @@ from search.trial import Failure, Loss, Measurement, Trial
 from tracking import keys
 from tracking.entries import Entry
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
-from tracking.journal import Journal, entries_in, subject_in, whole_lines
+from tracking.journal import Journal, checked_lines, entries_in, subject_in
 from tracking.legacy import entries_in_tags, subject_in_tags
 from tracking.record import Record, Subject
 
@@ -51,13 +51,13 @@ ANSWER_WITHIN_SECONDS = 5.0
 LONGEST_REASON = 160  # characters; HTTP clients put their whole state into theirs
 # A copy of the journal that is renewed while it is read is read once more.
 READ_AGAIN = 3
+AT_THE_STUDY = "look at it where the study runs; its journal has everything"
 # MLflow's client would send a request again by itself, for minutes, and a run whose creation was answered too late
 # would be created twice. Who calls decides what is sent again, and looks first.
 CLIENT_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
@@ -98,7 +98,7 @@ class Store:
             _ping(uri)
         elif uri.startswith("sqlite:///"):
             _make_database(Path(uri.removeprefix("sqlite:///")))
-        with _answering(uri):
+        with _answering(uri), _with_driver(uri):
             self.client = MlflowClient(tracking_uri=uri)
             location = artifacts.absolute().as_uri() if artifacts is not None and uri.startswith("sqlite:") else None
             self.experiment_id = self._experiment(experiment, location)
@@ -172,10 +172,10 @@ class StudyRun:
     def study(self) -> str:
         return self.tags[keys.STUDY_NAME]
 
-    def refresh(self) -> None:
-        """Read its tags anew."""
+    def current_tags(self) -> dict[str, str]:
+        """Its tags as they are now; `tags` stay as they were."""
         with _answering(self.store.uri):
-            self.tags = dict(self.store.client.get_run(self.run_id).data.tags)
+            return dict(self.store.client.get_run(self.run_id).data.tags)
 
     def record(self) -> Record | None:
         """The whole record; as `entries`."""
@@ -193,7 +193,7 @@ class StudyRun:
         journal = self._journal()
         if journal is None:
             return None
-        return subject_in(journal, self._copy_name), list(entries_in(journal, self._copy_name))
+        return subject_in(journal, self._copy_name), list(entries_in(journal, self._copy_name, AT_THE_STUDY))
 
     def subject(self) -> Subject | None:
         """What the study is about, as `entries`; None where nothing was recorded yet."""
@@ -228,29 +228,44 @@ class StudyRun:
             if hashlib.sha256(compressed).hexdigest() == copy.sha256:
                 with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(compressed)) as stream:
                     return io.BytesIO(stream.read())
-            self.refresh()  # it was renewed meanwhile
+            self.tags = self.current_tags()  # it was renewed meanwhile
             copy = self._copy()
         raise TrackingError(
             f"{self._copy_name} is damaged: {copy.file if copy else 'its copy'} is not what was kept",
-            hint="look at it where the study runs; its journal has everything",
+            hint=AT_THE_STUDY,
         )
 
-    def keep(self, journal: Journal) -> int:
-        """Copy the journal as it is now to the store, whole and compressed; returns how many entries it has."""
-        text, entries = whole_lines(journal.path)
+    def keep(self, journal: Journal, check: Callable[[], None] = lambda: None) -> int:
+        """Copy the journal as it is now to the store, whole and compressed; returns how many entries it has.
+
+        Args:
+            check: raises where the study is another driver's by now; asked before the copy counts.
+
+        Raises:
+            DamagedJournal: a line of it is not what was written.
+        """
+        text, entries = checked_lines(journal.path)
         compressed = zstandard.ZstdCompressor(write_checksum=True).compress(text)
-        last = self._copy()
-        # Never over the copy that the tag names: a death in the middle must leave that one whole.
-        file = keys.COPIES[1] if last is not None and last.file == keys.COPIES[0] else keys.COPIES[0]
+        # Never over the copy that the tag names: a death in the middle must leave that one whole. Nor over that of
+        # another journal, whose driver may have taken the study over just now.
+        last, names = self._copy(), keys.copies(journal.id)
+        file = names[1] if last is not None and last.file == names[0] else names[0]
         folder, _, name = file.rpartition("/")
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / name
             path.write_bytes(compressed)
             with self._keeping(file):
                 self.store.client.log_artifact(self.run_id, str(path), folder)
+        check()
         copy = Copy(file, entries, hashlib.sha256(compressed).hexdigest(), journal.id)
         self.set_tags({keys.COPY: json.dumps(copy.__dict__)})
         return entries
+
+    @property
+    def copied(self) -> int:
+        """How many entries the copy of the journal has."""
+        copy = self._copy()
+        return 0 if copy is None else copy.entries
 
     def _copy(self) -> Copy | None:
         text = self.tags.get(keys.COPY)
@@ -456,10 +471,10 @@ def _is_closed(run: Run) -> bool:
 def _parameters(trial: Trial) -> dict[str, str]:
     """What the dashboard shows of a trial beside its metrics."""
     return {
-        "proxy": trial.fidelity.proxy,
-        "tokens": str(trial.fidelity.tokens),
-        "params": str(trial.fidelity.params),
-        "seed": str(trial.seed),
+        keys.PARAM_PROXY: trial.fidelity.proxy,
+        keys.PARAM_TOKENS: str(trial.fidelity.tokens),
+        keys.PARAM_PARAMS: str(trial.fidelity.params),
+        keys.PARAM_SEED: str(trial.seed),
         **{keys.weight(domain): f"{weight:.4f}" for domain, weight in trial.mixture.as_dict().items()},
     }
 
@@ -522,6 +537,19 @@ def _make_database(path: Path) -> None:
             temporary.rename(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _with_driver(uri: str) -> Iterator[None]:
+    """A database whose driver is not installed is named with the remedy."""
+    try:
+        yield
+    except ImportError as error:
+        kind = uri.partition("://")[0]
+        raise TrackingError(
+            f"the MLflow store {kind}:// needs a package that is not installed ({error})",
+            hint="pip install 'mixopt[service]' for PostgreSQL; for another database its SQLAlchemy driver",
+        ) from error
 
 
 @contextmanager

@@ -2,20 +2,19 @@
 
 A thread sends what the journal has, in order, and tries again where MLflow is away; the driver never waits for it.
 Between entries it renews the copy of the journal that MLflow keeps, from which the study can be read and resumed
-anywhere, and shows by a heartbeat that the study is being run, and by whom. Losses in the middle of a run, and the
-study's description, are for the dashboard alone: they are not in the journal, and are left out while MLflow is behind,
-since the end of the trial brings its whole curve.
+anywhere. Another shows by a heartbeat that the study is being run, and by whom (tracking/heartbeat.py).
+
+Losses in the middle of a run, and the study's description, are for the dashboard alone: they are not in the journal,
+and are left out while MLflow is behind, since the end of the trial brings its whole curve.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -25,7 +24,8 @@ from search.trial import Failure, Loss, Measurement, Trial
 from tracking import keys
 from tracking.entries import Closed, Entry, Finished, Opened, Reported, Restarted, Written
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
-from tracking.journal import Journal
+from tracking.heartbeat import Driver, Heartbeat, TakenOver
+from tracking.journal import DamagedJournal, Journal
 from tracking.mlflow_store import StudyRun
 from tracking.record import Record
 
@@ -38,9 +38,6 @@ MOST_WAITING = 100
 # The copy of the journal is renewed at most so often, and takes no more than this part of the thread's time.
 COPY_SECONDS = 5.0
 COPY_SHARE = 0.05
-HEARTBEAT_SECONDS = 10.0
-# A driver that has shown no heartbeat for so long is dead, or cut off, and finds out by its next one.
-SILENT_SECONDS = 25.0
 # How long the end of a driver that did not finish waits for the request under way and the last copy.
 CLOSE_SECONDS = 5.0
 
@@ -82,20 +79,21 @@ class Recorder:
         self.experiment_id = run.store.experiment_id
         self._run = run
         self._journal = journal
-        # From now on any other driver finds out that it is one too many.
-        run.set_tags({keys.JOURNAL: journal.id, keys.SENT: str(journal.sent), keys.DRIVER: _driver(0)})
+        self._heartbeat = Heartbeat(run, Driver.here(journal.path), self._give_up)
+        self._heartbeat.begin()
+        run.set_tags({keys.JOURNAL: journal.id, keys.SENT: str(journal.sent)})
         self._queue: SimpleQueue[Entry | _Passing | _Wake | None] = SimpleQueue()  # None: there will be no more
         self._unsent = 0
         self._counting = threading.Lock()
         self._ending = threading.Event()
-        self._trouble: TrackingError | None = None
+        self._trouble: TrackingError | None = None  # of entries
+        self._copy_trouble: TrackingError | None = None
+        self._given_up: TrackingError | None = None
         self._troubles = 0
-        self._given_up = False
         self.begun = Record.of(journal.subject, self._unsent_queued())
         self._copied = 0  # so many entries the copy has
-        self._copy_due = self._beat_due = time.monotonic()
-        self._beats = 0
-        self._pause = FIRST_PAUSE
+        self._copy_due = time.monotonic()
+        self._copy_pause = FIRST_PAUSE
         self._known = {trial.id for trial in self.begun.history.trials}
         self._thread = threading.Thread(target=self._send_all, name="recorder", daemon=True)
         self._thread.start()
@@ -113,8 +111,21 @@ class Recorder:
     @property
     def trouble(self) -> str | None:
         """Why MLflow does not take what it is sent, while it does not."""
-        trouble = self._trouble  # the thread may set it to None at any moment
+        trouble = self._trouble or self._copy_trouble  # the thread may set them to None at any moment
         return None if trouble is None else trouble.message
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether MLflow lacks an entry, or its copy of the journal does."""
+        return bool(self._unsent) or self._copied < self.entries
+
+    def check(self) -> None:
+        """
+        Raises:
+            TrackingError: the reason for which the recorder gave up, if it did.
+        """
+        if self._given_up is not None:
+            raise self._given_up
 
     @property
     def troubles(self) -> int:
@@ -162,15 +173,15 @@ class Recorder:
         self._copy_due = time.monotonic()
         self._queue.put(_Wake())
         unsent, deadline = self._unsent, time.monotonic() + seconds
-        while self._is_behind and time.monotonic() < deadline:
-            self._complain()
+        while self.is_behind and time.monotonic() < deadline:
+            self.check()
             time.sleep(0.02)
             if self._unsent < unsent:
                 unsent, deadline = self._unsent, time.monotonic() + seconds
-        return not self._is_behind
+        return not self.is_behind
 
     def close(self, status: str | None = None) -> None:
-        """Let go of the journal, without waiting for more than the request under way.
+        """Let go of the journal. MLflow, if it answers, gets a last copy, and hears that nobody runs the study.
 
         Args:
             status: how the study ends where it has not finished, in MLflow's words.
@@ -178,14 +189,15 @@ class Recorder:
         self._ending.set()
         self._queue.put(None)
         self._thread.join(timeout=CLOSE_SECONDS)
-        if self._trouble is None and not self._thread.is_alive():
+        self._heartbeat.end()
+        if self.trouble is None and self._given_up is None and not self._thread.is_alive():
             # Where these do not arrive, the next driver elsewhere waits for a heartbeat first.
-            with suppress(TrackingError):
+            with suppress(TrackingError, OSError):
                 if self._copied < self.entries:
-                    self._run.keep(self._journal)
-                self._run.set_tags({keys.DRIVER: ""})
+                    self._run.keep(self._journal, self._heartbeat.check)
                 if status is not None:
                     self._run.end(status)
+                self._heartbeat.release()
         self._journal.close()
 
     def __enter__(self) -> Self:
@@ -199,10 +211,6 @@ class Recorder:
         else:
             self.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
 
-    @property
-    def _is_behind(self) -> bool:
-        return bool(self._unsent) or self._copied < self.entries
-
     def _unsent_queued(self) -> Iterator[Entry]:
         for number, entry in enumerate(self._journal.entries()):
             if number >= self._journal.sent:
@@ -212,9 +220,10 @@ class Recorder:
     def _enter(self, entry: Entry) -> None:
         self._journal.append(entry)
         self._enqueue(entry)
-        self._complain()
+        self.check()
 
     def _pass(self, message: _Passing) -> None:
+        self.check()
         if self._trouble is None and self._queue.qsize() < MOST_WAITING:
             self._queue.put(message)
 
@@ -223,19 +232,20 @@ class Recorder:
             self._unsent += 1
         self._queue.put(entry)
 
-    def _complain(self) -> None:
-        if self._given_up:
-            assert self._trouble is not None, "it is the reason"
-            raise self._trouble
+    # What follows runs in the recorder's threads.
 
-    # What follows runs in the recorder's thread.
+    def _give_up(self, error: TrackingError) -> None:
+        """The driver raises it: a thread's own death would be seen by nobody."""
+        self._given_up = error
+        self._ending.set()
 
     def _send_all(self) -> None:
         try:
             while not self._ending.is_set():
-                self._look_after_store()
+                self._renew_copy()
+                wait = self._copy_due - time.monotonic() if self._copied < self.entries else LONGEST_PAUSE
                 try:
-                    entry = self._queue.get(timeout=max(0.02, self._next_due() - time.monotonic()))
+                    entry = self._queue.get(timeout=max(0.02, wait))
                 except Empty:
                     continue
                 if entry is None:
@@ -243,50 +253,33 @@ class Recorder:
                 if not isinstance(entry, _Wake):
                     self._send(entry)
         except Exception as error:
-            # The driver raises it: a thread's own death would be seen by nobody.
-            self._trouble = error if isinstance(error, TrackingError) else _unexpected(error)
-            self._given_up = True
+            self._give_up(error if isinstance(error, TrackingError) else _unexpected(error))
 
-    def _next_due(self) -> float:
-        """When something has to be done though no entry comes."""
-        return min(self._beat_due, self._copy_due) if self._copied < self.entries else self._beat_due
-
-    def _look_after_store(self) -> None:
-        """The heartbeat and the copy of the journal, where they are due.
+    def _renew_copy(self) -> None:
+        """The copy of the journal, where it is due. A store that does not take it is trouble, and no end.
 
         Raises:
-            TrackingError: another driver has taken the study over.
+            TakenOver, DamagedJournal: another driver has the study now, or the journal was changed on the disk.
         """
-        now = time.monotonic()
-        if self._trouble is None or now >= self._beat_due:
-            with self._troubled():
-                if now >= self._beat_due:
-                    self._beat_due = now + HEARTBEAT_SECONDS
-                    self._beats += 1
-                    beat(self._run, self._journal.id, self._beats)
-                if now >= self._copy_due and self._copied < self.entries:
-                    self._copied = self._run.keep(self._journal)
-                    took = time.monotonic() - now
-                    self._copy_due = now + max(COPY_SECONDS, took / COPY_SHARE)
-                if self._queue.empty():
-                    self._trouble = None
-                self._pause = FIRST_PAUSE
-
-    @contextmanager
-    def _troubled(self) -> Iterator[None]:
-        """A store that is away is the recorder's trouble, and no end; what was due is due again soon."""
+        began = time.monotonic()
+        if began < self._copy_due or self._copied >= self.entries:
+            return
         try:
-            yield
-        except TakenOver:
+            self._copied = self._run.keep(self._journal, self._heartbeat.check)
+        except (TakenOver, DamagedJournal):
             raise
         except (TrackingError, OSError) as error:
             # OSError: the journal cannot be read for a moment, or there is no room for a temporary file.
-            self._trouble = (
-                error if isinstance(error, TrackingError) else TrackingAway(f"no copy of the journal: {error}")
+            self._copy_trouble = (
+                error if isinstance(error, TrackingError) else TrackingAway(f"no copy is kept: {error}")
             )
             self._troubles += 1
-            self._copy_due = self._beat_due = time.monotonic() + self._pause
-            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            self._copy_due = time.monotonic() + self._copy_pause
+            self._copy_pause = min(2 * self._copy_pause, LONGEST_PAUSE)
+        else:
+            self._copy_trouble, self._copy_pause = None, FIRST_PAUSE
+            took = time.monotonic() - began
+            self._copy_due = began + max(COPY_SECONDS, took / COPY_SHARE)
 
     def _send(self, entry: Entry | _Passing) -> None:
         """
@@ -333,62 +326,6 @@ class Recorder:
                 self._run.attach(json.dumps(data, indent=2, allow_nan=False), file)
             case Finished():
                 self._run.end("FINISHED")
-
-
-class TakenOver(TrackingError):
-    """Another driver runs the study now."""
-
-
-def await_silence(run: StudyRun, journal_id: str | None, remark: Callable[[str], None]) -> None:
-    """Make sure that no other driver runs the study.
-
-    One that holds the same journal is excluded by the lock of its folder; one elsewhere shows a heartbeat in MLflow.
-
-    Args:
-        journal_id: of the journal that is here, if there is one.
-        remark: told what is waited for.
-
-    Raises:
-        TakenOver: another one runs it.
-    """
-    driver = run.tags.get(keys.DRIVER)
-    if not driver or run.tags.get(keys.JOURNAL) == journal_id:
-        return
-    host, process, *_ = (*driver.split(), "?", "?")
-    remark(f"study {run.study} was last run on {host}: waiting whether its driver is alive")
-    deadline = time.monotonic() + SILENT_SECONDS
-    while time.monotonic() < deadline:
-        time.sleep(min(1.0, SILENT_SECONDS / 10))
-        run.refresh()
-        now = run.tags.get(keys.DRIVER)
-        if not now:
-            return
-        if now != driver:
-            raise TakenOver(
-                f"study {run.study} is being run by process {process} on {host}",
-                hint="wait for it or end it there; mixopt status shows how far it is",
-            )
-
-
-def beat(run: StudyRun, journal_id: str, number: int) -> None:
-    """Show that the driver of this journal is alive.
-
-    Raises:
-        TakenOver: the study goes on with another journal.
-    """
-    run.refresh()
-    if run.tags.get(keys.JOURNAL) != journal_id:
-        where = (run.tags.get(keys.DRIVER) or "somewhere else").split()[0]
-        raise TakenOver(
-            f"study {run.study} was taken over by another driver, on {where}; this one stops",
-            hint="what it recorded is kept here, and is sent where the study is run here again",
-        )
-    run.set_tags({keys.DRIVER: _driver(number)})
-
-
-def _driver(beats: int) -> str:
-    """Who runs the study, and that it is alive: the number grows."""
-    return f"{socket.gethostname() or '?'} {os.getpid()} {beats}"
 
 
 def _now() -> int:

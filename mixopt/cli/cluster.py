@@ -43,9 +43,10 @@ def submit(
     cluster = _cluster(address)
     file = load(study)
     try:
+        # First: whoever interrupts this does not know whether it was submitted.
+        mark_submitted(file, cluster.head.address)
         with err.status("submitting"):
             job, new = cluster.submit(file, retry_failed)
-            mark_submitted(file, cluster.head.address)
     except KeyboardInterrupt:
         err.print(f"interrupted; whether study {file.study} was submitted shows: mixopt list{cluster.head.option}")
         raise typer.Exit(INTERRUPTED) from None
@@ -163,13 +164,14 @@ def _job_with_trials(job: StudyJob, file: StudyFile | None) -> JobWithTrials | J
     """The job, and how far the study is, where its MLflow store can be reached from here."""
     from mixopt.results.jobs import JobAlone, JobWithTrials
     from mixopt.settings.environment import DIRECTORY_VARIABLE, STORE_VARIABLE
+    from mixopt.settings.schema import store_of_this_machine
     from mixopt.study.status import build_status
     from tracking.mlflow_store import Store
 
     def alone(why: str) -> JobAlone:
         return JobAlone(**dict(job.summary), note=why)
 
-    uri = os.environ.get(STORE_VARIABLE)
+    uri = store_of_this_machine()
     if file is not None and (file.tracking.uri or file.directory or DIRECTORY_VARIABLE in os.environ):
         uri = file.tracking_uri
     if uri is None:

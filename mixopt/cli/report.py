@@ -29,7 +29,7 @@ def report(
 
     from mixopt.base.errors import ConfigError
     from mixopt.base.files import write_text
-    from mixopt.report.kept import KeptReport, find_report, keep_report
+    from mixopt.report.kept import KeptReport, find_report, keep_report, stamp
     from mixopt.settings.reading import load
     from mixopt.study.record import open_store, read_record
     from tracking import keys
@@ -38,33 +38,29 @@ def report(
     file = load(study)
     if output is None:
         output = Path(f"{file.study}-report.html")
-    report = find_report(file)
-    made = report is None
+    report, made_from = find_report(file), stamp(file)
+    record = read_record(file)  # which also says whether the study is still this file's
     if report is None:
-        record = read_record(file)
-        with err.status("fitting the losses again, drawing"):
-            from mixopt.report.gather import report_content
-            from mixopt.report.page import render
+        from mixopt.report.gather import report_content
+        from mixopt.report.page import render
 
+        with err.status("fitting the losses again, drawing"):
             content = report_content(file, record)
             report = KeptReport(render(content), content.json_text(), attached=False)
-    else:
-        read_record(file)  # which says whether the study is still this file's
     write_text(output, report.page)
     if attach and not report.attached:
         try:
             run = open_store(file).find(file.study)
             if run is not None:
                 run.attach(report.page, keys.REPORT_FILE)
+                report = replace(report, attached=True)
         except TrackingError as error:
             err.print(f"{error.message}; the report is at {output} alone", soft_wrap=True)
-            attach = False
-    if made:
-        # For the next time; where the study's folder cannot be written to, it is made again.
-        with suppress(ConfigError, OSError):
-            keep_report(file, replace(report, attached=attach))
+    # For the next time; where the study's folder cannot be written to, it is made again.
+    with suppress(ConfigError, OSError):
+        keep_report(file, report, made_from)
     if json:
         print(report.content)
     else:
-        kept = f", and with the study in MLflow as {keys.REPORT_FILE}" if attach else ""
+        kept = f", and with the study in MLflow as {keys.REPORT_FILE}" if attach and report.attached else ""
         out.print(f"wrote {output}{kept}", soft_wrap=True)

@@ -168,6 +168,8 @@ class Cluster:
                 return job
             time.sleep(pause)
             job = self._again(job)
+        if job.has_ended:
+            return job
         raise ConfigError(f"{job.id} is still {job.state} after {STOP_WITHIN_SECONDS:.0f} s", hint="look into its logs")
 
     def log(self, job: StudyJob) -> str:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from mixopt.base.errors import ConfigError
-from search.runs import Runs
-
-if TYPE_CHECKING:
-    pass
 from mixopt.runs.table import _some
+from search.runs import Runs
 
 # Words of metric names; where both kinds are there, as in mmlu_bpb, it is a loss.
 LOSS_WORDS = frozenset({"loss", "bpb", "ppl", "perplexity", "nll", "error", "err", "entropy"})
@@ -29,6 +26,7 @@ SCORE_WORDS = frozenset(
         "truthfulqa", "agieval",
     }
 )
+# fmt: on
 
 
 def directions(

@@ -46,8 +46,6 @@ SAME_COST = 1e-6
 # A value further from the median than so many times what separates the quartiles is pointed out.
 OUTLIER = 20.0
 
-# fmt: on
-
 
 @dataclass(frozen=True, eq=False)
 class Frame:

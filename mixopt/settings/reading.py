@@ -21,6 +21,8 @@ from mixopt.base.files import text_in
 from mixopt.settings.schema import StudyFile
 
 Schema = TypeVar("Schema", bound=BaseModel)
+# Names in the folder in which each study has its own.
+RESERVED = {"artifacts", "mlflow.db"}
 
 
 def load(path: Path) -> StudyFile:
@@ -74,6 +76,10 @@ def validate(text: str, path: Path, schema: type[Schema]) -> tuple[Schema, yaml.
 def _cross_checks(study: StudyFile) -> list[tuple[tuple[str, ...], str]]:
     """What no single section can see: names that must stand elsewhere in the file."""
     found: list[tuple[tuple[str, ...], str]] = []
+    if study.study in RESERVED:
+        found.append(
+            (("study",), f"{study.study} is what the MLflow store beside the studies is called; choose another")
+        )
     found += [
         (("groups", group, "domains"), f"no domain {domain}{_suggest(domain, study.domains)}")
         for group, settings in study.groups.items()

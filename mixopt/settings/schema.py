@@ -1,6 +1,4 @@
-"""The study file: one strict schema, read from YAML, with errors that name the line.
-
-    study.yaml --compose--> nodes with line numbers --construct--> plain data --validate--> StudyFile
+"""The study file: one strict schema. Reading it, with errors that name the line, is mixopt/settings/reading.py.
 
 Sections, in the order of the file: study, seed, domains, evaluation, groups, target, corpus, proxies,
 baselines, search, objective, reuse, confirm, budget, executor, tracking.
@@ -11,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import (
     BaseModel,
@@ -23,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from mixopt.base.errors import ConfigError
 from mixopt.settings.environment import DIRECTORY_VARIABLE, STORE_VARIABLE
 from mixopt.settings.units import Amount, Count, Duration, Number, Share
 
@@ -357,6 +356,28 @@ class ExecutorSettings(Section):
         return self
 
 
+PASSWORD_ELSEWHERE = "give it in MLFLOW_TRACKING_PASSWORD, or PGPASSWORD for a database"
+
+
+def _holds_password(uri: str) -> bool:
+    parts = urlsplit(uri)
+    return parts.password is not None or "password" in parse_qs(parts.query)
+
+
+def store_of_this_machine() -> str | None:
+    """The MLflow store that the environment names.
+
+    Raises:
+        ConfigError: with a password.
+    """
+    uri = os.environ.get(STORE_VARIABLE)
+    if uri is not None and _holds_password(uri):
+        raise ConfigError(
+            f"${STORE_VARIABLE} holds a password, which would be recorded with the study", hint=PASSWORD_ELSEWHERE
+        )
+    return uri
+
+
 class TrackingSettings(Section):
     """The MLflow store."""
 
@@ -369,11 +390,8 @@ class TrackingSettings(Section):
     def _known_store(self) -> Self:
         if self.uri is not None and not self.uri.startswith(STORES):
             raise ValueError(f"uri {self.uri} names no MLflow store; write sqlite:///file.db or http(s)://server")
-        if self.uri is not None and urlsplit(self.uri).password is not None:
-            raise ValueError(
-                "uri holds a password, which would be recorded with the study; "
-                "give it in MLFLOW_TRACKING_PASSWORD, or PGPASSWORD for a database"
-            )
+        if self.uri is not None and _holds_password(self.uri):
+            raise ValueError(f"uri holds a password, which would be recorded with the study; {PASSWORD_ELSEWHERE}")
         return self
 
 
@@ -440,8 +458,12 @@ class StudyFile(Section):
 
     @property
     def tracking_uri(self) -> str:
-        """Where the MLflow store is; a relative SQLite file is meant relative to the study file."""
-        uri = self.tracking.uri or os.environ.get(STORE_VARIABLE)
+        """Where the MLflow store is; a relative SQLite file is meant relative to the study file.
+
+        Raises:
+            ConfigError: the environment names it with a password.
+        """
+        uri = self.tracking.uri or store_of_this_machine()
         if uri is None:
             return f"sqlite:///{(self.home / 'mlflow.db').absolute()}"
         if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):

@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mixopt.settings.schema import StudyFile, TextSource
 from proxies.data.corpus import Corpus, CorpusSettings, Progress, find_prepared, prepare
 from proxies.data.sources import Source, check_readable, find_files
-
-if TYPE_CHECKING:
-    pass
 
 
 def prepare_corpus(file: StudyFile, on_progress: Callable[[Progress], None]) -> Corpus:

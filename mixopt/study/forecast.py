@@ -52,6 +52,8 @@ class Forecaster(AbstractContextManager["Forecaster"]):
     def consider(self, history: History) -> None:
         """Begin a forecast if enough trials have completed since the last one began; returns at once."""
         completed = len(history.completed)
+        if self._closed:
+            return
         if completed < max(FEWEST_COMPLETED, GROWTH * self._seen) or (self._thread and self._thread.is_alive()):
             return
         if self.latest is None:

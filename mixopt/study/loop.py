@@ -87,9 +87,9 @@ class Loop:
         """
         self.record.finish()
         if not self.record.drain(MLFLOW_AWAY_SECONDS):
+            what = f"{self.record.unsent} of its records" if self.record.unsent else "the copy of its journal"
             raise TrackingAway(
-                f"the study has its answer, but {self.record.unsent} of its records did not reach MLflow: "
-                f"{self.record.trouble or 'it is slow'}",
+                f"the study has its answer, but {what} did not reach MLflow: {self.record.trouble or 'it is slow'}",
                 hint="they are kept; run the same command again when it works",
             )
 
@@ -179,12 +179,17 @@ class Loop:
         self._in_flight.add(trial.id)
 
     def _look_after_mlflow(self) -> None:
-        """Say when it goes away, and when it has everything again."""
+        """Say when it goes away, and when it has everything again.
+
+        Raises:
+            TrackingError: another driver has the study now, or MLflow refuses for good.
+        """
+        self.record.check()
         trouble = self.record.trouble
         if not self._mlflow_is_away and trouble is not None:
             self._mlflow_is_away = True
             self.watcher.remark(f"{trouble}; the trials go on, their records wait for it")
-        elif self._mlflow_is_away and trouble is None and not self.record.unsent:
+        elif self._mlflow_is_away and trouble is None and not self.record.is_behind:
             self._mlflow_is_away = False
             self.watcher.remark("MLflow is back, and has every record")
 

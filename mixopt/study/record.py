@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
+from mixopt.base.files import write_text
 from mixopt.settings.environment import JOB_VARIABLE
 from mixopt.settings.schema import StudyFile
 from proxies.retry import pauses_within, retry
@@ -32,8 +33,8 @@ def journal_path(file: StudyFile) -> Path:
 def read_record(file: StudyFile) -> Record:
     """The record of a study that has run.
 
-    MLflow is asked only where there is no journal here, or where the study was submitted since, and so goes on
-    elsewhere.
+    MLflow is asked only where there is no journal here; where the study was submitted since, and so goes on elsewhere;
+    and, if it answers, what a journal of a version before 0.2 is about.
 
     Raises:
         ConfigError: it has not run.
@@ -42,9 +43,9 @@ def read_record(file: StudyFile) -> Record:
     path = journal_path(file)
     if not path.exists():
         record = fetch_record(file)
-    elif _submitted_path(file).exists():
+    elif is_submitted(file):
         try:
-            record = fetch_record(file)
+            record = fetch_record(file) or journal.read_record(path)
         except TrackingError as error:
             err.print(f"{error.message}; what is shown was recorded here before it was submitted", soft_wrap=True)
             record = journal.read_record(path)
@@ -59,8 +60,15 @@ def read_record(file: StudyFile) -> Record:
 
 def fetch_record(file: StudyFile) -> Record | None:
     """The record of the study in MLflow; None where it has none."""
+    if not _may_exist(file.tracking_uri):
+        return None
     run = open_store(file).find(file.study)
     return None if run is None else run.record()
+
+
+def _may_exist(uri: str) -> bool:
+    """Whether there may be a store: to look makes no new one."""
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
 def check_subject(file: StudyFile, store: Store) -> None:
@@ -90,10 +98,15 @@ def _with_settings(record: Record, file: StudyFile) -> Record:
     return replace(record, subject=subject)
 
 
+def is_submitted(file: StudyFile) -> bool:
+    """Whether the study goes on at a cluster, as far as is known here."""
+    return _submitted_path(file).exists()
+
+
 def mark_submitted(file: StudyFile, address: str) -> None:
     """Remember that the study goes on at a cluster, so that its record here is not taken for the last word."""
     if journal_path(file).exists():
-        _submitted_path(file).write_text(f"{address}\n", encoding="utf-8")
+        write_text(_submitted_path(file), f"{address}\n")
 
 
 def unmark_submitted(file: StudyFile) -> None:

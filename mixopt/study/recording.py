@@ -15,10 +15,11 @@ from search.history import History
 from tracking import keys
 from tracking.entries import Entry, entries_of
 from tracking.errors import TrackingError
-from tracking.journal import SCHEMA, Header, Journal, read_header, read_record
+from tracking.heartbeat import await_silence
+from tracking.journal import SCHEMA, Header, Journal, count_entries, read_header, read_record
 from tracking.mlflow_store import Store, StudyRun
 from tracking.record import Record, Subject
-from tracking.recorder import Recorder, await_silence
+from tracking.recorder import Recorder
 
 RECORDED_VERSIONS = ("torch", "lightgbm", "ray", "mlflow", "datasets", "tokenizers", "numpy")
 
@@ -35,7 +36,7 @@ def begin(plan: Plan, store: Store, remark: Callable[[str], None] = lambda text:
     file = plan.file
     run = store.find_or_create(file.study)
     path = journal_path(file)
-    await_silence(run, read_header(path).id if path.exists() else None, remark)
+    await_silence(run, path, remark)
     journal = _journal(run, path, Subject(file.study, plan.deciding(), plan.corpus.fingerprint), plan.digest)
     unmark_submitted(file)
     store.tag_experiment(views(plan))
@@ -45,9 +46,9 @@ def begin(plan: Plan, store: Store, remark: Callable[[str], None] = lambda text:
         {
             keys.SCHEMA_VERSION: keys.SCHEMA,
             keys.CORPUS: plan.corpus.fingerprint,
-            "mixopt.version": VERSION,
-            "python": platform.python_version(),
-            **{f"version.{package}": version(package) for package in RECORDED_VERSIONS},
+            keys.VERSION: VERSION,
+            keys.PYTHON: platform.python_version(),
+            **{keys.package_version(package): version(package) for package in RECORDED_VERSIONS},
         }
     )
     run.begin()
@@ -72,7 +73,7 @@ def _journal(run: StudyRun, path: Path, subject: Subject, digest: str) -> Journa
         return _from_mlflow(run, path, subject)
     header = read_header(path)
     last = run.tags.get(keys.JOURNAL)
-    if last == header.id:
+    if last == header.id and run.copied <= count_entries(path):  # else it is an old copy of itself
         if header.schema == SCHEMA:
             header.subject.require(subject.settings or {}, subject.corpus)
         elif (begun := run.subject()) is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mixopt.report.kept import KeptReport, keep_report
+from mixopt.report.kept import KeptReport, keep_report, stamp
 from mixopt.settings.reading import load
 from mixopt.study.record import journal_path
 from tests.e2e.test_earlier_versions import unpacked
@@ -40,7 +40,8 @@ def loaded_by(*command: object) -> set[str]:
 def test_a_report_that_was_kept_is_written_without_heavy_imports(tmp_path: Path) -> None:
     study = unpacked(tmp_path, "finished")
     upgrade(study)
-    keep_report(load(study), KeptReport("<html>the answer</html>", "{}", attached=True))
+    file = load(study)
+    keep_report(file, KeptReport("<html>the answer</html>", "{}", attached=True), stamp(file))
     loaded = loaded_by("report", study, "-o", tmp_path / "report.html")
     assert not loaded & HEAVY
     assert (tmp_path / "report.html").read_text() == "<html>the answer</html>"

@@ -144,7 +144,7 @@ def test_a_study_is_recorded_in_postgres_and_s3(site: Site, tmp_path: Path, monk
         site, aws_access_key_id=site.secret("s3_access_key"), aws_secret_access_key=site.secret("s3_secret_key")
     )
     kept = [each["Key"] for each in s3.list_objects_v2(Bucket="mlflow")["Contents"]]
-    assert any(key.endswith(keys.COPIES[0]) for key in kept)
+    assert any(key.endswith("-0.jsonl.zst") for key in kept)
     [key] = [key for key in kept if key.endswith(keys.ANSWER_FILE)]
     assert json.load(s3.get_object(Bucket="mlflow", Key=key)["Body"]) == answer
     with database(site, "mlflow", site.secret("postgres_password")) as connection, connection.cursor() as cursor:

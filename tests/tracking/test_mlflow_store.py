@@ -82,7 +82,7 @@ def test_a_death_while_the_copy_is_renewed_leaves_the_one_before(
     run = study(sqlite_uri, "torn", tmp_path)
     journal.append(Opened(trial(0.1)))
     run.keep(journal)
-    [before] = tmp_path.rglob("journal-?.jsonl.zst")
+    [before] = tmp_path.rglob("*-?.jsonl.zst")
 
     class Death(BaseException):
         pass
@@ -95,7 +95,7 @@ def test_a_death_while_the_copy_is_renewed_leaves_the_one_before(
     run.store.client = DyingClient(sqlite_uri)
     with pytest.raises(Death):
         run.keep(journal)
-    for newer in {*tmp_path.rglob("journal-?.jsonl.zst")} - {before}:
+    for newer in {*tmp_path.rglob("*-?.jsonl.zst")} - {before}:
         newer.write_bytes(newer.read_bytes()[:-7])
     record = study(sqlite_uri, "torn", tmp_path).record()
     assert record is not None
@@ -106,7 +106,7 @@ def test_a_death_while_the_copy_is_renewed_leaves_the_one_before(
 def test_a_damaged_copy_is_one_clear_error(sqlite_uri: str, tmp_path: Path, journal: Journal, damage: str) -> None:
     run = study(sqlite_uri, f"damaged {damage}", tmp_path)
     run.keep(journal)
-    [copy] = tmp_path.rglob("journal-?.jsonl.zst")
+    [copy] = tmp_path.rglob("*-?.jsonl.zst")
     content = bytearray(copy.read_bytes())
     content[len(content) // 2] ^= 1
     match damage:

@@ -19,8 +19,9 @@ from tracking import keys
 
 # Else a browser that has never been here shows the pages for prompts and traces.
 MODEL_TRAINING = {"workflowType": "machine_learning"}
-# More parallel axes cannot be told apart; and a tag of an experiment holds 5,000 characters.
+# More parallel axes cannot be told apart.
 MOST_AXES = 12
+LONGEST_TAG = 5_000  # characters of a tag of an experiment, in the MLflow versions of before August 2026
 # MLflow loads the first hundred runs of a list.
 MOST_RUNS = 100
 
@@ -47,9 +48,17 @@ def links_for(file: StudyFile, experiment_id: str) -> dict[str, str]:
 
 
 def views(plan: Plan) -> dict[str, str]:
-    """What the links open: the value of each tag that the experiment needs."""
+    """What the links open: the value of each tag that the experiment needs, with the most axes that fit into it."""
+    for axes in range(MOST_AXES, -1, -1):
+        tags = _views(plan, axes)
+        if all(len(tag) <= LONGEST_TAG for tag in tags.values()):
+            break
+    return tags
+
+
+def _views(plan: Plan, axes: int) -> dict[str, str]:
     study, natural = plan.file.study, plan.problem.space.natural.as_dict()
-    most = sorted(natural, key=lambda domain: -natural[domain])[:MOST_AXES]
+    most = sorted(natural, key=lambda domain: -natural[domain])[:axes]
     domains = [domain for domain in natural if domain in most]
     objective = f"metrics.`{keys.OBJECTIVE}`"
     weights = [f"params.`{keys.weight(domain)}`" for domain in domains]

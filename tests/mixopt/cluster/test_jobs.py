@@ -310,11 +310,11 @@ def test_commands_that_are_suggested_go_to_this_cluster(head: Head, monkeypatch:
 def test_the_status_of_a_study_file_that_the_cluster_does_not_know_is_that_of_this_machine(
     head: Head, tmp_path: Path
 ) -> None:
-    (tmp_path / "full").write_text("a file, where there should be a folder")
-    study = study_file(tmp_path, f"{STUDY}tracking: {{uri: 'sqlite:///{tmp_path}/full/mlflow.db'}}\n").file
+    study = study_file(tmp_path, STUDY).file
     asked = CliRunner().invoke(cli.app, ["status", str(study), "--address", head.address])
     assert f"test was never submitted to {head.address}; on this machine:" in asked.stderr
-    assert f"{tmp_path}/full" in str(asked.exception), "it was looked for in the record here"
+    assert "study test has not run yet" in str(asked.exception), "it was looked for in the record here"
+    assert not (tmp_path / ".mixopt").exists(), "to look makes nothing"
     asked = CliRunner().invoke(cli.app, ["status", "test", "--address", head.address])
     assert isinstance(asked.exception, ConfigError)
     assert "never submitted" in asked.exception.message, "a name alone is nothing on this machine"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mixopt.report.kept import CONTENT, PAGE, KeptReport, find_report, keep_report
+from mixopt.report.kept import CONTENT, PAGE, KeptReport, find_report, keep_report, stamp
 from mixopt.settings.reading import load
 from mixopt.settings.schema import StudyFile
-from mixopt.study.record import journal_path
+from mixopt.study.record import journal_path, mark_submitted
 from tests.text import write_jsonl
 from tracking.entries import Finished
 from tracking.journal import Journal
@@ -45,6 +45,11 @@ def change_the_file(file: StudyFile) -> StudyFile:
     return load(file.file)
 
 
+def submit(file: StudyFile) -> StudyFile:
+    mark_submitted(file, "http://head:8265")
+    return file
+
+
 def damage(name: str, content: str) -> Callable[[StudyFile], StudyFile]:
     def by(file: StudyFile) -> StudyFile:
         (file.work_directory / name).write_text(content)
@@ -55,7 +60,7 @@ def damage(name: str, content: str) -> Callable[[StudyFile], StudyFile]:
 
 def test_what_was_kept_is_found(file: StudyFile) -> None:
     assert find_report(file) is None
-    keep_report(file, REPORT)
+    assert keep_report(file, REPORT, stamp(file))
     assert find_report(file) == REPORT
     assert find_report(load(file.file)) == REPORT
 
@@ -65,6 +70,7 @@ def test_what_was_kept_is_found(file: StudyFile) -> None:
     [
         record_more,
         change_the_file,
+        submit,
         damage(PAGE, "<html>another</html>"),
         damage(CONTENT, "[]"),
         damage(CONTENT, "no JSON"),
@@ -72,5 +78,12 @@ def test_what_was_kept_is_found(file: StudyFile) -> None:
     ],
 )
 def test_after_a_change_it_is_made_again(file: StudyFile, change: Callable[[StudyFile], StudyFile]) -> None:
-    keep_report(file, REPORT)
+    assert keep_report(file, REPORT, stamp(file))
     assert find_report(change(file)) is None
+
+
+def test_a_report_of_what_was_recorded_before_is_not_kept(file: StudyFile) -> None:
+    read_then = stamp(file)
+    record_more(file)
+    assert not keep_report(file, REPORT, read_then)
+    assert find_report(file) is None

@@ -287,3 +287,23 @@ def test_every_setting_is_documented() -> None:
     documented = (ROOT / "docs" / "study-file.md").read_text()
     sections = json_schema()["$defs"].values()
     assert not {name for section in sections for name in section["properties"] if f"{name}`" not in documented}
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["postgresql://mixopt:hunter2@db/mlflow", "https://me:hunter2@mlflow", "postgresql://db/mlflow?password=hunter2"],
+)
+def test_a_password_in_the_environment_is_refused_where_it_would_be_recorded(
+    monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(ConfigError) as caught:
+        parsed(GOOD).tracking_uri  # noqa: B018
+    assert "hunter2" not in caught.value.message + caught.value.hint
+    assert "MLFLOW_TRACKING_PASSWORD" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["artifacts", "mlflow.db"])
+def test_a_study_is_not_called_like_the_store(name: str) -> None:
+    with pytest.raises(ConfigError, match="study.yaml:1: study: .* choose another"):
+        parsed(GOOD.replace("study: test", f"study: {name}"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mixopt.settings.reading import load
+from mixopt.study.mlflow_page.views import LONGEST_TAG, views
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
 from mixopt.study.record import fetch_record, journal_path, mark_submitted, open_store, read_record
@@ -19,6 +20,7 @@ from search.trial import Trial
 from tests.e2e.study import STUDY, recorded
 from tests.processes import free_port
 from tests.simulated import measured, planned
+from tracking import keys
 from tracking.entries import Closed, Opened
 from tracking.errors import TrackingError
 from tracking.journal import Journal
@@ -164,46 +166,120 @@ def test_a_file_with_other_settings_is_not_answered_from_the_journal(plan: Plan)
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Heartbeats ten times as fast."""
-    monkeypatch.setattr("tracking.recorder.HEARTBEAT_SECONDS", 0.3)
-    monkeypatch.setattr("tracking.recorder.SILENT_SECONDS", 2.0)
+    monkeypatch.setattr("tracking.heartbeat.HEARTBEAT_SECONDS", 0.3)
+    monkeypatch.setattr("tracking.heartbeat.SILENT_SECONDS", 2.0)
+
+
+def elsewhere(plan: Plan, folder: Path) -> Plan:
+    """The same study, as on a machine that has a copy of its folder and shares its MLflow."""
+    shutil.copytree(plan.file.file.parent, folder, ignore=shutil.ignore_patterns("mlflow.db*", "artifacts"))
+    shared = f"tracking: {{uri: 'sqlite:///{plan.file.home / 'mlflow.db'}'}}\n"
+    (folder / "study.yaml").write_text(plan.file.text + shared)
+    return make_plan(load(folder / "study.yaml"), plan.corpus)
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_second_driver_elsewhere_stops_before_it_spends(plan: Plan) -> None:
-    store = open_store(plan.file)
-    with begin(plan, store) as first:
-        here = journal_path(plan.file)
-        aside = here.rename(here.with_name("journal.of-the-first"))  # as on a machine that does not see the folder
+@pytest.mark.parametrize("has_journal", [True, False])
+def test_a_second_driver_elsewhere_stops_before_it_spends(plan: Plan, tmp_path: Path, has_journal: bool) -> None:
+    with begin(plan, open_store(plan.file)) as first:
+        second = elsewhere(plan, tmp_path / "elsewhere")
+        if not has_journal:
+            journal_path(second.file).unlink()
         remarks: list[str] = []
-        with pytest.raises(TrackingError, match=r"is being run by process \d+ on "):
-            begin(plan, open_store(plan.file), remarks.append)
+        with pytest.raises(TrackingError, match=r"is being run by process \d+ on .*, in "):
+            begin(second, open_store(second.file), remarks.append)
         assert "waiting whether its driver is alive" in remarks[0]
-        assert not here.exists()
-        aside.rename(here)
         first.open(trials(plan, 1)[0])
         assert first.drain(30)
+    with begin(second, open_store(second.file), remarks.append) as later:
+        assert set(later.begun.history.trial_ids) == {trials(plan, 1)[0].id}
+    assert len(remarks) == 1, "who has ended is not waited for"
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_driver_that_was_cut_off_and_taken_over_stops(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_was_cut_off_and_taken_over_stops(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = trials(plan, 2)
     with begin(plan, open_store(plan.file)) as first:
-        monkeypatch.setattr("tracking.recorder.SILENT_SECONDS", 0.0)  # the second was patient enough
-        journal_path(plan.file).unlink()
-        with begin(plan, open_store(plan.file)) as second:
-            deadline = time.monotonic() + 30
-            with pytest.raises(TrackingError, match="was taken over by another driver"):
-                while time.monotonic() < deadline:
-                    first.report({}, 0, {})
+        first.open(one)
+        assert first.drain(30)
+        monkeypatch.setattr("tracking.heartbeat.SILENT_SECONDS", 0.0)  # the second was patient enough
+        second = elsewhere(plan, tmp_path / "elsewhere")
+        with begin(second, open_store(second.file)) as taken:
+            with pytest.raises(TrackingError, match="was taken over by another driver, on "):
+                for _ in range(300):
+                    first.progress(one, 10, {})
                     time.sleep(0.1)
-            second.open(trials(plan, 1)[0])
-            assert second.drain(30)
+            with pytest.raises(TrackingError, match="was taken over"):
+                first.open(two)
+            taken.open(two)
+            assert taken.drain(30)
+    assert set(recorded(second.file.file).trial_ids) == {one.id, two.id}
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_driver_that_died_is_followed_at_once_where_its_journal_is(plan: Plan) -> None:
+def test_the_heart_beats_while_the_artifacts_are_away(plan: Plan, tmp_path: Path) -> None:
+    artifacts = plan.file.home / "artifacts"
+    with begin(plan, open_store(plan.file)) as first:
+        assert first.drain(30)
+        aside = artifacts.rename(artifacts.with_name("aside"))
+        artifacts.write_text("a file where a folder was")
+        first.open(trials(plan, 1)[0])
+        assert not first.drain(1)
+        assert first.trouble is not None
+        second = elsewhere(plan, tmp_path / "elsewhere")
+        with pytest.raises(TrackingError, match="is being run by process"):
+            begin(second, open_store(second.file))
+        artifacts.unlink()
+        aside.rename(artifacts)
+        assert first.drain(60)
+        assert first.trouble is None
+
+
+def test_a_journal_that_was_damaged_is_no_copy(plan: Plan) -> None:
+    one, two = trials(plan, 2)
+    path = journal_path(plan.file)
+    with (
+        pytest.raises(TrackingError, match=r"journal\.jsonl:\d+ is damaged"),
+        begin(plan, open_store(plan.file)) as recorder,
+    ):
+        recorder.open(one)
+        assert recorder.drain(30)
+        content = bytearray(path.read_bytes())
+        content[-40] ^= 1
+        path.write_bytes(content)
+        recorder.open(two)
+        recorder.drain(30)
+    assert set(recorded(plan.file.file).trial_ids) == {one.id}
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_driver_that_died_is_followed_at_once_in_its_folder(plan: Plan) -> None:
     dead = begin(plan, open_store(plan.file))
-    dead._ending.set()  # no more heartbeats, and nothing said of its end
+    tag = dead._heartbeat.driver.tag
+    dead.close()
+    run = open_store(plan.file).find(plan.file.study)
+    assert run is not None
+    run.set_tags({keys.DRIVER: tag})  # it could say nothing of its end
     remarks: list[str] = []
     with begin(plan, open_store(plan.file), remarks.append) as next:
         assert next.begun.history == History()
     assert not remarks
+
+
+def test_the_longest_names_of_domains_fit_into_what_mlflow_keeps(tmp_path: Path) -> None:
+    names = [f"{number:02}{'n' * 98}" for number in range(20)]
+    text = (
+        STUDY[: STUDY.index("domains:")]
+        + "domains:\n"
+        + "".join(
+            f"  {name}: {{paths: data/{kind}.jsonl}}\n"
+            for name, kind in zip(names, ["prose", "code", "sums"] * 7, strict=False)
+        )
+        + STUDY[STUDY.index("target:") :].replace("objective: {weights: {prose: 2, code: 1}}\n", "")
+    )
+    plan = planned(tmp_path, text)
+    assert all(len(tag) <= LONGEST_TAG for tag in views(plan).values())
+    with begin(plan, open_store(plan.file)) as recorder:
+        assert recorder.drain(30)
