@@ -305,5 +305,5 @@ def test_a_password_in_the_environment_is_refused_where_it_would_be_recorded(
 
 @pytest.mark.parametrize("name", ["artifacts", "mlflow.db"])
 def test_a_study_is_not_called_like_the_store(name: str) -> None:
-    with pytest.raises(ConfigError, match="study.yaml:1: study: .* choose another"):
+    with pytest.raises(ConfigError, match=r"study\.yaml:1: study: .* choose another"):
         parsed(GOOD.replace("study: test", f"study: {name}"))
