@@ -46,14 +46,14 @@ def prepare(file: StudyFile, console: Console) -> Corpus:
     """
     check_settings(file)
     with Stages(console) as stages:
-        return prepare_corpus(file, lambda step: stages.report(step.stage, step.done, step.total, step.unit))
+        return prepare_corpus(file, lambda step: stages.advance(step.stage, step.done, step.total, step.unit))
 
 
 def run(
     file: StudyFile,
     retry_failed: bool,
     console: Console,
-    on_answer: Callable[[Answer, Recorder], None] = lambda answer, record: None,
+    on_answer: Callable[[Answer, Recorder], None] = lambda answer, recorder: None,
 ) -> Answer:
     """Run a study to its answer and its report, or go on where it was left.
 
@@ -82,7 +82,7 @@ def run(
             check_subject(file, store)
         plan = make_plan(file, prepare(file, console))
         with console.status("opening the record") as waiting:
-            record = stack.enter_context(begin(plan, store, lambda remark: waiting.update(Text(remark))))
+            recorder = stack.enter_context(begin(plan, store, lambda remark: waiting.update(Text(remark))))
         with console.status("handing the tokens to the workers"):
             plan.exchange.publish(plan.corpus)
         # Ray prints to standard output when a worker dies, some of it only as it ends.
@@ -93,18 +93,18 @@ def run(
             if handles_signals:
                 signal.signal(signal.SIGTERM, interrupt)
             with watcher_for(console) as watcher:
-                study = Loop(plan, record, workers, watcher, retry_failed)
+                study = Loop(plan, recorder, workers, watcher, retry_failed)
                 answer = study.run()
-        on_answer(answer, record)
-        if away := record.trouble:
-            console.print(f"{away}; {record.unsent} records wait for it", soft_wrap=True)
+        on_answer(answer, recorder)
+        if away := recorder.trouble:
+            console.print(f"{away}; {recorder.unsent} records wait for it", soft_wrap=True)
         with console.status("bringing the last records to MLflow"):
             study.finish()
         if away:
             console.print("MLflow is back, and has every record")
         try:
             with console.status("writing the report"):
-                _write_report(plan, record, study, answer)
+                _write_report(plan, recorder, study, answer)
         except Exception as error:
             # Whatever it is, the study has its answer, and a report can be made again.
             reason = str(error) if isinstance(error, ExplainedError | OSError) else f"{type(error).__name__}: {error}"
@@ -112,7 +112,7 @@ def run(
     return answer
 
 
-def _write_report(plan: Plan, record: Recorder, study: Loop, answer: Answer) -> None:
+def _write_report(plan: Plan, recorder: Recorder, study: Loop, answer: Answer) -> None:
     """Leave the report with the study, here and in MLflow.
 
     Raises:
@@ -122,5 +122,5 @@ def _write_report(plan: Plan, record: Recorder, study: Loop, answer: Answer) -> 
     content = summarise(plan, study.history, answer, study.predictor)
     report = KeptReport(render(content), content.json_text(), attached=False)
     keep_report(plan.file, report, made_from)
-    record.attach(report.page, keys.REPORT_FILE)
+    recorder.attach(report.page, keys.REPORT_FILE)
     keep_report(plan.file, replace(report, attached=True), made_from)

@@ -39,7 +39,7 @@ class Closed:
 
 
 @dataclass(frozen=True)
-class Reported:
+class StudyMetrics:
     """Metrics of the study after `step` closed trials, `at` ms of Unix time, and tags that it has from now on."""
 
     metrics: Mapping[str, float]
@@ -62,7 +62,7 @@ class Finished:
     """The study came to its end."""
 
 
-Entry = Opened | Restarted | Closed | Reported | Written | Finished
+Entry = Opened | Restarted | Closed | StudyMetrics | Written | Finished
 
 
 def entries_of(history: History) -> Iterator[Entry]:
@@ -87,7 +87,7 @@ def entry_to_plain(entry: Entry) -> dict[str, Any]:
         case Closed(trial, Measurement() as measurement, objective, at):
             measured = codec.measurement_to_plain(measurement)
             plain = {"closed": trial.id, "objective": objective, "measurement": measured, "at": at}
-        case Reported(metrics, step, at, tags):
+        case StudyMetrics(metrics, step, at, tags):
             plain = {"reported": dict(metrics), "step": step, "at": at, "tags": dict(tags)}
         case Written(key, data, file):
             plain = {"written": key, "data": dict(data), "file": file}
@@ -114,7 +114,7 @@ def entry_from_plain(plain: Mapping[str, Any], trials: Mapping[str, Trial]) -> E
         case {"closed": trial_id, "failure": failure, "at": at}:
             return Closed(trials[trial_id], codec.failure_from_plain(failure), at=at)
         case {"reported": metrics, "step": step, "at": at, "tags": tags}:
-            return Reported(metrics, step, at, tags)
+            return StudyMetrics(metrics, step, at, tags)
         case {"written": key, "data": data, "file": file}:
             return Written(key, data, file)
         case {"finished": True}:

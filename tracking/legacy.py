@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.trial import Trial
 from tracking import codec, keys
-from tracking.entries import Closed, Entry, Opened, Reported, Restarted, Written
+from tracking.entries import Closed, Entry, Opened, Restarted, StudyMetrics, Written
 from tracking.errors import TrackingError
 from tracking.record import Subject
 
@@ -67,7 +67,7 @@ def entries_in_tags(tags: Mapping[str, str], children: Iterable[Run]) -> Iterato
     if answer is not None:
         yield Written(keys.ANSWER, answer, keys.ANSWER_FILE)
     remembered = {name: tags[name] for name in (keys.SEARCH_SECONDS,) if name in tags}
-    yield Reported({}, 0, 0, remembered)
+    yield StudyMetrics({}, 0, 0, remembered)
 
 
 def _is_closed(run: Run) -> bool:

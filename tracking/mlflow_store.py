@@ -341,7 +341,7 @@ class StudyRun:
         with _answering(self.store.uri):
             self._log(trial, [], {keys.STARTS: str(start), keys.NOTE: f"start {start}: {reason}"})
 
-    def report(self, metrics: Mapping[str, float], step: int, at: int, tags: Mapping[str, str]) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], step: int, at: int, tags: Mapping[str, str]) -> None:
         """Metrics of the study itself, at `step` closed trials and `at` (ms of Unix time), and what it remembers."""
         with _answering(self.store.uri):
             self.store.client.log_batch(

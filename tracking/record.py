@@ -11,7 +11,7 @@ from typing import Any
 
 from search.history import History
 from search.trial import Failure, Measurement, Trial
-from tracking.entries import Closed, Entry, Opened, Reported, Restarted, Written
+from tracking.entries import Closed, Entry, Opened, Restarted, StudyMetrics, Written
 from tracking.errors import TrackingError
 
 RENAME = "give this one another name under `study:`, or restore what was changed"
@@ -117,7 +117,7 @@ def _taken_together(subject: Subject, entries: Iterable[Entry]) -> Record:
                 starts[trial.id] = starts.get(trial.id, 1) + 1
             case Closed(trial, outcome, _):
                 outcomes[trial.id] = outcome
-            case Reported(tags=more):
+            case StudyMetrics(tags=more):
                 tags |= more
             case Written(key, data, _):
                 written[key] = data

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from search.trial import Failure, Loss, Measurement, Trial
 from tracking import keys
-from tracking.entries import Closed, Entry, Finished, Opened, Reported, Restarted, Written
+from tracking.entries import Closed, Entry, Finished, Opened, Restarted, StudyMetrics, Written
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
 from tracking.heartbeat import Driver, Heartbeat, TakenOver
 from tracking.journal import DamagedJournal, Journal
@@ -141,8 +141,8 @@ class Recorder:
     def close_trial(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None:
         self._enter(Closed(trial, outcome, objective, _now()))
 
-    def report(self, metrics: Mapping[str, float], step: int, tags: Mapping[str, str]) -> None:
-        self._enter(Reported(metrics, step, _now(), tags))
+    def log_metrics(self, metrics: Mapping[str, float], step: int, tags: Mapping[str, str]) -> None:
+        self._enter(StudyMetrics(metrics, step, _now(), tags))
 
     def write(self, key: str, data: Mapping[str, Any], file: str) -> None:
         self._enter(Written(key, data, file))
@@ -320,8 +320,8 @@ class Recorder:
                 self._run.set_tags({keys.NOTE: markdown})
             case Closed(trial, outcome, objective, at):
                 self._run.close(trial, outcome, objective, at)
-            case Reported(metrics, step, at, tags):
-                self._run.report(metrics, step, at, {**tags, keys.SENT: str(self._journal.sent)})
+            case StudyMetrics(metrics, step, at, tags):
+                self._run.log_metrics(metrics, step, at, {**tags, keys.SENT: str(self._journal.sent)})
             case Written(_, data, file):
                 self._run.attach(json.dumps(data, indent=2, allow_nan=False), file)
             case Finished():

@@ -98,7 +98,7 @@ def fit(
         seed=seed,
     )
     with _stages(json) as stages:
-        found = fit(request, lambda done, total: stages.report(f"fit surrogates ({total} fits)", done, total, "fits"))
+        found = fit(request, lambda done, total: stages.advance(f"fit surrogates ({total} fits)", done, total, "fits"))
     found = save(found, folder)
     print_result(found, fit_view(found), json)
 
@@ -161,7 +161,7 @@ def replay(
     with _stages(json) as stages:
         found = replay(
             request,
-            lambda done, total: stages.report(f"replay strategies ({total} replays)", done, total, "replays"),
+            lambda done, total: stages.advance(f"replay strategies ({total} replays)", done, total, "replays"),
         )
     found = save(found, folder)
     print_result(found, replay_view(found), json)

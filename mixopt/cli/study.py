@@ -38,7 +38,7 @@ def prepare(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     from mixopt.base.files import locked
     from mixopt.cli.tables.study import corpus_table
     from mixopt.run import prepare
-    from mixopt.study.status import summarise_corpus
+    from mixopt.study.corpus import summarise_corpus
 
     file = load_study(study)
     with locked(file.work_directory, f"study {file.study}"):
@@ -172,13 +172,13 @@ def run_study(file: StudyFile, retry_failed: bool, json: bool) -> None:
     from mixopt.run import run
     from mixopt.study.mlflow_page.views import study_page
 
-    def show(answer: Answer, record: Recorder) -> None:
+    def show(answer: Answer, recorder: Recorder) -> None:
         print_result(answer, answer_table(answer), json)
         if not json:
             served = file.tracking_uri.startswith(("http://", "https://"))
             address = file.tracking_uri.rstrip("/") if served else "http://127.0.0.1:5000"
             how = "" if served else f"   (served by: mixopt dashboard {file.file})"
-            page = study_page(record.experiment_id, record.run_id)
+            page = study_page(recorder.experiment_id, recorder.run_id)
             out.print(headed("Dashboard", f"{address}/{page}{how}"), soft_wrap=True)
 
     try:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from mixopt.results.corpus import CorpusSummary, DomainTokens
 from mixopt.settings.schema import StudyFile, TextSource
 from proxies.data.corpus import Corpus, CorpusSettings, Progress, find_prepared, prepare
 from proxies.data.sources import Source, check_readable, find_files
@@ -67,3 +68,23 @@ def relative_to_study(study_file: Path, path: str) -> str:
     if "://" in path or path.startswith("hf:"):
         return path
     return os.path.normpath(study_file.parent.absolute() / Path(path).expanduser())
+
+
+def summarise_corpus(corpus: Corpus) -> CorpusSummary:
+    return CorpusSummary(
+        directory=str(corpus.directory),
+        fingerprint=corpus.fingerprint,
+        vocabulary=corpus.vocabulary,
+        domains={
+            name: DomainTokens(
+                documents=domain.documents,
+                train_tokens=domain.train_tokens,
+                validation_tokens=domain.validation_tokens,
+                mean_document_tokens=domain.mean_document_tokens,
+                dropped_empty=domain.dropped_empty,
+                dropped_contaminated=domain.dropped_contaminated,
+            )
+            for name, domain in corpus.domains.items()
+        },
+        evaluation_sets=tuple(corpus.evaluation_sets),
+    )

@@ -39,16 +39,16 @@ MLFLOW_AWAY_SECONDS = 600.0
 
 
 class Loop:
-    """One search. The strategy decides, the executor trains, the record remembers, the watcher shows."""
+    """One search. The strategy decides, the executor trains, the recorder remembers, the watcher shows."""
 
     def __init__(
-        self, plan: Plan, record: Recorder, executor: Executor, watcher: Watcher, retry_failed: bool = False
+        self, plan: Plan, recorder: Recorder, executor: Executor, watcher: Watcher, retry_failed: bool = False
     ) -> None:
         self.plan = plan
-        self.record = record
+        self.recorder = recorder
         self.executor = executor
         self.watcher = watcher
-        self.history = record.begun.history
+        self.history = recorder.begun.history
         if retry_failed:
             self.history = self.history.opened(*(entry.trial for entry in self.history.failed))
         self.predictor: Predictor | None = None  # of the answer, once there is one
@@ -58,9 +58,9 @@ class Loop:
         self._out_of_budget = False
         self._failures_in_a_row = 0
         self._mlflow_is_away = False
-        self._seconds_before = float(record.begun.tags.get(keys.SEARCH_SECONDS, "0"))
+        self._seconds_before = float(recorder.begun.tags.get(keys.SEARCH_SECONDS, "0"))
         self._began = time.monotonic()
-        self._page = PageKeeper(plan, record, self.history, record.begun.restarts, lambda: self._seconds)
+        self._page = PageKeeper(plan, recorder, self.history, recorder.begun.restarts, lambda: self._seconds)
 
     def run(self) -> Answer:
         """Returns the answer; `finish` comes next.
@@ -75,7 +75,7 @@ class Loop:
         with self.watcher.busy("fitting the losses, looking for the best mixture"):
             recommendation = self.plan.strategy.recommend(self.history)
         self.predictor = recommendation.predictor
-        if keys.ANSWER not in self.record.begun.written:
+        if keys.ANSWER not in self.recorder.begun.written:
             self._answer(recommendation, None)
         return self._answer(recommendation, self._confirm(recommendation))
 
@@ -85,11 +85,11 @@ class Loop:
         Raises:
             TrackingAway: it does not take it; the journal keeps it.
         """
-        self.record.finish()
-        if not self.record.drain(MLFLOW_AWAY_SECONDS):
-            what = f"{self.record.unsent} of its records" if self.record.unsent else "the copy of its journal"
+        self.recorder.finish()
+        if not self.recorder.drain(MLFLOW_AWAY_SECONDS):
+            what = f"{self.recorder.unsent} of its records" if self.recorder.unsent else "the copy of its journal"
             raise TrackingAway(
-                f"the study has its answer, but {what} did not reach MLflow: {self.record.trouble or 'it is slow'}",
+                f"the study has its answer, but {what} did not reach MLflow: {self.recorder.trouble or 'it is slow'}",
                 hint="they are kept; run the same command again when it works",
             )
 
@@ -130,8 +130,10 @@ class Loop:
         if self._out_of_budget:
             remarks.append(f"the budget ended the search after {how_far(self.plan, self.history)}")
         ended = confirmation is not None or self.plan.file.confirm.candidates == 0
-        answer = build_answer(self.plan, self.history, recommendation, confirmation, self.record.run_id, ended, remarks)
-        self.record.write(keys.ANSWER, answer.plain(), keys.ANSWER_FILE)
+        answer = build_answer(
+            self.plan, self.history, recommendation, confirmation, self.recorder.run_id, ended, remarks
+        )
+        self.recorder.write(keys.ANSWER, answer.plain(), keys.ANSWER_FILE)
         self._page.answered(answer)
         return answer
 
@@ -158,19 +160,19 @@ class Loop:
                     case Notice():
                         self.watcher.remark(event.text)
                     case TrialRestart():
-                        self.record.restarted(event.trial, event.start, event.reason)
+                        self.recorder.restarted(event.trial, event.start, event.reason)
                         self._page.restarted()
                         self.watcher.restarted(event)
                     case TrialProgress():
                         self.watcher.progressed(event)
                         if event.losses:
-                            self.record.progress(event.trial, event.tokens, event.losses)
+                            self.recorder.progress(event.trial, event.tokens, event.losses)
             self._look_after_mlflow()
             self._page.refresh()
 
     def _launch(self, trial: Trial) -> None:
         self._compile()
-        self.record.open(trial)
+        self.recorder.open(trial)
         job = self.plan.job(trial, self.history)
         self.history = self.history.opened(trial)
         self._page.opened(trial)
@@ -184,12 +186,12 @@ class Loop:
         Raises:
             TrackingError: another driver has the study now, or MLflow refuses for good.
         """
-        self.record.check()
-        trouble = self.record.trouble
+        self.recorder.check()
+        trouble = self.recorder.trouble
         if not self._mlflow_is_away and trouble is not None:
             self._mlflow_is_away = True
             self.watcher.remark(f"{trouble}; the trials go on, their records wait for it")
-        elif self._mlflow_is_away and trouble is None and not self.record.is_behind:
+        elif self._mlflow_is_away and trouble is None and not self.recorder.is_behind:
             self._mlflow_is_away = False
             self.watcher.remark("MLflow is back, and has every record")
 
@@ -213,7 +215,7 @@ class Loop:
         self._in_flight.remove(trial.id)
         self.history = self.history.closed(trial, outcome)
         objective = self.plan.problem.objective_of(trial, self.history)
-        self.record.close_trial(trial, outcome, objective)
+        self.recorder.close_trial(trial, outcome, objective)
         # The checkpoint has done its duty only now that the outcome is recorded.
         self.plan.exchange.discard(trial)
         self._page.closed(trial, outcome, objective, self.history)

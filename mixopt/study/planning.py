@@ -56,7 +56,7 @@ def check_settings(file: StudyFile) -> None:
     space = _space(file, {name: domain.tokens or 1 for name, domain in file.domains.items()}, with_supply=counted)
     if (kept := _kept(file, space)) and (counted or file.reuse.at):
         FrozenSpace(space, kept)
-    _earlier(file, space, ())
+    _earlier_runs(file, space, ())
     for name, settings in file.proxies.items():
         _recipe(file, name, settings, file.corpus.vocabulary)
 
@@ -73,7 +73,7 @@ def make_plan(file: StudyFile, corpus: Corpus) -> Plan:
     space = _space(file, supply)
     rungs = tuple(Rung(_fidelity(name, recipe), file.proxies[name].trials) for name, recipe in recipes.items())
     named = baselines(space, dict.fromkeys(("proportional", *file.baselines)))
-    earlier, reuse_notes = _earlier(file, space, [rung.fidelity for rung in rungs])
+    earlier, reuse_notes = _earlier_runs(file, space, [rung.fidelity for rung in rungs])
     problem = Problem(
         space=space,
         rungs=rungs,
@@ -137,7 +137,7 @@ def _kept(file: StudyFile, space: Space) -> Mixture | None:
     return Mixture.of(file.reuse.at or {name: space.natural[name] for name in file.reuse.keep})
 
 
-def _earlier(file: StudyFile, space: Space, fidelities: Sequence[Fidelity]) -> tuple[Runs | None, tuple[str, ...]]:
+def _earlier_runs(file: StudyFile, space: Space, fidelities: Sequence[Fidelity]) -> tuple[Runs | None, tuple[str, ...]]:
     """The earlier runs that count as evidence, and what was done to them.
 
     Raises:

@@ -55,7 +55,7 @@ def begin(plan: Plan, store: Store, remark: Callable[[str], None] = lambda text:
     recorder = Recorder(run, journal)
     where = {keys.RUN: run.run_id, keys.EXPERIMENT: store.experiment_id}
     if any(recorder.begun.tags.get(name) != value for name, value in where.items()):
-        recorder.report({}, 0, where)
+        recorder.log_metrics({}, 0, where)
     return recorder
 
 

@@ -42,7 +42,7 @@ class Stages(AbstractContextManager["Stages"]):
             self._finish()
         self._progress.stop()
 
-    def report(self, stage: str, done: int, total: int | None, unit: str) -> None:
+    def advance(self, stage: str, done: int, total: int | None, unit: str) -> None:
         """How far a stage is; `total` is None where it is not known."""
         if self._stage is None or stage != self._name:
             self._finish()

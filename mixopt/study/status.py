@@ -1,4 +1,4 @@
-"""How far a study is, and what its corpus holds."""
+"""How far a study is."""
 
 from __future__ import annotations
 
@@ -7,33 +7,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mixopt.results.answer import Answer
-from mixopt.results.corpus import CorpusSummary, DomainTokens
 from mixopt.results.status import AnswerInShort, FailedTrial, Status, TrialCount, TrialStates
 
 if TYPE_CHECKING:
-    from proxies.data.corpus import Corpus
     from search.trial import Trial
     from tracking.record import Record
-
-
-def summarise_corpus(corpus: Corpus) -> CorpusSummary:
-    return CorpusSummary(
-        directory=str(corpus.directory),
-        fingerprint=corpus.fingerprint,
-        vocabulary=corpus.vocabulary,
-        domains={
-            name: DomainTokens(
-                documents=domain.documents,
-                train_tokens=domain.train_tokens,
-                validation_tokens=domain.validation_tokens,
-                mean_document_tokens=domain.mean_document_tokens,
-                dropped_empty=domain.dropped_empty,
-                dropped_contaminated=domain.dropped_contaminated,
-            )
-            for name, domain in corpus.domains.items()
-        },
-        evaluation_sets=tuple(corpus.evaluation_sets),
-    )
 
 
 def build_status(record: Record, tracking_uri: str) -> Status:

@@ -13,7 +13,7 @@ from search.fidelity import Fidelity
 from search.mixture import Mixture
 from search.trial import Failure, FailureKind, Measurement, Trial
 from tests.tracking.strategies import failures, measurements, trials
-from tracking.entries import Closed, Entry, Finished, Opened, Reported, Restarted, Written, entries_of
+from tracking.entries import Closed, Entry, Finished, Opened, Restarted, StudyMetrics, Written, entries_of
 from tracking.errors import TrackingError
 from tracking.journal import Journal, read, read_header, read_record
 from tracking.record import Record, Subject
@@ -26,7 +26,7 @@ def entries(trial: Trial, outcome: Measurement | Failure) -> list[Entry]:
         Opened(trial),
         Restarted(trial, 2, "the worker died"),
         Closed(trial, outcome, 1.5 if isinstance(outcome, Measurement) else None),
-        Reported({"progress/completed": 1.0}, 1, 1_700_000_000_000, {"mixopt.search_seconds": "2.5"}),
+        StudyMetrics({"progress/completed": 1.0}, 1, 1_700_000_000_000, {"mixopt.search_seconds": "2.5"}),
         Written("mixopt.answer", {"mixture": {"web": 0.1 + 0.2}}, "answer.json"),
         Finished(),
     ]

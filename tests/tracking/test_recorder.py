@@ -116,7 +116,7 @@ def test_entries_that_are_sent_twice_change_nothing(store_uri: str, tmp_path: Pa
         recording.open(trial(0.1))
         recording.close_trial(trial(0.1), measurement(2.0), 2.0)
         recording.open(trial(0.2))
-        recording.report({keys.COMPLETED_TRIALS: 1.0}, 1, {keys.SEARCH_SECONDS: "2.0"})
+        recording.log_metrics({keys.COMPLETED_TRIALS: 1.0}, 1, {keys.SEARCH_SECONDS: "2.0"})
         recording.write(keys.ANSWER, {"mixture": {"web": 1.0}}, keys.ANSWER_FILE)
         assert recording.drain(30)
     again = Journal(journal)
@@ -139,7 +139,7 @@ def test_a_store_that_goes_on_refusing_ends_the_study(
     monkeypatch.setattr("tracking.recorder.REFUSED_FOR_SECONDS", 0.0)
     with recorder_of(store_uri, "deleted", tmp_path / "journal.jsonl") as recording:
         record_of(store_uri, "deleted").store.client.delete_run(recording.run_id)
-        recording.report({keys.COMPLETED_TRIALS: 1.0}, 1, {})
+        recording.log_metrics({keys.COMPLETED_TRIALS: 1.0}, 1, {})
         with pytest.raises(TrackingError, match="refused"):
             recording.drain(30)
         with pytest.raises(TrackingError, match="refused"):

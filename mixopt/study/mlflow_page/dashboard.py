@@ -19,9 +19,9 @@ def serve(file: StudyFile, port: int) -> AbstractContextManager[LocalServer]:
 def links(file: StudyFile, address: str) -> list[str]:
     """Lines that name pages of the dashboard."""
     store = open_store(file)
-    record = store.find(file.study)
-    if record is None:
+    run = store.find(file.study)
+    if run is None:
         return [f"{address}    study {file.study} has not run yet"]
-    pages = {"study": study_page(store.experiment_id, record.run_id), **links_for(file, store.experiment_id)}
+    pages = {"study": study_page(store.experiment_id, run.run_id), **links_for(file, store.experiment_id)}
     width = max(map(len, pages))
     return [f"{name:{width}}   {address.rstrip('/')}/{page}" for name, page in pages.items()]

@@ -32,15 +32,15 @@ class PageKeeper(AbstractContextManager["PageKeeper"]):
     """
 
     def __init__(
-        self, plan: Plan, record: Recorder, history: History, restarts: int, seconds: Callable[[], float]
+        self, plan: Plan, recorder: Recorder, history: History, restarts: int, seconds: Callable[[], float]
     ) -> None:
         self._plan = plan
-        self._record = record
+        self._recorder = recorder
         self._seconds = seconds
         self._tally = Tally(plan, history, restarts)
         self._forecaster = Forecaster(plan.strategy)
         self._shown: Recommendation | None = None
-        self._links = links_for(plan.file, record.experiment_id)
+        self._links = links_for(plan.file, recorder.experiment_id)
         self._described = time.monotonic()
         self._is_stale = False
 
@@ -61,7 +61,7 @@ class PageKeeper(AbstractContextManager["PageKeeper"]):
         if forecast is not None and forecast is not self._shown:
             self._shown = forecast
             metrics |= forecast_metrics(forecast)
-        self._record.report(metrics, self._ended, {keys.SEARCH_SECONDS: f"{seconds:.1f}"})
+        self._recorder.log_metrics(metrics, self._ended, {keys.SEARCH_SECONDS: f"{seconds:.1f}"})
         self._is_stale = True
 
     def refresh(self) -> None:
@@ -69,12 +69,12 @@ class PageKeeper(AbstractContextManager["PageKeeper"]):
         if self._is_stale and time.monotonic() - self._described > DESCRIBE_SECONDS:
             self._is_stale, self._described = False, time.monotonic()
             forecast, remark = self._forecaster.latest, self._forecaster.remark
-            self._record.describe(
+            self._recorder.describe(
                 describe_study(self._plan, self._tally, self._seconds(), forecast, remark, self._links)
             )
 
     def answered(self, answer: Answer) -> None:
-        self._record.report({}, self._ended, {keys.NOTE: describe_answer(answer, self._links)})
+        self._recorder.log_metrics({}, self._ended, {keys.NOTE: describe_answer(answer, self._links)})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
