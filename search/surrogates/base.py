@@ -42,14 +42,14 @@ class Fitted(ABC, Generic[Choice]):
     """
 
     choice: Choice
-    held_out: Prediction | None
-
-    @abstractmethod
-    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
-        """The means of `predict` alone, which can be far cheaper, [N]."""
+    held_out: Prediction | None = None
 
     @abstractmethod
     def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction: ...
+
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+        """The means of `predict` alone, [N]; overridden where these are far cheaper."""
+        return self.predict(weights_ND).mean_N
 
 
 class Surrogate(ABC, Generic[Choice]):

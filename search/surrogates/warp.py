@@ -13,17 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf, log
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    Array = TypeVar("Array", np.ndarray, Tensor)
-else:
-    Array = TypeVar("Array")
+from search.arrays import Array
 
 # How far below the lowest value the floor lies, in standard deviations; infinitely far is no warp at all.
 GAPS = (0.08, 0.15, 0.3, 0.6, 1.2, 2.5)
@@ -108,5 +103,6 @@ IDENTITY = Warp(inf, 1, 0.0)
 
 
 def all_warps(values_N: Float[np.ndarray, " N"]) -> list[Warp]:
-    """Every gap with both signs, and the identity."""
-    return [Warp.of(gap, sign, values_N) for sign in (1, -1) for gap in GAPS] + [IDENTITY]
+    """Every gap with both signs, and the identity between them: each is much like the one before."""
+    low, high = ([Warp.of(gap, sign, values_N) for gap in GAPS] for sign in (1, -1))
+    return [*low, IDENTITY, *reversed(high)]

@@ -17,8 +17,8 @@ from search.space import DomainLimits, Space
 from search.strategies.base import Settings
 from search.strategies.random import Random
 from search.strategies.regmix import RegMix
-from search.surrogates.linear import Linear
 from search.surrogates.loss_model import LossModel
+from search.surrogates.ridge import Linear
 from search.trial import Failure, FailureKind
 from search.trust_region import TrustRegion, divergence
 from tests.search.worlds import LARGE, SPACE, completed, losses, measure, problem
