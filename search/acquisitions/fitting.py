@@ -50,8 +50,8 @@ def fit_metrics(runs: Runs, seed: int, earlier: Sequence[MetricFit] = ()) -> tup
     Args:
         earlier: of an earlier question; what was chosen then is kept where the same would be chosen again.
     """
-    choices = [fit.process.choice for fit in earlier] or [None] * len(runs.metrics)
-    return tuple(_fit(runs, metric, seed, choice) for metric, choice in zip(runs.metrics, choices, strict=True))
+    choices = {metric: fit.process.choice for metric, fit in zip(runs.metrics, earlier, strict=False)}
+    return tuple(_fit(runs, metric, seed, choices.get(metric)) for metric in runs.metrics)
 
 
 def _fit(runs: Runs, metric: str, seed: int, earlier: Components | None) -> MetricFit:

@@ -29,6 +29,8 @@ from search.gaussian_process.hyperparameters import Hyperparameters, prior
 from search.gaussian_process.kernel import Kernel
 
 ITERATIONS = 60
+# A step that gains less than this share of the log posterior, about a ten-thousandth of a nat, is the last.
+TOLERANCE = 1e-6
 JITTER = 1e-8
 # Curvature below which a hyperparameter counts as fixed by nothing, not even its prior: at a bound.
 LEAST_SHARPNESS = 1e-2
@@ -121,7 +123,7 @@ class GaussianProcess:
                 jac=True,
                 method="L-BFGS-B",
                 bounds=start.bounds,
-                options={"maxiter": iterations},
+                options={"maxiter": iterations, "ftol": TOLERANCE},
             )
             start = start.replaced(np.asarray(found.x))
         return cls.conditioned(data, start)
