@@ -11,7 +11,9 @@ from search.history import Failed, History
 from search.mixture import Mixture
 from search.objective import Pareto, WeightedMean
 from search.problem import Problem
-from search.recommendation.recommend import Predictor, Recommendation, recommend_predicted
+from search.recommendation.predictor import Predictor
+from search.recommendation.recommend import recommend_predicted
+from search.recommendation.recommendation import Recommendation
 from search.recommendation.validation import cross_validate
 from search.space import DomainLimits, Space
 from search.strategies.base import Settings
