@@ -1,4 +1,4 @@
-"""What predicts: a metric from the mixture, one file per method."""
+"""What predicts: a metric from the mixture, one file per method and its variants."""
 
 from __future__ import annotations
 
