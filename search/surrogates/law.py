@@ -43,7 +43,6 @@ MOST_EXPONENT = 150.0
 ROUGH, FINE = 1e-3, 1e-8
 MOST_STEPS = 200
 
-
 # From theta [P] and mixtures [N, D] to the shape, [N], and its derivatives by theta, [N, P].
 Shape = Callable[
     [Float[np.ndarray, " P"], Float[np.ndarray, "N D"]], tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N P"]]
