@@ -27,7 +27,7 @@ from search.surrogates.lifting import Lines, lines, same_spread
 from search.surrogates.rows import Rows
 from search.surrogates.warp import IDENTITY, Warp, all_warps
 
-# Components are chosen on so many runs of the reference at most; where it has more, the best is alone, for it is clear.
+# Components are chosen on so many runs of the reference at most. Where it has more, the best is alone, for it is clear.
 MOST_CHOSEN = 128
 # Hyperparameters are fitted to so many runs of all fidelities.
 MOST_FITTED = 256
@@ -170,7 +170,8 @@ def fit(rows: Rows, seed: int, choice: Components | None = None) -> WarpedProces
     several, (centre, scale) = rows.fidelities > 1, _unit(rows)
     standard = _standardised(rows, centre, scale)
     alone = standard.of_reference
-    of_reference = tuple(each.around(alone).fit(alone, 0) for each in choice.reference) if several else ()
+    known = choice.reference if len(alone) <= MOST_CHOSEN else (replace(choice.reference[0], share=1.0),)
+    of_reference = tuple(each.around(alone).fit(alone, 0) for each in known) if several else ()
     tied = lines(standard, lambda wanted_QD: averaged(of_reference, wanted_QD)[0], same_spread)
     lifted = tied.to_reference(standard)
     if choice.fitted and choice.fitted[0].hyperparameters.fidelities == rows.fidelities:
@@ -178,7 +179,7 @@ def fit(rows: Rows, seed: int, choice: Components | None = None) -> WarpedProces
         parts = tuple(each.around(alone).fit(lifted, iterations) for each in choice.fitted)
     else:
         # What the most runs show need not hold at the target: no warp is a candidate, too.
-        candidates = (*choice.reference[:MOST_JOINED], choice.plain) if several else choice.reference
+        candidates = (*known[:MOST_JOINED], choice.plain) if several else known
         few = lifted.informative(MOST_FITTED, seed)
         iterations = MORE_ITERATIONS if len(rows) > len(choice.chosen) else 0
         parts = tuple(each.around(alone).over(rows.fidelities).fit(few, iterations) for each in candidates)
@@ -211,8 +212,7 @@ def choose(rows: Rows, seed: int, earlier: Components | None = None) -> Componen
         # With the same kernel the heights of the modes order the marginal likelihoods well, which are costly.
         parts.sort(key=lambda part: -part.log_density(part.process.log_posterior, standard.values_N))
         found += [(part, part.process.log_marginal_likelihood()) for part in parts[:MOST_COMPONENTS]]
-    most = MOST_COMPONENTS if len(chosen) == int((rows.fidelity_N == rows.reference).sum()) else 1
-    kept = _weighed(found, standard.values_N, NEGLIGIBLE, most)
+    kept = _weighed(found, standard.values_N, NEGLIGIBLE)
     return Components(chosen, tuple(part.component for part in kept), plain)
 
 
@@ -235,15 +235,13 @@ def _standardised(rows: Rows, centre: float, scale: float) -> Rows:
 
 
 def _weighed(
-    found: Sequence[tuple[Part, float]],
-    values_N: Float[np.ndarray, " N"],
-    negligible: float = 0.0,
-    most: int = MOST_COMPONENTS,
+    found: Sequence[tuple[Part, float]], values_N: Float[np.ndarray, " N"], negligible: float = 0.0
 ) -> tuple[Part, ...]:
     """The parts with shares by a log density of their process's values, the best first; few, and no negligible one."""
     density_C = np.array([part.log_density(of_process, values_N) for part, of_process in found])
     likelihood_C = np.exp(density_C - density_C.max())
-    order = [place for place in np.argsort(-likelihood_C, kind="stable") if likelihood_C[place] > negligible][:most]
+    order = [place for place in np.argsort(-likelihood_C, kind="stable") if likelihood_C[place] > negligible]
+    order = order[:MOST_COMPONENTS]
     share_C = likelihood_C[order] / likelihood_C[order].sum()
     return tuple(replace(found[place][0], share=float(share)) for place, share in zip(order, share_C, strict=True))
 

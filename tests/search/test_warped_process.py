@@ -49,6 +49,20 @@ def test_a_choice_for_the_same_runs_is_taken_and_changes_nothing(rows: Rows) -> 
     np.testing.assert_array_equal(predicted(warped_process.fit(rows, 0, again)), predicted(once))
 
 
+def test_a_run_that_is_not_chosen_on_leaves_the_choice_and_what_follows_from_it() -> None:
+    first = table(VALUES[:MOST_CHOSEN])
+
+    def with_one_more(run: int) -> Rows:
+        return table(VALUES).select(np.append(np.arange(MOST_CHOSEN), run))
+
+    unchosen = (with_one_more(run) for run in range(MOST_CHOSEN, 300))
+    rows = next(rows for rows in unchosen if set(rows.informative(MOST_CHOSEN, 0).values_N) == set(first.values_N))
+    passed_on = choose(rows, 0, choose(first, 0))
+    assert passed_on.chosen_on(first)
+    again, anew = warped_process.fit(rows, 0, passed_on), warped_process.fit(rows, 0)
+    np.testing.assert_array_equal(predicted(again), predicted(anew))
+
+
 def test_a_choice_for_other_runs_is_made_anew() -> None:
     earlier = choose(table(VALUES[:39]), 0)
     found = choose(table(VALUES[:40]), 0, earlier)
