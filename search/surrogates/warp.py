@@ -103,6 +103,5 @@ IDENTITY = Warp(inf, 1, 0.0)
 
 
 def all_warps(values_N: Float[np.ndarray, " N"]) -> list[Warp]:
-    """Every gap with both signs, and the identity between them: each is much like the one before."""
-    low, high = ([Warp.of(gap, sign, values_N) for gap in GAPS] for sign in (1, -1))
-    return [*low, IDENTITY, *reversed(high)]
+    """Every gap with both signs, and the identity."""
+    return [Warp.of(gap, sign, values_N) for sign in (1, -1) for gap in GAPS] + [IDENTITY]

@@ -203,11 +203,8 @@ def choose(rows: Rows, seed: int, earlier: Components | None = None) -> Componen
     standard = _standardised(chosen, *_unit(chosen))
     found = []
     for lengths in sorted({1, rows.weights_ND.shape[1]}):
-        start, parts = Hyperparameters.start(lengths), []
-        for warp in all_warps(standard.values_N):
-            # From where the warp before, which is much like it, ended.
-            parts.append(Component(1.0, warp, start).fit(standard, ITERATIONS))
-            start = parts[-1].process.hyperparameters
+        start = Hyperparameters.start(lengths)
+        parts = [Component(1.0, warp, start).fit(standard, ITERATIONS) for warp in all_warps(standard.values_N)]
         [plain] = (part.component for part in parts if part.warp.identity)
         # With the same kernel the heights of the modes order the marginal likelihoods well, which are costly.
         parts.sort(key=lambda part: -part.log_density(part.process.log_posterior, standard.values_N))
