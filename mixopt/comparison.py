@@ -54,7 +54,8 @@ from search.fidelity import Fidelity
 from search.history import Completed
 from search.mixture import ROUNDING, Mixture
 from search.problem import SEARCH_SEED
-from search.recommendation.recommend import LEVEL, Estimate, Predictor
+from search.recommendation.predictor import Predictor
+from search.recommendation.recommendation import LEVEL, Estimate
 from search.trust_region import distance, usual_distance
 
 SAME = "A and B are the same mixture: there is no difference to predict or to measure"

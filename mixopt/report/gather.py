@@ -51,7 +51,8 @@ from search.objective import PENALTY, NoWorse, Objective, Pareto, WeightedMean, 
 from search.problem import BASELINE, REFERENCE, SEARCH_SEED, Problem
 from search.recommendation.confirm import UNITS
 from search.recommendation.effects import Effect, effects
-from search.recommendation.recommend import BEST_OBSERVED, Estimate, Predictor
+from search.recommendation.predictor import Predictor
+from search.recommendation.recommendation import BEST_OBSERVED, Estimate
 from tracking.entries import Closed
 from tracking.journal import read
 from tracking.record import Record

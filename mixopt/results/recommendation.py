@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from mixopt.results.base import Part, Shares
 
 if TYPE_CHECKING:
-    from search.recommendation import recommend, validation
+    from search.recommendation import recommendation, validation
 
 
 class Interval(Part):
@@ -19,7 +19,7 @@ class Interval(Part):
     upper: float
 
     @classmethod
-    def of(cls, estimate: recommend.Estimate) -> Self:
+    def of(cls, estimate: recommendation.Estimate) -> Self:
         return cls(mean=estimate.mean, lower=estimate.lower, upper=estimate.upper)
 
 
@@ -132,7 +132,7 @@ class Recommendation(Part):
     """How many runs it rests on."""
 
     @classmethod
-    def of(cls, found: recommend.Recommendation) -> Self:
+    def of(cls, found: recommendation.Recommendation) -> Self:
         return cls(
             mixture=found.mixture.as_dict(),
             method=found.method,

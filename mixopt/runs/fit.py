@@ -33,7 +33,9 @@ from search.evidence import Evidence
 from search.fidelity import Fidelity
 from search.mixture import Mixture
 from search.problem import REFERENCE
-from search.recommendation.recommend import Estimate, Predictor, recommend_by, recommend_observed
+from search.recommendation.predictor import Predictor
+from search.recommendation.recommend import recommend_by, recommend_observed
+from search.recommendation.recommendation import Estimate
 from search.runs import Runs
 from search.space import TOLERANCE, Space
 from search.surrogates import DEFAULT, SURROGATES

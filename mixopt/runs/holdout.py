@@ -15,7 +15,7 @@ from mixopt.results.fit import HoldoutScore, HoldoutScores, Pick
 from mixopt.results.recommendation import Score
 from mixopt.runs.table import TableSource, choose_metrics, complete_fidelities
 from search.mixture import DECIMALS, FloatArray
-from search.recommendation.recommend import Predictor
+from search.recommendation.predictor import Predictor
 from search.recommendation.validation import objective_sd, score
 from search.runs import Runs
 

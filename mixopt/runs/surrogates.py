@@ -20,7 +20,7 @@ from search.errors import SearchError
 from search.evidence import Evidence
 from search.mixture import FloatArray
 from search.problem import Problem
-from search.recommendation.recommend import Predictor
+from search.recommendation.predictor import Predictor
 from search.recommendation.validation import FEWEST_RUNS, Validation, cross_validate
 from search.runs import Runs
 from search.surrogates import SURROGATES

@@ -17,7 +17,7 @@ from mixopt.study.planning import make_plan
 from search.history import Failed, History
 from search.problem import BASELINE, REFERENCE
 from search.recommendation.confirm import Confirmation
-from search.recommendation.recommend import Recommendation
+from search.recommendation.recommendation import Recommendation
 from tracking import keys
 from tracking.record import Record
 

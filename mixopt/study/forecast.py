@@ -21,7 +21,7 @@ from search.errors import SearchError
 
 if TYPE_CHECKING:
     from search.history import Completed, History
-    from search.recommendation.recommend import Recommendation
+    from search.recommendation.recommendation import Recommendation
     from search.strategies.base import Strategy
 
 FEWEST_COMPLETED = 8

@@ -25,7 +25,8 @@ from mixopt.workers.executor import Executor
 from mixopt.workers.messages import Notice, TrialEnd, TrialProgress, TrialRestart
 from search.problem import SEARCH_SEED
 from search.recommendation.confirm import Confirmation, confirm, confirmation_trials
-from search.recommendation.recommend import Predictor, Recommendation
+from search.recommendation.predictor import Predictor
+from search.recommendation.recommendation import Recommendation
 from search.trial import Failure, Measurement, Trial
 from tracking import keys
 from tracking.errors import TrackingAway

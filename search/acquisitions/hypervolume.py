@@ -15,7 +15,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
-from botorch.acquisition.monte_carlo import qSimpleRegret
 from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
 from botorch.acquisition.multi_objective.objective import GenericMCMultiOutputObjective
 from botorch.acquisition.multi_objective.parego import qLogNParEGO
@@ -35,7 +34,7 @@ SAMPLES = 32
 class Hypervolume(Acquisition):
     def function(self, outlook: Outlook, candidates_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
         if not len(outlook.evaluated_ED):
-            return qSimpleRegret(outlook.model, sampler=outlook.sampler(), objective=outlook.worth)
+            return outlook.expected
         sign_M = torch.as_tensor(outlook.objective.sign_M)
 
         def gains(seen: Tensor, X: Tensor | None = None) -> Tensor:

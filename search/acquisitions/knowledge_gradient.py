@@ -50,7 +50,7 @@ class _DiscreteKnowledgeGradient(AcquisitionFunction):
         """From mixtures [..., 1, D] to [...]."""
         mean, variance = self.belief.moments(X, observation_noise=True)
         sd = variance.squeeze(-1).sqrt()
-        step_S = self.belief.covariance(X.squeeze(-2), self.contender_SD) / sd
+        step_S = self.belief.covariance(X, self.contender_SD).squeeze(-2) / sd
         own_step = self.belief.moments(X)[1].squeeze(-1) / sd
         # The mixture itself may turn out best, too.
         mean_S = torch.cat([self.mean_S.expand_as(step_S), mean], dim=-1)

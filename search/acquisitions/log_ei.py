@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.logei import qLogExpectedImprovement
-from botorch.acquisition.monte_carlo import qSimpleRegret
 from jaxtyping import Float
 
 from search.acquisitions.base import Acquisition
@@ -21,9 +20,8 @@ from search.acquisitions.outlook import Outlook
 
 class LogEI(Acquisition):
     def function(self, outlook: Outlook, candidates_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
-        expected = qSimpleRegret(outlook.model, sampler=outlook.sampler(), objective=outlook.worth)
         if not len(outlook.evaluated_ED):
-            return expected
+            return outlook.expected
         with torch.no_grad():
-            incumbent = expected(outlook.evaluated_ED[:, None]).max()
+            incumbent = outlook.expected(outlook.evaluated_ED[:, None]).max()
         return qLogExpectedImprovement(outlook.model, incumbent, sampler=outlook.sampler(), objective=outlook.worth)

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from botorch.acquisition.monte_carlo import qSimpleRegret
 from botorch.acquisition.objective import GenericMCObjective
 from botorch.sampling.normal import SobolQMCNormalSampler
 from jaxtyping import Float, Int
@@ -55,7 +56,7 @@ class Outlook:
         runs, baseline_M = evidence.runs, evidence.baseline_M
         return cls(
             fits=tuple(fits),
-            beliefs=tuple(Belief.of(fit.part.process, fit.target, fit.widening) for fit in fits),
+            beliefs=tuple(Belief.of(fit.part.process, fit.process.target, fit.widening) for fit in fits),
             correlation_MM=_correlation(fits),
             objective=evidence.objective,
             baseline_M=None if baseline_M is None else torch.as_tensor(baseline_M),
@@ -72,7 +73,7 @@ class Outlook:
         """The outlook in which mixtures that are being trained count as measured, with what is expected of them."""
         beliefs = tuple(
             # A fidelity without runs counts as the next higher one that has some, or as the highest.
-            belief.believing(weights_PD, np.searchsorted(fit.fidelities, fidelity_P).clip(max=fit.target))
+            belief.believing(weights_PD, np.searchsorted(fit.fidelities, fidelity_P).clip(max=fit.process.target))
             for fit, belief in zip(self.fits, self.beliefs, strict=True)
         )
         at_target_ED = torch.as_tensor(weights_PD[fidelity_P == self.target])
@@ -80,8 +81,8 @@ class Outlook:
 
     def metrics(self, seen: Tensor) -> Tensor:
         """Values of the metrics at the target from those that the processes see, both [..., M]."""
-        values = [fit.values(fit.part.warp.inverse(seen[..., place], torch)) for place, fit in enumerate(self.fits)]
-        return torch.stack(values, dim=-1)
+        standard = (fit.part.warp.inverse(seen[..., place], torch) for place, fit in enumerate(self.fits))
+        return torch.stack([fit.process.values(each) for fit, each in zip(self.fits, standard, strict=True)], dim=-1)
 
     @property
     def worth(self) -> GenericMCObjective:
@@ -91,6 +92,11 @@ class Outlook:
             return -self.objective.tensor_value(self.metrics(seen), self.baseline_M)
 
         return GenericMCObjective(worth)
+
+    @property
+    def expected(self) -> qSimpleRegret:
+        """The worth that is expected of mixtures [..., 1, D], [...]."""
+        return qSimpleRegret(self.model, sampler=self.sampler(), objective=self.worth)
 
     def sampler(self, samples: int = SAMPLES) -> SobolQMCNormalSampler:
         return SobolQMCNormalSampler(torch.Size([samples]), seed=self.seed)
@@ -102,7 +108,7 @@ def _correlation(fits: Sequence[MetricFit]) -> Float[np.ndarray, "M M"]:
         return np.ones((1, 1))
     error_NM = np.full((len(fits[0].measured_N), len(fits)), np.nan)
     for metric, fit in enumerate(fits):
-        error_NM[fit.measured_N, metric], _ = fit.part.process.leave_one_out()
+        error_NM[fit.measured_N, metric] = fit.error_K
     shared_KM = error_NM[np.isfinite(error_NM).all(axis=1)]
     correlation_MM = np.ones((len(fits), len(fits)))
     if len(shared_KM) >= FEWEST_SHARED:

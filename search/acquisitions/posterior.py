@@ -81,21 +81,25 @@ class Belief:
         across_QN, explained_NQ = self._across(features_QD)
         measured_K = torch.as_tensor(process.weighted_N)
         mean_Q = float(process.data.offset_L[self.fidelity]) + across_QN[..., : len(measured_K)] @ measured_K
-        at_Q = torch.full(features_QD.shape[-2:-1], self.fidelity)
-        covariance_QQ = self.kernel.covariance(features_QD, at_Q, features_QD, at_Q) - explained_NQ.mT @ explained_NQ
         extra = NUGGET + (float(process.hyperparameters.noise_L[self.fidelity]) if observation_noise else 0.0)
-        covariance_QQ = covariance_QQ + extra * torch.eye(len(at_Q), dtype=torch.float64)
-        unit = process.data.sd
-        return process.data.mean + unit * mean_Q, self.widening * unit**2 * covariance_QQ
+        extra_QQ = self._variance * extra * torch.eye(features_QD.shape[-2], dtype=torch.float64)
+        covariance_QQ = self._covariance(features_QD, explained_NQ, features_QD, explained_NQ)
+        return process.data.mean + process.data.sd * mean_Q, covariance_QQ + extra_QQ
 
-    def covariance(self, weights_BD: Tensor, other_QD: Tensor) -> Tensor:
-        """Of each of mixtures [..., D] with each of [Q, D], [..., Q]."""
-        features_BD, features_QD = features(weights_BD.reshape(-1, weights_BD.shape[-1])), features(other_QD)
-        explained_NB, explained_NQ = self._across(features_BD)[1], self._across(features_QD)[1]
-        at_B, at_Q = (torch.full((len(rows),), self.fidelity) for rows in (features_BD, features_QD))
-        prior_BQ = self.kernel.covariance(features_BD, at_B, features_QD, at_Q)
-        covariance_BQ = self.widening * self.process.data.sd**2 * (prior_BQ - explained_NB.T @ explained_NQ)
-        return covariance_BQ.reshape(*weights_BD.shape[:-1], -1)
+    def covariance(self, weights_QD: Tensor, other_BD: Tensor) -> Tensor:
+        """Of mixtures [..., Q, D] with [B, D], [..., Q, B]."""
+        features_QD, features_BD = features(weights_QD), features(other_BD)
+        return self._covariance(features_QD, self._across(features_QD)[1], features_BD, self._across(features_BD)[1])
+
+    @property
+    def _variance(self) -> float:
+        """What a variance of 1 among standardised values stands for."""
+        return self.widening * self.process.data.sd**2
+
+    def _covariance(self, one_QD: Tensor, one_NQ: Tensor, other_BD: Tensor, other_NB: Tensor) -> Tensor:
+        """Of features [..., Q, D] with [..., B, D], and of what the runs explain of both, [..., Q, B]."""
+        at_Q, at_B = (torch.full(rows.shape[-2:-1], self.fidelity) for rows in (one_QD, other_BD))
+        return self._variance * (self.kernel.covariance(one_QD, at_Q, other_BD, at_B) - one_NQ.mT @ other_NB)
 
     def _across(self, features_QD: Tensor) -> tuple[Tensor, Tensor]:
         """Of [..., Q, D]: prior covariance with the runs [..., Q, N], and the same through the root, [..., N, Q]."""

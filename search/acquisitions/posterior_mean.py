@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from botorch.acquisition.acquisition import AcquisitionFunction
-from botorch.acquisition.monte_carlo import qSimpleRegret
 from jaxtyping import Float
 
 from search.acquisitions.base import Acquisition
@@ -13,4 +12,4 @@ from search.acquisitions.outlook import Outlook
 
 class PosteriorMean(Acquisition):
     def function(self, outlook: Outlook, candidates_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
-        return qSimpleRegret(outlook.model, sampler=outlook.sampler(), objective=outlook.worth)
+        return outlook.expected

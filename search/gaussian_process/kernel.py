@@ -14,18 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic
 
 import numpy as np
 
+from search.arrays import Array
 from search.gaussian_process.hyperparameters import Hyperparameters
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    Array = TypeVar("Array", np.ndarray, Tensor)
-else:
-    Array = TypeVar("Array")
 
 ROOT_5 = 5**0.5
 # Below this squared distance the root, whose slope at 0 is infinite, stays as it is.

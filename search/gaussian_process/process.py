@@ -29,6 +29,8 @@ from search.gaussian_process.hyperparameters import Hyperparameters, prior
 from search.gaussian_process.kernel import Kernel
 
 ITERATIONS = 60
+# A step that gains less than this share of the log posterior, about a ten-thousandth of a nat, is the last.
+TOLERANCE = 1e-6
 JITTER = 1e-8
 # Curvature below which a hyperparameter counts as fixed by nothing, not even its prior: at a bound.
 LEAST_SHARPNESS = 1e-2
@@ -121,7 +123,7 @@ class GaussianProcess:
                 jac=True,
                 method="L-BFGS-B",
                 bounds=start.bounds,
-                options={"maxiter": iterations},
+                options={"maxiter": iterations, "ftol": TOLERANCE},
             )
             start = start.replaced(np.asarray(found.x))
         return cls.conditioned(data, start)
@@ -160,19 +162,17 @@ class GaussianProcess:
         of_prior = np.linalg.slogdet(prior(hyper.lengths, hyper.fidelities)[1]).logabsdet
         return float(value - 0.5 * (np.log(np.maximum(sharpness_P, LEAST_SHARPNESS)).sum() - of_prior))
 
-    def mean(self, weights_QD: Float[np.ndarray, "Q D"], fidelity: int = 0) -> Float[np.ndarray, " Q"]:
-        """Expected value, [Q]."""
-        return self._mean(self._across(weights_QD, fidelity), fidelity)
-
     def predict(
         self, weights_QD: Float[np.ndarray, "Q D"], fidelity: int = 0
     ) -> tuple[Float[np.ndarray, " Q"], Float[np.ndarray, " Q"]]:
         """Mean and variance of a new measurement, noise included, twice [Q]."""
-        across_QN = self._across(weights_QD, fidelity)
+        kernel: Kernel[Any] = Kernel.of(self.hyperparameters)
+        data, at_Q = self.data, np.full(len(weights_QD), fidelity)
+        across_QN = kernel.covariance(features(weights_QD), at_Q, data.features_ND, data.fidelity_N)
+        mean_Q = data.mean + data.sd * (across_QN @ self.weighted_N + data.offset_L[fidelity])
         explained_Q = (solve_triangular(self.root_NN, across_QN.T, lower=True) ** 2).sum(axis=0)
-        variance = Kernel.of(self.hyperparameters).variance(fidelity)
-        variance_Q = np.maximum(variance - explained_Q, LEAST_VARIANCE) + self.hyperparameters.noise_L[fidelity]
-        return self._mean(across_QN, fidelity), self.data.sd**2 * variance_Q
+        variance_Q = np.maximum(kernel.variance(fidelity) - explained_Q, LEAST_VARIANCE)
+        return mean_Q, data.sd**2 * (variance_Q + self.hyperparameters.noise_L[fidelity])
 
     def leave_one_out(self) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
         """Errors and variances of predicting each run from the others, hyperparameters kept, twice [N].
@@ -183,20 +183,6 @@ class GaussianProcess:
         inverse_root_NN = solve_triangular(self.root_NN, np.eye(len(self.root_NN)), lower=True)
         precision_N = (inverse_root_NN**2).sum(axis=0)
         return self.data.sd * self.weighted_N / precision_N, self.data.sd**2 / precision_N
-
-    def _across(self, weights_QD: Float[np.ndarray, "Q D"], fidelity: int) -> Float[np.ndarray, "Q N"]:
-        """Covariance of queries with the runs, [Q, N]."""
-        fidelity_Q = np.full(len(weights_QD), fidelity)
-        across_QN: Float[np.ndarray, "Q N"] = Kernel.of(self.hyperparameters).covariance(
-            features(weights_QD), fidelity_Q, self.data.features_ND, self.data.fidelity_N
-        )
-        return across_QN
-
-    def _mean(self, across_QN: Float[np.ndarray, "Q N"], fidelity: int) -> Float[np.ndarray, " Q"]:
-        mean_Q: Float[np.ndarray, " Q"] = self.data.mean + self.data.sd * (
-            across_QN @ self.weighted_N + self.data.offset_L[fidelity]
-        )
-        return mean_Q
 
 
 def log_posterior(data: Standardised, hyper: Hyperparameters) -> tuple[float, Float[np.ndarray, " P"]]:

@@ -20,7 +20,7 @@ from search.history import History
 from search.mixture import Mixture
 from search.objective import Unit
 from search.problem import BASELINE, REFERENCE, SEARCH_SEED, Problem
-from search.recommendation.recommend import LEVEL, Candidate
+from search.recommendation.recommendation import LEVEL, Candidate
 from search.trial import Trial
 
 UNITS: Mapping[Unit, str] = {"nats_per_token": "nats per token", "bits_per_byte": "bits per byte"}

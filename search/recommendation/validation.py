@@ -143,7 +143,7 @@ def cross_validate(model: LossModel, evidence: Evidence) -> Validation:
 
 def _check(model: LossModel) -> None:
     runs, fewest = model.runs, model.surrogate.fewest_runs
-    by_metric = [metric_rows(model.surrogate, runs, metric) for metric in runs.metrics]
+    by_metric = [metric_rows(runs, metric, model.surrogate.seed) for metric in runs.metrics]
     measured_N, rows = by_metric[0]
     if not (runs.complete_N[measured_N] & (rows.fold_N != ALWAYS_KNOWN)).any():
         raise SearchError(

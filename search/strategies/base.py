@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from search.fidelity import Fidelity
 from search.history import History
 from search.problem import Problem
-from search.recommendation.recommend import Recommendation
+from search.recommendation.recommendation import Recommendation
 from search.surrogates import DEFAULT
 from search.trial import Trial
 from search.trust_region import TrustRegion

@@ -19,14 +19,15 @@ import numpy as np
 
 from search.acquisitions import ACQUISITIONS
 from search.acquisitions.base import Acquisition
-from search.acquisitions.fitting import MetricFit, enough, fit_metrics, remembering
+from search.acquisitions.fitting import MetricFit, enough, fit_metrics
 from search.errors import SearchError
 from search.evidence import Evidence, evidence_of, gather, runs_of
 from search.fidelity import Fidelity
 from search.history import History
 from search.objective import Pareto, WeightedMean
 from search.problem import SEARCH_SEED, Problem, Rung
-from search.recommendation.recommend import Recommendation, recommend
+from search.recommendation.recommend import recommend
+from search.recommendation.recommendation import Recommendation
 from search.recommendation.validation import rank_correlation
 from search.strategies.base import CHEAP, WARM_RUNS_PER_DOMAIN, Settings, Strategy
 from search.strategies.fixed_design import baselines_and_design
@@ -102,8 +103,8 @@ class Bayes(Strategy):
         self._domains = len(problem.space.domains)
         self._earlier = 0 if problem.earlier is None else len(problem.earlier)
         self._warm = max(min(warm_start(self._cost_ratio, self._domains), problem.rungs[0].trials) - self._earlier, 0)
-        # What was costly to choose for the runs of earlier questions.
-        self._choose = remembering(problem.seed)
+        # What the last question was put with: it is often put again, and what was costly to choose is passed on.
+        self._learned: tuple[History, Evidence, tuple[MetricFit, ...]] | None = None
 
     @property
     def expected(self) -> Counter[Fidelity]:
@@ -209,12 +210,16 @@ class Bayes(Strategy):
         baseline = self.problem.objective.baseline
         if baseline and Trial(self.problem.baselines[baseline], self.problem.target, SEARCH_SEED) in history.running:
             return None
-        evidence = evidence_of(self.problem, history, runs_of(self.problem, history))
-        if not self._acquisition.by_metric:
-            evidence = _judged(evidence)
-        return (
-            (evidence, fit_metrics(evidence.runs, self.problem.seed, self._choose)) if enough(evidence.runs) else None
-        )
+        known = history.without_running()
+        if self._learned is None or self._learned[0] != known:
+            evidence = evidence_of(self.problem, known, runs_of(self.problem, known))
+            if not self._acquisition.by_metric:
+                evidence = _judged(evidence)
+            if not enough(evidence.runs):
+                return None
+            earlier = () if self._learned is None else self._learned[2]
+            self._learned = known, evidence, fit_metrics(evidence.runs, self.problem.seed, earlier)
+        return self._learned[1:]
 
     def _carried(self, history: History) -> Carried | None:
         """As `warm_start` wants it; None while it is not known."""
@@ -222,12 +227,12 @@ class Bayes(Strategy):
             return None
         evidence, fits = learned
         known_N = np.isfinite(evidence.at_target_N)
-        if known_N.sum() < FEWEST_AT_TARGET or any(fit.lines.reference == fit.target for fit in fits):
+        if known_N.sum() < FEWEST_AT_TARGET or any(fit.process.lines.reference == fit.process.target for fit in fits):
             return None
-        predicted_NM = np.column_stack([fit.carried_over(evidence.runs.weights_ND[known_N]) for fit in fits])
+        predicted_NM = np.column_stack([fit.process.carried_over(evidence.runs.weights_ND[known_N]) for fit in fits])
         predicted_N = evidence.objective.value(predicted_NM, evidence.baseline_M)
         correlation = rank_correlation(predicted_N, evidence.at_target_N[known_N])
-        return Carried(correlation or 0.0, float(np.mean([fit.explained for fit in fits])))
+        return Carried(correlation or 0.0, float(np.mean([fit.process.explained for fit in fits])))
 
 
 def _judged(evidence: Evidence) -> Evidence:

@@ -28,7 +28,9 @@ from search.fidelity import Fidelity
 from search.history import History
 from search.problem import SEARCH_SEED, Problem
 from search.randomness import generator
-from search.recommendation.recommend import CANDIDATES, Recommendation, recommend
+from search.recommendation.recommend import recommend
+from search.recommendation.recommendation import Recommendation
+from search.recommendation.trusted_mixtures import CANDIDATES
 from search.recommendation.validation import FEWEST_RUNS
 from search.strategies.base import Settings, Strategy
 from search.strategies.fixed_design import baselines_and_design

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from search.evidence import gather
 from search.history import History
-from search.recommendation.recommend import Recommendation, recommend_observed
+from search.recommendation.recommend import recommend_observed
+from search.recommendation.recommendation import Recommendation
 from search.strategies.fixed_design import FixedDesign
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from search.evidence import gather
 from search.history import History
-from search.recommendation.recommend import Recommendation, recommend
+from search.recommendation.recommend import recommend
+from search.recommendation.recommendation import Recommendation
 from search.strategies.fixed_design import FixedDesign
 
 

@@ -1,4 +1,4 @@
-"""What predicts: a metric from the mixture, one file per method."""
+"""What predicts: a metric from the mixture, one file per method and its variants."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SURROGATES: Registry[Surrogate[Any]] = Registry(
         "effective_data": "search.surrogates.effective_data:EffectiveData",
         "log_linear": "search.surrogates.log_linear:LogLinear",
         "bimix": "search.surrogates.bimix:BiMix",
-        "quadratic": "search.surrogates.quadratic:Quadratic",
+        "quadratic": "search.surrogates.ridge:Quadratic",
         "lightgbm": "search.surrogates.lightgbm:LightGBM",
-        "regmix_lightgbm": "search.surrogates.regmix_lightgbm:RegMixLightGBM",
-        "linear": "search.surrogates.linear:Linear",
+        "regmix_lightgbm": "search.surrogates.lightgbm:RegMixLightGBM",
+        "linear": "search.surrogates.ridge:Linear",
     },
 )

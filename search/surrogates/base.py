@@ -42,14 +42,14 @@ class Fitted(ABC, Generic[Choice]):
     """
 
     choice: Choice
-    held_out: Prediction | None
-
-    @abstractmethod
-    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
-        """The means of `predict` alone, which can be far cheaper, [N]."""
+    held_out: Prediction | None = None
 
     @abstractmethod
     def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction: ...
+
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+        """The means of `predict` alone, [N]; overridden where these are far cheaper."""
+        return self.predict(weights_ND).mean_N
 
 
 class Surrogate(ABC, Generic[Choice]):
@@ -70,22 +70,19 @@ class Surrogate(ABC, Generic[Choice]):
         values_N: Float[np.ndarray, " N"],
         fidelity_N: Int[np.ndarray, " N"] | None = None,
         choice: Choice | None = None,
-        fold_N: Int[np.ndarray, " N"] | None = None,
     ) -> Fitted[Choice]:
         """Fit to measured values.
 
         Args:
             fidelity_N: of each run, 0 the cheapest; predictions are for the highest that has runs. Default: all alike.
             choice: of an earlier fit to nearly the same rows, in place of choosing again.
-            fold_N: which runs are held out together; default: as `deal_folds` says.
         """
         assert weights_ND.ndim == 2 and values_N.shape == weights_ND.shape[:1], "one value per mixture"
         assert len(values_N) >= self.fewest_runs, f"{len(values_N)} runs, {self.fewest_runs} needed"
         assert np.isfinite(weights_ND).all() and np.isfinite(values_N).all(), "failed trials are no observations"
         fidelity_N = present(np.zeros(len(values_N), dtype=np.int64) if fidelity_N is None else fidelity_N)
-        if fold_N is None:
-            every_N = np.ones(len(values_N), dtype=bool)
-            fold_N = deal_folds(weights_ND, fidelity_N == fidelity_N.max(), every_N, self.seed)
+        every_N = np.ones(len(values_N), dtype=bool)
+        fold_N = deal_folds(weights_ND, fidelity_N == fidelity_N.max(), every_N, self.seed)
         return self.fit_rows(Rows(weights_ND, values_N, fidelity_N, fold_N), choice)
 
     @abstractmethod

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from search.surrogates.law import Law, Prior, bounded_exp
+from search.surrogates.law import Law, bounded_exp
 
 LOG_FACTOR_SD = 2.0
 LOG_POWER, LOG_POWER_SD = -2.0, 1.0
@@ -36,11 +36,9 @@ class BiMix(Law):
         by_log_offset_ND = -term_ND * power_D * offset_D / (weights_ND + offset_D)
         return term_ND.sum(axis=1), np.hstack([term_ND, by_log_power_ND, by_log_offset_ND])
 
-    def _prior(self, domains: int) -> Prior:
-        return Prior(
-            mean_P=np.repeat([0.0, LOG_POWER, LOG_OFFSET], domains),
-            sd_P=np.repeat([LOG_FACTOR_SD, LOG_POWER_SD, LOG_OFFSET_SD], domains),
-        )
+    def _prior(self, domains: int) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
+        mean_P = np.repeat([0.0, LOG_POWER, LOG_OFFSET], domains)
+        return mean_P, np.repeat([LOG_FACTOR_SD, LOG_POWER_SD, LOG_OFFSET_SD], domains)
 
     def _start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
         return np.concatenate([-3 * rise_D, np.repeat([LOG_POWER, LOG_OFFSET], len(rise_D))])

@@ -58,9 +58,6 @@ class FittedBlend(Fitted[BlendChoice]):
     choice: BlendChoice
     held_out: Prediction | None = None
 
-    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
-        return self.predict(weights_ND).mean_N
-
     def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
         of_process = self.process.predict(weights_ND)
         of_law_N = of_process.mean_N if self.law is None else self.law.mean(weights_ND)
@@ -77,16 +74,15 @@ class Blend(Surrogate[BlendChoice]):
     least_share: ClassVar[float | None] = 0.1
 
     def fit_rows(self, rows: Rows, choice: BlendChoice | None = None) -> FittedBlend:
-        process = warped_process.fit(rows, self.seed, self._start(rows) if choice is None else choice.process)
+        process = warped_process.fit(rows, self.seed, self._components(rows) if choice is None else choice.process)
         held_out = None
         if choice is None:
             choice, held_out = self._choose(rows, process)
         law = self._fit_law(rows, choice.law_of_target) if choice.share else None
         return FittedBlend(process, law, choice, held_out)
 
-    def _start(self, rows: Rows) -> Components | None:
-        """The components to begin with; None: those that the marginal likelihood chooses."""
-        return None
+    def _components(self, rows: Rows) -> Components:
+        return warped_process.choose(rows, self.seed)
 
     def _fit_law(self, rows: Rows, of_target: bool) -> Fitted[None]:
         return EffectiveData(self.seed).fit_rows(rows.select(rows.at_target_N) if of_target else rows)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from search.surrogates.law import Law, Prior, bounded_exp
+from search.surrogates.law import Law, bounded_exp
 
 LOG_POWER, LOG_POWER_SD = -0.7, 1.0
 LOG_WORTH_SD = 2.5
@@ -34,11 +34,8 @@ class EffectiveData(Law):
         by_effective_N = -power * shape_N / effective_N
         return shape_N, np.column_stack([by_log_power_N, by_effective_N[:, None] * weights_ND * worth_D])
 
-    def _prior(self, domains: int) -> Prior:
-        return Prior(
-            mean_P=np.append(LOG_POWER, np.zeros(domains)),
-            sd_P=np.append(LOG_POWER_SD, np.full(domains, LOG_WORTH_SD)),
-        )
+    def _prior(self, domains: int) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
+        return np.append(LOG_POWER, np.zeros(domains)), np.append(LOG_POWER_SD, np.full(domains, LOG_WORTH_SD))
 
     def _start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
         return np.append(LOG_POWER, -3 * rise_D)

@@ -43,19 +43,10 @@ MOST_EXPONENT = 150.0
 ROUGH, FINE = 1e-3, 1e-8
 MOST_STEPS = 200
 
-
 # From theta [P] and mixtures [N, D] to the shape, [N], and its derivatives by theta, [N, P].
 Shape = Callable[
     [Float[np.ndarray, " P"], Float[np.ndarray, "N D"]], tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N P"]]
 ]
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Independent normal distributions of theta."""
-
-    mean_P: Float[np.ndarray, " P"]
-    sd_P: Float[np.ndarray, " P"]
 
 
 class Law(SingleScale[None]):
@@ -70,7 +61,8 @@ class Law(SingleScale[None]):
         """The shape, positive, [N], and its derivatives by theta, [N, P]."""
 
     @abstractmethod
-    def _prior(self, domains: int) -> Prior: ...
+    def _prior(self, domains: int) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
+        """Mean and standard deviation of theta, twice [P]."""
 
     @abstractmethod
     def _start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
@@ -82,9 +74,8 @@ class Law(SingleScale[None]):
         # Equal values differ by rounding only.
         scale = max(float(values_N.std()), 1e-12 * abs(mean), float(np.finfo(float).tiny))
         target_N = (values_N - mean) / scale
-        prior = self._prior(weights_ND.shape[1])
-        prior_mean_Q = np.append([0.0, 0.0], prior.mean_P)
-        prior_sd_Q = np.append([OFFSET_SD, SLOPE_SD], prior.sd_P)
+        prior_mean_P, prior_sd_P = self._prior(weights_ND.shape[1])
+        prior_mean_Q, prior_sd_Q = np.append([0.0, 0.0], prior_mean_P), np.append([OFFSET_SD, SLOPE_SD], prior_sd_P)
         curve = Curve(self.shape, weights_ND)
 
         def search(start_Q: Float[np.ndarray, " Q"], noise: float, tolerance: float) -> OptimizeResult:
@@ -158,7 +149,6 @@ class FittedLaw(Fitted[None]):
     scale: float
     bounds: tuple[float, float]
     choice: None = None
-    held_out: None = None
 
     def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         return self._values(self.curve.at(self.parameters_Q, weights_ND)[0])

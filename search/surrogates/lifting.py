@@ -11,11 +11,12 @@ Shapes: N runs, D domains, L fidelities, K runs of one fidelity, M metrics.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from search.arrays import Array
 from search.runs import among
 from search.surrogates.rows import Rows
 
@@ -36,15 +37,14 @@ class Lines:
     intercept_L: Float[np.ndarray, " L"]
     slope_L: Float[np.ndarray, " L"]
 
-    def to_reference(
-        self, values_N: Float[np.ndarray, " N"], fidelity_N: Int[np.ndarray, " N"]
-    ) -> Float[np.ndarray, " N"]:
-        lifted_N: Float[np.ndarray, " N"] = (values_N - self.intercept_L[fidelity_N]) / self.slope_L[fidelity_N]
-        return lifted_N
+    def to_reference(self, rows: Rows) -> Rows:
+        fidelity_N = rows.fidelity_N
+        return replace(rows, values_N=(rows.values_N - self.intercept_L[fidelity_N]) / self.slope_L[fidelity_N])
 
-    def from_reference(self, values_N: Float[np.ndarray, " N"], fidelity: int) -> Float[np.ndarray, " N"]:
-        there_N: Float[np.ndarray, " N"] = self.intercept_L[fidelity] + self.slope_L[fidelity] * values_N
-        return there_N
+    def from_reference(self, values: Array, fidelity: int) -> Array:
+        """In NumPy or PyTorch, of any shape."""
+        there: Array = float(self.intercept_L[fidelity]) + float(self.slope_L[fidelity]) * values
+        return there
 
 
 def line(
@@ -71,31 +71,19 @@ def same_spread(
     return float(values_K.mean() - slope * predicted_K.mean()), slope
 
 
-def reference_of(fidelity_N: Int[np.ndarray, " N"]) -> int:
-    """The fidelity with the most runs."""
-    return int(np.bincount(fidelity_N).argmax())
-
-
-def lines(
-    weights_ND: Float[np.ndarray, "N D"],
-    values_N: Float[np.ndarray, " N"],
-    fidelity_N: Int[np.ndarray, " N"],
-    reference: Mean,
-    tie: Tie = line,
-) -> Lines:
-    """The line of each fidelity, none of which is without runs.
+def lines(rows: Rows, reference: Mean, tie: Tie = line) -> Lines:
+    """The line of each fidelity.
 
     Args:
         reference: what predicts the values of the fidelity with the most runs.
         tie: what draws a line.
     """
-    place, fidelities = reference_of(fidelity_N), int(fidelity_N.max()) + 1
-    intercept_L, slope_L = np.zeros(fidelities), np.ones(fidelities)
-    variance = float(values_N[fidelity_N == place].var()) or 1.0
-    for fidelity in set(range(fidelities)) - {place}:
-        here_N = fidelity_N == fidelity
-        intercept_L[fidelity], slope_L[fidelity] = tie(reference(weights_ND[here_N]), values_N[here_N], variance)
-    return Lines(place, intercept_L, slope_L)
+    intercept_L, slope_L = np.zeros(rows.fidelities), np.ones(rows.fidelities)
+    variance = float(rows.of_reference.values_N.var()) or 1.0
+    for fidelity in set(range(rows.fidelities)) - {rows.reference}:
+        here = rows.select(rows.fidelity_N == fidelity)
+        intercept_L[fidelity], slope_L[fidelity] = tie(reference(here.weights_ND), here.values_N, variance)
+    return Lines(rows.reference, intercept_L, slope_L)
 
 
 def at_target(rows: Rows, fit: Callable[[Rows], Mean]) -> Rows:
@@ -104,14 +92,12 @@ def at_target(rows: Rows, fit: Callable[[Rows], Mean]) -> Rows:
     Args:
         fit: what predicts values from the runs of the reference.
     """
-    weights_ND, values_N, fidelity_N = rows.weights_ND, rows.values_N, rows.fidelity_N
-    reference = fit(rows.select(fidelity_N == reference_of(fidelity_N)))
-    tied = lines(weights_ND, values_N, fidelity_N, reference)
-    mapped_N = tied.from_reference(tied.to_reference(values_N, fidelity_N), int(fidelity_N.max()))
+    tied = lines(rows, fit(rows.of_reference))
+    mapped_N = tied.from_reference(tied.to_reference(rows).values_N, rows.fidelities - 1)
     here_N = rows.at_target_N
-    kept_N = here_N | ~among(weights_ND, weights_ND[here_N])
-    values_K = np.where(here_N, values_N, mapped_N)[kept_N]
-    return Rows(weights_ND[kept_N], values_K, np.zeros(len(values_K), dtype=np.int64), rows.fold_N[kept_N])
+    kept_N = here_N | ~among(rows.weights_ND, rows.weights_ND[here_N])
+    alike = replace(rows, values_N=np.where(here_N, rows.values_N, mapped_N), fidelity_N=np.zeros_like(rows.fidelity_N))
+    return alike.select(kept_N)
 
 
 def in_target_units(

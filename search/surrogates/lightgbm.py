@@ -1,12 +1,10 @@
 """Gradient-boosted trees, RegMix's regressor, kept honest with few runs.
 
-Q. Liu et al., "RegMix: Data Mixture as Regression for Language Model Pre-training", ICLR 2025,
-section 3.2.
+Q. Liu et al., "RegMix: Data Mixture as Regression for Language Model Pre-training", ICLR 2025, section 3.2.
 
-From RegMix: up to 1000 trees of up to 31 leaves, learning rate 0.01. Two things differ. A leaf holds at least a
-twelfth of the runs where that is fewer than RegMix's 20, with which fewer than 40 runs can only give a constant.
-And RegMix stops adding trees by the error on the very runs that it reports; here the number of trees has the least
-error over folds of the training runs, and is then used on all of them.
+From RegMix: up to 1000 trees of up to 31 leaves, learning rate 0.01. RegMix stops adding trees by the error on the very
+runs that it reports; here the number of trees has the least error over folds of the training runs, and is then used on
+all of them.
 
 Shapes: N mixtures, D domains, T numbers of trees, K folds.
 """
@@ -42,6 +40,8 @@ class Trees:
 
 
 class LightGBM(SingleScale[Trees]):
+    """A leaf holds at least a twelfth of the runs, where that is fewer than RegMix's 20."""
+
     fewest_runs = 6
 
     def _fit_alike(self, rows: Rows, choice: Trees | None) -> FittedTrees:
@@ -83,11 +83,17 @@ class LightGBM(SingleScale[Trees]):
         }
 
 
+class RegMixLightGBM(LightGBM):
+    """With RegMix's leaves, to compare with: over fewer than 40 runs a tree cannot split, and all is a constant."""
+
+    def _leaf_runs(self, runs: int) -> int:
+        return LEAF_RUNS
+
+
 @dataclass(frozen=True, eq=False)
 class FittedTrees(Fitted[Trees]):
     model: lgb.Booster
     choice: Trees
-    held_out: None = None
 
     def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         return self._predict(self.model, weights_ND)

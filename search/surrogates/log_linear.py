@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from search.surrogates.law import Law, Prior, bounded_exp
+from search.surrogates.law import Law, bounded_exp
 
 # Losses of single domains on the Pile call for exponents of 10 and more.
 EXPONENT_SD = 8.0
@@ -29,8 +29,8 @@ class LogLinear(Law):
         shape_N = bounded_exp(weights_ND @ theta_P)
         return shape_N, shape_N[:, None] * weights_ND
 
-    def _prior(self, domains: int) -> Prior:
-        return Prior(mean_P=np.zeros(domains), sd_P=np.full(domains, EXPONENT_SD))
+    def _prior(self, domains: int) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
+        return np.zeros(domains), np.full(domains, EXPONENT_SD)
 
     def _start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
         return 3 * rise_D

@@ -42,7 +42,7 @@ class LossModel:
         """
         mean_NM, sd_NM = np.full_like(self.runs.values_NM, np.nan), np.full_like(self.runs.values_NM, np.nan)
         for place, (metric, fitted) in enumerate(zip(self.runs.metrics, self.fitted, strict=True)):
-            measured_N, rows = metric_rows(self.surrogate, self.runs, metric)
+            measured_N, rows = metric_rows(self.runs, metric, self.surrogate.seed)
             found = self.surrogate.hold_out(rows, fitted)
             if found is not None:
                 mean_NM[measured_N, place], sd_NM[measured_N, place] = found.mean_N, found.sd_N
@@ -68,7 +68,7 @@ def fit_metric(surrogate: Surrogate[Any], runs: Runs, metric: str) -> Fitted[Any
     Raises:
         SearchError: the metric was measured by too few runs.
     """
-    _, rows = metric_rows(surrogate, runs, metric)
+    _, rows = metric_rows(runs, metric, surrogate.seed)
     if len(rows) < surrogate.fewest_runs:
         raise SearchError(
             f"metric {metric}: {len(rows)} runs measured it, {surrogate.fewest_runs} are needed",
@@ -77,10 +77,10 @@ def fit_metric(surrogate: Surrogate[Any], runs: Runs, metric: str) -> Fitted[Any
     return surrogate.fit_rows(rows)
 
 
-def metric_rows(surrogate: Surrogate[Any], runs: Runs, metric: str) -> tuple[Bool[np.ndarray, " N"], Rows]:
+def metric_rows(runs: Runs, metric: str, seed: int) -> tuple[Bool[np.ndarray, " N"], Rows]:
     """Which runs measured the metric, and these as rows; a mixture is in the same fold for all metrics."""
     values_N = runs.values_NM[:, runs.metrics.index(metric)]
     measured_N = np.isfinite(values_N)
-    fold_N = deal_folds(runs.weights_ND, runs.at_target_N, runs.complete_N, surrogate.seed)
+    fold_N = deal_folds(runs.weights_ND, runs.at_target_N, runs.complete_N, seed)
     fidelity_N = present(runs.level_N[measured_N])
     return measured_N, Rows(runs.weights_ND[measured_N], values_N[measured_N], fidelity_N, fold_N[measured_N])

@@ -1,10 +1,10 @@
-"""What the linear models share: ridge regression on centred and scaled features, one file per choice of features.
+"""Linear models: ridge regression on centred and scaled features of the weights.
 
 The ridge is the one with the least leave-one-out error, which has a closed form (Hastie, Tibshirani and Friedman,
 The Elements of Statistical Learning, equation 7.52). The noise is such that those errors are as large as the model
 says they should be: with leverage h, their variance is noise^2 / (1 - h).
 
-Shapes: N mixtures, D domains, F features, S = min(N, F) singular values, R ridges.
+Shapes: N mixtures, D domains, P = D (D + 1) / 2 pairs, F features, S = min(N, F) singular values, R ridges.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from jaxtyping import Float
 from search.surrogates.base import Fitted, Prediction, SingleScale
 from search.surrogates.rows import Rows
 
+# Shares far below this count as nothing.
+LOG_OFFSET = 1e-3
 RIDGES = np.geomspace(1e-3, 1e3, 25)
 # A feature that varies less than this never varied: it is left as it is.
 FLAT = 1e-9
@@ -56,6 +58,30 @@ class Ridge(SingleScale[None]):
         return FittedRidge(self.features, centre_F, scale_F, *parts)
 
 
+class Linear(Ridge):
+    """On shares and their logarithms, in which the first tokens of a domain count for more than the last."""
+
+    def features(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N F"]:
+        return np.hstack([weights_ND, np.log(weights_ND + LOG_OFFSET)])
+
+
+class Quadratic(Ridge):
+    """On shares and their products, for few domains, whose pairs can help or hurt each other.
+
+    Y. Liang et al., "MoDoMoDo: Multi-Domain Data Mixtures for Multimodal LLM Reinforcement Learning", arXiv 2505.24871,
+    2025, fit it to mixtures of fine-tuning data.
+    """
+
+    def features(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N F"]:
+        one_P, other_P = np.triu_indices(weights_ND.shape[1])
+        return np.hstack([weights_ND, weights_ND[:, one_P] * weights_ND[:, other_P]])
+
+    def _scales(self, spread_F: Float[np.ndarray, " F"]) -> Float[np.ndarray, " F"]:
+        """One for all: divided by its own, a product of two rare domains would get as much to say as a share."""
+        typical = float(np.sqrt((spread_F**2).mean()))
+        return np.full_like(spread_F, typical if typical > FLAT else 1.0)
+
+
 @dataclass(frozen=True, eq=False)
 class FittedRidge(Fitted[None]):
     """
@@ -75,19 +101,10 @@ class FittedRidge(Fitted[None]):
     kept_S: Float[np.ndarray, " S"]
     right_SF: Float[np.ndarray, "S F"]
     choice: None = None
-    held_out: None = None
-
-    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
-        mean_N: Float[np.ndarray, " N"] = self.centre + self._scaled(weights_ND) @ self.slopes_F
-        return mean_N
 
     def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
         """The doubt counts directions too in which the fitted rows never varied."""
-        scaled_NF = self._scaled(weights_ND)
+        scaled_NF = (self.features(weights_ND) - self.centre_F) / self.scale_F
         known_N = (scaled_NF @ self.right_SF.T) ** 2 @ self.kept_S
         leverage_N = 1 / self.runs + ((scaled_NF**2).sum(axis=1) - known_N) / self.ridge
         return Prediction(self.centre + scaled_NF @ self.slopes_F, self.noise * np.sqrt(1 + leverage_N))
-
-    def _scaled(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N F"]:
-        scaled_NF: Float[np.ndarray, "N F"] = (self.features(weights_ND) - self.centre_F) / self.scale_F
-        return scaled_NF

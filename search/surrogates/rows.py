@@ -9,16 +9,20 @@ Shapes: N runs, D domains.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt
 
+from search.mixture import DECIMALS
 from search.randomness import generator
 from search.runs import numbered, present
 
 FOLDS = 5
 # In place of a fold's number: never held out.
 ALWAYS_KNOWN = -1
+# Of each fidelity at least so many runs are taken for informative, or all.
+LEAST_AT_FIDELITY = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +42,26 @@ class Rows:
         return len(self.values_N)
 
     @property
+    def fidelities(self) -> int:
+        return int(self.fidelity_N.max()) + 1
+
+    @property
+    def reference(self) -> int:
+        """The fidelity with the most runs."""
+        return int(np.bincount(self.fidelity_N).argmax())
+
+    @property
     def at_target_N(self) -> Bool[np.ndarray, " N"]:
         at_target_N: Bool[np.ndarray, " N"] = self.fidelity_N == self.fidelity_N.max()
         return at_target_N
 
-    def select(self, chosen_N: Bool[np.ndarray, " N"]) -> Rows:
+    @property
+    def of_reference(self) -> Rows:
+        """The runs of the reference alone."""
+        return self.select(self.fidelity_N == self.reference)
+
+    def select(self, chosen_N: Bool[np.ndarray, " N"] | Int[np.ndarray, " K"]) -> Rows:
+        """These runs alone, and no fidelity that none of them is of."""
         return Rows(
             self.weights_ND[chosen_N],
             self.values_N[chosen_N],
@@ -60,6 +79,32 @@ class Rows:
         if len(self) - self.largest_fold < fewest:
             return []
         return [self.fold_N == fold for fold in np.unique(self.fold_N) if fold != ALWAYS_KNOWN]
+
+    def informative(self, most: int, seed: int) -> Rows:
+        """So many runs: each fidelity has its part, but no less than LEAST_AT_FIDELITY, which may make it more.
+
+        An eighth of a part are the lowest values, an eighth the highest, the others random, in an order that further
+        runs leave as it is: of a single fidelity, a run more displaces one at most.
+        """
+        if len(self) <= most:
+            return self
+        order_N = _order(self.weights_ND, seed)
+        chosen = []
+        for fidelity, count in enumerate(np.bincount(self.fidelity_N)):
+            here = np.flatnonzero(self.fidelity_N == fidelity)
+            part = max(most * count // len(self), min(LEAST_AT_FIDELITY, count))
+            by_value = here[np.argsort(self.values_N[here], kind="stable")]
+            ends, others = np.split(np.roll(by_value, part // 8), [part // 4])
+            others = np.sort(others)
+            chosen += [ends, others[np.argsort(order_N[others], kind="stable")][: part - len(ends)]]
+        return self.select(np.sort(np.concatenate(chosen)))
+
+
+def _order(weights_ND: Float[np.ndarray, "N D"], seed: int) -> UInt[np.ndarray, " N"]:
+    """A random number for each mixture, the same whatever others there are, [N]."""
+    rows = np.round(weights_ND, DECIMALS)
+    digests = [sha256(f"{seed} telling runs ".encode() + row.tobytes()).digest()[:8] for row in rows]
+    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
 
 
 def deal_folds(

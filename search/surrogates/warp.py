@@ -13,17 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf, log
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    Array = TypeVar("Array", np.ndarray, Tensor)
-else:
-    Array = TypeVar("Array")
+from search.arrays import Array
 
 # How far below the lowest value the floor lies, in standard deviations; infinitely far is no warp at all.
 GAPS = (0.08, 0.15, 0.3, 0.6, 1.2, 2.5)

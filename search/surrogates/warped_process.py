@@ -1,12 +1,11 @@
 """Gaussian processes on warped values, averaged over warps and kernels by their marginal likelihood.
 
-For each warp (search.surrogates.warp) a process is fitted with one length scale, and another with one per domain. Those
-with a share of the marginal likelihood are averaged: few noisy runs keep one length scale, many clear ones free the
-domains.
-
-Runs of several fidelities: components are chosen at the reference, the fidelity with the most runs. A line ties each
-other fidelity to them (search.surrogates.lifting), and one process over all, each fidelity with its noise and its link
-to the next, has the rest to explain.
+1. The reference is the fidelity with the most runs. For each warp (search.surrogates.warp) a process is fitted to its
+   informative runs with one length scale, and another with one per domain. Those with a share of the marginal
+   likelihood are kept: few noisy runs keep one length scale, many clear ones free the domains.
+2. A line ties each other fidelity to the reference (search.surrogates.lifting), and one process over all, each
+   fidelity with its noise and its link to the next, has the rest to explain.
+3. Hyperparameters are fitted to the informative runs, the processes conditioned on every run, and averaged.
 
 Shapes: N runs, K of them at the reference, Q queries, D domains.
 """
@@ -18,18 +17,20 @@ from dataclasses import dataclass, replace
 from math import log
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
+from search.arrays import Array
 from search.gaussian_process.hyperparameters import Hyperparameters
-from search.gaussian_process.process import GaussianProcess
-from search.randomness import generator
-from search.surrogates.base import Prediction, is_constant
-from search.surrogates.lifting import Lines, lines, reference_of, same_spread
+from search.gaussian_process.process import ITERATIONS, GaussianProcess
+from search.surrogates.base import Fitted, Prediction, is_constant
+from search.surrogates.lifting import Lines, lines, same_spread
 from search.surrogates.rows import Rows
 from search.surrogates.warp import IDENTITY, Warp, all_warps
 
-# With more runs than this components are chosen on so many of them; the best is then alone, for it is clear.
+# Components are chosen on so many runs of the reference at most. Where it has more, the best is alone, for it is clear.
 MOST_CHOSEN = 128
+# Hyperparameters are fitted to so many runs of all fidelities.
+MOST_FITTED = 256
 # Components with less of the best one's marginal likelihood than this are dropped, and the number kept at most.
 NEGLIGIBLE = 0.05
 MOST_COMPONENTS = 5
@@ -37,8 +38,8 @@ MOST_COMPONENTS = 5
 MOST_JOINED = 2
 # Predictions in warped units go beyond the measured ones by so many of their standard deviations at most.
 WARPED_REACH = 1.0
-# Of a fit that starts from hyperparameters of nearly the same runs, and of one that has other fidelities to learn.
-FEW_ITERATIONS, JOINING_ITERATIONS = 15, 30
+# Of fits that start from hyperparameters of nearly the same runs, and of fewer of them.
+FEW_ITERATIONS, MORE_ITERATIONS = 15, 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,30 +50,20 @@ class Component:
     warp: Warp
     hyperparameters: Hyperparameters
 
-    def around(self, values_K: Float[np.ndarray, " K"]) -> Component:
+    def around(self, alone: Rows) -> Component:
         """The same for other runs of the reference, the floor as far below these."""
-        return replace(self, warp=Warp.of(self.warp.gap, self.warp.sign, values_K))
+        return replace(self, warp=Warp.of(self.warp.gap, self.warp.sign, alone.values_N))
 
     def over(self, fidelities: int) -> Component:
         """The same for more fidelities than it was fitted to."""
         return replace(self, hyperparameters=self.hyperparameters.over(fidelities))
 
-    def fit(
-        self,
-        weights_ND: Float[np.ndarray, "N D"],
-        values_N: Float[np.ndarray, " N"],
-        fidelity_N: Int[np.ndarray, " N"] | None,
-        iterations: int,
-    ) -> Part:
+    def fit(self, rows: Rows, iterations: int) -> Part:
         """Fitted to standardised values in units of the reference; no iterations keep the hyperparameters."""
-        process = GaussianProcess.fit(
-            weights_ND, self.warp.forward(values_N), fidelity_N, start=self.hyperparameters, iterations=iterations
-        )
+        warped_N = self.warp.forward(rows.values_N)
+        start = self.hyperparameters
+        process = GaussianProcess.fit(rows.weights_ND, warped_N, rows.fidelity_N, start=start, iterations=iterations)
         return Part(self.share, self.warp, process)
-
-
-def unwarped(lengths: int) -> Component:
-    return Component(1.0, IDENTITY, Hyperparameters.start(lengths))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,19 +96,33 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Components:
-    """What is costly to choose: components of the reference, and over all fidelities where there are several."""
+    """What is costly to choose.
 
+    Attributes:
+        chosen: the runs of the reference that it was chosen on.
+        reference: components of the reference alone, the one with the most of the marginal likelihood first.
+        plain: the one without a warp, with a length scale per domain.
+        fitted: over all runs of all fidelities; none while they are not fitted.
+    """
+
+    chosen: Rows
     reference: tuple[Component, ...]
-    joined: tuple[Component, ...] = ()
+    plain: Component
+    fitted: tuple[Component, ...] = ()
+
+    def chosen_on(self, rows: Rows) -> bool:
+        same = np.array_equal(self.chosen.weights_ND, rows.weights_ND)
+        return same and np.array_equal(self.chosen.values_N, rows.values_N)
 
 
 @dataclass(frozen=True, eq=False)
-class WarpedProcess:
+class WarpedProcess(Fitted[Components]):
     """Fitted to rows.
 
     Attributes:
         centre, scale: of the reference's values, by which all are standardised.
         lines: from the reference to each fidelity, in standardised values.
+        of_reference: parts that know the runs of the reference alone; none where there is no other fidelity.
         parts: over all fidelities, the one with the most of the marginal likelihood first.
         constant: all values were equal.
     """
@@ -125,17 +130,35 @@ class WarpedProcess:
     centre: float
     scale: float
     lines: Lines
+    of_reference: tuple[Part, ...]
     parts: tuple[Part, ...]
     choice: Components
     constant: bool
 
+    @property
+    def target(self) -> int:
+        return len(self.lines.slope_L) - 1
+
+    def values(self, standard: Array) -> Array:
+        """Of the target, from standardised values of the reference, in NumPy or PyTorch."""
+        return self.centre + self.scale * self.lines.from_reference(standard, self.target)
+
     def predict(self, weights_QD: Float[np.ndarray, "Q D"]) -> Prediction:
         """Of the target."""
-        target = len(self.lines.slope_L) - 1
-        mean_Q, variance_Q = averaged(self.parts, weights_QD, target)
-        scale = 0.0 if self.constant else self.scale * float(self.lines.slope_L[target])
-        mean_Q = self.centre + self.scale * self.lines.from_reference(mean_Q, target)
-        return Prediction(mean_Q, scale * np.sqrt(variance_Q))
+        mean_Q, variance_Q = averaged(self.parts, weights_QD, self.target)
+        scale = 0.0 if self.constant else self.scale * float(self.lines.slope_L[self.target])
+        return Prediction(self.values(mean_Q), scale * np.sqrt(variance_Q))
+
+    def carried_over(self, weights_QD: Float[np.ndarray, "Q D"]) -> Float[np.ndarray, " Q"]:
+        """Values at the target by the runs of the reference, and the line between the two, alone, [Q]."""
+        return self.values(averaged(self.of_reference, weights_QD)[0])
+
+    @property
+    def explained(self) -> float:
+        """The share of the variance of the reference's runs that is predicted when each is left out."""
+        process = self.of_reference[0].process
+        error_K, _ = process.leave_one_out()
+        return 1 - float((error_K**2).mean() / process.data.sd**2)
 
 
 def fit(rows: Rows, seed: int, choice: Components | None = None) -> WarpedProcess:
@@ -143,66 +166,69 @@ def fit(rows: Rows, seed: int, choice: Components | None = None) -> WarpedProces
     Args:
         choice: of nearly the same rows; where these are more than MOST_CHOSEN, hyperparameters stay as they are in it.
     """
-    weights_ND, fidelity_N = rows.weights_ND, rows.fidelity_N
-    reference_N = fidelity_N == reference_of(fidelity_N)
-    centre, scale = unit(rows.values_N, rows.values_N[reference_N])
-    standard_N = (rows.values_N - centre) / scale
-    weights_KD, standard_K = weights_ND[reference_N], standard_N[reference_N]
-    few = FEW_ITERATIONS if choice is None or len(rows) <= MOST_CHOSEN else 0
-    if choice is None:
-        parts = choose(weights_KD, standard_K, seed)
+    choice = choice or choose(rows, seed)
+    several, (centre, scale) = rows.fidelities > 1, _unit(rows)
+    standard = _standardised(rows, centre, scale)
+    alone = standard.of_reference
+    known = choice.reference if len(alone) <= MOST_CHOSEN else (replace(choice.reference[0], share=1.0),)
+    of_reference = tuple(each.around(alone).fit(alone, 0) for each in known) if several else ()
+    tied = lines(standard, lambda wanted_QD: averaged(of_reference, wanted_QD)[0], same_spread)
+    lifted = tied.to_reference(standard)
+    if choice.fitted and choice.fitted[0].hyperparameters.fidelities == rows.fidelities:
+        iterations = FEW_ITERATIONS if len(rows) <= MOST_CHOSEN else 0
+        parts = tuple(each.around(alone).fit(lifted, iterations) for each in choice.fitted)
     else:
-        # Where components over all fidelities are known, those of the reference only tie the fidelities.
-        iterations = 0 if choice.joined else few
-        parts = tuple(
-            each.around(standard_K).fit(weights_KD, standard_K, None, iterations) for each in choice.reference
-        )
-    reference = tuple(part.component for part in parts)
-    of_reference = parts
-    tied = lines(
-        weights_ND, standard_N, fidelity_N, lambda wanted_QD: averaged(of_reference, wanted_QD)[0], same_spread
-    )
-    joined: tuple[Component, ...] = ()
-    if (fidelities := len(tied.slope_L)) > 1:
-        lifted_N = tied.to_reference(standard_N, fidelity_N)
-        if choice is not None and choice.joined and choice.joined[0].hyperparameters.fidelities == fidelities:
-            known = (each.around(standard_K) for each in choice.joined)
-            parts = tuple(each.fit(weights_ND, lifted_N, fidelity_N, few) for each in known)
-        else:
-            # What the most runs show need not hold at the target: no warp is a candidate, too.
-            plain = unwarped(weights_ND.shape[1]).fit(weights_KD, standard_K, None, FEW_ITERATIONS).component
-            candidates = [
-                each.over(fidelities).fit(weights_ND, lifted_N, fidelity_N, JOINING_ITERATIONS)
-                for each in (*reference[:MOST_JOINED], plain)
-            ]
-            parts = _weighed([(part, part.process.log_posterior) for part in candidates], lifted_N)
-        joined = tuple(part.component for part in parts)
-    return WarpedProcess(centre, scale, tied, parts, Components(reference, joined), is_constant(rows.values_N))
+        # What the most runs show need not hold at the target: no warp is a candidate, too.
+        candidates = (*known[:MOST_JOINED], choice.plain) if several else known
+        few = lifted.informative(MOST_FITTED, seed)
+        iterations = MORE_ITERATIONS if len(rows) > len(choice.chosen) else 0
+        parts = tuple(each.around(alone).over(rows.fidelities).fit(few, iterations) for each in candidates)
+        if several:
+            parts = _weighed([(part, part.process.log_posterior) for part in parts], few.values_N)
+        if len(few) < len(rows):
+            parts = tuple(part.component.fit(lifted, 0) for part in parts)
+    choice = replace(choice, fitted=tuple(part.component for part in parts))
+    return WarpedProcess(centre, scale, tied, of_reference, parts, choice, is_constant(rows.values_N))
 
 
-def unit(values_N: Float[np.ndarray, " N"], values_K: Float[np.ndarray, " K"]) -> tuple[float, float]:
-    """Mean and standard deviation of the reference's values, that of all where these are constant."""
-    return float(values_K.mean()), float((values_N if is_constant(values_K) else values_K).std()) or 1.0
+def choose(rows: Rows, seed: int, earlier: Components | None = None) -> Components:
+    """The components that the marginal likelihood of the reference's informative runs leaves.
 
-
-def choose(weights_KD: Float[np.ndarray, "K D"], values_K: Float[np.ndarray, " K"], seed: int) -> tuple[Part, ...]:
-    """The parts that the marginal likelihood of runs of one fidelity leaves, fitted to all of these, the best first."""
-    chosen = generator(seed, "warp").permutation(len(values_K))[:MOST_CHOSEN]
-    if len(chosen) < len(values_K):
-        [best, *_] = choose(weights_KD[chosen], values_K[chosen], seed)
-        component = replace(best.component, share=1.0).around(values_K)
-        return (component.fit(weights_KD, values_K, None, FEW_ITERATIONS),)
-    warps = all_warps(values_K)
+    Args:
+        earlier: is taken where it was chosen on the same runs, since it would be chosen again.
+    """
+    chosen = rows.of_reference.informative(MOST_CHOSEN, seed)
+    if earlier is not None and earlier.chosen_on(chosen):
+        return replace(earlier, fitted=())
+    standard = _standardised(chosen, *_unit(chosen))
     found = []
-    for lengths in sorted({1, weights_KD.shape[1]}):
+    for lengths in sorted({1, rows.weights_ND.shape[1]}):
         start = Hyperparameters.start(lengths)
-        parts = [
-            Part(0.0, warp, GaussianProcess.fit(weights_KD, warp.forward(values_K), start=start)) for warp in warps
-        ]
+        parts = [Component(1.0, warp, start).fit(standard, ITERATIONS) for warp in all_warps(standard.values_N)]
+        [plain] = (part.component for part in parts if part.warp.identity)
         # With the same kernel the heights of the modes order the marginal likelihoods well, which are costly.
-        parts.sort(key=lambda part: -part.log_density(part.process.log_posterior, values_K))
+        parts.sort(key=lambda part: -part.log_density(part.process.log_posterior, standard.values_N))
         found += [(part, part.process.log_marginal_likelihood()) for part in parts[:MOST_COMPONENTS]]
-    return _weighed(found, values_K, NEGLIGIBLE)
+    kept = _weighed(found, standard.values_N, NEGLIGIBLE)
+    return Components(chosen, tuple(part.component for part in kept), plain)
+
+
+def unwarped(rows: Rows, seed: int, lengths: int) -> Components:
+    """As of `choose`: a single component, without a warp, with so many length scales."""
+    chosen = rows.of_reference.informative(MOST_CHOSEN, seed)
+    start = Component(1.0, IDENTITY, Hyperparameters.start(lengths))
+    component = start.fit(_standardised(chosen, *_unit(chosen)), ITERATIONS).component
+    return Components(chosen, (component,), component)
+
+
+def _unit(rows: Rows) -> tuple[float, float]:
+    """Mean and standard deviation of the reference's values, that of all where these are constant."""
+    values_K = rows.of_reference.values_N
+    return float(values_K.mean()), float((rows.values_N if is_constant(values_K) else values_K).std()) or 1.0
+
+
+def _standardised(rows: Rows, centre: float, scale: float) -> Rows:
+    return replace(rows, values_N=(rows.values_N - centre) / scale)
 
 
 def _weighed(
@@ -212,9 +238,9 @@ def _weighed(
     density_C = np.array([part.log_density(of_process, values_N) for part, of_process in found])
     likelihood_C = np.exp(density_C - density_C.max())
     order = [place for place in np.argsort(-likelihood_C, kind="stable") if likelihood_C[place] > negligible]
-    share_C = likelihood_C[order[:MOST_COMPONENTS]]
-    shares = zip(order, share_C / share_C.sum(), strict=False)
-    return tuple(replace(found[place][0], share=float(share)) for place, share in shares)
+    order = order[:MOST_COMPONENTS]
+    share_C = likelihood_C[order] / likelihood_C[order].sum()
+    return tuple(replace(found[place][0], share=float(share)) for place, share in zip(order, share_C, strict=True))
 
 
 def averaged(

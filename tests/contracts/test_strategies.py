@@ -12,7 +12,7 @@ from search.history import Completed, Failed, History
 from search.objective import WeightedMean, WorstCase
 from search.problem import Problem
 from search.recommendation.confirm import confirmation_trials
-from search.recommendation.recommend import Recommendation
+from search.recommendation.recommendation import Recommendation
 from search.space import DomainLimits, Space
 from search.strategies import STRATEGIES
 from search.trial import Failure, FailureKind, Trial

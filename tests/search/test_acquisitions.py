@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import cache
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ import torch
 from jaxtyping import Float
 
 from search.acquisitions import ACQUISITIONS
-from search.acquisitions.fitting import MetricFit, fit_metrics, informative, remembering
+from search.acquisitions.fitting import MetricFit, fit_metrics
 from search.acquisitions.maximise import climb, rank
 from search.acquisitions.outlook import Outlook
 from search.acquisitions.posterior import Belief
@@ -89,7 +88,7 @@ def known() -> tuple[Problem, Evidence, tuple[MetricFit, ...]]:
     """A tight space with a design measured at both fidelities."""
     question = problem(trials=(20, 6), space=TIGHT)
     evidence = gather(question, completed(Random(question).ask(History(), 100)))
-    return question, evidence, fit_metrics(evidence.runs, 0, remembering(0))
+    return question, evidence, fit_metrics(evidence.runs, 0)
 
 
 def test_the_outlook_is_in_the_units_of_the_target() -> None:
@@ -145,16 +144,6 @@ def test_a_mixture_outside_the_space_is_no_incumbent() -> None:
     evaluated_ED = Outlook.of(fits, replace(evidence, runs=outside), question, seed=0).evaluated_ED.numpy()
     assert len(evaluated_ED) < outside.at_target_N.sum()
     assert TIGHT.feasible(evaluated_ED).all()
-
-
-def test_a_further_run_displaces_one_at_most_of_those_that_the_warp_is_chosen_on() -> None:
-    rng = np.random.default_rng(3)
-    weights_KD, values_K = rng.dirichlet(np.ones(4), size=150), rng.standard_normal(150)
-    chosen = [
-        set(informative(weights_KD[:k], values_K[:k], np.zeros(k, dtype=np.int64), 96, 0)) for k in range(120, 151)
-    ]
-    assert all(len(one) == 96 for one in chosen)
-    assert max(len(one - other) for one, other in pairwise(chosen)) == 1
 
 
 def test_the_random_state_around_it_changes_nothing() -> None:

@@ -8,7 +8,7 @@ from search.history import Completed, History
 from search.mixture import Mixture
 from search.objective import WorstCase
 from search.recommendation.confirm import Outcome, confirm, confirmation_trials, winner
-from search.recommendation.recommend import Candidate
+from search.recommendation.recommendation import Candidate
 from search.trial import Loss, Measurement, Trial
 from tests.search.worlds import LARGE, completed, measure, problem
 

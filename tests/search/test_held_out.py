@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from search.runs import numbered
 from search.surrogates.base import Surrogate
 from search.surrogates.blend import Blend, WarpedGP, robust_variance
-from search.surrogates.linear import Linear
+from search.surrogates.ridge import Linear
 from search.surrogates.rows import ALWAYS_KNOWN, FOLDS, Rows, deal_folds
 
 RNG = np.random.default_rng(0)

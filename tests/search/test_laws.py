@@ -14,11 +14,9 @@ from search.surrogates.base import Surrogate
 from search.surrogates.bimix import BiMix
 from search.surrogates.effective_data import EffectiveData
 from search.surrogates.law import Law
-from search.surrogates.lightgbm import LightGBM
-from search.surrogates.linear import Linear
+from search.surrogates.lightgbm import LightGBM, RegMixLightGBM
 from search.surrogates.log_linear import LogLinear
-from search.surrogates.quadratic import Quadratic
-from search.surrogates.regmix_lightgbm import RegMixLightGBM
+from search.surrogates.ridge import Linear, Quadratic
 
 RNG = np.random.default_rng(0)
 WEIGHTS = RNG.dirichlet(np.full(4, 0.7), size=80)

@@ -11,14 +11,16 @@ from search.history import Failed, History
 from search.mixture import Mixture
 from search.objective import Pareto, WeightedMean
 from search.problem import Problem
-from search.recommendation.recommend import Predictor, Recommendation, recommend_predicted
+from search.recommendation.predictor import Predictor
+from search.recommendation.recommend import recommend_predicted
+from search.recommendation.recommendation import Recommendation
 from search.recommendation.validation import cross_validate
 from search.space import DomainLimits, Space
 from search.strategies.base import Settings
 from search.strategies.random import Random
 from search.strategies.regmix import RegMix
-from search.surrogates.linear import Linear
 from search.surrogates.loss_model import LossModel
+from search.surrogates.ridge import Linear
 from search.trial import Failure, FailureKind
 from search.trust_region import TrustRegion, divergence
 from tests.search.worlds import LARGE, SPACE, completed, losses, measure, problem

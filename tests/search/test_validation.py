@@ -9,8 +9,8 @@ from search.evidence import Evidence, gather
 from search.history import History
 from search.recommendation.validation import Validation, cross_validate, objective_sd, score
 from search.strategies.random import Random
-from search.surrogates.linear import Linear
 from search.surrogates.loss_model import LossModel
+from search.surrogates.ridge import Linear
 from search.trial import Measurement, Trial
 from tests.search.worlds import LARGE, completed, measure, problem
 

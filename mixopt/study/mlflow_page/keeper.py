@@ -14,7 +14,7 @@ from mixopt.study.mlflow_page.text import describe_answer, describe_study, forec
 from mixopt.study.mlflow_page.views import links_for
 from mixopt.study.plan import Plan
 from search.history import History
-from search.recommendation.recommend import Recommendation
+from search.recommendation.recommendation import Recommendation
 from search.trial import Failure, Measurement, Trial
 from tracking import keys
 from tracking.recorder import Recorder

@@ -14,7 +14,7 @@ from mixopt.study.mlflow_page.tally import Tally
 from mixopt.study.plan import Plan
 from search.mixture import Mixture
 from search.problem import REFERENCE
-from search.recommendation.recommend import Recommendation
+from search.recommendation.recommendation import Recommendation
 from tracking import keys
 
 STATES = (keys.STATE_COMPLETED, keys.STATE_RUNNING, keys.STATE_STOPPED, keys.STATE_FAILED)

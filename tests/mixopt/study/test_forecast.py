@@ -14,7 +14,7 @@ import pytest
 from mixopt.study.forecast import FEWEST_COMPLETED, Forecaster
 from search.fidelity import Fidelity
 from search.history import History
-from search.recommendation.recommend import Recommendation
+from search.recommendation.recommendation import Recommendation
 from search.strategies.base import Strategy
 from search.trial import Trial
 from tests.e2e.study import STUDY

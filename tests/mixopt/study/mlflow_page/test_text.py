@@ -17,7 +17,7 @@ from mixopt.study.plan import Plan
 from search.history import History
 from search.mixture import Mixture
 from search.problem import SEARCH_SEED
-from search.recommendation.recommend import Estimate, Recommendation
+from search.recommendation.recommendation import Estimate, Recommendation
 from search.trial import Failure, FailureKind, Measurement, Trial
 from tests.e2e.study import STUDY
 from tests.simulated import measured, planned

@@ -1,0 +1,88 @@
+"""What a careful reader of a recommendation wants to know, in sentences.
+
+Shapes: M metrics, D domains.
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+from jaxtyping import Float
+
+from search.evidence import Evidence
+from search.mixture import Mixture
+from search.objective import NoWorse
+from search.problem import Problem
+from search.recommendation.predictor import Predictor
+from search.recommendation.recommendation import LEVEL
+from search.recommendation.validation import FEWEST_RUNS, Validation
+from search.trust_region import STRETCH, distance, usual_distance
+
+# A share this near its upper bound is held back by it.
+AT_CAP = 0.98
+# Runs per domain (and one more) below which surrogates are known to be weak (Olmix, 2602.12237).
+RUNS_PER_DOMAIN = 3
+
+
+def of_evidence(evidence: Evidence) -> list[str]:
+    """What was not usable, and whether there is little of it."""
+    warnings = list(evidence.warnings)
+    domains, mixtures = len(evidence.runs.domains), len(np.unique(evidence.runs.mixture_N))
+    enough = RUNS_PER_DOMAIN * (domains + 1)
+    if mixtures < enough:
+        warnings.append(f"{mixtures} mixtures are few for {domains} domains: {enough} or more are better")
+    return warnings
+
+
+def of_validation(evidence: Evidence, validation: Validation) -> list[str]:
+    """Whether few runs at the target speak for the surrogate."""
+    if validation.at_target >= FEWEST_RUNS:
+        return []
+    few = f"only {validation.at_target} mixtures measured every metric at {evidence.runs.target.proxy}"
+    if evidence.runs.at_target_N.all():
+        return [few]
+    return [f"{few}: the regression rests on other fidelities, which rank mixtures as it does"]
+
+
+def of_allowances(predictor: Predictor, mean_M: Float[np.ndarray, " M"], sd_M: Float[np.ndarray, " M"]) -> list[str]:
+    """Under NoWorse: which metrics may be worse than they are allowed to be, and how likely."""
+    objective, baseline_M = predictor.problem.objective, predictor.evidence.baseline_M
+    if not isinstance(objective, NoWorse) or baseline_M is None:
+        return []
+    worse_M = objective.worse(mean_M[None], baseline_M)[0] - objective.allowance
+    return [
+        f"metric {name} is worse than {objective.baseline} by more than {objective.allowance:g} "
+        f"with probability {NormalDist().cdf(worse / max(sd, 1e-12)):.0%}"
+        for name, worse, sd in zip(objective.metrics, worse_M, sd_M, strict=True)
+        if NormalDist().cdf(worse / max(sd, 1e-12)) > 1 - LEVEL
+    ]
+
+
+def of_answer(problem: Problem, mixture: Mixture, evidence: Evidence) -> list[str]:
+    """Whether limits hold the answer back, and whether it lies outside the evidence."""
+    warnings = []
+    for domain, weight, upper, pinned in zip(
+        problem.space.domains,
+        mixture.weights,
+        problem.space.upper_D,
+        problem.space.upper_D <= problem.space.lower_D,
+        strict=True,
+    ):
+        if upper < 1 and not pinned and weight >= AT_CAP * upper:
+            warnings.append(
+                f"domain {domain} is at the most that it may have, {upper:.3g}: a larger maximum, supply or "
+                "max_epochs may give a better mixture"
+            )
+    most_D = evidence.runs.weights_ND.max(axis=0)
+    for domain, weight, most in zip(problem.space.domains, mixture.weights, most_D, strict=True):
+        if weight > (1 + STRETCH) * most:
+            warnings.append(f"the answer lies outside the evidence: no trial had more than {most:.3g} of {domain}")
+    nearest = float(distance(mixture.array[None], evidence.runs.weights_ND)[0])
+    usual = usual_distance(evidence.runs.weights_ND)
+    if nearest > usual:
+        warnings.append(
+            f"the answer lies outside the evidence: {nearest:.0%} of its tokens differ from the nearest trial, "
+            f"where 95% of the trials have another within {usual:.0%}"
+        )
+    return warnings

@@ -1,0 +1,78 @@
+"""A surrogate at work on a problem: fitted to the evidence, validated, and asked what it expects of any mixture.
+
+Shapes: N mixtures, D domains, M metrics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float
+
+from search.errors import TooFewMixtures
+from search.evidence import Evidence
+from search.mixture import Mixture
+from search.problem import Problem
+from search.recommendation.trusted_mixtures import TrustedMixtures
+from search.recommendation.validation import FEWEST_RUNS, Validation, cross_validate, objective_sd
+from search.surrogates import SURROGATES
+from search.surrogates.loss_model import LossModel
+from search.trust_region import TrustRegion
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A validated surrogate at work on a problem: what it expects of any mixture.
+
+    Attributes:
+        name: the surrogate's.
+        trust: where its answer may lie.
+    """
+
+    problem: Problem
+    evidence: Evidence
+    name: str
+    model: LossModel
+    validation: Validation
+    trust: TrustRegion
+
+    @classmethod
+    def fit(cls, problem: Problem, evidence: Evidence, surrogate: str, trust: TrustRegion) -> Predictor:
+        """
+        Raises:
+            TooFewMixtures: no surrogate could be believed; SearchError: a metric was measured by too few runs.
+        """
+        distinct = len(np.unique(evidence.runs.mixture_N))
+        if distinct < FEWEST_RUNS:
+            raise TooFewMixtures(f"{distinct} completed mixtures are too few for a regression, {FEWEST_RUNS} the least")
+        model = LossModel.fit(SURROGATES[surrogate](problem.seed), evidence.runs)
+        validation = cross_validate(model, evidence)
+        return cls(problem, evidence, surrogate, model, validation, trust)
+
+    def objective(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+        """Predicted objective, [N]."""
+        return self.problem.objective.value(self.model.mean(weights_ND), self.evidence.baseline_M)
+
+    def expect(self, mixture: Mixture) -> tuple[float, float, Float[np.ndarray, " M"], Float[np.ndarray, " M"]]:
+        """Mean and standard deviation of a new run's objective, and of its metrics, [M]."""
+        mean_1M, sd_1M = self.model.predict(mixture.array[None])
+        objective, baseline_M = self.problem.objective, self.evidence.baseline_M
+        sd = objective_sd(objective, mean_1M[0], sd_1M[0], self.validation.residual_NM, baseline_M)
+        return float(objective.value(mean_1M, baseline_M)[0]), sd, mean_1M[0], sd_1M[0]
+
+    def gain(self, mixture: Mixture, over: Mixture) -> tuple[float, float]:
+        """Mean and standard deviation of the objective of a new run of `over`, minus that of one of `mixture`.
+
+        Surrogates predict one mixture at a time: the two errors are taken as independent, though those of mixtures
+        that are alike are alike.
+        """
+        mean, sd, *_ = self.expect(mixture)
+        other_mean, other_sd, *_ = self.expect(over)
+        return other_mean - mean, float(np.hypot(sd, other_sd))
+
+    @cached_property
+    def trusted(self) -> TrustedMixtures:
+        """The mixtures that it may answer with."""
+        return TrustedMixtures(self.problem, self.evidence, self.trust)
