@@ -53,16 +53,16 @@ class Evidence:
         """
         runs = self.runs
         values_N = np.full(len(runs), np.nan)
-        for level in range(len(runs.fidelities)):
-            here_N = runs.at(level) & runs.complete_N
+        for index in range(len(runs.fidelities)):
+            here_N = runs.at(index) & runs.complete_N
             if here_N.any():
-                values_N[here_N] = self.objective.value(runs.values_NM[here_N], self._baseline_at(level))
+                values_N[here_N] = self.objective.value(runs.values_NM[here_N], self._baseline_at(index))
         return values_N
 
-    def _baseline_at(self, level: int) -> Float[np.ndarray, " M"] | None:
-        if level == len(self.runs.fidelities) - 1:
+    def _baseline_at(self, index: int) -> Float[np.ndarray, " M"] | None:
+        if index == len(self.runs.fidelities) - 1:
             return self.baseline_M
-        return np.full(len(self.runs.metrics), np.nan) if self.baseline_LM is None else self.baseline_LM[level]
+        return np.full(len(self.runs.metrics), np.nan) if self.baseline_LM is None else self.baseline_LM[index]
 
     @cached_property
     def at_target_N(self) -> Float[np.ndarray, " N"]:
@@ -127,7 +127,7 @@ def _baseline_by_level(problem: Problem, baseline: Mixture, history: History, ru
     """What the search measured of a baseline at each of the runs' fidelities, NaN where nothing, [L, M]."""
     baseline_LM = np.full((len(runs.fidelities), len(runs.metrics)), np.nan)
     ids = {Trial(baseline, rung.fidelity, SEARCH_SEED).id for rung in problem.rungs}
-    for fidelity, measured in _levels(problem, history):
+    for fidelity, measured in _by_fidelity(problem, history):
         for trial, losses in measured:
             if trial.id in ids:
                 baseline_LM[runs.fidelities.index(fidelity)] = problem.objective.read(losses)
@@ -136,31 +136,31 @@ def _baseline_by_level(problem: Problem, baseline: Mixture, history: History, ru
 
 def runs_of(problem: Problem, history: History) -> Runs:
     """The search's trials that measured something, after the runs that the problem brought along."""
-    levels = _levels(problem, history)
-    entries = [(trial, losses, level) for level, (_, measured) in enumerate(levels) for trial, losses in measured]
+    by_fidelity = _by_fidelity(problem, history)
+    entries = [(trial, losses, index) for index, (_, measured) in enumerate(by_fidelity) for trial, losses in measured]
     domains, metrics = problem.space.domains, problem.objective.metrics
     own = Runs(
         names=tuple(trial.id for trial, _, _ in entries),
         domains=domains,
         metrics=metrics,
-        fidelities=tuple(fidelity for fidelity, _ in levels),
+        fidelities=tuple(fidelity for fidelity, _ in by_fidelity),
         weights_ND=np.array([trial.mixture.reordered(domains).array for trial, _, _ in entries]).reshape(
             -1, len(domains)
         ),
-        level_N=np.array([level for _, _, level in entries], dtype=np.int64),
+        fidelity_N=np.array([index for _, _, index in entries], dtype=np.int64),
         values_NM=np.array([problem.objective.read(losses) for _, losses, _ in entries]).reshape(-1, len(metrics)),
     )
     return own if problem.earlier is None else problem.earlier.before(own)
 
 
-def _levels(problem: Problem, history: History) -> list[tuple[Fidelity, list[tuple[Trial, Mapping[str, Loss]]]]]:
+def _by_fidelity(problem: Problem, history: History) -> list[tuple[Fidelity, list[tuple[Trial, Mapping[str, Loss]]]]]:
     """Each fidelity, the target last and the others by rising cost, with its trials, in the order of their ids, and
     the losses that they measured at it.
 
     Where trials of a rung were stopped, the tokens that they were stopped at are a fidelity of their own. There the
     trials that went on stand as well, with what they measured on their way: the two fidelities are tied by them.
     """
-    levels = []
+    by_fidelity = []
     for rung in problem.rungs:
         full = rung.fidelity
         completed = [entry for entry in history.at(full) if entry.trial.seed == SEARCH_SEED]
@@ -172,7 +172,7 @@ def _levels(problem: Problem, history: History) -> list[tuple[Fidelity, list[tup
                 for point in entry.measurement.curve
                 if point.tokens == tokens
             ]
-            levels.append((full.after(tokens), sorted(on_the_way, key=lambda measured: measured[0].id)))
-        levels.append((full, [(entry.trial, entry.measurement.losses) for entry in completed]))
-    *cheaper, target = levels
-    return [*sorted(cheaper, key=lambda level: level[0].flops), target]
+            by_fidelity.append((full.after(tokens), sorted(on_the_way, key=lambda measured: measured[0].id)))
+        by_fidelity.append((full, [(entry.trial, entry.measurement.losses) for entry in completed]))
+    *cheaper, target = by_fidelity
+    return [*sorted(cheaper, key=lambda index: index[0].flops), target]

@@ -20,7 +20,7 @@ from search.space import Space
 from search.trial import Trial
 
 # What every answer is compared with: to change nothing.
-REFERENCE = "proportional"
+PROPORTIONAL = "proportional"
 # Before a baseline's name, in the origin of its trials and in the label of what was confirmed.
 BASELINE = "baseline:"
 
@@ -70,7 +70,7 @@ class Problem:
     def __post_init__(self) -> None:
         if not self.rungs:
             raise SearchError("no proxy to train", hint="name at least one in proxies")
-        needed = () if self.pool is not None else (REFERENCE,)
+        needed = () if self.pool is not None else (PROPORTIONAL,)
         for name in filter(None, (*needed, self.objective.baseline)):
             if name not in self.baselines:
                 raise SearchError(

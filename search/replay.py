@@ -99,8 +99,8 @@ class Replay:
         self.objective = objective
         self.warm_start = warm_start
         self._trials = [
-            Trial(self.runs.mixture(run), self.runs.fidelities[level], SEARCH_SEED)
-            for run, level in enumerate(self.runs.level_N)
+            Trial(self.runs.mixture(run), self.runs.fidelities[index], SEARCH_SEED)
+            for run, index in enumerate(self.runs.fidelity_N)
         ]
         self._rows = {trial.id: row for row, trial in enumerate(self._trials)}
         self._baselines: dict[str, Mixture] = {}
@@ -267,14 +267,14 @@ def orderable(runs: Runs) -> tuple[Runs, tuple[str, ...]]:
         SearchError: fewer than FEWEST_AT_TARGET mixtures of these at the target.
     """
     notes = []
-    flops_N = np.array([fidelity.flops for fidelity in runs.fidelities])[runs.level_N]
+    flops_N = np.array([fidelity.flops for fidelity in runs.fidelities])[runs.fidelity_N]
     as_dear_N = ~runs.at_target_N & (flops_N >= runs.target.flops)
     if as_dear_N.any():
         notes.append(f"{as_dear_N.sum()} runs cost no less than one at {runs.target.proxy} and are left out")
     if not runs.complete_N.all():
         notes.append(f"{(~runs.complete_N).sum()} runs lack a metric of the objective and are left out")
     runs = runs.select(runs.complete_N & ~as_dear_N)
-    cell_N2 = np.column_stack([runs.level_N, runs.mixture_N])
+    cell_N2 = np.column_stack([runs.fidelity_N, runs.mixture_N])
     _, first_N, cell_N = np.unique(cell_N2, axis=0, return_index=True, return_inverse=True)
     if len(first_N) < len(runs):
         notes.append(
@@ -288,9 +288,9 @@ def orderable(runs: Runs) -> tuple[Runs, tuple[str, ...]]:
             f"{at_target} mixtures measured every metric at {runs.target.proxy}, too few to choose among",
             hint=f"give {FEWEST_AT_TARGET} or more, or another target fidelity",
         )
-    used = np.unique(merged.level_N)
-    fidelities = tuple(runs.fidelities[level] for level in used)
-    return replace(merged, fidelities=fidelities, level_N=present(merged.level_N)), tuple(notes)
+    used = np.unique(merged.fidelity_N)
+    fidelities = tuple(runs.fidelities[index] for index in used)
+    return replace(merged, fidelities=fidelities, fidelity_N=present(merged.fidelity_N)), tuple(notes)
 
 
 def _at_most(trials: int, rung: Rung) -> Rung:

@@ -28,7 +28,7 @@ class Runs:
         names: of the runs, N.
         fidelities: by rising cost, but the last, which is the one that predictions are for, may be any.
         weights_ND: rows that sum to one.
-        level_N: index into `fidelities`.
+        fidelity_N: index into `fidelities`.
         values_NM: NaN where a metric was not measured.
     """
 
@@ -37,14 +37,14 @@ class Runs:
     metrics: tuple[str, ...]
     fidelities: tuple[Fidelity, ...]
     weights_ND: Float[np.ndarray, "N D"]
-    level_N: Int[np.ndarray, " N"]
+    fidelity_N: Int[np.ndarray, " N"]
     values_NM: Float[np.ndarray, "N M"]
 
     def __post_init__(self) -> None:
         runs = len(self.names)
         assert self.weights_ND.shape == (runs, len(self.domains)), "a weight for each run and domain"
         assert self.values_NM.shape == (runs, len(self.metrics)), "a value for each run and metric"
-        assert self.level_N.shape == (runs,) and set(self.level_N.tolist()) <= set(range(len(self.fidelities)))
+        assert self.fidelity_N.shape == (runs,) and set(self.fidelity_N.tolist()) <= set(range(len(self.fidelities)))
         assert np.isfinite(self.weights_ND).all() and (self.weights_ND >= 0).all()
         assert np.allclose(self.weights_ND.sum(axis=1), 1), "mixtures sum to one"
 
@@ -70,8 +70,8 @@ class Runs:
         """A number for each run, equal for equal mixtures."""
         return numbered(self.weights_ND)
 
-    def at(self, level: int) -> Bool[np.ndarray, " N"]:
-        at_N: Bool[np.ndarray, " N"] = self.level_N == level
+    def at(self, index: int) -> Bool[np.ndarray, " N"]:
+        at_N: Bool[np.ndarray, " N"] = self.fidelity_N == index
         return at_N
 
     def mixture(self, run: int) -> Mixture:
@@ -84,7 +84,7 @@ class Runs:
             self,
             names=tuple(self.names[run] for run in index_K),
             weights_ND=self.weights_ND[index_K],
-            level_N=self.level_N[index_K],
+            fidelity_N=self.fidelity_N[index_K],
             values_NM=self.values_NM[index_K],
         )
 
@@ -110,9 +110,11 @@ class Runs:
         if proxy not in names:
             raise SearchError(f"fidelity {proxy!r} does not exist", hint=f"choose from {', '.join(names)}")
         last = names.index(proxy)
-        order = [*(level for level in range(len(names)) if level != last), last]
+        order = [*(index for index in range(len(names)) if index != last), last]
         place_L = np.argsort(order)
-        return replace(self, fidelities=tuple(self.fidelities[level] for level in order), level_N=place_L[self.level_N])
+        return replace(
+            self, fidelities=tuple(self.fidelities[index] for index in order), fidelity_N=place_L[self.fidelity_N]
+        )
 
     def before(self, other: Runs) -> Runs:
         """Both runs, these first; the target is that of `other`, and a fidelity that both name is one."""
@@ -121,15 +123,15 @@ class Runs:
         extra = tuple(fidelity for fidelity in self.fidelities if fidelity.proxy not in names)
         cheaper = sorted((*extra, *other.fidelities[:-1]), key=lambda fidelity: fidelity.flops)
         fidelities = (*cheaper, other.target)
-        place = {fidelity.proxy: level for level, fidelity in enumerate(fidelities)}
-        level_N = [place[runs.fidelities[level].proxy] for runs in (self, other) for level in runs.level_N]
+        place = {fidelity.proxy: index for index, fidelity in enumerate(fidelities)}
+        fidelity_N = [place[runs.fidelities[index].proxy] for runs in (self, other) for index in runs.fidelity_N]
         return Runs(
             names=(*self.names, *other.names),
             domains=other.domains,
             metrics=other.metrics,
             fidelities=fidelities,
             weights_ND=np.vstack([self.weights_ND, other.weights_ND]),
-            level_N=np.array(level_N, dtype=np.int64),
+            fidelity_N=np.array(fidelity_N, dtype=np.int64),
             values_NM=np.vstack([self.values_NM, other.values_NM]),
         )
 
@@ -146,6 +148,6 @@ def numbered(weights_ND: Float[np.ndarray, "N D"]) -> Int[np.ndarray, " N"]:
     return np.asarray(mixture_N, dtype=np.int64).reshape(-1)
 
 
-def present(level_N: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
-    """The levels renumbered without those that no run has, [N]: 0 the cheapest, the largest what is predicted for."""
-    return np.asarray(np.unique(level_N, return_inverse=True)[1], dtype=np.int64).reshape(-1)
+def present(fidelity_N: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
+    """Numbered without the fidelities that no run has, [N]: 0 the cheapest, the largest what is predicted for."""
+    return np.asarray(np.unique(fidelity_N, return_inverse=True)[1], dtype=np.int64).reshape(-1)

@@ -6,7 +6,7 @@ from mixopt.report import plots
 from mixopt.report.content import Content, Gain, Missing, Rival
 from mixopt.report.elements import MOST_ROWS, Plot, Table, Tile, correlation, count_of, embed, percent, shorten
 from mixopt.settings.units import show_count
-from search.problem import REFERENCE
+from search.problem import PROPORTIONAL
 
 
 def tiles(content: Content) -> tuple[Tile, ...]:
@@ -14,8 +14,8 @@ def tiles(content: Content) -> tuple[Tile, ...]:
     answer = decision.rival(decision.answer)
     # Where nothing is to be changed, what the search had to offer instead.
     subject = decision.rivals[0] if answer.changes_nothing else answer
-    same = f"what the search proposes is the {REFERENCE} mixture" if subject.changes_nothing else None
-    shared = subject.values.keys() & decision.rival(REFERENCE).values.keys()
+    same = f"what the search proposes is the {PROPORTIONAL} mixture" if subject.changes_nothing else None
+    shared = subject.values.keys() & decision.rival(PROPORTIONAL).values.keys()
     together = ", all candidates' intervals together" if len(decision.candidates) > 1 else ""
     alone = "one new run of each, their errors taken as independent"
     paired, unit = f"{count_of(len(shared), 'seed')}{together}", content.unit
@@ -37,7 +37,7 @@ def _gain_tile(title: str, runs: str, subject: Rival, gain: Gain | None, reason:
     if gain is None:
         return Tile(title, "none", "", _sentence(reason or "no run of both mixtures was completed with the same seed"))
     interval = f"95% interval {shown}" if (shown := _interval(gain)) else "No interval"
-    return Tile(title, f"{gain.mean:+.4f}", unit, f"{interval}: {subject.label} mixture over {REFERENCE}, {runs}")
+    return Tile(title, f"{gain.mean:+.4f}", unit, f"{interval}: {subject.label} mixture over {PROPORTIONAL}, {runs}")
 
 
 def _trust_tile(content: Content) -> Tile:
@@ -60,7 +60,7 @@ def decision_plots(content: Content) -> tuple[Plot, ...]:
     made = content.decision
     answer = made.rival(made.answer).mixture
     domains = sorted(answer, key=lambda domain: -answer[domain])
-    weighty = (answer, made.rivals[0].mixture, made.rival(REFERENCE).mixture)
+    weighty = (answer, made.rivals[0].mixture, made.rival(PROPORTIONAL).mixture)
     largest = sorted(domains, key=lambda domain: -max(mixture[domain] for mixture in weighty))[:MOST_ROWS]
     shown = [domain for domain in domains if domain in largest]
     # The proportional mixture is the first of the baselines.

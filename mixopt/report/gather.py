@@ -48,7 +48,7 @@ from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import Mixture
 from search.objective import PENALTY, NoWorse, Objective, Pareto, WeightedMean, WorstCase
-from search.problem import BASELINE, REFERENCE, SEARCH_SEED, Problem
+from search.problem import BASELINE, PROPORTIONAL, SEARCH_SEED, Problem
 from search.recommendation.confirm import UNITS
 from search.recommendation.effects import Effect, effects
 from search.recommendation.predictor import Predictor
@@ -192,7 +192,7 @@ def _decision(plan: Plan, answer: Answer, predictor: Predictor | Missing) -> Dec
         not_predicted = f"the proposal is the best mixture measured: {reason}"
     trusted = None if not_predicted or isinstance(predictor, Missing) else predictor
     outcomes = {} if confirmation is None else {each.label: each for each in confirmation.outcomes}
-    reference = plan.problem.baselines[REFERENCE]
+    reference = plan.problem.baselines[PROPORTIONAL]
 
     def rival(label: str, mixture: Mixture, baseline: str | None = None) -> Rival:
         outcome = outcomes.get(label)
@@ -259,9 +259,11 @@ def _losses(problem: Problem, history: History, answer: Answer) -> Losses | Miss
             label = outcome.label.removeprefix(BASELINE)
             unit = problem.objective.unit
             found[label] = {name: mean(getattr(losses[name], unit) for losses in runs) for name in runs[0]}
-    if REFERENCE not in found:
-        return Missing(f"the confirmation of the {REFERENCE} mixture is not in the record")
-    return Losses(tuple(found), {name: tuple(losses[name] for losses in found.values()) for name in found[REFERENCE]})
+    if PROPORTIONAL not in found:
+        return Missing(f"the confirmation of the {PROPORTIONAL} mixture is not in the record")
+    return Losses(
+        tuple(found), {name: tuple(losses[name] for losses in found.values()) for name in found[PROPORTIONAL]}
+    )
 
 
 def _held_out(predictor: Predictor | Missing) -> HeldOut | Missing:

@@ -21,7 +21,7 @@ from matplotlib.patches import Rectangle
 
 from mixopt.base.plot_style import Colours, draw_front_of_many, draw_front_of_two, settings
 from mixopt.report.content import Agreement, Course, Decision, Effects, Front, Gain, HeldOut, Rival
-from search.problem import REFERENCE
+from search.problem import PROPORTIONAL
 
 COLOURS = Colours(
     ink="#01f001",
@@ -56,7 +56,7 @@ WIDTH = 5.2
 SMALLEST, LARGEST = 3.6, 7.0
 # Colour, marker and line of the baselines; the same in every plot.
 MARKS: Mapping[str, tuple[str, str, Any]] = {
-    "proportional": (VERMILION, "D", "--"),
+    PROPORTIONAL: (VERMILION, "D", "--"),
     "uniform": (GREEN, "s", ":"),
     "unimax": (PURPLE, "^", "-."),
     "temperature": (AMBER, "v", (0, (7, 2))),
@@ -112,7 +112,7 @@ def gains(rivals: Sequence[Rival], answer: str, unit: str) -> str:
                     marks[0].set_markerfacecolor(GROUND)
         axes.axvline(0, color=INK, lw=1)
         _name_rows(axes, [f"{each.label} (answer)" if each.label == answer else each.label for each in rivals])
-        axes.set_xlabel(f"gain over {REFERENCE} ({unit})")
+        axes.set_xlabel(f"gain over {PROPORTIONAL} ({unit})")
         _legend_above(figure)
 
     return _svg("gains", (WIDTH, 1.2 + 0.42 * len(rivals)), draw)

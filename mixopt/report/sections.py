@@ -13,7 +13,7 @@ from mixopt.report import plots
 from mixopt.report.content import OBJECTIVE, Agreement, Content, Missing
 from mixopt.report.elements import MOST_ROWS, Plot, Section, Table, correlation, count_of, embed, percent, shorten
 from mixopt.settings.units import show_count, show_duration
-from search.problem import REFERENCE
+from search.problem import PROPORTIONAL
 
 # More columns or plots are not taken in at a glance; tables have them all.
 MOST_COLUMNS = 10
@@ -41,7 +41,7 @@ def _losses(content: Content) -> Section:
     if isinstance(found, Missing):
         return _missing(name, title, "No loss can be compared", found)
     answer = found.rivals.index(content.decision.answer) if content.decision.answer in found.rivals else 0
-    reference = found.rivals.index(REFERENCE)
+    reference = found.rivals.index(PROPORTIONAL)
     rows = tuple(
         (metric, f"{losses[answer] - losses[reference]:+.4f}", *(f"{loss:.4f}" for loss in losses))
         for metric, losses in sorted(
@@ -50,9 +50,10 @@ def _losses(content: Content) -> Section:
     )
     lead = (
         f"Measured on each evaluation set, in the objective or not, in {content.unit}: the mean over the seeds of the "
-        f"confirmation. The first column is the answer's loss minus the {REFERENCE} mixture's; what rose stands first."
+        f"confirmation. The first column is the answer's loss minus the {PROPORTIONAL} mixture's; what rose stands "
+        "first."
     )
-    columns = ("evaluation set", f">answer against {REFERENCE}", *(f">{rival}" for rival in found.rivals))
+    columns = ("evaluation set", f">answer against {PROPORTIONAL}", *(f">{rival}" for rival in found.rivals))
     return Section(name, title, lead, facts=Table(columns, rows))
 
 

@@ -74,7 +74,7 @@ def _kind(metric: str) -> Literal["score", "loss", "unknown"]:
 def _rises_with_cost(runs: Runs, metric: str) -> bool | None:
     """Whether the runs of the dearest fidelity have higher values than those of the cheapest; None where unclear."""
     values_N = runs.values_NM[:, runs.metrics.index(metric)]
-    flops_N = np.array([runs.fidelities[level].flops for level in runs.level_N])[np.isfinite(values_N)]
+    flops_N = np.array([runs.fidelities[index].flops for index in runs.fidelity_N])[np.isfinite(values_N)]
     values_N = values_N[np.isfinite(values_N)]
     cheap_N, dear_N = values_N[flops_N == flops_N.min()], values_N[flops_N == flops_N.max()]
     if flops_N.min() == flops_N.max() or len(cheap_N) < 2 or len(dear_N) < 2:

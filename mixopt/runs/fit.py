@@ -32,7 +32,7 @@ from mixopt.runs.table import complete_fidelities
 from search.evidence import Evidence
 from search.fidelity import Fidelity
 from search.mixture import Mixture
-from search.problem import REFERENCE
+from search.problem import PROPORTIONAL
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommend import recommend_by, recommend_observed
 from search.recommendation.recommendation import Estimate
@@ -79,9 +79,9 @@ def fit(request: FitRequest, on_step: OnStep) -> FitResult:
         notes.append(
             f"the {problem.objective.baseline} mixture, which the objective compares with, is predicted, not run"
         )
-    natural = problem.baselines[REFERENCE]
+    natural = problem.baselines[PROPORTIONAL]
     return FitResult(
-        runs={fidelity.proxy: int(runs.at(level).sum()) for level, fidelity in enumerate(runs.fidelities)},
+        runs={fidelity.proxy: int(runs.at(index).sum()) for index, fidelity in enumerate(runs.fidelities)},
         target=posed.wanted.proxy,
         predicted_at=runs.target.proxy,
         objective=FitObjective(

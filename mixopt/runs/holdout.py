@@ -70,7 +70,7 @@ def to_score(table: Runs, runs: Runs, wanted: str) -> tuple[Runs, tuple[str, ...
 
 def _count_leaked(holdout: Runs, runs: Runs) -> int:
     """How many runs of the holdout share their mixture with a fitted one of the same fidelity."""
-    same_N = np.array([runs.fidelities[level].proxy == holdout.target.proxy for level in runs.level_N])
+    same_N = np.array([runs.fidelities[index].proxy == holdout.target.proxy for index in runs.fidelity_N])
     mixtures = {row.tobytes() for row in np.round(runs.weights_ND[same_N], DECIMALS)}
     return sum(row.tobytes() in mixtures for row in np.round(holdout.weights_ND, DECIMALS))
 

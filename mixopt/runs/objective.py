@@ -76,8 +76,8 @@ def _unlike(spreads: Mapping[str, float], maximised: frozenset[str]) -> list[str
 def _spread_M(runs: Runs) -> FloatArray:
     """Standard deviation of each metric about the means of the fidelities, [M]; 0 for a metric that does not vary."""
     deviation_NM = runs.values_NM.copy()
-    for level in range(len(runs.fidelities)):
-        here_N = runs.at(level)
+    for index in range(len(runs.fidelities)):
+        here_N = runs.at(index)
         deviation_NM[here_N] -= _mean_of_measured(runs.values_NM[here_N])
     spread_M = np.sqrt(_mean_of_measured(deviation_NM**2))
     # What rounding leaves of a constant.

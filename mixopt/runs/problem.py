@@ -20,7 +20,7 @@ from mixopt.runs.table import TableSource, complete_fidelities
 from mixopt.settings.space import Limits, check_domains
 from search.designs.baselines import baselines
 from search.fidelity import Fidelity
-from search.problem import REFERENCE, Problem, Rung
+from search.problem import PROPORTIONAL, Problem, Rung
 from search.reuse import Changes
 from search.runs import Runs
 from search.space import DomainLimits, Space
@@ -97,11 +97,11 @@ def pose(request: FitRequest) -> FitProblem:
                 f"and the holdout was measured at {held_out.target.proxy}",
                 hint=f"give a holdout at {runs.target.proxy}, or another --objective",
             )
-    compared = baselines(space, (REFERENCE, "uniform"))
+    compared = baselines(space, (PROPORTIONAL, "uniform"))
     notes += [f"the {each.name} mixture is moved into the limits: {each.broken[0]}" for each in compared if each.broken]
     problem = Problem(
         space=space,
-        rungs=tuple(Rung(fidelity, int(runs.at(level).sum())) for level, fidelity in enumerate(runs.fidelities)),
+        rungs=tuple(Rung(fidelity, int(runs.at(index).sum())) for index, fidelity in enumerate(runs.fidelities)),
         objective=objective,
         baselines={each.name: each.mixture for each in compared},
         seed=request.seed,

@@ -49,7 +49,7 @@ def replay(request: ReplayRequest, on_step: OnStep) -> ReplayResult:
         strategies[name].append(past.play(name, settings, seed, request.batch, request.budget))
     on_step(total, total)
     return ReplayResult(
-        runs={fidelity.proxy: int(past.runs.at(level).sum()) for level, fidelity in enumerate(past.runs.fidelities)},
+        runs={fidelity.proxy: int(past.runs.at(index).sum()) for index, fidelity in enumerate(past.runs.fidelities)},
         target=past.runs.target.proxy,
         costs=past.costs,
         objective=ReplayObjective(

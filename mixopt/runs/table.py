@@ -92,13 +92,13 @@ def read_all(source: TableSource) -> tuple[Runs, tuple[str, ...]]:
     weights_ND = _mixtures(table, domains, notes)
     values_NM = table.numbers([METRIC + name for name in metrics])
     given_names = table.texts("run")
-    fidelity_N = [name or ONLY_FIDELITY for name in table.texts("fidelity")]
-    fidelities = _fidelities(table, fidelity_N, notes)
+    fidelity_names = [name or ONLY_FIDELITY for name in table.texts("fidelity")]
+    fidelities = _fidelities(table, fidelity_names, notes)
 
     names = tuple(name or f"row {row} of {source.name}" for name, row in zip(given_names, table.rows, strict=True))
-    level_of = {fidelity.proxy: level for level, fidelity in enumerate(fidelities)}
-    level_N = np.array([level_of[name] for name in fidelity_N], dtype=np.int64)
-    runs = Runs(names, domains, metrics, fidelities, weights_ND, level_N, values_NM)
+    index_of = {fidelity.proxy: index for index, fidelity in enumerate(fidelities)}
+    fidelity_N = np.array([index_of[name] for name in fidelity_names], dtype=np.int64)
+    runs = Runs(names, domains, metrics, fidelities, weights_ND, fidelity_N, values_NM)
     runs = runs.select(_first_of_copies(table, runs, given_names, notes))
     return runs, tuple(f"{source.name}: {note}" for note in notes)
 
@@ -140,7 +140,7 @@ def text(rows: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> str
 
 def complete_fidelities(runs: Runs) -> list[Fidelity]:
     """The fidelities that have a run."""
-    return [fidelity for level, fidelity in enumerate(runs.fidelities) if runs.at(level).any()]
+    return [fidelity for index, fidelity in enumerate(runs.fidelities) if runs.at(index).any()]
 
 
 @dataclass(frozen=True)
@@ -342,11 +342,11 @@ def _first_of_copies(table: _Table, runs: Runs, given_names: Sequence[str], note
     place_of_content: dict[object, int] = {}
     place_of_name: dict[tuple[str, int], int] = {}
     copies = []
-    for place, (given, level) in enumerate(zip(given_names, runs.level_N.tolist(), strict=True)):
-        content = (given, level, runs.weights_ND[place].tobytes(), runs.values_NM[place].tobytes())
+    for place, (given, index) in enumerate(zip(given_names, runs.fidelity_N.tolist(), strict=True)):
+        content = (given, index, runs.weights_ND[place].tobytes(), runs.values_NM[place].tobytes())
         if place_of_content.setdefault(content, place) != place:
             copies.append(place)
-        elif given and (earlier := place_of_name.setdefault((given, level), place)) != place:
+        elif given and (earlier := place_of_name.setdefault((given, index), place)) != place:
             raise table.error(
                 place,
                 "run",
@@ -392,7 +392,7 @@ def _note_missing(runs: Runs, source: TableSource, notes: list[str]) -> None:
 
 
 def _note_replicates(runs: Runs, notes: list[str]) -> None:
-    counts = Counter(zip(runs.mixture_N.tolist(), runs.level_N.tolist(), strict=True))
+    counts = Counter(zip(runs.mixture_N.tolist(), runs.fidelity_N.tolist(), strict=True))
     repeated = [count for count in counts.values() if count > 1]
     if repeated:
         notes.append(
@@ -404,8 +404,8 @@ def _note_replicates(runs: Runs, notes: list[str]) -> None:
 def _note_outliers(runs: Runs, notes: list[str]) -> None:
     for name, values_N in zip(runs.metrics, runs.values_NM.T, strict=True):
         far_N = np.zeros(len(runs), dtype=bool)
-        for level in range(len(runs.fidelities)):
-            here_N = runs.at(level) & np.isfinite(values_N)
+        for index in range(len(runs.fidelities)):
+            here_N = runs.at(index) & np.isfinite(values_N)
             if here_N.any():
                 low, middle, high = np.quantile(values_N[here_N], [0.25, 0.5, 0.75])
                 far_N |= here_N & (np.abs(values_N - middle) > OUTLIER * (high - low)) & (high > low)

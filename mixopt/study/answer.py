@@ -15,7 +15,7 @@ from mixopt.study.corpus import find_corpus
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
 from search.history import Failed, History
-from search.problem import BASELINE, REFERENCE
+from search.problem import BASELINE, PROPORTIONAL
 from search.recommendation.confirm import Confirmation
 from search.recommendation.recommendation import Recommendation
 from tracking import keys
@@ -41,7 +41,7 @@ def build_answer(
     space, corpus, file = plan.problem.space, plan.corpus, plan.file
     epochs = space.epochs(mixture) if space.target_tokens else {}
     # As it was trained: limits may have moved it.
-    proportional = plan.problem.baselines[REFERENCE]
+    proportional = plan.problem.baselines[PROPORTIONAL]
     return Answer(
         study=file.study,
         mixture=mixture.as_dict(),
@@ -137,7 +137,7 @@ def _verdict(recommendation: Recommendation, confirmation: Confirmation | None) 
     if winner in confirmation.candidates:
         return f"the {winner.label} mixture {winner.sentence}"
     name = winner.label.removeprefix(BASELINE)
-    reason = "" if name == REFERENCE else f", which {winner.sentence}"
+    reason = "" if name == PROPORTIONAL else f", which {winner.sentence}"
     return f"keep the {name} mixture{reason}; the {first.label} mixture {first.sentence}"
 
 

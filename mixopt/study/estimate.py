@@ -16,6 +16,7 @@ from mixopt.workers.training import run_trials
 from proxies.allocator import keep_freed_memory
 from proxies.recipe import Recipe
 from search.history import History
+from search.problem import PROPORTIONAL
 from search.recommendation.validation import FEWEST_RUNS
 from search.trial import Failure, Trial
 
@@ -141,7 +142,7 @@ def _measure_speed(plan: Plan, proxy: str) -> float:
         ConfigError: the proxy does not train.
     """
     fidelity = next(rung.fidelity for rung in plan.problem.rungs if rung.fidelity.proxy == proxy)
-    trial = Trial(plan.problem.baselines["proportional"], fidelity, seed=0, origin="probe")
+    trial = Trial(plan.problem.baselines[PROPORTIONAL], fidelity, seed=0, origin="probe")
     keep_freed_memory()  # as workers do
     deadline = None  # from the first report on: before, its steps may be compiled
     job = replace(plan.job(trial, History()), corpus=str(plan.corpus.directory), checkpoint=None)

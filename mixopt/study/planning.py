@@ -23,7 +23,7 @@ from search.fidelity import Fidelity
 from search.frozen_space import FrozenSpace
 from search.mixture import Mixture
 from search.objective import NoWorse, Objective, Pareto, WeightedMean, WorstCase
-from search.problem import Problem, Rung
+from search.problem import PROPORTIONAL, Problem, Rung
 from search.reuse import Changes, reuse
 from search.runs import Runs
 from search.space import DomainLimits, Group, Space
@@ -72,7 +72,7 @@ def make_plan(file: StudyFile, corpus: Corpus) -> Plan:
     supply = {name: domain.tokens or corpus.domains[name].train_tokens for name, domain in file.domains.items()}
     space = _space(file, supply)
     rungs = tuple(Rung(_fidelity(name, recipe), file.proxies[name].trials) for name, recipe in recipes.items())
-    named = baselines(space, dict.fromkeys(("proportional", *file.baselines)))
+    named = baselines(space, dict.fromkeys((PROPORTIONAL, *file.baselines)))
     earlier, reuse_notes = _earlier_runs(file, space, [rung.fidelity for rung in rungs])
     problem = Problem(
         space=space,

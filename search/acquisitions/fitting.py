@@ -59,7 +59,7 @@ def _fit(runs: Runs, metric: str, seed: int, earlier: Components | None) -> Metr
     process = warped_process.fit(rows, seed, warped_process.choose(rows, seed, earlier))
     error_K, variance_K = process.parts[0].process.leave_one_out()
     widening = max(robust_variance(error_K / np.sqrt(variance_K)), 1.0)
-    return MetricFit(measured_N, np.unique(runs.level_N[measured_N]), process, error_K, widening)
+    return MetricFit(measured_N, np.unique(runs.fidelity_N[measured_N]), process, error_K, widening)
 
 
 def enough(runs: Runs) -> bool:

@@ -19,7 +19,7 @@ from search.errors import SearchError
 from search.history import History
 from search.mixture import Mixture
 from search.objective import Unit
-from search.problem import BASELINE, REFERENCE, SEARCH_SEED, Problem
+from search.problem import BASELINE, PROPORTIONAL, SEARCH_SEED, Problem
 from search.recommendation.recommendation import LEVEL, Candidate
 from search.trial import Trial
 
@@ -100,10 +100,10 @@ def confirm(problem: Problem, candidates: Sequence[Candidate], seeds: int, histo
         SearchError: no confirmation trial of the proportional mixture was completed.
     """
     baselines = _baseline_candidates(problem)
-    reference = _values(problem, problem.baselines[REFERENCE], seeds, history)
+    reference = _values(problem, problem.baselines[PROPORTIONAL], seeds, history)
     if not reference:
         raise SearchError(
-            f"no confirmation trial of the {REFERENCE} mixture was completed", hint="see why: mixopt status"
+            f"no confirmation trial of the {PROPORTIONAL} mixture was completed", hint="see why: mixopt status"
         )
     candidate_outcomes, baseline_outcomes = (
         tuple(
@@ -120,7 +120,7 @@ def winner(candidates: Sequence[Outcome], baselines: Sequence[Outcome]) -> Outco
 
     An interval is of its one comparison: whoever has to choose gains nothing by an error rate over all of them.
     """
-    [proportional] = [outcome for outcome in baselines if outcome.label == BASELINE + REFERENCE]
+    [proportional] = [outcome for outcome in baselines if outcome.label == BASELINE + PROPORTIONAL]
     first = next((outcome for outcome in candidates if outcome.difference is not None), proportional)
     others = _others(first, (*candidates, *baselines))
     noise = _noise((first, *others))
@@ -183,17 +183,16 @@ def _values(problem: Problem, mixture: Mixture, seeds: int, history: History) ->
 def _outcome(
     problem: Problem, entry: Candidate, values: dict[int, float], reference: dict[int, float], comparisons: int
 ) -> Outcome:
-    if entry.mixture == problem.baselines[REFERENCE]:
-        return Outcome(entry.label, entry.mixture, values, 0.0, None, "not compared", f"is the {REFERENCE} mixture")
+    if entry.mixture == problem.baselines[PROPORTIONAL]:
+        return Outcome(entry.label, entry.mixture, values, 0.0, None, "not compared", f"is the {PROPORTIONAL} mixture")
     difference, margin, runs = _paired(values, reference, comparisons)
     if difference is None:
-        sentence = f"was not compared with {REFERENCE}: no seed of both was completed"
+        sentence = f"was not compared with {PROPORTIONAL}: no seed of both was completed"
         return Outcome(entry.label, entry.mixture, values, None, None, "not compared", sentence)
     unit = UNITS[problem.objective.unit]
     if margin is None:
-        sentence = (
-            f"is {_apart(difference)} than {REFERENCE} by {abs(difference):.4f} {unit}, but one seed gives no interval"
-        )
+        by = f"{_apart(difference)} than {PROPORTIONAL} by {abs(difference):.4f} {unit}"
+        sentence = f"is {by}, but one seed gives no interval"
         return Outcome(entry.label, entry.mixture, values, difference, None, "not compared", sentence)
 
     apart = f"{_apart(difference)} by {abs(difference):.4f}"
@@ -202,9 +201,9 @@ def _outcome(
         verdict = "better" if difference < 0 else "worse"
     evidence = f"± {margin:.4f} {unit} ({LEVEL:.0%}, {runs} seeds)"
     sentence = {
-        "better": f"beats {REFERENCE} by {-difference:.4f} {evidence}",
-        "worse": f"is worse than {REFERENCE} by {difference:.4f} {evidence}",
-        "no difference shown": f"is not shown to beat {REFERENCE}: {apart} {evidence}",
+        "better": f"beats {PROPORTIONAL} by {-difference:.4f} {evidence}",
+        "worse": f"is worse than {PROPORTIONAL} by {difference:.4f} {evidence}",
+        "no difference shown": f"is not shown to beat {PROPORTIONAL}: {apart} {evidence}",
     }[verdict]
     return Outcome(entry.label, entry.mixture, values, difference, margin, verdict, sentence)
 

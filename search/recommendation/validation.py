@@ -102,7 +102,7 @@ def cross_validate(model: LossModel, evidence: Evidence) -> Validation:
     at_target = len(np.unique(runs.mixture_N[there_N]))
     values_NM, whole_NM = np.full_like(mean_NM, np.nan), model.mean(runs.weights_ND)
     for metric, values_N in enumerate(runs.values_NM.T):
-        values_NM[:, metric] = in_target_units(values_N, runs.level_N, len(runs.fidelities) - 1, whole_NM[:, metric])
+        values_NM[:, metric] = in_target_units(values_N, runs.fidelity_N, len(runs.fidelities) - 1, whole_NM[:, metric])
     residual_NM = values_NM - mean_NM
     held_out_N = np.logical_and.reduce(np.isfinite(residual_NM), axis=1)
     if at_target >= FEWEST_RUNS:
@@ -166,7 +166,7 @@ def _agreement(runs: Runs, objective_N: Float[np.ndarray, " N"]) -> tuple[float 
         known_N = (runs.mixture_N == mixture) & np.isfinite(objective_N)
         cheap_N, target_N = known_N & ~runs.at_target_N, known_N & runs.at_target_N
         if cheap_N.any() and target_N.any():
-            highest_N = cheap_N & runs.at(int(runs.level_N[cheap_N].max()))
+            highest_N = cheap_N & runs.at(int(runs.fidelity_N[cheap_N].max()))
             pairs.append((objective_N[highest_N].mean(), objective_N[target_N].mean()))
     cheap_P, target_P = np.array(pairs).reshape(-1, 2).T
     return rank_correlation(target_P, cheap_P), len(pairs)

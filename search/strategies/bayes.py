@@ -236,6 +236,6 @@ class Bayes(Strategy):
 
 
 def _judged(evidence: Evidence) -> Evidence:
-    """The same runs with the objective, in the units of their own levels, as their only metric."""
+    """The same runs with the objective, in the units of their own fidelities, as their only metric."""
     runs = replace(evidence.runs, metrics=("objective",), values_NM=evidence.objective_N[:, None])
     return Evidence(runs, WeightedMean({"objective": 1.0}))

@@ -29,7 +29,7 @@ def asked(question: Problem) -> list[Trial]:
 def mapped(runs: Runs, metric: int = 0) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, " N"]]:
     """Mixtures and values of a metric as a surrogate of a single scale sees them: in the units of the target."""
     no_folds_N = np.zeros(len(runs), dtype=np.int64)
-    rows = Rows(runs.weights_ND, runs.values_NM[:, metric], runs.level_N, no_folds_N)
+    rows = Rows(runs.weights_ND, runs.values_NM[:, metric], runs.fidelity_N, no_folds_N)
     found = at_target(rows, lambda alone: EffectiveData().fit_rows(alone).mean)
     return found.weights_ND, found.values_N
 
@@ -38,7 +38,7 @@ def test_every_completed_trial_of_the_search_is_a_run_at_its_fidelity() -> None:
     history = completed(asked(QUESTION))
     runs = gather(QUESTION, history).runs
     assert set(runs.names) == {entry.trial.id for entry in history.completed}
-    for name, level, row in zip(runs.names, runs.level_N, runs.values_NM, strict=True):
+    for name, level, row in zip(runs.names, runs.fidelity_N, runs.values_NM, strict=True):
         assert np.array_equal(row, QUESTION.objective.losses(history.measurements[name]))
         assert (runs.fidelities[level] == LARGE) == (name in {entry.trial.id for entry in history.at(LARGE)})
 
@@ -110,5 +110,5 @@ def test_earlier_fidelities_stand_before_the_target_by_cost() -> None:
     earlier = replace(now, fidelities=(between, replace(LARGE, proxy="earlier huge", flops=1e16)))
     both = earlier.before(now)
     assert [fidelity.proxy for fidelity in both.fidelities] == ["small", "earlier between", "earlier huge", "large"]
-    levels = [both.fidelities[level].proxy for level in both.level_N]
-    assert levels[-len(now) :] == [now.fidelities[level].proxy for level in now.level_N]
+    levels = [both.fidelities[level].proxy for level in both.fidelity_N]
+    assert levels[-len(now) :] == [now.fidelities[level].proxy for level in now.fidelity_N]

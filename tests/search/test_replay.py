@@ -39,7 +39,7 @@ def table(large: int = 40, small: int = 60, medium: int = 0, noise: float = 0.0)
         metrics=METRICS,
         fidelities=(CHEAP, BETWEEN, LARGE),
         weights_ND=np.array(weights),
-        level_N=np.array(levels),
+        fidelity_N=np.array(levels),
         values_NM=np.array(values) + noise * generator("noise").standard_normal((len(levels), len(METRICS))),
     )
 
@@ -105,7 +105,7 @@ def test_one_fidelity_will_do_and_every_order_ends_at_the_best(strategy: str) ->
     runs = table(small=0)
     # Nothing can be learnt from noise, so the best comes anywhere.
     values_NM = generator("only noise").standard_normal(runs.values_NM.shape)
-    noise = Runs(runs.names, DOMAINS, METRICS, runs.fidelities, runs.weights_ND, runs.level_N, values_NM)
+    noise = Runs(runs.names, DOMAINS, METRICS, runs.fidelities, runs.weights_ND, runs.fidelity_N, values_NM)
     for seed in range(3):
         trajectory = played(strategy, noise, seed=seed)
         assert 1 <= trajectory.cost_to_best <= 40
@@ -146,7 +146,7 @@ def test_replicates_count_as_their_mean() -> None:
     # A second run of the best mixture shows that its value was luck.
     second = runs.select(np.array([best]))
     unlucky = Runs(
-        ("again",), DOMAINS, METRICS, runs.fidelities, second.weights_ND, second.level_N, second.values_NM + 100
+        ("again",), DOMAINS, METRICS, runs.fidelities, second.weights_ND, second.fidelity_N, second.values_NM + 100
     )
     replay = Replay(runs.before(unlucky), PROGRAMS)
     assert len(replay.runs) == 40

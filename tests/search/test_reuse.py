@@ -33,7 +33,7 @@ def runs(
         metrics=tuple(values),
         fidelities=fidelities,
         weights_ND=np.array([[row[name] for name in domains] for row in weights]),
-        level_N=np.full(len(weights), len(fidelities) - 1),
+        fidelity_N=np.full(len(weights), len(fidelities) - 1),
         values_NM=np.array(list(values.values()), dtype=np.float64).T,
     )
 

@@ -99,7 +99,7 @@ def test_a_stopped_trial_is_evidence_at_its_tokens_and_those_that_went_on_stand_
 
     assert [fidelity.tokens for fidelity in runs.fidelities] == [2000, 8000]
     assert runs.fidelities[0].flops == FULL.flops / 4
-    at_the_end, early = runs.level_N == 1, runs.level_N == 0
+    at_the_end, early = runs.fidelity_N == 1, runs.fidelity_N == 0
     assert early.sum() == at_the_end.sum() + 1
     assert given_up.id in np.array(runs.names)[early]
     assert given_up.id not in np.array(runs.names)[at_the_end]

@@ -13,7 +13,7 @@ from mixopt.results.fit import FitResult
 from mixopt.results.objective import RunsObjective
 from mixopt.results.recommendation import Interval, Score
 from mixopt.results.replay import ReplayResult
-from search.problem import REFERENCE
+from search.problem import PROPORTIONAL
 
 BAR_WIDTH = 16
 # Of the front: with more metrics than this, a column each is too wide; of each mixture the largest shares are named.
@@ -112,7 +112,7 @@ def _mixture(result: FitResult) -> RenderableType:
             f"{_interval(recommendation.predicted)}, of the natural mixture {_interval(natural.predicted)}",
             "it beats one of "
             + ", ".join(
-                f"the {'natural' if name == REFERENCE else name} mixture with probability {probability:.0%}"
+                f"the {'natural' if name == PROPORTIONAL else name} mixture with probability {probability:.0%}"
                 for name, probability in recommendation.beats.items()
             ),
         ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mixopt.study.plan import Plan
 from search.history import History
-from search.problem import REFERENCE, SEARCH_SEED
+from search.problem import PROPORTIONAL, SEARCH_SEED
 from search.trial import Failure, FailureKind, Measurement, Trial
 from tracking import keys
 
@@ -44,7 +44,7 @@ class Tally:
         self._failed: dict[str, FailureKind] = {}
         self._reference, self._baseline = (
             None if name is None else Trial(self.problem.baselines[name], self.problem.target, SEARCH_SEED).id
-            for name in (REFERENCE, self.problem.objective.baseline)
+            for name in (PROPORTIONAL, self.problem.objective.baseline)
         )
         for trial in history.running:
             self.trials[keys.STATE_RUNNING, trial.fidelity.proxy] += 1

@@ -13,7 +13,7 @@ from mixopt.settings.units import show_duration
 from mixopt.study.mlflow_page.tally import Tally
 from mixopt.study.plan import Plan
 from search.mixture import Mixture
-from search.problem import REFERENCE
+from search.problem import PROPORTIONAL
 from search.recommendation.recommendation import Recommendation
 from tracking import keys
 
@@ -71,7 +71,7 @@ def describe_study(
         no_forecast: why there is none.
         links: where there is more to see, relative to the dashboard's address.
     """
-    mixtures = {REFERENCE: plan.problem.baselines[REFERENCE]}
+    mixtures = {PROPORTIONAL: plan.problem.baselines[PROPORTIONAL]}
     if tally.best is not None:
         mixtures["best so far"] = tally.best.trial.mixture
     if forecast is not None:
@@ -91,7 +91,7 @@ def describe_study(
 def describe_answer(answer: Answer, links: Mapping[str, str]) -> str:
     """The description of a study that has its answer, Markdown."""
     mixtures = {
-        REFERENCE: Mixture.of({name: domain.proportional for name, domain in answer.domains.items()}),
+        PROPORTIONAL: Mixture.of({name: domain.proportional for name, domain in answer.domains.items()}),
         "answer": Mixture.of(answer.mixture),
     }
     trials = answer.trials
@@ -168,7 +168,7 @@ def _trouble(tally: Tally) -> str:
 def _shares(mixtures: Mapping[str, Mixture]) -> list[str]:
     """A table of the domains that have the largest share in any of the mixtures."""
     shares = {name: mixture.as_dict() for name, mixture in mixtures.items()}
-    domains = list(shares[REFERENCE])
+    domains = list(shares[PROPORTIONAL])
     most = sorted(domains, key=lambda domain: -max(each[domain] for each in shares.values()))[:MOST_ROWS]
     rows = [
         [_plain(domain), *(f"{each[domain]:.1%}" for each in shares.values())] for domain in domains if domain in most

@@ -34,7 +34,7 @@ def test_rows_become_runs_and_the_dearest_fidelity_is_the_target(tmp_path: Path)
     assert runs.names == ("c", "a", "b")
     assert (runs.domains, runs.metrics) == (("web", "code"), ("prose_loss", "mmlu"))
     assert [fidelity.proxy for fidelity in runs.fidelities] == ["small", "large"]
-    assert runs.level_N.tolist() == [1, 0, 0]
+    assert runs.fidelity_N.tolist() == [1, 0, 0]
     assert runs.weights_ND.tolist() == [[0.5, 0.5], [0.5, 0.5], [0.25, 0.75]]
     assert runs.values_NM.tolist() == [[2.0, 0.4], [3.0, 0.3], [2.5, 0.32]]
     assert notes == ()
@@ -219,7 +219,7 @@ def of(*metrics: str, values: tuple[tuple[float, ...], ...] = ()) -> Runs:
         metrics=metrics,
         fidelities=(Fidelity("small", 1, 1, 1.0), Fidelity("large", 1, 1, 2.0)),
         weights_ND=np.full((4, 2), 0.5),
-        level_N=np.array([0, 0, 1, 1]),
+        fidelity_N=np.array([0, 0, 1, 1]),
         values_NM=np.array(values or [[1.0] * len(metrics)] * 4),
     )
 

@@ -31,7 +31,7 @@ def test_every_completed_trial_reads_back_with_its_numbers(tmp_path: Path, unit:
     assert set(runs.names) == set(history.measurements)
     for place, name in enumerate(runs.names):
         [entry] = [entry for entry in history.completed if entry.trial.id == name]
-        assert runs.fidelities[runs.level_N[place]] == entry.trial.fidelity
+        assert runs.fidelities[runs.fidelity_N[place]] == entry.trial.fidelity
         assert runs.weights_ND[place] == pytest.approx(entry.trial.mixture.reordered(runs.domains).array)
         losses = entry.measurement.losses
         assert runs.values_NM[place].tolist() == [getattr(losses[metric], unit) for metric in runs.metrics]
