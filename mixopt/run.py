@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
 
 from rich.console import Console
@@ -28,7 +28,7 @@ from mixopt.study.loop import Loop
 from mixopt.study.plan import Plan
 from mixopt.study.planning import check_settings, make_plan
 from mixopt.study.progress import watcher_for
-from mixopt.study.record import await_store, check_subject
+from mixopt.study.record import await_store, check_begun
 from mixopt.study.recording import begin
 from mixopt.study.stages import Stages
 from mixopt.workers import executor
@@ -76,13 +76,13 @@ def run(
         if handles_signals:
             stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
         # First, before any work: does the store answer, and is the study in it this file's?
-        with console.status("opening the record") as waiting:
+        with _status(console, "opening the record") as tell:
             check_reachable(file)
-            store = await_store(file, lambda remark: waiting.update(Text(remark)))
-            check_subject(file, store)
+            store = await_store(file, tell)
+            check_begun(file, store)
         plan = make_plan(file, prepare(file, console))
-        with console.status("opening the record") as waiting:
-            recorder = stack.enter_context(begin(plan, store, lambda remark: waiting.update(Text(remark))))
+        with _status(console, "opening the record") as tell:
+            recorder = stack.enter_context(begin(plan, store, tell))
         with console.status("handing the tokens to the workers"):
             plan.exchange.publish(plan.corpus)
         # Ray prints to standard output when a worker dies, some of it only as it ends.
@@ -110,6 +110,21 @@ def run(
             reason = str(error) if isinstance(error, ExplainedError | OSError) else f"{type(error).__name__}: {error}"
             console.print(f"the report is not complete: {reason}; mixopt report {file.file}", soft_wrap=True)
     return answer
+
+
+@contextmanager
+def _status(console: Console, doing: str) -> Iterator[Callable[[str], None]]:
+    """A line for what takes a while; gives what puts a remark in its place, and in a log below what came before."""
+    said: set[str] = set()
+    with console.status(doing) as status:
+
+        def tell(remark: str) -> None:
+            status.update(Text(remark))
+            if not console.is_terminal and remark not in said:
+                said.add(remark)
+                console.print(remark, soft_wrap=True)
+
+        yield tell
 
 
 def _write_report(plan: Plan, recorder: Recorder, study: Loop, answer: Answer) -> None:

@@ -73,6 +73,12 @@ class Mixture:
         return dict(zip(self.domains, self.weights, strict=True))
 
     def __getitem__(self, domain: str) -> float:
+        """
+        Raises:
+            KeyError: there is no such domain.
+        """
+        if domain not in self.domains:
+            raise KeyError(f"no domain {domain!r}; there are {', '.join(self.domains)}")
         return self.weights[self.domains.index(domain)]
 
     def total_variation(self, other: Mixture) -> float:

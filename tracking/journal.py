@@ -173,7 +173,7 @@ def entries_in(file: BinaryIO, name: Path | str, hint: str = WITHOUT_IT) -> Iter
             entry = entry_from_plain(_plain(line, checked), trials)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DamagedJournal(
-                f"{name}:{number} is damaged ({type(error).__name__}: {str(error)[:100]})", hint=hint
+                f"{name}:{number} is damaged ({str(error)[:100] or type(error).__name__})", hint=hint
             ) from error
         if isinstance(entry, Opened):
             trials[entry.trial.id] = entry.trial

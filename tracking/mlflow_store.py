@@ -44,6 +44,7 @@ from tracking.legacy import entries_in_tags, subject_in_tags
 from tracking.record import Record, Subject
 
 PAGE = 1_000
+MOVE_IT = "move it away, or restore it: a new store gets everything from the journals of studies that run again"
 RESUME = "nothing recorded is lost; when the store works again, run the same command to resume"
 # Metric names end in a domain's or an expert's name; MLflow refuses longer keys.
 LONGEST_METRIC_NAME = 250
@@ -557,10 +558,19 @@ def _answering(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, ConnectionError, RequestException) as error:
+        if damaged := _damaged_file(uri, error):
+            raise TrackingError(f"the MLflow store {uri} is damaged: {damaged}", hint=MOVE_IT) from error
         status: int = error.get_http_status_code() if isinstance(error, MlflowException) else 500  # type: ignore[no-untyped-call]
         if 400 <= status < 500 and status not in (408, 429):
             raise TrackingRefused(f"the MLflow store {uri} refused: {_first_line(error)}", hint=RESUME) from error
         raise TrackingAway(f"the MLflow store {uri} does not work: {_first_line(error)}", hint=RESUME) from error
+
+
+def _damaged_file(uri: str, error: Exception) -> str:
+    """What SQLite says of a file that no waiting will mend; "" where it says nothing like it."""
+    said = str(error)
+    kinds = ("file is not a database", "database disk image is malformed")
+    return next((kind for kind in kinds if uri.startswith("sqlite:") and kind in said), "")
 
 
 def _first_line(error: Exception) -> str:

@@ -100,10 +100,11 @@ def _keys(node: dict[str, Any], definitions: dict[str, Any], prefix: str) -> Ite
 def _keys_inside(node: dict[str, Any], definitions: dict[str, Any], name: str) -> Iterator[str]:
     """The keys of the objects in a value: itself, what it may be, or the items of its list or map."""
     found = _resolved(node, definitions)
-    for choice in found.get("anyOf", []):
-        yield from _keys_inside(choice, definitions, name)
     if "properties" in found:
         yield from _keys(found, definitions, f"{name}.")
+    else:
+        for choice in found.get("anyOf", []):
+            yield from _keys_inside(choice, definitions, name)
     for inner, suffix in ((found.get("items"), "[]"), (found.get("additionalProperties"), ".<name>")):
         if isinstance(inner, dict):
             yield from _keys_inside(inner, definitions, name + suffix)

@@ -67,9 +67,11 @@ class Loop:
         """Returns the answer; `finish` comes next.
 
         Raises:
-            ConfigError: trial after trial fails.
+            ConfigError: trial after trial fails; or a later version of mixopt has recorded an answer.
             SearchError: the trials that completed are not enough for an answer.
         """
+        if (answer := self.recorder.begun.written.get(keys.ANSWER)) is not None:
+            Answer.read(answer)  # that of a later version is not overwritten
         self.plan.exchange.sweep(self.history)
         with self._page:
             self._search()

@@ -16,7 +16,7 @@ from mixopt.settings.environment import JOB_VARIABLE
 from mixopt.settings.schema import StudyFile
 from proxies.retry import pauses_within, retry
 from tracking import journal
-from tracking.errors import TrackingError
+from tracking.errors import TrackingAway, TrackingError, TrackingRefused
 from tracking.record import Record
 
 if TYPE_CHECKING:
@@ -71,13 +71,15 @@ def _may_exist(uri: str) -> bool:
     return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
-def check_subject(file: StudyFile, store: Store) -> None:
-    """Make sure that a study of this name, where there is one, was begun with this file.
+def check_begun(file: StudyFile, store: Store) -> None:
+    """Make sure that a study of this name, where there is one, was begun with this file, and its journal is whole.
 
     Raises:
-        TrackingError: it was not.
+        TrackingError: it was not, or it is not.
     """
     path = journal_path(file)
+    if path.exists() and journal.read_header(path).schema == journal.SCHEMA:
+        journal.checked_lines(path)
     subject = journal.read_header(path).subject if path.exists() else None
     if subject is None or subject.settings is None:
         run = store.find(file.study)
@@ -138,6 +140,6 @@ def await_store(file: StudyFile, remark: Callable[[str], None]) -> Store:
     return retry(
         lambda: open_store(file),
         pauses_within(STORE_AWAY_SECONDS, LOOK_AGAIN_SECONDS) if waits else (),
-        may_pass=lambda error: isinstance(error, TrackingError),
+        may_pass=lambda error: isinstance(error, TrackingAway | TrackingRefused),
         before_pause=lambda error: remark(f"waiting for MLflow: {error}"),
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
+from mixopt.base.errors import ConfigError
 from mixopt.study.answer import answer_so_far
 from mixopt.study.estimate import estimate
 from mixopt.study.record import open_store, read_record
@@ -57,3 +60,15 @@ def test_before_the_end_the_answer_so_far_says_how_far_the_search_is(tmp_path: P
     assert (
         f"the search goes on: 4 of at most {ROUNDS_TRIALS} trials have ended" in answer_so_far(plan.file, record).notes
     )
+
+
+def test_an_answer_of_a_later_version_is_not_overwritten(tmp_path: Path) -> None:
+    plan = planned(tmp_path, ROUNDS)
+    answer, _ = run(plan)
+    with begin(plan, open_store(plan.file)) as recorder:
+        recorder.write(keys.ANSWER, answer.plain() | {"schema_version": 99}, keys.ANSWER_FILE)
+        assert recorder.drain(30)
+    before = read_record(plan.file).written[keys.ANSWER]
+    with pytest.raises(ConfigError, match="99"):
+        run(plan)
+    assert read_record(plan.file).written[keys.ANSWER] == before

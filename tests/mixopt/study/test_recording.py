@@ -13,7 +13,15 @@ from mixopt.settings.reading import load
 from mixopt.study.mlflow_page.views import LONGEST_TAG, views
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
-from mixopt.study.record import fetch_record, journal_path, mark_submitted, open_store, read_record
+from mixopt.study.record import (
+    await_store,
+    check_begun,
+    fetch_record,
+    journal_path,
+    mark_submitted,
+    open_store,
+    read_record,
+)
 from mixopt.study.recording import begin
 from search.history import History
 from search.trial import Trial
@@ -283,3 +291,23 @@ def test_the_longest_names_of_domains_fit_into_what_mlflow_keeps(tmp_path: Path)
     assert all(len(tag) <= LONGEST_TAG for tag in views(plan).values())
     with begin(plan, open_store(plan.file)) as recorder:
         assert recorder.drain(30)
+
+
+def test_a_damaged_database_is_said_at_once_with_the_way_out(plan: Plan) -> None:
+    run(plan, *trials(plan, 1))
+    (plan.file.home / "mlflow.db").write_bytes(b"no database" * 1000)
+    remarks: list[str] = []
+    with pytest.raises(TrackingError, match="is damaged: file is not a database") as caught:
+        await_store(plan.file, remarks.append)
+    assert "move it away" in caught.value.hint
+    assert not remarks, "no waiting mends it"
+
+
+def test_a_damaged_journal_is_found_before_any_work(plan: Plan) -> None:
+    run(plan, *trials(plan, 2))
+    path = journal_path(plan.file)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(TrackingError, match=r"journal\.jsonl(:\d+ is damaged \(its checksum| cannot be read)"):
+        check_begun(plan.file, open_store(plan.file))
