@@ -24,7 +24,7 @@ from scipy.stats import t
 
 from mixopt.cli.tables.table import plain_table
 from search.mixture import Mixture
-from search.recommendation.confirm import Outcome, winner
+from search.recommendation.confirmation import Outcome, winner
 
 OTHERS, WORSE, SPREAD = 5, 0.04, 0.05
 STUDIES = 2_000

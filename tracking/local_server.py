@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 import requests
@@ -45,6 +46,10 @@ def local_server(store_uri: str, port: int) -> Iterator[LocalServer]:
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store_uri]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
+    if store_uri.startswith("sqlite:///"):
+        # Else MLflow would put what is sent through the server into the folder in which it was started.
+        artifacts = Path(store_uri.removeprefix("sqlite:///")).absolute().parent / "artifacts"
+        command += ["--artifacts-destination", artifacts.as_uri()]
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:

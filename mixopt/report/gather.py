@@ -49,7 +49,7 @@ from search.history import History
 from search.mixture import Mixture
 from search.objective import PENALTY, NoWorse, Objective, Pareto, WeightedMean, WorstCase
 from search.problem import BASELINE, PROPORTIONAL, SEARCH_SEED, Problem
-from search.recommendation.confirm import UNITS
+from search.recommendation.confirmation import UNITS
 from search.recommendation.effects import Effect, effects
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommendation import BEST_OBSERVED, Estimate

@@ -13,7 +13,7 @@ from mixopt.results.objective import StudyObjective
 from mixopt.results.recommendation import Recommendation
 
 if TYPE_CHECKING:
-    from search.recommendation import confirm
+    from search.recommendation import confirmation as confirm
 
 
 class DomainAnswer(Part):

@@ -16,7 +16,7 @@ from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
 from search.history import Failed, History
 from search.problem import BASELINE, PROPORTIONAL
-from search.recommendation.confirm import Confirmation
+from search.recommendation.confirmation import Confirmation
 from search.recommendation.recommendation import Recommendation
 from tracking import keys
 from tracking.record import Record

@@ -24,7 +24,7 @@ from mixopt.study.progress import Watcher
 from mixopt.workers.executor import Executor
 from mixopt.workers.messages import Notice, TrialEnd, TrialProgress, TrialRestart
 from search.problem import SEARCH_SEED
-from search.recommendation.confirm import Confirmation, confirm, confirmation_trials
+from search.recommendation.confirmation import Confirmation, confirm, confirmation_trials
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommendation import Recommendation
 from search.trial import Failure, Measurement, Trial

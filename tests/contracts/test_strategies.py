@@ -11,7 +11,7 @@ from search.errors import SearchError
 from search.history import Completed, Failed, History
 from search.objective import WeightedMean, WorstCase
 from search.problem import Problem
-from search.recommendation.confirm import confirmation_trials
+from search.recommendation.confirmation import confirmation_trials
 from search.recommendation.recommendation import Recommendation
 from search.space import DomainLimits, Space
 from search.strategies import STRATEGIES

@@ -7,7 +7,7 @@ from search.errors import SearchError
 from search.history import Completed, History
 from search.mixture import Mixture
 from search.objective import WorstCase
-from search.recommendation.confirm import Outcome, confirm, confirmation_trials, winner
+from search.recommendation.confirmation import Outcome, confirm, confirmation_trials, winner
 from search.recommendation.recommendation import Candidate
 from search.trial import Loss, Measurement, Trial
 from tests.search.worlds import LARGE, completed, measure, problem
