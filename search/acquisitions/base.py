@@ -23,9 +23,9 @@ class Acquisition(ABC):
     by_metric: ClassVar[bool] = True
 
     @abstractmethod
-    def function(self, outlook: Outlook, candidates_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
+    def function(self, outlook: Outlook, sampled_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
         """From mixtures [..., 1, D] to how much they are worth training, [...]; more is better.
 
         Args:
-            candidates_ND: mixtures that stand for all that there are.
+            sampled_ND: mixtures that stand for all that there are.
         """

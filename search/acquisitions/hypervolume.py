@@ -32,7 +32,7 @@ SAMPLES = 32
 
 
 class Hypervolume(Acquisition):
-    def function(self, outlook: Outlook, candidates_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
+    def function(self, outlook: Outlook, sampled_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
         if not len(outlook.evaluated_ED):
             return outlook.expected
         sign_M = torch.as_tensor(outlook.objective.sign_M)

@@ -28,20 +28,20 @@ QUANTILES = 32
 class KnowledgeGradient(Acquisition):
     by_metric = False
 
-    def function(self, outlook: Outlook, candidates_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
-        return _DiscreteKnowledgeGradient(outlook, torch.as_tensor(candidates_ND))
+    def function(self, outlook: Outlook, sampled_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
+        return _DiscreteKnowledgeGradient(outlook, torch.as_tensor(sampled_ND))
 
 
 class _DiscreteKnowledgeGradient(AcquisitionFunction):
     """In the units that the process sees, which grow with the objective."""
 
-    def __init__(self, outlook: Outlook, candidates_ND: Tensor) -> None:
+    def __init__(self, outlook: Outlook, sampled_ND: Tensor) -> None:
         super().__init__(outlook.model)
         [self.belief] = outlook.beliefs
         with torch.no_grad():
-            mean_N = self.belief.moments(candidates_ND[:, None])[0].squeeze(-1)
+            mean_N = self.belief.moments(sampled_ND[:, None])[0].squeeze(-1)
             best_S = mean_N.argsort()[:CONTENDERS]
-        self.contender_SD, self.mean_S = candidates_ND[best_S], mean_N[best_S]
+        self.contender_SD, self.mean_S = sampled_ND[best_S], mean_N[best_S]
         quantile_Z = (torch.arange(QUANTILES, dtype=torch.float64) + 0.5) / QUANTILES
         self.surprise_Z = torch.special.ndtri(quantile_Z)
 

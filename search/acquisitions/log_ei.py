@@ -19,7 +19,7 @@ from search.acquisitions.outlook import Outlook
 
 
 class LogEI(Acquisition):
-    def function(self, outlook: Outlook, candidates_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
+    def function(self, outlook: Outlook, sampled_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
         if not len(outlook.evaluated_ED):
             return outlook.expected
         with torch.no_grad():

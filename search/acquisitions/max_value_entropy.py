@@ -22,9 +22,9 @@ MAX_VALUES = 16
 class MaxValueEntropy(Acquisition):
     by_metric = False
 
-    def function(self, outlook: Outlook, candidates_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
+    def function(self, outlook: Outlook, sampled_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
         # What the process sees grows with the objective, so that its lowest value is at the same mixture.
         with manual_seed(outlook.seed):
             return qLowerBoundMaxValueEntropy(
-                outlook.model, torch.as_tensor(candidates_ND), num_mv_samples=MAX_VALUES, maximize=False
+                outlook.model, torch.as_tensor(sampled_ND), num_mv_samples=MAX_VALUES, maximize=False
             )

@@ -26,11 +26,11 @@ ITERATIONS = 10
 Constraint = tuple[Tensor, Tensor, float]
 
 
-def rank(function: AcquisitionFunction, candidates_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
+def rank(function: AcquisitionFunction, sampled_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
     """The candidates, the one most worth training first, [N, D]."""
     with torch.no_grad():
-        worth_N = function(torch.as_tensor(candidates_ND)[:, None]).numpy()
-    return candidates_ND[np.argsort(-worth_N, kind="stable")]
+        worth_N = function(torch.as_tensor(sampled_ND)[:, None]).numpy()
+    return sampled_ND[np.argsort(-worth_N, kind="stable")]
 
 
 def climb(function: AcquisitionFunction, problem: Problem, start_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " D"]:

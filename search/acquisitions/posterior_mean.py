@@ -11,5 +11,5 @@ from search.acquisitions.outlook import Outlook
 
 
 class PosteriorMean(Acquisition):
-    def function(self, outlook: Outlook, candidates_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
+    def function(self, outlook: Outlook, sampled_ND: Float[np.ndarray, "N D"]) -> AcquisitionFunction:
         return outlook.expected

@@ -34,14 +34,14 @@ ANCHORS = 100
 class Proposals:
     """
     Attributes:
-        candidates_ND: mixtures among which the best is looked for.
+        sampled_ND: mixtures among which the best is looked for.
         proxies: of the runs' fidelities.
     """
 
     problem: Problem
     acquisition: Acquisition
     outlook: Outlook
-    candidates_ND: Float[np.ndarray, "N D"]
+    sampled_ND: Float[np.ndarray, "N D"]
     proxies: tuple[str, ...]
 
     @classmethod
@@ -52,7 +52,7 @@ class Proposals:
         known_ND = np.unique(known_ND[problem.space.feasible(known_ND)], axis=0)
         anchors_ND = rank(PosteriorMean().function(outlook, known_ND), known_ND)[:ANCHORS]
         proxies = tuple(fidelity.proxy for fidelity in evidence.runs.fidelities)
-        return cls(problem, acquisition, outlook, choices(problem).candidates(anchors_ND, CANDIDATES, rng), proxies)
+        return cls(problem, acquisition, outlook, choices(problem).sample(anchors_ND, CANDIDATES, rng), proxies)
 
     def believing(self, running: Sequence[Trial]) -> Proposals:
         """Those where these trials count as done, with what is expected of them."""
@@ -68,11 +68,11 @@ class Proposals:
         Where there is a choice, it differs from these in at least NEAR of its tokens.
         """
         at_hand = choices(self.problem, fidelity)
-        candidates_ND = self.candidates_ND
+        sampled_ND = self.sampled_ND
         if isinstance(at_hand, PoolChoices):
-            candidates_ND = at_hand.weights_ND
-        function = self.acquisition.function(self.outlook, candidates_ND)
-        ranked_ND = rank(function, candidates_ND)
+            sampled_ND = at_hand.weights_ND
+        function = self.acquisition.function(self.outlook, sampled_ND)
+        ranked_ND = rank(function, sampled_ND)
         if self.problem.pool is None:
             found_D = at_hand.mixture(climb(function, self.problem, ranked_ND[0])).array
             ranked_ND = np.vstack([rank(function, np.vstack([found_D, ranked_ND[:1]])), ranked_ND[1:]])

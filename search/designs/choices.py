@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from search.designs.candidates import feasible_candidates
+from search.designs.samples import sample_mixtures
 from search.designs.tempered_dirichlet import tempered_dirichlet
 from search.fidelity import Fidelity
 from search.frozen_space import FrozenSpace
@@ -31,7 +31,7 @@ class Choices(ABC):
         """`count` distinct mixtures spread over all that there are, fewer only where there are not so many."""
 
     @abstractmethod
-    def candidates(
+    def sample(
         self, trained_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
     ) -> Float[np.ndarray, "Q D"]:
         """About `count` mixtures among which the best is looked for; all that there are, where these are few."""
@@ -54,10 +54,10 @@ class SpaceChoices(Choices):
     def design(self, count: int, generator: np.random.Generator) -> list[Mixture]:
         return tempered_dirichlet(self.space, count, generator)
 
-    def candidates(
+    def sample(
         self, trained_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
     ) -> Float[np.ndarray, "Q D"]:
-        return feasible_candidates(self.space, trained_ND, count, generator)
+        return sample_mixtures(self.space, trained_ND, count, generator)
 
     def near(
         self, best_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
@@ -84,7 +84,7 @@ class PoolChoices(Choices):
     def design(self, count: int, generator: np.random.Generator) -> list[Mixture]:
         return [self.pool[place] for place in generator.permutation(len(self.pool))[:count]]
 
-    def candidates(
+    def sample(
         self, trained_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
     ) -> Float[np.ndarray, "Q D"]:
         return self.weights_ND
@@ -108,7 +108,7 @@ class FrozenChoices(Choices):
     def design(self, count: int, generator: np.random.Generator) -> list[Mixture]:
         return [self._expanded(mixture) for mixture in self.smaller.design(count, generator)]
 
-    def candidates(
+    def sample(
         self, trained_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
     ) -> Float[np.ndarray, "Q D"]:
         """Trained mixtures count with their relative weights replaced by those that are kept."""
@@ -117,7 +117,7 @@ class FrozenChoices(Choices):
         # Perhaps no trained mixture stays feasible.
         centre_1R = space.project(space.natural.array).array[None]
         feasible_NR = np.vstack([centre_1R, trained_NR[space.feasible(trained_NR)]])
-        return self.frozen.expand(self.smaller.candidates(feasible_NR, count, generator))
+        return self.frozen.expand(self.smaller.sample(feasible_NR, count, generator))
 
     def near(
         self, best_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator

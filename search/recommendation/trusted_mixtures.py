@@ -79,7 +79,7 @@ class TrustedMixtures:
             SearchError: none is allowed.
         """
         problem, trained_ND = self.problem, self.evidence.runs.weights_ND
-        drawn_ND = self._choices.candidates(trained_ND[problem.space.feasible(trained_ND)], CANDIDATES, rng)
+        drawn_ND = self._choices.sample(trained_ND[problem.space.feasible(trained_ND)], CANDIDATES, rng)
         if self.trust.max_kl is not None and problem.pool is None:
             drawn_ND = self._towards_natural(drawn_ND)
         allowed_ND = drawn_ND[self.allowed(drawn_ND)]

@@ -129,7 +129,7 @@ class Climb(Strategy):
     ) -> Float[np.ndarray, "Q D"]:
         """Distinct mixtures not yet tried at the target, inside the trust region if it leaves a choice, [N, D]."""
         space = self.problem.space
-        candidates_ND = at_hand.candidates(trained_ND[space.feasible(trained_ND)], CANDIDATES, rng)
+        candidates_ND = at_hand.sample(trained_ND[space.feasible(trained_ND)], CANDIDATES, rng)
         tried = [trial.mixture for trial in before.trials if trial.fidelity == self.problem.target]
         tried_ND = np.array([mixture.reordered(space.domains).array for mixture in tried]).reshape(
             -1, len(space.domains)

@@ -40,13 +40,13 @@ TAIL, TAIL_WIDTH = 5.0, 1.15
 class BlendChoice:
     """
     Attributes:
-        share: the law's, from 0 to 1; the process has the rest.
+        law_part: the law's, from 0 to 1; the process has the rest.
         law_of_target: the law is fitted to the target's runs alone, because it predicts these better so.
         widening: of the variance, as held-out runs call for it.
     """
 
     process: Components
-    share: float = 0.0
+    law_part: float = 0.0
     law_of_target: bool = False
     widening: float = 1.0
 
@@ -78,7 +78,7 @@ class Blend(Surrogate[BlendChoice]):
         held_out = None
         if choice is None:
             choice, held_out = self._choose(rows, process)
-        law = self._fit_law(rows, choice.law_of_target) if choice.share else None
+        law = self._fit_law(rows, choice.law_of_target) if choice.law_part else None
         return FittedBlend(process, law, choice, held_out)
 
     def _components(self, rows: Rows) -> Components:
@@ -125,7 +125,7 @@ class Blend(Surrogate[BlendChoice]):
             # The law has a parameter per domain and more: with hardly as many runs it is not asked.
             domains = int((np.ptp(rows.weights_ND, axis=0) > 0).sum())
             asked = float(np.clip(len(rows) / max(domains, 1) - 1, 0, 1))
-            choice = replace(choice, share=asked * max(share, self.least_share * proved), law_of_target=of_target)
+            choice = replace(choice, law_part=asked * max(share, self.least_share * proved), law_of_target=of_target)
         joined = _joined(of_process, of_law_N, choice)
         widening = robust_variance((measured_S - joined.mean_N[scored_N]) / joined.sd_N[scored_N])
         choice = replace(choice, widening=max(widening, 1.0) if several else widening)
@@ -150,8 +150,8 @@ class WarpedGP(Blend):
 def _joined(of_process: Prediction, of_law_N: Float[np.ndarray, " N"], choice: BlendChoice) -> Prediction:
     """The variance is the process's, and what the two disagree by, widened."""
     gap_N = of_law_N - of_process.mean_N
-    variance_N = of_process.sd_N**2 + choice.share * (1 - choice.share) * gap_N**2
-    return Prediction(of_process.mean_N + choice.share * gap_N, np.sqrt(choice.widening * variance_N))
+    variance_N = of_process.sd_N**2 + choice.law_part * (1 - choice.law_part) * gap_N**2
+    return Prediction(of_process.mean_N + choice.law_part * gap_N, np.sqrt(choice.widening * variance_N))
 
 
 def _posterior_share(

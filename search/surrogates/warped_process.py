@@ -46,7 +46,7 @@ FEW_ITERATIONS, MORE_ITERATIONS = 15, 30
 class Component:
     """One warp with one kernel, to be fitted to runs, and its share of the marginal likelihood."""
 
-    share: float
+    likelihood_part: float
     warp: Warp
     hyperparameters: Hyperparameters
 
@@ -63,20 +63,20 @@ class Component:
         warped_N = self.warp.forward(rows.values_N)
         start = self.hyperparameters
         process = GaussianProcess.fit(rows.weights_ND, warped_N, rows.fidelity_N, start=start, iterations=iterations)
-        return Part(self.share, self.warp, process)
+        return Part(self.likelihood_part, self.warp, process)
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
     """A component that knows its runs."""
 
-    share: float
+    likelihood_part: float
     warp: Warp
     process: GaussianProcess
 
     @property
     def component(self) -> Component:
-        return Component(self.share, self.warp, self.process.hyperparameters)
+        return Component(self.likelihood_part, self.warp, self.process.hyperparameters)
 
     def log_density(self, of_process: float, values_N: Float[np.ndarray, " N"]) -> float:
         """A log density of the process's standardised values as one of the values, the warp's prior included."""
@@ -170,7 +170,7 @@ def fit(rows: Rows, seed: int, choice: Components | None = None) -> WarpedProces
     several, (centre, scale) = rows.fidelities > 1, _unit(rows)
     standard = _standardised(rows, centre, scale)
     alone = standard.of_reference
-    known = choice.reference if len(alone) <= MOST_CHOSEN else (replace(choice.reference[0], share=1.0),)
+    known = choice.reference if len(alone) <= MOST_CHOSEN else (replace(choice.reference[0], likelihood_part=1.0),)
     of_reference = tuple(each.around(alone).fit(alone, 0) for each in known) if several else ()
     tied = lines(standard, lambda wanted_QD: averaged(of_reference, wanted_QD)[0], same_spread)
     lifted = tied.to_reference(standard)
@@ -240,7 +240,9 @@ def _weighed(
     order = [place for place in np.argsort(-likelihood_C, kind="stable") if likelihood_C[place] > negligible]
     order = order[:MOST_COMPONENTS]
     share_C = likelihood_C[order] / likelihood_C[order].sum()
-    return tuple(replace(found[place][0], share=float(share)) for place, share in zip(order, share_C, strict=True))
+    return tuple(
+        replace(found[place][0], likelihood_part=float(share)) for place, share in zip(order, share_C, strict=True)
+    )
 
 
 def averaged(
@@ -250,6 +252,6 @@ def averaged(
     mean_Q, square_Q = np.zeros(len(weights_QD)), np.zeros(len(weights_QD))
     for part in parts:
         part_Q, variance_Q = part.predict(weights_QD, fidelity)
-        mean_Q += part.share * part_Q
-        square_Q += part.share * (variance_Q + part_Q**2)
+        mean_Q += part.likelihood_part * part_Q
+        square_Q += part.likelihood_part * (variance_Q + part_Q**2)
     return mean_Q, np.maximum(square_Q - mean_Q**2, 0)

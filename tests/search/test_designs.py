@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 
 from search.designs.baselines import baselines
-from search.designs.candidates import feasible_candidates
+from search.designs.samples import sample_mixtures
 from search.designs.tempered_dirichlet import tempered_dirichlet
 from search.errors import SearchError
 from search.mixture import Mixture
@@ -27,7 +27,7 @@ def test_every_mixture_of_a_design_is_feasible_and_new(space: Space) -> None:
 @given(spaces())
 def test_every_candidate_is_feasible(space: Space) -> None:
     trained = np.array([baseline.mixture.array for baseline in baselines(space)])
-    candidates = feasible_candidates(space, trained, 300, generator(0, "candidates"))
+    candidates = sample_mixtures(space, trained, 300, generator(0, "candidates"))
     assert candidates.shape == (300, len(space.domains))
     assert space.feasible(candidates).all()
     assert np.allclose(candidates.sum(axis=1), 1)
@@ -36,7 +36,7 @@ def test_every_candidate_is_feasible(space: Space) -> None:
 def test_candidates_reach_every_corner_of_a_space_with_one_dominant_domain() -> None:
     space = Space(tuple(DomainLimits(name, tokens) for name, tokens in zip("abc", (98, 1, 1), strict=True)))
     trained = space.natural.array[None]
-    candidates = feasible_candidates(space, trained, 30_000, generator(0, "candidates"))
+    candidates = sample_mixtures(space, trained, 30_000, generator(0, "candidates"))
     for wanted in ([0.2, 0.4, 0.4], [0.0, 0.9, 0.1], [0.9, 0.05, 0.05]):
         assert (np.abs(candidates - wanted).sum(axis=1) / 2 < 0.1).sum() > 30
 

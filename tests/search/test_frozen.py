@@ -56,7 +56,7 @@ def test_whatever_is_chosen_keeps_the_ratios_and_every_limit(frozen: FrozenSpace
     rng = generator(seed, "test")
     offered = choices(question)
     trained_ND = rng.dirichlet(np.ones(len(NAMES)), size=5)
-    candidates_ND = offered.candidates(trained_ND, 90, rng)
+    candidates_ND = offered.sample(trained_ND, 90, rng)
     found = [
         *(mixture.array for mixture in offered.design(4, rng)),
         *candidates_ND,

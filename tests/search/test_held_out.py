@@ -61,7 +61,7 @@ def test_the_predictions_that_a_blend_is_weighed_by_are_those_of_fits_with_its_c
     assert fitted.held_out is not None
     out_N = rows.fold_N == 0
     again = kind().fit_rows(rows.select(~out_N), fitted.choice)
-    assert again.held_out is None and again.choice.share == fitted.choice.share
+    assert again.held_out is None and again.choice.law_part == fitted.choice.law_part
     found = again.predict(WEIGHTS[out_N])
     np.testing.assert_allclose(found.mean_N, fitted.held_out.mean_N[out_N], rtol=1e-9)
     np.testing.assert_allclose(found.sd_N, fitted.held_out.sd_N[out_N], rtol=1e-9)

@@ -47,7 +47,7 @@ def test_mixtures_may_name_their_domains_in_any_order() -> None:
     rungs = (Rung(SMALL, 4),)
     found = Problem(SPACE, rungs, OBJECTIVE, {"proportional": backwards}, 0, pool={"small": (backwards,)})
     assert found.baselines["proportional"] == SPACE.natural
-    assert choices(found).candidates(np.empty((0, 4)), 1, generator("unused")).tolist() == [list(SPACE.natural.weights)]
+    assert choices(found).sample(np.empty((0, 4)), 1, generator("unused")).tolist() == [list(SPACE.natural.weights)]
     kept = Mixture.of({"chat": 1.0, "web": 3.0})
     frozen = Problem(SPACE, rungs, OBJECTIVE, BASELINES, 0, kept=kept)
     assert frozen.feasible(np.array([[0.6, 0.1, 0.1, 0.2], [0.2, 0.1, 0.1, 0.6]])).tolist() == [True, False]

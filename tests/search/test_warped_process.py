@@ -100,7 +100,7 @@ def test_of_many_runs_each_is_known_though_few_were_chosen_on() -> None:
 
 def test_shares_are_of_one_and_the_best_part_is_first() -> None:
     for rows in (table(VALUES[:30]), two_fidelities(40, 10)):
-        shares = [part.share for part in warped_process.fit(rows, 0).parts]
+        shares = [part.likelihood_part for part in warped_process.fit(rows, 0).parts]
         assert sum(shares) == pytest.approx(1)
         assert shares == sorted(shares, reverse=True)
 

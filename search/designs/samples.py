@@ -15,7 +15,7 @@ POWERS = (1.0, POWER, 0.0)
 PROJECTIONS = 1000
 
 
-def feasible_candidates(
+def sample_mixtures(
     space: Space, trained_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
 ) -> Float[np.ndarray, "Q D"]:
     """Feasible mixtures, [count, D], over the same space as the design's.
