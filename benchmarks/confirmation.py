@@ -43,7 +43,8 @@ class Row:
 
 def product(outcomes: Sequence[Outcome]) -> int:
     """What mixopt does."""
-    return list(outcomes).index(winner(outcomes[:1], outcomes[1:]))
+    predicted = {outcome.label: WORSE * (outcome is not outcomes[0]) for outcome in outcomes}
+    return list(outcomes).index(winner(outcomes[:1], outcomes[1:], predicted))
 
 
 def always_first(outcomes: Sequence[Outcome]) -> int:

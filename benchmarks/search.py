@@ -43,7 +43,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
 
-from benchmarks.worlds import World, regret
+from benchmarks.worlds import Sparse, regret
 from mixopt.runs.table import read
 from search.history import History
 from search.objective import WeightedMean
@@ -165,7 +165,7 @@ def replay_mean(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def synthetic_one(job: tuple[int, int, float, int, str]) -> dict[str, Any]:
     domains, seed, noise, runs, who = job
-    world = World(domains, seed, noise)
+    world = Sparse(domains, seed, noise)
     if who == "regmix, lightgbm":
         found, cost = regret(world, world.problem(runs), "regmix", Settings(surrogate="lightgbm"))
     elif who == "regmix, blend":
@@ -196,7 +196,7 @@ def speed(options: argparse.Namespace) -> list[dict[str, Any]]:
     import_module("search.acquisitions.log_ei")
     rows = []
     for domains, trials in ((17, 500), (64, 2000)):
-        world = World(domains, 0, 0.1)
+        world = Sparse(domains, 0, 0.1)
         problem = world.problem(trials + 8)
         history = History()
         for trial in STRATEGIES["random"](problem).ask(history, trials):

@@ -53,9 +53,9 @@ from search.evidence import gather
 from search.fidelity import Fidelity
 from search.history import Completed
 from search.mixture import ROUNDING, Mixture
-from search.problem import SEARCH_SEED
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommendation import LEVEL, Estimate
+from search.seeds import is_of_search
 from search.trust_region import distance, usual_distance
 
 SAME = "A and B are the same mixture: there is no difference to predict or to measure"
@@ -149,7 +149,7 @@ class Measured:
 def fresh_seeds(seeds: Iterable[int]) -> list[int]:
     """Those that the search did not use, if there are any: its seed may be why a mixture was chosen."""
     known = list(seeds)
-    return [seed for seed in known if seed != SEARCH_SEED] or known
+    return [seed for seed in known if not is_of_search(seed)] or known
 
 
 def compare(a: Given, b: Given, study: Path | None) -> Comparison:

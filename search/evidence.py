@@ -16,9 +16,11 @@ from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import Mixture
+from search.noise import seed_shifts
 from search.objective import Objective
-from search.problem import SEARCH_SEED, Problem
+from search.problem import Problem
 from search.runs import Runs
+from search.seeds import SEARCH_SEED, is_of_search
 from search.trial import Loss, Trial
 
 
@@ -71,8 +73,14 @@ class Evidence:
         return np.where(measured_N, self.objective_N, np.inf)
 
     def best_observed(self, allowed_N: Bool[np.ndarray, " N"]) -> Mixture | None:
-        """Of the runs that are allowed, the mixture with the lowest objective measured at the target, if any."""
+        """Of the runs that are allowed, the mixture with the lowest objective measured at the target, if any.
+
+        That of a mixture with several runs is their mean.
+        """
         value_N = np.where(allowed_N, self.at_target_N, np.inf)
+        for mixture in np.unique(self.runs.mixture_N[np.isfinite(value_N)]):
+            same_N = (self.runs.mixture_N == mixture) & np.isfinite(value_N)
+            value_N[same_N] = value_N[same_N].mean()
         best = int(value_N.argmin())
         return self.runs.mixture(best) if np.isfinite(value_N[best]) else None
 
@@ -108,7 +116,7 @@ def evidence_of(problem: Problem, history: History, runs: Runs) -> Evidence:
                 "measurement",
                 hint="see why that trial failed: mixopt status",
             )
-    failed = sum(entry.trial.seed == SEARCH_SEED for entry in history.failed)
+    failed = sum(is_of_search(entry.trial.seed) for entry in history.failed)
     values = {
         name: problem.value_of(mixture, problem.target, SEARCH_SEED, history)
         for name, mixture in problem.baselines.items()
@@ -135,10 +143,20 @@ def _baseline_by_level(problem: Problem, baseline: Mixture, history: History, ru
 
 
 def runs_of(problem: Problem, history: History) -> Runs:
-    """The search's trials that measured something, after the runs that the problem brought along."""
+    """The search's trials that measured something, after the runs that the problem brought along.
+
+    Repeated runs are moved by what their seeds do to all mixtures, to where the search's seed would have put them.
+    """
     by_fidelity = _by_fidelity(problem, history)
     entries = [(trial, losses, index) for index, (_, measured) in enumerate(by_fidelity) for trial, losses in measured]
     domains, metrics = problem.space.domains, problem.objective.metrics
+    values_NM = np.array([problem.objective.read(losses) for _, losses, _ in entries]).reshape(-1, len(metrics))
+    # A mixture at one fidelity is tied to another seed of itself.
+    values_NM -= seed_shifts(
+        [(frozenset(trial.mixture.as_dict().items()), index) for trial, _, index in entries],
+        np.array([trial.seed for trial, _, _ in entries], dtype=np.int64),
+        values_NM,
+    )
     own = Runs(
         names=tuple(trial.id for trial, _, _ in entries),
         domains=domains,
@@ -148,7 +166,7 @@ def runs_of(problem: Problem, history: History) -> Runs:
             -1, len(domains)
         ),
         fidelity_N=np.array([index for _, _, index in entries], dtype=np.int64),
-        values_NM=np.array([problem.objective.read(losses) for _, losses, _ in entries]).reshape(-1, len(metrics)),
+        values_NM=values_NM,
     )
     return own if problem.earlier is None else problem.earlier.before(own)
 
@@ -163,7 +181,7 @@ def _by_fidelity(problem: Problem, history: History) -> list[tuple[Fidelity, lis
     by_fidelity = []
     for rung in problem.rungs:
         full = rung.fidelity
-        completed = [entry for entry in history.at(full) if entry.trial.seed == SEARCH_SEED]
+        completed = [entry for entry in history.at(full) if is_of_search(entry.trial.seed)]
         stopped = [entry for entry in history.stopped if entry.trial.fidelity == full]
         for tokens in sorted({entry.measurement.stopped_at or 0 for entry in stopped}):
             on_the_way = [

@@ -54,6 +54,11 @@ class Objective(ABC):
         """-1 for a metric of which more is better, else 1."""
         return np.array([-1.0 if name in self.maximised else 1.0 for name in self.metrics])
 
+    @property
+    def emphasis_M(self) -> Float[np.ndarray, " M"]:
+        """How much each metric counts, whatever its direction; the sum is 1."""
+        return np.full(len(self.metrics), 1 / len(self.metrics))
+
     def losses(self, measurement: Measurement) -> Float[np.ndarray, " M"]:
         """The losses of this objective's metrics at the end of a run, [M]."""
         return self.read(measurement.losses)
@@ -117,6 +122,10 @@ class WeightedMean(Objective):
         return tuple(name for name, weight in self.weights.items() if weight > 0)
 
     @property
+    def emphasis_M(self) -> Float[np.ndarray, " M"]:
+        return np.abs(self.share_M)
+
+    @property
     def share_M(self) -> Float[np.ndarray, " M"]:
         """Weight of each metric with its sign; the absolute values sum to one."""
         return self.shares(self.metrics)
@@ -173,6 +182,10 @@ class AroundMean(Objective):
     @property
     def maximised(self) -> frozenset[str]:
         return self.mean.maximised
+
+    @property
+    def emphasis_M(self) -> Float[np.ndarray, " M"]:
+        return np.abs(self.mean.shares(self.metrics))
 
 
 @dataclass(frozen=True)

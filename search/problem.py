@@ -16,6 +16,7 @@ from search.history import History
 from search.mixture import Mixture
 from search.objective import Objective
 from search.runs import Runs
+from search.seeds import SEARCH_SEED
 from search.space import Space
 from search.trial import Trial
 
@@ -23,9 +24,6 @@ from search.trial import Trial
 PROPORTIONAL = "proportional"
 # Before a baseline's name, in the origin of its trials and in the label of what was confirmed.
 BASELINE = "baseline:"
-
-# The seed of every trial of the search; confirmation uses others.
-SEARCH_SEED = 0
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ from search.evidence import Evidence, evidence_of, runs_of
 from search.history import History
 from search.mixture import Mixture
 from search.objective import Objective
-from search.problem import SEARCH_SEED, Problem, Rung
+from search.problem import Problem, Rung
 from search.runs import Runs, present
+from search.seeds import SEARCH_SEED
 from search.space import DomainLimits, Space
 from search.strategies import STRATEGIES
 from search.strategies.base import CHEAP, WARM_RUNS_PER_DOMAIN, Settings, Strategy

@@ -19,7 +19,8 @@ from jaxtyping import Float
 
 from search.history import History
 from search.objective import Objective, Pareto
-from search.problem import SEARCH_SEED, Problem
+from search.problem import Problem
+from search.seeds import SEARCH_SEED
 from search.trial import Loss, Trial
 
 # Fewer trials at their end say too little of where the others will.

@@ -48,11 +48,12 @@ from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import Mixture
 from search.objective import PENALTY, NoWorse, Objective, Pareto, WeightedMean, WorstCase
-from search.problem import BASELINE, PROPORTIONAL, SEARCH_SEED, Problem
+from search.problem import BASELINE, PROPORTIONAL, Problem
 from search.recommendation.confirmation import UNITS
 from search.recommendation.effects import Effect, effects
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommendation import BEST_OBSERVED, Estimate
+from search.seeds import SEARCH_SEED, is_of_search
 from tracking.entries import Closed
 from tracking.journal import read
 from tracking.record import Record
@@ -250,7 +251,7 @@ def _predicted_gain(predictor: Predictor, mixture: Mixture, reference: Mixture) 
 def _losses(problem: Problem, history: History, answer: Answer) -> Losses | Missing:
     if answer.confirmation is None:
         return Missing("no mixture was confirmed")
-    confirmed = [entry for entry in history.at(problem.target) if entry.trial.seed != SEARCH_SEED]
+    confirmed = [entry for entry in history.at(problem.target) if not is_of_search(entry.trial.seed)]
     found: dict[str, dict[str, float]] = {}
     for outcome in answer.confirmation.outcomes:
         mixture = Mixture.of(outcome.mixture)
@@ -319,7 +320,7 @@ def _slope(effect: Effect, share: float) -> float | None:
 def _course(plan: Plan, history: History) -> Course | Missing:
     problem, steps, flops = plan.problem, [], 0.0
     measured = (*history.completed, *history.stopped)
-    searched = {entry.trial.id: entry for entry in measured if entry.trial.seed == SEARCH_SEED}
+    searched = {entry.trial.id: entry for entry in measured if is_of_search(entry.trial.seed)}
     order = [trial_id for trial_id in _ended(plan) if trial_id in searched]
     if len(order) < len(searched):
         return Missing(
@@ -390,7 +391,7 @@ def _front(problem: Problem, history: History, answer: Answer) -> Front | Missin
     measured = (
         problem.objective.losses(entry.measurement)
         for entry in history.at(problem.target)
-        if entry.trial.seed == SEARCH_SEED
+        if is_of_search(entry.trial.seed)
     )
     return Front(
         problem.objective.metrics,
@@ -401,7 +402,7 @@ def _front(problem: Problem, history: History, answer: Answer) -> Front | Missin
 
 
 def _budget(plan: Plan, history: History) -> Budget:
-    ended = Counter((trial.fidelity.proxy, trial.seed == SEARCH_SEED) for trial in history.without_running().trials)
+    ended = Counter((trial.fidelity.proxy, is_of_search(trial.seed)) for trial in history.without_running().trials)
     target = plan.problem.target
     proxies = []
     for rung in plan.problem.rungs:

@@ -57,6 +57,8 @@ class Outcome(Part):
     """Half the width of the difference's 95% interval, over all candidates together; null below two such seeds."""
     verdict: Literal["better", "no difference shown", "worse", "not compared"]
     sentence: str
+    also: tuple[str, ...] = ()
+    """Labels of what is nearly the same mixture, and was not trained beside it."""
 
     @classmethod
     def of(cls, found: confirm.Outcome) -> Self:
@@ -68,8 +70,23 @@ class Outcome(Part):
             difference=found.difference,
             margin=found.margin,
             verdict=found.verdict,
+            also=found.also,
             sentence=found.sentence,
         )
+
+
+class Rival(Part):
+    """The answer beside the best baseline, or, where a baseline is the answer, beside the best candidate."""
+
+    label: str
+    difference: float
+    """Mean of the answer's objective minus the rival's, over the seeds that both have."""
+    margin: float | None
+    """Half the width of its 95% interval, the noise estimated over all mixtures; null where it cannot be."""
+    seeds: int
+    shown: bool
+    """Whether that interval leaves out 0."""
+    sentence: str
 
 
 class Confirmation(Part):
@@ -78,6 +95,9 @@ class Confirmation(Part):
     candidates: tuple[Outcome, ...]
     baselines: tuple[Outcome, ...]
     winner: Outcome
+    rival: Rival | None = None
+    run_sd: float | None = None
+    """Standard deviation of what neither a run's mixture nor its seed explains; null with too few seeds."""
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -89,6 +109,17 @@ class Confirmation(Part):
             candidates=tuple(map(Outcome.of, found.candidates)),
             baselines=tuple(map(Outcome.of, found.baselines)),
             winner=Outcome.of(found.winner),
+            rival=None
+            if found.rival is None
+            else Rival(
+                label=found.rival.label,
+                difference=found.rival.difference,
+                margin=found.rival.margin,
+                seeds=found.rival.seeds,
+                shown=found.rival.shown,
+                sentence=found.rival.sentence,
+            ),
+            run_sd=found.run_sd,
         )
 
 

@@ -133,12 +133,14 @@ def _verdict(recommendation: Recommendation, confirmation: Confirmation | None) 
     if confirmation is None:
         alone = "the best measured mixture" if recommendation.predicted is None else "the prediction"
         return f"not confirmed: {alone} stands alone"
-    winner, first = confirmation.winner, confirmation.candidates[0]
+    winner, rival = confirmation.winner, confirmation.rival
     if winner in confirmation.candidates:
-        return f"the {winner.label} mixture {winner.sentence}"
-    name = winner.label.removeprefix(BASELINE)
-    reason = "" if name == PROPORTIONAL else f", which {winner.sentence}"
-    return f"keep the {name} mixture{reason}; the {first.label} mixture {first.sentence}"
+        called = f" (nearly {' and '.join(winner.names)})" if winner.names else ""
+        beside = f", and {rival.sentence}" if rival and rival.label != BASELINE + PROPORTIONAL else ""
+        return f"the {winner.label} mixture{called} {winner.sentence}{beside}"
+    reason = "" if PROPORTIONAL in winner.names else f", which {winner.sentence}"
+    beside = f"; it {rival.sentence}" if rival else ""
+    return f"keep {' or '.join(winner.names)}, nothing that was tried is expected to be better{reason}{beside}"
 
 
 def answer_so_far(file: StudyFile, record: Record) -> Answer:

@@ -23,10 +23,15 @@ from mixopt.study.plan import Plan
 from mixopt.study.progress import Watcher
 from mixopt.workers.executor import Executor
 from mixopt.workers.messages import Notice, TrialEnd, TrialProgress, TrialRestart
-from search.problem import SEARCH_SEED
-from search.recommendation.confirmation import Confirmation, confirm, confirmation_trials
+from search.recommendation.confirmation import (
+    Confirmation,
+    confirm,
+    confirmation_size,
+    next_confirmations,
+)
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommendation import Recommendation
+from search.seeds import is_of_search
 from search.trial import Failure, Measurement, Trial
 from tracking import keys
 from tracking.errors import TrackingAway
@@ -117,16 +122,17 @@ class Loop:
         if settings.candidates == 0:
             return None
         candidates = recommendation.candidates[: settings.candidates]
-        wanted = confirmation_trials(self.plan.problem, candidates, settings.seeds)
+        problem, seeds = self.plan.problem, settings.seeds
 
         def ask(slots: int) -> list[Trial]:
-            return self.history.new(wanted)[:slots]
+            return next_confirmations(problem, candidates, seeds, self.history)[:slots]
 
-        ended = self.history.without_running().trial_ids
-        done = Counter(trial.fidelity for trial in wanted if trial.id in ended)
-        self.watcher.begin("confirm", Counter(trial.fidelity for trial in wanted), done)
+        ended = self.history.without_running().trials
+        done = sum(not is_of_search(trial.seed) for trial in ended)
+        expected = confirmation_size(problem, len(candidates), seeds)
+        self.watcher.begin("confirm", Counter({problem.target: expected}), Counter({problem.target: done}))
         self._work(ask)
-        return confirm(self.plan.problem, candidates, settings.seeds, self.history)
+        return confirm(problem, candidates, seeds, self.history, recommendation.expects)
 
     def _answer(self, recommendation: Recommendation, confirmation: Confirmation | None) -> Answer:
         remarks = [*self._remarks]
@@ -254,9 +260,7 @@ class Loop:
         left = budget.flops - self.plan.confirmation_flops
         saved = {entry.trial.id: entry.trial.fidelity.flops - entry.measurement.flops for entry in self.history.stopped}
         left -= sum(
-            trial.fidelity.flops - saved.get(trial.id, 0.0)
-            for trial in self.history.trials
-            if trial.seed == SEARCH_SEED
+            trial.fidelity.flops - saved.get(trial.id, 0.0) for trial in self.history.trials if is_of_search(trial.seed)
         )
         costs = accumulate(trial.fidelity.flops for trial in trials)
         return [trial for trial, cost in zip(trials, costs, strict=True) if cost <= left]

@@ -14,7 +14,9 @@ from mixopt.study.exchange import Exchange
 from proxies.data.corpus import Corpus
 from search.fidelity import Fidelity
 from search.history import History
-from search.problem import SEARCH_SEED, Problem
+from search.problem import Problem
+from search.recommendation.confirmation import confirmation_size
+from search.seeds import is_of_search
 from search.stopping import stopping_rule
 from search.strategies.base import Strategy
 from search.trial import Trial
@@ -45,14 +47,13 @@ class Plan:
     def searched(self, history: History) -> Counter[Fidelity]:
         """How many trials of the search have ended at each fidelity, of those that the strategy expects."""
         ended = history.without_running().trials
-        return Counter(trial.fidelity for trial in ended if trial.seed == SEARCH_SEED) & self.strategy.expected
+        return Counter(trial.fidelity for trial in ended if is_of_search(trial.seed)) & self.strategy.expected
 
     @property
     def confirmation_size(self) -> int:
         """How many trials the confirmation trains, at most."""
         settings = self.file.confirm
-        baselines = len(set(self.problem.baselines.values()))
-        return settings.seeds * (settings.candidates + baselines) if settings.candidates else 0
+        return confirmation_size(self.problem, settings.candidates, settings.seeds) if settings.candidates else 0
 
     @property
     def confirmation_flops(self) -> float:

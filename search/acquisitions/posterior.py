@@ -92,6 +92,11 @@ class Belief:
         return self._covariance(features_QD, self._across(features_QD)[1], features_BD, self._across(features_BD)[1])
 
     @property
+    def noise_sd(self) -> float:
+        """Standard deviation of what a run measures around the truth."""
+        return float(np.sqrt(self._variance * self.process.hyperparameters.noise_L[self.fidelity]))
+
+    @property
     def _variance(self) -> float:
         """What a variance of 1 among standardised values stands for."""
         return self.widening * self.process.data.sd**2

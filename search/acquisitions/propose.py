@@ -1,21 +1,23 @@
 """Mixtures that are worth training at the target, given what is known and what is running.
 
-Shapes: N runs or candidates, D domains.
+Shapes: N runs or candidates, K trained mixtures, D domains.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from search.acquisitions.base import Acquisition
 from search.acquisitions.fitting import MetricFit
 from search.acquisitions.maximise import climb, rank
 from search.acquisitions.outlook import Outlook
 from search.acquisitions.posterior_mean import PosteriorMean
+from search.acquisitions.prospect import Prospect, prospect
 from search.designs.choices import PoolChoices, choices, unseen
 from search.evidence import Evidence
 from search.fidelity import Fidelity
@@ -23,11 +25,13 @@ from search.mixture import NEAR, Mixture
 from search.problem import Problem
 from search.randomness import generator
 from search.trial import Trial
-from search.trust_region import distance
+from search.trust_region import TrustRegion, distance
 
 CANDIDATES = 1_500
 # Candidates are the best trained mixtures, so many, others, and points between.
 ANCHORS = 100
+# A control is one of the best in so many of the candidates.
+CONTROLS_AMONG = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,8 @@ class Proposals:
     Attributes:
         sampled_ND: mixtures among which the best is looked for.
         proxies: of the runs' fidelities.
+        trust: where the answer may lie, and so what is worth a look.
+        trained_KD: every mixture that was trained.
     """
 
     problem: Problem
@@ -43,16 +49,26 @@ class Proposals:
     outlook: Outlook
     sampled_ND: Float[np.ndarray, "N D"]
     proxies: tuple[str, ...]
+    trust: TrustRegion
+    trained_KD: Float[np.ndarray, "K D"]
 
     @classmethod
-    def of(cls, problem: Problem, acquisition: Acquisition, evidence: Evidence, fits: Sequence[MetricFit]) -> Proposals:
+    def of(
+        cls,
+        problem: Problem,
+        acquisition: Acquisition,
+        evidence: Evidence,
+        fits: Sequence[MetricFit],
+        trust: TrustRegion,
+    ) -> Proposals:
         rng = generator(problem.seed, "proposals", len(evidence.runs))
         outlook = Outlook.of(fits, evidence, problem, int(rng.integers(2**31)))
         known_ND = np.vstack([evidence.runs.weights_ND, problem.space.project(problem.space.natural.array).array])
         known_ND = np.unique(known_ND[problem.space.feasible(known_ND)], axis=0)
         anchors_ND = rank(PosteriorMean().function(outlook, known_ND), known_ND)[:ANCHORS]
         proxies = tuple(fidelity.proxy for fidelity in evidence.runs.fidelities)
-        return cls(problem, acquisition, outlook, choices(problem).sample(anchors_ND, CANDIDATES, rng), proxies)
+        sampled_ND = choices(problem).sample(anchors_ND, CANDIDATES, rng)
+        return cls(problem, acquisition, outlook, sampled_ND, proxies, trust, evidence.runs.weights_ND)
 
     def believing(self, running: Sequence[Trial]) -> Proposals:
         """Those where these trials count as done, with what is expected of them."""
@@ -62,10 +78,37 @@ class Proposals:
         fidelity_P = np.array([self.proxies.index(trial.fidelity.proxy) for trial in running])
         return replace(self, outlook=self.outlook.believing(weights_PD, fidelity_P))
 
-    def best(self, fidelity: Fidelity, taken: Sequence[Mixture]) -> Mixture | None:
-        """The mixture most worth training, none of those that are taken there; None where all are.
+    @cached_property
+    def prospect(self) -> Prospect:
+        """What the search may still find at the target, inside the trust region."""
+        problem = self.problem
+        sampled_ND = self.sampled_ND[self._known(self.sampled_ND)]
+        if not len(sampled_ND):
+            sampled_ND = self.sampled_ND
+        baselines = {name: mixture.array for name, mixture in problem.baselines.items()}
+        return prospect(self.outlook, choices(problem), sampled_ND, baselines)
 
-        Where there is a choice, it differs from these in at least NEAR of its tokens.
+    def control(self, taken: Sequence[Mixture]) -> Mixture | None:
+        """The mixture that differs most from those that are taken, of those of which as much is expected as of most.
+
+        No model chose it, but that none is wasted where all that is known speaks against it.
+        """
+        ranked_ND = rank(PosteriorMean().function(self.outlook, self.sampled_ND), self.sampled_ND)
+        near_ND = ranked_ND[: max(len(ranked_ND) // CONTROLS_AMONG, 1)]
+        near_ND = near_ND[self._known(near_ND)]
+        if not taken or not len(near_ND):
+            return None
+        apart_N = distance(near_ND, self._weights(taken))
+        return choices(self.problem).mixture(near_ND[int(apart_N.argmax())]) if apart_N.max() >= NEAR else None
+
+    def _known(self, weights_ND: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
+        return self.trust.inside(weights_ND, self.problem.space, self.trained_KD)
+
+    def best(self, fidelity: Fidelity, taken: Sequence[Mixture], repeatable: Sequence[Mixture] = ()) -> Mixture | None:
+        """The mixture most worth training; None where all are taken.
+
+        It differs in at least NEAR of its tokens from those that are taken there, where there is a choice; or it is one
+        of those that can be run again, because nothing is worth more than to know more of it.
         """
         at_hand = choices(self.problem, fidelity)
         sampled_ND = self.sampled_ND
@@ -76,6 +119,11 @@ class Proposals:
         if self.problem.pool is None:
             found_D = at_hand.mixture(climb(function, self.problem, ranked_ND[0])).array
             ranked_ND = np.vstack([rank(function, np.vstack([found_D, ranked_ND[:1]])), ranked_ND[1:]])
+            if repeatable:
+                again_KD = self._weights(repeatable)
+                apart_K = np.abs(again_KD - ranked_ND[0]).sum(axis=1) / 2
+                if apart_K.min() < NEAR:
+                    return repeatable[int(apart_K.argmin())]
         if taken:
             taken_ND = self._weights(taken)
             ranked_ND = unseen(ranked_ND, taken_ND)

@@ -1,1 +1,1 @@
-"""Where a search starts: baselines, and mixtures drawn over the whole space."""
+"""Mixtures to begin with: baselines, and designs that need no result, one file each."""

@@ -8,11 +8,13 @@ Shapes: N mixtures, D domains.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
 
+from search.designs.anchors import Anchors
+from search.designs.around_baselines import around_baselines
 from search.designs.samples import sample_mixtures
 from search.designs.tempered_dirichlet import tempered_dirichlet
 from search.fidelity import Fidelity
@@ -22,13 +24,22 @@ from search.problem import Problem
 from search.runs import among
 from search.space import Space
 
+# So many distinct feasible mixtures, the first of a longer design; fewer only where the space does not hold so many.
+Design = Callable[[Space, Anchors, int, np.random.Generator], list[Mixture]]
+
+AROUND_BASELINES, TEMPERED_DIRICHLET = "around_baselines", "tempered_dirichlet"
+DESIGNS: Mapping[str, Design] = {
+    AROUND_BASELINES: around_baselines,
+    TEMPERED_DIRICHLET: lambda space, anchors, count, generator: tempered_dirichlet(space, count, generator),
+}
+
 
 class Choices(ABC):
     """Where mixtures come from."""
 
     @abstractmethod
-    def design(self, count: int, generator: np.random.Generator) -> list[Mixture]:
-        """`count` distinct mixtures spread over all that there are, fewer only where there are not so many."""
+    def design(self, name: str, anchors: Anchors, count: int, generator: np.random.Generator) -> list[Mixture]:
+        """`count` distinct mixtures by the design of that name, fewer only where there are not so many."""
 
     @abstractmethod
     def sample(
@@ -51,8 +62,8 @@ class SpaceChoices(Choices):
     def __init__(self, space: Space) -> None:
         self.space = space
 
-    def design(self, count: int, generator: np.random.Generator) -> list[Mixture]:
-        return tempered_dirichlet(self.space, count, generator)
+    def design(self, name: str, anchors: Anchors, count: int, generator: np.random.Generator) -> list[Mixture]:
+        return DESIGNS[name](self.space, anchors, count, generator)
 
     def sample(
         self, trained_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
@@ -81,7 +92,8 @@ class PoolChoices(Choices):
         self.pool = tuple(pool)
         self.weights_ND = np.array([mixture.array for mixture in pool])
 
-    def design(self, count: int, generator: np.random.Generator) -> list[Mixture]:
+    def design(self, name: str, anchors: Anchors, count: int, generator: np.random.Generator) -> list[Mixture]:
+        """Any of the pool: runs that were made by a design are one already."""
         return [self.pool[place] for place in generator.permutation(len(self.pool))[:count]]
 
     def sample(
@@ -105,8 +117,13 @@ class FrozenChoices(Choices):
         self.frozen = frozen
         self.smaller = SpaceChoices(frozen.smaller)
 
-    def design(self, count: int, generator: np.random.Generator) -> list[Mixture]:
-        return [self._expanded(mixture) for mixture in self.smaller.design(count, generator)]
+    def design(self, name: str, anchors: Anchors, count: int, generator: np.random.Generator) -> list[Mixture]:
+        """Of the smaller space, in which what is kept is one domain, as much needed as any of its own."""
+        space = self.frozen.smaller
+        moved_KR = [space.project(weights_R).array for weights_R in self.frozen.reduce(anchors.weights_KD)]
+        needed_R = self.frozen.reduce(anchors.needed_D[None].astype(float))[0] > 0
+        smaller = Anchors(np.array(moved_KR), needed_R)
+        return [self._expanded(mixture) for mixture in self.smaller.design(name, smaller, count, generator)]
 
     def sample(
         self, trained_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator

@@ -73,6 +73,19 @@ class Predictor:
         return other_mean - mean, float(np.hypot(sd, other_sd))
 
     @cached_property
+    def best_tried(self) -> Mixture | None:
+        """Of the mixtures trained at the target that may be an answer, that of which most is expected, if there is one.
+
+        Not the one that measured best: that was lucky, too.
+        """
+        runs = self.evidence.runs
+        tried_N = np.isfinite(self.evidence.at_target_N) & self.trusted.allowed(runs.weights_ND)
+        if not tried_N.any():
+            return None
+        places = np.flatnonzero(tried_N)
+        return runs.mixture(int(places[self.objective(runs.weights_ND[tried_N]).argmin()]))
+
+    @cached_property
     def trusted(self) -> TrustedMixtures:
         """The mixtures that it may answer with."""
         return TrustedMixtures(self.problem, self.evidence, self.trust)

@@ -63,10 +63,9 @@ def _recommend_by(predictor: Predictor) -> Recommendation:
         best_KD = best_KD[:1]
     # All by the regression: the measurement of the best of many mixtures looks better than it is.
     expected = float(predictor.objective(best_KD.mean(axis=0)[None])[0])
-    observed = predictor.trusted.best_observed
-    if observed is not None and float(predictor.objective(observed.array[None])[0]) < expected:
-        reason = "the regression expects nothing better than the best observed mixture"
-        return recommend_observed(problem, evidence, reason, predictor.validation, predictor.trust)
+    tried = predictor.best_tried
+    if tried is not None and float(predictor.objective(tried.array[None])[0]) < expected:
+        best_KD, expected = tried.array[None], float(predictor.objective(tried.array[None])[0])
     for baseline in problem.baselines.values():
         rival_1D = baseline.array[None]
         reached = float(predictor.objective(rival_1D)[0])
@@ -117,7 +116,7 @@ def recommend_predicted(predictor: Predictor, best_KD: Float[np.ndarray, "K D"])
     found_effects = effects(predictor.objective, mixture, evidence.runs.weights_ND)
     as_good_ND = np.vstack([mixture.array[None], best_KD, predictor.trusted.within(mean + sd, predictor.objective)])
     candidates = [Candidate("proposed", mixture)]
-    if (observed := predictor.trusted.best_observed) is not None:
+    if (observed := predictor.best_tried) is not None:
         # Before the best predicted: it does not share the regression's errors.
         candidates.append(Candidate(BEST_OBSERVED, observed))
     candidates.append(Candidate("best predicted", Mixture.from_array(problem.space.domains, best_KD[0])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
@@ -88,3 +88,11 @@ class Recommendation:
     front: tuple[FrontPoint, ...] = ()
     validation: Validation | None = None
     predictor: Predictor | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def expects(self) -> Callable[[Mixture], float] | None:
+        """The objective that is expected of a mixture; None where no prediction can be trusted."""
+        predictor = self.predictor
+        if predictor is None or not predictor.validation.trustworthy:
+            return None
+        return lambda mixture: float(predictor.objective(mixture.array[None])[0])

@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import ClassVar
 
+from search.designs.choices import TEMPERED_DIRICHLET
 from search.fidelity import Fidelity
 from search.history import History
 from search.problem import Problem
@@ -28,19 +30,34 @@ class Settings:
         surrogate: which one predicts.
         acquisition: which one `bayes` asks by.
         trust: where the answer may lie.
+        design: which mixtures are trained before any result is known (search.designs); None: the strategy's own.
+        stop_when_resolved: end the search once what it may still gain is lost in the noise of its runs.
     """
 
     surrogate: str = DEFAULT
     acquisition: str = "log_ei"
     trust: TrustRegion = field(default_factory=TrustRegion)
+    design: str | None = None
+    stop_when_resolved: bool = True
 
 
 class Strategy(ABC):
-    """Built anew from the problem in every process; nothing is remembered but what follows from problem and history."""
+    """Built anew from the problem in every process; nothing is remembered but what follows from problem and history.
+
+    Attributes:
+        usual_design: where the settings name none.
+    """
+
+    usual_design: ClassVar[str] = TEMPERED_DIRICHLET
 
     def __init__(self, problem: Problem, settings: Settings | None = None) -> None:
         self.problem = problem
         self.settings = settings or Settings()
+
+    @property
+    def design(self) -> str:
+        """Which mixtures are trained before any result is known, by name."""
+        return self.settings.design or self.usual_design
 
     @property
     @abstractmethod

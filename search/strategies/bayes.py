@@ -1,11 +1,13 @@
 """Bayesian optimisation: cheap runs first, then at the target whatever is most worth training, given all that is known.
 
-1. The baselines at every rung, the target's first.
+1. The baselines at every rung, the target's first; then two of them again, with further seeds: so the noise is known.
 2. A warm start: a design at the cheapest rung, for about what one target run costs. Where no rung is cheap, or what it
    tells was known before, a small design at the target.
 3. At each rung between, as many mixtures as one target run would pay for, then trials at the target: each the mixture
    with the highest acquisition (search.acquisitions), running trials counted as done with what is expected of them.
-4. Now and then instead the next mixture of the design at the target, a control that no model chose.
+   Where that is one that was trained, it is trained again with a further seed.
+4. Now and then instead a control, far from all that was trained and not hopeless.
+5. The end, before all trials are spent, once what can still be gained is lost in the noise of the runs.
 """
 
 from __future__ import annotations
@@ -20,17 +22,22 @@ import numpy as np
 from search.acquisitions import ACQUISITIONS
 from search.acquisitions.base import Acquisition
 from search.acquisitions.fitting import MetricFit, enough, fit_metrics
+from search.designs.choices import AROUND_BASELINES
 from search.errors import SearchError
 from search.evidence import Evidence, evidence_of, gather, runs_of
 from search.fidelity import Fidelity
 from search.history import History
+from search.mixture import Mixture
+from search.noise import SHOWN
 from search.objective import Pareto, WeightedMean
-from search.problem import SEARCH_SEED, Problem, Rung
+from search.problem import Problem, Rung
 from search.recommendation.recommend import recommend
 from search.recommendation.recommendation import Recommendation
 from search.recommendation.validation import rank_correlation
+from search.seeds import SEARCH_SEED, is_of_search, of_repeat
 from search.strategies.base import CHEAP, WARM_RUNS_PER_DOMAIN, Settings, Strategy
 from search.strategies.fixed_design import baselines_and_design
+from search.strategies.repeats import repeats
 from search.trial import Trial
 
 if TYPE_CHECKING:
@@ -48,8 +55,16 @@ UNRELATED, RELATED = 0.3, 0.7
 WELL_EXPLAINED, LEAST_EXPLAINED = 0.9, 0.3
 # Target trials wait for the cheap ones, soon done, while more than this share of them is running.
 STILL_RUNNING = 0.25
+# Mixtures of the design at the target, where nothing cheaper is trained first: so many more than domains.
+MORE_THAN_DOMAINS = 3
 # One of so many target trials is a control.
 CONTROL_EVERY = 8
+# The search ends where nothing is left that is expected to beat the best baseline by as much as a confirmation with so
+# many seeds would show; or where it expects to gain no more than this share of the noise of a run.
+CONFIRMED_SEEDS = 3
+WORTH_SEARCHING = 0.1
+# It does not end before so many mixtures for each domain were chosen by what is known.
+LEAST_CHOSEN = 0.5
 
 
 class Carried(NamedTuple):
@@ -83,6 +98,8 @@ def warm_start(cost_ratio: float, domains: int, carried: Carried | None = None) 
 
 
 class Bayes(Strategy):
+    usual_design = AROUND_BASELINES
+
     def __init__(self, problem: Problem, settings: Settings | None = None) -> None:
         """
         Raises:
@@ -97,7 +114,7 @@ class Bayes(Strategy):
         self._target = problem.rungs[-1]
         self._baselines = History().new(problem.baseline_trials)
         self._baseline_ids = {trial.id for trial in self._baselines}
-        designed = [trial for trial in baselines_and_design(problem) if trial.id not in self._baseline_ids]
+        designed = [trial for trial in baselines_and_design(problem, self.design) if trial.id not in self._baseline_ids]
         self._designs = [[trial for trial in designed if trial.fidelity == rung.fidelity] for rung in problem.rungs]
         self._cost_ratio = problem.target.flops / problem.rungs[0].fidelity.flops
         self._domains = len(problem.space.domains)
@@ -121,7 +138,8 @@ class Bayes(Strategy):
         """None while most of the warm start is being trained and nothing of it is left to ask."""
         if slots <= 0:
             return []
-        asked = history.new([*self._baselines, *self._opening(history)])[:slots]
+        known = [*self._baselines, *repeats(self.problem, history), *self._opening(history)]
+        asked = history.new(known)[:slots]
         history = history.opened(*asked)
         if len(asked) < slots and not self._waits(history):
             learned = self._learn(history)
@@ -139,7 +157,7 @@ class Bayes(Strategy):
     def _opening(self, history: History) -> list[Trial]:
         """The warm start, as long as what is known by now says that it should be; or the small design."""
         if not self._warm:
-            small = min(2 * self._domains + 2 - self._earlier, self._target.trials // 2)
+            small = min(self._domains + MORE_THAN_DOMAINS - self._earlier, self._target.trials // 2)
             return self._designs[-1][: max(small, 0)]
         wanted = warm_start(self._cost_ratio, self._domains, self._carried(history)) - self._earlier
         return [replace(trial, origin="warm") for trial in self._designs[0][: max(wanted, 0)]]
@@ -147,7 +165,7 @@ class Bayes(Strategy):
     def _asked(self, history: History, rung: Rung) -> int:
         """How many of the search's trials are of this rung, baselines aside."""
         return sum(
-            trial.fidelity == rung.fidelity and trial.seed == SEARCH_SEED and trial.id not in self._baseline_ids
+            trial.fidelity == rung.fidelity and is_of_search(trial.seed) and trial.id not in self._baseline_ids
             for trial in history.trials
         )
 
@@ -182,8 +200,11 @@ class Bayes(Strategy):
 
         if self._due(history) is None:
             return []
-        running = [trial for trial in history.running if trial.seed == SEARCH_SEED]
-        proposals = Proposals.of(self.problem, self._acquisition, evidence, fits).believing(running)
+        running = [trial for trial in history.running if is_of_search(trial.seed)]
+        measured = Proposals.of(self.problem, self._acquisition, evidence, fits, self.settings.trust)
+        if self._over(history, measured):
+            return []
+        proposals = measured.believing(running)
         asked: list[Trial] = []
         while len(asked) < slots and (rung := self._due(history)):
             trial = self._next(history, rung, proposals)
@@ -198,12 +219,38 @@ class Bayes(Strategy):
         """The next trial of a rung; None where every mixture was tried."""
         place = self._asked(history, rung) + 1
         if rung is self._target and self.problem.pool is None and place % CONTROL_EVERY == 0:
-            controls = history.new(self._designs[-1])
-            if controls:
-                return replace(controls[0], origin="control")
-        taken = [trial.mixture for trial in history.trials if trial.fidelity == rung.fidelity]
-        best = proposals.best(rung.fidelity, taken)
-        return None if best is None else Trial(best, rung.fidelity, SEARCH_SEED, self._origin)
+            control = proposals.control(self._taken(history, rung))
+            if control is not None:
+                return Trial(control, rung.fidelity, SEARCH_SEED, "control")
+        best = proposals.best(rung.fidelity, self._taken(history, rung), self._repeatable(history, rung))
+        if best is None:
+            return None
+        seeds = [trial.seed for trial in history.trials if (trial.mixture, trial.fidelity) == (best, rung.fidelity)]
+        # Numbers below stand for those of the baselines' repeats, so that mixtures share seeds.
+        free = (seed for seed in (SEARCH_SEED, *map(of_repeat, range(1, len(seeds) + 1))) if seed not in seeds)
+        return Trial(best, rung.fidelity, next(free), self._origin)
+
+    def _taken(self, history: History, rung: Rung) -> list[Mixture]:
+        return [trial.mixture for trial in history.trials if trial.fidelity == rung.fidelity]
+
+    def _repeatable(self, history: History, rung: Rung) -> list[Mixture]:
+        """What was measured at the target, and is not being trained again."""
+        if rung is not self._target or self.problem.pool is not None:
+            return []
+        running = [trial.mixture for trial in history.running]
+        completed = [entry.trial for entry in history.at(rung.fidelity) if is_of_search(entry.trial.seed)]
+        return list(dict.fromkeys(trial.mixture for trial in completed if trial.mixture not in running))
+
+    def _over(self, history: History, proposals: Proposals) -> bool:
+        """Whether what is left to gain is too little to be told from noise."""
+        if self.problem.pool is not None or not self.settings.stop_when_resolved:
+            return False
+        chosen = sum(trial.origin == self._origin and trial.seed == SEARCH_SEED for trial in history.trials)
+        if self._due(history) is not self._target or chosen < LEAST_CHOSEN * self._domains:
+            return False
+        found = proposals.prospect
+        shown = SHOWN * found.run_sd * (2 / CONFIRMED_SEEDS) ** 0.5
+        return found.beyond_baselines < shown or found.gain < WORTH_SEARCHING * found.run_sd
 
     def _learn(self, history: History) -> tuple[Evidence, tuple[MetricFit, ...]] | None:
         """What is known, as the acquisition wants it, and the processes fitted to it; None where it is too little."""

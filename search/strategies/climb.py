@@ -26,12 +26,13 @@ from search.designs.choices import Choices, choices, unseen
 from search.evidence import evidence_of, gather, runs_of
 from search.fidelity import Fidelity
 from search.history import History
-from search.problem import SEARCH_SEED, Problem
+from search.problem import Problem
 from search.randomness import generator
 from search.recommendation.recommend import recommend
 from search.recommendation.recommendation import Recommendation
 from search.recommendation.trusted_mixtures import CANDIDATES
 from search.recommendation.validation import FEWEST_RUNS
+from search.seeds import SEARCH_SEED
 from search.strategies.base import Settings, Strategy
 from search.strategies.fixed_design import baselines_and_design
 from search.surrogates import SURROGATES
@@ -52,7 +53,7 @@ class Climb(Strategy):
         sizes = rounds(problem.rungs[-1].trials)
         bootstrapped = any(rung.trials for rung in problem.rungs[:-1])
         first, self._sizes = (0, sizes) if bootstrapped else (sizes[0], sizes[1:])
-        everything = baselines_and_design(problem)
+        everything = baselines_and_design(problem, self.design)
         at_target = [trial for trial in everything if trial.fidelity == problem.target]
         target_design = [trial for trial in at_target if trial.origin == "design"]
         # For rounds before which too little was measured.

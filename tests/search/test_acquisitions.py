@@ -25,6 +25,7 @@ from search.problem import Problem
 from search.strategies.base import Settings
 from search.strategies.bayes import Bayes
 from search.strategies.random import Random
+from search.trust_region import TrustRegion
 from tests.search.worlds import LARGE, SPACE, TIGHT, completed, losses, problem
 
 RNG = np.random.default_rng(0)
@@ -117,7 +118,9 @@ def test_climbing_ends_in_the_space_and_higher_than_it_began() -> None:
 def test_domains_that_keep_their_relative_weights_keep_them() -> None:
     question, evidence, fits = known()
     kept = Mixture.of({"code": 0.3, "books": 0.7})
-    proposals = Proposals.of(replace(question, space=SPACE, kept=kept), ACQUISITIONS["log_ei"](), evidence, fits)
+    proposals = Proposals.of(
+        replace(question, space=SPACE, kept=kept), ACQUISITIONS["log_ei"](), evidence, fits, TrustRegion()
+    )
     best = proposals.best(LARGE, [])
     assert best is not None
     assert best["code"] * 0.7 == pytest.approx(best["books"] * 0.3)
@@ -152,7 +155,7 @@ def test_the_random_state_around_it_changes_nothing() -> None:
     for state in (1, 2):
         torch.manual_seed(state)
         np.random.seed(state)
-        best = Proposals.of(question, ACQUISITIONS["log_ei"](), evidence, fits).best(LARGE, [])
+        best = Proposals.of(question, ACQUISITIONS["log_ei"](), evidence, fits, TrustRegion()).best(LARGE, [])
         assert best is not None
         found.append(best.array)
     np.testing.assert_array_equal(found[0], found[1])

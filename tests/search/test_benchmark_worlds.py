@@ -5,12 +5,12 @@ import pytest
 from jaxtyping import Float
 from scipy.optimize import LinearConstraint, minimize
 
-from benchmarks.worlds import World
+from benchmarks.worlds import Sparse
 
 
 @pytest.mark.parametrize("domains", [5, 17, 64])
 def test_no_search_over_the_simplex_ends_below_the_optimum(domains: int) -> None:
-    world = World(domains, seed=1, noise=0.0)
+    world = Sparse(domains, seed=1, noise_share=0.0)
 
     def value(weights_D: Float[np.ndarray, " D"]) -> float:
         return float(world.value(weights_D[None])[0])

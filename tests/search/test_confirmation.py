@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -7,9 +8,17 @@ from search.errors import SearchError
 from search.history import Completed, History
 from search.mixture import Mixture
 from search.objective import WorstCase
-from search.recommendation.confirmation import Outcome, confirm, confirmation_trials, winner
+from search.problem import Problem
+from search.recommendation.confirmation import (
+    Confirmation,
+    Outcome,
+    confirm,
+    confirmation_size,
+    next_confirmations,
+    winner,
+)
 from search.recommendation.recommendation import Candidate
-from search.trial import Loss, Measurement, Trial
+from search.trial import Failure, FailureKind, Loss, Measurement, Trial
 from tests.search.worlds import LARGE, completed, measure, problem
 
 QUESTION = problem()
@@ -18,26 +27,65 @@ BAD = Candidate("best predicted", Mixture.of({"web": 0.0, "code": 0.0, "books": 
 ALIKE = Candidate("best observed", Mixture.of({"web": 0.1, "code": 0.45, "books": 0.35, "chat": 0.1}))
 
 
+def confirmed(
+    question: Problem,
+    candidates: list[Candidate],
+    seeds: int,
+    measuring: Callable[[Trial], Measurement] = measure,
+    failing: Callable[[Trial], bool] = lambda trial: False,
+) -> History:
+    """The history of a whole confirmation."""
+    history = History()
+    while trials := next_confirmations(question, candidates, seeds, history):
+        for trial in trials:
+            outcome: Failure | Measurement = Failure(FailureKind.ERROR, "") if failing(trial) else measuring(trial)
+            history = history.closed(trial, outcome)
+    return history
+
+
 def with_noise(noise: float) -> Callable[[Trial], Measurement]:
     return lambda trial: measure(trial, noise)
 
 
 def test_candidates_and_baselines_are_trained_with_new_seeds_at_the_target() -> None:
-    trials = confirmation_trials(QUESTION, [GOOD, BAD], seeds=3)
-    assert {trial.seed for trial in trials} == {1, 2, 3}
+    trials = next_confirmations(QUESTION, [GOOD, BAD], 3, History())
+    assert {trial.seed for trial in trials} == {1}
     assert {trial.fidelity for trial in trials} == {LARGE}
     assert {trial.mixture for trial in trials} == {GOOD.mixture, BAD.mixture, *QUESTION.baselines.values()}
-    assert len({trial.id for trial in trials}) == len(trials) == 3 * 6
     assert trials[0].origin == "confirm:proposed"
+    seeds = {entry.trial.seed for entry in confirmed(QUESTION, [GOOD, BAD], 3).completed}
+    assert seeds >= {1, 2, 3}
 
 
-def test_a_candidate_that_is_a_baseline_is_trained_once() -> None:
-    same = Candidate("best observed", QUESTION.baselines["uniform"])
-    assert len(confirmation_trials(QUESTION, [same], seeds=2)) == 2 * len(QUESTION.baselines)
+def test_two_names_of_one_mixture_are_one_row() -> None:
+    near = Mixture.of(
+        {name: weight + 0.002 * (name == "web") for name, weight in QUESTION.baselines["uniform"].as_dict().items()}
+    )
+    same = Candidate("best observed", near)
+    history = confirmed(QUESTION, [same], 2)
+    confirmation = confirm(QUESTION, [same], 2, history)
+    assert confirmation.candidates[0].also == ("baseline:uniform",)
+    assert "baseline:uniform" not in [each.label for each in confirmation.baselines]
+    assert len(history.completed) == 2 * len(QUESTION.baselines)
+
+
+def test_what_is_out_after_two_seeds_gets_no_third_and_what_is_open_gets_its_seeds() -> None:
+    history = confirmed(QUESTION, [GOOD, ALIKE, BAD], 3)
+    seeds = Counter(entry.trial.mixture for entry in history.completed)
+    assert seeds[BAD.mixture] == 2
+    assert seeds[QUESTION.baselines["proportional"]] == 3
+    assert seeds[GOOD.mixture] >= 3 and seeds.total() <= confirmation_size(QUESTION, 3, 3)
+
+
+def test_a_confirmation_asks_the_same_whatever_ended_first() -> None:
+    first = next_confirmations(QUESTION, [GOOD, BAD], 2, History())
+    some = completed(first[1:3]).opened(*first[3:])
+    assert next_confirmations(QUESTION, [GOOD, BAD], 2, some) == first[:1]
+    assert next_confirmations(QUESTION, [GOOD, BAD], 2, some.opened(first[0])) == []
 
 
 def test_a_clear_gain_is_better_a_clear_loss_is_worse_and_the_best_wins() -> None:
-    history = completed(confirmation_trials(QUESTION, [GOOD, BAD], seeds=3))
+    history = confirmed(QUESTION, [GOOD, BAD], 3)
     confirmation = confirm(QUESTION, [GOOD, BAD], 3, history)
     good, bad = confirmation.candidates
     assert (good.verdict, bad.verdict) == ("better", "worse")
@@ -47,27 +95,41 @@ def test_a_clear_gain_is_better_a_clear_loss_is_worse_and_the_best_wins() -> Non
 
 
 def test_the_search_run_of_a_mixture_does_not_count() -> None:
-    confirmations = confirmation_trials(QUESTION, [GOOD], seeds=2)
     lucky = completed([Trial(GOOD.mixture, LARGE, 0)], with_noise(100.0)).completed
-    plain = completed(confirmations)
+    plain = confirmed(QUESTION, [GOOD], 2)
     with_lucky = History((*plain.completed, *lucky))
     assert confirm(QUESTION, [GOOD], 2, with_lucky) == confirm(QUESTION, [GOOD], 2, plain)
 
 
 def test_noise_larger_than_the_gain_shows_no_difference() -> None:
-    history = completed(confirmation_trials(QUESTION, [GOOD], seeds=3), with_noise(20.0))
+    history = confirmed(QUESTION, [GOOD], 3, with_noise(20.0))
     [good] = confirm(QUESTION, [GOOD], 3, history).candidates
     assert good.verdict == "no difference shown"
     assert good.sentence.startswith("is not shown to beat proportional")
 
 
-def test_a_candidate_does_not_win_by_luck() -> None:
-    """With noise far above all differences the lowest mean is chance: it is the first candidate, or no change."""
-    for first, second in ((GOOD, ALIKE), (ALIKE, GOOD)):
-        history = completed(confirmation_trials(QUESTION, [first, second], seeds=3), with_noise(5.0))
-        confirmation = confirm(QUESTION, [first, second], 3, history)
-        assert confirmation.winner.label in (first.label, "baseline:proportional")
-        assert confirmation.candidates[0].sentence.startswith("is not shown to beat proportional")
+def test_a_mixture_does_not_win_by_luck_where_another_is_predicted_to_be_better() -> None:
+    """With noise far above all differences the lowest mean is chance, and what the search expects decides."""
+    predicted = {GOOD.mixture: 3.0, **dict.fromkeys(QUESTION.baselines.values(), 3.2)}
+    history = confirmed(QUESTION, [GOOD], 3, with_noise(0.3))
+    found = confirm(QUESTION, [GOOD], 3, history, lambda mixture: predicted[mixture])
+    lowest = min((*found.candidates, *found.baselines), key=lambda each: each.mean or 0.0)
+    assert found.winner.label == "proposed" != lowest.label
+    assert found.candidates[0].sentence.startswith("is not shown to beat proportional")
+
+
+def test_a_prediction_that_the_new_seeds_speak_against_does_not_decide() -> None:
+    predicted = {BAD.mixture: 3.0, **dict.fromkeys(QUESTION.baselines.values(), 3.2)}
+    found = confirm(QUESTION, [BAD], 3, confirmed(QUESTION, [BAD], 3), lambda mixture: predicted[mixture])
+    assert found.winner.label.startswith("baseline:")
+    assert found.rival is not None and found.rival.label == "best predicted" and found.rival.shown
+
+
+def test_the_answer_is_compared_with_the_best_baseline() -> None:
+    found = confirm(QUESTION, [GOOD], 3, confirmed(QUESTION, [GOOD], 3))
+    means = {each.label: each.mean or 0.0 for each in found.baselines}
+    assert found.rival is not None and found.rival.label == min(means, key=lambda label: means[label])
+    assert found.rival.sentence.startswith("beats ") and "the best baseline" in found.rival.sentence
 
 
 def outcome(label: str, share: float, *values: float) -> Outcome:
@@ -75,36 +137,35 @@ def outcome(label: str, share: float, *values: float) -> Outcome:
     return Outcome(label, mixture, dict(enumerate(values, start=1)), 0.0, None, "not compared", "")
 
 
-def test_two_seeds_are_enough_where_all_mixtures_show_little_noise() -> None:
-    """Its own two differences alone, .10 and .06, would leave the better one in doubt."""
+def test_predictions_count_the_more_the_noisier_all_mixtures_are() -> None:
     candidates = outcome("proposed", 0.1, 3.00, 3.03), outcome("best observed", 0.2, 2.90, 2.97)
+    predicted = {"proposed": 3.0, "best observed": 3.06, "baseline:proportional": 3.2, "baseline:uniform": 3.3}
     quiet = outcome("baseline:proportional", 0.3, 3.20, 3.23), outcome("baseline:uniform", 0.4, 3.30, 3.32)
-    assert winner(candidates, quiet).label == "best observed"
+    assert winner(candidates, quiet, predicted).label == "best observed"
     noisy = outcome("baseline:proportional", 0.3, 3.20, 3.93), outcome("baseline:uniform", 0.4, 3.30, 3.02)
-    assert winner(candidates, noisy).label == "proposed"
+    assert winner(candidates, noisy, predicted).label == "proposed"
 
 
 def test_what_measured_better_without_being_shown_to_be_is_said() -> None:
-    history = completed(confirmation_trials(QUESTION, [ALIKE, GOOD], seeds=2), with_noise(1.0))
-    found = confirm(QUESTION, [ALIKE, GOOD], 2, history)
-    assert found.winner.label == "baseline:proportional"
-    [caution] = found.cautions
-    assert caution.startswith("the temperature mixture measured lower than the answer, by 0.00")
+    answer = outcome("proposed", 0.1, 3.00, 3.30)
+    baselines = outcome("baseline:proportional", 0.3, 3.20, 3.43), outcome("baseline:uniform", 0.4, 2.99, 3.28)
+    [caution] = Confirmation((answer,), baselines, answer).cautions
+    assert caution.startswith("the uniform mixture measured lower than the answer, by 0.015")
 
 
 def test_a_later_candidate_that_is_shown_better_wins() -> None:
-    history = completed(confirmation_trials(QUESTION, [BAD, GOOD], seeds=3))
+    history = confirmed(QUESTION, [BAD, GOOD], 3)
     assert confirm(QUESTION, [BAD, GOOD], 3, history).winner.label == "proposed"
 
 
 def test_proportional_wins_over_a_candidate_shown_worse_when_nothing_else_is_better() -> None:
     question = replace(QUESTION, baselines={"proportional": QUESTION.baselines["proportional"]})
-    history = completed(confirmation_trials(question, [BAD], seeds=3))
+    history = confirmed(question, [BAD], 3)
     assert confirm(question, [BAD], 3, history).winner.label == "baseline:proportional"
 
 
 def test_a_baseline_can_win() -> None:
-    history = completed(confirmation_trials(QUESTION, [BAD], seeds=3))
+    history = confirmed(QUESTION, [BAD], 3)
     assert confirm(QUESTION, [BAD], 3, history).winner.label.startswith("baseline:")
 
 
@@ -116,12 +177,12 @@ def test_what_a_seed_does_to_all_mixtures_is_no_noise() -> None:
         losses = {n: Loss(loss.nats_per_token + noisy, loss.bits_per_byte) for n, loss in clean.losses.items()}
         return Measurement(losses, (), {}, {}, 1.0, 1.0)
 
-    [good] = confirm(QUESTION, [GOOD], 3, completed(confirmation_trials(QUESTION, [GOOD], seeds=3), shifted)).candidates
+    [good] = confirm(QUESTION, [GOOD], 3, confirmed(QUESTION, [GOOD], 3, shifted)).candidates
     assert good.verdict == "better"
 
 
 def test_more_candidates_need_more_evidence() -> None:
-    history = completed(confirmation_trials(QUESTION, [GOOD, BAD], seeds=3))
+    history = confirmed(QUESTION, [GOOD, BAD], 3)
     alone = confirm(QUESTION, [GOOD], 3, history).candidates[0].margin
     among_two = confirm(QUESTION, [GOOD, BAD], 3, history).candidates[0].margin
     assert alone is not None and among_two is not None and among_two > alone
@@ -136,7 +197,7 @@ def without(history: History, mixture: Mixture, seeds: set[int]) -> History:
 
 
 def test_a_failed_confirmation_leaves_fewer_seeds_one_gives_no_interval_and_none_no_comparison() -> None:
-    history = completed(confirmation_trials(QUESTION, [GOOD], seeds=3))
+    history = confirmed(QUESTION, [GOOD], 3)
     fewer, single, none = (
         confirm(QUESTION, [GOOD], 3, without(history, GOOD.mixture, seeds)).candidates[0]
         for seeds in ({2}, {1, 2}, {1, 2, 3})
@@ -149,14 +210,14 @@ def test_a_failed_confirmation_leaves_fewer_seeds_one_gives_no_interval_and_none
 
 
 def test_without_the_proportional_mixture_nothing_can_be_confirmed() -> None:
-    history = completed(confirmation_trials(QUESTION, [GOOD], seeds=2))
+    history = confirmed(QUESTION, [GOOD], 2)
     with pytest.raises(SearchError, match="no confirmation trial of the proportional mixture"):
         confirm(QUESTION, [GOOD], 2, without(history, QUESTION.baselines["proportional"], {1, 2}))
 
 
 def test_the_worst_case_is_taken_against_the_baseline_of_the_same_seed() -> None:
     question = problem(objective=WorstCase(("prose", "programs")))
-    history = completed(confirmation_trials(question, [GOOD], seeds=2))
+    history = confirmed(question, [GOOD], 2)
     confirmation = confirm(question, [GOOD], 2, history)
     proportional = next(o for o in confirmation.baselines if o.label == "baseline:proportional")
     assert list(proportional.values.values()) == [0, 0]

@@ -4,7 +4,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jaxtyping import Float
 
-from search.designs.choices import choices
+from search.designs.anchors import Anchors
+from search.designs.choices import DESIGNS, choices
 from search.errors import SearchError
 from search.frozen_space import FrozenSpace
 from search.history import History
@@ -47,18 +48,18 @@ def frozen_spaces(draw: st.DrawFn) -> FrozenSpace:
 
 
 @settings(max_examples=12, deadline=None)
-@given(frozen=frozen_spaces(), seed=st.integers(0, 1000))
-def test_whatever_is_chosen_keeps_the_ratios_and_every_limit(frozen: FrozenSpace, seed: int) -> None:
+@given(frozen=frozen_spaces(), seed=st.integers(0, 1000), design=st.sampled_from(list(DESIGNS)))
+def test_whatever_is_chosen_keeps_the_ratios_and_every_limit(frozen: FrozenSpace, seed: int, design: str) -> None:
     uniform = frozen.space.project(np.full(len(NAMES), 0.2))
     question = Problem(
         frozen.space, problem().rungs, problem().objective, {"proportional": uniform}, seed=0, kept=frozen.kept
     )
     rng = generator(seed, "test")
-    offered = choices(question)
+    offered, anchors = choices(question), Anchors.of(question.space, question.objective, question.baselines)
     trained_ND = rng.dirichlet(np.ones(len(NAMES)), size=5)
     candidates_ND = offered.sample(trained_ND, 90, rng)
     found = [
-        *(mixture.array for mixture in offered.design(4, rng)),
+        *(mixture.array for mixture in offered.design(design, anchors, 4, rng)),
         *candidates_ND,
         *offered.near(candidates_ND[:5], 20, rng),
         *(offered.mixture(weights_D).array for weights_D in trained_ND),

@@ -10,7 +10,8 @@ from search.fidelity import Fidelity
 from search.history import Completed, History
 from search.mixture import Mixture
 from search.objective import NoWorse, Objective, Pareto, WeightedMean
-from search.problem import SEARCH_SEED, Problem, Rung
+from search.problem import Problem, Rung
+from search.seeds import SEARCH_SEED
 from search.space import DomainLimits, Space
 from search.stopping import FEWEST_TRIALS, Foretold, stopping_rule
 from search.trial import CurvePoint, Loss, Measurement, Trial

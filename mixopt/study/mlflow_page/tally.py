@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from mixopt.study.plan import Plan
 from search.history import History
-from search.problem import PROPORTIONAL, SEARCH_SEED
+from search.problem import PROPORTIONAL
+from search.seeds import SEARCH_SEED, is_of_search
 from search.trial import Failure, FailureKind, Measurement, Trial
 from tracking import keys
 
@@ -98,7 +99,7 @@ class Tally:
 
     def _count_ended(self, trial: Trial, state: str, by: int = 1) -> None:
         self.trials[state, trial.fidelity.proxy] += by
-        if trial.seed == SEARCH_SEED:
+        if is_of_search(trial.seed):
             self.searched += by
         else:
             self.confirmed += by

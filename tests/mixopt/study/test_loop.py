@@ -12,7 +12,7 @@ from mixopt.study.answer import answer_so_far
 from mixopt.study.estimate import estimate
 from mixopt.study.record import open_store, read_record
 from mixopt.study.recording import begin
-from search.problem import SEARCH_SEED
+from search.seeds import SEARCH_SEED
 from tests.e2e.study import recorded
 from tests.simulated import ROUNDS, ROUNDS_TRIALS, measured, planned, run
 from tracking import keys

@@ -16,8 +16,8 @@ from mixopt.study.mlflow_page.text import MOST_ROWS, describe_answer, describe_s
 from mixopt.study.plan import Plan
 from search.history import History
 from search.mixture import Mixture
-from search.problem import SEARCH_SEED
 from search.recommendation.recommendation import Estimate, Recommendation
+from search.seeds import SEARCH_SEED
 from search.trial import Failure, FailureKind, Measurement, Trial
 from tests.e2e.study import STUDY
 from tests.simulated import measured, planned

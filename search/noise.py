@@ -1,0 +1,136 @@
+"""The noise floor: what a seed does to every mixture alike, and what it does to one mixture alone.
+
+The second decides what a study can resolve: two mixtures compared over S shared seeds differ, by chance alone, by its
+standard deviation times sqrt(2 / S).
+
+Shapes: N runs, M metrics, K mixtures and S seeds that were combined.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from search.history import Completed, History
+from search.problem import Problem
+from search.seeds import SEARCH_SEED
+
+# A paired difference over seeds is shown where it is larger than so many of its standard errors: 95%, two-sided.
+SHOWN = 1.96
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Of a metric or of the objective, from mixtures that were trained with several seeds.
+
+    Attributes:
+        run_sd: of what a seed does to one mixture alone, in the unit of the objective.
+        seed_sd: of what it does to all.
+        freedom: degrees of freedom that `run_sd` rests on; with fewer than 5 it may well be half or twice of it.
+    """
+
+    run_sd: float
+    seed_sd: float
+    freedom: int
+
+    def resolves(self, seeds: int) -> float:
+        """The difference between two mixtures that so many seeds of both show, more often than not."""
+        return SHOWN * self.run_sd * math.sqrt(2 / seeds)
+
+    def seeds_for(self, difference: float) -> int:
+        """How many seeds of both mixtures show such a difference."""
+        return max(2, math.ceil(2 * (SHOWN * self.run_sd / difference) ** 2))
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """
+    Attributes:
+        mixtures: how many were trained with several seeds.
+        objective: of the objective; `metrics`: of each of its metrics.
+    """
+
+    mixtures: int
+    objective: Noise
+    metrics: dict[str, Noise]
+
+
+def measure_noise(problem: Problem, history: History) -> NoiseFloor | None:
+    """From all runs at the target, the confirmation's too; None while no two mixtures share two seeds."""
+    entries = history.at(problem.target)
+    groups = _repeated(entries)
+    if groups is None:
+        return None
+    kept, mixture_N, seed_N = groups
+    values_NM = np.array([problem.objective.losses(entry.measurement) for entry in kept])
+    objective_N = np.array([problem.objective_of(entry.trial, history) for entry in kept], dtype=np.float64)
+    if not np.isfinite(objective_N).all() or (whole := two_way(objective_N, mixture_N, seed_N)) is None:
+        return None
+    metrics = {
+        name: noise
+        for name, values_N in zip(problem.objective.metrics, values_NM.T, strict=True)
+        if (noise := two_way(values_N, mixture_N, seed_N)) is not None
+    }
+    return NoiseFloor(len(np.unique(mixture_N)), whole, metrics)
+
+
+def two_way(
+    values_N: Float[np.ndarray, " N"], mixture_N: Int[np.ndarray, " N"], seed_N: Int[np.ndarray, " N"]
+) -> Noise | None:
+    """A two-way layout without interaction, unbalanced, by least squares; None where nothing is left over."""
+    design_NP = np.hstack([np.eye(mixture_N.max() + 1)[mixture_N], np.eye(seed_N.max() + 1)[seed_N]])
+    effects_P, _, rank, _ = np.linalg.lstsq(design_NP, values_N)
+    freedom = len(values_N) - int(rank)
+    if freedom < 1:
+        return None
+    run_variance = float(((values_N - design_NP @ effects_P) ** 2).sum()) / freedom
+    seed_S = effects_P[mixture_N.max() + 1 :]
+    per_seed = len(values_N) / len(seed_S)
+    seed_variance = max(float(seed_S.var(ddof=1)) - run_variance / per_seed, 0.0)
+    return Noise(math.sqrt(run_variance), math.sqrt(seed_variance), freedom)
+
+
+def seed_shifts(
+    mixtures: Iterable[object], seed_N: Int[np.ndarray, " N"], values_NM: Float[np.ndarray, "N M"]
+) -> Float[np.ndarray, "N M"]:
+    """What the seeds of repeated runs are taken to have added to these values, compared with the search's, [N, M].
+
+    The mean over the mixtures that have both seeds, pulled to nothing as if by one further that shows none.
+    """
+    by_seed: dict[int, dict[object, Float[np.ndarray, " M"]]] = {}
+    for mixture, seed, values_M in zip(mixtures, seed_N.tolist(), values_NM, strict=True):
+        by_seed.setdefault(seed, {})[mixture] = values_M
+    usual, shift_NM = by_seed.get(SEARCH_SEED, {}), np.zeros_like(values_NM)
+    for seed, measured in by_seed.items():
+        both = [mixture for mixture in measured if mixture in usual]
+        if seed != SEARCH_SEED and both:
+            apart_KM = np.array([measured[mixture] - usual[mixture] for mixture in both])
+            shift_NM[seed_N == seed] = apart_KM.sum(axis=0) / (len(both) + 1)
+    return shift_NM
+
+
+def _repeated(
+    entries: Iterable[Completed],
+) -> tuple[list[Completed], Int[np.ndarray, " N"], Int[np.ndarray, " N"]] | None:
+    """The runs of mixtures with several seeds, and the number of the mixture and seed of each."""
+    by_mixture: dict[frozenset[tuple[str, float]], list[Completed]] = {}
+    for entry in entries:
+        by_mixture.setdefault(_key(entry), []).append(entry)
+    kept = [entry for runs in by_mixture.values() if len(runs) > 1 for entry in runs]
+    if not kept:
+        return None
+
+    def numbers(of: Callable[[Completed], object]) -> Int[np.ndarray, " N"]:
+        keys = [of(entry) for entry in kept]
+        places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+        return np.array([places[key] for key in keys])
+
+    return kept, numbers(_key), numbers(lambda entry: entry.trial.seed)
+
+
+def _key(entry: Completed) -> frozenset[tuple[str, float]]:
+    return frozenset(entry.trial.mixture.as_dict().items())
