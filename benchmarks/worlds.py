@@ -187,7 +187,8 @@ class Sparse(World):
         return self._of(worth_MD * np.exp(self.shift * rng.standard_normal(worth_MD.shape)), 1.5)
 
     def _of(self, worth_MD: Float[np.ndarray, "M D"], height: float) -> Laws:
-        return Laws(*(np.full(self.metrics, value) for value in (2.0, height, 0.4)), worth_MD)
+        floor_M, height_M, power_M = (np.full(self.metrics, value) for value in (2.0, height, 0.4))
+        return Laws(floor_M, height_M, power_M, worth_MD)
 
     @cached_property
     def spread(self) -> float:

@@ -89,7 +89,7 @@ class Study:
         from mixopt.study.record import read_record
         from mixopt.study.status import build_status
 
-        return build_status(read_record(self.file), self.file.tracking_uri)
+        return build_status(read_record(self.file), self.file.tracking_uri, self.file)
 
     @property
     def trials(self) -> pd.DataFrame:

@@ -394,7 +394,7 @@ def _studies(a: RanStudy, b: RanStudy) -> ComparedStudies:
 
 
 def _summarise(study: RanStudy) -> ComparedStudy:
-    status = build_status(study.record, study.file.tracking_uri)
+    status = build_status(study.record, study.file.tracking_uri, study.file)
     return ComparedStudy(
         study=study.file.study,
         trials={state: count.total for state, count in status.trials.by_name.items()},

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from search.history import Completed, History
-from search.problem import Problem
+from search.history import Completed
+from search.mixture import Mixture
+from search.objective import Objective
 from search.seeds import SEARCH_SEED
 
 # A paired difference over seeds is shown where it is larger than so many of its standard errors: 95%, two-sided.
@@ -59,20 +60,38 @@ class NoiseFloor:
     metrics: dict[str, Noise]
 
 
-def measure_noise(problem: Problem, history: History) -> NoiseFloor | None:
-    """From all runs at the target, the confirmation's too; None while no two mixtures share two seeds."""
-    entries = history.at(problem.target)
+def measure_noise(
+    objective: Objective, entries: Iterable[Completed], baseline: Mixture | None = None
+) -> NoiseFloor | None:
+    """From runs at one fidelity, the confirmation's too; None while no two mixtures share two seeds.
+
+    Args:
+        baseline: that the objective is measured against, if it is, seed by seed.
+    """
+    entries = list(entries)
+    against = {
+        entry.trial.seed: objective.losses(entry.measurement)
+        for entry in entries
+        if baseline is not None and entry.trial.mixture.same_as(baseline)
+    }
+    if objective.baseline is not None:
+        entries = [entry for entry in entries if entry.trial.seed in against]
     groups = _repeated(entries)
     if groups is None:
         return None
     kept, mixture_N, seed_N = groups
-    values_NM = np.array([problem.objective.losses(entry.measurement) for entry in kept])
-    objective_N = np.array([problem.objective_of(entry.trial, history) for entry in kept], dtype=np.float64)
-    if not np.isfinite(objective_N).all() or (whole := two_way(objective_N, mixture_N, seed_N)) is None:
+    values_NM = np.array([objective.losses(entry.measurement) for entry in kept])
+    objective_N = np.array(
+        [
+            float(objective.value(values_M[None], against.get(entry.trial.seed))[0])
+            for entry, values_M in zip(kept, values_NM, strict=True)
+        ]
+    )
+    if (whole := two_way(objective_N, mixture_N, seed_N)) is None:
         return None
     metrics = {
         name: noise
-        for name, values_N in zip(problem.objective.metrics, values_NM.T, strict=True)
+        for name, values_N in zip(objective.metrics, values_NM.T, strict=True)
         if (noise := two_way(values_N, mixture_N, seed_N)) is not None
     }
     return NoiseFloor(len(np.unique(mixture_N)), whole, metrics)

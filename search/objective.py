@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Unit = Literal["nats_per_token", "bits_per_byte"]
+UNITS: Mapping[Unit, str] = {"nats_per_token": "nats per token", "bits_per_byte": "bits per byte"}
 
 # How much a metric beyond its allowance costs NoWorse, in units of the mean: no gain elsewhere should pay for it.
 PENALTY = 100.0
@@ -57,7 +58,8 @@ class Objective(ABC):
     @property
     def emphasis_M(self) -> Float[np.ndarray, " M"]:
         """How much each metric counts, whatever its direction; the sum is 1."""
-        return np.full(len(self.metrics), 1 / len(self.metrics))
+        equal_M: Float[np.ndarray, " M"] = np.full(len(self.metrics), 1 / len(self.metrics))
+        return equal_M
 
     def losses(self, measurement: Measurement) -> Float[np.ndarray, " M"]:
         """The losses of this objective's metrics at the end of a run, [M]."""
@@ -123,7 +125,8 @@ class WeightedMean(Objective):
 
     @property
     def emphasis_M(self) -> Float[np.ndarray, " M"]:
-        return np.abs(self.share_M)
+        emphasis_M: Float[np.ndarray, " M"] = np.abs(self.share_M)
+        return emphasis_M
 
     @property
     def share_M(self) -> Float[np.ndarray, " M"]:
@@ -185,7 +188,8 @@ class AroundMean(Objective):
 
     @property
     def emphasis_M(self) -> Float[np.ndarray, " M"]:
-        return np.abs(self.mean.shares(self.metrics))
+        emphasis_M: Float[np.ndarray, " M"] = np.abs(self.mean.shares(self.metrics))
+        return emphasis_M
 
 
 @dataclass(frozen=True)

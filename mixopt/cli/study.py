@@ -90,7 +90,7 @@ def status(study: cluster.StudyOrName = str(STUDY_FILE), address: Address = None
     if address and cluster.status(study, address, json):
         return
     file = load_study(Path(study))
-    found = build_status(read_record(file), file.tracking_uri)
+    found = build_status(read_record(file), file.tracking_uri, file)
     print_result(found, status_table(found), json)
 
 

@@ -47,9 +47,8 @@ from search.evidence import gather
 from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import Mixture
-from search.objective import PENALTY, NoWorse, Objective, Pareto, WeightedMean, WorstCase
+from search.objective import PENALTY, UNITS, NoWorse, Objective, Pareto, WeightedMean, WorstCase
 from search.problem import BASELINE, PROPORTIONAL, Problem
-from search.recommendation.confirmation import UNITS
 from search.recommendation.effects import Effect, effects
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommendation import BEST_OBSERVED, Estimate

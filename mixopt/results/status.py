@@ -40,6 +40,30 @@ class FailedTrial(Part):
     message: str
 
 
+class MetricNoise(Part):
+    run_sd: float
+    """Standard deviation of what a seed does to one mixture alone."""
+    seed_sd: float
+    """Of what it does to all mixtures."""
+
+
+class NoiseFloor(Part):
+    """What mixtures that were trained with several seeds say of the noise, and so of what the study can resolve."""
+
+    mixtures: int
+    """How many these are."""
+    freedom: int
+    """Degrees of freedom that it rests on; with fewer than 5 it may well be half or twice of it."""
+    objective: MetricNoise
+    metrics: Mapping[str, MetricNoise]
+    seeds: int
+    """Of the confirmation."""
+    resolves: float
+    """The least difference between two mixtures that so many seeds of both show, more often than not."""
+    seeds_for_half: int
+    """How many seeds of both would show half of that."""
+
+
 class AnswerInShort(Part):
     mixture: Shares
     confirmed: bool
@@ -57,6 +81,8 @@ class StatusFields(Part):
     restarts: int
     """How often trials went on from a checkpoint after their worker had died."""
     failures: tuple[FailedTrial, ...]
+    noise: NoiseFloor | None = None
+    """Null while no two mixtures were trained with the same two seeds, or the study file is not at hand."""
     answer: AnswerInShort | None
     tracking_uri: str
 

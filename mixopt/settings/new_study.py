@@ -48,7 +48,7 @@ proxies:                      # small models, cheapest first; the answer is give
   # moe: {{kind: moe, depth: 4, tokens: 2M, trials: 12}}
 
 search:
-  strategy: regmix            # or climb, bayes, random
+  strategy: bayes             # or climb, regmix, random
   # stop_hopeless: true       # end trials early that will not be among the best
 
 objective:                    # default: the mean over all evaluation sets

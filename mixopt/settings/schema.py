@@ -201,9 +201,15 @@ class TrustSettings(Section):
 class SearchSettings(Section):
     """How mixtures are chosen."""
 
-    strategy: Literal["random", "regmix", "climb", "bayes"] = "regmix"
-    """random: best of a design; regmix: a regression on a design proposes (2407.01492); climb: rounds of trials near
-    the best predicted (2504.13161); bayes: one trial after the other, where most is expected."""
+    strategy: Literal["random", "regmix", "climb", "bayes"] = "bayes"
+    """bayes: a small design, then one trial after the other where most is expected, until what is left to gain is lost
+    in noise; regmix: a regression on a design proposes (2407.01492); climb: rounds of trials near the best predicted
+    (2504.13161); random: best of a design."""
+    design: Literal["around_baselines", "tempered_dirichlet"] | None = None
+    """Which mixtures are trained before any result is known: around_baselines, as bayes does it, or tempered_dirichlet,
+    RegMix's own, all over the space, as the others do."""
+    stop_when_resolved: bool = True
+    """bayes: end the search before all trials are spent, once what it may still gain is lost in the noise of a run."""
     surrogate: Literal[
         "blend",
         "far_blend",
@@ -229,8 +235,9 @@ class SearchSettings(Section):
 
     @model_validator(mode="after")
     def _fields_of_its_strategy(self) -> Self:
-        if self.strategy != "bayes" and "acquisition" in self.model_fields_set:
-            raise ValueError("acquisition belongs to strategy: bayes; remove it or set strategy: bayes")
+        for field in ("acquisition", "stop_when_resolved"):
+            if self.strategy != "bayes" and field in self.model_fields_set:
+                raise ValueError(f"{field} belongs to strategy: bayes; remove it or set strategy: bayes")
         for field in ("surrogate", "trust"):
             if self.strategy == "random" and field in self.model_fields_set:
                 raise ValueError(f"{field} means nothing to strategy: random, which predicts nothing; remove it")

@@ -114,8 +114,15 @@ class Loop:
             self._out_of_budget = len(affordable) < len(wanted)
             return [*resumed, *affordable]
 
-        self.watcher.begin("search", self.plan.strategy.expected, self.plan.searched(self.history))
+        expected = self.plan.strategy.expected
+        self.watcher.begin("search", expected, self.plan.searched(self.history))
         self._work(ask)
+        if not self._out_of_budget and self.plan.searched(self.history).total() < expected.total():
+            with self.watcher.busy("looking whether more trials would pay"):
+                reason = self.plan.strategy.why_over(self.history)
+            if reason is not None:
+                self._remarks.append(f"the search ended early: {reason}")
+                self.watcher.remark(self._remarks[-1])
 
     def _confirm(self, recommendation: Recommendation) -> Confirmation | None:
         settings = self.plan.file.confirm

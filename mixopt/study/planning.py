@@ -13,6 +13,7 @@ from mixopt.runs import table as run_table
 from mixopt.settings.schema import ProxySettings, StudyFile
 from mixopt.study.corpus import relative_to_study
 from mixopt.study.notes import evaluation_notes, repetition_notes, stopping_notes
+from mixopt.study.objective import objective_of
 from mixopt.study.plan import Plan
 from proxies.data.corpus import Corpus
 from proxies.data.mixing import MixedStream
@@ -22,7 +23,6 @@ from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.frozen_space import FrozenSpace
 from search.mixture import Mixture
-from search.objective import NoWorse, Objective, Pareto, WeightedMean, WorstCase
 from search.problem import PROPORTIONAL, Problem, Rung
 from search.reuse import Changes, reuse
 from search.runs import Runs
@@ -77,7 +77,7 @@ def make_plan(file: StudyFile, corpus: Corpus) -> Plan:
     problem = Problem(
         space=space,
         rungs=rungs,
-        objective=_objective(file),
+        objective=objective_of(file),
         baselines={baseline.name: baseline.mixture for baseline in named},
         seed=file.seed,
         earlier=earlier,
@@ -111,23 +111,10 @@ def _space(file: StudyFile, supply: Mapping[str, int], with_supply: bool = True)
     return Space(tuple(limits), groups, target, file.target.max_epochs)
 
 
-def _objective(file: StudyFile) -> Objective:
-    settings = file.objective
-    if settings.kind == "worst_case":
-        return WorstCase(tuple(settings.metrics or file.evaluation_sets), settings.baseline, settings.unit)
-    mean = WeightedMean(settings.weights or dict.fromkeys(file.evaluation_sets, 1.0), settings.unit)
-    match settings.kind:
-        case "weighted":
-            return mean
-        case "no_worse":
-            return NoWorse(mean, settings.allowance or 0.0, settings.baseline)
-        case "pareto":
-            return Pareto(mean)
-
-
 def _settings(file: StudyFile) -> Settings:
     search = file.search
-    return Settings(search.surrogate, search.acquisition, TrustRegion(search.trust.near_evidence, search.trust.max_kl))
+    trust = TrustRegion(search.trust.near_evidence, search.trust.max_kl)
+    return Settings(search.surrogate, search.acquisition, trust, search.design, search.stop_when_resolved)
 
 
 def _kept(file: StudyFile, space: Space) -> Mixture | None:
@@ -145,7 +132,7 @@ def _earlier_runs(file: StudyFile, space: Space, fidelities: Sequence[Fidelity])
     """
     if file.reuse.runs is None:
         return None, ()
-    path, metrics = Path(relative_to_study(file.file, file.reuse.runs)), _objective(file).metrics
+    path, metrics = Path(relative_to_study(file.file, file.reuse.runs)), objective_of(file).metrics
     changes = Changes(file.reuse.renamed, file.reuse.split)
     table, table_notes = run_table.read_all(path)
     used = [name for name in table.metrics if changes.renamed.get(name, name) in metrics and name not in changes.split]

@@ -7,15 +7,28 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mixopt.results.answer import Answer
-from mixopt.results.status import AnswerInShort, FailedTrial, Status, TrialCount, TrialStates
+from mixopt.results.status import (
+    AnswerInShort,
+    FailedTrial,
+    MetricNoise,
+    NoiseFloor,
+    Status,
+    TrialCount,
+    TrialStates,
+)
 
 if TYPE_CHECKING:
+    from mixopt.settings.schema import StudyFile
+    from search.history import History
     from search.trial import Trial
     from tracking.record import Record
 
 
-def build_status(record: Record, tracking_uri: str) -> Status:
+def build_status(record: Record, tracking_uri: str, file: StudyFile | None = None) -> Status:
     """How far the study is.
+
+    Args:
+        file: says what the objective is, without which nothing is known of its noise.
 
     Raises:
         ConfigError: the recorded answer cannot be read.
@@ -46,8 +59,32 @@ def build_status(record: Record, tracking_uri: str) -> Status:
             )
             for entry in history.failed
         ),
+        noise=None if file is None else _noise(history, file),
         answer=None if recorded is None else _in_short(Answer.read(recorded)),
         tracking_uri=tracking_uri,
+    )
+
+
+def _noise(history: History, file: StudyFile) -> NoiseFloor | None:
+    from mixopt.study.objective import objective_of
+    from search.noise import measure_noise
+    from search.problem import BASELINE
+
+    objective, target, seeds = objective_of(file), list(file.proxies)[-1], file.confirm.seeds
+    there = [entry for entry in history.completed if entry.trial.fidelity.proxy == target]
+    named = (entry.trial.mixture for entry in there if entry.trial.origin == f"{BASELINE}{objective.baseline}")
+    found = measure_noise(objective, there, next(named, None))
+    if found is None:
+        return None
+    resolves = found.objective.resolves(seeds)
+    return NoiseFloor(
+        mixtures=found.mixtures,
+        freedom=found.objective.freedom,
+        objective=MetricNoise(run_sd=found.objective.run_sd, seed_sd=found.objective.seed_sd),
+        metrics={name: MetricNoise(run_sd=each.run_sd, seed_sd=each.seed_sd) for name, each in found.metrics.items()},
+        seeds=seeds,
+        resolves=resolves,
+        seeds_for_half=found.objective.seeds_for(resolves / 2) if resolves else seeds,
     )
 
 

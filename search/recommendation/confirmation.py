@@ -25,13 +25,11 @@ from search.errors import SearchError
 from search.history import History
 from search.mixture import NEAR, Mixture
 from search.noise import two_way
-from search.objective import Unit
+from search.objective import UNITS
 from search.problem import BASELINE, PROPORTIONAL, Problem
 from search.recommendation.recommendation import LEVEL, Candidate
 from search.seeds import of_confirmation
 from search.trial import Trial
-
-UNITS: Mapping[Unit, str] = {"nats_per_token": "nats per token", "bits_per_byte": "bits per byte"}
 
 Verdict = Literal["better", "no difference shown", "worse", "not compared"]
 

@@ -72,6 +72,10 @@ class Strategy(ABC):
             SearchError: the baseline that the objective needs was not measured, and no trial can be chosen without.
         """
 
+    def why_over(self, history: History) -> str | None:
+        """Why nothing more is asked for though trials are left, in a sentence; None where none are, or it waits."""
+        return None
+
     @abstractmethod
     def recommend(self, history: History) -> Recommendation:
         """The answer from what is completed so far.

@@ -29,7 +29,7 @@ from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import Mixture
 from search.noise import SHOWN
-from search.objective import Pareto, WeightedMean
+from search.objective import UNITS, Pareto, WeightedMean
 from search.problem import Problem, Rung
 from search.recommendation.recommend import recommend
 from search.recommendation.recommendation import Recommendation
@@ -147,6 +147,13 @@ class Bayes(Strategy):
             asked += self._chosen(history, slots, *learned) if learned else self._unchosen(history, slots)
         return asked
 
+    def why_over(self, history: History) -> str | None:
+        from search.acquisitions.propose import Proposals
+
+        if self._due(history) is None or (learned := self._learn(history)) is None:
+            return None
+        return self._over(history, Proposals.of(self.problem, self._acquisition, *learned, self.settings.trust))
+
     def recommend(self, history: History) -> Recommendation:
         return recommend(self.problem, gather(self.problem, history), self.settings.surrogate, self.settings.trust)
 
@@ -202,7 +209,7 @@ class Bayes(Strategy):
             return []
         running = [trial for trial in history.running if is_of_search(trial.seed)]
         measured = Proposals.of(self.problem, self._acquisition, evidence, fits, self.settings.trust)
-        if self._over(history, measured):
+        if self._over(history, measured) is not None:
             return []
         proposals = measured.believing(running)
         asked: list[Trial] = []
@@ -241,16 +248,27 @@ class Bayes(Strategy):
         completed = [entry.trial for entry in history.at(rung.fidelity) if is_of_search(entry.trial.seed)]
         return list(dict.fromkeys(trial.mixture for trial in completed if trial.mixture not in running))
 
-    def _over(self, history: History, proposals: Proposals) -> bool:
-        """Whether what is left to gain is too little to be told from noise."""
+    def _over(self, history: History, proposals: Proposals) -> str | None:
+        """Why what is left to gain is not worth a trial, because it could not be told from noise; None while it is."""
         if self.problem.pool is not None or not self.settings.stop_when_resolved:
-            return False
+            return None
         chosen = sum(trial.origin == self._origin and trial.seed == SEARCH_SEED for trial in history.trials)
         if self._due(history) is not self._target or chosen < LEAST_CHOSEN * self._domains:
-            return False
-        found = proposals.prospect
+            return None
+        found, trials = proposals.prospect, len(history.at(self.problem.target))
+        unit = UNITS[self.problem.objective.unit]
         shown = SHOWN * found.run_sd * (2 / CONFIRMED_SEEDS) ** 0.5
-        return found.beyond_baselines < shown or found.gain < WORTH_SEARCHING * found.run_sd
+        if found.beyond_baselines < shown:
+            return (
+                f"after {trials} trials {found.best_baseline} is within {found.beyond_baselines:.4f} {unit} of "
+                f"anything that is left to find; {CONFIRMED_SEEDS} seeds of both would show {shown:.4f}"
+            )
+        if found.gain < WORTH_SEARCHING * found.run_sd:
+            return (
+                f"after {trials} trials more of them are expected to gain {found.gain:.4f} {unit} at most, where one "
+                f"run is off by {found.run_sd:.4f}"
+            )
+        return None
 
     def _learn(self, history: History) -> tuple[Evidence, tuple[MetricFit, ...]] | None:
         """What is known, as the acquisition wants it, and the processes fitted to it; None where it is too little."""

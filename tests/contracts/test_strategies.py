@@ -11,7 +11,7 @@ from search.errors import SearchError
 from search.history import Completed, Failed, History
 from search.objective import WeightedMean, WorstCase
 from search.problem import Problem
-from search.recommendation.confirmation import confirmation_trials
+from search.recommendation.confirmation import next_confirmations
 from search.recommendation.recommendation import Recommendation
 from search.space import DomainLimits, Space
 from search.strategies import STRATEGIES
@@ -62,8 +62,10 @@ def test_the_answer_beats_proportional_and_neither_confirming_nor_arrival_change
     reached = question.objective.losses(measure(Trial(answer.mixture, LARGE, 0), noise=0))
     assert question.objective.value(reached[None])[0] < answer.baselines["proportional"]
 
-    confirmations = confirmation_trials(question, answer.candidates, seeds=2)
-    later = completed([*reversed(confirmations), *(entry.trial for entry in reversed(history.completed))])
+    later = history
+    while confirmations := next_confirmations(question, answer.candidates, 2, later):
+        for trial in confirmations:
+            later = later.closed(trial, measure(trial))
     assert STRATEGIES[name](question).recommend(later) == answer
 
 

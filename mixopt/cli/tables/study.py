@@ -18,6 +18,8 @@ from mixopt.results.status import StatusFields
 from mixopt.settings.units import show_count, show_duration
 
 BAR_WIDTH = 16
+# Noise that rests on fewer degrees of freedom may well be half or twice what it seems.
+ROUGH = 5
 
 
 def corpus_table(corpus: CorpusSummary) -> RenderableType:
@@ -76,6 +78,13 @@ def status_table(status: StatusFields) -> RenderableType:
     lines = [f"{status.flops:.3g} FLOPs in {show_duration(status.training_seconds)} of training"]
     if status.restarts:
         lines.append(f"trials went on from a checkpoint {status.restarts} times, after their worker had died")
+    if (noise := status.noise) is not None:
+        rough = ", a rough guess yet" if noise.freedom < ROUGH else ""
+        lines.append(
+            f"a run of one mixture is off by {noise.objective.run_sd:.4f} ({noise.mixtures} mixtures with several "
+            f"seeds{rough}): {noise.seeds} seeds show differences from {noise.resolves:.4f} up, "
+            f"{noise.seeds_for_half} would show half of that"
+        )
     lines += [f"failed: {each.trial} ({each.origin}): {each.kind}: {each.message}" for each in status.failures]
     lines.append(f"answer: {status.answer.verdict}" if status.answer else "no answer yet")
     return Group(table, Text("\n".join(lines)))
@@ -154,13 +163,16 @@ def _front_table(front: Sequence[FrontPoint]) -> RenderableType:
 
 
 def _confirmation_table(confirmation: Confirmation, unit: str) -> RenderableType:
-    """Every confirmed mixture and its distance from the proportional one."""
+    """Every confirmed mixture and its distance from the proportional one; what is nearly the same is one row."""
     title = f"\nConfirmation ({unit.replace('_', ' ')})"
     table = plain_table("confirmed", ">objective", ">against proportional", ">seeds", title=title)
     for outcome in sorted(confirmation.outcomes, key=lambda each: math.inf if each.mean is None else each.mean):
         margin = "" if outcome.margin is None else f" ± {outcome.margin:.4f}"
         table.add_row(
-            Text(outcome.label, style="bold" if outcome.label == confirmation.winner.label else ""),
+            Text(
+                ", ".join((outcome.label, *outcome.also)),
+                style="bold" if outcome.label == confirmation.winner.label else "",
+            ),
             "failed" if outcome.mean is None else f"{outcome.mean:.4f}",
             "" if outcome.difference is None else f"{outcome.difference:+.4f}{margin}",
             str(len(outcome.values)),

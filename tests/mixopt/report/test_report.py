@@ -28,7 +28,7 @@ from mixopt.study.plan import Plan
 from mixopt.study.record import journal_path, open_store, read_record
 from mixopt.study.recording import begin
 from search.history import History
-from search.recommendation.confirmation import confirm, confirmation_trials
+from search.recommendation.confirmation import confirm, next_confirmations
 from search.trial import Failure, FailureKind, Loss, Measurement, Trial
 from tests.e2e.study import STUDY
 from tests.simulated import planned, run
@@ -89,9 +89,10 @@ def answered(plan: Plan, history: History) -> tuple[History, Answer]:
     recommendation, settings, confirmation = plan.strategy.recommend(history), plan.file.confirm, None
     if settings.candidates:
         candidates = recommendation.candidates[: settings.candidates]
-        for trial in confirmation_trials(plan.problem, candidates, settings.seeds):
-            history = history.closed(trial, noisy(trial))
-        confirmation = confirm(plan.problem, candidates, settings.seeds, history)
+        while trials := next_confirmations(plan.problem, candidates, settings.seeds, history):
+            for trial in trials:
+                history = history.closed(trial, noisy(trial))
+        confirmation = confirm(plan.problem, candidates, settings.seeds, history, recommendation.expects)
     return history, build_answer(plan, history, recommendation, confirmation, "the-run", ended=True)
 
 
