@@ -31,6 +31,7 @@ from search.recommendation.recommendation import Recommendation
 from search.recommendation.validation import rank_correlation
 from search.strategies.base import CHEAP, WARM_RUNS_PER_DOMAIN, Settings, Strategy
 from search.strategies.fixed_design import baselines_and_design
+from search.threads import one_thread
 from search.trial import Trial
 
 if TYPE_CHECKING:
@@ -183,15 +184,16 @@ class Bayes(Strategy):
         if self._due(history) is None:
             return []
         running = [trial for trial in history.running if trial.seed == SEARCH_SEED]
-        proposals = Proposals.of(self.problem, self._acquisition, evidence, fits).believing(running)
         asked: list[Trial] = []
-        while len(asked) < slots and (rung := self._due(history)):
-            trial = self._next(history, rung, proposals)
-            if trial is None:
-                break
-            asked.append(trial)
-            history = history.opened(trial)
-            proposals = proposals.believing([trial])
+        with one_thread:
+            proposals = Proposals.of(self.problem, self._acquisition, evidence, fits).believing(running)
+            while len(asked) < slots and (rung := self._due(history)):
+                trial = self._next(history, rung, proposals)
+                if trial is None:
+                    break
+                asked.append(trial)
+                history = history.opened(trial)
+                proposals = proposals.believing([trial])
         return asked
 
     def _next(self, history: History, rung: Rung, proposals: Proposals) -> Trial | None:

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from search.runs import present
 from search.surrogates.lifting import Mean, at_target
 from search.surrogates.rows import Rows, deal_folds
+from search.threads import one_thread
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Surrogate(ABC, Generic[Choice]):
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
+    @one_thread
     def fit(
         self,
         weights_ND: Float[np.ndarray, "N D"],

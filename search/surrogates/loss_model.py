@@ -17,6 +17,7 @@ from search.errors import SearchError
 from search.runs import Runs, present
 from search.surrogates.base import Fitted, Surrogate
 from search.surrogates.rows import Rows, deal_folds
+from search.threads import one_thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,7 @@ class LossModel:
         """
         return cls(surrogate, runs, tuple(fit_metric(surrogate, runs, metric) for metric in runs.metrics))
 
+    @one_thread
     def held_out(self) -> tuple[Float[np.ndarray, "N M"], Float[np.ndarray, "N M"]]:
         """What fits to the other folds predict of each run's mixture, and its standard deviation, twice [N, M].
 
@@ -48,10 +50,12 @@ class LossModel:
                 mean_NM[measured_N, place], sd_NM[measured_N, place] = found.mean_N, found.sd_N
         return mean_NM, sd_NM
 
+    @one_thread
     def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N M"]:
         """Predicted values, [N, M]."""
         return np.column_stack([fitted.mean(weights_ND) for fitted in self.fitted])
 
+    @one_thread
     def predict(
         self, weights_ND: Float[np.ndarray, "N D"]
     ) -> tuple[Float[np.ndarray, "N M"], Float[np.ndarray, "N M"]]:
@@ -63,6 +67,7 @@ class LossModel:
         )
 
 
+@one_thread
 def fit_metric(surrogate: Surrogate[Any], runs: Runs, metric: str) -> Fitted[Any]:
     """
     Raises:

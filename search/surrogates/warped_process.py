@@ -34,6 +34,9 @@ MOST_FITTED = 256
 # Components with less of the best one's marginal likelihood than this are dropped, and the number kept at most.
 NEGLIGIBLE = 0.05
 MOST_COMPONENTS = 5
+# A mode so many nats below the highest of the same kernel has a negligible share of the marginal likelihood; and where
+# one is so far below, warps beyond it are not fitted.
+UNLIKELY, HOPELESS = 6.0, 15.0
 # Over several fidelities, where each costs more.
 MOST_JOINED = 2
 # Predictions in warped units go beyond the measured ones by so many of their standard deviations at most.
@@ -201,16 +204,41 @@ def choose(rows: Rows, seed: int, earlier: Components | None = None) -> Componen
     if earlier is not None and earlier.chosen_on(chosen):
         return replace(earlier, fitted=())
     standard = _standardised(chosen, *_unit(chosen))
-    found = []
+    found, best = [], IDENTITY
     for lengths in sorted({1, rows.weights_ND.shape[1]}):
-        start = Hyperparameters.start(lengths)
-        parts = [Component(1.0, warp, start).fit(standard, ITERATIONS) for warp in all_warps(standard.values_N)]
-        [plain] = (part.component for part in parts if part.warp.identity)
+        heights = _promising(standard, Hyperparameters.start(lengths), best)
+        best, highest = heights[0][0].warp, heights[0][1]
+        [plain] = (part.component for part, _ in heights if part.warp.identity)
         # With the same kernel the heights of the modes order the marginal likelihoods well, which are costly.
-        parts.sort(key=lambda part: -part.log_density(part.process.log_posterior, standard.values_N))
-        found += [(part, part.process.log_marginal_likelihood()) for part in parts[:MOST_COMPONENTS]]
+        likely = [part for part, height in heights[:MOST_COMPONENTS] if height > highest - UNLIKELY]
+        found += [(part, part.process.log_marginal_likelihood()) for part in likely]
     kept = _weighed(found, standard.values_N, NEGLIGIBLE)
     return Components(chosen, tuple(part.component for part in kept), plain)
+
+
+def _promising(standard: Rows, start: Hyperparameters, first: Warp) -> list[tuple[Part, float]]:
+    """Parts with the heights of their modes, the highest first: that without a warp, and those worth a fit.
+
+    Along the order of the warps heights rise to a top and fall again. So each side of the first is followed only until
+    it has fallen far below the highest.
+    """
+    warps = all_warps(standard.values_N)
+    found: dict[int, tuple[Part, float]] = {}
+
+    def height(place: int) -> float:
+        if place not in found:
+            part = Component(1.0, warps[place], start).fit(standard, ITERATIONS)
+            found[place] = part, part.log_density(part.process.log_posterior, standard.values_N)
+        return found[place][1]
+
+    begin = warps.index(first)
+    highest = max(height(begin), height(warps.index(IDENTITY)))
+    for places in (range(begin + 1, len(warps)), range(begin - 1, -1, -1)):
+        for place in places:
+            highest = max(highest, height(place))
+            if height(place) < highest - HOPELESS:
+                break
+    return sorted(found.values(), key=lambda each: -each[1])
 
 
 def unwarped(rows: Rows, seed: int, lengths: int) -> Components:
