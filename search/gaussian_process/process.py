@@ -64,7 +64,8 @@ class Standardised:
     @cached_property
     def inner_NN(self) -> Float[np.ndarray, "N N"]:
         """Inner products of the features: the same at every step of a fit."""
-        return self.features_ND @ self.features_ND.T
+        inner_NN: Float[np.ndarray, "N N"] = self.features_ND @ self.features_ND.T
+        return inner_NN
 
     @classmethod
     def of(

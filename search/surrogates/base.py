@@ -91,6 +91,17 @@ class Surrogate(ABC, Generic[Choice]):
     def fit_rows(self, rows: Rows, choice: Choice | None = None) -> Fitted[Choice]:
         """As `fit`."""
 
+    def begin(self, rows: Rows) -> Fitted[Choice]:
+        """A first fit, before anything is held out: `finish` makes of it what `fit_rows` gives."""
+        return self.fit_rows(rows)
+
+    def finish(self, rows: Rows, begun: Fitted[Choice]) -> Fitted[Choice]:
+        """
+        Args:
+            begun: by `begin`, on these rows.
+        """
+        return begun
+
     def hold_out(self, rows: Rows, fitted: Fitted[Choice]) -> Prediction | None:
         """Each row's mixture predicted by a fit to the other folds; None where folds leave too few to fit to."""
         if fitted.held_out is not None:
