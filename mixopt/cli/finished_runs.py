@@ -106,7 +106,7 @@ def fit(
     with _stages(json) as stages:
         found = fit(
             request,
-            lambda done, total: stages.advance(f"fit and validate surrogates ({total} fits)", done, total, "fits"),
+            lambda done, total: stages.advance(f"fit surrogates ({total} fits)", done, total, "fits"),
             None if json else lambda first: stages.say(first_answer_line(first)),
         )
     found = save(found, folder)
