@@ -87,8 +87,10 @@ def test_the_warps_that_are_not_tried_would_not_have_been_the_best(values_N: Flo
     best = choose(rows, 0).reference[0]
     start = Hyperparameters.start(best.hyperparameters.lengths)
     every = [Component(1.0, warp, start).fit(rows, ITERATIONS) for warp in all_warps(rows.values_N)]
-    height = {part.warp: part.log_density(part.process.log_posterior, rows.values_N) for part in every}
-    assert height[best.warp] > max(height.values()) - NEARLY
+    height = {
+        (part.warp.gap, part.warp.sign): part.log_density(part.process.log_posterior, rows.values_N) for part in every
+    }
+    assert height[best.warp.gap, best.warp.sign] > max(height.values()) - NEARLY
 
 
 def test_further_runs_of_another_fidelity_leave_the_choice_at_the_reference() -> None:
