@@ -303,6 +303,7 @@ def fit(
     space: Space | Path | str | None = None,
     target_fidelity: str | None = None,
     surrogates: Sequence[str] | str = (),
+    every: bool = False,
     holdout: Table | None = None,
     renamed: Mapping[str, str] | None = None,
     split: Mapping[str, Sequence[str]] | None = None,
@@ -316,7 +317,9 @@ def fit(
         maximize, minimize: metrics of which more, or less, is better. Default: by their names; see the notes.
         space: limits on the mixture.
         target_fidelity: what the mixture is for. Default: the dearest.
-        surrogates: the first gives the mixture. Default: all, of which the default gives it.
+        surrogates: the first gives the mixture. Default: the default one, which gives it, and the few that it is
+            compared with.
+        every: compare with every surrogate.
         holdout: further runs, to be predicted.
         renamed, split: what became of domains of the runs that the space has not.
 
@@ -333,6 +336,7 @@ def fit(
         limits=None if space is None else _limits(space),
         target=target_fidelity,
         surrogates=(surrogates,) if isinstance(surrogates, str) else tuple(surrogates),
+        every=every,
         changes=Changes(renamed or {}, split or {}),
         seed=seed,
     )

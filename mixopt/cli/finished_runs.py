@@ -43,7 +43,7 @@ Minimize = Annotated[list[str] | None, typer.Option(help="Less of this metric is
 
 @app.command(
     epilog="Examples:\n\n"
-    "mixopt fit runs.csv     (all metrics, all surrogates)\n\n"
+    "mixopt fit runs.csv     (all metrics, the default surrogate and the few that it is compared with)\n\n"
     "mixopt fit runs.csv --metric mmlu --metric gsm8k --objective standardized --space study.yaml\n\n"
     "mixopt fit small.csv --holdout large.csv --json     (how well do small runs rank large ones?)\n\n"
     "mixopt fit runs.csv --objective pareto --metric web_loss --metric code_loss\n\n"
@@ -61,8 +61,13 @@ def fit(
         str | None, typer.Option(help="The fidelity, of either table, that the mixture is for. Default: the dearest.")
     ] = None,
     surrogate: Annotated[
-        list[str] | None, typer.Option(help="Only this one; repeatable, the first gives the mixture. Default: all.")
+        list[str] | None,
+        typer.Option(
+            help="Only this one; repeatable, the first gives the mixture. Default: blend, and log_linear, lightgbm and "
+            "effective_data to compare."
+        ),
     ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Compare with every surrogate.")] = False,
     holdout: Annotated[Path | None, typer.Option(help="A table of further runs, to be predicted.")] = None,
     renamed: Annotated[
         list[str] | None, typer.Option(metavar="OLD=NEW", help="A domain has another name in --space; repeatable.")
@@ -77,7 +82,7 @@ def fit(
     json: Json = False,
 ) -> None:
     """Fit surrogates to finished runs, say how far they can be trusted, and recommend a mixture."""
-    from mixopt.cli.tables.fit import fit_view
+    from mixopt.cli.tables.fit import first_answer_line, fit_view
     from mixopt.runs.domains import changes
     from mixopt.runs.fit import fit, save
     from mixopt.runs.request import FitRequest
@@ -94,11 +99,16 @@ def fit(
         limits=read(space) if space else None,
         target=target_fidelity,
         surrogates=tuple(surrogate or ()),
+        every=every,
         changes=changes(renamed or (), split or ()),
         seed=seed,
     )
     with _stages(json) as stages:
-        found = fit(request, lambda done, total: stages.advance(f"fit surrogates ({total} fits)", done, total, "fits"))
+        found = fit(
+            request,
+            lambda done, total: stages.advance(f"fit surrogates ({total} fits)", done, total, "fits"),
+            None if json else lambda first: stages.say(first_answer_line(first)),
+        )
     found = save(found, folder)
     print_result(found, fit_view(found), json)
 

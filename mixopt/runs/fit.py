@@ -9,7 +9,12 @@ Shapes: N runs, D domains, M metrics.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
 
 from mixopt.base.errors import ConfigError
 from mixopt.results.fit import (
@@ -29,24 +34,51 @@ from mixopt.runs.problem import FitProblem, pose
 from mixopt.runs.request import FitRequest
 from mixopt.runs.surrogates import OnStep
 from mixopt.runs.table import complete_fidelities
+from search.designs.choices import choices
 from search.evidence import Evidence
 from search.fidelity import Fidelity
 from search.mixture import Mixture
-from search.problem import PROPORTIONAL
+from search.problem import PROPORTIONAL, Problem
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommend import recommend_by, recommend_observed
 from search.recommendation.recommendation import Estimate
+from search.recommendation.trusted_mixtures import AVERAGED, TrustedMixtures
 from search.runs import Runs
 from search.space import TOLERANCE, Space
 from search.surrogates import DEFAULT, SURROGATES
+from search.surrogates.loss_model import LossModel
+from search.trust_region import TrustRegion
 
 # A target of so many times the parameters or the cost of the dearest runs is far, and FAR_DEFAULT ranks best there.
 FAR = 100
 FAR_DEFAULT = "far_blend"
+# What the default is compared with unless all are asked for: a law, the trees of RegMix's authors, and the law that
+# the default is half of. Each can be the better one, and together they take less than the default.
+COMPARED = ("log_linear", "lightgbm", "effective_data")
 
 
-def fit(request: FitRequest, on_step: OnStep) -> FitResult:
+@dataclass(frozen=True)
+class FirstAnswer:
+    """What the first surrogate says before anything shows how far it can be trusted.
+
+    Attributes:
+        expected: objective of the mixture.
+    """
+
+    surrogate: str
+    objective: str
+    mixture: Mixture
+    expected: float
+
+
+OnFirst = Callable[[FirstAnswer], None]
+
+
+def fit(request: FitRequest, on_step: OnStep, on_first: OnFirst | None = None) -> FitResult:
     """What the runs say: how well surrogates predict them, and a mixture; `save` adds files.
+
+    Args:
+        on_first: told a first answer, long before the validated one.
 
     Raises:
         ConfigError, SearchError: a table or an option is wrong, or nothing can be said.
@@ -54,7 +86,12 @@ def fit(request: FitRequest, on_step: OnStep) -> FitResult:
     posed = pose(request)
     problem, runs = posed.problem, posed.runs
     names, left_out = _surrogates(request, posed)
-    predictors, unfitted = surrogate_fits.fit_all(names, problem, runs, on_step)
+
+    def first(model: LossModel, evidence: Evidence) -> None:
+        if on_first is not None:
+            on_first(_first_answer(request, names[0], problem, model, evidence))
+
+    predictors, unfitted = surrogate_fits.fit_all(names, problem, runs, on_step, first)
     skipped = unfitted | left_out
     if predictors:
         # What is best at the scale of the runs says little of another.
@@ -137,6 +174,21 @@ def save(result: FitResult, directory: Path) -> FitResult:
     return result.model_copy(update={"files": tuple(str(path) for path in (*written, *draw_fit(result, directory)))})
 
 
+def _first_answer(
+    request: FitRequest, name: str, problem: Problem, model: LossModel, evidence: Evidence
+) -> FirstAnswer:
+    """As search.recommendation.recommend makes an answer, without its comparisons."""
+
+    def predicted(weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+        return problem.objective.value(model.mean(weights_ND), evidence.baseline_M)
+
+    found_ND = TrustedMixtures(problem, evidence, TrustRegion()).best(predicted)
+    best_KD = found_ND[np.argsort(predicted(found_ND), kind="stable")[:AVERAGED]]
+    mixture = choices(problem).mixture(best_KD.mean(axis=0))
+    expected = float(predicted(mixture.array[None])[0])
+    return FirstAnswer(name, name_of(request.objective, problem.objective), mixture, expected)
+
+
 def _surrogates(request: FitRequest, posed: FitProblem) -> tuple[tuple[str, ...], dict[str, str]]:
     """Those to fit, what the mixture rests on first; and why others are left out."""
     if request.surrogates:
@@ -145,7 +197,9 @@ def _surrogates(request: FitRequest, posed: FitProblem) -> tuple[tuple[str, ...]
     default = DEFAULT
     if _is_far(posed.wanted, posed.runs.target):
         default = FAR_DEFAULT
-    else:
+    if not request.every:
+        return tuple(dict.fromkeys((default, DEFAULT, *COMPARED))), {}
+    if default != FAR_DEFAULT:
         skipped[FAR_DEFAULT] = f"the target is not {FAR} times as large as the runs"
     if len(complete_fidelities(posed.runs)) == 1:
         skipped["multi_fidelity_gp"] = "the runs are of one fidelity"

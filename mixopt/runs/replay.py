@@ -13,6 +13,7 @@ from mixopt.results.replay import BestRun, PlayedStrategy, Regret, ReplayObjecti
 from mixopt.runs import table
 from mixopt.runs.objective import OBJECTIVES, mean_of
 from mixopt.runs.request import ReplayRequest
+from mixopt.runs.work import Work, processes_for
 from search.mixture import FloatArray
 from search.replay import CONTROL, Replay, Trajectory
 from search.strategies import STRATEGIES
@@ -41,13 +42,19 @@ def replay(request: ReplayRequest, on_step: OnStep) -> ReplayResult:
     past = Replay(runs, objective, request.warm_start)
     notes += past.notes
     settings = Settings(surrogate=request.surrogate, acquisition=request.acquisition or Settings.acquisition)
-    strategies: dict[str, list[Trajectory]] = {name: [] for name in (CONTROL, *(request.strategies or STRATEGIES))}
+    names = tuple(dict.fromkeys((CONTROL, *(request.strategies or STRATEGIES))))
     # All strategies seed by seed, not one after the other: what is left then takes as long as what is done did.
-    total = request.seeds * len(strategies)
-    for done, (seed, name) in enumerate(product(range(request.seeds), strategies)):
-        on_step(done, total)
-        strategies[name].append(past.play(name, settings, seed, request.batch, request.budget))
-    on_step(total, total)
+    replays = list(product(range(request.seeds), names))
+    played: dict[tuple[int, str], Trajectory] = {}
+    on_step(0, len(replays))
+    with processes_for(len(replays)) as pool:
+        work = Work[tuple[int, str]](pool, "replay fewer runs")
+        for seed, name in replays:
+            work.add((seed, name), past.play, name, settings, seed, request.batch, request.budget)
+        for replayed, trajectory in work.results():
+            played[replayed] = trajectory
+            on_step(len(played), len(replays))
+    strategies = {name: [played[seed, name] for seed in range(request.seeds)] for name in names}
     return ReplayResult(
         runs={fidelity.proxy: int(past.runs.at(index).sum()) for index, fidelity in enumerate(past.runs.fidelities)},
         target=past.runs.target.proxy,

@@ -51,13 +51,15 @@ class FitRequest(RunsRequest):
         target: the fidelity that the mixture is for. Default: the dearest that runs and holdout share, or the dearest
             of both.
         limits: on the mixture.
-        surrogates: the first that can be fitted gives the mixture. Default: all that the runs are made for.
+        surrogates: the first that can be fitted gives the mixture. Default: the default one, and COMPARED.
+        every: all surrogates that the runs are made for, in place of these.
         changes: what became of domains of the runs that the limits have not.
     """
 
     holdout: TableSource | None = None
     limits: Limits | None = None
     surrogates: tuple[str, ...] = ()
+    every: bool = False
     changes: Changes = field(default_factory=Changes)
     seed: int = 0
 
@@ -65,6 +67,8 @@ class FitRequest(RunsRequest):
         super().__post_init__()
         if unknown := [name for name in self.surrogates if name not in set(SURROGATES)]:
             raise ConfigError(f"surrogate {unknown[0]!r} does not exist", hint=f"choose from {', '.join(SURROGATES)}")
+        if self.surrogates and self.every:
+            raise ConfigError("--all and --surrogate do not go together", hint="leave one of them out")
         if self.changes != Changes() and self.limits is None:
             raise ConfigError(
                 "domains that were renamed or split need --space",

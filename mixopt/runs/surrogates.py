@@ -6,26 +6,22 @@ Shapes: N runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
-from typing import Any, TypeVar
+from itertools import product
+from typing import Any
 
 import numpy as np
-from joblib import cpu_count
 
-from mixopt.base.errors import ConfigError
-from proxies.processes import process_pool
+from mixopt.runs.work import Work, processes_for
 from search.errors import SearchError
 from search.evidence import Evidence
 from search.mixture import FloatArray
 from search.problem import Problem
 from search.recommendation.predictor import Predictor
-from search.recommendation.validation import FEWEST_RUNS, Validation, cross_validate
+from search.recommendation.validation import FEWEST_RUNS, cross_validate
 from search.runs import Runs
 from search.surrogates import SURROGATES
-from search.surrogates.base import Fitted
-from search.surrogates.loss_model import LossModel, fit_metric
+from search.surrogates.base import Fitted, Prediction
+from search.surrogates.loss_model import LossModel, begin_metric, finish_metric
 from search.trust_region import TrustRegion
 
 # Another surrogate takes the default's place where, over at least so many held-out runs of the target, its mean squared
@@ -35,17 +31,23 @@ RUNS_TO_REPLACE = 50
 SHARE_TO_REPLACE = 0.2
 ERRORS_TO_REPLACE = 3.0
 
-Key = TypeVar("Key")
-Result = TypeVar("Result")
-
 # Told how many steps are done, of how many.
 OnStep = Callable[[int, int], None]
+# Told what the first surrogate knows, and the evidence that it was fitted to.
+OnFirst = Callable[[LossModel, Evidence], None]
 
 
 def fit_all(
-    names: Sequence[str], problem: Problem, runs: Runs, on_step: OnStep
+    names: Sequence[str],
+    problem: Problem,
+    runs: Runs,
+    on_step: OnStep,
+    on_first: OnFirst = lambda _model, _evidence: None,
 ) -> tuple[dict[str, Predictor], dict[str, str]]:
     """The surrogates that could be fitted and cross-validated, in the order of the names; and why others could not.
+
+    Args:
+        on_first: told what the first of them knows before it is validated.
 
     Raises:
         ConfigError: a process was killed.
@@ -54,99 +56,76 @@ def fit_all(
     if mixtures < FEWEST_RUNS:
         reason = f"{mixtures} mixtures are too few for a regression, {FEWEST_RUNS} the least"
         return {}, dict.fromkeys(names, reason)
-    metrics = runs.metrics
+    metrics, seed = runs.metrics, problem.seed
     done, total = 0, 2 * len(names) * len(metrics)
-
-    def advance(steps: int) -> None:
-        nonlocal done
-        done += steps
-        on_step(done, total)
-
-    advance(0)
-    processes = cpu_count() if len(names) > 1 else 1
-    with process_pool(processes, threads=1) if processes > 1 else nullcontext() as pool:
-        fits = _call(
-            pool,
-            _fit,
-            {(name, metric): (name, problem.seed, runs, metric) for name in names for metric in metrics},
-            lambda: advance(1),
-        )
-        models: dict[str, LossModel] = {}
-        skipped: dict[str, str] = {}
-        for name in names:
-            parts = [fits[name, metric] for metric in metrics]
-            if reasons := [part for part in parts if isinstance(part, str)]:
-                skipped[name] = reasons[0]
-                advance(len(metrics))
+    begun: dict[tuple[str, str], Fitted[Any]] = {}
+    fits: dict[tuple[str, str], tuple[Fitted[Any], Prediction | None]] = {}
+    reasons: dict[tuple[str, str], str] = {}
+    on_step(done, total)
+    with processes_for(total) as pool:
+        work = Work[tuple[str, str]](pool, "compare fewer surrogates at a time")
+        for name, metric in product(names, metrics):
+            work.add((name, metric), _begin, name, seed, runs, metric)
+        for (name, metric), found in work.results():
+            done += 1
+            if isinstance(found, str):
+                reasons[name, metric] = found
+                done += 1
+            elif isinstance(found, Fitted):
+                begun[name, metric] = found
+                work.add((name, metric), _finish, name, seed, runs, metric, found)
+                if name == names[0] and all((name, each) in begun for each in metrics):
+                    model = LossModel(SURROGATES[name](seed), runs, tuple(begun[name, each] for each in metrics))
+                    on_first(model, _evidence(problem, model))
             else:
-                fitted = tuple(part for part in parts if isinstance(part, Fitted))
-                models[name] = LossModel(SURROGATES[name](problem.seed), runs, fitted)
-        evidence = Evidence(runs, problem.objective, _baseline(problem, models))
-        validations = _call(
-            pool,
-            _validate,
-            {name: (model, evidence) for name, model in models.items()},
-            lambda: advance(len(metrics)),
-        )
+                fits[name, metric] = found
+            on_step(done, total)
+    models: dict[str, LossModel] = {}
+    skipped: dict[str, str] = {}
+    for name in names:
+        if why_not := [reasons[name, metric] for metric in metrics if (name, metric) in reasons]:
+            skipped[name] = why_not[0]
+            continue
+        fitted, out_of_fold = zip(*(fits[name, metric] for metric in metrics), strict=True)
+        models[name] = LossModel(SURROGATES[name](seed), runs, fitted, out_of_fold)
     predictors = {}
-    for (name, model), validation in zip(models.items(), validations.values(), strict=True):
-        if isinstance(validation, str):
-            skipped[name] = validation
+    for name, model in models.items():
+        # One measure for all: where the objective has a baseline, as the first model predicts it.
+        evidence = _evidence(problem, next(iter(models.values())))
+        try:
+            validation = cross_validate(model, evidence)
+        except SearchError as error:
+            skipped[name] = error.message
         else:
             predictors[name] = Predictor(problem, evidence, name, model, validation, TrustRegion())
     return predictors, skipped
 
 
-def _call(
-    pool: Executor | None,
-    function: Callable[..., Result],
-    tasks: Mapping[Key, tuple[Any, ...]],
-    on_done: Callable[[], None],
-) -> dict[Key, Result]:
-    """`function(*arguments)` of every task, in their order; in the pool whichever was done first, else one by one."""
-    if pool is None:
-        results = {}
-        for key, arguments in tasks.items():
-            results[key] = function(*arguments)
-            on_done()
-        return results
+def _begin(name: str, seed: int, runs: Runs, metric: str) -> Fitted[Any] | str:
+    """The surrogate fitted to a metric, nothing held out, or why the runs are no basis for it."""
     try:
-        futures = {key: pool.submit(function, *arguments) for key, arguments in tasks.items()}
-        for future in as_completed(futures.values()):
-            future.result()
-            on_done()
-    except BrokenProcessPool as error:
-        raise ConfigError(
-            "a process that fits surrogates was killed",
-            hint="most likely memory ran out: compare fewer surrogates at a time",
-        ) from error
-    return {key: future.result() for key, future in futures.items()}
-
-
-def _fit(name: str, seed: int, runs: Runs, metric: str) -> Fitted[Any] | str:
-    """The surrogate fitted to a metric, or why the runs are no basis for it."""
-    try:
-        return fit_metric(SURROGATES[name](seed), runs, metric)
+        return begin_metric(SURROGATES[name](seed), runs, metric)
     except SearchError as error:
         return error.message
 
 
-def _validate(model: LossModel, evidence: Evidence) -> Validation | str:
-    try:
-        return cross_validate(model, evidence)
-    except SearchError as error:
-        return error.message
+def _finish(name: str, seed: int, runs: Runs, metric: str, begun: Fitted[Any]) -> tuple[Fitted[Any], Prediction | None]:
+    return finish_metric(SURROGATES[name](seed), runs, metric, begun)
 
 
-def _baseline(problem: Problem, models: Mapping[str, LossModel]) -> FloatArray | None:
-    """The metrics of the objective's baseline as the first model predicts them, [M]: one measure for all models.
+def _evidence(problem: Problem, model: LossModel) -> Evidence:
+    return Evidence(model.runs, problem.objective, _baseline(problem, model))
+
+
+def _baseline(problem: Problem, model: LossModel) -> FloatArray | None:
+    """The metrics of the objective's baseline as the model predicts them, [M].
 
     Few tables hold a run of the very mixture, and the noise of one would be in every comparison.
     """
-    if problem.objective.baseline is None or not models:
+    if problem.objective.baseline is None:
         return None
     baseline_1D = problem.baselines[problem.objective.baseline].array[None]
-    [baseline_M] = next(iter(models.values())).mean(baseline_1D)
+    [baseline_M] = model.mean(baseline_1D)
     return np.asarray(baseline_M)
 
 

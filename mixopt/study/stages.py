@@ -57,6 +57,10 @@ class Stages(AbstractContextManager["Stages"]):
         shown = f"{show_count(done)}{of_all} {unit}{rate}" if done else ""
         self._progress.update(self._stage, completed=done, total=total, done=shown, left=left)
 
+    def say(self, line: str) -> None:
+        """A line above the bars."""
+        self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
     def _finish(self) -> None:
         """The stage before is over, whatever its total was estimated at."""
         if self._stage is not None:

@@ -19,6 +19,7 @@ from search.surrogates import warped_process
 from search.surrogates.blend import WarpedGP, robust_variance
 from search.surrogates.loss_model import metric_rows
 from search.surrogates.warped_process import Components, Part, WarpedProcess
+from search.threads import one_thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,7 @@ class MetricFit:
         return self.process.parts[0]
 
 
+@one_thread
 def fit_metrics(runs: Runs, seed: int, earlier: Sequence[MetricFit] = ()) -> tuple[MetricFit, ...]:
     """One fit per metric, of runs that are `enough`.
 

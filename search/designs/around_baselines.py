@@ -66,7 +66,8 @@ def _near(anchors: Anchors, generator: np.random.Generator) -> Float[np.ndarray,
     step_N1 = generator.random((DRAWS, 1))
     centre_ND = (one_ND + step_N1 * (other_ND - one_ND)) ** 2
     drawn_ND = centre_ND * np.exp(spread * generator.standard_normal((DRAWS, domains)))
-    left_out_ND: Bool[np.ndarray, "N D"] = ~anchors.needed_D & (generator.random((DRAWS, domains)) < LEFT_OUT)
+    drawn_out_ND: Bool[np.ndarray, "N D"] = generator.random((DRAWS, domains)) < LEFT_OUT
+    left_out_ND: Bool[np.ndarray, "N D"] = np.logical_and(~anchors.needed_D, drawn_out_ND)
     # Not all that there is.
     some_N = (np.where(left_out_ND, 0, drawn_ND) > 0).any(axis=1)
     drawn_ND[left_out_ND & some_N[:, None]] = 0

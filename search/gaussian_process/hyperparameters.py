@@ -105,6 +105,8 @@ class Hyperparameters:
     @property
     def between_LL(self) -> Float[np.ndarray, "L L"]:
         """Covariance between fidelities: the product of their gains and of the links from one to the other."""
+        if self.fidelities == 1:
+            return np.ones((1, 1))
         along_L = np.append(0.0, np.cumsum(np.log(self.link)))
         between_LL: Float[np.ndarray, "L L"] = np.exp(
             -np.abs(along_L[:, None] - along_L) + self.log_gain_L[:, None] + self.log_gain_L

@@ -33,14 +33,13 @@ class Terms(Generic[Array]):
     """What a covariance consists of, each [..., N, Q].
 
     Attributes:
-        distance_NQ: r times the root of 5.
-        decay_NQ: s^2 exp(-distance), times what is between the fidelities.
+        slope_NQ: s^2 (1 + distance) exp(-distance), of r times the root of 5, and times what is between the fidelities:
+            how the first part falls with r^2.
         local_NQ, trend_NQ: the two parts of the kernel, times what is between the fidelities.
         offset_NQ: what the mean of their fidelity adds.
     """
 
-    distance_NQ: Array
-    decay_NQ: Array
+    slope_NQ: Array
     local_NQ: Array
     trend_NQ: Array
     offset_NQ: Array
@@ -71,19 +70,28 @@ class Kernel(Generic[Array]):
             library.asarray(hyper.between_LL),
         )
 
-    def terms(self, one_ND: Array, fidelity_N: Array, other_QD: Array, fidelity_Q: Array) -> Terms[Array]:
-        """Of features [..., N, D] and [..., Q, D], the square roots of weights, at their fidelities."""
-        trend_NQ = self.trend_variance * (one_ND @ other_QD.mT)
-        one_ND, other_QD = one_ND * self.per_length_G, other_QD * self.per_length_G
-        squared_NQ = (one_ND**2).sum(-1)[..., None] + (other_QD**2).sum(-1)[..., None, :] - 2 * (one_ND @ other_QD.mT)
-        distance_NQ = ROOT_5 * self.library.sqrt(self.library.clip(squared_NQ, NEAREST, None))
+    def terms(
+        self, one_ND: Array, fidelity_N: Array, other_QD: Array, fidelity_Q: Array, inner_NQ: Array | None = None
+    ) -> Terms[Array]:
+        """Of features [..., N, D] and [..., Q, D], the square roots of weights, at their fidelities.
+
+        Args:
+            inner_NQ: the inner products of the features, where they are known.
+        """
+        trend_NQ = self.trend_variance * (one_ND @ other_QD.mT if inner_NQ is None else inner_NQ)
+        scale_G = ROOT_5 * self.per_length_G
+        one_ND, other_QD = one_ND * scale_G, other_QD * scale_G
+        squared_NQ = (one_ND**2).sum(-1)[..., None] + (other_QD**2).sum(-1)[..., None, :] + one_ND @ (-2 * other_QD).mT
+        distance_NQ = self.library.sqrt(self.library.clip(squared_NQ, 5 * NEAREST, None))
         decay_NQ = self.local_variance * self.library.exp(-distance_NQ)
         offset_NQ = self.offset_variance * (fidelity_N[:, None] == fidelity_Q)
         if len(self.between_LL) > 1:
             between_NQ = self.between_LL[fidelity_N[:, None], fidelity_Q]
             decay_NQ, trend_NQ = decay_NQ * between_NQ, trend_NQ * between_NQ
-        local_NQ = (1 + distance_NQ + distance_NQ * distance_NQ / 3) * decay_NQ
-        return Terms(distance_NQ, decay_NQ, local_NQ, trend_NQ, offset_NQ)
+        falling_NQ = distance_NQ * decay_NQ
+        slope_NQ = decay_NQ + falling_NQ
+        local_NQ = slope_NQ + distance_NQ * falling_NQ / 3
+        return Terms(slope_NQ, local_NQ, trend_NQ, offset_NQ)
 
     def covariance(self, one_ND: Array, fidelity_N: Array, other_QD: Array, fidelity_Q: Array) -> Array:
         """As `terms`, together, noise left out."""

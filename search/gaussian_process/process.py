@@ -18,6 +18,7 @@ Shapes: N runs, Q queries, D domains, L fidelities, P hyperparameters.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,12 @@ class Standardised:
     mean: float
     sd: float
     offset_L: Float[np.ndarray, " L"]
+
+    @cached_property
+    def inner_NN(self) -> Float[np.ndarray, "N N"]:
+        """Inner products of the features: the same at every step of a fit."""
+        inner_NN: Float[np.ndarray, "N N"] = self.features_ND @ self.features_ND.T
+        return inner_NN
 
     @classmethod
     def of(
@@ -190,25 +197,28 @@ def log_posterior(data: Standardised, hyper: Hyperparameters) -> tuple[float, Fl
     features_ND, fidelity_N, values_N = data.features_ND, data.fidelity_N, data.values_N
     diagonal = slice(None, None, len(values_N) + 1)
     kernel: Kernel[Any] = Kernel.of(hyper)
-    terms = kernel.terms(features_ND, fidelity_N, features_ND, fidelity_N)
+    terms = kernel.terms(features_ND, fidelity_N, features_ND, fidelity_N, data.inner_NN)
     signal_NN = terms.local_NQ + terms.trend_NQ
     covariance_NN = signal_NN + terms.offset_NQ
     noise_N = hyper.noise_L[fidelity_N]
     covariance_NN.flat[diagonal] += noise_N + JITTER
-    root_NN, failed = lapack.dpotrf(covariance_NN, lower=1)
+    # The covariance is symmetric: its transpose lies in memory as LAPACK wants it, which then makes no copy.
+    root_NN, failed = lapack.dpotrf(covariance_NN.T, lower=1, overwrite_a=1)
     if failed:
         return -1e10, np.zeros_like(hyper.vector_P)
-    lower_NN, _ = lapack.dpotri(root_NN, lower=1)
+    likelihood = -float(np.log(np.diag(root_NN)).sum())
+    lower_NN, _ = lapack.dpotri(root_NN, lower=1, overwrite_c=1)
     inverse_NN = lower_NN + lower_NN.T
     inverse_NN.flat[diagonal] /= 2
     weighted_N = inverse_NN @ values_N
-    likelihood = -0.5 * float(values_N @ weighted_N) - float(np.log(np.diag(root_NN)).sum())
+    likelihood -= 0.5 * float(values_N @ weighted_N)
 
     # d likelihood = -sum(pull * d covariance).
-    pull_NN = 0.5 * (inverse_NN - weighted_N[:, None] * weighted_N)
+    inverse_NN -= np.multiply.outer(weighted_N, weighted_N)
+    pull_NN = np.multiply(inverse_NN, 0.5, out=inverse_NN)
     to_scale, to_trend = 2 * np.vdot(pull_NN, terms.local_NQ), 2 * np.vdot(pull_NN, terms.trend_NQ)
     to_noise_L = 2 * np.bincount(fidelity_N, np.diag(pull_NN) * noise_N, minlength=hyper.fidelities)
-    by_distance_NN = pull_NN * (1 + terms.distance_NQ) * terms.decay_NQ
+    by_distance_NN = pull_NN * terms.slope_NQ
     scaled_ND = features_ND * kernel.per_length_G
     to_length_D = (10 / 3) * (
         (scaled_ND**2 * by_distance_NN.sum(axis=1)[:, None]).sum(axis=0)

@@ -38,6 +38,7 @@ from search.seeds import SEARCH_SEED, is_of_search, of_repeat
 from search.strategies.base import CHEAP, WARM_RUNS_PER_DOMAIN, Settings, Strategy
 from search.strategies.fixed_design import baselines_and_design
 from search.strategies.repeats import repeats
+from search.threads import one_thread
 from search.trial import Trial
 
 if TYPE_CHECKING:
@@ -152,7 +153,8 @@ class Bayes(Strategy):
 
         if self._due(history) is None or (learned := self._learn(history)) is None:
             return None
-        return self._over(history, Proposals.of(self.problem, self._acquisition, *learned, self.settings.trust))
+        with one_thread:
+            return self._over(history, Proposals.of(self.problem, self._acquisition, *learned, self.settings.trust))
 
     def recommend(self, history: History) -> Recommendation:
         return recommend(self.problem, gather(self.problem, history), self.settings.surrogate, self.settings.trust)
@@ -208,18 +210,19 @@ class Bayes(Strategy):
         if self._due(history) is None:
             return []
         running = [trial for trial in history.running if is_of_search(trial.seed)]
-        measured = Proposals.of(self.problem, self._acquisition, evidence, fits, self.settings.trust)
-        if self._over(history, measured) is not None:
-            return []
-        proposals = measured.believing(running)
         asked: list[Trial] = []
-        while len(asked) < slots and (rung := self._due(history)):
-            trial = self._next(history, rung, proposals)
-            if trial is None:
-                break
-            asked.append(trial)
-            history = history.opened(trial)
-            proposals = proposals.believing([trial])
+        with one_thread:
+            measured = Proposals.of(self.problem, self._acquisition, evidence, fits, self.settings.trust)
+            if self._over(history, measured) is not None:
+                return []
+            proposals = measured.believing(running)
+            while len(asked) < slots and (rung := self._due(history)):
+                trial = self._next(history, rung, proposals)
+                if trial is None:
+                    break
+                asked.append(trial)
+                history = history.opened(trial)
+                proposals = proposals.believing([trial])
         return asked
 
     def _next(self, history: History, rung: Rung, proposals: Proposals) -> Trial | None:

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from search.runs import present
 from search.surrogates.lifting import Mean, at_target
 from search.surrogates.rows import Rows, deal_folds
+from search.threads import one_thread
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Surrogate(ABC, Generic[Choice]):
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
+    @one_thread
     def fit(
         self,
         weights_ND: Float[np.ndarray, "N D"],
@@ -88,6 +90,17 @@ class Surrogate(ABC, Generic[Choice]):
     @abstractmethod
     def fit_rows(self, rows: Rows, choice: Choice | None = None) -> Fitted[Choice]:
         """As `fit`."""
+
+    def begin(self, rows: Rows) -> Fitted[Choice]:
+        """A first fit, before anything is held out: `finish` makes of it what `fit_rows` gives."""
+        return self.fit_rows(rows)
+
+    def finish(self, rows: Rows, begun: Fitted[Choice]) -> Fitted[Choice]:
+        """
+        Args:
+            begun: by `begin`, on these rows.
+        """
+        return begun
 
     def hold_out(self, rows: Rows, fitted: Fitted[Choice]) -> Prediction | None:
         """Each row's mixture predicted by a fit to the other folds; None where folds leave too few to fit to."""

@@ -74,15 +74,26 @@ class Blend(Surrogate[BlendChoice]):
     least_share: ClassVar[float | None] = 0.1
 
     def fit_rows(self, rows: Rows, choice: BlendChoice | None = None) -> FittedBlend:
-        process = warped_process.fit(rows, self.seed, self._components(rows) if choice is None else choice.process)
-        held_out = None
         if choice is None:
-            choice, held_out = self._choose(rows, process)
-        law = self._fit_law(rows, choice.law_of_target) if choice.law_part else None
-        return FittedBlend(process, law, choice, held_out)
+            return self.finish(rows, self.begin(rows))
+        process = warped_process.fit(rows, self.seed, choice.process)
+        return FittedBlend(process, self._law(rows, choice), choice)
+
+    def begin(self, rows: Rows) -> FittedBlend:
+        """The process alone: the law's share is for held-out runs to say."""
+        process = warped_process.fit(rows, self.seed, self._components(rows))
+        return FittedBlend(process, None, BlendChoice(process.choice))
+
+    def finish(self, rows: Rows, begun: Fitted[BlendChoice]) -> FittedBlend:
+        assert isinstance(begun, FittedBlend)
+        choice, held_out = self._choose(rows, begun.process)
+        return FittedBlend(begun.process, self._law(rows, choice), choice, held_out)
 
     def _components(self, rows: Rows) -> Components:
         return warped_process.choose(rows, self.seed)
+
+    def _law(self, rows: Rows, choice: BlendChoice) -> Fitted[None] | None:
+        return self._fit_law(rows, choice.law_of_target) if choice.law_part else None
 
     def _fit_law(self, rows: Rows, of_target: bool) -> Fitted[None]:
         return EffectiveData(self.seed).fit_rows(rows.select(rows.at_target_N) if of_target else rows)

@@ -103,5 +103,6 @@ IDENTITY = Warp(inf, 1, 0.0)
 
 
 def all_warps(values_N: Float[np.ndarray, " N"]) -> list[Warp]:
-    """Every gap with both signs, and the identity."""
-    return [Warp.of(gap, sign, values_N) for sign in (1, -1) for gap in GAPS] + [IDENTITY]
+    """Every gap with both signs, and the identity, in the order of what they do: each is much like its neighbours."""
+    high, low = ([Warp.of(gap, sign, values_N) for gap in GAPS] for sign in (-1, 1))
+    return [*high, IDENTITY, *reversed(low)]

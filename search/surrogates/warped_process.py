@@ -34,6 +34,9 @@ MOST_FITTED = 256
 # Components with less of the best one's marginal likelihood than this are dropped, and the number kept at most.
 NEGLIGIBLE = 0.05
 MOST_COMPONENTS = 5
+# A mode so many nats below the highest of the same kernel has a negligible share of the marginal likelihood; and where
+# one is so far below, warps beyond it are not fitted.
+UNLIKELY, HOPELESS = 6.0, 15.0
 # Over several fidelities, where each costs more.
 MOST_JOINED = 2
 # Predictions in warped units go beyond the measured ones by so many of their standard deviations at most.
@@ -101,13 +104,13 @@ class Components:
     Attributes:
         chosen: the runs of the reference that it was chosen on.
         reference: components of the reference alone, the one with the most of the marginal likelihood first.
-        plain: the one without a warp, with a length scale per domain.
+        plain: the one without a warp, with a length scale per domain; None where all runs were of one fidelity.
         fitted: over all runs of all fidelities; none while they are not fitted.
     """
 
     chosen: Rows
     reference: tuple[Component, ...]
-    plain: Component
+    plain: Component | None
     fitted: tuple[Component, ...] = ()
 
     def chosen_on(self, rows: Rows) -> bool:
@@ -179,7 +182,8 @@ def fit(rows: Rows, seed: int, choice: Components | None = None) -> WarpedProces
         parts = tuple(each.around(alone).fit(lifted, iterations) for each in choice.fitted)
     else:
         # What the most runs show need not hold at the target: no warp is a candidate, too.
-        candidates = (*known[:MOST_JOINED], choice.plain) if several else known
+        plain = () if choice.plain is None else (choice.plain,)
+        candidates = (*known[:MOST_JOINED], *plain) if several else known
         few = lifted.informative(MOST_FITTED, seed)
         iterations = MORE_ITERATIONS if len(rows) > len(choice.chosen) else 0
         parts = tuple(each.around(alone).over(rows.fidelities).fit(few, iterations) for each in candidates)
@@ -198,19 +202,51 @@ def choose(rows: Rows, seed: int, earlier: Components | None = None) -> Componen
         earlier: is taken where it was chosen on the same runs, since it would be chosen again.
     """
     chosen = rows.of_reference.informative(MOST_CHOSEN, seed)
-    if earlier is not None and earlier.chosen_on(chosen):
+    several = rows.fidelities > 1
+    if earlier is not None and earlier.chosen_on(chosen) and (earlier.plain is not None or not several):
         return replace(earlier, fitted=())
     standard = _standardised(chosen, *_unit(chosen))
-    found = []
+    found, best, plain = [], IDENTITY, None
     for lengths in sorted({1, rows.weights_ND.shape[1]}):
-        start = Hyperparameters.start(lengths)
-        parts = [Component(1.0, warp, start).fit(standard, ITERATIONS) for warp in all_warps(standard.values_N)]
-        [plain] = (part.component for part in parts if part.warp.identity)
+        heights = _promising(standard, lengths, best)
+        best, highest = heights[0][0].warp, heights[0][1]
         # With the same kernel the heights of the modes order the marginal likelihoods well, which are costly.
-        parts.sort(key=lambda part: -part.log_density(part.process.log_posterior, standard.values_N))
-        found += [(part, part.process.log_marginal_likelihood()) for part in parts[:MOST_COMPONENTS]]
+        likely = [part for part, height in heights[:MOST_COMPONENTS] if height > highest - UNLIKELY]
+        found += [(part, part.process.log_marginal_likelihood()) for part in likely]
+        if several:
+            # The last has a length scale per domain.
+            known = [part for part, _ in heights if part.warp.identity]
+            start = Component(1.0, IDENTITY, Hyperparameters.start(lengths))
+            plain = known[0].component if known else start.fit(standard, ITERATIONS).component
     kept = _weighed(found, standard.values_N, NEGLIGIBLE)
     return Components(chosen, tuple(part.component for part in kept), plain)
+
+
+def _promising(standard: Rows, lengths: int, first: Warp) -> list[tuple[Part, float]]:
+    """Parts of the warps that are worth a fit, with the heights of their modes, the highest first.
+
+    Along the order of the warps heights rise to a top and fall again. So each side of the first is followed only until
+    it has fallen far below the highest.
+    """
+    warps = all_warps(standard.values_N)
+
+    def fit(warp: Warp, start: Hyperparameters) -> tuple[Part, float]:
+        part = Component(1.0, warp, start).fit(standard, ITERATIONS)
+        return part, part.log_density(part.process.log_posterior, standard.values_N)
+
+    expected, begin = Hyperparameters.start(lengths), warps.index(first)
+    found = [fit(first, expected)]
+    highest = found[0][1]
+    for side in (warps[begin + 1 :], warps[:begin][::-1]):
+        start = found[0][0].process.hyperparameters
+        for warp in side:
+            # One length scale has one mode, not far from the neighbour's; many may have several modes.
+            part, height = fit(warp, start if lengths == 1 else expected)
+            found.append((part, height))
+            start, highest = part.process.hyperparameters, max(highest, height)
+            if height < highest - HOPELESS:
+                break
+    return sorted(found, key=lambda each: -each[1])
 
 
 def unwarped(rows: Rows, seed: int, lengths: int) -> Components:

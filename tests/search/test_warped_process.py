@@ -7,13 +7,18 @@ import pytest
 from jaxtyping import Float, Int
 from scipy.stats import spearmanr
 
+from search.gaussian_process.hyperparameters import Hyperparameters
+from search.gaussian_process.process import ITERATIONS
 from search.surrogates import warped_process
 from search.surrogates.rows import LEAST_AT_FIDELITY, Rows
-from search.surrogates.warped_process import MOST_CHOSEN, WarpedProcess, choose, unwarped
+from search.surrogates.warp import all_warps
+from search.surrogates.warped_process import MOST_CHOSEN, Component, WarpedProcess, choose, unwarped
 
 RNG = np.random.default_rng(0)
 WEIGHTS = RNG.dirichlet(np.full(4, 0.7), size=300)
 UNSEEN = RNG.dirichlet(np.full(4, 0.7), size=100)
+# Nats: the choice is by marginal likelihoods, which heights of modes order nearly the same.
+NEARLY = 2.0
 
 
 def truth(weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
@@ -72,6 +77,20 @@ def test_a_choice_for_other_runs_is_made_anew() -> None:
     moved = VALUES.copy()
     moved[VALUES.argmin()] -= 0.1
     assert not choose(table(VALUES), 0).chosen_on(choose(table(moved), 0).chosen)
+
+
+@pytest.mark.parametrize(
+    "values_N", [VALUES[:30], VALUES[:80], -VALUES[:80], VALUES[:80] ** 4, RNG.permutation(VALUES[:60])]
+)
+def test_the_warps_that_are_not_tried_would_not_have_been_the_best(values_N: Float[np.ndarray, " N"]) -> None:
+    rows = table((values_N - values_N.mean()) / values_N.std())
+    best = choose(rows, 0).reference[0]
+    start = Hyperparameters.start(best.hyperparameters.lengths)
+    every = [Component(1.0, warp, start).fit(rows, ITERATIONS) for warp in all_warps(rows.values_N)]
+    height = {
+        (part.warp.gap, part.warp.sign): part.log_density(part.process.log_posterior, rows.values_N) for part in every
+    }
+    assert height[best.warp.gap, best.warp.sign] > max(height.values()) - NEARLY
 
 
 def test_further_runs_of_another_fidelity_leave_the_choice_at_the_reference() -> None:

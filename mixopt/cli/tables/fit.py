@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -14,6 +15,9 @@ from mixopt.results.objective import RunsObjective
 from mixopt.results.recommendation import Interval, Score
 from mixopt.results.replay import ReplayResult
 from search.problem import PROPORTIONAL
+
+if TYPE_CHECKING:
+    from mixopt.runs.fit import FirstAnswer
 
 BAR_WIDTH = 16
 # Of the front: with more metrics than this, a column each is too wide; of each mixture the largest shares are named.
@@ -47,6 +51,16 @@ def fit_view(result: FitResult) -> RenderableType:
     if result.recommendation.front:
         parts.append(_front(result))
     return Group(*parts, Text(), *remarks(result))
+
+
+def first_answer_line(first: FirstAnswer) -> str:
+    largest = sorted(first.mixture.as_dict().items(), key=lambda each: -each[1])
+    named = [f"{name} {share:.1%}" for name, share in largest if share >= LEAST_NAMED]
+    rest = [f"{len(largest) - len(named)} more below {LEAST_NAMED:.0%}"] if len(named) < len(largest) else []
+    return (
+        f"first answer, by {first.surrogate} and before validation: {', '.join(named + rest)}; "
+        f"predicted {first.objective} {first.expected:.4g}"
+    )
 
 
 def objective_line(objective: RunsObjective) -> Text:

@@ -16,16 +16,17 @@ from rich.console import Console
 
 from mixopt.base.errors import ConfigError
 from mixopt.cli.main import main
-from mixopt.cli.tables.fit import fit_view
+from mixopt.cli.tables.fit import first_answer_line, fit_view
 from mixopt.results.fit import FitResult
 from mixopt.runs.domains import changes
-from mixopt.runs.fit import fit, save
+from mixopt.runs.fit import COMPARED, FirstAnswer, fit, save
 from mixopt.runs.problem import pose
 from mixopt.runs.request import FitRequest
 from mixopt.runs.surrogates import choose, fit_all, why
 from mixopt.runs.table import read
 from mixopt.settings.space import read as read_limits
 from search.errors import SearchError
+from search.mixture import Mixture
 from search.surrogates import SURROGATES
 
 DOMAINS = ("web", "code", "books")
@@ -170,11 +171,26 @@ def test_the_target_may_be_a_fidelity_that_only_the_holdout_has(tmp_path: Path) 
 @pytest.mark.parametrize(("fidelity", "default"), [("large", "blend"), ("huge", "far_blend")])
 def test_a_far_target_has_its_own_default(tmp_path: Path, fidelity: str, default: str) -> None:
     small, other = table(tmp_path / "small.csv", 9, 0), table(tmp_path / "other.csv", 5, 1, fidelity)
-    result = fitted(small, holdout=other, surrogates=())
+    assert next(iter(fitted(small, holdout=other, surrogates=()).surrogates)) == default
+    result = fitted(small, holdout=other, surrogates=(), every=True)
     assert next(iter(result.surrogates)) == default
     assert set(result.surrogates) == set(SURROGATES)
     skipped = result.skipped["far_blend"]
     assert ("not 100 times as large" in skipped) == (default == "blend")
+
+
+def test_without_a_wish_the_default_is_compared_with_few(tmp_path: Path) -> None:
+    firsts: list[FirstAnswer] = []
+    request = FitRequest(runs=table(tmp_path / "runs.csv", 30, 0), metrics=("loss",))
+    result = fit(request, lambda *_: None, firsts.append)
+    assert list(result.surrogates) == ["blend", *COMPARED]
+    [first] = firsts
+    assert first.surrogate == "blend"
+    # Before validation there is no law in the blend, which is near the answer all the same.
+    assert first.mixture.total_variation(Mixture.of(result.recommendation.mixture)) < 0.05
+    assert first_answer_line(first).startswith("first answer, by blend and before validation: ")
+    with pytest.raises(ConfigError, match="--all and --surrogate do not go together"):
+        FitRequest(runs=tmp_path / "runs.csv", surrogates=("blend",), every=True)
 
 
 def test_another_surrogate_takes_over_only_where_many_runs_show_it(tmp_path: Path) -> None:
