@@ -26,9 +26,9 @@ from search.fidelity import Fidelity
 from search.history import History
 from search.objective import Pareto, WeightedMean
 from search.problem import SEARCH_SEED, Problem, Rung
+from search.recommendation.ranking import rank_correlation
 from search.recommendation.recommend import recommend
 from search.recommendation.recommendation import Recommendation
-from search.recommendation.validation import rank_correlation
 from search.strategies.base import CHEAP, WARM_RUNS_PER_DOMAIN, Settings, Strategy
 from search.strategies.fixed_design import baselines_and_design
 from search.trial import Trial
