@@ -118,7 +118,8 @@ class SingleScale(Surrogate[Choice]):
     """It knows values of one fidelity only: others are mapped to the target first (search.surrogates.lifting).
 
     Attributes:
-        compresses: whether it is fitted to values of which the far ones are drawn in (search.surrogates.compression).
+        compresses: whether it is fitted to values of which the far ones are drawn in (search.surrogates.compression),
+            where all are of one fidelity: what was mapped from another may be far for that alone.
     """
 
     compresses: ClassVar[bool] = False
@@ -127,11 +128,10 @@ class SingleScale(Surrogate[Choice]):
         def reference(alone: Rows) -> Mean:
             if len(alone) < self.fewest_runs:
                 return lambda wanted_ND: np.full(len(wanted_ND), alone.values_N.mean())
-            return self._fit(alone, choice).mean
+            return self._fit_alike(alone, choice).mean
 
-        return self._fit(at_target(rows, reference) if rows.fidelity_N.any() else rows, choice)
-
-    def _fit(self, rows: Rows, choice: Choice | None) -> Fitted[Choice]:
+        if rows.fidelity_N.any():
+            return self._fit_alike(at_target(rows, reference), choice)
         if not self.compresses:
             return self._fit_alike(rows, choice)
         compression = Compression.of(rows.values_N)

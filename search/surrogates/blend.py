@@ -5,10 +5,11 @@
    predict held-out runs; where the law has proved itself, it keeps at least a share that grows with how much larger the
    target is than the runs.
 2. Where losses have thresholds, trees are better than both. Their share is the posterior mean of theirs beside the
-   two together, and small wherever held-out runs do not call for more.
+   two together, and small wherever held-out runs do not call for more. Over several fidelities there are none: a
+   line from one to the other moves thresholds.
 
-Held-out errors count in units of the process's doubt: this is large where losses are far from the others' and jump, and
-what predicts the jumps best is not what orders the basin best.
+On one fidelity held-out errors count in units of the process's doubt: this is large where losses are far from the
+others' and jump, and what predicts the jumps best is not what orders the basin best.
 
 Shapes: N runs, D domains, S scored runs, P shares, K members.
 """
@@ -161,7 +162,8 @@ class Blend(Surrogate[BlendChoice]):
         there_N = scored_N & rows.at_target_N
         if enough_there := len(np.unique(numbered(rows.weights_ND[there_N]))) >= ENOUGH_AT_TARGET:
             scored_N = there_N
-        sd_S = of_process.sd_N[scored_N]
+        # Few runs at the target cannot do with fewer: over several fidelities all count alike.
+        sd_S = np.ones(int(scored_N.sum())) if several else of_process.sd_N[scored_N]
         judge = Judge(scored_N, values_N[scored_N], (sd_S.min() / sd_S) ** 2)
         of_law_N, of_trees_N = None, None
         if self.least_share is not None and len(judge.measured_S) >= 2 * self.fewest_runs and np.ptp(judge.measured_S):
@@ -172,7 +174,8 @@ class Blend(Surrogate[BlendChoice]):
             ways = (False, True) if several and enough_there else (False,)
             choice, of_law_N = self._with_law(rows, choice, judge, of_process.mean_N, asked, several, ways)
             together_N = _joined(of_process, of_law_N, None, choice).mean_N
-            choice, of_trees_N = self._with_trees(rows, choice, judge, together_N, asked)
+            if not several:
+                choice, of_trees_N = self._with_trees(rows, choice, judge, together_N, asked)
         joined = _joined(of_process, of_law_N, of_trees_N, choice)
         widening = robust_variance((judge.measured_S - joined.mean_N[scored_N]) / joined.sd_N[scored_N])
         choice = replace(choice, widening=max(widening, 1.0) if several else widening)

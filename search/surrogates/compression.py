@@ -22,6 +22,8 @@ from jaxtyping import Float
 
 REACH = 2.0
 TAIL = 0.1
+# The tenth of fewer values is one value, and as likely as not the best of them is far.
+FEWEST = 20
 # Beyond it an inverse says no more than far.
 MOST_EXPONENT = 8.0
 
@@ -36,6 +38,8 @@ class Compression:
 
     @classmethod
     def of(cls, values_N: Float[np.ndarray, " N"]) -> Compression:
+        if len(values_N) < FEWEST:
+            return cls(0.0, np.inf, np.inf)
         low, median, high = np.quantile(values_N, [TAIL, 0.5, 1 - TAIL])
         # Where a side has no spread, nothing is known of how far is far.
         spread = [float(each) or np.inf for each in (high - median, median - low)]

@@ -88,7 +88,7 @@ def test_a_worth_may_be_as_small_as_the_tenth_of_a_millionth_of_another() -> Non
     assert basin is not None and basin.pairwise > 0.97
 
 
-VALUES = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=50).map(np.array)
+VALUES = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=80).map(np.array)
 
 
 @given(VALUES)
