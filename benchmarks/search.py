@@ -5,7 +5,7 @@
     python -m benchmarks.search --table RUNS.csv --seeds 5 --json benchmarks/results/search.json
 
 surrogates   the default and its rivals, fitted to n of RegMix's 512 runs at 1M, scored on other mixtures at 1M and 60M,
-             per metric and for the mean of 13 losses
+             per metric and for the mean of 13 losses, this among the best quarter and the best tenth, too
 replay       cost until the best 60M run has been trained, warm start at 1M included, for each of four metrics
 replay_mean  the same for the mean of 13 losses, 13 surrogates a question
 synthetic    regret of worlds with a known optimum: Bayesian optimisation against RegMix with four times the runs
@@ -47,6 +47,7 @@ from benchmarks.worlds import Sparse, regret
 from mixopt.runs.table import read
 from search.history import History
 from search.objective import WeightedMean
+from search.recommendation.ranking import BasinScore, score_basin
 from search.replay import Replay
 from search.runs import Runs
 from search.strategies import STRATEGIES
@@ -103,7 +104,19 @@ def fit_one(job: tuple[Path, str, int, int]) -> dict[str, Any]:
         "mean_at_1m": rank_correlation(of_sum[0], unseen.values_NM.mean(axis=1)),
         "mean_at_60m": rank_correlation(of_sum[1], large.values_NM.mean(axis=1)),
         "pile_cc_at_1m": scores["at_1m"][train.metrics.index("pile_cc")],
+        **in_basin(unseen.values_NM.mean(axis=1), of_sum[0]),
     }
+
+
+def in_basin(measured_N: Float[np.ndarray, " N"], predicted_N: Float[np.ndarray, " N"]) -> dict[str, float]:
+    """Scores among the best quarter and the best tenth; the regret in standard deviations of all."""
+    found: dict[str, float] = {}
+    for name, share in (("quarter", 0.25), ("tenth", 0.1)):
+        basin = score_basin(measured_N, predicted_N, share)
+        assert isinstance(basin, BasinScore), "too few mixtures to score"
+        found |= {f"{name}_spearman": basin.spearman or 0.0, f"{name}_pairwise": basin.pairwise}
+        found["regret_sd"] = basin.regret / float(measured_N.std())
+    return found
 
 
 def surrogates(options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from mixopt.results.answer import Answer
 from mixopt.results.comparison import Comparison
 from mixopt.results.fit import FitResult, SkippedSurrogate
 from mixopt.results.plan import PlanEstimate
-from mixopt.results.recommendation import Interval
+from mixopt.results.recommendation import Interval, Score
 from mixopt.results.status import Status
 from mixopt.runs import fit as fit_runs
 from mixopt.runs import replay as replay_runs
@@ -263,10 +263,14 @@ class Fit:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """A row per surrogate: how its cross-validation predicts the objective, or why it is `skipped`."""
-        columns = ["spearman", "rmse", "r2", "coverage_80", "coverage_95", "skipped"]
+        """A row per surrogate: how its cross-validation predicts the objective, or why it is `skipped`.
+
+        Columns `basin_...` are of the best quarter of the mixtures alone.
+        """
+        basin = ["basin_spearman", "basin_pairwise", "basin_regret"]
+        columns = ["spearman", "rmse", "r2", "coverage_80", "coverage_95", *basin, "skipped"]
         rows = {
-            name: dict(each if isinstance(each, SkippedSurrogate) else each.cross_validation.objective)
+            name: dict(each) if isinstance(each, SkippedSurrogate) else _flat(each.cross_validation.objective)
             for name, each in self.result.surrogates.items()
         }
         return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns)
@@ -480,6 +484,12 @@ def _count(name: str, amount: float | str) -> int:
         return parse_count(amount)
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from None
+
+
+def _flat(score: Score) -> dict[str, float | None]:
+    """Scores by name, those of the best quarter as `basin_...`."""
+    basin = {} if score.basin is None else {f"basin_{name}": value for name, value in score.basin}
+    return {**score.model_dump(exclude={"basin"}), **basin}
 
 
 def _silently(done: int, total: int) -> None:

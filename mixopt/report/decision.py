@@ -45,13 +45,14 @@ def _trust_tile(content: Content) -> Tile:
     if isinstance(found, Missing):
         return Tile(title, "none", "", _sentence(found.reason))
     score = found.scores.objective
+    basin = "" if score.basin is None else f"; {score.basin.pairwise:.0%} of the best quarter's pairs in their order"
     trusted = "trusted" if found.scores.trustworthy else "not shown to rank runs at the target better than chance"
     return Tile(
         title,
         correlation(score.spearman),
         "rank correlation",
         f"{found.surrogate} on {found.scores.runs} held-out runs, {trusted}; "
-        f"{score.coverage_95:.0%} of them in their 95% interval",
+        f"{score.coverage_95:.0%} of them in their 95% interval{basin}",
     )
 
 

@@ -12,12 +12,14 @@ import numpy as np
 from mixopt.report import plots
 from mixopt.report.content import OBJECTIVE, Agreement, Content, Missing
 from mixopt.report.elements import MOST_ROWS, Plot, Section, Table, correlation, count_of, embed, percent, shorten
+from mixopt.results.recommendation import Score
 from mixopt.settings.units import show_count, show_duration
 from search.problem import PROPORTIONAL
 
 # More columns or plots are not taken in at a glance; tables have them all.
 MOST_COLUMNS = 10
 MOST_CURVES = 12
+BASIN_COLUMNS = (">rank correlation, best quarter", ">its pairs in order", ">regret of the pick")
 
 
 def sections(content: Content) -> tuple[Section, ...]:
@@ -67,6 +69,7 @@ def _held_out(content: Content) -> Section:
     facts = Table(
         (
             *("", ">rank correlation", ">RMSE", ">R²", ">in 80% interval", ">in 95% interval"),
+            *(BASIN_COLUMNS if scores.objective.basin else ()),
             *((">proposal, predicted", "95% interval") if estimates else ()),
         ),
         tuple(
@@ -77,6 +80,7 @@ def _held_out(content: Content) -> Section:
                 "undefined" if score.r2 is None else f"{score.r2:.2f}",
                 f"{score.coverage_80:.0%}",
                 f"{score.coverage_95:.0%}",
+                *(_basin(score) if scores.objective.basin else ()),
                 *(
                     (f"{estimate.mean:.4f}", f"{estimate.lower:.4f} to {estimate.upper:.4f}")
                     if (estimate := estimates.get(label))
@@ -105,11 +109,25 @@ def _held_out(content: Content) -> Section:
         verdict = "is trusted, but the proposal does not rest on it"
     else:
         verdict = "is trusted"
+    basin = scores.objective.basin
+    among = (
+        f", and {correlation(basin.spearman)} among the best {basin.mixtures}, of whose pairs {basin.pairwise:.0%} are "
+        "predicted in their order"
+        if basin
+        else ""
+    )
     lead = (
         f"{found.surrogate} {verdict}: its rank correlation with {scores.runs} runs that it was not fitted to is "
-        f"{correlation(scores.objective.spearman)}. Losses and RMSE are in {content.unit}."
+        f"{correlation(scores.objective.spearman)}{among}. Losses and RMSE are in {content.unit}."
     )
     return Section(name, title, lead, (plot,), facts)
+
+
+def _basin(score: Score) -> tuple[str, ...]:
+    """The columns BASIN_COLUMNS."""
+    if (basin := score.basin) is None:
+        return ("",) * len(BASIN_COLUMNS)
+    return correlation(basin.spearman), f"{basin.pairwise:.0%}", f"{basin.regret:.4f}"
 
 
 def _slopes(content: Content) -> Section:

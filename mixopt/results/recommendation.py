@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Self
 
 from mixopt.results.base import Part, Shares
@@ -23,6 +24,19 @@ class Interval(Part):
         return cls(mean=estimate.mean, lower=estimate.lower, upper=estimate.upper)
 
 
+class BasinScore(Part):
+    """Predictions of the best quarter of the mixtures, by their measurements."""
+
+    mixtures: int
+    """How many are in the quarter."""
+    spearman: float | None
+    """Rank correlation among them; null where either side is constant."""
+    pairwise: float
+    """Share of their pairs that are predicted in the order in which they were measured; ties count half."""
+    regret: float
+    """What the mixture with the best prediction of all was measured to be worse than the best, in the metric's unit."""
+
+
 class Score(Part):
     """Predictions against measurements that the predicting surrogate was not fitted to."""
 
@@ -35,6 +49,8 @@ class Score(Part):
     coverage_80: float
     """Share of the measurements inside their 80% interval."""
     coverage_95: float
+    basin: BasinScore | None = None
+    """Of the best quarter alone; null where that is fewer than 5 mixtures, and in answers of 0.1.0."""
 
     @classmethod
     def of(cls, score: validation.Score) -> Self:
@@ -44,6 +60,7 @@ class Score(Part):
             r2=score.r2,
             coverage_80=score.coverage_80,
             coverage_95=score.coverage_95,
+            basin=None if score.basin is None else BasinScore(**asdict(score.basin)),
         )
 
 
@@ -62,6 +79,8 @@ class Validation(Part):
     """Rank correlation at the target of measured with predicted."""
     trustworthy: bool
     """Whether it is shown to rank mixtures at the target better than chance."""
+    orders_basin: bool | None = None
+    """The same of the best quarter of the mixtures; null where that is fewer than 5, and in answers of 0.1.0."""
     objective: Score
     metrics: Mapping[str, Score]
 
@@ -74,6 +93,7 @@ class Validation(Part):
             agreement=found.agreement,
             transfer=found.transfer,
             trustworthy=found.trustworthy,
+            orders_basin=found.orders_basin,
             objective=Score.of(found.objective),
             metrics={name: Score.of(score) for name, score in found.metrics.items()},
         )

@@ -86,22 +86,24 @@ def scores(predictor: Predictor, holdout: Runs) -> HoldoutScores:
         for mean_M, sd_M in zip(mean_HM, sd_HM, strict=True)
     ]
     metrics = {
-        name: _scores(holdout.values_NM[:, metric], mean_HM[:, metric], sd_HM[:, metric])
-        for metric, name in enumerate(holdout.metrics)
+        name: _scores(holdout, holdout.values_NM[:, metric], mean_HM[:, metric], sd_HM[:, metric], sign)
+        for metric, (name, sign) in enumerate(zip(holdout.metrics, objective.sign_M.tolist(), strict=True))
     }
     correlations = [each.spearman for each in metrics.values() if each.spearman is not None]
     return HoldoutScores(
         fidelity=holdout.target.proxy,
         runs=len(holdout),
-        **dict(_scores(measured_H, mean_H, np.array(sd_H))),
+        **dict(_scores(holdout, measured_H, mean_H, np.array(sd_H))),
         pick=_pick(holdout.names, measured_H, mean_H),
         metrics=metrics,
         mean_metric_spearman=float(np.mean(correlations)) if correlations else None,
     )
 
 
-def _scores(measured_H: FloatArray, mean_H: FloatArray, sd_H: FloatArray) -> HoldoutScore:
-    found = Score.of(score(measured_H, mean_H, sd_H))
+def _scores(
+    holdout: Runs, measured_H: FloatArray, mean_H: FloatArray, sd_H: FloatArray, sign: float = 1.0
+) -> HoldoutScore:
+    found = Score.of(score(measured_H, mean_H, sd_H, holdout.mixture_N, sign))
     return HoldoutScore(**dict(found), calibrated_rmse=_calibrated_rmse(measured_H, mean_H))
 
 

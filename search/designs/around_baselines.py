@@ -69,7 +69,7 @@ def _near(anchors: Anchors, generator: np.random.Generator) -> Float[np.ndarray,
     drawn_out_ND: Bool[np.ndarray, "N D"] = generator.random((DRAWS, domains)) < LEFT_OUT
     left_out_ND: Bool[np.ndarray, "N D"] = np.logical_and(~anchors.needed_D, drawn_out_ND)
     # Not all that there is.
-    some_N = (np.where(left_out_ND, 0, drawn_ND) > 0).any(axis=1)
+    some_N = np.where(left_out_ND, 0, drawn_ND).sum(axis=1) > 0
     drawn_ND[left_out_ND & some_N[:, None]] = 0
     near_ND: Float[np.ndarray, "N D"] = drawn_ND / drawn_ND.sum(axis=1, keepdims=True)
     return near_ND

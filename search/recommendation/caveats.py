@@ -36,13 +36,25 @@ def of_evidence(evidence: Evidence) -> list[str]:
 
 
 def of_validation(evidence: Evidence, validation: Validation) -> list[str]:
-    """Whether few runs at the target speak for the surrogate."""
-    if validation.at_target >= FEWEST_RUNS:
+    """Whether few runs at the target speak for the surrogate, and whether it orders the best of the mixtures."""
+    warnings = []
+    if validation.at_target < FEWEST_RUNS:
+        few = f"only {validation.at_target} mixtures measured every metric at {evidence.runs.target.proxy}"
+        elsewhere = ": the regression rests on other fidelities, which rank mixtures as it does"
+        warnings.append(few if evidence.runs.at_target_N.all() else few + elsewhere)
+    return [*warnings, *_of_basin(validation)]
+
+
+def _of_basin(validation: Validation) -> list[str]:
+    """Whether the ranking of the best quarter is not shown to be better than chance."""
+    basin, everywhere = validation.objective.basin, validation.objective.spearman
+    if basin is None or everywhere is None or validation.orders_basin:
         return []
-    few = f"only {validation.at_target} mixtures measured every metric at {evidence.runs.target.proxy}"
-    if evidence.runs.at_target_N.all():
-        return [few]
-    return [f"{few}: the regression rests on other fidelities, which rank mixtures as it does"]
+    ranked = "undefined" if basin.spearman is None else f"{basin.spearman:.2f}"
+    return [
+        f"the surrogate ranks all {validation.runs} mixtures with {everywhere:.2f}, but the best {basin.mixtures} with "
+        f"{ranked}, not shown to be better than chance: it finds the basin, it may not order its bottom"
+    ]
 
 
 def of_allowances(predictor: Predictor, mean_M: Float[np.ndarray, " M"], sd_M: Float[np.ndarray, " M"]) -> list[str]:

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from search.errors import SearchError
 from search.evidence import Evidence
 from search.objective import Objective
+from search.recommendation.ranking import BasinScore, rank_correlation, score_basin
 from search.runs import Runs
 from search.surrogates.lifting import in_target_units
 from search.surrogates.loss_model import LossModel, metric_rows
@@ -37,6 +38,7 @@ class Score:
         r2: share of the variance that is explained; None where all measurements are equal.
         coverage_80: share of measurements inside their 80% interval.
         coverage_95: the same at 95%.
+        basin: the ranking of the best quarter of the mixtures; None where these are too few.
     """
 
     spearman: float | None
@@ -44,6 +46,7 @@ class Score:
     r2: float | None
     coverage_80: float
     coverage_95: float
+    basin: BasinScore | None
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,12 @@ class Validation:
         predicts = _positive(self.objective.spearman, self.runs)
         carries_over = _positive(self.agreement, self.shared) or _positive(self.transfer, self.at_target)
         return predicts and (self.at_target >= FEWEST_RUNS or carries_over)
+
+    @property
+    def orders_basin(self) -> bool | None:
+        """Whether the ranking of the best quarter, too, is shown to be better than chance; None without a score."""
+        basin = self.objective.basin
+        return None if basin is None else _positive(basin.spearman, basin.mixtures)
 
 
 def cross_validate(model: LossModel, evidence: Evidence) -> Validation:
@@ -129,6 +138,7 @@ def cross_validate(model: LossModel, evidence: Evidence) -> Validation:
                 mean_NM[measured_N, metric],
                 sd_NM[measured_N, metric],
                 runs.mixture_N[measured_N],
+                sign=float(objective.sign_M[metric]),
             )
             for metric, name in enumerate(runs.metrics)
             if (measured_N := np.isfinite(residual_NM[:, metric])).any()
@@ -211,22 +221,25 @@ def score(
     mean_N: Float[np.ndarray, " N"],
     sd_N: Float[np.ndarray, " N"],
     mixture_N: Int[np.ndarray, " N"] | None = None,
+    sign: float = 1.0,
 ) -> Score:
     """
     Args:
         mixture_N: a number for each run, equal for equal mixtures: repeated runs of one are no further evidence of the
             ranking. Default: all are different.
+        sign: -1 where more is better.
     """
     error_N = measured_N - mean_N
+    mixture_N = np.arange(len(error_N)) if mixture_N is None else mixture_N
+    measured_R, mean_R = _by_mixture(mixture_N, measured_N, mean_N)
     varies = np.ptp(measured_N) > 0
     return Score(
-        spearman=rank_correlation(
-            *_by_mixture(np.arange(len(error_N)) if mixture_N is None else mixture_N, measured_N, mean_N)
-        ),
+        spearman=rank_correlation(measured_R, mean_R),
         rmse=float(np.sqrt((error_N**2).mean())),
         r2=float(1 - (error_N**2).mean() / measured_N.var()) if varies else None,
         coverage_80=_coverage(error_N, sd_N, 0.80),
         coverage_95=_coverage(error_N, sd_N, 0.95),
+        basin=score_basin(sign * measured_R, sign * mean_R),
     )
 
 
@@ -236,15 +249,6 @@ def _by_mixture(
     """The mean over each mixture's runs."""
     _, place_N = np.unique(mixture_N, return_inverse=True)
     return tuple(np.bincount(place_N, values_N) / np.bincount(place_N) for values_N in values)
-
-
-def rank_correlation(one_N: Float[np.ndarray, " N"], other_N: Float[np.ndarray, " N"]) -> float | None:
-    """Spearman's; None where either side is constant."""
-    from scipy.stats import spearmanr
-
-    if len(one_N) < 2 or np.ptp(one_N) == 0 or np.ptp(other_N) == 0:
-        return None
-    return float(spearmanr(one_N, other_N).statistic)
 
 
 def _coverage(error_N: Float[np.ndarray, " N"], sd_N: Float[np.ndarray, " N"], level: float) -> float:

@@ -31,9 +31,9 @@ from search.mixture import Mixture
 from search.noise import SHOWN
 from search.objective import UNITS, Pareto, WeightedMean
 from search.problem import Problem, Rung
+from search.recommendation.ranking import rank_correlation
 from search.recommendation.recommend import recommend
 from search.recommendation.recommendation import Recommendation
-from search.recommendation.validation import rank_correlation
 from search.seeds import SEARCH_SEED, is_of_search, of_repeat
 from search.strategies.base import CHEAP, WARM_RUNS_PER_DOMAIN, Settings, Strategy
 from search.strategies.fixed_design import baselines_and_design

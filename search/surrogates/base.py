@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from search.runs import present
+from search.surrogates.compression import Compression
 from search.surrogates.lifting import Mean, at_target
 from search.surrogates.rows import Rows, deal_folds
 from search.threads import one_thread
@@ -109,8 +110,32 @@ class Surrogate(ABC, Generic[Choice]):
         return hold_out(rows, self.fewest_runs, lambda known: self.fit_rows(known, fitted.choice).predict)
 
 
+@dataclass(frozen=True, eq=False)
+class Decompressed(Fitted[Choice]):
+    """What was fitted to compressed values, in their own unit again."""
+
+    compression: Compression
+    within: Fitted[Choice]
+    choice: Choice
+
+    def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
+        found = self.within.predict(weights_ND)
+        stretch_N = self.compression.stretch(found.mean_N)
+        return Prediction(self.compression.inverse(found.mean_N), found.sd_N * stretch_N)
+
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+        return self.compression.inverse(self.within.mean(weights_ND))
+
+
 class SingleScale(Surrogate[Choice]):
-    """It knows values of one fidelity only: others are mapped to the target first (search.surrogates.lifting)."""
+    """It knows values of one fidelity only: others are mapped to the target first (search.surrogates.lifting).
+
+    Attributes:
+        compresses: whether it is fitted to values of which the far ones are drawn in (search.surrogates.compression),
+            where all are of one fidelity: what was mapped from another may be far for that alone.
+    """
+
+    compresses: ClassVar[bool] = False
 
     def fit_rows(self, rows: Rows, choice: Choice | None = None) -> Fitted[Choice]:
         def reference(alone: Rows) -> Mean:
@@ -118,7 +143,13 @@ class SingleScale(Surrogate[Choice]):
                 return lambda wanted_ND: np.full(len(wanted_ND), alone.values_N.mean())
             return self._fit_alike(alone, choice).mean
 
-        return self._fit_alike(at_target(rows, reference) if rows.fidelity_N.any() else rows, choice)
+        if rows.fidelity_N.any():
+            return self._fit_alike(at_target(rows, reference), choice)
+        if not self.compresses:
+            return self._fit_alike(rows, choice)
+        compression = Compression.of(rows.values_N)
+        within = self._fit_alike(replace(rows, values_N=compression.forward(rows.values_N)), choice)
+        return Decompressed(compression, within, within.choice)
 
     @abstractmethod
     def _fit_alike(self, rows: Rows, choice: Choice | None) -> Fitted[Choice]:

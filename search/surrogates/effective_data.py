@@ -19,10 +19,13 @@ from jaxtyping import Float
 from search.surrogates.law import Law, bounded_exp
 
 LOG_POWER, LOG_POWER_SD = -0.7, 1.0
-LOG_WORTH_SD = 2.5
+# Wide, for a worth may be 1e-7 of another: what a script that was never seen costs, nothing else tells.
+LOG_WORTH_SD = 5.0
 
 
 class EffectiveData(Law):
+    compresses = True
+
     def shape(
         self, theta_P: Float[np.ndarray, " P"], weights_ND: Float[np.ndarray, "N D"]
     ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N P"]]:

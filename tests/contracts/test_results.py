@@ -93,11 +93,22 @@ def test_a_result_says_its_version_and_cannot_be_changed(name: str) -> None:
         value.schema_version = 0
 
 
+# Added since 0.1.0: null where that version's results are read.
+LATER_KEYS = {"basin", "orders_basin"}
+
+
+def without_later_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {name: part for name, part in value.items() if part is not None or name not in LATER_KEYS}
+        return {name: without_later_keys(part) for name, part in kept.items()}
+    return [without_later_keys(part) for part in value] if isinstance(value, list) else value
+
+
 @pytest.mark.parametrize("path", PRINTED, ids=lambda path: path.stem)
 def test_programs_that_read_what_0_1_0_printed_find_every_key_where_it_was(path: Path) -> None:
     before = json.loads(path.read_text())
     now = json.loads(result(path.stem).model_validate(before).json_text())
-    assert now == {"schema_version": 1} | before
+    assert without_later_keys(now) == {"schema_version": 1} | before
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from search.errors import SearchError
 from search.evidence import Evidence, gather
 from search.history import History
+from search.recommendation.caveats import of_validation
 from search.recommendation.validation import Validation, cross_validate, objective_sd, score
 from search.strategies.random import Random
 from search.surrogates.loss_model import LossModel
@@ -172,3 +173,22 @@ def test_a_rank_correlation_is_over_mixtures() -> None:
     mixture = np.array([0, 0, 1, 2])
     # The mixtures' means are ranked 1, 3, 2 and predicted 2, 1, 3.
     assert score(measured, predicted, np.ones(4), mixture).spearman == pytest.approx(-0.5)
+
+
+def test_a_surrogate_that_finds_the_basin_but_does_not_order_it_is_trusted_with_a_caveat() -> None:
+    """Half of the domain's range is a slope; in the other half, where losses are low, they are noise."""
+    real = evidence(60)
+    share_N, noise = real.runs.weights_ND[:, 0], np.random.default_rng(0).standard_normal((len(real.runs), 2))
+    low_N = share_N < np.quantile(share_N, 0.4)
+    flat = with_losses(real, np.where(low_N[:, None], 0.001 * noise, 1 + share_N[:, None]))
+    validation = validated(flat)
+    assert validation.trustworthy
+    assert not validation.orders_basin
+    [warning] = of_validation(flat, validation)
+    assert warning.startswith(f"the surrogate ranks all {validation.runs} mixtures with 0.")
+    assert "it finds the basin" in warning
+
+    learnable = evidence(60)
+    validation = validated(learnable)
+    assert validation.orders_basin
+    assert of_validation(learnable, validation) == []

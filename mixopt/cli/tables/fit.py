@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -25,13 +25,18 @@ METRIC_COLUMNS = 4
 SHARES_NAMED = 3
 LEAST_NAMED = 0.01
 
-# Name of a score -> heading and format.
+# Name of a score, those of the best quarter after "basin.", -> heading and format.
 Scores = Mapping[str, tuple[str, str]]
 SCORES: Scores = {
     "spearman": ("Spearman", ".3f"),
     "rmse": ("rmse", ".4g"),
     "coverage_80": ("in 80%", ".0%"),
     "coverage_95": ("in 95%", ".0%"),
+}
+BASIN_SCORES: Scores = {
+    "basin.spearman": ("best ¼: Spearman", ".3f"),
+    "basin.pairwise": ("pairs right", ".0%"),
+    "basin.regret": ("regret of pick", ".3g"),
 }
 CALIBRATED_SCORES: Scores = {"spearman": ("Spearman", ".3f"), "calibrated_rmse": ("calibrated rmse", ".4g")}
 
@@ -79,16 +84,18 @@ def remarks(result: FitResult | ReplayResult) -> list[RenderableType]:
 
 def _cross_validation(result: FitResult) -> Table:
     title = "Cross-validation (in 80%: runs inside their 80% interval)"
-    table = plain_table("surrogate", *(f">{heading}" for heading, _ in SCORES.values()), title=title)
+    shown = _with_basin(SCORES, [validation.objective for validation in result.fitted.values()])
+    table = plain_table("surrogate", *(f">{heading}" for heading, _ in shown.values()), title=title)
     for name, validation in result.fitted.items():
-        table.add_row(_name(name, result), *_scores(validation.objective, SCORES))
+        table.add_row(_name(name, result), *_scores(validation.objective, shown))
     return table
 
 
 def _holdout(result: FitResult) -> Table:
     first = next(iter(result.holdout.values()))
     # Measured at another fidelity than predicted: errors in its units and intervals mean nothing.
-    shown = SCORES if first.fidelity == result.predicted_at else CALIBRATED_SCORES
+    scores = SCORES if first.fidelity == result.predicted_at else CALIBRATED_SCORES
+    shown = _with_basin(scores, list(result.holdout.values()))
     title = f"\nHoldout, {first.runs} runs at {first.fidelity}"
     table = plain_table("surrogate", *(f">{heading}" for heading, _ in shown.values()), ">rank of pick", title=title)
     for name, score in result.holdout.items():
@@ -101,9 +108,20 @@ def _name(surrogate: str, result: FitResult) -> Text:
     return Text(surrogate, style="bold" if surrogate == result.default else "")
 
 
+def _with_basin(shown: Scores, scores: Sequence[Score]) -> Scores:
+    """With the scores of the best quarter, where that has enough mixtures for any."""
+    return {**shown, **BASIN_SCORES} if any(score.basin for score in scores) else shown
+
+
 def _scores(score: Score, shown: Scores) -> list[str]:
-    numbers = {name: (getattr(score, name), form) for name, (_, form) in shown.items()}
-    return ["-" if number is None else format(number, form) for number, form in numbers.values()]
+    return [_number(score, name, form) for name, (_, form) in shown.items()]
+
+
+def _number(score: Score, name: str, form: str) -> str:
+    *inside, last = name.split(".")
+    part = score.basin if inside else score
+    number = None if part is None else getattr(part, last)
+    return "-" if number is None else format(number, form)
 
 
 def _mixture(result: FitResult) -> RenderableType:
