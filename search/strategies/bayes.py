@@ -2,7 +2,7 @@
 
 1. The baselines at every rung, the target's first; then two of them again, with further seeds: so the noise is known.
 2. A warm start: a design at the cheapest rung, for about what one target run costs. Where no rung is cheap, or what it
-   tells was known before, a small design at the target.
+   tells was known before, a small design at the target, and the designs that the study asks for below it.
 3. At each rung between, as many mixtures as one target run would pay for, then trials at the target: each the mixture
    with the highest acquisition (search.acquisitions), running trials counted as done with what is expected of them.
    Where that is one that was trained, it is trained again with a further seed.
@@ -121,6 +121,9 @@ class Bayes(Strategy):
         self._domains = len(problem.space.domains)
         self._earlier = 0 if problem.earlier is None else len(problem.earlier)
         self._warm = max(min(warm_start(self._cost_ratio, self._domains), problem.rungs[0].trials) - self._earlier, 0)
+        # Below the target, and not much cheaper: no warm start, but trained as the study asks for it.
+        asked_for = () if self._cost_ratio >= CHEAP or problem.pool is not None else self._designs[:-1]
+        self._as_dear = [trial for designed in asked_for for trial in designed]
         # What the last question was put with: it is often put again, and what was costly to choose is passed on.
         self._learned: tuple[History, Evidence, tuple[MetricFit, ...]] | None = None
 
@@ -128,6 +131,7 @@ class Bayes(Strategy):
     def expected(self) -> Counter[Fidelity]:
         expected = Counter(trial.fidelity for trial in self._baselines)
         expected[self.problem.target] += self._target.trials
+        expected += Counter(trial.fidelity for trial in self._as_dear)
         if self._warm:
             cheapest = self.problem.rungs[0]
             expected[cheapest.fidelity] += min(2 * self._warm + self._earlier, cheapest.trials)
@@ -167,7 +171,7 @@ class Bayes(Strategy):
         """The warm start, as long as what is known by now says that it should be; or the small design."""
         if not self._warm:
             small = min(self._domains + MORE_THAN_DOMAINS - self._earlier, self._target.trials // 2)
-            return self._designs[-1][: max(small, 0)]
+            return [*self._as_dear, *self._designs[-1][: max(small, 0)]]
         wanted = warm_start(self._cost_ratio, self._domains, self._carried(history)) - self._earlier
         return [replace(trial, origin="warm") for trial in self._designs[0][: max(wanted, 0)]]
 
