@@ -53,7 +53,7 @@ from search.trust_region import TrustRegion
 FAR = 100
 FAR_DEFAULT = "far_blend"
 # What the default is compared with unless all are asked for: a law, the trees of RegMix's authors, and the law that
-# the default is half of. Each can be the better one, and together they take less than the default.
+# the default is half of.
 COMPARED = ("log_linear", "lightgbm", "effective_data")
 
 
