@@ -65,6 +65,7 @@ def compiling(what: str) -> Iterator[None]:
     """Of the processes of this machine that compile `what`, one does; the others wait, and find what it made."""
     import torch._dynamo.config
     import torch._functorch.config
+    import torch._inductor.config
 
     folder, name = _own_folder(), hashlib.sha256(what.encode()).hexdigest()[:16]
     with ExitStack() as stack:
@@ -75,6 +76,9 @@ def compiling(what: str) -> Iterator[None]:
         stack.enter_context(torch._functorch.config.patch(autograd_cache_allow_custom_autograd_functions=True))
         # Each recipe is a shape; beyond torch's eight it would fall back to slow steps, with a warning.
         stack.enter_context(torch._dynamo.config.patch(recompile_limit=1000, accumulated_recompile_limit=1000))
+        # With loops of 512 bits, torch 2.13's bf16 steps of some shapes (width 128, 256 positions) are NaN from the
+        # second on, on processors with AMX. The matrix products, most of a step, are the library's in any case.
+        stack.enter_context(torch._inductor.config.patch({"cpp.simdlen": 256}))
         yield
         if folder is not None:
             (folder / f"{name}.made").touch()

@@ -210,6 +210,8 @@ class SearchSettings(Section):
     RegMix's own, all over the space, as the others do."""
     stop_when_resolved: bool = True
     """bayes: end the search before all trials are spent, once what it may still gain is lost in the noise of a run."""
+    refine: bool = True
+    """bayes: towards the end, train a small factorial design around the best mixture, where the trials allow."""
     surrogate: Literal[
         "blend",
         "far_blend",
@@ -235,7 +237,7 @@ class SearchSettings(Section):
 
     @model_validator(mode="after")
     def _fields_of_its_strategy(self) -> Self:
-        for field in ("acquisition", "stop_when_resolved"):
+        for field in ("acquisition", "stop_when_resolved", "refine"):
             if self.strategy != "bayes" and field in self.model_fields_set:
                 raise ValueError(f"{field} belongs to strategy: bayes; remove it or set strategy: bayes")
         for field in ("surrogate", "trust"):

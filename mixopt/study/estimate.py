@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 
@@ -16,8 +17,10 @@ from mixopt.workers.training import run_trials
 from proxies.allocator import keep_freed_memory
 from proxies.recipe import Recipe
 from search.history import History
+from search.noise import SHOWN
 from search.problem import PROPORTIONAL
 from search.recommendation.validation import FEWEST_RUNS
+from search.strategies.reserved import reserved
 from search.trial import Failure, Trial
 
 PROBE_SECONDS = 4.0
@@ -76,7 +79,7 @@ def estimate(plan: Plan, probe: bool) -> PlanEstimate:
         trials=sum(each.search_trials + each.confirmation_trials for each in proxies),
         total_tokens=sum(each.total_tokens for each in proxies),
         total_flops=flops,
-        notes=(*plan.notes, *_few_mixtures(plan)),
+        notes=(*plan.notes, *_few_mixtures(plan), *_resolution(plan)),
         training_seconds=training,
         wall_seconds=None if training is None else training / at_a_time,
         gpu_hours=gpu_hours,
@@ -87,8 +90,11 @@ def estimate(plan: Plan, probe: bool) -> PlanEstimate:
 def _few_mixtures(plan: Plan) -> list[str]:
     """A note where the search cannot try enough mixtures for a regression."""
     trials, earlier = plan.strategy.expected, plan.problem.earlier
-    # Every proxy is trained on mixtures of one design, unless bayes chooses for each.
-    mixtures = trials.total() if plan.file.search.strategy == "bayes" else max(trials.values())
+    # Every proxy is trained on mixtures of one design, after which bayes chooses its own at the target.
+    mixtures = max(trials.values())
+    if plan.file.search.strategy == "bayes":
+        below = max((trials[rung.fidelity] for rung in plan.problem.rungs[:-1]), default=0)
+        mixtures = max(below, len(set(plan.problem.baselines.values()))) + plan.problem.rungs[-1].trials
     if earlier is not None:
         mixtures += len(np.unique(earlier.mixture_N))
     if mixtures >= FEWEST_RUNS:
@@ -97,6 +103,27 @@ def _few_mixtures(plan: Plan) -> list[str]:
         f"the search has {mixtures} mixtures at most, too few for a regression, {FEWEST_RUNS} the least: its answer "
         "will be the best that was tried; raise the trials of the proxies"
     ]
+
+
+def _resolution(plan: Plan) -> list[str]:
+    """What the study will be able to tell apart, and how the search spends its trials on that."""
+    notes, seeds, trials = [], plan.file.confirm.seeds, plan.problem.rungs[-1].trials
+    if plan.file.search.strategy == "bayes":
+        spent = [
+            f"up to {count} {what}" for what, count in reserved(plan.problem, plan.strategy.settings).items() if count
+        ]
+        if spent:
+            notes.append(
+                f"of the {trials} trials of {plan.problem.target.proxy}, {' and '.join(spent)}; the search ends "
+                "earlier where nothing is left to gain (search.stop_when_resolved)"
+            )
+    if plan.file.confirm.candidates:
+        notes.append(
+            f"{seeds} seeds show differences from about {SHOWN * math.sqrt(2 / seeds):.1f} times what one run is off "
+            "by (mixopt status says it, once runs are repeated; .007 nats on 1M tokens of nine pools); half of that "
+            f"takes {4 * seeds} seeds (confirm.seeds), or more tokens for each trial"
+        )
+    return notes
 
 
 def slots(plan: Plan) -> int:

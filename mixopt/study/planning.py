@@ -114,7 +114,9 @@ def _space(file: StudyFile, supply: Mapping[str, int], with_supply: bool = True)
 def _settings(file: StudyFile) -> Settings:
     search = file.search
     trust = TrustRegion(search.trust.near_evidence, search.trust.max_kl)
-    return Settings(search.surrogate, search.acquisition, trust, search.design, search.stop_when_resolved)
+    return Settings(
+        search.surrogate, search.acquisition, trust, search.design, search.stop_when_resolved, search.refine
+    )
 
 
 def _kept(file: StudyFile, space: Space) -> Mixture | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 
 from search.acquisitions.base import Acquisition
@@ -19,6 +20,7 @@ from search.acquisitions.outlook import Outlook
 from search.acquisitions.posterior_mean import PosteriorMean
 from search.acquisitions.prospect import Prospect, prospect
 from search.designs.choices import PoolChoices, choices, unseen
+from search.designs.factorial import around, signs
 from search.evidence import Evidence
 from search.fidelity import Fidelity
 from search.mixture import NEAR, Mixture
@@ -32,6 +34,9 @@ CANDIDATES = 1_500
 ANCHORS = 100
 # A control is one of the best in so many of the candidates.
 CONTROLS_AMONG = 5
+# Steps of a refinement, in logarithms of shares, and by how many standard deviations of a run they should be seen.
+STEPS = (0.1, 0.15, 0.2, 0.3, 0.45)
+SEEN = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +105,24 @@ class Proposals:
             return None
         apart_N = distance(near_ND, self._weights(taken))
         return choices(self.problem).mixture(near_ND[int(apart_N.argmax())]) if apart_N.max() >= NEAR else None
+
+    def refinement(self, number: int) -> Mixture:
+        """Of a two-level design around the mixture that looks best, the run of this number, from 0.
+
+        Its step is the least whose runs are expected to be worse than the centre by twice what a run is off by, on the
+        average: nearer, all is noise, and further, more than the slope is seen.
+        """
+        at_hand, expected = choices(self.problem), PosteriorMean().function(self.outlook, self.sampled_ND)
+        best_D = rank(expected, self.sampled_ND)[0]
+        centre_D = at_hand.mixture(climb(expected, self.problem, best_D)).array
+        signs_ND = signs(len(centre_D), number + 1)
+        for step in STEPS:
+            around_ND = around(centre_D, step, signs(len(centre_D), 2 * len(centre_D)))
+            with torch.no_grad():
+                worth_N = expected(torch.as_tensor(np.vstack([centre_D, around_ND]))[:, None]).numpy()
+            if float(worth_N[0] - worth_N[1:].mean()) >= SEEN * self.prospect.run_sd:
+                break
+        return at_hand.mixture(around(centre_D, step, signs_ND)[number])
 
     def _known(self, weights_ND: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
         return self.trust.inside(weights_ND, self.problem.space, self.trained_KD)

@@ -46,7 +46,7 @@ def around_baselines(space: Space, anchors: Anchors, count: int, generator: np.r
         drawn_ND = _far(space, anchors, generator) if far else _near(anchors, generator)
         feasible_ND = drawn_ND[space.feasible(drawn_ND)]
         if not len(feasible_ND):
-            feasible_ND = space.project(drawn_ND[0]).array[None]
+            feasible_ND = np.array([space.project(drawn_D).array for drawn_D in drawn_ND])
         apart_N = np.abs(feasible_ND[:, None] - design_ND).sum(axis=2).min(axis=1)
         new_ND = feasible_ND[apart_N > MINIMUM_WEIGHT]
         if not len(new_ND):

@@ -32,6 +32,7 @@ class Settings:
         trust: where the answer may lie.
         design: which mixtures are trained before any result is known (search.designs); None: the strategy's own.
         stop_when_resolved: end the search once what it may still gain is lost in the noise of its runs.
+        refine: train a small factorial design around the best mixture towards the end, where the trials allow.
     """
 
     surrogate: str = DEFAULT
@@ -39,6 +40,7 @@ class Settings:
     trust: TrustRegion = field(default_factory=TrustRegion)
     design: str | None = None
     stop_when_resolved: bool = True
+    refine: bool = True
 
 
 class Strategy(ABC):

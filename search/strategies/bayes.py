@@ -37,7 +37,7 @@ from search.recommendation.recommendation import Recommendation
 from search.seeds import SEARCH_SEED, is_of_search, of_repeat
 from search.strategies.base import CHEAP, WARM_RUNS_PER_DOMAIN, Settings, Strategy
 from search.strategies.fixed_design import baselines_and_design
-from search.strategies.repeats import repeats
+from search.strategies.reserved import AFTER_REFINING, refinement_runs, repeats
 from search.threads import one_thread
 from search.trial import Trial
 
@@ -66,6 +66,7 @@ CONFIRMED_SEEDS = 3
 WORTH_SEARCHING = 0.1
 # It does not end before so many mixtures for each domain were chosen by what is known.
 LEAST_CHOSEN = 0.5
+REFINE = "refine"
 
 
 class Carried(NamedTuple):
@@ -236,6 +237,8 @@ class Bayes(Strategy):
             control = proposals.control(self._taken(history, rung))
             if control is not None:
                 return Trial(control, rung.fidelity, SEARCH_SEED, "control")
+        if rung is self._target and (number := self._refinement(history, place)) is not None:
+            return Trial(proposals.refinement(number), rung.fidelity, SEARCH_SEED, REFINE)
         best = proposals.best(rung.fidelity, self._taken(history, rung), self._repeatable(history, rung))
         if best is None:
             return None
@@ -243,6 +246,14 @@ class Bayes(Strategy):
         # Numbers below stand for those of the baselines' repeats, so that mixtures share seeds.
         free = (seed for seed in (SEARCH_SEED, *map(of_repeat, range(1, len(seeds) + 1))) if seed not in seeds)
         return Trial(best, rung.fidelity, next(free), self._origin)
+
+    def _refinement(self, history: History, place: int) -> int | None:
+        """Which run of the local stage the trial at the target at this place is; None where it is another trial."""
+        if not self.settings.refine or self.problem.pool is not None:
+            return None
+        runs = refinement_runs(self._domains, self._target.trials)
+        number = sum(trial.origin == REFINE for trial in history.trials)
+        return number if place > self._target.trials - runs - AFTER_REFINING and number < runs else None
 
     def _taken(self, history: History, rung: Rung) -> list[Mixture]:
         return [trial.mixture for trial in history.trials if trial.fidelity == rung.fidelity]

@@ -93,13 +93,13 @@ def test_a_result_says_its_version_and_cannot_be_changed(name: str) -> None:
         value.schema_version = 0
 
 
-# Added since 0.1.0: null where that version's results are read.
-LATER_KEYS = {"basin", "orders_basin"}
+# Added since 0.1.0: null or empty where that version's results are read.
+LATER_KEYS = {"basin", "orders_basin", "rival", "run_sd", "noise", "also"}
 
 
 def without_later_keys(value: Any) -> Any:
     if isinstance(value, dict):
-        kept = {name: part for name, part in value.items() if part is not None or name not in LATER_KEYS}
+        kept = {name: part for name, part in value.items() if part not in (None, []) or name not in LATER_KEYS}
         return {name: without_later_keys(part) for name, part in kept.items()}
     return [without_later_keys(part) for part in value] if isinstance(value, list) else value
 

@@ -144,7 +144,7 @@ def test_nothing_completed_is_said_so(name: str) -> None:
 @every_strategy
 def test_a_space_of_one_mixture_cannot_be_searched(name: str) -> None:
     pinned = Space(tuple(DomainLimits(limit.name, limit.tokens, 0.25, 0.25) for limit in SPACE.limits))
-    with pytest.raises(SearchError, match="holds only about 1 distinct mixtures, 24 trials"):
+    with pytest.raises(SearchError, match=r"holds only about \d distinct mixtures, 24 trials"):
         STRATEGIES[name](problem(space=pinned))
 
 

@@ -34,7 +34,7 @@ SMALLER = {
         "{depth: 1, width: 32, heads: 2, tokens: 8k, batch_rows: 8, trials: 10}"
     ),
     "seeds: 3": "seeds: 2",
-    "strategy: regmix ": "surrogate: linear",
+    "strategy: bayes ": "surrogate: linear",
 }
 # The same for the studies that pages show.
 TINY = {
@@ -46,7 +46,7 @@ TINY = {
 QUICKLY = """\
 corpus: {vocabulary: 300, sequence_length: 32}
 confirm: {candidates: 1, seeds: 2}
-search: {surrogate: linear}
+search: {strategy: regmix, surrogate: linear}
 executor: {kind: in_process}
 """
 

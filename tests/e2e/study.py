@@ -43,7 +43,7 @@ def write_study(folder: Path, text: str = STUDY) -> Path:
     write_jsonl(folder / "data", {"prose": 60, "code": 30, "sums": 20})
     new_store(folder / ".mixopt")
     path = folder / "study.yaml"
-    path.write_text(text if "search:" in text else text + "search: {surrogate: linear}\n")
+    path.write_text(text if "search:" in text else text + "search: {strategy: regmix, surrogate: linear}\n")
     return path
 
 

@@ -2,22 +2,34 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from search.designs.anchors import Anchors
 from search.designs.baselines import baselines
+from search.designs.choices import DESIGNS
 from search.designs.samples import sample_mixtures
 from search.designs.tempered_dirichlet import tempered_dirichlet
 from search.errors import SearchError
 from search.mixture import Mixture
+from search.objective import Objective, WeightedMean
 from search.randomness import generator
 from search.space import DomainLimits, Group, Space
 from tests.search.spaces import spaces
 from tests.search.worlds import SPACE, TIGHT
 
+every_design = pytest.mark.parametrize("name", DESIGNS)
+EVEN = WeightedMean(dict.fromkeys(SPACE.domains, 1.0))
 
+
+def designed(name: str, space: Space, count: int, seed: int = 0, objective: Objective = EVEN) -> list[Mixture]:
+    anchors = Anchors.of(space, objective, {each.name: each.mixture for each in baselines(space)})
+    return DESIGNS[name](space, anchors, count, generator(seed, "design"))
+
+
+@every_design
 @settings(max_examples=25, deadline=None)
-@given(spaces())
-def test_every_mixture_of_a_design_is_feasible_and_new(space: Space) -> None:
-    design = tempered_dirichlet(space, 12, generator(0, "design"))
-    assert 1 <= len(design) <= 12
+@given(space=spaces())
+def test_every_mixture_of_a_design_is_feasible_and_new(name: str, space: Space) -> None:
+    design = designed(name, space, 12)
+    assert len(design) <= 12
     for index, mixture in enumerate(design):
         assert space.violations(mixture) == []
         assert all(mixture.total_variation(other) > 1e-4 for other in design[:index])
@@ -41,12 +53,37 @@ def test_candidates_reach_every_corner_of_a_space_with_one_dominant_domain() -> 
         assert (np.abs(candidates - wanted).sum(axis=1) / 2 < 0.1).sum() > 30
 
 
+@every_design
 @pytest.mark.parametrize("space", [SPACE, TIGHT], ids=["free", "tight"])
-def test_a_longer_design_starts_with_the_shorter_one(space: Space) -> None:
-    long = tempered_dirichlet(space, 40, generator(7, "design"))
+def test_a_longer_design_starts_with_the_shorter_one(name: str, space: Space) -> None:
+    long = designed(name, space, 40, seed=7)
     assert len(long) == 40
-    assert tempered_dirichlet(space, 15, generator(7, "design")) == long[:15]
-    assert tempered_dirichlet(space, 15, generator(8, "design")) != long[:15]
+    assert designed(name, space, 15, seed=7) == long[:15]
+    assert designed(name, space, 15, seed=8) != long[:15]
+
+
+def test_around_the_baselines_most_shares_are_halved_or_doubled_at_most() -> None:
+    space = Space(tuple(DomainLimits(f"d{place}", 100) for place in range(9)))
+    design = designed("around_baselines", space, 40, objective=WeightedMean(dict.fromkeys(space.domains, 1.0)))
+    factors = np.array([mixture.array for mixture in design]) * 9
+    assert ((factors > 0.4) & (factors < 2.5)).mean() > 0.75
+    assert (factors > 0).mean() > 0.97
+    far = [mixture.total_variation(space.natural) for mixture in design]
+    assert np.median(far) < 0.3 < max(far)
+
+
+def test_a_single_evaluation_set_draws_the_design_into_its_corner() -> None:
+    space = Space(tuple(DomainLimits(f"d{place}", 100) for place in range(9)))
+    design = designed("around_baselines", space, 40, objective=WeightedMean({"d3": 1.0}))
+    wanted = np.array([mixture["d3"] for mixture in design])
+    assert (wanted > 0.5).sum() >= 8 and (wanted < 0.3).sum() >= 8
+    others = np.array([[mixture[f"d{place}"] for place in range(9) if place != 3] for mixture in design])
+    assert (others == 0).mean() > 0.1
+
+
+def test_evaluation_sets_of_no_domain_let_every_domain_be_left_out() -> None:
+    design = designed("around_baselines", SPACE, 40, objective=WeightedMean({"exam": 1.0}))
+    assert (np.array([mixture.array for mixture in design]) == 0).mean(axis=0).min() > 0.05
 
 
 def test_a_design_reaches_from_nearly_one_domain_to_nearly_natural() -> None:

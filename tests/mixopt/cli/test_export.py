@@ -131,7 +131,9 @@ def test_another_mixture_is_exported_as_what_it_is(study: Path) -> None:
 
 def test_a_mixture_of_the_front_is_exported_by_its_number(tmp_path: Path) -> None:
     text = STUDY.replace("{weights: {prose: 2, code: 1}}", "{kind: pareto, weights: {prose: 2, code: 1}}")
-    plan = planned(tmp_path, text.replace("trials: 8", "trials: 20") + "search: {surrogate: linear}\n")
+    plan = planned(
+        tmp_path, text.replace("trials: 8", "trials: 20") + "search: {strategy: regmix, surrogate: linear}\n"
+    )
     run(plan)
     front = mixopt.Study(plan.file.file).answer.recommendation.front
     for number in (1, len(front)):

@@ -38,7 +38,7 @@ from tracking.entries import Closed, Entry, Opened, entries_of
 from tracking.journal import Journal
 from tracking.record import Subject
 
-LINEAR = STUDY.replace("trials: 3}", "trials: 9}") + "search: {surrogate: linear}\n"
+LINEAR = STUDY.replace("trials: 3}", "trials: 9}") + "search: {strategy: regmix, surrogate: linear}\n"
 MESSAGE = 'loss is <b>nan</b> & "inf" after 12 steps'
 
 

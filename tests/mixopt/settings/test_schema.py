@@ -40,7 +40,7 @@ def test_a_small_file_gets_every_default() -> None:
     study = parsed(GOOD)
     assert study.proxies["dense"].tokens == 2_000_000
     assert (study.domains["web"].max, study.domains["web"].paths) == (0.6, ["web/*.jsonl"])
-    assert study.search.strategy == "regmix"
+    assert study.search.strategy == "bayes"
     assert study.home == Path("folder/.mixopt")
     assert study.tracking_uri.startswith("sqlite:////")
 

@@ -36,17 +36,17 @@ def notes(plan: Plan, about: str) -> list[str]:
 
 def test_too_few_mixtures_for_a_regression_are_told(folder: Path) -> None:
     """Two proxies that train the same mixtures do not try more of them."""
-    assert notes(planned(folder, dense=8, moe=3), "regression") == []
-    [note] = notes(planned(folder, dense=7, moe=6), "regression")
+    regmix = "search: {strategy: regmix}\n"
+    assert notes(planned(folder, dense=8, moe=3, more=regmix), "regression") == []
+    [note] = notes(planned(folder, dense=7, moe=6, more=regmix), "regression")
     assert "9 mixtures at most, too few for a regression, 10 the least" in note
     assert "raise the trials" in note
 
 
 def test_bayes_chooses_mixtures_for_each_proxy(folder: Path) -> None:
-    bayes = "search: {strategy: bayes}\n"
-    assert notes(planned(folder, dense=7, moe=6, more=bayes), "regression") == []
-    [note] = notes(planned(folder, dense=7, moe=3, more=bayes), "regression")
-    assert "7 mixtures at most, too few for a regression" in note
+    assert notes(planned(folder, dense=5, moe=3), "regression") == []
+    [note] = notes(planned(folder, dense=3, moe=3), "regression")
+    assert "8 mixtures at most, too few for a regression" in note
 
 
 def test_earlier_runs_are_mixtures_too(folder: Path) -> None:

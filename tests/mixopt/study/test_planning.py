@@ -74,7 +74,9 @@ def test_the_objective_is_the_one_written(folder: Path, written: str, objective:
 
 
 def test_the_search_is_the_one_written(folder: Path) -> None:
-    settings = plan(folder, more="search: {surrogate: linear, trust: {max_kl: 2}}\n").strategy.settings
+    settings = plan(
+        folder, more="search: {strategy: regmix, surrogate: linear, trust: {max_kl: 2}}\n"
+    ).strategy.settings
     assert (settings.surrogate, settings.trust) == ("linear", TrustRegion(max_kl=2.0))
 
 

@@ -30,7 +30,7 @@ DIED = Failure(FailureKind.OUT_OF_MEMORY, "no room")
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    text = STUDY + "budget: {flops: 1e12, time: 2h}\n"
+    text = STUDY + "search: {strategy: regmix}\nbudget: {flops: 1e12, time: 2h}\n"
     return planned(tmp_path_factory.mktemp("weighted"), text)
 
 

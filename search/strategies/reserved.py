@@ -1,12 +1,18 @@
-"""Baselines trained again early, with further seeds of the search: so the noise is known before it decides anything."""
+"""Trials that are kept for a purpose: baselines trained again early, and the local stage towards the end.
+
+Repeats have further seeds of the search, so the noise is known before it decides anything.
+"""
 
 from __future__ import annotations
 
 from search.history import History
 from search.problem import BASELINE, PROPORTIONAL, Problem
 from search.seeds import SEARCH_SEED, of_repeat
+from search.strategies.base import Settings
 from search.trial import Trial
 
+# The local stage (search.designs.factorial), and the trials that are left to use what it shows.
+AFTER_REFINING = 4
 # With so many trials at the target each of two baselines is repeated once, with so many twice.
 ONCE, TWICE = 12, 24
 REPEAT = "repeat:"
@@ -30,6 +36,30 @@ def repeats(problem: Problem, history: History) -> list[Trial]:
     best = [min(others, key=lambda name: known[name])] if others else []
     return [
         Trial(problem.baselines[name], target, of_repeat(number), REPEAT + BASELINE + name)
-        for number in range(1, 2 + (trials >= TWICE))
+        for number in range(1, 1 + repeats_of_each(trials))
         for name in dict.fromkeys([*usual, *best])
     ]
+
+
+def repeats_of_each(trials: int) -> int:
+    """How often two baselines are repeated, with so many trials at the target."""
+    return (trials >= ONCE) + (trials >= TWICE)
+
+
+def refinement_runs(domains: int, trials: int) -> int:
+    """How many of the target's trials the local stage takes: as many as domains, an eighth more, in pairs.
+
+    0 where it would begin before half of the trials are done.
+    """
+    runs = 2 * ((domains + domains // 8 + 2) // 2)
+    return runs if 2 * (runs + AFTER_REFINING) <= trials else 0
+
+
+def reserved(problem: Problem, settings: Settings) -> dict[str, int]:
+    """How many of the target's trials have a purpose of their own, by what they do, at most."""
+    trials = problem.rungs[-1].trials
+    if problem.pool is not None:
+        return {}
+    refined = refinement_runs(len(problem.space.domains), trials) if settings.refine else 0
+    baselines = min(2, len(set(problem.baselines.values())))
+    return {"repeat baselines": baselines * repeats_of_each(trials), "are the local stage (search.refine)": refined}
