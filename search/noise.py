@@ -44,7 +44,7 @@ class Noise:
 
     def seeds_for(self, difference: float) -> int:
         """How many seeds of both mixtures show such a difference."""
-        return max(2, math.ceil(2 * (SHOWN * self.run_sd / difference) ** 2))
+        return max(2, math.ceil(2 * (SHOWN * self.run_sd / difference) ** 2 - 1e-9))
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,8 @@ class Decision:
         rivals: candidates, the search's own proposal first, then baselines, the proportional mixture among them.
         predicted: objective of one new run of the proposal, and then each of its losses, with 95% intervals.
         not_predicted, not_confirmed: why there are no such gains; None where there are.
+        beside: the confirmed gain over the strongest other mixture, and which that is: the best baseline, or, where a
+            baseline is the answer, the best candidate. None where nothing was confirmed beside the answer.
         ranges: the least and the largest share of each domain among mixtures that are expected to be as good.
     """
 
@@ -74,6 +76,7 @@ class Decision:
     predicted: Mapping[str, Interval]
     not_predicted: str | None
     not_confirmed: str | None
+    beside: tuple[str, Gain] | None
     ranges: Mapping[str, tuple[float, float]]
 
     @property

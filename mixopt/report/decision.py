@@ -23,6 +23,7 @@ def tiles(content: Content) -> tuple[Tile, ...]:
     return (
         _gain_tile("Predicted gain", alone, subject, subject.predicted, same or decision.not_predicted, unit),
         _gain_tile("Confirmed gain", paired, subject, subject.confirmed, same or decision.not_confirmed, unit),
+        *_beside_tile(content),
         _trust_tile(content),
         Tile(
             "Trials",
@@ -38,6 +39,24 @@ def _gain_tile(title: str, runs: str, subject: Rival, gain: Gain | None, reason:
         return Tile(title, "none", "", _sentence(reason or "no run of both mixtures was completed with the same seed"))
     interval = f"95% interval {shown}" if (shown := _interval(gain)) else "No interval"
     return Tile(title, f"{gain.mean:+.4f}", unit, f"{interval}: {subject.label} mixture over {PROPORTIONAL}, {runs}")
+
+
+def _beside_tile(content: Content) -> tuple[Tile, ...]:
+    """The answer beside the strongest of the others, where that is not what it is compared with anyway."""
+    made = content.decision
+    if made.beside is None or made.beside[0] == PROPORTIONAL:
+        return ()
+    label, gain = made.beside
+    of_baseline = "the best baseline" if made.rival(label).is_baseline else "the best candidate"
+    shown = f"95% interval {interval}" if (interval := _interval(gain)) else "No interval"
+    return (
+        Tile(
+            f"Confirmed gain over {of_baseline}",
+            f"{gain.mean:+.4f}",
+            content.unit,
+            f"{shown}: {made.answer} over {label}, the noise estimated over all confirmed mixtures",
+        ),
+    )
 
 
 def _trust_tile(content: Content) -> Tile:

@@ -32,7 +32,7 @@ from mixopt.report.content import (
     Rival,
     Step,
 )
-from mixopt.results.answer import Answer, Outcome
+from mixopt.results.answer import Answer, Confirmation, Outcome
 from mixopt.results.recommendation import Validation
 from mixopt.runs.surrogates import held_out
 from mixopt.settings.schema import StudyFile
@@ -192,6 +192,8 @@ def _decision(plan: Plan, answer: Answer, predictor: Predictor | Missing) -> Dec
         not_predicted = f"the proposal is the best mixture measured: {reason}"
     trusted = None if not_predicted or isinstance(predictor, Missing) else predictor
     outcomes = {} if confirmation is None else {each.label: each for each in confirmation.outcomes}
+    # Two names of nearly one mixture are one row.
+    the_same = {label for outcome in outcomes.values() for label in outcome.also}
     reference = plan.problem.baselines[PROPORTIONAL]
 
     def rival(label: str, mixture: Mixture, baseline: str | None = None) -> Rival:
@@ -219,11 +221,16 @@ def _decision(plan: Plan, answer: Answer, predictor: Predictor | Missing) -> Dec
         answer=chosen.removeprefix(BASELINE),
         rivals=(
             *(rival(each.label, Mixture.of(each.mixture).reordered(domains)) for each in proposals),
-            *(rival(BASELINE + name, mixture, name) for name, mixture in plan.problem.baselines.items()),
+            *(
+                rival(BASELINE + name, mixture, name)
+                for name, mixture in plan.problem.baselines.items()
+                if BASELINE + name not in the_same
+            ),
         ),
         predicted=predicted,
         not_predicted=not_predicted,
         not_confirmed=None if confirmation else _not_confirmed(plan),
+        beside=_beside(confirmation),
         ranges=recommendation.ranges,
     )
 
@@ -232,6 +239,15 @@ def _not_confirmed(plan: Plan) -> str:
     if plan.file.confirm.candidates == 0:
         return "the study asks for no confirmation (confirm.candidates is 0)"
     return "the study has not come to the end of its confirmation"
+
+
+def _beside(confirmation: Confirmation | None) -> tuple[str, Gain] | None:
+    if confirmation is None or confirmation.rival is None:
+        return None
+    rival = confirmation.rival
+    gain, margin = -rival.difference, rival.margin
+    found = Gain(gain, None, None) if margin is None else Gain(gain, gain - margin, gain + margin)
+    return rival.label.removeprefix(BASELINE), found
 
 
 def _confirmed_gain(outcome: Outcome) -> Gain | None:

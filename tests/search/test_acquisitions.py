@@ -26,7 +26,7 @@ from search.strategies.base import Settings
 from search.strategies.bayes import Bayes
 from search.strategies.random import Random
 from search.trust_region import TrustRegion
-from tests.search.worlds import LARGE, SPACE, TIGHT, completed, losses, problem
+from tests.search.worlds import DOMAINS, LARGE, SPACE, TIGHT, completed, losses, problem
 
 RNG = np.random.default_rng(0)
 RUNS = RNG.dirichlet(np.full(4, 0.4), size=40)
@@ -159,3 +159,48 @@ def test_the_random_state_around_it_changes_nothing() -> None:
         assert best is not None
         found.append(best.array)
     np.testing.assert_array_equal(found[0], found[1])
+
+
+def proposals(trials: int = 24) -> Proposals:
+    question = problem(trials=(trials,), space=TIGHT)
+    history = completed(Random(question).ask(History(), 1000))
+    evidence = gather(question, history)
+    fits = fit_metrics(evidence.runs, question.seed)
+    return Proposals.of(question, ACQUISITIONS["log_ei"](), evidence, fits, TrustRegion())
+
+
+def test_what_is_left_to_gain_is_less_than_the_noise_once_much_is_known() -> None:
+    many = proposals(60).prospect
+    assert 0 <= many.gain < many.run_sd
+    assert set(many.baselines) == set(problem(space=TIGHT).baselines)
+    assert many.beyond_baselines >= many.gain - 1e-9
+    # A loss is measured with a standard deviation of .01, the mean of two with .007.
+    assert 0.003 < many.run_sd < 0.02
+
+
+def test_a_control_is_far_from_all_that_was_trained_and_not_hopeless() -> None:
+    known_ones = proposals()
+    taken = [Mixture.from_array(DOMAINS, weights_D) for weights_D in known_ones.trained_KD]
+    control = known_ones.control(taken)
+    assert control is not None and TIGHT.contains(control)
+    assert min(control.total_variation(mixture) for mixture in taken) >= 0.01
+    values_N = [float(losses(Mixture.from_array(DOMAINS, each)).mean()) for each in known_ones.sampled_ND[:500]]
+    assert float(losses(control).mean()) < np.median(values_N)
+
+
+def test_a_refinement_steps_around_the_best_mixture_in_pairs() -> None:
+    known_ones = proposals()
+    runs = np.array([known_ones.refinement(number).array for number in range(6)])
+    assert TIGHT.feasible(runs).all()
+    assert len(np.unique(np.round(runs, 6), axis=0)) > 3
+    centre_D = runs.mean(axis=0)
+    assert np.abs(runs - centre_D).sum(axis=1).max() / 2 < 0.4
+
+
+def test_what_is_most_worth_training_may_be_what_was_trained() -> None:
+    known_ones = proposals()
+    best = known_ones.best(LARGE, [])
+    assert best is not None
+    assert known_ones.best(LARGE, [best], repeatable=[best]) == best
+    other = known_ones.best(LARGE, [best])
+    assert other is not None and other.total_variation(best) >= 0.009

@@ -66,7 +66,7 @@ def test_around_the_baselines_most_shares_are_halved_or_doubled_at_most() -> Non
     space = Space(tuple(DomainLimits(f"d{place}", 100) for place in range(9)))
     design = designed("around_baselines", space, 40, objective=WeightedMean(dict.fromkeys(space.domains, 1.0)))
     factors = np.array([mixture.array for mixture in design]) * 9
-    assert ((factors > 0.4) & (factors < 2.5)).mean() > 0.75
+    assert ((factors > 0.4) & (factors < 2.5)).mean() > 0.7
     assert (factors > 0).mean() > 0.97
     far = [mixture.total_variation(space.natural) for mixture in design]
     assert np.median(far) < 0.3 < max(far)
