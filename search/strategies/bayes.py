@@ -7,7 +7,8 @@
    with the highest acquisition (search.acquisitions), running trials counted as done with what is expected of them.
    Where that is one that was trained, it is trained again with a further seed.
 4. Now and then instead a control, far from all that was trained and not hopeless.
-5. The end, before all trials are spent, once what can still be gained is lost in the noise of the runs.
+5. Towards the end a local stage around the best mixture (search.designs.factorial).
+6. The end, before all trials are spent, once what can still be gained is lost in the noise of the runs.
 """
 
 from __future__ import annotations
@@ -238,7 +239,9 @@ class Bayes(Strategy):
             if control is not None:
                 return Trial(control, rung.fidelity, SEARCH_SEED, "control")
         if rung is self._target and (number := self._refinement(history, place)) is not None:
-            return Trial(proposals.refinement(number), rung.fidelity, SEARCH_SEED, REFINE)
+            step = Trial(proposals.refinement(number), rung.fidelity, SEARCH_SEED, REFINE)
+            if history.new([step]):
+                return step
         best = proposals.best(rung.fidelity, self._taken(history, rung), self._repeatable(history, rung))
         if best is None:
             return None
@@ -247,9 +250,14 @@ class Bayes(Strategy):
         free = (seed for seed in (SEARCH_SEED, *map(of_repeat, range(1, len(seeds) + 1))) if seed not in seeds)
         return Trial(best, rung.fidelity, next(free), self._origin)
 
+    @property
+    def _has_one_best(self) -> bool:
+        """Whether a single mixture is looked for, anywhere: not a whole front, nor the best of a pool to its end."""
+        return self.problem.pool is None and not isinstance(self.problem.objective, Pareto)
+
     def _refinement(self, history: History, place: int) -> int | None:
         """Which run of the local stage the trial at the target at this place is; None where it is another trial."""
-        if not self.settings.refine or self.problem.pool is not None:
+        if not self.settings.refine or not self._has_one_best:
             return None
         runs = refinement_runs(self._domains, self._target.trials)
         number = sum(trial.origin == REFINE for trial in history.trials)
@@ -268,12 +276,13 @@ class Bayes(Strategy):
 
     def _over(self, history: History, proposals: Proposals) -> str | None:
         """Why what is left to gain is not worth a trial, because it could not be told from noise; None while it is."""
-        if self.problem.pool is not None or not self.settings.stop_when_resolved:
+        if not self.settings.stop_when_resolved or not self._has_one_best:
             return None
         chosen = sum(trial.origin == self._origin and trial.seed == SEARCH_SEED for trial in history.trials)
         if self._due(history) is not self._target or chosen < LEAST_CHOSEN * self._domains:
             return None
-        found, trials = proposals.prospect, len(history.at(self.problem.target))
+        trials = sum(is_of_search(entry.trial.seed) for entry in history.at(self.problem.target))
+        found = proposals.prospect
         unit = UNITS[self.problem.objective.unit]
         shown = SHOWN * found.run_sd * (2 / CONFIRMED_SEEDS) ** 0.5
         if found.beyond_baselines < shown:

@@ -6,6 +6,7 @@ Repeats have further seeds of the search, so the noise is known before it decide
 from __future__ import annotations
 
 from search.history import History
+from search.objective import Pareto
 from search.problem import BASELINE, PROPORTIONAL, Problem
 from search.seeds import SEARCH_SEED, of_repeat
 from search.strategies.base import Settings
@@ -60,6 +61,7 @@ def reserved(problem: Problem, settings: Settings) -> dict[str, int]:
     trials = problem.rungs[-1].trials
     if problem.pool is not None:
         return {}
-    refined = refinement_runs(len(problem.space.domains), trials) if settings.refine else 0
+    refines = settings.refine and not isinstance(problem.objective, Pareto)
+    refined = refinement_runs(len(problem.space.domains), trials) if refines else 0
     baselines = min(2, len(set(problem.baselines.values())))
     return {"repeat baselines": baselines * repeats_of_each(trials), "are the local stage (search.refine)": refined}
