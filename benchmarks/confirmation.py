@@ -42,9 +42,8 @@ class Row:
 
 
 def product(outcomes: Sequence[Outcome]) -> int:
-    """What mixopt does."""
-    predicted = {outcome.label: WORSE * (outcome is not outcomes[0]) for outcome in outcomes}
-    return list(outcomes).index(winner(outcomes[:1], outcomes[1:], predicted))
+    """What mixopt does with the same seeds of all mixtures."""
+    return list(outcomes).index(winner(outcomes, [0.0, *[WORSE] * (len(outcomes) - 1)]))
 
 
 def always_first(outcomes: Sequence[Outcome]) -> int:

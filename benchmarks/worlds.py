@@ -7,7 +7,7 @@ Sparse      a few metrics, each served by some domains: the optimum is usually o
             fidelity has other worths, so that its optimum is elsewhere.
 OwnSets     an evaluation set for each domain, and worths of other domains that may be next to nothing: where a pool is
             absent, its loss jumps. Every run has the effect of its seed, and noise.
-Pools       OwnSets with the laws that 97 real runs on nine pools of text were fitted with (benchmarks.nine_pools).
+benchmarks.nine_pools is another, with the laws that 97 real runs on nine pools of text were fitted with.
 
 Shapes: N mixtures, D domains, M metrics.
 """
@@ -80,9 +80,11 @@ class World(ABC):
     Attributes:
         seed: of everything random in it.
         weights: of the metrics in the objective, a weighted mean.
+        baselines: that a search is given.
     """
 
     seed: int
+    baselines: tuple[str, ...] = ("proportional", "uniform")
 
     @property
     @abstractmethod
@@ -139,8 +141,6 @@ class World(ABC):
             baselines={each.name: each.mixture for each in baselines(self.space, self.baselines)},
             seed=self.seed,
         )
-
-    baselines: tuple[str, ...] = ("proportional", "uniform")
 
     @property
     def _share_M(self) -> Float[np.ndarray, " M"]:

@@ -9,7 +9,7 @@ Shapes: N runs, M metrics, K mixtures and S seeds that were combined.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,9 @@ from search.mixture import Mixture
 from search.objective import Objective
 from search.seeds import SEARCH_SEED
 
-# A paired difference over seeds is shown where it is larger than so many of its standard errors: 95%, two-sided.
-SHOWN = 1.96
+# A paired difference over seeds is shown where it is larger than so many of its standard errors: 95%, two-sided, for
+# two candidates at once, and a noise that is known from some ten degrees of freedom.
+SHOWN = 2.6
 
 
 @dataclass(frozen=True)
@@ -87,30 +88,64 @@ def measure_noise(
             for entry, values_M in zip(kept, values_NM, strict=True)
         ]
     )
-    if (whole := two_way(objective_N, mixture_N, seed_N)) is None:
+    mixtures = int(mixture_N.max()) + 1
+    if (whole := two_way(objective_N, mixture_N, seed_N, mixtures).noise) is None:
         return None
     metrics = {
         name: noise
         for name, values_N in zip(objective.metrics, values_NM.T, strict=True)
-        if (noise := two_way(values_N, mixture_N, seed_N)) is not None
+        if (noise := two_way(values_N, mixture_N, seed_N, mixtures).noise) is not None
     }
-    return NoiseFloor(len(np.unique(mixture_N)), whole, metrics)
+    return NoiseFloor(mixtures, whole, metrics)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Runs of several mixtures with several seeds, taken apart.
+
+    Attributes:
+        mean_K: of each mixture, without what each seed did to all; NaN for one that has no run.
+        noise: None where nothing is left over to estimate it from.
+    """
+
+    mean_K: Float[np.ndarray, " K"]
+    noise: Noise | None
 
 
 def two_way(
-    values_N: Float[np.ndarray, " N"], mixture_N: Int[np.ndarray, " N"], seed_N: Int[np.ndarray, " N"]
-) -> Noise | None:
-    """A two-way layout without interaction, unbalanced, by least squares; None where nothing is left over."""
-    design_NP = np.hstack([np.eye(mixture_N.max() + 1)[mixture_N], np.eye(seed_N.max() + 1)[seed_N]])
+    values_N: Float[np.ndarray, " N"], mixture_N: Int[np.ndarray, " N"], seed_N: Int[np.ndarray, " N"], mixtures: int
+) -> Layout:
+    """A two-way layout without interaction, unbalanced, by least squares.
+
+    Two seeds of one mixture say next to nothing of the noise, two of six mixtures enough.
+    """
+    mean_K = np.full(mixtures, np.nan)
+    if not len(values_N):
+        return Layout(mean_K, None)
+    design_NP = np.hstack([np.eye(mixtures)[mixture_N], np.eye(int(seed_N.max()) + 1)[seed_N]])
     effects_P, _, rank, _ = np.linalg.lstsq(design_NP, values_N)
+    seed_S = effects_P[mixtures:]
+    known = np.unique(mixture_N)
+    mean_K[known] = effects_P[known] + seed_S.mean()
     freedom = len(values_N) - int(rank)
     if freedom < 1:
-        return None
+        return Layout(mean_K, None)
     run_variance = float(((values_N - design_NP @ effects_P) ** 2).sum()) / freedom
-    seed_S = effects_P[mixture_N.max() + 1 :]
-    per_seed = len(values_N) / len(seed_S)
-    seed_variance = max(float(seed_S.var(ddof=1)) - run_variance / per_seed, 0.0)
-    return Noise(math.sqrt(run_variance), math.sqrt(seed_variance), freedom)
+    of_chance = run_variance * float((1 / np.bincount(seed_N)).mean())
+    seed_variance = max(float(seed_S.var(ddof=1)) - of_chance, 0.0) if len(seed_S) > 1 else 0.0
+    return Layout(mean_K, Noise(math.sqrt(run_variance), math.sqrt(seed_variance), freedom))
+
+
+def by_seed(values: Sequence[Mapping[int, float]]) -> Layout:
+    """As `two_way`, of the values of each mixture by its seeds."""
+    cells = [(mixture, seed, value) for mixture, runs in enumerate(values) for seed, value in sorted(runs.items())]
+    seeds = sorted({seed for _, seed, _ in cells})
+    return two_way(
+        np.array([value for _, _, value in cells], dtype=np.float64),
+        np.array([mixture for mixture, _, _ in cells], dtype=np.int64),
+        np.array([seeds.index(seed) for _, seed, _ in cells], dtype=np.int64),
+        len(values),
+    )
 
 
 def seed_shifts(
@@ -118,17 +153,19 @@ def seed_shifts(
 ) -> Float[np.ndarray, "N M"]:
     """What the seeds of repeated runs are taken to have added to these values, compared with the search's, [N, M].
 
-    The mean over the mixtures that have both seeds, pulled to nothing as if by one further that shows none.
+    The mean over the other mixtures that have both seeds, pulled to nothing as if by one further that shows none: by
+    its own runs, a mixture's luck would be taken for its seed's.
     """
-    by_seed: dict[int, dict[object, Float[np.ndarray, " M"]]] = {}
+    mixtures = list(mixtures)
+    runs: dict[int, dict[object, Float[np.ndarray, " M"]]] = {}
     for mixture, seed, values_M in zip(mixtures, seed_N.tolist(), values_NM, strict=True):
-        by_seed.setdefault(seed, {})[mixture] = values_M
-    usual, shift_NM = by_seed.get(SEARCH_SEED, {}), np.zeros_like(values_NM)
-    for seed, measured in by_seed.items():
-        both = [mixture for mixture in measured if mixture in usual]
-        if seed != SEARCH_SEED and both:
-            apart_KM = np.array([measured[mixture] - usual[mixture] for mixture in both])
-            shift_NM[seed_N == seed] = apart_KM.sum(axis=0) / (len(both) + 1)
+        runs.setdefault(seed, {})[mixture] = values_M
+    usual, shift_NM = runs.get(SEARCH_SEED, {}), np.zeros_like(values_NM)
+    for place, (mixture, seed) in enumerate(zip(mixtures, seed_N.tolist(), strict=True)):
+        others = [other for other in runs[seed] if other in usual and other != mixture]
+        if seed != SEARCH_SEED and others:
+            apart_KM = np.array([runs[seed][other] - usual[other] for other in others])
+            shift_NM[place] = apart_KM.sum(axis=0) / (len(others) + 1)
     return shift_NM
 
 

@@ -192,8 +192,9 @@ def _decision(plan: Plan, answer: Answer, predictor: Predictor | Missing) -> Dec
         not_predicted = f"the proposal is the best mixture measured: {reason}"
     trusted = None if not_predicted or isinstance(predictor, Missing) else predictor
     outcomes = {} if confirmation is None else {each.label: each for each in confirmation.outcomes}
-    # Two names of nearly one mixture are one row.
-    the_same = {label for outcome in outcomes.values() for label in outcome.also}
+    # Two names of nearly one mixture are one row; what answers are compared with has one of its own.
+    the_same = {label for outcome in outcomes.values() for label in outcome.also} - {BASELINE + PROPORTIONAL}
+    outcomes |= {label: outcome for outcome in tuple(outcomes.values()) for label in outcome.also}
     reference = plan.problem.baselines[PROPORTIONAL]
 
     def rival(label: str, mixture: Mixture, baseline: str | None = None) -> Rival:

@@ -4,7 +4,7 @@ resume      the history is what the journal holds; a first start finds it empty
 search      ask -> open -> launch -> collect -> close, until the strategy has nothing to ask or the budget is spent
 recommend   from the search's trials alone: strategies look at no other seed
 confirm     the candidates and the baselines again, at the target fidelity, with seeds that chose nothing
-answer      the first candidate unless the confirmation speaks against it, and by how much it beats proportional
+answer      the mixture of which most is expected after that, beside proportional and the best baseline
 """
 
 from __future__ import annotations
@@ -23,14 +23,10 @@ from mixopt.study.plan import Plan
 from mixopt.study.progress import Watcher
 from mixopt.workers.executor import Executor
 from mixopt.workers.messages import Notice, TrialEnd, TrialProgress, TrialRestart
-from search.recommendation.confirmation import (
-    Confirmation,
-    confirm,
-    confirmation_size,
-    next_confirmations,
-)
+from search.recommendation.confirmation import Confirmation, confirm
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommendation import Recommendation
+from search.recommendation.rounds import confirmation_size, next_confirmations
 from search.seeds import is_of_search
 from search.trial import Failure, Measurement, Trial
 from tracking import keys
@@ -139,7 +135,8 @@ class Loop:
         expected = confirmation_size(problem, len(candidates), seeds)
         self.watcher.begin("confirm", Counter({problem.target: expected}), Counter({problem.target: done}))
         self._work(ask)
-        return confirm(problem, candidates, seeds, self.history, recommendation.expects)
+        trust = self.plan.strategy.settings.trust
+        return confirm(problem, candidates, seeds, self.history, recommendation.expects, trust)
 
     def _answer(self, recommendation: Recommendation, confirmation: Confirmation | None) -> Answer:
         remarks = [*self._remarks]

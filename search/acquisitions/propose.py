@@ -45,7 +45,7 @@ class Proposals:
     Attributes:
         sampled_ND: mixtures among which the best is looked for.
         proxies: of the runs' fidelities.
-        trust: where the answer may lie, and so what is worth a look.
+        trust: where the answer may lie; beyond its max_kl nothing is worth a look.
         trained_KD: every mixture that was trained.
     """
 
@@ -73,6 +73,8 @@ class Proposals:
         anchors_ND = rank(PosteriorMean().function(outlook, known_ND), known_ND)[:ANCHORS]
         proxies = tuple(fidelity.proxy for fidelity in evidence.runs.fidelities)
         sampled_ND = choices(problem).sample(anchors_ND, CANDIDATES, rng)
+        natural_N = trust.natural_enough(sampled_ND, problem.space)
+        sampled_ND = sampled_ND[natural_N] if natural_N.any() else sampled_ND
         return cls(problem, acquisition, outlook, sampled_ND, proxies, trust, evidence.runs.weights_ND)
 
     def believing(self, running: Sequence[Trial]) -> Proposals:
@@ -115,14 +117,14 @@ class Proposals:
         at_hand, expected = choices(self.problem), PosteriorMean().function(self.outlook, self.sampled_ND)
         best_D = rank(expected, self.sampled_ND)[0]
         centre_D = at_hand.mixture(climb(expected, self.problem, best_D)).array
-        signs_ND = signs(len(centre_D), number + 1)
+        signs_ND = signs(len(centre_D))
         for step in STEPS:
-            around_ND = around(centre_D, step, signs(len(centre_D), 2 * len(centre_D)))
+            around_ND = around(centre_D, step, signs_ND)
             with torch.no_grad():
                 worth_N = expected(torch.as_tensor(np.vstack([centre_D, around_ND]))[:, None]).numpy()
             if float(worth_N[0] - worth_N[1:].mean()) >= SEEN * self.prospect.run_sd:
                 break
-        return at_hand.mixture(around(centre_D, step, signs_ND)[number])
+        return at_hand.mixture(around_ND[number])
 
     def _known(self, weights_ND: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
         return self.trust.inside(weights_ND, self.problem.space, self.trained_KD)
@@ -141,7 +143,8 @@ class Proposals:
         ranked_ND = rank(function, sampled_ND)
         if self.problem.pool is None:
             found_D = at_hand.mixture(climb(function, self.problem, ranked_ND[0])).array
-            ranked_ND = np.vstack([rank(function, np.vstack([found_D, ranked_ND[:1]])), ranked_ND[1:]])
+            if self.trust.natural_enough(found_D[None], self.problem.space)[0]:
+                ranked_ND = np.vstack([rank(function, np.vstack([found_D, ranked_ND[:1]])), ranked_ND[1:]])
             if repeatable:
                 again_KD = self._weights(repeatable)
                 apart_K = np.abs(again_KD - ranked_ND[0]).sum(axis=1) / 2

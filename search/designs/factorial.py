@@ -1,9 +1,8 @@
 """A two-level design around one mixture: which domains should have more, and which less, seen with few runs.
 
-Every run multiplies each share by a step up or down, in the pattern of a row of a Hadamard matrix (R. L. Plackett and
-J. P. Burman, "The Design of Optimum Multifactorial Experiments", Biometrika 33(4), 1946), so that all runs together say
-of every domain what they would if it were changed alone. Rows come in pairs of opposite signs: curvature does not pass
-for a slope.
+R. L. Plackett and J. P. Burman, "The Design of Optimum Multifactorial Experiments", Biometrika 33(4), 1946: every run
+multiplies each share by a step up or down, so that all runs together, with the mixture itself, say of every domain what
+they would if it were changed alone, as well as if it had all the runs to itself.
 
 Shapes: N runs, D domains.
 """
@@ -17,18 +16,21 @@ from jaxtyping import Float
 LEAST = 0.003
 
 
-def signs(domains: int, count: int) -> Float[np.ndarray, "N D"]:
-    """The first `count` rows, each after its opposite, [N, D]; they repeat once all are used."""
-    from scipy.linalg import hadamard
+def signs(domains: int) -> Float[np.ndarray, "N D"]:
+    """Rows of -1 and 1, [N, D], N at least `domains`; their columns are orthogonal with a row of -1, the centre's.
 
-    order = 4
-    while order <= domains:
-        order *= 2
-    # The first column is constant.
-    rows_ND = hadamard(order)[:, 1 : domains + 1].astype(float)
-    paired_ND = np.stack([rows_ND, -rows_ND], axis=1).reshape(-1, domains)
-    pattern_ND: Float[np.ndarray, "N D"] = paired_ND[np.arange(count) % len(paired_ND)]
-    return pattern_ND
+    R. E. A. C. Paley's construction: the quadratic residues of a prime that is one less than a multiple of four, and
+    all their rotations.
+    """
+    prime = next(number for number in range(max(domains, 3), 10 * domains + 10) if _serves(number))
+    residues = {place**2 % prime for place in range(1, prime)}
+    first_D = np.array([1.0 if place in residues or place == 0 else -1.0 for place in range(prime)])
+    rows_ND: Float[np.ndarray, "N D"] = np.array([np.roll(first_D, turn)[:domains] for turn in range(prime)])
+    return rows_ND
+
+
+def _serves(number: int) -> bool:
+    return number % 4 == 3 and all(number % divisor for divisor in range(2, int(number**0.5) + 1))
 
 
 def around(

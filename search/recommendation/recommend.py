@@ -20,7 +20,14 @@ from search.randomness import generator
 from search.recommendation import caveats
 from search.recommendation.effects import effects
 from search.recommendation.predictor import Predictor
-from search.recommendation.recommendation import BEST_OBSERVED, Candidate, Estimate, FrontPoint, Recommendation
+from search.recommendation.recommendation import (
+    BEST_OBSERVED,
+    BEST_TRIED,
+    Candidate,
+    Estimate,
+    FrontPoint,
+    Recommendation,
+)
 from search.recommendation.trusted_mixtures import AVERAGED, TrustedMixtures
 from search.recommendation.validation import Validation
 from search.surrogates import DEFAULT
@@ -116,9 +123,9 @@ def recommend_predicted(predictor: Predictor, best_KD: Float[np.ndarray, "K D"])
     found_effects = effects(predictor.objective, mixture, evidence.runs.weights_ND)
     as_good_ND = np.vstack([mixture.array[None], best_KD, predictor.trusted.within(mean + sd, predictor.objective)])
     candidates = [Candidate("proposed", mixture)]
-    if (observed := predictor.best_tried) is not None:
-        # Before the best predicted: it does not share the regression's errors.
-        candidates.append(Candidate(BEST_OBSERVED, observed))
+    if (tried := predictor.best_tried) is not None:
+        # Before the best predicted: its own runs speak for it, too.
+        candidates.append(Candidate(BEST_TRIED, tried))
     candidates.append(Candidate("best predicted", Mixture.from_array(problem.space.domains, best_KD[0])))
     return Recommendation(
         mixture=mixture,

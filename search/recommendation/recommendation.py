@@ -14,6 +14,8 @@ from search.recommendation.validation import Validation
 LEVEL = 0.95
 # The method, and the label of the candidate, that rests on no prediction.
 BEST_OBSERVED = "best observed"
+# The label of the trained mixture with the best prediction.
+BEST_TRIED = "best tried"
 
 
 @dataclass(frozen=True)

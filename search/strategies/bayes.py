@@ -128,6 +128,7 @@ class Bayes(Strategy):
         self._as_dear = [trial for designed in asked_for for trial in designed]
         # What the last question was put with: it is often put again, and what was costly to choose is passed on.
         self._learned: tuple[History, Evidence, tuple[MetricFit, ...]] | None = None
+        self._unrefined: tuple[History, Proposals] | None = None
 
     @property
     def expected(self) -> Counter[Fidelity]:
@@ -234,14 +235,16 @@ class Bayes(Strategy):
     def _next(self, history: History, rung: Rung, proposals: Proposals) -> Trial | None:
         """The next trial of a rung; None where every mixture was tried."""
         place = self._asked(history, rung) + 1
-        if rung is self._target and self.problem.pool is None and place % CONTROL_EVERY == 0:
+        number = self._refinement(history, place) if rung is self._target else None
+        if number is not None:
+            step = Trial(self._before_refining(history).refinement(number), rung.fidelity, SEARCH_SEED, REFINE)
+            if history.new([step]):
+                return step
+        is_late = place > self._first_refined
+        if rung is self._target and self.problem.pool is None and place % CONTROL_EVERY == 0 and not is_late:
             control = proposals.control(self._taken(history, rung))
             if control is not None:
                 return Trial(control, rung.fidelity, SEARCH_SEED, "control")
-        if rung is self._target and (number := self._refinement(history, place)) is not None:
-            step = Trial(proposals.refinement(number), rung.fidelity, SEARCH_SEED, REFINE)
-            if history.new([step]):
-                return step
         best = proposals.best(rung.fidelity, self._taken(history, rung), self._repeatable(history, rung))
         if best is None:
             return None
@@ -257,11 +260,33 @@ class Bayes(Strategy):
 
     def _refinement(self, history: History, place: int) -> int | None:
         """Which run of the local stage the trial at the target at this place is; None where it is another trial."""
-        if not self.settings.refine or not self._has_one_best:
-            return None
-        runs = refinement_runs(self._domains, self._target.trials)
         number = sum(trial.origin == REFINE for trial in history.trials)
-        return number if place > self._target.trials - runs - AFTER_REFINING and number < runs else None
+        return number if place > self._first_refined and number < self._refined else None
+
+    @cached_property
+    def _refined(self) -> int:
+        """How many runs the local stage has."""
+        refines = self.settings.refine and self._has_one_best
+        return refinement_runs(self._domains, self._target.trials) if refines else 0
+
+    @property
+    def _first_refined(self) -> int:
+        """After so many trials at the target the local stage begins; all of them, where there is none."""
+        return self._target.trials - (self._refined + AFTER_REFINING if self._refined else 0)
+
+    def _before_refining(self, history: History) -> Proposals:
+        """What was believed before: the local stage is around one mixture, whatever its first runs say."""
+        from search.acquisitions.propose import Proposals
+
+        before = history.only(lambda trial: trial.origin != REFINE).without_running()
+        if self._unrefined is None or self._unrefined[0] != before:
+            learned = self._learned
+            found = self._learn(before)
+            self._learned = learned
+            assert found is not None, "more is known than when the search began to choose"
+            proposals = Proposals.of(self.problem, self._acquisition, *found, self.settings.trust)
+            self._unrefined = before, proposals
+        return self._unrefined[1]
 
     def _taken(self, history: History, rung: Rung) -> list[Mixture]:
         return [trial.mixture for trial in history.trials if trial.fidelity == rung.fidelity]

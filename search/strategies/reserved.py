@@ -5,6 +5,7 @@ Repeats have further seeds of the search, so the noise is known before it decide
 
 from __future__ import annotations
 
+from search.designs.factorial import signs
 from search.history import History
 from search.objective import Pareto
 from search.problem import BASELINE, PROPORTIONAL, Problem
@@ -48,11 +49,8 @@ def repeats_of_each(trials: int) -> int:
 
 
 def refinement_runs(domains: int, trials: int) -> int:
-    """How many of the target's trials the local stage takes: as many as domains, an eighth more, in pairs.
-
-    0 where it would begin before half of the trials are done.
-    """
-    runs = 2 * ((domains + domains // 8 + 2) // 2)
+    """How many of the target's trials the local stage takes; 0 where it would begin before half of them are done."""
+    runs = len(signs(domains))
     return runs if 2 * (runs + AFTER_REFINING) <= trials else 0
 
 
@@ -63,5 +61,6 @@ def reserved(problem: Problem, settings: Settings) -> dict[str, int]:
         return {}
     refines = settings.refine and not isinstance(problem.objective, Pareto)
     refined = refinement_runs(len(problem.space.domains), trials) if refines else 0
-    baselines = min(2, len(set(problem.baselines.values())))
+    always = {PROPORTIONAL, problem.objective.baseline or PROPORTIONAL}
+    baselines = min(len(always) + 1, len(set(problem.baselines.values())))
     return {"repeat baselines": baselines * repeats_of_each(trials), "are the local stage (search.refine)": refined}

@@ -14,6 +14,7 @@ from search.acquisitions.maximise import climb, rank
 from search.acquisitions.outlook import Outlook
 from search.acquisitions.posterior import Belief
 from search.acquisitions.propose import Proposals
+from search.designs.factorial import signs
 from search.designs.tempered_dirichlet import tempered_dirichlet
 from search.evidence import Evidence, gather
 from search.gaussian_process.hyperparameters import Hyperparameters
@@ -188,13 +189,20 @@ def test_a_control_is_far_from_all_that_was_trained_and_not_hopeless() -> None:
     assert float(losses(control).mean()) < np.median(values_N)
 
 
-def test_a_refinement_steps_around_the_best_mixture_in_pairs() -> None:
+def test_a_refinement_steps_around_the_best_mixture() -> None:
     known_ones = proposals()
-    runs = np.array([known_ones.refinement(number).array for number in range(6)])
+    runs = np.array([known_ones.refinement(number).array for number in range(7)])
     assert TIGHT.feasible(runs).all()
-    assert len(np.unique(np.round(runs, 6), axis=0)) > 3
-    centre_D = runs.mean(axis=0)
-    assert np.abs(runs - centre_D).sum(axis=1).max() / 2 < 0.4
+    assert len(np.unique(np.round(runs, 6), axis=0)) == 7
+    assert np.abs(runs - runs.mean(axis=0)).sum(axis=1).max() / 2 < 0.4
+
+
+@pytest.mark.parametrize("domains", [2, 3, 7, 9, 17, 64])
+def test_a_factorial_says_of_every_domain_as_if_it_were_alone(domains: int) -> None:
+    rows_ND = signs(domains)
+    assert domains <= len(rows_ND) <= 2 * domains + 3
+    with_centre_ND = np.vstack([rows_ND, -np.ones(domains)])
+    np.testing.assert_array_equal(with_centre_ND.T @ with_centre_ND, len(with_centre_ND) * np.eye(domains))
 
 
 def test_what_is_most_worth_training_may_be_what_was_trained() -> None:

@@ -168,3 +168,19 @@ def test_the_warm_start_is_what_a_target_run_costs_and_follows_what_it_carries()
     assert warm_start(60, domains=17, carried=Carried(0.7, 0.6)) == 120
     assert warm_start(60, domains=17, carried=Carried(0.9, 0.95)) == 60
     assert warm_start(60, domains=17, carried=Carried(0.4, 0.8)) == 60
+
+
+def test_towards_its_end_a_local_stage_is_around_one_mixture_whatever_the_slots() -> None:
+    settings = Settings(stop_when_resolved=False)
+    found = []
+    for slots in (1, 3):
+        history = run(Bayes(problem(trials=(24,), objective=PROSE), settings), slots)
+        refined = sorted(
+            (entry.trial.mixture.array for entry in history.completed if entry.trial.origin == "refine"),
+            key=lambda weights_D: tuple(weights_D),
+        )
+        assert len(refined) == 7
+        found.append(np.array(refined))
+        assert np.abs(found[-1] - found[-1].mean(axis=0)).sum(axis=1).max() < 0.6
+    without = run(Bayes(problem(trials=(24,), objective=PROSE), replace(settings, refine=False)), 3)
+    assert not any(entry.trial.origin == "refine" for entry in without.completed)

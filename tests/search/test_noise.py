@@ -5,7 +5,7 @@ import pytest
 from jaxtyping import Float
 
 from search.history import Completed, History
-from search.noise import measure_noise, seed_shifts, two_way
+from search.noise import by_seed, measure_noise, seed_shifts, two_way
 from search.objective import WeightedMean, WorstCase
 from search.problem import Problem
 from search.seeds import is_of_search, of_confirmation, of_repeat
@@ -26,7 +26,7 @@ def layout(mixtures: int, seeds: int, run_sd: float, seed_sd: float) -> tuple[Fl
 
 def test_both_parts_of_the_noise_are_found() -> None:
     values_N, mixture_N, seed_N = layout(mixtures=60, seeds=30, run_sd=0.01, seed_sd=0.05)
-    found = two_way(values_N, mixture_N.astype(int), seed_N.astype(int))
+    found = two_way(values_N, mixture_N.astype(int), seed_N.astype(int), 60).noise
     assert found is not None
     assert found.run_sd == pytest.approx(0.01, rel=0.05)
     assert found.seed_sd == pytest.approx(0.05, rel=0.3)
@@ -35,7 +35,7 @@ def test_both_parts_of_the_noise_are_found() -> None:
 
 def test_four_times_the_seeds_resolve_half_the_difference() -> None:
     values_N, mixture_N, seed_N = layout(mixtures=6, seeds=3, run_sd=0.01, seed_sd=0.05)
-    found = two_way(values_N, mixture_N.astype(int), seed_N.astype(int))
+    found = two_way(values_N, mixture_N.astype(int), seed_N.astype(int), 6).noise
     assert found is not None
     assert found.resolves(12) == pytest.approx(found.resolves(3) / 2)
     assert found.seeds_for(found.resolves(3) / 2) == 12
@@ -71,8 +71,16 @@ def test_repeats_are_moved_to_where_the_seed_of_the_search_would_have_put_them()
     values_NM = np.array([[3.0], [3.4], [4.0], [4.5], [5.0]])
     seed_N = np.array([0, 1001, 0, 1001, 0])
     shift_NM = seed_shifts(["a", "a", "b", "b", "c"], seed_N, values_NM)
-    # Two differences, of .4 and .5, and one taken to be none.
-    np.testing.assert_allclose(shift_NM[:, 0], [0, 0.3, 0, 0.3, 0])
+    # The other's difference, of .5 and .4, and one taken to be none: a's own luck is not the seed's.
+    np.testing.assert_allclose(shift_NM[:, 0], [0, 0.25, 0, 0.2, 0])
+
+
+def test_means_over_different_seeds_are_compared_without_what_the_seeds_did() -> None:
+    """The third seed is one nat higher for all, and only the first mixture has it."""
+    layout = by_seed([{1: 3.0, 2: 3.1, 3: 4.0}, {1: 3.2, 2: 3.3}, {1: 3.4, 2: 3.5, 3: 4.4}, {}])
+    assert layout.mean_K[1] - layout.mean_K[0] == pytest.approx(0.2)
+    assert layout.mean_K[2] - layout.mean_K[1] == pytest.approx(0.2)
+    assert np.isnan(layout.mean_K[3])
 
 
 def baselines_of(question: Problem) -> History:

@@ -60,7 +60,7 @@ def test_regmix_finds_a_known_optimum_says_so_and_what_it_expects() -> None:
     for domain, (low, high) in found.ranges.items():
         assert low <= found.mixture[domain] <= high
     labels = [candidate.label for candidate in found.candidates]
-    assert labels[:2] == ["proposed", "best observed"]
+    assert labels[:2] == ["proposed", "best tried"]
     assert set(found.baselines) == set(question.baselines)
 
 
