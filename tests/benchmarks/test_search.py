@@ -33,7 +33,8 @@ def test_own_sets(options: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nine_pools(options: Namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     count = len(TOKENS)
-    laws = Laws(*(np.full(count, value) for value in (2.0, 1.0, 0.25)), np.full((count, count), 0.02) + np.eye(count))
+    floor_M, height_M, power_M = (np.full(count, value) for value in (2.0, 1.0, 0.25))
+    laws = Laws(floor_M, height_M, power_M, np.full((count, count), 0.02) + np.eye(count))
     monkeypatch.setattr(nine_pools, "fitted", lambda table: laws)
     monkeypatch.setattr(search, "POOLS_PLAYED", (("random", 14),))
     options.nine_pools = tmp_path / "runs.csv"
