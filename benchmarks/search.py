@@ -1,8 +1,10 @@
 """What the search's figures in the README come from.
 
-    python -m benchmarks.search --table RUNS.csv                everything
+    python -m benchmarks.search --table RUNS.csv                the README's: the first five sections
     python -m benchmarks.search synthetic speed                 only these sections
     python -m benchmarks.search --table RUNS.csv --seeds 5 --json benchmarks/results/search.json
+    python -m benchmarks.search own_sets --seeds 10 --domains 5 9
+    python -m benchmarks.search nine_pools --nine-pools nine_pools.csv --seeds 10
 
 surrogates   the default and its rivals, fitted to n of RegMix's 512 runs at 1M, scored on other mixtures at 1M and 60M,
              per metric and for the mean of 13 losses, this among the best quarter and the best tenth, too
@@ -10,6 +12,9 @@ replay       cost until the best 60M run has been trained, warm start at 1M incl
 replay_mean  the same for the mean of 13 losses, 13 surrogates a question
 synthetic    regret of worlds with a known optimum: Bayesian optimisation against RegMix with four times the runs
 speed        time to propose a batch and, given the table, to fit the default, one core
+own_sets     worlds with an evaluation set for each domain, of which all, three or one are judged: regret of strategies
+             that train as much, baselines included; with 64 domains hours
+nine_pools   the same in a world like nine real pools of text, whose runs are the table of --nine-pools
 
 The first three sections need the table of RegMix's published runs.
 No surrogate sees a run of those that it is scored on, and nothing is chosen by them.
@@ -43,7 +48,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
 
-from benchmarks.worlds import Sparse, regret
+from benchmarks.nine_pools import Pools
+from benchmarks.worlds import OwnSets, Sparse, World, regret, search
 from mixopt.runs.table import read
 from search.history import History
 from search.objective import WeightedMean
@@ -59,6 +65,18 @@ RIVALS = (DEFAULT, "warped_gp", "effective_data", "gp_ard", "gp_isotropic", "log
 STRATEGIES_PLAYED = ("random", "regmix", "climb", "bayes")
 SINGLE_METRICS = ("pile_cc", "github", "wikipedia_en", "hackernews")
 TRAINED, UNSEEN, LARGE = "1m-train", "1m-test", "60m"
+# Own sets: so many trainings in all, by the number of domains.
+OWN_SETS = {5: 40, 9: 40, 17: 40, 64: 160}
+WORTHS_OF_OTHERS = (0.01, 1e-4)
+OWN_SETS_PLAYED = ("bayes", "regmix", "climb")
+POOLS_JUDGED: dict[str, tuple[str, ...]] = {
+    "all nine": (),
+    "three": ("german_law", "literature", "rust"),
+    "one": ("handbook",),
+}
+POOLS_PLAYED = (("bayes", 40), ("regmix", 40), ("regmix", 80))
+# A run is a waste whose true objective is so many nats above the optimum.
+WASTE = 0.5
 
 Section = Callable[[argparse.Namespace], list[dict[str, Any]]]
 
@@ -203,6 +221,75 @@ def synthetic(options: argparse.Namespace) -> list[dict[str, Any]]:
     return averaged(parallel(options, synthetic_one, jobs), ("domains", "noise", "search", "runs"))
 
 
+def search_one(world: World, strategy: str, runs: int) -> dict[str, Any]:
+    """What became of a search that may train `runs` mixtures, baselines included."""
+    baselines = len(History().new(world.problem(0).baseline_trials))
+    problem = world.problem(runs - baselines)
+    found = search(world, problem, strategy, Settings())
+    known_ND, tried_ND = (
+        np.array([mixture.array for mixture in mixtures])
+        for mixtures in (problem.baselines.values(), [trial.mixture for trial in found.history.trials])
+    )
+    return {
+        "search": strategy,
+        "runs": runs,
+        "regret": found.regret,
+        "best_baseline": float(world.value(known_ND).min()) - world.optimum,
+        "used": len(tried_ND),
+        "wasted": int((world.value(tried_ND) > world.optimum + WASTE).sum()),
+    }
+
+
+def own_sets_one(job: tuple[int, int, float, int, str, int]) -> dict[str, Any]:
+    domains, judged, worth, seed, strategy, runs = job
+    world = OwnSets(domains, seed, judged, worth)
+    return {
+        "domains": domains,
+        "judged": judged,
+        "worth_of_others": worth,
+        "seed": seed,
+        **search_one(world, strategy, runs),
+    }
+
+
+def own_sets(options: argparse.Namespace) -> list[dict[str, Any]]:
+    jobs = [
+        (domains, judged, worth, seed, strategy, OWN_SETS[domains])
+        for domains in options.domains
+        for judged in (domains, 3, 1)
+        for worth in WORTHS_OF_OTHERS
+        for strategy in OWN_SETS_PLAYED
+        for seed in range(options.seeds)
+    ]
+    keys = ("domains", "judged", "worth_of_others", "search", "runs")
+    return with_worst(parallel(options, own_sets_one, jobs), keys)
+
+
+def nine_pools_one(job: tuple[Path, str, int, str, int]) -> dict[str, Any]:
+    table, judged, seed, strategy, runs = job
+    return {"judged": judged, "seed": seed, **search_one(Pools(table, seed, POOLS_JUDGED[judged]), strategy, runs)}
+
+
+def nine_pools(options: argparse.Namespace) -> list[dict[str, Any]]:
+    jobs = [
+        (options.nine_pools, judged, seed, strategy, runs)
+        for judged in POOLS_JUDGED
+        for strategy, runs in POOLS_PLAYED
+        for seed in range(options.seeds)
+    ]
+    return with_worst(parallel(options, nine_pools_one, jobs), ("judged", "search", "runs"))
+
+
+def with_worst(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> list[dict[str, Any]]:
+    """As `averaged`, with the standard error of the regret and the largest."""
+    groups = averaged(rows, keys)
+    for group in groups:
+        regret_N = np.array([row["regret"] for row in rows if all(row[key] == group[key] for key in keys)])
+        group["regret_se"] = float(regret_N.std(ddof=1) / len(regret_N) ** 0.5) if len(regret_N) > 1 else float("nan")
+        group["worst"] = float(regret_N.max())
+    return groups
+
+
 def speed(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Alone on the machine, one after the other."""
     # BoTorch takes some five seconds to load, once per process.
@@ -237,7 +324,11 @@ SECTIONS: dict[str, Section] = {
     "replay_mean": replay_mean,
     "synthetic": synthetic,
     "speed": speed,
+    "own_sets": own_sets,
+    "nine_pools": nine_pools,
 }
+# What is run where none is named.
+OF_THE_README = ("surrogates", "replay", "replay_mean", "synthetic", "speed")
 NEED_TABLE = ("surrogates", "replay", "replay_mean")
 
 
@@ -283,9 +374,13 @@ def valid_json(row: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", default=list(SECTIONS), help=", ".join(SECTIONS))
+    parser.add_argument("sections", nargs="*", default=list(OF_THE_README), help=", ".join(SECTIONS))
     parser.add_argument("--table", type=Path, help="RegMix's published runs, in the format of docs/run-tables.md")
+    parser.add_argument("--nine-pools", type=Path, help="runs on nine pools of text, in the same format")
     parser.add_argument("--seeds", type=int, default=3, help="subsets and worlds")
+    parser.add_argument(
+        "--domains", type=int, nargs="+", choices=list(OWN_SETS), default=list(OWN_SETS), help="of own_sets"
+    )
     parser.add_argument("--replays", type=int, default=20, help="seeds of each replay")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=Path, help="write the results here")
@@ -296,8 +391,12 @@ def main() -> None:
     lacking = [name for name in options.sections if name in NEED_TABLE and not options.table]
     if lacking:
         parser.error(f"{', '.join(lacking)}: RegMix's published runs are needed, give them with --table RUNS.csv")
-    if options.table and not options.table.exists():
-        parser.error(f"--table {options.table} does not exist")
+    if "nine_pools" in options.sections and not options.nine_pools:
+        parser.error("nine_pools: runs on nine pools of text are needed, give them with --nine-pools TABLE")
+    for name in ("table", "nine_pools"):
+        path = getattr(options, name)
+        if path and not path.exists():
+            parser.error(f"--{name.replace('_', '-')} {path} does not exist")
     console = Console()
     results: dict[str, list[dict[str, Any]]] = {}
     for name in options.sections:
