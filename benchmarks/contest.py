@@ -431,7 +431,7 @@ def run_sd(values: Sequence[Float[np.ndarray, " S"]]) -> float | None:
     """Of what a seed does to one mixture alone, each distinct mixture counted once."""
     values_MS = np.unique(np.array(values), axis=0)
     mixture_N, seed_N = (places.ravel() for places in np.indices(values_MS.shape))
-    noise = two_way(values_MS.ravel(), mixture_N, seed_N)
+    noise = two_way(values_MS.ravel(), mixture_N, seed_N, len(values_MS)).noise
     return None if noise is None else noise.run_sd
 
 

@@ -17,8 +17,10 @@ from search.errors import SearchError
 from search.mixture import DECIMALS
 from search.space import Space
 
-# A domain's share may go beyond the largest that was trained by this part of it.
+# A domain's share may go beyond the largest and the least that were trained by this part of them.
 STRETCH = 0.1
+# A trial's, which is there to find out, as far as this many times the one, and this part of the other.
+TIMES_THE_MOST, PART_OF_THE_LEAST = 2.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class TrustRegion:
     """
     Attributes:
         near_evidence: the nearest trained mixture is no further than another is from 95% of the trained ones, and no
-            domain has a share beyond the trained ones by more than a tenth of them.
+            domain has a share beyond the trained ones, above or below, by more than a tenth of them: a loss may jump
+            where a domain has less than it ever had.
         max_kl: the most that KL(mixture || natural) may be, in nats; a bound and not a weight in the objective, which
             would depend on the objective's scale.
     """
@@ -60,8 +63,19 @@ class TrustRegion:
         if not self.near_evidence:
             return np.ones(len(weights_ND), dtype=bool)
         near_N = distance(weights_ND, trained_KD) <= usual_distance(trained_KD)
-        known_N: Bool[np.ndarray, " N"] = near_N & (weights_ND <= (1 + STRETCH) * trained_KD.max(axis=0)).all(axis=1)
+        least_D, most_D = (1 - STRETCH) * trained_KD.min(axis=0), (1 + STRETCH) * trained_KD.max(axis=0)
+        known_N: Bool[np.ndarray, " N"] = near_N & ((weights_ND >= least_D) & (weights_ND <= most_D)).all(axis=1)
         return known_N
+
+    def worth_a_look(
+        self, space: Space, trained_KD: Float[np.ndarray, "K D"]
+    ) -> tuple[Float[np.ndarray, " D"], Float[np.ndarray, " D"]]:
+        """The least and the largest share of each domain that a trial may have, after these; twice [D]."""
+        if not self.near_evidence or not len(trained_KD):
+            return space.least_D, space.most_D
+        least_D = np.maximum(space.least_D, PART_OF_THE_LEAST * trained_KD.min(axis=0))
+        most_D = np.minimum(space.most_D, np.maximum(TIMES_THE_MOST * trained_KD.max(axis=0), least_D))
+        return np.minimum(least_D, space.most_D), np.maximum(most_D, space.least_D)
 
 
 def distance(weights_ND: Float[np.ndarray, "N D"], trained_KD: Float[np.ndarray, "K D"]) -> Float[np.ndarray, " N"]:

@@ -33,10 +33,19 @@ def rank(function: AcquisitionFunction, sampled_ND: Float[np.ndarray, "N D"]) ->
     return sampled_ND[np.argsort(-worth_N, kind="stable")]
 
 
-def climb(function: AcquisitionFunction, problem: Problem, start_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " D"]:
-    """From a feasible mixture to the best within reach, [D]; feasible up to rounding."""
+def climb(
+    function: AcquisitionFunction,
+    problem: Problem,
+    start_D: Float[np.ndarray, " D"],
+    bounds: tuple[Float[np.ndarray, " D"], Float[np.ndarray, " D"]] | None = None,
+) -> Float[np.ndarray, " D"]:
+    """From a feasible mixture to the best within reach, [D]; feasible up to rounding.
+
+    Args:
+        bounds: the least and the largest share of each domain, inside the space's; default: these.
+    """
     space = problem.space
-    bounds_2D = torch.as_tensor(np.array([space.least_D, space.most_D]))
+    bounds_2D = torch.as_tensor(np.array(bounds or (space.least_D, space.most_D)))
     everywhere = torch.arange(len(space.domains))
     with warnings.catch_warnings():
         # BoTorch warns of climbs that are cut short, as ITERATIONS wants them.

@@ -45,7 +45,7 @@ class Proposals:
     Attributes:
         sampled_ND: mixtures among which the best is looked for.
         proxies: of the runs' fidelities.
-        trust: where the answer may lie; beyond its max_kl nothing is worth a look.
+        trust: where the answer may lie; trials may go further, but not where nothing near was ever trained.
         trained_KD: every mixture that was trained.
     """
 
@@ -73,8 +73,10 @@ class Proposals:
         anchors_ND = rank(PosteriorMean().function(outlook, known_ND), known_ND)[:ANCHORS]
         proxies = tuple(fidelity.proxy for fidelity in evidence.runs.fidelities)
         sampled_ND = choices(problem).sample(anchors_ND, CANDIDATES, rng)
-        natural_N = trust.natural_enough(sampled_ND, problem.space)
-        sampled_ND = sampled_ND[natural_N] if natural_N.any() else sampled_ND
+        least_D, most_D = trust.worth_a_look(problem.space, evidence.runs.weights_ND)
+        near_N = ((sampled_ND >= least_D) & (sampled_ND <= most_D)).all(axis=1)
+        near_N &= trust.natural_enough(sampled_ND, problem.space)
+        sampled_ND = sampled_ND[near_N] if near_N.any() else sampled_ND
         return cls(problem, acquisition, outlook, sampled_ND, proxies, trust, evidence.runs.weights_ND)
 
     def believing(self, running: Sequence[Trial]) -> Proposals:
@@ -116,7 +118,8 @@ class Proposals:
         """
         at_hand, expected = choices(self.problem), PosteriorMean().function(self.outlook, self.sampled_ND)
         best_D = rank(expected, self.sampled_ND)[0]
-        centre_D = at_hand.mixture(climb(expected, self.problem, best_D)).array
+        bounds = self.trust.worth_a_look(self.problem.space, self.trained_KD)
+        centre_D = at_hand.mixture(climb(expected, self.problem, best_D, bounds)).array
         signs_ND = signs(len(centre_D))
         for step in STEPS:
             around_ND = around(centre_D, step, signs_ND)
@@ -142,7 +145,8 @@ class Proposals:
         function = self.acquisition.function(self.outlook, sampled_ND)
         ranked_ND = rank(function, sampled_ND)
         if self.problem.pool is None:
-            found_D = at_hand.mixture(climb(function, self.problem, ranked_ND[0])).array
+            bounds = self.trust.worth_a_look(self.problem.space, self.trained_KD)
+            found_D = at_hand.mixture(climb(function, self.problem, ranked_ND[0], bounds)).array
             if self.trust.natural_enough(found_D[None], self.problem.space)[0]:
                 ranked_ND = np.vstack([rank(function, np.vstack([found_D, ranked_ND[:1]])), ranked_ND[1:]])
             if repeatable:
