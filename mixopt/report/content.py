@@ -76,8 +76,8 @@ class Decision:
     predicted: Mapping[str, Interval]
     not_predicted: str | None
     not_confirmed: str | None
-    beside: tuple[str, Gain] | None
     ranges: Mapping[str, tuple[float, float]]
+    beside: tuple[str, Gain] | None = None
 
     @property
     def candidates(self) -> tuple[Rival, ...]:
