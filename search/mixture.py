@@ -62,6 +62,8 @@ class Mixture:
         total = float(masses_D.sum())
         if not math.isfinite(total) or total <= 0:
             raise SearchError(f"weights that sum to {total} are no mixture", hint="give one domain a weight above 0")
+        if abs(total - 1) <= SUM_TOLERANCE / 1000:
+            total = 1.0  # so that the mixture of a mixture's weights is that very mixture
         return cls(tuple(domains), tuple(float(mass) / total for mass in masses_D))
 
     @property

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import sys
 from contextlib import ContextDecorator
+from functools import cache
 from threading import Lock
 from types import TracebackType
 from typing import Any
 
-# Loaded before libraries are looked for: each of the two brings a BLAS of its own.
-import numpy  # noqa: F401
-import scipy.linalg  # noqa: F401
-from threadpoolctl import ThreadpoolController
+
+@cache
+def _controller() -> Any:
+    # Loaded before libraries are looked for: each of the two brings a BLAS. Commands that only read do without.
+    import numpy  # noqa: F401
+    import scipy.linalg  # noqa: F401
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 class _OneThread(ContextDecorator):
@@ -26,7 +32,6 @@ class _OneThread(ContextDecorator):
     """
 
     def __init__(self) -> None:
-        self._controller = ThreadpoolController()
         self._lock = Lock()
         self._inside = 0
         self._limits: Any = None
@@ -36,7 +41,7 @@ class _OneThread(ContextDecorator):
         with self._lock:
             self._inside += 1
             if self._inside == 1:
-                self._limits = self._controller.limit(limits=1, user_api="blas")
+                self._limits = _controller().limit(limits=1, user_api="blas")
                 if torch := sys.modules.get("torch"):
                     self._of_torch = torch.get_num_threads()
                     torch.set_num_threads(1)

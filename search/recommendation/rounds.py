@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,9 +18,12 @@ from search.history import History
 from search.mixture import NEAR, Mixture
 from search.noise import by_seed
 from search.problem import BASELINE, PROPORTIONAL, Problem
-from search.recommendation.recommendation import Candidate
 from search.seeds import of_confirmation
 from search.trial import Trial
+
+if TYPE_CHECKING:
+    # Predictors load SciPy, which a plan does without.
+    from search.recommendation.recommendation import Candidate
 
 # All mixtures get so many seeds; those still open after the seeds that were asked for, up to so many times as many.
 FIRST_SEEDS = 2
