@@ -8,8 +8,8 @@ searcher gets the same number of trainings, baselines and repeats included; each
 an order of text of its own. The answers and the baselines are then trained on four times the tokens with three new
 seeds, the same for all, and, to tell who searches well from what carries over to longer runs, with these seeds on the
 search's own tokens. Told is how far the mean of an answer is from that of the best baseline, with the standard error
-over the searches' seeds, and how often no other answer was lower (of equal ones, both count). The baseline's own error is
-in all of these differences alike, and not in their standard errors.
+over the searches' seeds, and how often no other answer was lower (of equal ones, both count). The baseline's own error
+is in all of these differences alike, and not in their standard errors.
 
 mixopt              the default
 regmix              RegMix's design and its published trees, which cannot split over fewer than 40 runs
