@@ -6,8 +6,10 @@
 The objective is broad: the mean loss over the seven domains' own sets, without limits, groups or a target. Each
 searcher gets the same number of trainings, baselines and repeats included; each seed has a design, initial weights and
 an order of text of its own. The answers and the baselines are then trained on four times the tokens with three new
-seeds, the same for all, and what is told is how far the mean of an answer is from that of the best baseline, with the
-standard error over the searches' seeds, and how often no other answer was lower (of equal ones, both count).
+seeds, the same for all, and, to tell who searches well from what carries over to longer runs, with these seeds on the
+search's own tokens. Told is how far the mean of an answer is from that of the best baseline, with the standard error
+over the searches' seeds, and how often no other answer was lower (of equal ones, both count). The baseline's own error
+is in all of these differences alike, and not in their standard errors.
 
 mixopt              the default
 regmix              RegMix's design and its published trees, which cannot split over fewer than 40 runs
@@ -80,6 +82,7 @@ BATCH = 4
 CONFIRMED_SEEDS = 3
 # In the place of a search's seed: initial weights and orders of text that no search has seen.
 OF_CONFIRMATION = 1_000_003
+TITLES = {"confirmed": "four times the tokens", "as_searched": "the search's tokens, new seeds"}
 
 STUDY = """\
 study: contest
@@ -153,9 +156,13 @@ class Contest:
         recipe = self.recipes[trial.fidelity.proxy]
         return Job(trial, recipe, self.corpus, self.fingerprint, checkpoint=None, study_seed=seed)
 
-    def confirmations(self, mixture: Mixture) -> list[Job]:
-        seeds = of_confirmation(CONFIRMED_SEEDS)
-        return [self.job(Trial(mixture, self.problem.target, seed), OF_CONFIRMATION) for seed in seeds]
+    def confirmations(self, mixture: Mixture, fidelity: Fidelity) -> list[Job]:
+        return [self.job(Trial(mixture, fidelity, seed), OF_CONFIRMATION) for seed in of_confirmation(CONFIRMED_SEEDS)]
+
+    @property
+    def levels(self) -> dict[str, Fidelity]:
+        """Where answers are judged."""
+        return {"confirmed": self.problem.target, "as_searched": self.searching}
 
     def objective(self, measurement: Measurement) -> float:
         objective = self.problem.objective
@@ -352,19 +359,20 @@ def compete(
     stages.train("designs", known_jobs(contest, names, sizes, range(seeds)))
     tasks = [(search_sizes, (contest, name, sizes, seed), sum(sizes)) for seed in range(seeds) for name in names]
     found = [each for several in stages.run("searches", tasks) for each in several]
-    confirmed = [*contest.problem.baselines.values(), *(each.mixture for each in found)]
-    stages.train("confirmation", [job for mixture in confirmed for job in contest.confirmations(mixture)])
+    judged = [*contest.problem.baselines.values(), *(each.mixture for each in found)]
+    for level, fidelity in contest.levels.items():
+        stages.train(level, [job for mixture in judged for job in contest.confirmations(mixture, fidelity)])
     return found
 
 
-def confirmed_values(contest: Contest, mixture: Mixture) -> Float[np.ndarray, " S"]:
-    """Its objective by seed.
+def new_values(contest: Contest, mixture: Mixture, fidelity: Fidelity) -> Float[np.ndarray, " S"]:
+    """Its objective by seed of the confirmation.
 
     Raises:
-        RuntimeError: a confirmation diverged.
+        RuntimeError: one diverged.
     """
     values = []
-    for job in contest.confirmations(mixture):
+    for job in contest.confirmations(mixture, fidelity):
         outcome = trained(contest, job)
         if isinstance(outcome, Failure):
             raise RuntimeError(f"the confirmation of {mixture.as_dict()} failed: {outcome.message}")
@@ -374,49 +382,61 @@ def confirmed_values(contest: Contest, mixture: Mixture) -> Float[np.ndarray, " 
 
 def compared(contest: Contest, found: Sequence[Found]) -> dict[str, Any]:
     """All figures: of the baselines, of each searcher by size, and of each answer."""
-    baselines = {name: confirmed_values(contest, mixture) for name, mixture in contest.problem.baselines.items()}
-    best = min(baselines, key=lambda name: float(baselines[name].mean()))
-    answers = [{**_plain(each), "values": confirmed_values(contest, each.mixture).tolist()} for each in found]
-    for each in answers:
-        each["beyond_best_baseline"] = float(np.mean(each["values"]) - baselines[best].mean())
-    sizes = dict.fromkeys(each["size"] for each in answers)
-    return {
-        "seeds": len({each["seed"] for each in answers}),
-        "best_baseline": best,
-        "baselines": {name: values_S.tolist() for name, values_S in baselines.items()},
-        "run_sd": run_sd([*baselines.values(), *(np.array(each["values"]) for each in answers)]),
-        "rows": [row for size in sizes for row in rows_of([each for each in answers if each["size"] == size])],
-        "answers": answers,
-    }
-
-
-def rows_of(answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of one size, a row for each searcher; the first is who the others are compared with, seed by seed."""
-    names = list(dict.fromkeys(each["searcher"] for each in answers))
-    beyond_KN = np.array(
-        [[each["beyond_best_baseline"] for each in answers if each["searcher"] == name] for name in names]
-    )
+    answers, levels = [_plain(each) for each in found], {}
+    for level, fidelity in contest.levels.items():
+        baselines = {
+            name: new_values(contest, mixture, fidelity) for name, mixture in contest.problem.baselines.items()
+        }
+        best = min(baselines, key=lambda name: float(baselines[name].mean()))
+        values_AS = [new_values(contest, each.mixture, fidelity) for each in found]
+        for each, values_S in zip(answers, values_AS, strict=True):
+            beyond = float(values_S.mean() - baselines[best].mean())
+            each[level] = {"values": values_S.tolist(), "beyond_best_baseline": beyond}
+        levels[level] = {
+            "best_baseline": best,
+            "baselines": {name: values_S.tolist() for name, values_S in baselines.items()},
+            "run_sd": run_sd([*baselines.values(), *values_AS]),
+        }
     rows = []
-    for name, beyond_N in zip(names, beyond_KN, strict=True):
-        own = [each for each in answers if each["searcher"] == name]
-        apart_N = beyond_N - beyond_KN[0]
-        rows.append(
-            {
-                "size": own[0]["size"],
-                "searcher": name,
-                "seeds": len(own),
-                "trained": float(np.mean([each["trained"] for each in own])),
-                "beyond_best_baseline": float(beyond_N.mean()),
-                "standard_error": standard_error(beyond_N),
-                "beats_best_baseline": int((beyond_N < 0).sum()),
-                "lowest": int((beyond_N <= beyond_KN.min(axis=0)).sum()),
-                f"beyond_{names[0]}": float(apart_N.mean()),
-                f"beyond_{names[0]}_standard_error": standard_error(apart_N),
-                "best_observed": sum(each["method"] == BEST_OBSERVED for each in own),
-                "seconds_of_search": float(np.mean([each["seconds"] for each in own])),
-            }
-        )
-    return rows
+    for size in dict.fromkeys(each["size"] for each in answers):
+        rows += rows_of([each for each in answers if each["size"] == size], list(levels))
+    return {"seeds": len({each["seed"] for each in answers}), **levels, "rows": rows, "answers": answers}
+
+
+def rows_of(answers: Sequence[Mapping[str, Any]], levels: Iterable[str]) -> list[dict[str, Any]]:
+    """Of one size, a row for each searcher; the first is who the others are compared with, seed by seed."""
+    by_searcher: dict[str, list[Mapping[str, Any]]] = {}
+    for each in answers:
+        by_searcher.setdefault(each["searcher"], []).append(each)
+    beyond = {
+        level: np.array([[each[level]["beyond_best_baseline"] for each in own] for own in by_searcher.values()])
+        for level in levels
+    }
+    return [
+        {
+            "size": own[0]["size"],
+            "searcher": name,
+            "seeds": len(own),
+            "trained": float(np.mean([each["trained"] for each in own])),
+            "best_observed": sum(each["method"] == BEST_OBSERVED for each in own),
+            "seconds_of_search": float(np.mean([each["seconds"] for each in own])),
+            **{level: told(beyond_KN, place) for level, beyond_KN in beyond.items()},
+        }
+        for place, (name, own) in enumerate(by_searcher.items())
+    ]
+
+
+def told(beyond_KN: Float[np.ndarray, "K N"], place: int) -> dict[str, Any]:
+    """How far the answers of one searcher are from the best baseline, and from the first searcher's, over the seeds."""
+    beyond_N, apart_N = beyond_KN[place], beyond_KN[place] - beyond_KN[0]
+    return {
+        "beyond_best_baseline": float(beyond_N.mean()),
+        "standard_error": standard_error(beyond_N),
+        "beats_best_baseline": int((beyond_N < 0).sum()),
+        "lowest": int((beyond_N <= beyond_KN.min(axis=0)).sum()),
+        "beyond_first": float(apart_N.mean()),
+        "beyond_first_standard_error": standard_error(apart_N),
+    }
 
 
 def _plain(found: Found) -> dict[str, Any]:
@@ -436,36 +456,34 @@ def run_sd(values: Sequence[Float[np.ndarray, " S"]]) -> float | None:
 
 
 def show(console: Console, figures: Mapping[str, Any]) -> None:
-    table = plain_table("baseline", ">mean", ">minus the best's", title="baselines, confirmed")
-    best = float(np.mean(figures["baselines"][figures["best_baseline"]]))
-    for name, values in figures["baselines"].items():
-        table.add_row(name, f"{np.mean(values):.4f}", f"{np.mean(values) - best:+.4f}")
-    console.print(table)
     rows = figures["rows"]
     first = rows[0]["searcher"]
-    table = plain_table(
-        *(">size", "searcher", ">trained", f">minus {figures['best_baseline']}'s", ">beats it", ">lowest"),
-        *(f">minus {first}'s", ">best observed", ">s of search"),
-        title="answers, confirmed: mean and standard error over seeds",
-    )
-    for row in rows:
-        table.add_row(
-            str(row["size"]),
-            row["searcher"],
-            f"{row['trained']:.1f}",
-            with_error(row["beyond_best_baseline"], row["standard_error"]),
-            f"{row['beats_best_baseline']} of {row['seeds']}",
-            f"{row['lowest']} of {row['seeds']}",
-            with_error(row[f"beyond_{first}"], row[f"beyond_{first}_standard_error"])
-            if row["searcher"] != first
-            else "",
-            f"{row['best_observed']} of {row['seeds']}",
-            f"{row['seconds_of_search']:.0f}",
-        )
-    console.print(table)
-    if figures["run_sd"] is not None:
-        by_chance = figures["run_sd"] * np.sqrt(2 / CONFIRMED_SEEDS)
-        console.print(f"by chance alone, two confirmed mixtures are apart by {by_chance:.4f} (one standard deviation)")
+    for level, title in TITLES.items():
+        of_level = figures[level]
+        best = of_level["best_baseline"]
+        least = float(np.mean(of_level["baselines"][best]))
+        table = plain_table("baseline", ">mean", ">minus the best's", title=f"baselines, {title}")
+        for name, values in of_level["baselines"].items():
+            table.add_row(name, f"{np.mean(values):.4f}", f"{np.mean(values) - least:+.4f}")
+        console.print(table)
+        columns = (">size", "searcher", ">trained", f">minus {best}'s", ">beats it", ">lowest", f">minus {first}'s")
+        table = plain_table(*columns, ">best observed", title=f"answers, {title}: mean and standard error over seeds")
+        for row in rows:
+            own = row[level]
+            table.add_row(
+                str(row["size"]),
+                row["searcher"],
+                f"{row['trained']:.1f}",
+                with_error(own["beyond_best_baseline"], own["standard_error"]),
+                f"{own['beats_best_baseline']} of {row['seeds']}",
+                f"{own['lowest']} of {row['seeds']}",
+                "" if row["searcher"] == first else with_error(own["beyond_first"], own["beyond_first_standard_error"]),
+                f"{row['best_observed']} of {row['seeds']}",
+            )
+        console.print(table)
+        if of_level["run_sd"] is not None:
+            by_chance = of_level["run_sd"] * np.sqrt(2 / CONFIRMED_SEEDS)
+            console.print(f"by chance alone two mixtures are apart by {by_chance:.4f} (one standard deviation)\n")
 
 
 def with_error(mean: float, error: float | None) -> str:

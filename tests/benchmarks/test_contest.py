@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from benchmarks import contest as module
 from benchmarks.contest import Contest, Found, compete, described, prepare, run_sd, show, standard_error, trained
 from mixopt.workers.messages import TrialEnd
 from mixopt.workers.training import Job
+from search.fidelity import Fidelity
+from search.mixture import Mixture
 from search.seeds import SEARCH_SEED
 from search.trial import Failure, FailureKind, Loss, Measurement, Trial
 from tests.text import write_jsonl
@@ -48,6 +51,10 @@ def contest(prepared: Contest, tmp_path: Path) -> Contest:
     return replace(prepared, directory=tmp_path)
 
 
+def noise(job: Job) -> float:
+    return 0.01 * float(np.random.default_rng([int(job.trial.id, 16), job.study_seed]).standard_normal())
+
+
 @pytest.fixture
 def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """What was trained; a formula stands for the models."""
@@ -56,9 +63,8 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     def run_trials(jobs: list[Job]) -> Iterator[TrialEnd]:
         (job,) = jobs
         asked.append(job)
-        rng = np.random.default_rng([int(job.trial.id, 16), job.study_seed])
         losses = {
-            name: Loss(value := 3 - weight**0.5 + 0.01 * float(rng.standard_normal()), value)
+            name: Loss(value := 3 - weight**0.5 + noise(job), value)
             for name, weight in job.trial.mixture.as_dict().items()
         }
         yield TrialEnd(job.trial, Measurement(losses, (), {}, {}, 1.0, 1.0))
@@ -105,15 +111,23 @@ def test_a_contest_that_was_killed_trains_what_is_missing(contest: Contest, jobs
 @pytest.mark.slow
 def test_the_figures_are_those_of_the_confirmation(contest: Contest, jobs: list[Job]) -> None:
     figures = described(contest, hold(contest, ("regmix", *NAMES)))
-    assert json.loads(json.dumps(figures, allow_nan=False))["best_baseline"] == figures["best_baseline"]
-    best = np.mean(figures["baselines"][figures["best_baseline"]])
-    assert best == min(np.mean(values) for values in figures["baselines"].values())
-    row = next(row for row in figures["rows"] if row["size"] == 12 and row["searcher"] == "olmix_law")
-    values = [
-        np.mean(each["values"]) for each in figures["answers"] if (each["size"], each["searcher"]) == (12, "olmix_law")
-    ]
-    assert row["beyond_best_baseline"] == pytest.approx(np.mean(values) - best)
-    assert row["standard_error"] == pytest.approx(np.std(values, ddof=1) / 2**0.5)
+    assert json.loads(json.dumps(figures, allow_nan=False))["seeds"] == 2
+    for level, fidelity in contest.levels.items():
+        baselines = {name: np.mean(values) for name, values in figures[level]["baselines"].items()}
+        best = baselines[figures[level]["best_baseline"]]
+        assert best == min(baselines.values())
+        row = next(row for row in figures["rows"] if (row["size"], row["searcher"]) == (12, "olmix_law"))
+
+        def confirmed(answer: dict[str, Any], fidelity: Fidelity = fidelity) -> list[Job]:
+            return contest.confirmations(Mixture.of(answer["mixture"]), fidelity)
+
+        values = [
+            3 - np.mean(np.sqrt(list(each["mixture"].values()))) + np.mean([noise(job) for job in confirmed(each)])
+            for each in figures["answers"]
+            if (each["size"], each["searcher"]) == (12, "olmix_law")
+        ]
+        assert row[level]["beyond_best_baseline"] == pytest.approx(np.mean(values) - best)
+        assert row[level]["standard_error"] == pytest.approx(np.std(values, ddof=1) / 2**0.5)
     # Over so few runs RegMix's trees are constants.
     assert all(row["best_observed"] == 2 for row in figures["rows"] if row["searcher"] in ("regmix", "random"))
     printed = StringIO()
