@@ -106,7 +106,7 @@ def test_more_trials_extend_the_study(undisturbed: tuple[Path, dict[str, Any]], 
     short = write_study(tmp_path, STUDY.replace("trials: 8", "trials: 4"))
     answer_of("run", short)
     few = numbers(recorded(short))
-    short.write_text(STUDY)
+    short.write_text(STUDY + "search: {strategy: regmix, surrogate: linear}\n")
     answer_of("run", short)
     searched = {trial: facts for trial, facts in numbers(recorded(path)).items() if not facts[0].startswith("confirm")}
     extended = numbers(recorded(short))
