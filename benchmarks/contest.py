@@ -67,7 +67,7 @@ from search.designs.choices import TEMPERED_DIRICHLET
 from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import Mixture
-from search.noise import two_way
+from search.noise import by_seed
 from search.problem import Problem, Rung
 from search.recommendation.recommendation import BEST_OBSERVED
 from search.seeds import of_confirmation
@@ -450,8 +450,7 @@ def standard_error(values_N: Float[np.ndarray, " N"]) -> float | None:
 def run_sd(values: Sequence[Float[np.ndarray, " S"]]) -> float | None:
     """Of what a seed does to one mixture alone, each distinct mixture counted once."""
     values_MS = np.unique(np.array(values), axis=0)
-    mixture_N, seed_N = (places.ravel() for places in np.indices(values_MS.shape))
-    noise = two_way(values_MS.ravel(), mixture_N, seed_N, len(values_MS)).noise
+    noise = by_seed([dict(enumerate(values_S.tolist())) for values_S in values_MS]).noise
     return None if noise is None else noise.run_sd
 
 

@@ -78,9 +78,9 @@ class Evidence:
         That of a mixture with several runs is their mean.
         """
         value_N = np.where(allowed_N, self.at_target_N, np.inf)
-        for mixture in np.unique(self.runs.mixture_N[np.isfinite(value_N)]):
-            same_N = (self.runs.mixture_N == mixture) & np.isfinite(value_N)
-            value_N[same_N] = value_N[same_N].mean()
+        known_N, mixture_N = np.isfinite(value_N), self.runs.mixture_N
+        sum_K, count_K = np.bincount(mixture_N[known_N], value_N[known_N]), np.bincount(mixture_N[known_N])
+        value_N[known_N] = (sum_K / np.maximum(count_K, 1))[mixture_N[known_N]]
         best = int(value_N.argmin())
         return self.runs.mixture(best) if np.isfinite(value_N[best]) else None
 

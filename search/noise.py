@@ -9,7 +9,7 @@ Shapes: N runs, M metrics, K mixtures and S seeds that were combined.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,11 @@ from search.seeds import SEARCH_SEED
 # A paired difference over seeds is shown where it is larger than so many of its standard errors: 95%, two-sided, for
 # two candidates at once, and a noise that is known from some ten degrees of freedom.
 SHOWN = 2.6
+
+
+def resolved(run_sd: float, seeds: int) -> float:
+    """The difference between two mixtures that so many seeds of both show, more often than not."""
+    return SHOWN * run_sd * math.sqrt(2 / seeds)
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Noise:
 
     def resolves(self, seeds: int) -> float:
         """The difference between two mixtures that so many seeds of both show, more often than not."""
-        return SHOWN * self.run_sd * math.sqrt(2 / seeds)
+        return resolved(self.run_sd, seeds)
 
     def seeds_for(self, difference: float) -> int:
         """How many seeds of both mixtures show such a difference."""
@@ -77,26 +82,24 @@ def measure_noise(
     }
     if objective.baseline is not None:
         entries = [entry for entry in entries if entry.trial.seed in against]
-    groups = _repeated(entries)
-    if groups is None:
+    runs: dict[frozenset[tuple[str, float]], dict[int, Float[np.ndarray, " M"]]] = {}
+    for entry in entries:
+        of_mixture = runs.setdefault(frozenset(entry.trial.mixture.as_dict().items()), {})
+        of_mixture[entry.trial.seed] = objective.losses(entry.measurement)
+    repeated = [losses for losses in runs.values() if len(losses) > 1]
+
+    def value(seed: int, losses_M: Float[np.ndarray, " M"]) -> float:
+        return float(objective.value(losses_M[None], against.get(seed))[0])
+
+    whole = by_seed([{seed: value(seed, each_M) for seed, each_M in losses.items()} for losses in repeated]).noise
+    if whole is None:
         return None
-    kept, mixture_N, seed_N = groups
-    values_NM = np.array([objective.losses(entry.measurement) for entry in kept])
-    objective_N = np.array(
-        [
-            float(objective.value(values_M[None], against.get(entry.trial.seed))[0])
-            for entry, values_M in zip(kept, values_NM, strict=True)
-        ]
-    )
-    mixtures = int(mixture_N.max()) + 1
-    if (whole := two_way(objective_N, mixture_N, seed_N, mixtures).noise) is None:
-        return None
-    metrics = {
-        name: noise
-        for name, values_N in zip(objective.metrics, values_NM.T, strict=True)
-        if (noise := two_way(values_N, mixture_N, seed_N, mixtures).noise) is not None
-    }
-    return NoiseFloor(mixtures, whole, metrics)
+    metrics = {}
+    for place, name in enumerate(objective.metrics):
+        noise = by_seed([{seed: float(each_M[place]) for seed, each_M in losses.items()} for losses in repeated]).noise
+        assert noise is not None, "the same runs tell the objective's"
+        metrics[name] = noise
+    return NoiseFloor(len(repeated), whole, metrics)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,19 +115,24 @@ class Layout:
     noise: Noise | None
 
 
-def two_way(
-    values_N: Float[np.ndarray, " N"], mixture_N: Int[np.ndarray, " N"], seed_N: Int[np.ndarray, " N"], mixtures: int
-) -> Layout:
-    """A two-way layout without interaction, unbalanced, by least squares.
+def by_seed(values: Sequence[Mapping[int, float]]) -> Layout:
+    """Taken apart by least squares: a two-way layout without interaction, of which any cell may be empty.
 
     Two seeds of one mixture say next to nothing of the noise, two of six mixtures enough.
+
+    Args:
+        values: of each mixture, by seed.
     """
-    mean_K = np.full(mixtures, np.nan)
-    if not len(values_N):
+    mean_K = np.full(len(values), np.nan)
+    cells = [(mixture, seed, value) for mixture, runs in enumerate(values) for seed, value in sorted(runs.items())]
+    if not cells:
         return Layout(mean_K, None)
-    design_NP = np.hstack([np.eye(mixtures)[mixture_N], np.eye(int(seed_N.max()) + 1)[seed_N]])
+    seeds = sorted({seed for _, seed, _ in cells})
+    mixture_N, seed_N = (np.array(each) for each in zip(*((m, seeds.index(s)) for m, s, _ in cells), strict=True))
+    values_N = np.array([value for _, _, value in cells], dtype=np.float64)
+    design_NP = np.hstack([np.eye(len(values))[mixture_N], np.eye(len(seeds))[seed_N]])
     effects_P, _, rank, _ = np.linalg.lstsq(design_NP, values_N)
-    seed_S = effects_P[mixtures:]
+    seed_S = effects_P[len(values) :]
     known = np.unique(mixture_N)
     mean_K[known] = effects_P[known] + seed_S.mean()
     freedom = len(values_N) - int(rank)
@@ -132,20 +140,8 @@ def two_way(
         return Layout(mean_K, None)
     run_variance = float(((values_N - design_NP @ effects_P) ** 2).sum()) / freedom
     of_chance = run_variance * float((1 / np.bincount(seed_N)).mean())
-    seed_variance = max(float(seed_S.var(ddof=1)) - of_chance, 0.0) if len(seed_S) > 1 else 0.0
+    seed_variance = max(float(seed_S.var(ddof=1)) - of_chance, 0.0) if len(seeds) > 1 else 0.0
     return Layout(mean_K, Noise(math.sqrt(run_variance), math.sqrt(seed_variance), freedom))
-
-
-def by_seed(values: Sequence[Mapping[int, float]]) -> Layout:
-    """As `two_way`, of the values of each mixture by its seeds."""
-    cells = [(mixture, seed, value) for mixture, runs in enumerate(values) for seed, value in sorted(runs.items())]
-    seeds = sorted({seed for _, seed, _ in cells})
-    return two_way(
-        np.array([value for _, _, value in cells], dtype=np.float64),
-        np.array([mixture for mixture, _, _ in cells], dtype=np.int64),
-        np.array([seeds.index(seed) for _, seed, _ in cells], dtype=np.int64),
-        len(values),
-    )
 
 
 def seed_shifts(
@@ -167,26 +163,3 @@ def seed_shifts(
             apart_KM = np.array([runs[seed][other] - usual[other] for other in others])
             shift_NM[place] = apart_KM.sum(axis=0) / (len(others) + 1)
     return shift_NM
-
-
-def _repeated(
-    entries: Iterable[Completed],
-) -> tuple[list[Completed], Int[np.ndarray, " N"], Int[np.ndarray, " N"]] | None:
-    """The runs of mixtures with several seeds, and the number of the mixture and seed of each."""
-    by_mixture: dict[frozenset[tuple[str, float]], list[Completed]] = {}
-    for entry in entries:
-        by_mixture.setdefault(_key(entry), []).append(entry)
-    kept = [entry for runs in by_mixture.values() if len(runs) > 1 for entry in runs]
-    if not kept:
-        return None
-
-    def numbers(of: Callable[[Completed], object]) -> Int[np.ndarray, " N"]:
-        keys = [of(entry) for entry in kept]
-        places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
-        return np.array([places[key] for key in keys])
-
-    return kept, numbers(_key), numbers(lambda entry: entry.trial.seed)
-
-
-def _key(entry: Completed) -> frozenset[tuple[str, float]]:
-    return frozenset(entry.trial.mixture.as_dict().items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -46,8 +46,9 @@ class Simulated(Executor):
 
     slots = 2
 
-    def __init__(self) -> None:
+    def __init__(self, measuring: Callable[[Trial], Measurement] = measured) -> None:
         self._launched: list[Job] = []
+        self._measuring = measuring
 
     def launch(self, job: Job) -> None:
         self._launched.append(job)
@@ -55,7 +56,7 @@ class Simulated(Executor):
     def events(self) -> Iterator[TrialEnd]:
         while self._launched:
             trial = self._launched.pop(0).trial
-            yield TrialEnd(trial, measured(trial))
+            yield TrialEnd(trial, self._measuring(trial))
 
     def close(self) -> None:
         self._launched.clear()
@@ -67,12 +68,12 @@ def planned(folder: Path, text: str = STUDY) -> Plan:
     return make_plan(file, prepare_corpus(file, lambda progress: None))
 
 
-def run(plan: Plan) -> tuple[Answer, list[str]]:
+def run(plan: Plan, measuring: Callable[[Trial], Measurement] = measured) -> tuple[Answer, list[str]]:
     """The answer, and the lines that were shown meanwhile."""
     shown = io.StringIO()
     watcher = LineWatcher(Console(file=shown, width=200))
     with begin(plan, open_store(plan.file)) as record:
-        study = Loop(plan, record, Simulated(), watcher)
+        study = Loop(plan, record, Simulated(measuring), watcher)
         answer = study.run()
         study.finish()
     return answer, shown.getvalue().splitlines()

@@ -243,19 +243,21 @@ def _not_confirmed(plan: Plan) -> str:
 
 
 def _beside(confirmation: Confirmation | None) -> tuple[str, Gain] | None:
-    if confirmation is None or confirmation.rival is None:
+    if confirmation is None or (other := confirmation.beside) is None:
         return None
-    rival = confirmation.rival
-    gain, margin = -rival.difference, rival.margin
-    found = Gain(gain, None, None) if margin is None else Gain(gain, gain - margin, gain + margin)
-    return rival.label.removeprefix(BASELINE), found
+    return other.label.removeprefix(BASELINE), _gain_of(other.difference, other.margin)
 
 
 def _confirmed_gain(outcome: Outcome) -> Gain | None:
     """None where no seed of both mixtures was completed."""
     if outcome.difference is None:
         return None
-    gain, margin = -outcome.difference, outcome.margin
+    return _gain_of(outcome.difference, outcome.margin)
+
+
+def _gain_of(difference: float, margin: float | None) -> Gain:
+    """Of a mixture whose objective differs so from another's: less is a gain."""
+    gain = -difference
     return Gain(gain, None, None) if margin is None else Gain(gain, gain - margin, gain + margin)
 
 

@@ -75,7 +75,7 @@ class Outcome(Part):
         )
 
 
-class Rival(Part):
+class Beside(Part):
     """The answer beside the best baseline, or, where a baseline is the answer, beside the best candidate."""
 
     label: str
@@ -88,6 +88,17 @@ class Rival(Part):
     """Whether that interval leaves out 0."""
     sentence: str
 
+    @classmethod
+    def of(cls, found: confirm.Comparison) -> Self:
+        return cls(
+            label=found.label,
+            difference=found.difference,
+            margin=found.margin,
+            seeds=found.seeds,
+            shown=found.shown,
+            sentence=found.sentence,
+        )
+
 
 class Confirmation(Part):
     """The best candidates and the baselines, trained again."""
@@ -95,7 +106,7 @@ class Confirmation(Part):
     candidates: tuple[Outcome, ...]
     baselines: tuple[Outcome, ...]
     winner: Outcome
-    rival: Rival | None = None
+    beside: Beside | None = None
     run_sd: float | None = None
     """Standard deviation of what neither a run's mixture nor its seed explains; null with too few seeds."""
 
@@ -109,16 +120,7 @@ class Confirmation(Part):
             candidates=tuple(map(Outcome.of, found.candidates)),
             baselines=tuple(map(Outcome.of, found.baselines)),
             winner=Outcome.of(found.winner),
-            rival=None
-            if found.rival is None
-            else Rival(
-                label=found.rival.label,
-                difference=found.rival.difference,
-                margin=found.rival.margin,
-                seeds=found.rival.seeds,
-                shown=found.rival.shown,
-                sentence=found.rival.sentence,
-            ),
+            beside=None if found.beside is None else Beside.of(found.beside),
             run_sd=found.run_sd,
         )
 

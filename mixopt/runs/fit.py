@@ -34,7 +34,6 @@ from mixopt.runs.problem import FitProblem, pose
 from mixopt.runs.request import FitRequest
 from mixopt.runs.surrogates import OnStep
 from mixopt.runs.table import complete_fidelities
-from search.designs.choices import choices
 from search.evidence import Evidence
 from search.fidelity import Fidelity
 from search.mixture import Mixture
@@ -42,7 +41,7 @@ from search.problem import PROPORTIONAL, Problem
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommend import recommend_by, recommend_observed
 from search.recommendation.recommendation import Estimate
-from search.recommendation.trusted_mixtures import AVERAGED, TrustedMixtures
+from search.recommendation.trusted_mixtures import TrustedMixtures
 from search.runs import Runs
 from search.space import TOLERANCE, Space
 from search.surrogates import DEFAULT, SURROGATES
@@ -52,8 +51,8 @@ from search.trust_region import TrustRegion
 # A target of so many times the parameters or the cost of the dearest runs is far, and FAR_DEFAULT ranks best there.
 FAR = 100
 FAR_DEFAULT = "far_blend"
-# What the default is compared with unless all are asked for: a law, the trees of RegMix's authors, and the law that
-# the default is half of.
+# What the default is compared with unless all are asked for: Olmix's law, RegMix's kind of trees, and the law that is
+# a part of the default.
 COMPARED = ("log_linear", "lightgbm", "effective_data")
 
 
@@ -177,14 +176,13 @@ def save(result: FitResult, directory: Path) -> FitResult:
 def _first_answer(
     request: FitRequest, name: str, problem: Problem, model: LossModel, evidence: Evidence
 ) -> FirstAnswer:
-    """As search.recommendation.recommend makes an answer, without its comparisons."""
+    """The proposal of search.recommendation.recommend, without what it is compared with."""
 
     def predicted(weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         return problem.objective.value(model.mean(weights_ND), evidence.baseline_M)
 
-    found_ND = TrustedMixtures(problem, evidence, TrustRegion()).best(predicted)
-    best_KD = found_ND[np.argsort(predicted(found_ND), kind="stable")[:AVERAGED]]
-    mixture = choices(problem).mixture(best_KD.mean(axis=0))
+    best_KD = TrustedMixtures(problem, evidence, TrustRegion()).most_promising(predicted)
+    mixture = Mixture.from_array(problem.space.domains, best_KD.mean(axis=0))
     expected = float(predicted(mixture.array[None])[0])
     return FirstAnswer(name, name_of(request.objective, problem.objective), mixture, expected)
 

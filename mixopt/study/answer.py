@@ -133,13 +133,13 @@ def _verdict(recommendation: Recommendation, confirmation: Confirmation | None) 
     if confirmation is None:
         alone = "the best measured mixture" if recommendation.predicted is None else "the prediction"
         return f"not confirmed: {alone} stands alone"
-    winner, rival = confirmation.winner, confirmation.rival
+    winner, other = confirmation.winner, confirmation.beside
     if winner in confirmation.candidates:
         called = f" (nearly {' and '.join(winner.names)})" if winner.names else ""
-        beside = f", and {rival.sentence}" if rival and rival.label != BASELINE + PROPORTIONAL else ""
+        beside = f", and {other.sentence}" if other and other.label != BASELINE + PROPORTIONAL else ""
         return f"the {winner.label} mixture{called} {winner.sentence}{beside}"
     reason = "" if PROPORTIONAL in winner.names else f", which {winner.sentence}"
-    beside = f"; it {rival.sentence}" if rival else ""
+    beside = f"; it {other.sentence}" if other else ""
     return f"keep {' or '.join(winner.names)}, nothing that was tried is expected to be better{reason}{beside}"
 
 

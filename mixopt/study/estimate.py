@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import replace
 
@@ -17,7 +16,7 @@ from mixopt.workers.training import run_trials
 from proxies.allocator import keep_freed_memory
 from proxies.recipe import Recipe
 from search.history import History
-from search.noise import SHOWN
+from search.noise import resolved
 from search.problem import PROPORTIONAL
 from search.recommendation.validation import FEWEST_RUNS
 from search.strategies.reserved import reserved
@@ -113,15 +112,14 @@ def _resolution(plan: Plan) -> list[str]:
             f"up to {count} {what}" for what, count in reserved(plan.problem, plan.strategy.settings).items() if count
         ]
         if spent:
-            notes.append(
-                f"of the {trials} trials of {plan.problem.target.proxy}, {' and '.join(spent)}; the search ends "
-                "earlier where nothing is left to gain (search.stop_when_resolved)"
-            )
+            notes.append(f"of the {trials} trials of {plan.problem.target.proxy}, {' and '.join(spent)}")
+        if plan.file.search.stop_when_resolved:
+            notes.append("the search ends earlier where nothing is left to gain (search.stop_when_resolved)")
     if plan.file.confirm.candidates:
         notes.append(
-            f"{seeds} seeds show differences from about {SHOWN * math.sqrt(2 / seeds):.1f} times what one run is off "
-            "by (mixopt status says it, once runs are repeated; .007 nats on 1M tokens of nine pools); half of that "
-            f"takes {4 * seeds} seeds (confirm.seeds), or more tokens for each trial"
+            f"{seeds} seeds show differences from about {resolved(1.0, seeds):.1f} times what one run is off by, which "
+            f"mixopt status says once runs are repeated; half of that takes {4 * seeds} seeds (confirm.seeds), or more "
+            "tokens for each trial"
         )
     return notes
 

@@ -24,9 +24,9 @@ from mixopt.study.progress import Watcher
 from mixopt.workers.executor import Executor
 from mixopt.workers.messages import Notice, TrialEnd, TrialProgress, TrialRestart
 from search.recommendation.confirmation import Confirmation, confirm
+from search.recommendation.confirmation_trials import confirmation_size, next_confirmations
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommendation import Recommendation
-from search.recommendation.rounds import confirmation_size, next_confirmations
 from search.seeds import is_of_search
 from search.trial import Failure, Measurement, Trial
 from tracking import keys

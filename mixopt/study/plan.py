@@ -15,7 +15,7 @@ from proxies.data.corpus import Corpus
 from search.fidelity import Fidelity
 from search.history import History
 from search.problem import Problem
-from search.recommendation.rounds import confirmation_size
+from search.recommendation.confirmation_trials import confirmation_size
 from search.seeds import is_of_search
 from search.stopping import stopping_rule
 from search.strategies.base import Strategy

@@ -67,17 +67,13 @@ def build_status(record: Record, tracking_uri: str, file: StudyFile | None = Non
 
 def _noise(history: History, file: StudyFile) -> NoiseFloor | None:
     from mixopt.study.objective import objective_of
-    from search.errors import SearchError
     from search.noise import measure_noise
     from search.problem import BASELINE
 
     objective, target, seeds = objective_of(file), list(file.proxies)[-1], file.confirm.seeds
     there = [entry for entry in history.completed if entry.trial.fidelity.proxy == target]
     named = (entry.trial.mixture for entry in there if entry.trial.origin == f"{BASELINE}{objective.baseline}")
-    try:
-        found = measure_noise(objective, there, next(named, None))
-    except SearchError:
-        return None  # the file was changed since, and asks for what was not measured: running it says so
+    found = measure_noise(objective, there, next(named, None))
     if found is None:
         return None
     resolves = found.objective.resolves(seeds)

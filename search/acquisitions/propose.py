@@ -31,7 +31,7 @@ from search.trust_region import TrustRegion, distance
 
 CANDIDATES = 1_500
 # Candidates are the best trained mixtures, so many, others, and points between.
-ANCHORS = 100
+BEST_TRAINED = 100
 # A control is one of the best in so many of the candidates.
 CONTROLS_AMONG = 5
 # Steps of a refinement, in logarithms of shares, and by how many standard deviations of a run they should be seen.
@@ -70,9 +70,9 @@ class Proposals:
         outlook = Outlook.of(fits, evidence, problem, int(rng.integers(2**31)))
         known_ND = np.vstack([evidence.runs.weights_ND, problem.space.project(problem.space.natural.array).array])
         known_ND = np.unique(known_ND[problem.space.feasible(known_ND)], axis=0)
-        anchors_ND = rank(PosteriorMean().function(outlook, known_ND), known_ND)[:ANCHORS]
+        best_ND = rank(PosteriorMean().function(outlook, known_ND), known_ND)[:BEST_TRAINED]
         proxies = tuple(fidelity.proxy for fidelity in evidence.runs.fidelities)
-        sampled_ND = choices(problem).sample(anchors_ND, CANDIDATES, rng)
+        sampled_ND = choices(problem).sample(best_ND, CANDIDATES, rng)
         least_D, most_D = trust.worth_a_look(problem.space, evidence.runs.weights_ND)
         near_N = ((sampled_ND >= least_D) & (sampled_ND <= most_D)).all(axis=1)
         near_N &= trust.natural_enough(sampled_ND, problem.space)

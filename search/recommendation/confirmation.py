@@ -25,8 +25,8 @@ from search.mixture import Mixture
 from search.noise import Layout, Noise, by_seed
 from search.objective import UNITS
 from search.problem import BASELINE, PROPORTIONAL, Problem
+from search.recommendation.confirmation_trials import MOST_TIMES, Arm, arms_of, quantile, values_of
 from search.recommendation.recommendation import LEVEL, Candidate
-from search.recommendation.rounds import MOST_TIMES, Arm, arms_of, quantile, values_of
 from search.trust_region import TrustRegion
 
 Verdict = Literal["better", "no difference shown", "worse", "not compared"]
@@ -110,14 +110,14 @@ class Confirmation:
 
     Attributes:
         winner: of which most is expected, by what was predicted and measured.
-        rival: None where nothing was measured beside it.
+        beside: the winner beside its strongest rival; None where nothing was measured beside it.
         run_sd: standard deviation of what neither a run's mixture nor its seed explains; None with too few seeds.
     """
 
     candidates: tuple[Outcome, ...]
     baselines: tuple[Outcome, ...]
     winner: Outcome
-    rival: Comparison | None = None
+    beside: Comparison | None = None
     run_sd: float | None = None
 
     @property
@@ -177,7 +177,7 @@ def confirm(
         tuple(outcome for outcome in outcomes if not outcome.is_baseline),
         tuple(outcome for outcome in outcomes if outcome.is_baseline),
         best,
-        _rival(problem, best, outcomes, expected, layout.noise),
+        _beside(problem, best, outcomes, expected, layout.noise),
         None if layout.noise is None else layout.noise.run_sd,
     )
 
@@ -229,7 +229,7 @@ def _allowed(problem: Problem, mixture: Mixture, trust: TrustRegion | None) -> b
     return natural and bool(problem.feasible(weights_1D)[0])
 
 
-def _rival(
+def _beside(
     problem: Problem,
     best: Outcome,
     outcomes: Sequence[Outcome],

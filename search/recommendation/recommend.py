@@ -28,7 +28,7 @@ from search.recommendation.recommendation import (
     FrontPoint,
     Recommendation,
 )
-from search.recommendation.trusted_mixtures import AVERAGED, TrustedMixtures
+from search.recommendation.trusted_mixtures import TrustedMixtures
 from search.recommendation.validation import Validation
 from search.surrogates import DEFAULT
 from search.trust_region import TrustRegion
@@ -62,12 +62,7 @@ def _recommend_by(predictor: Predictor) -> Recommendation:
     if not predictor.validation.trustworthy:
         reason = "cross-validation does not show that the regression ranks mixtures at the target better than chance"
         return recommend_observed(problem, evidence, reason, predictor.validation, predictor.trust)
-    candidates_ND = predictor.trusted.best(predictor.objective)
-    best_KD = candidates_ND[np.argsort(predictor.objective(candidates_ND), kind="stable")[:AVERAGED]]
-    average, worst = predictor.objective(np.array([best_KD.mean(axis=0), best_KD[-1]]))
-    if problem.pool is not None or average > worst:
-        # An average that is worse than all that it averages is not of their kind.
-        best_KD = best_KD[:1]
+    best_KD = predictor.trusted.most_promising(predictor.objective)
     # All by the regression: the measurement of the best of many mixtures looks better than it is.
     expected = float(predictor.objective(best_KD.mean(axis=0)[None])[0])
     tried = predictor.best_tried

@@ -60,6 +60,14 @@ class TrustedMixtures:
             found_ND = np.vstack([best_KD, nearby_ND[self._inside(nearby_ND)]])
         return found_ND
 
+    def most_promising(self, predicted: Predicted) -> Float[np.ndarray, "K D"]:
+        """Those with the lowest predictions, best first, whose average is an answer."""
+        found_ND = self.best(predicted)
+        best_KD: Float[np.ndarray, "K D"] = found_ND[np.argsort(predicted(found_ND), kind="stable")[:AVERAGED]]
+        average, worst = predicted(np.array([best_KD.mean(axis=0), best_KD[-1]]))
+        # An average that is worse than all that it averages is not of their kind.
+        return best_KD[:1] if self.problem.pool is not None or average > worst else best_KD
+
     def within(self, objective: float, predicted: Predicted) -> Float[np.ndarray, "N D"]:
         """Some of those that are expected to reach an objective, [N, D]."""
         rng = generator(self.problem.seed, "within")

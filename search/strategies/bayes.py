@@ -29,7 +29,7 @@ from search.evidence import Evidence, evidence_of, gather, runs_of
 from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import Mixture
-from search.noise import SHOWN
+from search.noise import resolved
 from search.objective import UNITS, Pareto, WeightedMean
 from search.problem import Problem, Rung
 from search.recommendation.ranking import rank_correlation
@@ -309,7 +309,7 @@ class Bayes(Strategy):
         trials = sum(is_of_search(entry.trial.seed) for entry in history.at(self.problem.target))
         found = proposals.prospect
         unit = UNITS[self.problem.objective.unit]
-        shown = SHOWN * found.run_sd * (2 / CONFIRMED_SEEDS) ** 0.5
+        shown = resolved(found.run_sd, CONFIRMED_SEEDS)
         if found.beyond_baselines < shown:
             return (
                 f"after {trials} trials {found.best_baseline} is within {found.beyond_baselines:.4f} {unit} of "

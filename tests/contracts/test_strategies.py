@@ -11,8 +11,8 @@ from search.errors import SearchError
 from search.history import Completed, Failed, History
 from search.objective import WeightedMean, WorstCase
 from search.problem import Problem
+from search.recommendation.confirmation_trials import next_confirmations
 from search.recommendation.recommendation import Recommendation
-from search.recommendation.rounds import next_confirmations
 from search.space import DomainLimits, Space
 from search.strategies import STRATEGIES
 from search.trial import Failure, FailureKind, Trial

@@ -7,20 +7,35 @@ import select
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from proxies.compilation import compiling, missing
-from proxies.recipe import Recipe
+from proxies.models.size import model_size
+from proxies.recipe import Recipe, recipe
 from proxies.result import TrainingProgress, TrainingResult
 from proxies.train import train
-from tests.proxies.toy import EVALUATION_SETS, ToyStream, numbers, result_of, toy_recipe
+from tests.proxies.toy import EVALUATION_SETS, ToyRows, ToyStream, ToyTokens, numbers, result_of, toy_recipe
 
 # Relative, of losses after twelve steps: in bfloat16 a compiler keeps in float32 what eager steps round in between.
 TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class RandomStream:
+    """Tokens that follow no rule."""
+
+    vocabulary: int
+    length: int
+
+    def rows(self, start: int, count: int) -> ToyRows:
+        tokens_BS = np.random.default_rng(start).integers(0, self.vocabulary, (count, self.length + 1))
+        return ToyRows(tokens_BS[:, :-1], tokens_BS[:, 1:])
+
 
 takes_a_minute = pytest.mark.timeout(900)
 
@@ -44,6 +59,21 @@ def test_compiled_steps_learn_what_eager_ones_do(compiled: tuple[Recipe, Trainin
     assert result.training_losses == pytest.approx(eager.training_losses, rel=TOLERANCE)
     for name, loss in eager.losses.items():
         assert result.losses[name].nats_per_token == pytest.approx(loss.nats_per_token, rel=TOLERANCE)
+
+
+@pytest.mark.slow
+@takes_a_minute
+def test_steps_of_a_usual_shape_are_numbers() -> None:
+    """With loops of 512 bits, steps of this very shape were NaN from the second on, on processors with AMX."""
+    size = model_size("dense", 2, vocabulary=1024, sequence_length=128, width=64)
+    usual = replace(recipe(size, 4 * 16 * 128, batch_rows=16, evaluations=1, precision="bf16"), compiled=True)
+    if (lacking := missing(usual)) is not None:
+        pytest.skip(f"to compile, this machine lacks {lacking}")
+    rng = np.random.default_rng(0)
+    sets = {"random": ToyTokens(rng.integers(0, 1024, 300))}
+    *_, last = train(usual, RandomStream(1024, 128), sets, seed=0)
+    assert isinstance(last, TrainingResult) and last.environment["steps"] == "compiled"
+    assert np.isfinite(last.training_losses).all()
 
 
 @pytest.mark.slow

@@ -10,8 +10,8 @@ from search.mixture import Mixture
 from search.objective import WorstCase
 from search.problem import Problem
 from search.recommendation.confirmation import Confirmation, Outcome, confirm, expectations, winner
+from search.recommendation.confirmation_trials import confirmation_size, next_confirmations
 from search.recommendation.recommendation import Candidate
-from search.recommendation.rounds import confirmation_size, next_confirmations
 from search.trial import Failure, FailureKind, Loss, Measurement, Trial
 from search.trust_region import TrustRegion
 from tests.search.worlds import LARGE, completed, measure, problem
@@ -117,14 +117,14 @@ def test_a_prediction_that_the_new_seeds_speak_against_does_not_decide() -> None
     predicted = {BAD.mixture: 3.0, **dict.fromkeys(QUESTION.baselines.values(), 3.2)}
     found = confirm(QUESTION, [BAD], 3, confirmed(QUESTION, [BAD], 3), lambda mixture: predicted[mixture])
     assert found.winner.label.startswith("baseline:")
-    assert found.rival is not None and found.rival.label == "best predicted" and found.rival.shown
+    assert found.beside is not None and found.beside.label == "best predicted" and found.beside.shown
 
 
 def test_the_answer_is_compared_with_the_best_baseline() -> None:
     found = confirm(QUESTION, [GOOD], 3, confirmed(QUESTION, [GOOD], 3))
     means = {each.label: each.mean or 0.0 for each in found.baselines}
-    assert found.rival is not None and found.rival.label == min(means, key=lambda label: means[label])
-    assert found.rival.sentence.startswith("beats ") and "the best baseline" in found.rival.sentence
+    assert found.beside is not None and found.beside.label == min(means, key=lambda label: means[label])
+    assert found.beside.sentence.startswith("beats ") and "the best baseline" in found.beside.sentence
 
 
 def outcome(label: str, share: float, *values: float) -> Outcome:
@@ -256,7 +256,7 @@ def test_a_proposal_that_is_the_proportional_mixture_is_not_compared_with_itself
     assert found.candidates[0].also == ("baseline:proportional",)
     labels = [each.label for each in (*found.candidates, *found.baselines)]
     assert "baseline:proportional" not in labels and len(labels) == len(QUESTION.baselines)
-    assert found.rival is not None and found.rival.label != "baseline:proportional"
+    assert found.beside is not None and found.beside.label != "baseline:proportional"
 
 
 def test_a_failed_seed_throws_nothing_out_and_no_more_is_trained_than_was_said() -> None:

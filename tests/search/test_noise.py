@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from jaxtyping import Float
 
 from search.history import Completed, History
-from search.noise import by_seed, measure_noise, seed_shifts, two_way
+from search.noise import Layout, by_seed, measure_noise, seed_shifts
 from search.objective import WeightedMean, WorstCase
 from search.problem import Problem
 from search.seeds import is_of_search, of_confirmation, of_repeat
@@ -15,18 +14,19 @@ from search.trial import Loss, Measurement, Trial
 from tests.search.worlds import LARGE, completed, measure, problem
 
 
-def layout(mixtures: int, seeds: int, run_sd: float, seed_sd: float) -> tuple[Float[np.ndarray, " N"], ...]:
+def layout(mixtures: int, seeds: int, run_sd: float, seed_sd: float) -> Layout:
     rng = np.random.default_rng(0)
-    mixture_N, seed_N = np.repeat(np.arange(mixtures), seeds), np.tile(np.arange(seeds), mixtures)
-    values_N = (
-        10.0 * mixture_N + seed_sd * rng.standard_normal(seeds)[seed_N] + run_sd * rng.standard_normal(len(seed_N))
+    of_seed_S = seed_sd * rng.standard_normal(seeds)
+    return by_seed(
+        [
+            {seed: 10.0 * mixture + of_seed_S[seed] + run_sd * rng.standard_normal() for seed in range(seeds)}
+            for mixture in range(mixtures)
+        ]
     )
-    return values_N, mixture_N, seed_N
 
 
 def test_both_parts_of_the_noise_are_found() -> None:
-    values_N, mixture_N, seed_N = layout(mixtures=60, seeds=30, run_sd=0.01, seed_sd=0.05)
-    found = two_way(values_N, mixture_N.astype(int), seed_N.astype(int), 60).noise
+    found = layout(mixtures=60, seeds=30, run_sd=0.01, seed_sd=0.05).noise
     assert found is not None
     assert found.run_sd == pytest.approx(0.01, rel=0.05)
     assert found.seed_sd == pytest.approx(0.05, rel=0.3)
@@ -34,8 +34,7 @@ def test_both_parts_of_the_noise_are_found() -> None:
 
 
 def test_four_times_the_seeds_resolve_half_the_difference() -> None:
-    values_N, mixture_N, seed_N = layout(mixtures=6, seeds=3, run_sd=0.01, seed_sd=0.05)
-    found = two_way(values_N, mixture_N.astype(int), seed_N.astype(int), 6).noise
+    found = layout(mixtures=6, seeds=3, run_sd=0.01, seed_sd=0.05).noise
     assert found is not None
     assert found.resolves(12) == pytest.approx(found.resolves(3) / 2)
     assert found.seeds_for(found.resolves(3) / 2) == 12

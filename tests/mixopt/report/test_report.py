@@ -29,7 +29,7 @@ from mixopt.study.record import journal_path, open_store, read_record
 from mixopt.study.recording import begin
 from search.history import History
 from search.recommendation.confirmation import confirm
-from search.recommendation.rounds import next_confirmations
+from search.recommendation.confirmation_trials import next_confirmations
 from search.trial import Failure, FailureKind, Loss, Measurement, Trial
 from tests.e2e.study import STUDY
 from tests.simulated import planned, run

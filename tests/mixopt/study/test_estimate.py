@@ -64,7 +64,7 @@ def test_much_evaluation_is_told(folder: Path) -> None:
 
 def test_stopping_that_can_stop_nothing_is_told(folder: Path) -> None:
     stopping = "search: {stop_hopeless: true}\n"
-    assert notes(planned(folder, dense=8, moe=3, more=stopping), "stop") == []
+    assert notes(planned(folder, dense=8, moe=3, more=stopping), "stopped early") == []
     file = (folder / "study.yaml").read_text()
     (folder / "study.yaml").write_text(file.replace("evaluations: 2", "evaluations: 1"))
     once = load(folder / "study.yaml")
@@ -85,3 +85,12 @@ def test_proxies_are_compiled_where_it_is_wished_or_worth_it(folder: Path, wish:
     else:
         assert plan.recipes["dense"].compiled is compiled
     assert plan.digest == study.digest, "a study may go on compiled or not"
+
+
+def test_what_the_search_keeps_its_trials_for_and_what_it_resolves_is_told(folder: Path) -> None:
+    told = notes(planned(folder, dense=0, moe=30), "of the 30 trials of moe")
+    assert told == ["of the 30 trials of moe, up to 4 repeat baselines and up to 3 are the local stage (search.refine)"]
+    [resolution] = notes(planned(folder, dense=0, moe=30), "one run is off by")
+    assert resolution.startswith("2 seeds show differences from about 2.6 times what one run is off by")
+    regmix = planned(folder, dense=0, moe=30, more="search: {strategy: regmix}\n")
+    assert not notes(regmix, "repeat baselines") and not notes(regmix, "nothing is left to gain")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,14 @@ from mixopt.study.answer import answer_so_far
 from mixopt.study.estimate import estimate
 from mixopt.study.record import open_store, read_record
 from mixopt.study.recording import begin
-from search.seeds import SEARCH_SEED
-from tests.e2e.study import recorded
+from search.randomness import generator
+from search.seeds import SEARCH_SEED, is_of_search
+from search.trial import Loss, Measurement, Trial
+from tests.e2e.study import STUDY, recorded
 from tests.simulated import ROUNDS, ROUNDS_TRIALS, measured, planned, run
 from tracking import keys
+
+SETS = ("prose", "code", "sums")
 
 
 def test_plan_progress_and_answer_count_the_trials_of_a_search_in_rounds(tmp_path: Path) -> None:
@@ -46,6 +51,25 @@ def test_a_search_that_its_budget_ended_says_how_far_it_came(tmp_path: Path) -> 
     trials = recorded(plan.file.file).trials
     assert sum(trial.seed == SEARCH_SEED for trial in trials) == ROUNDS_TRIALS - 1
     assert run(plan)[0] == answer
+
+
+def test_a_search_with_nothing_left_to_gain_ends_early_says_so_and_gives_the_same_answer_again(tmp_path: Path) -> None:
+    """Where every mixture is as good, but for noise."""
+
+    def alike(trial: Trial) -> Measurement:
+        losses = {name: Loss(3 + 0.01 * generator(trial.id, name).standard_normal(), 1.0) for name in SETS}
+        return replace(measured(trial), losses=losses, curve=())
+
+    text = STUDY.replace("trials: 8}", "trials: 0}").replace("trials: 3}", "trials: 30}")
+    plan = planned(tmp_path, text + "search: {surrogate: linear}\n")
+    answer, lines = run(plan, alike)
+    [note] = [note for note in answer.notes if note.startswith("the search ended early: after ")]
+    assert any(note.split(": ", 1)[1] in line for line in lines)
+    searched = [trial for trial in recorded(plan.file.file).trials if is_of_search(trial.seed)]
+    assert len(searched) < plan.strategy.expected.total()
+    assert answer.confirmation is not None and answer.confirmation.beside is not None
+    assert not answer.confirmation.beside.shown
+    assert run(plan, alike)[0] == answer
 
 
 def test_before_the_end_the_answer_so_far_says_how_far_the_search_is(tmp_path: Path) -> None:
