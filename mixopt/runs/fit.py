@@ -34,6 +34,7 @@ from mixopt.runs.problem import FitProblem, pose
 from mixopt.runs.request import FitRequest
 from mixopt.runs.surrogates import OnStep
 from mixopt.runs.table import complete_fidelities
+from search.designs.choices import choices
 from search.evidence import Evidence
 from search.fidelity import Fidelity
 from search.mixture import Mixture
@@ -182,7 +183,7 @@ def _first_answer(
         return problem.objective.value(model.mean(weights_ND), evidence.baseline_M)
 
     best_KD = TrustedMixtures(problem, evidence, TrustRegion()).most_promising(predicted)
-    mixture = Mixture.from_array(problem.space.domains, best_KD.mean(axis=0))
+    mixture = choices(problem).mixture(best_KD.mean(axis=0))
     expected = float(predicted(mixture.array[None])[0])
     return FirstAnswer(name, name_of(request.objective, problem.objective), mixture, expected)
 

@@ -19,7 +19,7 @@ from search.designs.samples import sample_mixtures
 from search.designs.tempered_dirichlet import tempered_dirichlet
 from search.fidelity import Fidelity
 from search.frozen_space import FrozenSpace
-from search.mixture import Mixture
+from search.mixture import ROUNDING, Mixture
 from search.problem import Problem
 from search.runs import among
 from search.space import Space
@@ -82,8 +82,10 @@ class SpaceChoices(Choices):
         return feasible_QD
 
     def mixture(self, weights_D: Float[np.ndarray, " D"]) -> Mixture:
-        if self.space.feasible(weights_D[None])[0]:
-            return Mixture.from_array(self.space.domains, np.clip(weights_D, 0, None))
+        # What an optimiser leaves of a domain is nothing.
+        weights_D = np.where(weights_D < ROUNDING, 0, weights_D)
+        if self.space.feasible(weights_D[None] / weights_D.sum())[0]:
+            return Mixture.from_array(self.space.domains, weights_D)
         return self.space.project(weights_D)
 
 

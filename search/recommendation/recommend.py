@@ -11,6 +11,7 @@ from statistics import NormalDist
 import numpy as np
 from jaxtyping import Float
 
+from search.designs.choices import choices
 from search.errors import SearchError, TooFewMixtures
 from search.evidence import Evidence
 from search.mixture import NEAR, Mixture
@@ -112,7 +113,7 @@ def recommend_predicted(predictor: Predictor, best_KD: Float[np.ndarray, "K D"])
     All of them are feasible and the space is convex, so the average is.
     """
     problem, evidence, objective = predictor.problem, predictor.evidence, predictor.problem.objective
-    mixture = Mixture.from_array(problem.space.domains, best_KD.mean(axis=0))
+    mixture = choices(problem).mixture(best_KD.mean(axis=0))
     assert problem.pool is not None or problem.space.contains(mixture)
     mean, sd, mean_M, sd_M = predictor.expect(mixture)
     found_effects = effects(predictor.objective, mixture, evidence.runs.weights_ND)

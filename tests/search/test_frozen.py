@@ -128,3 +128,10 @@ def test_a_domain_kept_at_nothing_stays_at_nothing() -> None:
     weights_NR: Float[np.ndarray, "N R"] = np.array([[0.5, 0.3, 0.2]])
     assert frozen.expand(weights_NR)[0].tolist() == [0.5, 0.3, 0.0, 0.2]
     assert frozen.reduce(np.array([[0.4, 0.3, 0.1, 0.2]]))[0] == pytest.approx([0.5, 0.3, 0.2])
+
+
+def test_what_is_left_of_a_domain_by_an_optimiser_is_nothing() -> None:
+    wanted = np.array([0.5, 0.3, 0.2 - 3e-8, 3e-8])
+    chosen = choices(problem()).mixture(wanted)
+    assert chosen.weights[3] == 0 and SPACE.contains(chosen)
+    assert chosen.array == pytest.approx(wanted, abs=1e-7)
