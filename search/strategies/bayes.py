@@ -280,9 +280,8 @@ class Bayes(Strategy):
 
         before = history.only(lambda trial: trial.origin != REFINE).without_running()
         if self._unrefined is None or self._unrefined[0] != before:
-            learned = self._learned
-            found = self._learn(before)
-            self._learned = learned
+            # From nothing, not from the last fits: an interrupted search goes on around the same mixture.
+            found = self._fitted(before, ())
             assert found is not None, "more is known than when the search began to choose"
             proposals = Proposals.of(self.problem, self._acquisition, *found, self.settings.trust)
             self._unrefined = before, proposals
@@ -329,14 +328,20 @@ class Bayes(Strategy):
             return None
         known = history.without_running()
         if self._learned is None or self._learned[0] != known:
-            evidence = evidence_of(self.problem, known, runs_of(self.problem, known))
-            if not self._acquisition.by_metric:
-                evidence = _judged(evidence)
-            if not enough(evidence.runs):
+            found = self._fitted(known, () if self._learned is None else self._learned[2])
+            if found is None:
                 return None
-            earlier = () if self._learned is None else self._learned[2]
-            self._learned = known, evidence, fit_metrics(evidence.runs, self.problem.seed, earlier)
+            self._learned = known, *found
         return self._learned[1:]
+
+    def _fitted(self, known: History, earlier: tuple[MetricFit, ...]) -> tuple[Evidence, tuple[MetricFit, ...]] | None:
+        """The same of a history in which nothing is running; `earlier` fits are where these begin."""
+        evidence = evidence_of(self.problem, known, runs_of(self.problem, known))
+        if not self._acquisition.by_metric:
+            evidence = _judged(evidence)
+        if not enough(evidence.runs):
+            return None
+        return evidence, fit_metrics(evidence.runs, self.problem.seed, earlier)
 
     def _carried(self, history: History) -> Carried | None:
         """As `warm_start` wants it; None while it is not known."""
