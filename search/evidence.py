@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -135,10 +136,10 @@ def _baseline_by_level(problem: Problem, baseline: Mixture, history: History, ru
     """What the search measured of a baseline at each of the runs' fidelities, NaN where nothing, [L, M]."""
     baseline_LM = np.full((len(runs.fidelities), len(runs.metrics)), np.nan)
     ids = {Trial(baseline, rung.fidelity, SEARCH_SEED).id for rung in problem.rungs}
-    for fidelity, measured in _by_fidelity(problem, history):
-        for trial, losses in measured:
+    for level in _levels(problem, history):
+        for trial, losses in level.measured:
             if trial.id in ids:
-                baseline_LM[runs.fidelities.index(fidelity)] = problem.objective.read(losses)
+                baseline_LM[runs.fidelities.index(level.fidelity)] = problem.objective.read(losses)
     return baseline_LM
 
 
@@ -147,8 +148,8 @@ def runs_of(problem: Problem, history: History) -> Runs:
 
     Repeated runs are moved by what their seeds do to all mixtures, to where the search's seed would have put them.
     """
-    by_fidelity = _by_fidelity(problem, history)
-    entries = [(trial, losses, index) for index, (_, measured) in enumerate(by_fidelity) for trial, losses in measured]
+    levels = _levels(problem, history)
+    entries = [(trial, losses, index) for index, level in enumerate(levels) for trial, losses in level.measured]
     domains, metrics = problem.space.domains, problem.objective.metrics
     values_NM = np.array([problem.objective.read(losses) for _, losses, _ in entries]).reshape(-1, len(metrics))
     # A mixture at one fidelity is tied to another seed of itself.
@@ -161,24 +162,33 @@ def runs_of(problem: Problem, history: History) -> Runs:
         names=tuple(trial.id for trial, _, _ in entries),
         domains=domains,
         metrics=metrics,
-        fidelities=tuple(fidelity for fidelity, _ in by_fidelity),
+        fidelities=tuple(level.fidelity for level in levels),
         weights_ND=np.array([trial.mixture.reordered(domains).array for trial, _, _ in entries]).reshape(
             -1, len(domains)
         ),
         fidelity_N=np.array([index for _, _, index in entries], dtype=np.int64),
         values_NM=values_NM,
+        supply_LD=np.array([level.supply or [np.nan] * len(domains) for level in levels], dtype=np.float64),
+        goal=problem.goal,
     )
     return own if problem.earlier is None else problem.earlier.before(own)
 
 
-def _by_fidelity(problem: Problem, history: History) -> list[tuple[Fidelity, list[tuple[Trial, Mapping[str, Loss]]]]]:
-    """Each fidelity, the target last and the others by rising cost, with its trials, in the order of their ids, and
-    the losses that they measured at it.
+class _Level(NamedTuple):
+    """A fidelity, the supply that its runs draw from, and its trials, in the order of their ids, with their losses."""
+
+    fidelity: Fidelity
+    supply: tuple[float, ...] | None
+    measured: list[tuple[Trial, Mapping[str, Loss]]]
+
+
+def _levels(problem: Problem, history: History) -> list[_Level]:
+    """The target last and the others by rising cost.
 
     Where trials of a rung were stopped, the tokens that they were stopped at are a fidelity of their own. There the
     trials that went on stand as well, with what they measured on their way: the two fidelities are tied by them.
     """
-    by_fidelity = []
+    levels = []
     for rung in problem.rungs:
         full = rung.fidelity
         completed = [entry for entry in history.at(full) if is_of_search(entry.trial.seed)]
@@ -190,7 +200,8 @@ def _by_fidelity(problem: Problem, history: History) -> list[tuple[Fidelity, lis
                 for point in entry.measurement.curve
                 if point.tokens == tokens
             ]
-            by_fidelity.append((full.after(tokens), sorted(on_the_way, key=lambda measured: measured[0].id)))
-        by_fidelity.append((full, [(entry.trial, entry.measurement.losses) for entry in completed]))
-    *cheaper, target = by_fidelity
-    return [*sorted(cheaper, key=lambda index: index[0].flops), target]
+            on_the_way.sort(key=lambda measured: measured[0].id)
+            levels.append(_Level(full.after(tokens), rung.supply, on_the_way))
+        levels.append(_Level(full, rung.supply, [(entry.trial, entry.measurement.losses) for entry in completed]))
+    *cheaper, target = levels
+    return [*sorted(cheaper, key=lambda level: level.fidelity.flops), target]

@@ -16,6 +16,7 @@ from search.history import History
 from search.mixture import Mixture
 from search.objective import Objective
 from search.runs import Runs
+from search.scales import Goal
 from search.seeds import SEARCH_SEED
 from search.space import Space
 from search.trial import Trial
@@ -28,10 +29,15 @@ BASELINE = "baseline:"
 
 @dataclass(frozen=True)
 class Rung:
-    """The first `trials` mixtures of the design are trained at this fidelity, so rungs share mixtures."""
+    """The first `trials` mixtures of the design are trained at this fidelity, so rungs share mixtures.
+
+    Attributes:
+        supply: tokens of each domain, in the order of the space's, that its runs draw from; None where it is not known.
+    """
 
     fidelity: Fidelity
     trials: int
+    supply: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.trials < 0:
@@ -49,6 +55,7 @@ class Problem:
         seed: of everything random in the search.
         earlier: runs from before the study that count as evidence, over the same domains (see search.reuse).
         kept: domains whose relative weights the search leaves as they are, and these (see search.frozen_space).
+        goal: the final run, where it is known.
         pool: the only mixtures that can be trained, by proxy, as when finished runs are replayed (see search.replay);
             None: the whole space.
 
@@ -64,6 +71,7 @@ class Problem:
     earlier: Runs | None = None
     kept: Mixture | None = None
     pool: Mapping[str, tuple[Mixture, ...]] | None = None
+    goal: Goal | None = None
 
     def __post_init__(self) -> None:
         if not self.rungs:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.mixture import DECIMALS, Mixture
+from search.scales import Goal, Scales
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -30,6 +31,8 @@ class Runs:
         weights_ND: rows that sum to one.
         fidelity_N: index into `fidelities`.
         values_NM: NaN where a metric was not measured.
+        supply_LD: tokens that each domain has for a run at each fidelity; NaN, or None for all, where it is not known.
+        goal: the run that the answer is for, where it is not one of the last fidelity.
     """
 
     names: tuple[str, ...]
@@ -39,11 +42,14 @@ class Runs:
     weights_ND: Float[np.ndarray, "N D"]
     fidelity_N: Int[np.ndarray, " N"]
     values_NM: Float[np.ndarray, "N M"]
+    supply_LD: Float[np.ndarray, "L D"] | None = None
+    goal: Goal | None = None
 
     def __post_init__(self) -> None:
         runs = len(self.names)
         assert self.weights_ND.shape == (runs, len(self.domains)), "a weight for each run and domain"
         assert self.values_NM.shape == (runs, len(self.metrics)), "a value for each run and metric"
+        assert self.supply_LD is None or self.supply_LD.shape == (len(self.fidelities), len(self.domains))
         assert self.fidelity_N.shape == (runs,) and set(self.fidelity_N.tolist()) <= set(range(len(self.fidelities)))
         assert np.isfinite(self.weights_ND).all() and (self.weights_ND >= 0).all()
         assert np.allclose(self.weights_ND.sum(axis=1), 1), "mixtures sum to one"
@@ -69,6 +75,20 @@ class Runs:
     def mixture_N(self) -> Int[np.ndarray, " N"]:
         """A number for each run, equal for equal mixtures."""
         return numbered(self.weights_ND)
+
+    @property
+    def scales(self) -> Scales:
+        """At what scale each fidelity is, and what predictions are for."""
+        shape = (len(self.fidelities), len(self.domains))
+        tokens_L = np.array([float(fidelity.tokens) for fidelity in self.fidelities])
+        params_L = np.array([float(fidelity.params) or np.nan for fidelity in self.fidelities])
+        supply_LD = np.full(shape, np.nan) if self.supply_LD is None else self.supply_LD
+        repeats_LD, goal = tokens_L[:, None] / supply_LD, self.goal
+        if goal is None:
+            return Scales(params_L, tokens_L, repeats_LD, float(params_L[-1]), float(tokens_L[-1]), repeats_LD[-1])
+        repeats_D = np.full(shape[1], np.nan) if goal.supply_D is None else goal.tokens / goal.supply_D
+        params = np.nan if goal.params is None else float(goal.params)
+        return Scales(params_L, tokens_L, repeats_LD, params, float(goal.tokens), repeats_D)
 
     def at(self, index: int) -> Bool[np.ndarray, " N"]:
         at_N: Bool[np.ndarray, " N"] = self.fidelity_N == index
@@ -113,7 +133,10 @@ class Runs:
         order = [*(index for index in range(len(names)) if index != last), last]
         place_L = np.argsort(order)
         return replace(
-            self, fidelities=tuple(self.fidelities[index] for index in order), fidelity_N=place_L[self.fidelity_N]
+            self,
+            fidelities=tuple(self.fidelities[index] for index in order),
+            fidelity_N=place_L[self.fidelity_N],
+            supply_LD=None if self.supply_LD is None else self.supply_LD[order],
         )
 
     def before(self, other: Runs) -> Runs:
@@ -125,6 +148,10 @@ class Runs:
         fidelities = (*cheaper, other.target)
         place = {fidelity.proxy: index for index, fidelity in enumerate(fidelities)}
         fidelity_N = [place[runs.fidelities[index].proxy] for runs in (self, other) for index in runs.fidelity_N]
+        supply_LD = np.full((len(fidelities), len(self.domains)), np.nan)
+        for runs in (self, other):
+            if runs.supply_LD is not None:
+                supply_LD[[place[fidelity.proxy] for fidelity in runs.fidelities]] = runs.supply_LD
         return Runs(
             names=(*self.names, *other.names),
             domains=other.domains,
@@ -133,6 +160,8 @@ class Runs:
             weights_ND=np.vstack([self.weights_ND, other.weights_ND]),
             fidelity_N=np.array(fidelity_N, dtype=np.int64),
             values_NM=np.vstack([self.values_NM, other.values_NM]),
+            supply_LD=None if np.isnan(supply_LD).all() else supply_LD,
+            goal=other.goal,
         )
 
 

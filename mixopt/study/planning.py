@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from mixopt.base.errors import ConfigError
 from mixopt.runs import table as run_table
 from mixopt.settings.schema import ProxySettings, StudyFile
@@ -26,6 +28,7 @@ from search.mixture import Mixture
 from search.problem import PROPORTIONAL, Problem, Rung
 from search.reuse import Changes, reuse
 from search.runs import Runs
+from search.scales import Goal
 from search.space import DomainLimits, Group, Space
 from search.strategies import STRATEGIES
 from search.strategies.base import Settings
@@ -71,7 +74,12 @@ def make_plan(file: StudyFile, corpus: Corpus) -> Plan:
     recipes = {name: _recipe(file, name, settings, corpus.vocabulary) for name, settings in file.proxies.items()}
     supply = {name: domain.tokens or corpus.domains[name].train_tokens for name, domain in file.domains.items()}
     space = _space(file, supply)
-    rungs = tuple(Rung(_fidelity(name, recipe), file.proxies[name].trials) for name, recipe in recipes.items())
+    available = {name: _available_tokens(file, space, recipe) for name, recipe in recipes.items()}
+    held = {name: corpus.domains[name].train_tokens for name in file.domains}
+    rungs = tuple(
+        Rung(_fidelity(name, recipe), file.proxies[name].trials, _drawn_from(available[name], held))
+        for name, recipe in recipes.items()
+    )
     named = baselines(space, dict.fromkeys((PROPORTIONAL, *file.baselines)))
     earlier, reuse_notes = _earlier_runs(file, space, [rung.fidelity for rung in rungs])
     problem = Problem(
@@ -82,11 +90,11 @@ def make_plan(file: StudyFile, corpus: Corpus) -> Plan:
         seed=file.seed,
         earlier=earlier,
         kept=_kept(file, space),
+        goal=_goal(file, supply),
     )
     notes = [*reuse_notes]
     if moved := [baseline.name for baseline in named if baseline.broken]:
         notes.append(f"outside the limits, and so replaced by the nearest mixture inside: {', '.join(moved)}")
-    available = {name: _available_tokens(file, space, recipe) for name, recipe in recipes.items()}
     notes += [
         f"domain {name}: its supply is counted on a sample; give domains.{name}.tokens, the tokens of the whole pool"
         for name, domain in file.domains.items()
@@ -109,6 +117,17 @@ def _space(file: StudyFile, supply: Mapping[str, int], with_supply: bool = True)
     groups = tuple(Group(name, tuple(group.domains), group.min, group.max) for name, group in file.groups.items())
     target = file.target.tokens if with_supply else None
     return Space(tuple(limits), groups, target, file.target.max_epochs)
+
+
+def _drawn_from(available: Mapping[str, int] | None, held: Mapping[str, int]) -> tuple[float, ...]:
+    """The tokens of each domain that a proxy's runs draw from: of those that are `held`, what it may use."""
+    return tuple(float(min(tokens, available[name]) if available else tokens) for name, tokens in held.items())
+
+
+def _goal(file: StudyFile, supply: Mapping[str, int]) -> Goal | None:
+    if file.target.tokens is None:
+        return None
+    return Goal(None, file.target.tokens, np.array([supply[name] for name in file.domains], dtype=np.float64))
 
 
 def _settings(file: StudyFile) -> Settings:

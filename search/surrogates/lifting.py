@@ -96,7 +96,12 @@ def at_target(rows: Rows, fit: Callable[[Rows], Mean]) -> Rows:
     mapped_N = tied.from_reference(tied.to_reference(rows).values_N, rows.fidelities - 1)
     here_N = rows.at_target_N
     kept_N = here_N | ~among(rows.weights_ND, rows.weights_ND[here_N])
-    alike = replace(rows, values_N=np.where(here_N, rows.values_N, mapped_N), fidelity_N=np.zeros_like(rows.fidelity_N))
+    alike = replace(
+        rows,
+        values_N=np.where(here_N, rows.values_N, mapped_N),
+        fidelity_N=np.zeros_like(rows.fidelity_N),
+        scales=None if rows.scales is None else rows.scales.at(np.array([rows.fidelities - 1])),
+    )
     return alike.select(kept_N)
 
 

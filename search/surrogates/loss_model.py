@@ -116,5 +116,6 @@ def metric_rows(runs: Runs, metric: str, seed: int) -> tuple[Bool[np.ndarray, " 
     values_N = runs.values_NM[:, runs.metrics.index(metric)]
     measured_N = np.isfinite(values_N)
     fold_N = deal_folds(runs.weights_ND, runs.at_target_N, runs.complete_N, seed)
+    scales = runs.scales.at(np.unique(runs.fidelity_N[measured_N]))
     fidelity_N = present(runs.fidelity_N[measured_N])
-    return measured_N, Rows(runs.weights_ND[measured_N], values_N[measured_N], fidelity_N, fold_N[measured_N])
+    return measured_N, Rows(runs.weights_ND[measured_N], values_N[measured_N], fidelity_N, fold_N[measured_N], scales)

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int, UInt
 from search.mixture import DECIMALS
 from search.randomness import generator
 from search.runs import numbered, present
+from search.scales import Scales
 
 FOLDS = 5
 # In place of a fold's number: never held out.
@@ -31,12 +32,14 @@ class Rows:
     Attributes:
         fidelity_N: 0 the cheapest, the largest what is predicted for; none is without runs.
         fold_N: the fold that each run is held out in, or ALWAYS_KNOWN.
+        scales: of the fidelities; None where nothing is known of them.
     """
 
     weights_ND: Float[np.ndarray, "N D"]
     values_N: Float[np.ndarray, " N"]
     fidelity_N: Int[np.ndarray, " N"]
     fold_N: Int[np.ndarray, " N"]
+    scales: Scales | None = None
 
     def __len__(self) -> int:
         return len(self.values_N)
@@ -67,6 +70,7 @@ class Rows:
             self.values_N[chosen_N],
             present(self.fidelity_N[chosen_N]),
             self.fold_N[chosen_N],
+            None if self.scales is None else self.scales.at(np.unique(self.fidelity_N[chosen_N])),
         )
 
     @property
