@@ -52,6 +52,7 @@ from benchmarks.nine_pools import Pools
 from benchmarks.worlds import OwnSets, Sparse, World, regret, search
 from mixopt.runs.table import read
 from search.history import History
+from search.intervals import reach
 from search.objective import WeightedMean
 from search.recommendation.ranking import BasinScore, score_basin
 from search.replay import Replay
@@ -110,8 +111,8 @@ def fit_one(job: tuple[Path, str, int, int]) -> dict[str, Any]:
         error_N = np.abs(there.mean_N - unseen.values_NM[:, metric])
         scores["at_1m"].append(rank_correlation(there.mean_N, unseen.values_NM[:, metric]))
         scores["at_60m"].append(rank_correlation(far.mean_N, large.values_NM[:, metric]))
-        scores["covered_80"].append(float((error_N <= 1.2816 * there.sd_N).mean()))
-        scores["covered_95"].append(float((error_N <= 1.9600 * there.sd_N).mean()))
+        scores["covered_80"].append(float((error_N <= reach(0.80) * there.sd_N).mean()))
+        scores["covered_95"].append(float((error_N <= reach(0.95) * there.sd_N).mean()))
         means.append((there.mean_N, far.mean_N))
     of_sum = [np.mean([pair[place] for pair in means], axis=0) for place in (0, 1)]
     return {

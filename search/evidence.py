@@ -17,12 +17,15 @@ from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import Mixture
-from search.noise import seed_shifts
+from search.noise import Noise, measure_noise, seed_shifts
 from search.objective import Objective
 from search.problem import Problem
 from search.runs import Runs
 from search.seeds import SEARCH_SEED, is_of_search
 from search.trial import Loss, Trial
+
+# A measured excess counts as a broken constraint beyond so many standard deviations of a difference between two runs.
+MEASURED_BEYOND = 1.65
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Evidence:
         warnings: sentences on what could not be used.
         baseline_LM: values of the objective's baseline at each of the runs' fidelities, NaN where it was not measured;
             None where no more than the target's is known.
+        noise: of the objective at the target; None where no two mixtures were trained with the same two seeds.
     """
 
     runs: Runs
@@ -44,6 +48,7 @@ class Evidence:
     measured_baselines: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     baseline_LM: Float[np.ndarray, "L M"] | None = None
+    noise: Noise | None = None
 
     def __post_init__(self) -> None:
         assert self.runs.metrics == self.objective.metrics
@@ -73,12 +78,39 @@ class Evidence:
         measured_N = self.runs.at_target_N & np.isfinite(self.objective_N)
         return np.where(measured_N, self.objective_N, np.inf)
 
+    @property
+    def _order_N(self) -> Float[np.ndarray, " N"]:
+        """As `at_target_N`, to be sorted by."""
+        known_N = np.isfinite(self.at_target_N)
+        order_N = np.full(len(self.runs), np.inf)
+        within_M = -MEASURED_BEYOND * self._run_sd_M
+        order_N[known_N] = self.objective.order(
+            self.runs.values_NM[known_N], self.baseline_M, np.broadcast_to(within_M, (known_N.sum(), len(within_M)))
+        )
+        return order_N
+
+    @property
+    def _run_sd_M(self) -> Float[np.ndarray, " M"]:
+        """Of a difference between two runs at the target, by repeated mixtures; 0 where there are none, [M]."""
+        here_N = self.runs.at_target_N & self.runs.complete_N
+        values_NM, mixture_N = self.runs.values_NM[here_N], self.runs.mixture_N[here_N]
+        _, place_N, count_K = np.unique(mixture_N, return_inverse=True, return_counts=True)
+        freedom = int((count_K - 1).sum())
+        if not freedom:
+            return np.zeros(values_NM.shape[1])
+        mean_KM = np.zeros((len(count_K), values_NM.shape[1]))
+        np.add.at(mean_KM, place_N, values_NM)
+        off_NM = values_NM - (mean_KM / count_K[:, None])[place_N]
+        sd_M: Float[np.ndarray, " M"] = np.sqrt(2 * (off_NM**2).sum(axis=0) / freedom)
+        return sd_M
+
     def best_observed(self, allowed_N: Bool[np.ndarray, " N"]) -> Mixture | None:
         """Of the runs that are allowed, the mixture with the lowest objective measured at the target, if any.
 
-        That of a mixture with several runs is their mean.
+        That of a mixture with several runs is their mean. One that is measured to break a constraint by more than the
+        noise of a run explains comes behind all that keep them.
         """
-        value_N = np.where(allowed_N, self.at_target_N, np.inf)
+        value_N = np.where(allowed_N, self._order_N, np.inf)
         known_N, mixture_N = np.isfinite(value_N), self.runs.mixture_N
         sum_K, count_K = np.bincount(mixture_N[known_N], value_N[known_N]), np.bincount(mixture_N[known_N])
         value_N[known_N] = (sum_K / np.maximum(count_K, 1))[mixture_N[known_N]]
@@ -109,7 +141,7 @@ def evidence_of(problem: Problem, history: History, runs: Runs) -> Evidence:
     """
     baseline_M = baseline_LM = None
     if problem.objective.baseline is not None:
-        baseline_LM = _baseline_by_level(problem, problem.baselines[problem.objective.baseline], history, runs)
+        baseline_LM = _baseline_by_level(problem.baselines[problem.objective.baseline], history, runs)
         baseline_M = baseline_LM[-1]
         if np.isnan(baseline_M).any():
             raise SearchError(
@@ -129,17 +161,25 @@ def evidence_of(problem: Problem, history: History, runs: Runs) -> Evidence:
         {name: value for name, value in values.items() if value is not None},
         (f"{failed} trials failed and are no evidence for or against their mixtures",) if failed else (),
         baseline_LM,
+        _noise(problem, history),
     )
 
 
-def _baseline_by_level(problem: Problem, baseline: Mixture, history: History, runs: Runs) -> Float[np.ndarray, "L M"]:
-    """What the search measured of a baseline at each of the runs' fidelities, NaN where nothing, [L, M]."""
+def _noise(problem: Problem, history: History) -> Noise | None:
+    """By the search's own repeats: the confirmation, which comes later, changes no answer of the search."""
+    baseline = problem.objective.baseline
+    own = [entry for entry in history.at(problem.target) if is_of_search(entry.trial.seed)]
+    found = measure_noise(problem.objective, own, None if baseline is None else problem.baselines[baseline])
+    return None if found is None else found.objective
+
+
+def _baseline_by_level(baseline: Mixture, history: History, runs: Runs) -> Float[np.ndarray, "L M"]:
+    """What the search measured of a baseline at each fidelity, the mean of its runs; NaN where nothing, [L, M]."""
+    own = {entry.trial.id for entry in history.completed if entry.trial.mixture.same_as(baseline)}
+    own_N = np.array([name in own for name in runs.names], dtype=bool)
     baseline_LM = np.full((len(runs.fidelities), len(runs.metrics)), np.nan)
-    ids = {Trial(baseline, rung.fidelity, SEARCH_SEED).id for rung in problem.rungs}
-    for level in _levels(problem, history):
-        for trial, losses in level.measured:
-            if trial.id in ids:
-                baseline_LM[runs.fidelities.index(level.fidelity)] = problem.objective.read(losses)
+    for index in np.unique(runs.fidelity_N[own_N]):
+        baseline_LM[index] = runs.values_NM[own_N & runs.at(index)].mean(axis=0)
     return baseline_LM
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 Unit = Literal["nats_per_token", "bits_per_byte"]
 UNITS: Mapping[Unit, str] = {"nats_per_token": "nats per token", "bits_per_byte": "bits per byte"}
 
-# How much a metric beyond its allowance costs NoWorse, in units of the mean: no gain elsewhere should pay for it.
-PENALTY = 100.0
+# Where mixtures are sorted, those that break a constraint come behind every objective that there is.
+BEHIND = 1e6
 
 
 class Objective(ABC):
@@ -35,9 +35,13 @@ class Objective(ABC):
     Attributes:
         metrics: what counts, in the order of every `M` axis: evaluation sets, or columns of a table of runs.
         unit: in which unit losses are read from measurements.
-        baseline: the name of the baseline whose values `value` wants, or None.
+        baseline: the name of the baseline whose values `value` and `excess` want, or None.
         maximised: the metrics of which more is better, such as accuracies.
+        families: metrics that belong together, by the name of their family.
+        is_constrained: not every mixture may be an answer, however low its objective: `excess` says which.
     """
+
+    is_constrained: ClassVar[bool] = False
 
     if TYPE_CHECKING:
         # To be read: some objectives have them as fields, some compute them.
@@ -49,6 +53,8 @@ class Objective(ABC):
         def baseline(self) -> str | None: ...
         @property
         def maximised(self) -> frozenset[str]: ...
+        @property
+        def families(self) -> Mapping[str, tuple[str, ...]]: ...
 
     @property
     def sign_M(self) -> Float[np.ndarray, " M"]:
@@ -94,6 +100,34 @@ class Objective(ABC):
     def tensor_value(self, values: Tensor, baseline_M: Tensor | None = None) -> Tensor:
         """The same of a tensor [..., M], [...]."""
 
+    def excess(
+        self, values_NM: Float[np.ndarray, "N M"], baseline_M: Float[np.ndarray, " M"] | None = None
+    ) -> Float[np.ndarray, "N M"]:
+        """How far each metric is beyond what it may be, [N, M]; above 0 a constraint is broken."""
+        return np.full(values_NM.shape, -np.inf)
+
+    def tensor_excess(self, values: Tensor, baseline_M: Tensor | None = None) -> Tensor:
+        """The same of a tensor [..., M], [..., M]."""
+        return values.new_full(values.shape, -float("inf"))
+
+    def order(
+        self,
+        values_NM: Float[np.ndarray, "N M"],
+        baseline_M: Float[np.ndarray, " M"] | None = None,
+        doubt_NM: Float[np.ndarray, "N M"] | float = 0.0,
+    ) -> Float[np.ndarray, " N"]:
+        """What mixtures are sorted by, [N]: the objective; behind all others those that break a constraint, by how far.
+
+        Args:
+            doubt_NM: by how much a metric's excess may be larger than it seems.
+        """
+        value_N = self.value(values_NM, baseline_M)
+        if not self.is_constrained:
+            return value_N
+        beyond_N = np.maximum(self.excess(values_NM, baseline_M) + doubt_NM, 0).sum(axis=1)
+        ordered_N: Float[np.ndarray, " N"] = np.where(beyond_N > 0, BEHIND + beyond_N, value_N)
+        return ordered_N
+
     def _known(self, baseline_M: Float[np.ndarray, " M"] | None) -> Float[np.ndarray, " M"]:
         if baseline_M is None:
             raise SearchError(
@@ -111,6 +145,7 @@ class WeightedMean(Objective):
     unit: Unit = "nats_per_token"
     maximised: frozenset[str] = frozenset()
     baseline: None = None
+    families: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.weights or any(weight < 0 for weight in self.weights.values()) or not sum(self.weights.values()):
@@ -161,6 +196,10 @@ class WorstCase(Objective):
         if not self.metrics:
             raise SearchError("a worst case over no evaluation set", hint="name at least one in objective.metrics")
 
+    @property
+    def families(self) -> Mapping[str, tuple[str, ...]]:
+        return {}
+
     def value(
         self, values_NM: Float[np.ndarray, "N M"], baseline_M: Float[np.ndarray, " M"] | None = None
     ) -> Float[np.ndarray, " N"]:
@@ -187,18 +226,36 @@ class AroundMean(Objective):
         return self.mean.maximised
 
     @property
+    @abstractmethod
+    def metrics(self) -> tuple[str, ...]: ...
+
+    @property
+    def families(self) -> Mapping[str, tuple[str, ...]]:
+        return self.mean.families
+
+    @property
     def emphasis_M(self) -> Float[np.ndarray, " M"]:
         emphasis_M: Float[np.ndarray, " M"] = np.abs(self.mean.shares(self.metrics))
         return emphasis_M
+
+    def value(
+        self, values_NM: Float[np.ndarray, "N M"], baseline_M: Float[np.ndarray, " M"] | None = None
+    ) -> Float[np.ndarray, " N"]:
+        mean_N: Float[np.ndarray, " N"] = values_NM @ self.mean.shares(self.metrics)
+        return mean_N
+
+    def tensor_value(self, values: Tensor, baseline_M: Tensor | None = None) -> Tensor:
+        return values @ values.new_tensor(self.mean.shares(self.metrics))
 
 
 @dataclass(frozen=True)
 class NoWorse(AroundMean):
     """The weighted mean, while no metric, of whatever weight, may be worse than a baseline's by more than `allowance`.
 
-    A metric beyond its allowance adds PENALTY times the excess, so that among mixtures that break the rule the one
-    that breaks it least is best, and every search can follow.
+    The value is the mean and nothing else: what breaks the rule is a matter of `excess`, and of how sure that is.
     """
+
+    is_constrained: ClassVar[bool] = True
 
     allowance: float
     baseline: str = "proportional"
@@ -211,27 +268,49 @@ class NoWorse(AroundMean):
     def metrics(self) -> tuple[str, ...]:
         return tuple(self.mean.weights)
 
-    def worse(
-        self, values_NM: Float[np.ndarray, "N M"], baseline_M: Float[np.ndarray, " M"]
+    def excess(
+        self, values_NM: Float[np.ndarray, "N M"], baseline_M: Float[np.ndarray, " M"] | None = None
     ) -> Float[np.ndarray, "N M"]:
-        """How much worse than the baseline each metric is, below 0 where it is better, [N, M]."""
-        worse_NM: Float[np.ndarray, "N M"] = self.sign_M * (values_NM - baseline_M)
-        return worse_NM
+        excess_NM: Float[np.ndarray, "N M"] = self.sign_M * (values_NM - self._known(baseline_M)) - self.allowance
+        return excess_NM
+
+    def tensor_excess(self, values: Tensor, baseline_M: Tensor | None = None) -> Tensor:
+        assert baseline_M is not None
+        return values.new_tensor(self.sign_M) * (values - baseline_M) - self.allowance
+
+
+@dataclass(frozen=True)
+class Hinge(AroundMean):
+    """The weighted mean, in which what is worse than under a baseline counts `times` as much as what is better.
+
+    Marin's mixture objective of 2026 (mean, and again the mean of all regressions), with times = 2: a gain that others
+    pay for has to be twice as large.
+    """
+
+    times: float = 2.0
+    baseline: str = "proportional"
+
+    def __post_init__(self) -> None:
+        if self.times < 1:
+            raise SearchError(
+                f"what gets worse cannot count {self.times:g} times as much as what gets better", hint="give 1 or more"
+            )
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self.mean.metrics
 
     def value(
         self, values_NM: Float[np.ndarray, "N M"], baseline_M: Float[np.ndarray, " M"] | None = None
     ) -> Float[np.ndarray, " N"]:
-        excess_NM = np.maximum(self.worse(values_NM, self._known(baseline_M)) - self.allowance, 0)
-        penalised_N: Float[np.ndarray, " N"] = values_NM @ self.mean.shares(self.metrics) + PENALTY * excess_NM.sum(
-            axis=1
-        )
-        return penalised_N
+        worse_NM = np.maximum(self.sign_M * (values_NM - self._known(baseline_M)), 0)
+        value_N: Float[np.ndarray, " N"] = super().value(values_NM) + (self.times - 1) * worse_NM @ self.emphasis_M
+        return value_N
 
     def tensor_value(self, values: Tensor, baseline_M: Tensor | None = None) -> Tensor:
         assert baseline_M is not None
-        worse = values.new_tensor(self.sign_M) * (values - baseline_M)
-        mean = values @ values.new_tensor(self.mean.shares(self.metrics))
-        return mean + PENALTY * (worse - self.allowance).clamp_min(0).sum(dim=-1)
+        worse = (values.new_tensor(self.sign_M) * (values - baseline_M)).clamp_min(0)
+        return super().tensor_value(values) + (self.times - 1) * worse @ values.new_tensor(self.emphasis_M)
 
 
 @dataclass(frozen=True)
@@ -253,14 +332,6 @@ class Pareto(AroundMean):
     @property
     def metrics(self) -> tuple[str, ...]:
         return self.mean.metrics
-
-    def value(
-        self, values_NM: Float[np.ndarray, "N M"], baseline_M: Float[np.ndarray, " M"] | None = None
-    ) -> Float[np.ndarray, " N"]:
-        return self.mean.value(values_NM)
-
-    def tensor_value(self, values: Tensor, baseline_M: Tensor | None = None) -> Tensor:
-        return self.mean.tensor_value(values)
 
     def front(self, values_NM: Float[np.ndarray, "N M"]) -> NDArray[np.bool_]:
         """Which rows no other row beats: as good in every metric and better in one; boolean, [N]."""

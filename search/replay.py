@@ -114,8 +114,10 @@ class Replay:
                 f"{objective.baseline} is taken to be run {self.runs.names[row]}, the nearest to the mean mixture at "
                 "the target; every strategy trains it first",
             )
-        # Infinite below the target.
+        # Infinite below the target, and where a constraint is broken.
         self._values_N = Evidence(self.runs, objective, baseline_M).at_target_N
+        excess_NM = objective.excess(self.runs.values_NM, baseline_M)
+        self._values_N = np.where((excess_NM > 0).any(axis=1), np.inf, self._values_N)
         if self.sd == 0:
             raise SearchError(
                 f"the objective is the same in every run at {self.runs.target.proxy}: there is no best to find",
@@ -139,7 +141,7 @@ class Replay:
     @property
     def sd(self) -> float:
         """Standard deviation of the objective over the target's mixtures."""
-        return float(self._values_N[self.runs.at_target_N].std())
+        return float(self._values_N[np.isfinite(self._values_N)].std())
 
     def play(
         self, strategy: str, settings: Settings, seed: int, batch: int = 1, budget: float = math.inf
@@ -191,8 +193,8 @@ class Replay:
         evidence = evidence_of(problem, history, runs_of(problem, history))
         model = LossModel.fit(SURROGATES[strategy.settings.surrogate](problem.seed), evidence.runs)
         weights_ND = np.array([trial.mixture.array for trial in left])
-        predicted_N = self.objective.value(model.mean(weights_ND), evidence.baseline_M)
-        return [left[place] for place in np.argsort(predicted_N, kind="stable")]
+        order_N = self.objective.order(model.mean(weights_ND), evidence.baseline_M)
+        return [left[place] for place in np.argsort(order_N, kind="stable")]
 
     def _rungs(self, strategy: str) -> tuple[Rung, ...]:
         """How many trials a strategy may ask for at each fidelity.

@@ -32,7 +32,9 @@ RunsArgument = Annotated[
 Metrics = Annotated[list[str] | None, typer.Option("--metric", help="Only this metric; repeatable. Default: all.")]
 
 
-ObjectiveKind = Annotated[str, typer.Option(help="mean, standardized, worst, no-worse or pareto, of the metrics.")]
+ObjectiveKind = Annotated[
+    str, typer.Option(help="mean, standardized, worst, no-worse, hinge or pareto, of the metrics.")
+]
 
 
 Maximize = Annotated[list[str] | None, typer.Option(help="More of this metric is better; repeatable.")]

@@ -47,7 +47,7 @@ from search.evidence import gather
 from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import Mixture
-from search.objective import PENALTY, UNITS, NoWorse, Objective, Pareto, WeightedMean, WorstCase
+from search.objective import UNITS, Hinge, NoWorse, Objective, Pareto, WeightedMean, WorstCase
 from search.problem import BASELINE, PROPORTIONAL, Problem
 from search.recommendation.effects import Effect, effects
 from search.recommendation.predictor import Predictor
@@ -133,8 +133,13 @@ def _in_words(objective: Objective) -> str:
             return f"the most that a loss exceeds that of {objective.baseline}, of {_named(objective.metrics)}"
         case NoWorse():
             return (
-                f"the mean loss, {_weights(objective.mean)}, plus {PENALTY:g} times what each loss exceeds that of "
-                f"{objective.baseline} by more than {objective.allowance:g}"
+                f"the mean loss, {_weights(objective.mean)}, while none of {_named(objective.metrics)} is shown to "
+                f"exceed that of {objective.baseline} by more than {objective.allowance:g}"
+            )
+        case Hinge():
+            return (
+                f"the mean loss, {_weights(objective.mean)}, in which what exceeds that of {objective.baseline} counts "
+                f"{objective.times:g} times"
             )
         case Pareto():
             return f"several losses at once, of {_named(objective.metrics)}; for one number their mean, " + _weights(

@@ -14,6 +14,7 @@ from mixopt.results.recommendation import Recommendation
 
 if TYPE_CHECKING:
     from search.recommendation import confirmation as confirm
+    from search.recommendation.metric_tests import MetricTest
 
 
 class DomainAnswer(Part):
@@ -41,6 +42,22 @@ class TrialCounts(Part):
     """Of what was measured."""
 
 
+class MetricDifference(Part):
+    """One metric, or the mean of a family, of a confirmed mixture beside a baseline."""
+
+    difference: float
+    """Mean of the mixture's minus the baseline's, over the seeds that both have, in the metric's unit."""
+    margin: float | None
+    """Half the width of the difference's 95% interval, this metric alone; null where the noise is not known."""
+    seeds: int
+    broken: bool = False
+    """Whether it is shown to be worse than the objective's constraint allows."""
+
+    @classmethod
+    def of(cls, found: MetricTest) -> Self:
+        return cls(difference=found.difference, margin=found.margin, seeds=found.seeds, broken=found.broken)
+
+
 class Outcome(Part):
     """One mixture, trained again with seeds that the search never used."""
 
@@ -59,9 +76,19 @@ class Outcome(Part):
     sentence: str
     also: tuple[str, ...] = ()
     """Labels of what is nearly the same mixture, and was not trained beside it."""
+    metrics: Mapping[str, MetricDifference] = {}
+    """Each metric beside the objective's baseline, or else the proportional mixture."""
+    families: Mapping[str, MetricDifference] = {}
+    """The same of the mean of each family of metrics."""
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """Metrics that are shown to be worse than they may be: the mixture is no answer."""
+        return tuple(name for name, found in self.metrics.items() if found.broken)
 
     @classmethod
     def of(cls, found: confirm.Outcome) -> Self:
+        metrics, families = ({}, {}) if found.tests is None else (found.tests.metrics, found.tests.families)
         return cls(
             label=found.label,
             mixture=found.mixture.as_dict(),
@@ -72,6 +99,8 @@ class Outcome(Part):
             verdict=found.verdict,
             also=found.also,
             sentence=found.sentence,
+            metrics={name: MetricDifference.of(test) for name, test in metrics.items()},
+            families={name: MetricDifference.of(test) for name, test in families.items()},
         )
 
 

@@ -129,6 +129,9 @@ class Recommendation(Part):
     """The surrogate that it rests on, or "best observed"."""
     predicted: Interval | None
     """Objective of one new run of the mixture; null where it is the best of what was measured."""
+    gain: Interval | None = None
+    """By how much it is expected to be below that of a run of the proportional mixture with the same seed; null as
+    `predicted` is, without a proportional mixture, and in answers of 0.1.0."""
     predicted_losses: Mapping[str, Interval]
     """The same by metric."""
     ranges: Mapping[str, tuple[float, float]]
@@ -157,6 +160,7 @@ class Recommendation(Part):
             mixture=found.mixture.as_dict(),
             method=found.method,
             predicted=None if found.predicted is None else Interval.of(found.predicted),
+            gain=None if found.gain is None else Interval.of(found.gain),
             predicted_losses={name: Interval.of(estimate) for name, estimate in found.predicted_losses.items()},
             ranges=dict(found.ranges),
             baselines=dict(found.baselines),

@@ -12,7 +12,7 @@ import numpy as np
 from mixopt.base.errors import ConfigError
 from mixopt.runs.directions import directions
 from search.mixture import FloatArray
-from search.objective import NoWorse, Objective, Pareto, WeightedMean, WorstCase
+from search.objective import Hinge, NoWorse, Objective, Pareto, WeightedMean, WorstCase
 from search.runs import Runs
 
 OBJECTIVES: Mapping[str, Callable[[WeightedMean], Objective]] = {
@@ -20,6 +20,7 @@ OBJECTIVES: Mapping[str, Callable[[WeightedMean], Objective]] = {
     "standardized": lambda mean: mean,  # of metrics divided by their spreads
     "worst": lambda mean: WorstCase(mean.metrics, maximised=mean.maximised),
     "no-worse": lambda mean: NoWorse(mean, allowance=0.0),
+    "hinge": Hinge,
     "pareto": Pareto,
 }
 # A mean of metrics whose spreads differ by more is decided by few of them.

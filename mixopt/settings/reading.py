@@ -101,8 +101,15 @@ def _cross_checks(study: StudyFile) -> list[tuple[tuple[str, ...], str]]:
         if domain not in study.domains
     ]
     objective = study.objective
-    judged_by = [(("objective", "weights", name), name) for name in objective.weights or {}]
+    judged_by: list[tuple[tuple[str, ...], str]] = [
+        (("objective", "weights", name), name) for name in objective.weights or {}
+    ]
     judged_by += [(("objective", "metrics", str(place)), name) for place, name in enumerate(objective.metrics or [])]
+    judged_by += [
+        (("objective", "families", family, "metrics", str(place)), name)
+        for family, members in (objective.families or {}).items()
+        for place, name in enumerate(members.metrics)
+    ]
     found += [
         (place, f"no domain or evaluation set {name}{_suggest(name, study.evaluation_sets)}")
         for place, name in judged_by
@@ -111,6 +118,10 @@ def _cross_checks(study: StudyFile) -> list[tuple[tuple[str, ...], str]]:
     if objective.kind == "pareto" and "acquisition" in study.search.model_fields_set:
         found.append(
             (("search", "acquisition"), "a pareto objective has its own acquisition, hypervolume; remove this one")
+        )
+    if objective.kind == "no_worse" and study.search.acquisition in ("max_value_entropy", "knowledge_gradient"):
+        found.append(
+            (("search", "acquisition"), f"{study.search.acquisition} keeps no constraints, as no_worse has; use log_ei")
         )
     baselines = {*study.baselines, "proportional"}
     if objective.has_baseline and objective.baseline not in baselines:

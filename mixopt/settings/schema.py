@@ -246,27 +246,42 @@ class SearchSettings(Section):
         return self
 
 
+class FamilySettings(Section):
+    """Evaluation sets that measure one thing together."""
+
+    metrics: Annotated[list[str], Field(min_length=1)]
+    """The evaluation sets, alike."""
+    weight: Annotated[Number, Field(gt=0)] = 1.0
+    """Of the family in the mean, however many sets it has."""
+
+
 class ObjectiveSettings(Section):
     """What is minimised."""
 
-    kind: Literal["weighted", "worst_case", "no_worse", "pareto"] = "weighted"
+    kind: Literal["weighted", "worst_case", "no_worse", "hinge", "pareto"] = "weighted"
     """weighted: mean of the losses; worst_case: the largest excess over a baseline's losses; no_worse: the mean, while
-    no loss exceeds a baseline's by more than an allowance; pareto: the mixtures that none beats in every loss."""
+    no loss is shown to exceed a baseline's by more than an allowance; hinge: the mean, in which what exceeds a
+    baseline's losses counts more; pareto: the mixtures that none beats in every loss."""
     weights: dict[str, Annotated[Number, Field(ge=0)]] | None = None
     """All but worst_case: weight of each evaluation set in the mean; pareto names one mixture of its front by it.
     Default: all domains and evaluation sets alike."""
+    families: Annotated[dict[Name, FamilySettings], Field(min_length=1)] | None = None
+    """In place of weights: evaluation sets that belong together, each family with one weight, and told apart in the
+    answer."""
     metrics: Annotated[list[str], Field(min_length=1)] | None = None
     """worst_case: the evaluation sets that count. Default: all."""
     baseline: str = "proportional"
-    """worst_case, no_worse: the baseline whose losses are the measure."""
+    """worst_case, no_worse, hinge: the baseline whose losses are the measure."""
     allowance: Annotated[Number, Field(ge=0)] | None = None
     """no_worse: how much worse than the baseline any evaluation set may be, in `unit`. Default: 0."""
+    times: Annotated[Number, Field(ge=1)] | None = None
+    """hinge: how many times as much a loss counts that gets worse. Default: 2."""
     unit: Literal["nats_per_token", "bits_per_byte"] = "nats_per_token"
     """In which unit losses are put together; bits per byte does not depend on the tokenizer."""
 
     @property
     def has_baseline(self) -> bool:
-        return self.kind in ("worst_case", "no_worse")
+        return self.kind in ("worst_case", "no_worse", "hinge")
 
     @model_validator(mode="after")
     def _fields_of_its_kind(self) -> Self:
@@ -275,9 +290,16 @@ class ObjectiveSettings(Section):
         if self.kind == "worst_case" and self.weights is not None:
             raise ValueError("weights belongs to the other kinds; write metrics instead")
         if not self.has_baseline and "baseline" in self.model_fields_set:
-            raise ValueError("baseline belongs to kind: worst_case or no_worse; remove it or set one of these")
+            raise ValueError("baseline belongs to kind: worst_case, no_worse or hinge; remove it or set one of these")
         if self.kind != "no_worse" and self.allowance is not None:
             raise ValueError("allowance belongs to kind: no_worse; remove it or set kind: no_worse")
+        if self.kind != "hinge" and self.times is not None:
+            raise ValueError("times belongs to kind: hinge; remove it or set kind: hinge")
+        if self.families is not None and (self.weights is not None or self.kind == "worst_case"):
+            raise ValueError("families take the place of weights, and mean nothing to worst_case; remove one of them")
+        named = [metric for family in (self.families or {}).values() for metric in family.metrics]
+        if twice := [metric for metric in named if named.count(metric) > 1]:
+            raise ValueError(f"{twice[0]} is in the families twice; name each evaluation set once")
         if self.weights is not None and not any(self.weights.values()):
             raise ValueError("all weights are 0; give at least one evaluation set a weight above 0")
         return self

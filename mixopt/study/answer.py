@@ -104,11 +104,16 @@ def _confirmation_notes(recommendation: Recommendation, confirmation: Confirmati
     if confirmation is None:
         return []
     notes = [*confirmation.cautions]
-    predicted, measured = recommendation.predicted, confirmation.candidates[0].mean
-    if predicted is not None and measured is not None and not predicted.lower <= measured <= predicted.upper:
+    # Levels move with the seed; what a seed does to both mixtures alike is in no difference.
+    predicted, candidate = recommendation.gain, confirmation.candidates[0]
+    if predicted is None or candidate.difference is None:
+        return notes
+    confirmed, slack = -candidate.difference, candidate.margin or 0.0
+    if not predicted.lower - slack <= confirmed <= predicted.upper + slack:
         notes.append(
-            f"the prediction failed: the {confirmation.candidates[0].label} mixture measured {measured:.4f}, outside "
-            f"its 95% interval from {predicted.lower:.4f} to {predicted.upper:.4f}; trust no other prediction here"
+            f"the prediction failed: the {candidate.label} mixture was expected to be {predicted.mean:.4f} below "
+            f"{PROPORTIONAL} ({predicted.lower:.4f} to {predicted.upper:.4f}) and was confirmed at {confirmed:.4f}; "
+            "trust no other prediction here"
         )
     return notes
 

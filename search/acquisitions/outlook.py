@@ -6,7 +6,7 @@ Shapes: N runs, P running trials, E mixtures evaluated at the target, D domains,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,6 +15,7 @@ import torch
 from botorch.acquisition.monte_carlo import qSimpleRegret
 from botorch.acquisition.objective import GenericMCObjective
 from botorch.sampling.normal import SobolQMCNormalSampler
+from botorch.utils.objective import compute_smoothed_feasibility_indicator
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -27,6 +28,8 @@ from search.problem import Problem
 SAMPLES = 128
 # Correlations between the errors of metrics are known from few runs: this much of them is taken away.
 SHRINKAGE = 0.2
+# An excess is a broken constraint by degrees, for gradients to follow, within about so much of 0.
+SMOOTH = 1e-3
 # With fewer runs that measured every metric, these are taken to err alike.
 FEWEST_SHARED = 5
 
@@ -94,9 +97,35 @@ class Outlook:
         return GenericMCObjective(worth)
 
     @property
+    def constraints(self) -> list[Callable[[Tensor], Tensor]] | None:
+        """As BoTorch wants them: from what the processes see, [..., M], to [...], above 0 where one is broken."""
+        if not self.objective.is_constrained:
+            return None
+
+        def excess_of(metric: int) -> Callable[[Tensor], Tensor]:
+            return lambda seen: self.objective.tensor_excess(self.metrics(seen), self.baseline_M)[..., metric]
+
+        return [excess_of(metric) for metric in range(len(self.beliefs))]
+
+    @property
+    def kept(self) -> GenericMCObjective:
+        """As `worth`, but no more than the baseline's where a constraint is broken: then the baseline is the answer."""
+        if self.constraints is None:
+            return self.worth
+        assert self.baseline_M is not None
+        least, constraints = -self.objective.tensor_value(self.baseline_M, self.baseline_M), self.constraints
+
+        def kept(seen: Tensor, X: Tensor | None = None) -> Tensor:
+            worth = self.worth(seen)
+            allowed = compute_smoothed_feasibility_indicator(constraints, seen, eta=SMOOTH)
+            return worth - (1 - allowed) * (worth - least).clamp_min(0)
+
+        return GenericMCObjective(kept)
+
+    @property
     def expected(self) -> qSimpleRegret:
-        """The worth that is expected of mixtures [..., 1, D], [...]."""
-        return qSimpleRegret(self.model, sampler=self.sampler(), objective=self.worth)
+        """The worth that is expected of mixtures [..., 1, D], constraints kept, [...]."""
+        return qSimpleRegret(self.model, sampler=self.sampler(), objective=self.kept)
 
     def sampler(self, samples: int = SAMPLES) -> SobolQMCNormalSampler:
         return SobolQMCNormalSampler(torch.Size([samples]), seed=self.seed)

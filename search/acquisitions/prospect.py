@@ -80,7 +80,7 @@ def prospect(
             ],
             dim=-1,
         )
-        objective_SQ = -outlook.worth(seen_SQM)
+        objective_SQ = -outlook.kept(seen_SQM)
         mean_Q = objective_SQ.mean(dim=0)
         best = int(mean_Q.argmin())
         noise_SM = torch.randn((DRAWS, len(moments)), generator=draws, dtype=torch.float64) @ mixing_MM.T

@@ -12,7 +12,6 @@ from jaxtyping import Float
 
 from search.evidence import Evidence
 from search.mixture import Mixture
-from search.objective import NoWorse
 from search.problem import Problem
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommendation import LEVEL
@@ -58,14 +57,14 @@ def _of_basin(validation: Validation) -> list[str]:
 
 
 def of_allowances(predictor: Predictor, mean_M: Float[np.ndarray, " M"], sd_M: Float[np.ndarray, " M"]) -> list[str]:
-    """Under NoWorse: which metrics may be worse than they are allowed to be, and how likely."""
+    """Under constraints: which metrics may be worse than they are allowed to be, and how likely."""
     objective, baseline_M = predictor.problem.objective, predictor.evidence.baseline_M
-    if not isinstance(objective, NoWorse) or baseline_M is None:
+    if not objective.is_constrained:
         return []
-    worse_M = objective.worse(mean_M[None], baseline_M)[0] - objective.allowance
+    worse_M = objective.excess(mean_M[None], baseline_M)[0]
     return [
-        f"metric {name} is worse than {objective.baseline} by more than {objective.allowance:g} "
-        f"with probability {NormalDist().cdf(worse / max(sd, 1e-12)):.0%}"
+        f"metric {name} is worse than {objective.baseline} by more than it may be "
+        f"with probability {NormalDist().cdf(worse / max(sd, 1e-12)):.0%}: the confirmation shows it"
         for name, worse, sd in zip(objective.metrics, worse_M, sd_M, strict=True)
         if NormalDist().cdf(worse / max(sd, 1e-12)) > 1 - LEVEL
     ]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -26,6 +26,7 @@ from search.noise import Layout, Noise, by_seed
 from search.objective import UNITS
 from search.problem import BASELINE, PROPORTIONAL, Problem
 from search.recommendation.confirmation_trials import MOST_TIMES, Arm, arms_of, quantile, values_of
+from search.recommendation.metric_tests import MetricTests, metric_tests
 from search.recommendation.recommendation import LEVEL, Candidate
 from search.trust_region import TrustRegion
 
@@ -49,6 +50,7 @@ class Outcome:
         sentence: the same in words.
         also: labels of what is the same mixture, or nearly, and is not trained beside it.
         adjusted: its mean without what each seed did to all, so that means over different seeds can be compared.
+        tests: its metrics, one by one, beside the objective's baseline or else the proportional mixture.
     """
 
     label: str
@@ -60,6 +62,12 @@ class Outcome:
     sentence: str
     also: tuple[str, ...] = ()
     adjusted: float | None = None
+    tests: MetricTests | None = None
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """Metrics that are shown to be worse than they may be: the mixture is no answer."""
+        return () if self.tests is None else self.tests.broken
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -129,6 +137,9 @@ class Confirmation:
             difference, seeds = paired(self.winner.values, outcome.values)
             if outcome is self.winner or difference is None or difference <= 0:
                 continue
+            if outcome.broken and outcome.tests is not None:
+                found.append(_refusal(outcome, outcome.tests, difference))
+                continue
             margin = _margin(noise, seeds, 1)
             interval = "" if margin is None else f" ± {margin:.4f}"
             name = f"the {outcome.label.removeprefix(BASELINE)} mixture"
@@ -166,12 +177,13 @@ def confirm(
         )
     values = [values_of(problem, arm.mixture, most, history) for arm in arms]
     layout = by_seed(values)
+    tests = metric_tests(problem, [arm.mixture for arm in arms], seeds, history)
     outcomes = [
-        _outcome(problem, arm, measured, reference, len(candidates), layout, place)
+        replace(_outcome(problem, arm, measured, reference, len(candidates), layout, place), tests=tests[place])
         for place, (arm, measured) in enumerate(zip(arms, values, strict=True))
     ]
     expected = expectations(outcomes, None if predicted is None else [predicted(each.mixture) for each in outcomes])
-    allowed = [_allowed(problem, outcome.mixture, trust) for outcome in outcomes]
+    allowed = [not outcome.broken and _allowed(problem, outcome.mixture, trust) for outcome in outcomes]
     best = _lowest(outcomes, expected, allowed)
     return Confirmation(
         tuple(outcome for outcome in outcomes if not outcome.is_baseline),
@@ -294,6 +306,17 @@ def _outcome(
     if difference < 0:
         return found(difference, margin, "better", f"beats {PROPORTIONAL} by {-difference:.4f} {evidence}")
     return found(difference, margin, "worse", f"is worse than {PROPORTIONAL} by {difference:.4f} {evidence}")
+
+
+def _refusal(outcome: Outcome, tests: MetricTests, difference: float) -> str:
+    worst = max(outcome.broken, key=lambda name: abs(tests.metrics[name].difference))
+    test = tests.metrics[worst]
+    others = f" (and {len(outcome.broken) - 1} more)" if len(outcome.broken) > 1 else ""
+    interval = "" if test.margin is None else f" ± {test.margin:.4f}"
+    return (
+        f"{outcome.name} measured lower than the answer, by {difference:.4f}, and is refused: {worst}{others} is shown "
+        f"to be worse than {tests.baseline} allows, by {abs(test.difference):.4f}{interval}"
+    )
 
 
 def _margin(noise: Noise | None, seeds: int, comparisons: int) -> float | None:

@@ -136,7 +136,7 @@ def values_of(problem: Problem, mixture: Mixture, seeds: int, history: History) 
     return values
 
 
-def quantile(level: float, freedom: int) -> float:
+def quantile(level: float, freedom: float) -> float:
     """Of Student's t, one-sided."""
     from scipy.special import stdtrit
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float
 
 from search.errors import TooFewMixtures
 from search.evidence import Evidence
-from search.mixture import Mixture
+from search.mixture import ROUNDING, Mixture
 from search.problem import Problem
 from search.recommendation.trusted_mixtures import TrustedMixtures
 from search.recommendation.validation import FEWEST_RUNS, Validation, cross_validate, objective_sd
@@ -55,6 +56,23 @@ class Predictor:
         """Predicted objective, [N]."""
         return self.problem.objective.value(self.model.mean(weights_ND), self.evidence.baseline_M)
 
+    def order(self, weights_ND: Float[np.ndarray, "N D"], sure: float = 0.5) -> Float[np.ndarray, " N"]:
+        """What mixtures are sorted by, [N]: the predicted objective; last those that may break a constraint.
+
+        Args:
+            sure: how likely each metric of a new run has to keep its constraint; the baseline that constraints are
+                about always does.
+        """
+        objective, baseline_M = self.problem.objective, self.evidence.baseline_M
+        if not objective.is_constrained:
+            return self.objective(weights_ND)
+        mean_NM, sd_NM = self.model.predict(weights_ND)
+        doubt_NM = NormalDist().inv_cdf(sure) * sd_NM
+        order_N = objective.order(mean_NM, baseline_M, doubt_NM)
+        own_D = self.problem.baselines[str(objective.baseline)].array
+        itself_N = np.abs(weights_ND - own_D).sum(axis=1) / 2 < ROUNDING
+        return np.where(itself_N, objective.value(mean_NM, baseline_M), order_N)
+
     def expect(self, mixture: Mixture) -> tuple[float, float, Float[np.ndarray, " M"], Float[np.ndarray, " M"]]:
         """Mean and standard deviation of a new run's objective, and of its metrics, [M]."""
         mean_1M, sd_1M = self.model.predict(mixture.array[None])
@@ -83,7 +101,7 @@ class Predictor:
         if not tried_N.any():
             return None
         places = np.flatnonzero(tried_N)
-        return runs.mixture(int(places[self.objective(runs.weights_ND[tried_N]).argmin()]))
+        return runs.mixture(int(places[self.order(runs.weights_ND[tried_N]).argmin()]))
 
     @cached_property
     def trusted(self) -> TrustedMixtures:

@@ -5,7 +5,9 @@ Shapes: D domains, K mixtures that are averaged, N mixtures, F of these on the P
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
@@ -16,7 +18,7 @@ from search.errors import SearchError, TooFewMixtures
 from search.evidence import Evidence
 from search.mixture import NEAR, Mixture
 from search.objective import Pareto
-from search.problem import Problem
+from search.problem import PROPORTIONAL, Problem
 from search.randomness import generator
 from search.recommendation import caveats
 from search.recommendation.effects import effects
@@ -29,12 +31,15 @@ from search.recommendation.recommendation import (
     FrontPoint,
     Recommendation,
 )
-from search.recommendation.trusted_mixtures import TrustedMixtures
+from search.recommendation.trusted_mixtures import Predicted, TrustedMixtures
 from search.recommendation.validation import Validation
 from search.surrogates import DEFAULT
 from search.trust_region import TrustRegion
 
 FRONT_POINTS = 12
+# How likely each metric of a proposal keeps its constraint; where nothing that is so sure is better than the baseline,
+# it has to be expected, and the confirmation shows it.
+SURE, EXPECTED = 0.9, 0.5
 
 
 def recommend(
@@ -63,18 +68,32 @@ def _recommend_by(predictor: Predictor) -> Recommendation:
     if not predictor.validation.trustworthy:
         reason = "cross-validation does not show that the regression ranks mixtures at the target better than chance"
         return recommend_observed(problem, evidence, reason, predictor.validation, predictor.trust)
-    best_KD = predictor.trusted.most_promising(predictor.objective)
-    # All by the regression: the measurement of the best of many mixtures looks better than it is.
-    expected = float(predictor.objective(best_KD.mean(axis=0)[None])[0])
-    tried = predictor.best_tried
-    if tried is not None and float(predictor.objective(tried.array[None])[0]) < expected:
-        best_KD, expected = tried.array[None], float(predictor.objective(tried.array[None])[0])
-    for baseline in problem.baselines.values():
-        rival_1D = baseline.array[None]
-        reached = float(predictor.objective(rival_1D)[0])
-        if reached < expected and predictor.trusted.allowed(rival_1D)[0]:
-            best_KD, expected = rival_1D, reached
+    for sure in (SURE, EXPECTED) if problem.objective.is_constrained else (EXPECTED,):
+        best_KD = _most_promising(predictor, partial(predictor.order, sure=sure))
+        if predictor.objective(best_KD.mean(axis=0)[None])[0] < _of_baseline(predictor):
+            break
     return recommend_predicted(predictor, best_KD)
+
+
+def _of_baseline(predictor: Predictor) -> float:
+    """What is predicted of the baseline that the objective has; infinite without one."""
+    baseline = predictor.problem.objective.baseline
+    if baseline is None:
+        return np.inf
+    return float(predictor.objective(predictor.problem.baselines[baseline].array[None])[0])
+
+
+def _most_promising(predictor: Predictor, order: Predicted) -> Float[np.ndarray, "K D"]:
+    """The mixtures whose average comes first in the order, or the one mixture that comes before it.
+
+    All by the regression: the measurement of the best of many mixtures looks better than it is.
+    """
+    best_KD = predictor.trusted.most_promising(order)
+    tried, rivals = predictor.best_tried, predictor.problem.baselines.values()
+    rivals_KD = np.array([mixture.array for mixture in (*([tried] if tried else []), *rivals)])
+    rivals_KD = rivals_KD[predictor.trusted.allowed(rivals_KD)]
+    place_K = order(np.vstack([best_KD.mean(axis=0), rivals_KD]))
+    return best_KD if place_K.argmin() == 0 else rivals_KD[place_K.argmin() - 1][None]
 
 
 def recommend_observed(
@@ -116,8 +135,10 @@ def recommend_predicted(predictor: Predictor, best_KD: Float[np.ndarray, "K D"])
     mixture = choices(problem).mixture(best_KD.mean(axis=0))
     assert problem.pool is not None or problem.space.contains(mixture)
     mean, sd, mean_M, sd_M = predictor.expect(mixture)
+    has_proportional = PROPORTIONAL in problem.baselines
+    gain, gain_sd = predictor.gain(mixture, problem.baselines[PROPORTIONAL]) if has_proportional else (0.0, 0.0)
     found_effects = effects(predictor.objective, mixture, evidence.runs.weights_ND)
-    as_good_ND = np.vstack([mixture.array[None], best_KD, predictor.trusted.within(mean + sd, predictor.objective)])
+    as_good_ND = np.vstack([mixture.array[None], best_KD, predictor.trusted.within(mean + sd, predictor.order)])
     candidates = [Candidate("proposed", mixture)]
     if (tried := predictor.best_tried) is not None:
         # Before the best predicted: its own runs speak for it, too.
@@ -135,7 +156,8 @@ def recommend_predicted(predictor: Predictor, best_KD: Float[np.ndarray, "K D"])
             *caveats.of_evidence(evidence),
         ),
         trials=len(evidence.runs),
-        predicted=Estimate.of(mean, sd),
+        predicted=Estimate.of(mean, math.hypot(sd, 0.0 if evidence.noise is None else evidence.noise.seed_sd)),
+        gain=Estimate.of(gain, gain_sd) if has_proportional else None,
         predicted_losses={
             name: Estimate.of(float(mean), float(metric_sd))
             for name, mean, metric_sd in zip(objective.metrics, mean_M, sd_M, strict=True)

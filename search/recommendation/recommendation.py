@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from statistics import NormalDist
 
+from search.intervals import reach
 from search.mixture import Mixture
 from search.recommendation.effects import Effect
 from search.recommendation.predictor import Predictor
@@ -28,9 +28,8 @@ class Estimate:
 
     @classmethod
     def of(cls, mean: float, sd: float) -> Estimate:
-        """Of a normal distribution."""
-        reach = NormalDist().inv_cdf((1 + LEVEL) / 2) * sd
-        return cls(mean, mean - reach, mean + reach)
+        half = reach(LEVEL) * sd
+        return cls(mean, mean - half, mean + half)
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,10 @@ class Recommendation:
     Attributes:
         mixture: the answer.
         method: the surrogate that it rests on, or "best observed".
-        predicted: the objective of one new run at the target fidelity; None for the best observed mixture, whose
-            measurement looks better than it is because it was selected.
+        gain: how much lower the objective of a new run is expected to be than that of one of the proportional mixture
+            with the same seed, at the target fidelity; None for the best observed mixture, whose measurement looks
+            better than it is because it was selected. This is what a confirmation shows or refutes.
+        predicted: the objective of one new run, with another seed, as far as it is known what seeds do to all mixtures.
         predicted_losses: the same by metric, in the objective's unit.
         ranges: the lowest and highest share of each domain among mixtures that are expected to be as good, but for less
             than a prediction may be off: a wide range means that the share hardly matters, if others may change, too.
@@ -82,6 +83,7 @@ class Recommendation:
     warnings: tuple[str, ...]
     trials: int
     predicted: Estimate | None = None
+    gain: Estimate | None = None
     predicted_losses: Mapping[str, Estimate] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     beats: Mapping[str, float] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from search.errors import SearchError
 from search.evidence import Evidence
+from search.intervals import reach
 from search.objective import Objective
 from search.recommendation.ranking import BasinScore, rank_correlation, score_basin
 from search.runs import Runs
@@ -252,4 +253,4 @@ def _by_mixture(
 
 
 def _coverage(error_N: Float[np.ndarray, " N"], sd_N: Float[np.ndarray, " N"], level: float) -> float:
-    return float((np.abs(error_N) <= NormalDist().inv_cdf((1 + level) / 2) * sd_N).mean())
+    return float((np.abs(error_N) <= reach(level) * sd_N).mean())

@@ -114,6 +114,11 @@ class Bayes(Strategy):
         if self.settings.acquisition == "hypervolume" and not pareto:
             raise SearchError("acquisition hypervolume is for a pareto objective", hint="choose log_ei")
         self._origin = "hypervolume" if pareto else self.settings.acquisition
+        if problem.objective.is_constrained and not self._acquisition.by_metric:
+            raise SearchError(
+                f"acquisition {self._origin} looks at the objective alone, and cannot keep its constraints",
+                hint="choose log_ei",
+            )
         self._target = problem.rungs[-1]
         self._baselines = History().new(problem.baseline_trials)
         self._baseline_ids = {trial.id for trial in self._baselines}

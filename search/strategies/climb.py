@@ -111,9 +111,9 @@ class Climb(Strategy):
         rng = generator(problem.seed, "climb", number)
         at_hand = choices(problem)
         candidates_ND = self._candidates(at_hand, size, before, runs.weights_ND, rng)
-        predicted_N = problem.objective.value(model.mean(candidates_ND), evidence.baseline_M)
+        order_N = problem.objective.order(model.mean(candidates_ND), evidence.baseline_M)
         best = max(round(BEST_SHARE * len(candidates_ND)), BEST_EACH * size)
-        best_K = np.argsort(predicted_N, kind="stable")[:best]
+        best_K = np.argsort(order_N, kind="stable")[:best]
         drawn = np.sort(rng.permutation(len(best_K))[:size])
         return [
             Trial(at_hand.mixture(weights_D), problem.target, SEARCH_SEED, origin)

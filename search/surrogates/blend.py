@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from jaxtyping import Bool, Float
 
+from search.intervals import TAIL
 from search.runs import numbered
 from search.surrogates import warped_process
 from search.surrogates.base import Fitted, Predict, Prediction, Surrogate, hold_out
@@ -40,9 +41,8 @@ LEAST_R2, FULL_R2 = 0.6, 0.9
 ENOUGH_AT_TARGET = 8
 PRIOR_RUNS = 10.0
 LEAST_WIDENING, MOST_WIDENING = 0.3, 9.0
-# Degrees of freedom of held-out errors, and by how much normal intervals are wider than their scale to hold about 80%
-# and 95% of them.
-TAIL, TAIL_WIDTH = 5.0, 1.15
+# By how much a standard deviation is larger than the scale of Student's t, as search.intervals reads it.
+TAIL_WIDTH = 1.15
 SHARES_P = np.linspace(0, 1, 101)
 
 

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from jaxtyping import Float
 
 from search.errors import SearchError
-from search.objective import NoWorse, Objective, Pareto, WeightedMean, WorstCase
+from search.objective import Hinge, NoWorse, Objective, Pareto, WeightedMean, WorstCase
 
 MEAN = WeightedMean({"prose": 3.0, "unread": 0.0, "programs": 1.0})
 SCORES = WeightedMean({"prose": 3.0, "programs": 1.0}, maximised=frozenset({"programs"}))
@@ -22,6 +22,8 @@ OBJECTIVES: dict[str, Objective] = {
     "worst case of scores": WorstCase(("prose", "programs"), maximised=frozenset({"prose", "programs"})),
     "no worse": NoWorse(WeightedMean({"prose": 3.0, "programs": 1.0}), allowance=0.1),
     "no worse with a score": NoWorse(SCORES, allowance=0.0),
+    "hinge": Hinge(MEAN),
+    "hinge with a score": Hinge(SCORES, times=3.0),
     "pareto": Pareto(MEAN),
     "pareto with a score": Pareto(SCORES),
 }
@@ -65,7 +67,7 @@ def test_better_metrics_are_never_worse(
 def test_a_gain_on_all_metrics_alike_is_that_gain_in_their_own_unit(
     objective: Objective, values_NM: Float[np.ndarray, "N M"], gain: float
 ) -> None:
-    # Better than the baseline everywhere, where NoWorse adds no penalty.
+    # Better than the baseline everywhere, where Hinge counts nothing twice.
     good_NM = BASELINE_M - objective.sign_M * values_NM
     better_N = objective.value(good_NM - objective.sign_M * gain, BASELINE_M)
     assert better_N == pytest.approx(objective.value(good_NM, BASELINE_M) - gain, abs=1e-9)
@@ -99,25 +101,60 @@ def test_the_worst_case_is_the_metric_that_is_furthest_behind_the_baseline() -> 
     assert scores.value(values_NM, BASELINE_M) == pytest.approx([1.0, 0.1])
 
 
-@pytest.mark.parametrize("objective", [WorstCase(("a",)), NoWorse(WeightedMean({"a": 1.0}), 0.1)])
+@every_objective
+@settings(max_examples=30, deadline=None)
+@given(values_NM=tables)
+def test_what_keeps_its_constraints_is_sorted_by_its_value_and_before_what_breaks_one(
+    objective: Objective, values_NM: Float[np.ndarray, "N M"]
+) -> None:
+    order_N = objective.order(values_NM, BASELINE_M)
+    kept_N = (objective.excess(values_NM, BASELINE_M) <= 0).all(axis=1)
+    np.testing.assert_array_equal(order_N[kept_N], objective.value(values_NM, BASELINE_M)[kept_N])
+    assert kept_N.all() or order_N[~kept_N].min() > order_N[kept_N].max(initial=-np.inf)
+    assert objective.is_constrained or kept_N.all()
+
+
+@every_objective
+def test_tensors_have_the_same_excess(objective: Objective) -> None:
+    values_NM = np.random.default_rng(0).uniform(0, 5, size=(6, 2))
+    found = objective.tensor_excess(torch.tensor(values_NM), torch.tensor(BASELINE_M))
+    np.testing.assert_allclose(found.numpy(), objective.excess(values_NM, BASELINE_M), rtol=1e-12)
+
+
+@pytest.mark.parametrize("objective", [WorstCase(("a",)), Hinge(WeightedMean({"a": 1.0}))])
 def test_what_is_judged_by_a_baseline_needs_it(objective: Objective) -> None:
     with pytest.raises(SearchError, match="proportional baseline, which has no measurement"):
         objective.value(np.array([[1.0]]))
 
 
-def test_a_metric_within_its_allowance_costs_nothing_and_beyond_it_more_than_any_gain_elsewhere() -> None:
+def test_the_value_of_no_worse_is_the_mean_and_its_constraints_are_apart() -> None:
     objective = NoWorse(WeightedMean({"a": 1.0, "b": 1.0}), allowance=0.1)
-    within, beyond, least_beyond = objective.value(np.array([[1.0, 2.1], [1.0, 2.2], [3.0, 2.15]]), BASELINE_M)
-    assert within == pytest.approx(1.55)
+    values_NM = np.array([[1.0, 2.1], [1.0, 2.2], [3.0, 2.15]])
+    assert objective.value(values_NM, BASELINE_M) == pytest.approx([1.55, 1.6, 2.575])
+    assert objective.excess(values_NM, BASELINE_M)[:, 1] == pytest.approx([0.0, 0.1, 0.05])
+    within, beyond, least_beyond = objective.order(values_NM - 1e-9, BASELINE_M)
     assert within < least_beyond < beyond
+    assert objective.order(values_NM, BASELINE_M, -np.full((3, 2), 0.2)) == pytest.approx([1.55, 1.6, 2.575])
+    with pytest.raises(SearchError, match="proportional baseline, which has no measurement"):
+        objective.excess(np.array([[1.0, 1.0]]))
 
 
 def test_a_metric_without_weight_is_guarded_too() -> None:
     objective = NoWorse(WeightedMean({"a": 1.0, "b": 0.0}), allowance=0.1)
     assert objective.metrics == ("a", "b")
-    within, beyond = objective.value(np.array([[1.0, 2.1], [0.5, 2.2]]), BASELINE_M)
+    within, beyond = objective.order(np.array([[1.0, 2.0], [0.5, 2.2]]), BASELINE_M)
     assert within == pytest.approx(1.0)
     assert beyond > within
+
+
+def test_under_a_hinge_what_gets_worse_counts_twice() -> None:
+    objective = Hinge(WeightedMean({"a": 1.0, "b": 1.0}))
+    # A gain of .5 on one is worth a loss of .25 on the other.
+    assert objective.value(np.array([[3.0, 2.0], [2.5, 2.25], [2.5, 2.0]]), BASELINE_M) == pytest.approx(
+        [2.5, 2.5, 2.25]
+    )
+    with pytest.raises(SearchError, match=r"0\.5 times"):
+        Hinge(MEAN, times=0.5)
 
 
 def test_a_front_needs_two_metrics() -> None:

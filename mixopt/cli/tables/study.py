@@ -132,6 +132,8 @@ def answer_table(answer: Answer) -> RenderableType:
         parts.append(_front_table(answer.recommendation.front))
     if answer.confirmation:
         parts.append(_confirmation_table(answer.confirmation, answer.objective.unit))
+        if answer.confirmation.winner.families:
+            parts.append(_families_table(answer.confirmation))
     parts.append(Text(answer.verdict, style="bold"))
     if not answer.confirmation:
         parts += _prediction(answer.recommendation)
@@ -141,6 +143,11 @@ def answer_table(answer: Answer) -> RenderableType:
 def _prediction(recommendation: Recommendation) -> list[RenderableType]:
     """What the surrogate expects of the proposed mixture, in sentences."""
     sentences = []
+    if (gain := recommendation.gain) is not None:
+        sentences.append(
+            f"the proposed mixture is expected to be {gain.mean:.4f} below proportional, with its 95% interval "
+            f"{gain.lower:.4f} to {gain.upper:.4f}"
+        )
     if recommendation.beats:
         chances = ", ".join(f"{name} {chance:.0%}" for name, chance in recommendation.beats.items())
         sentences.append(f"the proposed mixture's chance of beating a baseline, by the regression: {chances}")
@@ -176,6 +183,20 @@ def _confirmation_table(confirmation: Confirmation, unit: str) -> RenderableType
             "failed" if outcome.mean is None else f"{outcome.mean:.4f}",
             "" if outcome.difference is None else f"{outcome.difference:+.4f}{margin}",
             str(len(outcome.values)),
+        )
+    return table
+
+
+def _families_table(confirmation: Confirmation) -> RenderableType:
+    """What the families of metrics pay and get under each candidate."""
+    outcomes = [each for each in confirmation.outcomes if each.families and each.difference]
+    title = "\nFamilies: mean loss against the baseline's"
+    table = plain_table("family", *(f">{outcome.label}" for outcome in outcomes), title=title)
+    for family in confirmation.winner.families:
+        cells = [outcome.families[family] for outcome in outcomes]
+        table.add_row(
+            family,
+            *(f"{cell.difference:+.4f}" + ("" if cell.margin is None else f" ± {cell.margin:.4f}") for cell in cells),
         )
     return table
 
