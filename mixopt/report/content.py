@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from mixopt.results.answer import DomainAnswer, Provenance, TrialCounts
+from mixopt.results.answer import DomainAnswer, MetricDifference, Provenance, TrialCounts
 from mixopt.results.base import Result
 from mixopt.results.recommendation import FrontPoint, Interval, Validation
 from search.recommendation.effects import Effect
@@ -94,10 +94,15 @@ class Losses:
 
     Attributes:
         by_metric: for each evaluation set, whether it counts in the objective or not, a loss for each of `rivals`.
+        tests, families: by rival, the objective's metrics, and the means of its families, beside `baseline`.
+        baseline: what the objective is measured against, or else proportional.
     """
 
     rivals: tuple[str, ...]
     by_metric: Mapping[str, tuple[float, ...]]
+    tests: Mapping[str, Mapping[str, MetricDifference]]
+    families: Mapping[str, Mapping[str, MetricDifference]]
+    baseline: str
 
 
 @dataclass(frozen=True)

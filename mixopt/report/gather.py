@@ -285,8 +285,13 @@ def _losses(problem: Problem, history: History, answer: Answer) -> Losses | Miss
             found[label] = {name: mean(getattr(losses[name], unit) for losses in runs) for name in runs[0]}
     if PROPORTIONAL not in found:
         return Missing(f"the confirmation of the {PROPORTIONAL} mixture is not in the record")
+    outcomes = {outcome.label.removeprefix(BASELINE): outcome for outcome in answer.confirmation.outcomes}
     return Losses(
-        tuple(found), {name: tuple(losses[name] for losses in found.values()) for name in found[PROPORTIONAL]}
+        tuple(found),
+        {name: tuple(losses[name] for losses in found.values()) for name in found[PROPORTIONAL]},
+        {label: outcome.metrics for label, outcome in outcomes.items()},
+        {label: outcome.families for label, outcome in outcomes.items()},
+        problem.objective.baseline or PROPORTIONAL,
     )
 
 

@@ -21,6 +21,7 @@ from matplotlib.patches import Rectangle
 
 from mixopt.base.plot_style import Colours, draw_front_of_many, draw_front_of_two, settings
 from mixopt.report.content import Agreement, Course, Decision, Effects, Front, Gain, HeldOut, Rival
+from mixopt.results.answer import MetricDifference
 from search.problem import PROPORTIONAL
 
 COLOURS = Colours(
@@ -116,6 +117,34 @@ def gains(rivals: Sequence[Rival], answer: str, unit: str) -> str:
         _legend_above(figure)
 
     return _svg("gains", (WIDTH, 1.2 + 0.42 * len(rivals)), draw)
+
+
+def trades(
+    tests: Mapping[str, Mapping[str, MetricDifference]], metrics: Sequence[str], baseline: str, unit: str
+) -> str:
+    """Each candidate's metrics beside the baseline's, with their intervals; the first metric on top."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        offsets = np.linspace(-0.22, 0.22, len(tests)) if len(tests) > 1 else [0.0]
+        for (label, found), offset, (colour, marker, _) in zip(tests.items(), offsets, _marks(len(tests)), strict=True):
+            places = [place + offset for place in range(len(metrics))]
+            means = [found[metric].difference for metric in metrics]
+            margins = [found[metric].margin or 0.0 for metric in metrics]
+            axes.hlines(places, np.subtract(means, margins), np.add(means, margins), color=colour, lw=1.6)
+            axes.plot(means, places, marker, color=colour, markersize=5, label=label)
+        axes.axvline(0, color=INK, lw=1)
+        _name_rows(axes, list(metrics))
+        axes.set_xlabel(f"difference from {baseline} ({unit}), lower is better")
+        _legend_above(figure)
+
+    return _svg("trades", (WIDTH, 1.2 + 0.3 * len(metrics)), draw)
+
+
+def _marks(count: int) -> list[tuple[str, str, object]]:
+    """A colour and a mark for each of so many."""
+    known = [(BLUE, "o", "-"), *MARKS.values()]
+    return [known[place % len(known)] for place in range(count)]
 
 
 def _gain(rival: Rival, what: str) -> Gain | None:

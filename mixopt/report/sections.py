@@ -10,8 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from mixopt.report import plots
-from mixopt.report.content import OBJECTIVE, Agreement, Content, Missing
+from mixopt.report.content import OBJECTIVE, Agreement, Content, Losses, Missing
 from mixopt.report.elements import MOST_ROWS, Plot, Section, Table, correlation, count_of, embed, percent, shorten
+from mixopt.results.answer import MetricDifference
 from mixopt.results.recommendation import Score
 from mixopt.settings.units import show_count, show_duration
 from search.problem import PROPORTIONAL
@@ -50,13 +51,50 @@ def _losses(content: Content) -> Section:
             found.by_metric.items(), key=lambda item: item[1][answer] - item[1][reference], reverse=True
         )
     )
+    tests = found.tests.get(found.rivals[answer], {})
+    broken = [metric for metric, test in tests.items() if test.broken]
+    refused = f" Shown to be worse than the objective allows: {', '.join(broken)}." if broken else ""
     lead = (
         f"Measured on each evaluation set, in the objective or not, in {content.unit}: the mean over the seeds of the "
         f"confirmation. The first column is the answer's loss minus the {PROPORTIONAL} mixture's; what rose stands "
-        "first."
+        f"first.{refused}"
     )
     columns = ("evaluation set", f">answer against {PROPORTIONAL}", *(f">{rival}" for rival in found.rivals))
-    return Section(name, title, lead, facts=Table(columns, rows))
+    return Section(name, title, lead, _trades(found, content), Table(columns, rows))
+
+
+def _trades(found: Losses, content: Content) -> tuple[Plot, ...]:
+    """What each candidate does to each metric and family, with intervals."""
+    candidates = [each.label for each in content.decision.candidates if found.tests.get(each.label)]
+    if not candidates:
+        return ()
+    first = found.tests[candidates[0]]
+    metrics = sorted(first, key=lambda metric: -first[metric].difference)
+    rows = [
+        (f"family {name}", *(_difference(found.families[label].get(name)) for label in candidates))
+        for name in found.families[candidates[0]]
+    ]
+    rows += [(name, *(_difference(found.tests[label].get(name)) for label in candidates)) for name in metrics]
+    shown = metrics[:MOST_ROWS]
+    return (
+        Plot(
+            "What each candidate trades",
+            embed(
+                plots.trades({label: found.tests[label] for label in candidates}, shown, found.baseline, content.unit)
+            ),
+            f"Difference from {found.baseline} in each metric of the objective, paired by seed, with the 95% interval "
+            f"of each alone; what reaches 0 is not shown to differ.{shorten(shown, metrics, 'metrics')}",
+            Table(("", *(f">{label}" for label in candidates)), tuple(rows)),
+            is_open=bool(found.families[candidates[0]]),
+        ),
+    )
+
+
+def _difference(test: MetricDifference | None) -> str:
+    if test is None:
+        return ""
+    margin = "" if test.margin is None else f" ± {test.margin:.4f}"
+    return f"{test.difference:+.4f}{margin}{', refused' if test.broken else ''}"
 
 
 def _held_out(content: Content) -> Section:
