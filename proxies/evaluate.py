@@ -126,8 +126,8 @@ def evaluate(pack: Pack, sets: Mapping[str, EvaluationSet]) -> list[Evaluation]:
             pack.evaluated(inputs_1BT.repeat(len(pack), 1, 1), targets_1BT.repeat(len(pack), 1, 1))
             for inputs_1BT, targets_1BT in zip(evaluation_set.inputs_X1BT, evaluation_set.targets_X1BT, strict=True)
         ]
-        nats = [evaluation_set.summed(losses.nats_MBT, batch) for batch, losses in enumerate(batches)]
-        totals.append((torch.stack(nats).sum(dim=0), torch.stack([losses.load_MLE for losses in batches]).sum(dim=0)))
+        nats_XMG = torch.stack([evaluation_set.summed(losses.nats_MBT, at) for at, losses in enumerate(batches)])
+        totals.append((nats_XMG.sum(dim=0), torch.stack([losses.load_MLE for losses in batches]).sum(dim=0)))
     nats_SMG = [nats_MG.tolist() for nats_MG, _ in totals]
     load_SMLE = torch.stack([load_MLE for _, load_MLE in totals]).cpu()
 

@@ -71,7 +71,7 @@ def build_answer(
             *remarks,
             *plan.notes,
             *_failed_proxies(history),
-            *_confirmation_notes(recommendation, confirmation),
+            *_confirmation_notes(plan, recommendation, confirmation),
             *recommendation.warnings,
         ),
         provenance=results.Provenance(
@@ -99,15 +99,21 @@ def _failed_proxies(history: History) -> list[str]:
     ]
 
 
-def _confirmation_notes(recommendation: Recommendation, confirmation: Confirmation | None) -> list[str]:
+def _confirmation_notes(plan: Plan, recommendation: Recommendation, confirmation: Confirmation | None) -> list[str]:
     """What the confirmation says against the answer, or against its prediction."""
     if confirmation is None:
         return []
     notes = [*confirmation.cautions]
-    predicted, measured = recommendation.predicted, confirmation.candidates[0].mean
+    predicted, measured, how = recommendation.predicted, confirmation.candidates[0].mean, "measured"
+    if plan.corpus.confirmed_apart:
+        # Its losses are those of other documents: only what it gains can be compared.
+        difference, expects = confirmation.candidates[0].difference, recommendation.expects
+        measured, how = None, f"by its confirmed difference from {PROPORTIONAL} comes to"
+        if difference is not None and expects is not None:
+            measured = expects(plan.problem.baselines[PROPORTIONAL]) + difference
     if predicted is not None and measured is not None and not predicted.lower <= measured <= predicted.upper:
         notes.append(
-            f"the prediction failed: the {confirmation.candidates[0].label} mixture measured {measured:.4f}, outside "
+            f"the prediction failed: the {confirmation.candidates[0].label} mixture {how} {measured:.4f}, outside "
             f"its 95% interval from {predicted.lower:.4f} to {predicted.upper:.4f}; trust no other prediction here"
         )
     return notes
