@@ -26,6 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -113,14 +114,18 @@ def _losses(problem: Problem, measurement: Measurement) -> Float[np.ndarray, "D 
     for name, groups in zip(metrics, counted, strict=True):
         nats_G, tokens_G, bytes_G = _measured(groups)
         length_G = tokens_G if problem.objective.unit == "nats_per_token" else math.log(2) * bytes_G
-        size = len(nats_G)
-        drawn_DG = np.ones((DRAWS, 1))
-        if size > 1:
-            # What is drawn depends on the set alone.
-            random = generator(problem.seed, "documents", name)
-            drawn_DG = random.multinomial(size - 1, np.full(size, 1 / size), DRAWS).astype(np.float64)
+        drawn_DG = _draws(problem.seed, name, len(nats_G))
         losses_MD.append(drawn_DG @ nats_G / (drawn_DG @ length_G))
     return np.stack(losses_MD, axis=1)
+
+
+@lru_cache(maxsize=256)
+def _draws(seed: int, name: str, groups: int) -> Float[np.ndarray, "D G"]:
+    """How often each group is in each draw of a set, the same for whatever was measured on it, [D, G]."""
+    if groups == 1:
+        return np.ones((DRAWS, 1))
+    counts_DG = generator(seed, "documents", name).multinomial(groups - 1, np.full(groups, 1 / groups), DRAWS)
+    return counts_DG.astype(np.float64)
 
 
 def _measured(groups: DocumentGroups) -> Float[np.ndarray, "3 G"]:
