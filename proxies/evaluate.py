@@ -1,9 +1,10 @@
 """The losses of a pack on evaluation sets, in nats per token and bits per byte.
 
 A set is cut into rows of the model's length: every token is predicted once, from those before it in its row,
-and counted where its loss mask is 1. The first token of the set has nothing before it and is not predicted.
+and counted where its loss mask is 1. The first token of the set has nothing before it and is not predicted. Where a
+set's documents are divided into groups, what each group costs is told as well; the sums of all are the set's.
 
-M members, N tokens, X batches of B rows, S sets, T positions, L expert layers, E experts.
+M members, N tokens, X batches of B rows, S sets, T positions, G groups of documents, L expert layers, E experts.
 """
 
 from __future__ import annotations
@@ -36,6 +37,14 @@ class EvaluationTokens(Protocol):
     def bytes(self) -> int:
         """UTF-8 bytes of the text whose tokens carry loss."""
 
+    @property
+    def group_N(self) -> NDArray[np.int64] | None:
+        """The group of documents that each token is in, from 0 on; None where the set is not divided."""
+
+    @property
+    def bytes_G(self) -> Sequence[int]:
+        """`bytes` of each group; empty where the set is not divided."""
+
 
 @dataclass(frozen=True)
 class EvaluationLoss:
@@ -44,16 +53,27 @@ class EvaluationLoss:
 
 
 @dataclass(frozen=True)
+class GroupLosses:
+    """Of each group of a set's documents: summed nats, predicted tokens, UTF-8 bytes of their text."""
+
+    nats_G: tuple[float, ...]
+    tokens_G: tuple[int, ...]
+    bytes_G: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What one member measured.
 
     Attributes:
         losses: by evaluation set.
+        groups: of those sets whose documents are divided.
         routing: of each set and expert layer, by name, the share of its choices that each expert got, and the
             entropy of these shares.
     """
 
     losses: Mapping[str, EvaluationLoss]
+    groups: Mapping[str, GroupLosses]
     routing: Mapping[str, float]
 
 
@@ -73,10 +93,29 @@ class EvaluationSet:
                 hint="give it more text, or a loss mask that is not all 0",
             )
         self.bytes = tokens.bytes
+        self.bytes_G = tuple(tokens.bytes_G)
         # All batches have one shape: a second one would be compiled for itself.
         shape = (-1, 1, recipe.batch_rows, recipe.model.sequence_length)
         self.inputs_X1BT = inputs_BT.to(recipe.device).view(shape)
         self.targets_X1BT = targets_BT.to(recipe.device).view(shape)
+        group_BT = _groups(tokens, targets_BT)
+        self.tokens_G = tuple(np.bincount(group_BT[targets_BT != IGNORED], minlength=len(self.bytes_G)).tolist())
+        self.group_X1BT = group_BT.to(recipe.device).view(shape)
+
+    def summed(self, nats_MBT: Tensor, batch: int) -> Tensor:
+        """Each member's nats of a batch, by group, [M, G]; the whole batch is one where the set is not divided."""
+        nats_MN = nats_MBT.flatten(1).double()
+        if not self.bytes_G:
+            return nats_MN.sum(dim=1, keepdim=True)
+        # A product, because a GPU that adds where an index says does so in any order.
+        groups_G = torch.arange(len(self.bytes_G), device=nats_MN.device)
+        return nats_MN @ (self.group_X1BT[batch].flatten().unsqueeze(1) == groups_G).double()
+
+    def groups(self, nats_G: Sequence[float]) -> GroupLosses | None:
+        """Of one member, whose nats these are; None where the set is not divided."""
+        if not self.bytes_G:
+            return None
+        return GroupLosses(tuple(nats_G), self.tokens_G, self.bytes_G)
 
 
 def evaluate(pack: Pack, sets: Mapping[str, EvaluationSet]) -> list[Evaluation]:
@@ -87,21 +126,24 @@ def evaluate(pack: Pack, sets: Mapping[str, EvaluationSet]) -> list[Evaluation]:
             pack.evaluated(inputs_1BT.repeat(len(pack), 1, 1), targets_1BT.repeat(len(pack), 1, 1))
             for inputs_1BT, targets_1BT in zip(evaluation_set.inputs_X1BT, evaluation_set.targets_X1BT, strict=True)
         ]
-        nats_M = torch.stack([losses.nats_M for losses in batches]).sum(dim=0, dtype=torch.float64)
-        totals.append((nats_M, torch.stack([losses.load_MLE for losses in batches]).sum(dim=0)))
-    nats_SM = torch.stack([nats_M for nats_M, _ in totals]).tolist()
+        nats_XMG = torch.stack([evaluation_set.summed(losses.nats_MBT, at) for at, losses in enumerate(batches)])
+        totals.append((nats_XMG.sum(dim=0), torch.stack([losses.load_MLE for losses in batches]).sum(dim=0)))
+    nats_SMG = [nats_MG.tolist() for nats_MG, _ in totals]
     load_SMLE = torch.stack([load_MLE for _, load_MLE in totals]).cpu()
 
     evaluations = []
     for member in range(len(pack)):
         losses: dict[str, EvaluationLoss] = {}
+        groups: dict[str, GroupLosses] = {}
         routing: dict[str, float] = {}
-        for (name, evaluation_set), nats_M, load_MLE in zip(sets.items(), nats_SM, load_SMLE, strict=True):
-            nats = nats_M[member]
+        for (name, evaluation_set), nats_MG, load_MLE in zip(sets.items(), nats_SMG, load_SMLE, strict=True):
+            nats = math.fsum(nats_MG[member])
+            if (of_groups := evaluation_set.groups(nats_MG[member])) is not None:
+                groups[name] = of_groups
             losses[name] = EvaluationLoss(nats / evaluation_set.predicted, nats / math.log(2) / evaluation_set.bytes)
             shares = _routing(load_MLE[member], pack.recipe.model.expert_layers)
             routing |= {f"routing/{name}/{key}": value for key, value in shares.items()}
-        evaluations.append(Evaluation(losses, routing))
+        evaluations.append(Evaluation(losses, groups, routing))
     return evaluations
 
 
@@ -125,3 +167,11 @@ def _rows(tokens: EvaluationTokens, length: int, batch_rows: int) -> tuple[Tenso
     inputs_N = torch.nn.functional.pad(tokens_N[:-1], fill)
     targets_N = torch.nn.functional.pad(targets_N, fill, value=IGNORED)
     return inputs_N.view(-1, length), targets_N.view(-1, length)
+
+
+def _groups(tokens: EvaluationTokens, targets_BT: Tensor) -> Tensor:
+    """The group of each target, as they lie in the rows; what fills the last batch up is in the first."""
+    group_BT = torch.zeros_like(targets_BT)
+    if tokens.group_N is not None:
+        group_BT.view(-1)[: len(tokens.group_N) - 1] = torch.from_numpy(tokens.group_N[1:])
+    return group_BT

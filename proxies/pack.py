@@ -17,7 +17,7 @@ from torch import Tensor
 
 from proxies import compilation, device
 from proxies.errors import ProxyError
-from proxies.models.transformer import Losses, Transformer
+from proxies.models.transformer import Losses, TokenLosses, Transformer
 from proxies.optimizer import MembersAdamW
 from proxies.recipe import Recipe
 from proxies.targets import IGNORED
@@ -36,9 +36,8 @@ def _training_losses(
     return (mean_M + routing_M).sum(), mean_M, losses
 
 
-def _evaluation_losses(model: Transformer, inputs_MBT: Tensor, targets_MBT: Tensor) -> Losses:
-    losses: Losses = model(inputs_MBT, targets_MBT)
-    return losses
+def _evaluation_losses(model: Transformer, inputs_MBT: Tensor, targets_MBT: Tensor) -> TokenLosses:
+    return model.token_losses(inputs_MBT, targets_MBT)
 
 
 class Pack:
@@ -142,9 +141,9 @@ class Pack:
         return mean_M.detach().clone()
 
     @torch.no_grad()
-    def evaluated(self, inputs_MBT: Tensor, targets_MBT: Tensor) -> Losses:
+    def evaluated(self, inputs_MBT: Tensor, targets_MBT: Tensor) -> TokenLosses:
         """Each member's losses on a batch, which teach it nothing."""
-        return Losses(*(part.clone() for part in self._evaluation_losses(self._model, inputs_MBT, targets_MBT)))
+        return TokenLosses(*(part.clone() for part in self._evaluation_losses(self._model, inputs_MBT, targets_MBT)))
 
     def state(self, member: int) -> dict[str, Any]:
         """One member's weights and moments, as it would have them alone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from proxies.evaluate import EvaluationLoss
+from proxies.evaluate import EvaluationLoss, GroupLosses
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class TrainingResult:
 
     Attributes:
         losses: of each evaluation set, at the end.
+        groups: of the groups of those sets whose documents are divided, at the end.
         curve: the same at each evaluation, the last one at the end.
         training_losses: mean nats per token of each step's batch.
         flops: of training, by formula; evaluation is not counted.
@@ -50,6 +51,7 @@ class TrainingResult:
     """
 
     losses: Mapping[str, EvaluationLoss]
+    groups: Mapping[str, GroupLosses]
     curve: tuple[CurvePoint, ...]
     training_losses: tuple[float, ...]
     steps: int

@@ -14,7 +14,7 @@ from time import perf_counter
 from proxies import checkpoint as checkpoints
 from proxies import device
 from proxies.errors import ProxyError
-from proxies.evaluate import Evaluation, EvaluationLoss
+from proxies.evaluate import Evaluation, EvaluationLoss, GroupLosses
 from proxies.flops import training_flops
 from proxies.member import Member, Rows
 from proxies.models.size import ModelSize
@@ -40,6 +40,7 @@ class _State:
     seconds: float = 0.0
     training_losses: list[float] = field(default_factory=list)
     curve: list[CurvePoint] = field(default_factory=list)
+    groups: dict[str, GroupLosses] = field(default_factory=dict)  # at the last evaluation
     diagnostics: dict[str, float] = field(default_factory=dict)
 
 
@@ -117,6 +118,7 @@ class Run:
                 return
         point = CurvePoint(self._state.step * self._recipe.batch_tokens, evaluation.losses)
         self._state.curve.append(point)
+        self._state.groups = dict(evaluation.groups)
         self._state.diagnostics |= {"gradient_norm": gradient_norm, **evaluation.routing}
         self._state.diagnostics |= _load_diagnostics(losses, self.index, self._recipe.model)
         hopeless = self._member.hopeless
@@ -167,6 +169,7 @@ class Run:
             environment["not_compiled"] = self._pack.not_compiled
         return TrainingResult(
             losses=state.curve[-1].losses,
+            groups=state.groups,
             curve=tuple(state.curve),
             training_losses=tuple(state.training_losses),
             steps=state.step,
@@ -191,6 +194,7 @@ class Run:
             CurvePoint(point["tokens"], {name: EvaluationLoss(**loss) for name, loss in point["losses"].items()})
             for point in saved["run"]["curve"]
         ]
+        self._state.groups = {name: GroupLosses(**each) for name, each in saved["run"].get("groups", {}).items()}
 
 
 def _load_diagnostics(losses: Losses, member: int, size: ModelSize) -> Mapping[str, float]:

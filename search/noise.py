@@ -9,8 +9,9 @@ Shapes: N runs, M metrics, K mixtures and S seeds that were combined.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -71,6 +72,9 @@ def measure_noise(
 ) -> NoiseFloor | None:
     """From runs at one fidelity, the confirmation's too; None while no two mixtures share two seeds.
 
+    Where the confirmation has documents of its own, its runs are compared among themselves, for on other documents the
+    same run measures something else.
+
     Args:
         baseline: that the objective is measured against, if it is, seed by seed.
     """
@@ -82,24 +86,54 @@ def measure_noise(
     }
     if objective.baseline is not None:
         entries = [entry for entry in entries if entry.trial.seed in against]
-    runs: dict[frozenset[tuple[str, float]], dict[int, Float[np.ndarray, " M"]]] = {}
+    runs: dict[tuple[bool, Hashable], dict[int, Float[np.ndarray, " M"]]] = {}
     for entry in entries:
-        of_mixture = runs.setdefault(frozenset(entry.trial.mixture.as_dict().items()), {})
+        mixture = frozenset(entry.trial.mixture.as_dict().items())
+        of_mixture = runs.setdefault((bool(entry.measurement.documents), mixture), {})
         of_mixture[entry.trial.seed] = objective.losses(entry.measurement)
-    repeated = [losses for losses in runs.values() if len(losses) > 1]
+    repeated = {key: losses for key, losses in runs.items() if len(losses) > 1}
 
     def value(seed: int, losses_M: Float[np.ndarray, " M"]) -> float:
         return float(objective.value(losses_M[None], against.get(seed))[0])
 
-    whole = by_seed([{seed: value(seed, each_M) for seed, each_M in losses.items()} for losses in repeated]).noise
+    def noise_of(read: Callable[[int, Float[np.ndarray, " M"]], float]) -> Noise | None:
+        layouts = [
+            by_seed(
+                [
+                    {seed: read(seed, each_M) for seed, each_M in losses.items()}
+                    for (others, _), losses in repeated.items()
+                    if others == documents
+                ]
+            )
+            for documents in (False, True)
+        ]
+        return _pooled([layout.noise for layout in layouts if layout.noise is not None])
+
+    whole = noise_of(value)
     if whole is None:
         return None
     metrics = {}
     for place, name in enumerate(objective.metrics):
-        noise = by_seed([{seed: float(each_M[place]) for seed, each_M in losses.items()} for losses in repeated]).noise
+        noise = noise_of(partial(_at, place))
         assert noise is not None, "the same runs tell the objective's"
         metrics[name] = noise
-    return NoiseFloor(len(repeated), whole, metrics)
+    return NoiseFloor(len({mixture for _, mixture in repeated}), whole, metrics)
+
+
+def _at(place: int, seed: int, losses_M: Float[np.ndarray, " M"]) -> float:
+    return float(losses_M[place])
+
+
+def _pooled(found: Sequence[Noise]) -> Noise | None:
+    """One noise of several that are independent: variances weighed by their degrees of freedom."""
+    freedom = sum(noise.freedom for noise in found)
+    if not found:
+        return None
+    run_sd, seed_sd = (
+        math.sqrt(sum(noise.freedom * getattr(noise, name) ** 2 for noise in found) / freedom)
+        for name in ("run_sd", "seed_sd")
+    )
+    return Noise(run_sd, seed_sd, freedom)
 
 
 @dataclass(frozen=True, eq=False)

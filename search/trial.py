@@ -68,6 +68,24 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
+class DocumentGroups:
+    """What groups of documents of one evaluation set cost a trial, at its end; each set has the same groups always.
+
+    Attributes:
+        nats: summed over the tokens of each group.
+        tokens, bytes: of each group's text, where it carries loss.
+    """
+
+    nats: tuple[float, ...]
+    tokens: tuple[int, ...]
+    bytes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.nats) == len(self.tokens) == len(self.bytes) or not all(map(math.isfinite, self.nats)):
+            raise SearchError(f"groups of documents with {self.nats} nats are no measurement", hint="leave them out")
+
+
+@dataclass(frozen=True)
 class Measurement:
     """What a trained trial reports.
 
@@ -81,6 +99,8 @@ class Measurement:
         diagnostics: other numbers worth a look (expert load, gradient norm, ...), by name.
         environment: what it ran on (device, precision, versions).
         stopped_at: the training tokens after which it was stopped; None where it came to its end.
+        documents: by evaluation set, what groups of its documents cost; told by trials of a confirmation alone, whose
+            documents are others than the search's.
     """
 
     losses: Mapping[str, Loss]
@@ -92,6 +112,7 @@ class Measurement:
     diagnostics: Mapping[str, float] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     stopped_at: int | None = None
+    documents: Mapping[str, DocumentGroups] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.losses:

@@ -7,12 +7,12 @@ computes with the same numbers as an undisturbed one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from search.fidelity import Fidelity
 from search.mixture import Mixture
-from search.trial import CurvePoint, Failure, FailureKind, Loss, Measurement, Trial
+from search.trial import CurvePoint, DocumentGroups, Failure, FailureKind, Loss, Measurement, Trial
 
 
 def trial_to_plain(trial: Trial) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def trial_from_plain(data: Mapping[str, Any]) -> Trial:
 
 
 def measurement_to_plain(measurement: Measurement) -> dict[str, Any]:
-    return {
+    plain = {
         **{name: getattr(measurement, name) for name in ("flops", "seconds")},
         "losses": _losses_to_plain(measurement.losses),
         "curve": [[point.tokens, _losses_to_plain(point.losses), point.training_loss] for point in measurement.curve],
@@ -41,11 +41,18 @@ def measurement_to_plain(measurement: Measurement) -> dict[str, Any]:
         "environment": dict(measurement.environment),
         "stopped_at": measurement.stopped_at,
     }
+    if measurement.documents:
+        plain["documents"] = {
+            name: [list(getattr(groups, each.name)) for each in fields(groups)]
+            for name, groups in measurement.documents.items()
+        }
+    return plain
 
 
 def measurement_from_plain(data: Mapping[str, Any]) -> Measurement:
     curve = tuple(CurvePoint(tokens, _losses_from_plain(losses), loss) for tokens, losses, loss in data["curve"])
-    return Measurement(**{**data, "losses": _losses_from_plain(data["losses"]), "curve": curve})
+    documents = {name: DocumentGroups(*map(tuple, lists)) for name, lists in data.get("documents", {}).items()}
+    return Measurement(**{**data, "losses": _losses_from_plain(data["losses"]), "curve": curve, "documents": documents})
 
 
 def failure_to_plain(failure: Failure) -> dict[str, Any]:

@@ -68,6 +68,7 @@ class Decision:
         beside: the confirmed gain over the strongest other mixture, and which that is: the best baseline, or, where a
             baseline is the answer, the best candidate. None where nothing was confirmed beside the answer.
         ranges: the least and the largest share of each domain among mixtures that are expected to be as good.
+        over: what the intervals of confirmed gains hold for.
     """
 
     verdict: str
@@ -78,6 +79,7 @@ class Decision:
     not_confirmed: str | None
     ranges: Mapping[str, tuple[float, float]]
     beside: tuple[str, Gain] | None = None
+    over: str = "seeds"
 
     @property
     def candidates(self) -> tuple[Rival, ...]:

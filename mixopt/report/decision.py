@@ -18,7 +18,7 @@ def tiles(content: Content) -> tuple[Tile, ...]:
     shared = subject.values.keys() & decision.rival(PROPORTIONAL).values.keys()
     together = ", all candidates' intervals together" if len(decision.candidates) > 1 else ""
     alone = "one new run of each, their errors taken as independent"
-    paired, unit = f"{count_of(len(shared), 'seed')}{together}", content.unit
+    paired, unit = f"{count_of(len(shared), 'seed')}, over {decision.over}{together}", content.unit
     stopped = f"{trials.stopped} stopped early, " if trials.stopped else ""
     return (
         _gain_tile("Predicted gain", alone, subject, subject.predicted, same or decision.not_predicted, unit),
@@ -54,7 +54,7 @@ def _beside_tile(content: Content) -> tuple[Tile, ...]:
             f"Confirmed gain over {of_baseline}",
             f"{gain.mean:+.4f}",
             content.unit,
-            f"{shown}: {made.answer} over {label}, the noise estimated over all confirmed mixtures",
+            f"{shown} over {made.over}: {made.answer} over {label}, the noise estimated over all confirmed mixtures",
         ),
     )
 
@@ -132,7 +132,8 @@ def _gains(content: Content) -> Plot:
         "What it gains",
         embed(plots.gains(compared, made.answer, content.unit)),
         "Predicted: one new run of each mixture, by the surrogate. Confirmed: the same training again with seeds that "
-        "the search never used. Right of 0 is better; an interval that reaches 0 does not show a difference.",
+        f"the search never used; its intervals are over {made.over}. Right of 0 is better; an interval that reaches 0 "
+        "does not show a difference.",
         Table(
             (
                 *("mixture", ">predicted gain", "95% interval", ">confirmed gain", "95% interval"),

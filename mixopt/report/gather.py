@@ -238,6 +238,7 @@ def _decision(plan: Plan, answer: Answer, predictor: Predictor | Missing) -> Dec
         not_confirmed=None if confirmation else _not_confirmed(plan),
         beside=_beside(confirmation),
         ranges=recommendation.ranges,
+        over="seeds" if confirmation is None else confirmation.over,
     )
 
 

@@ -138,6 +138,8 @@ class Confirmation(Part):
     beside: Beside | None = None
     run_sd: float | None = None
     """Standard deviation of what neither a run's mixture nor its seed explains; null with too few seeds."""
+    over: Literal["seeds", "seeds and documents"] = "seeds"
+    """What its intervals hold for: other seeds, or other seeds and other documents of the same kind."""
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -151,6 +153,7 @@ class Confirmation(Part):
             winner=Outcome.of(found.winner),
             beside=None if found.beside is None else Beside.of(found.beside),
             run_sd=found.run_sd,
+            over="seeds and documents" if found.over_documents else "seeds",
         )
 
 

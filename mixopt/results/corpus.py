@@ -14,6 +14,9 @@ class DomainTokens(Part):
     documents: int
     train_tokens: int
     validation_tokens: int
+    """Of the held-out documents that the search ranks mixtures by."""
+    confirmation_tokens: int
+    """Of those that the confirmation is measured on; 0 where it has none of its own."""
     mean_document_tokens: float
     dropped_empty: int
     """Documents without text."""

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 WEIGHT, METRIC = "weight.", "metric."
-OPTIONAL = ("run", "fidelity", "params", "tokens", "cost")
+# Which documents a run was measured on: losses of other documents are no evidence beside the search's.
+DOCUMENTS, OF_CONFIRMATION = "documents", "confirmation"
+OPTIONAL = ("run", "fidelity", "params", "tokens", "cost", DOCUMENTS)
 MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
 # The name of the one fidelity of a table that names none.
 ONLY_FIDELITY = "runs"
@@ -89,6 +91,7 @@ def read_all(source: TableSource) -> tuple[Runs, tuple[str, ...]]:
             f"{source}: one domain, {domains[0]}, leaves nothing to choose", hint="give every domain's weight"
         )
     notes = _unused_columns(table)
+    table = _of_the_search(table, notes)
     weights_ND = _mixtures(table, domains, notes)
     values_NM = table.numbers([METRIC + name for name in metrics])
     given_names = table.texts("run")
@@ -262,6 +265,22 @@ def _frame_lines(frame: DataFrame, first_row: int) -> tuple[list[str], list[tupl
 def _unused_columns(table: _Table) -> list[str]:
     unused = [name for name in table.columns if name not in OPTIONAL and not name.startswith((WEIGHT, METRIC))]
     return [f"columns that are not used: {_some(name or '(without a name)' for name in unused)}"] if unused else []
+
+
+def _of_the_search(table: _Table, notes: list[str]) -> _Table:
+    """Without the runs that were measured on the documents of a confirmation."""
+    kept = [place for place, documents in enumerate(table.texts(DOCUMENTS)) if documents != OF_CONFIRMATION]
+    left_out = len(table.rows) - len(kept)
+    if not left_out:
+        return table
+    if not kept:
+        raise ConfigError(
+            f"{table.source}: every run was measured on the documents of a confirmation",
+            hint=f"give the search's runs as well, or remove the column {DOCUMENTS}",
+        )
+    notes.append(f"{left_out} runs of a confirmation are left out: they were measured on other documents")
+    columns = {name: [cells[place] for place in kept] for name, cells in table.columns.items()}
+    return _Table(table.source, columns, [table.rows[place] for place in kept])
 
 
 def _mixtures(table: _Table, domains: Sequence[str], notes: list[str]) -> FloatArray:

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from io import StringIO
 
 from mixopt.results.run_table import Row
-from mixopt.runs.table import METRIC, WEIGHT
+from mixopt.runs.table import DOCUMENTS, METRIC, OF_CONFIRMATION, WEIGHT
 from search.fidelity import Fidelity
 from search.history import History
 from search.objective import Unit
-from search.trial import Loss, Trial
+from search.trial import Loss, Measurement, Trial
 
 
 def run_rows(history: History, unit: Unit) -> list[Row]:
     """A row for each trial that measured something, confirmation included: the cheapest fidelity first, then by seed.
+
+    Of a confirmation that was measured on other documents than the search, a column says so.
 
     Where trials of a proxy were stopped, so many tokens are a fidelity of their own. The proxy's other trials have a
     row there as well, with what they measured on their way, so that the two fidelities can be compared.
@@ -23,10 +25,13 @@ def run_rows(history: History, unit: Unit) -> list[Row]:
     Args:
         unit: of the losses.
     """
-    rows = [_row(entry.trial, entry.trial.fidelity, entry.measurement.losses, unit) for entry in history.completed]
+    rows = [
+        _row(entry.trial, entry.trial.fidelity, entry.measurement, entry.measurement.losses, unit)
+        for entry in history.completed
+    ]
     ends = {(entry.trial.fidelity.proxy, entry.measurement.stopped_at) for entry in history.stopped}
     rows += [
-        _row(entry.trial, entry.trial.fidelity.after(point.tokens), point.losses, unit)
+        _row(entry.trial, entry.trial.fidelity.after(point.tokens), entry.measurement, point.losses, unit)
         for entry in (*history.completed, *history.stopped)
         for point in entry.measurement.curve
         if (entry.trial.fidelity.proxy, point.tokens) in ends
@@ -43,7 +48,7 @@ def csv_text(rows: list[Row]) -> str:
     return text.getvalue()
 
 
-def _row(trial: Trial, fidelity: Fidelity, losses: Mapping[str, Loss], unit: Unit) -> Row:
+def _row(trial: Trial, fidelity: Fidelity, measurement: Measurement, losses: Mapping[str, Loss], unit: Unit) -> Row:
     return {
         "run": trial.id if fidelity == trial.fidelity else f"{trial.id}@{fidelity.tokens}",
         "fidelity": fidelity.proxy,
@@ -52,6 +57,7 @@ def _row(trial: Trial, fidelity: Fidelity, losses: Mapping[str, Loss], unit: Uni
         "cost": fidelity.flops,
         "seed": trial.seed,
         "origin": trial.origin,
+        DOCUMENTS: OF_CONFIRMATION if measurement.documents else "search",
         **{WEIGHT + name: weight for name, weight in trial.mixture.as_dict().items()},
         **{METRIC + name: getattr(loss, unit) for name, loss in losses.items()},
     }

@@ -80,6 +80,7 @@ def summarise_corpus(corpus: Corpus) -> CorpusSummary:
                 documents=domain.documents,
                 train_tokens=domain.train_tokens,
                 validation_tokens=domain.validation_tokens,
+                confirmation_tokens=domain.confirmation_tokens,
                 mean_document_tokens=domain.mean_document_tokens,
                 dropped_empty=domain.dropped_empty,
                 dropped_contaminated=domain.dropped_contaminated,

@@ -40,6 +40,30 @@ def evaluation_notes(corpus: Corpus, recipes: Mapping[str, Recipe]) -> list[str]
     ]
 
 
+def confirmation_notes(file: StudyFile, corpus: Corpus) -> list[str]:
+    """Where a confirmation is measured on documents that the search has seen, or on too few to tell of others."""
+    if file.confirm.candidates == 0:
+        return []
+    if not corpus.has_confirmation_sets:
+        return [
+            "the corpus was prepared by an earlier mixopt, which held out no documents for the confirmation: it is "
+            "measured on those that the search ranks mixtures by, and its intervals are over seeds alone; a new study "
+            "has documents of its own for it"
+        ]
+    names, notes = corpus.evaluation_sets, []
+    if seen := [name for name in names if name not in corpus.confirmed_apart]:
+        notes.append(
+            f"too little text to hold out documents for the confirmation as well: on {', '.join(seen)} it is measured "
+            "on those that the search ranks mixtures by"
+        )
+    if alone := [name for name in names if len(corpus.confirmation(name).bytes_G) == 1]:
+        notes.append(
+            f"the confirmation is measured on a single document of {', '.join(alone)}: its intervals know nothing of "
+            "others there; raise corpus.validation_tokens or validation_share, or give it more documents"
+        )
+    return notes
+
+
 def stopping_notes(file: StudyFile, recipes: Mapping[str, Recipe]) -> list[str]:
     """Where hopeless trials are to be stopped, and none can be."""
     if not file.search.stop_hopeless:

@@ -184,8 +184,7 @@ class RayCluster(Executor):
     def _start_launched(self) -> None:
         tasks = -(-self.slots // self._pack)
         while self._launched and len(self._running) < tasks:
-            recipe = self._launched[0].recipe
-            jobs = [job for job in self._launched if job.recipe == recipe][: self._pack]
+            jobs = [job for job in self._launched if job.fits(self._launched[0])][: self._pack]
             started = {job.trial.id for job in jobs}
             self._launched = [job for job in self._launched if job.trial.id not in started]
             self._start(jobs, attempt=1)

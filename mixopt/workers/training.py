@@ -23,14 +23,18 @@ from proxies.data.mixing import MixedStream
 from proxies.data.node_cache import fetch_corpus
 from proxies.device import one_thread
 from proxies.errors import ProxyError
-from proxies.evaluate import EvaluationLoss
+from proxies.evaluate import EvaluationLoss, GroupLosses
 from proxies.member import Member
 from proxies.pack import Pack
 from proxies.recipe import Recipe
 from proxies.result import Diverged, TrainingProgress, TrainingResult
 from proxies.train import train_pack
+from search.seeds import is_of_search
 from search.stopping import StoppingRule
-from search.trial import CurvePoint, Failure, FailureKind, Loss, Measurement, Trial
+from search.trial import CurvePoint, DocumentGroups, Failure, FailureKind, Loss, Measurement, Trial
+
+# Of the nats of a group of documents, which are some thousands.
+DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,10 @@ class Job:
     available_tokens: Mapping[str, int] | None = None
     stopping: StoppingRule | None = None
 
+    def fits(self, other: Job) -> bool:
+        """Whether the two can share a pack: the same recipe, and measured on the same documents."""
+        return self.recipe == other.recipe and is_of_search(self.trial.seed) == is_of_search(other.trial.seed)
+
 
 def seed_for(study_seed: int, replicate: int, purpose: str) -> int:
     """A seed for one purpose, below 2^63.
@@ -74,7 +82,7 @@ def compile_ahead(recipe: Recipe, members: int) -> str | None:
 
 
 def run_trials(jobs: Sequence[Job]) -> Iterator[Event]:
-    """Train trials of one recipe side by side; the last event of each is its outcome."""
+    """Train trials that fit each other side by side; the last event of each is its outcome."""
     began = perf_counter()
     open_jobs = {job.trial.id: job for job in jobs}
     failure = None
@@ -111,11 +119,13 @@ def _failure(error: Exception, seconds: float) -> Failure:
 
 def _train(jobs: Sequence[Job]) -> Iterator[Event]:
     recipe = jobs[0].recipe
-    assert all(job.recipe == recipe for job in jobs)
+    assert all(job.fits(jobs[0]) for job in jobs)
     corpus = _corpus(jobs[0].corpus, jobs[0].corpus_fingerprint)
     streams = [_stream(job, corpus) for job in jobs]
     members = [_member(job, stream, corpus) for job, stream in zip(jobs, streams, strict=True)]
-    evaluation_sets = {name: corpus.evaluation(name) for name in corpus.evaluation_sets}
+    # A confirmation is measured on documents that chose nothing, as its seeds chose nothing.
+    tokens_of = corpus.evaluation if is_of_search(jobs[0].trial.seed) else corpus.confirmation
+    evaluation_sets = {name: tokens_of(name) for name in corpus.evaluation_sets}
     for index, step in train_pack(recipe, members, evaluation_sets):
         trial = jobs[index].trial
         match step:
@@ -172,6 +182,7 @@ def _measurement(result: TrainingResult, recipe: Recipe, stream: MixedStream, co
         diagnostics=result.diagnostics,
         environment=result.environment,
         stopped_at=result.tokens if result.steps < recipe.steps else None,
+        documents={name: _document_groups(groups) for name, groups in result.groups.items()},
     )
 
 
@@ -181,6 +192,11 @@ def _curve(result: TrainingResult, recipe: Recipe) -> tuple[CurvePoint, ...]:
         CurvePoint(point.tokens, _losses(point.losses), fmean(result.training_losses[begin:end]))
         for point, (begin, end) in zip(result.curve, pairwise(steps), strict=False)  # of a stopped run the first ones
     )
+
+
+def _document_groups(groups: GroupLosses) -> DocumentGroups:
+    """Rounded, because a journal keeps them of every trial."""
+    return DocumentGroups(tuple(round(nats, DIGITS) for nats in groups.nats_G), groups.tokens_G, groups.bytes_G)
 
 
 def _losses(losses: Mapping[str, EvaluationLoss]) -> dict[str, Loss]:

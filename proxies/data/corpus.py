@@ -1,12 +1,17 @@
 """Preparing a corpus: raw text into token shards on a disk, with a manifest that says what they are.
 
     tokenizer-<inputs>.json       given, or trained on a sample of the domains
-    domains/<name>/               one folder per domain: training shards, the held-out shard, state.json
-    evaluations/<name>/           one folder an extra evaluation set: the held-out shard, state.json
+    domains/<name>/               one folder per domain: training shards, two held-out shards, state.json
+    evaluations/<name>/           one folder an extra evaluation set: two held-out shards, state.json
     manifest.json                 written last: a corpus without it is not finished
 
-No training shard in the manifest holds a document that any evaluation set holds: where one did, the manifest
-names a `.clean` copy without it. Folders of sources that are no longer named stay until somebody deletes them.
+Two sets are held out of every source: one that the search ranks mixtures by, and one for the confirmation, of documents
+that chose nothing. No training shard in the manifest holds a document that any of them holds, and no set of a
+confirmation one that any set of the search holds: where one did, the manifest names a `.clean` copy without it. Folders
+of sources that are no longer named stay until somebody deletes them.
+
+Versions before 0.2 held out one set. What they began in a folder goes on so, with the same tokens and fingerprint: a
+study that runs must not change its text.
 """
 
 from __future__ import annotations
@@ -26,8 +31,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxies.data.format import FORMAT, write_json
-from proxies.data.intake import Intake, IntakeState, OnProgress, Progress, Tokenisers, is_finished, take_in
-from proxies.data.manifest import MANIFEST, Corpus, DomainSummary
+from proxies.data.intake import (
+    Intake,
+    IntakeState,
+    OnProgress,
+    Progress,
+    Tokenisers,
+    is_finished,
+    made_by_earlier_version,
+    take_in,
+)
+from proxies.data.manifest import MANIFEST, Corpus, DomainSummary, bytes_of_groups
 from proxies.data.shards import Shard, ShardWriter, TokenType
 from proxies.data.sources import Source, SourceFile, check_readable, documents, find_files
 from proxies.data.tokenizer import CorpusTokenizer, load_tokenizer, train_tokenizer
@@ -55,9 +69,10 @@ class CorpusSettings:
     Attributes:
         tokenizer_file: a tokenizer.json; None trains a byte-level BPE.
         vocabulary: tokens of a trained tokenizer.
-        validation_tokens: size of each evaluation set, at most, in whole documents. Of documents that are longer
+        validation_tokens: size of each held-out set, at most, in whole documents. Of documents that are longer
             than 65,536 characters in whole pieces: others of its pieces may be trained on.
-        validation_share: of a domain's tokens, at most; one document is always held out.
+        validation_share: of a domain's tokens, at most, that each of its two sets has; one document is always held
+            out.
         workers: processes that tokenise; None uses all cores.
     """
 
@@ -106,9 +121,11 @@ def prepare(
 
         remove_partial(directory)
         tokenizer, tokenizer_file = _tokenizer(domains, settings, files, directory, on_progress)
+        confirmation = not _made_by_earlier_version(directory)
         intakes = [
-            *(_intake(source, files[source.name], settings, tokenizer, evaluation_only=False) for source in domains),
-            *(_intake(source, files[source.name], settings, tokenizer, evaluation_only=True) for source in evaluations),
+            _intake(source, files[source.name], settings, tokenizer, evaluation_only, confirmation)
+            for evaluation_only, group in ((False, domains), (True, evaluations))
+            for source in group
         ]
         unread = [intake for intake in intakes if not is_finished(intake, directory, tokenizer.dtype)]
         for intake in unread:
@@ -119,12 +136,21 @@ def prepare(
             states = {intake.source.name: take_in(intake, directory, tokenisers, on_progress) for intake in intakes}
 
         on_progress(Progress("decontaminate", 0, None, "documents"))
-        held_out = np.concatenate([state.held_out.documents_N2(directory)[:, 0] for state in states.values()])
+        searched = _hashes([state.held_out for state in states.values()], directory)
+        second = [state.confirmation for state in states.values() if state.confirmation is not None]
+        held_out = np.concatenate([searched, _hashes(second, directory)])
+        held_out_entries = {
+            name: _held_out_entry(state, searched, directory, tokenizer.dtype, confirmation)
+            for name, state in states.items()
+        }
         domain_entries = {
-            source.name: _domain_entry(source, states[source.name], held_out, directory, tokenizer.dtype)
+            source.name: held_out_entries[source.name]
+            | _domain_entry(
+                source, states[source.name], held_out_entries[source.name], held_out, directory, tokenizer.dtype
+            )
             for source in domains
         }
-        evaluation_entries = {source.name: _held_out_entry(states[source.name]) for source in evaluations}
+        evaluation_entries = {source.name: held_out_entries[source.name] for source in evaluations}
         manifest = {
             "inputs": inputs,
             "fingerprint": _fingerprint(tokenizer, domain_entries, evaluation_entries),
@@ -220,6 +246,16 @@ def _unchanged(directory: Path, inputs: str) -> Corpus | None:
     return corpus if corpus.inputs == inputs else None
 
 
+def _made_by_earlier_version(directory: Path) -> bool:
+    """Whether the corpus that is, or was being, prepared here has one held-out set for each source."""
+    if (directory / MANIFEST).exists():
+        try:
+            return not Corpus.open(directory).has_confirmation_sets
+        except ProxyError:
+            pass  # damaged: the states below know it too
+    return any(made_by_earlier_version(state.parent) for state in directory.glob("*/*/state.json"))
+
+
 def _tokenizer(
     domains: Sequence[Source],
     settings: CorpusSettings,
@@ -267,8 +303,11 @@ def _intake(
     settings: CorpusSettings,
     tokenizer: CorpusTokenizer,
     evaluation_only: bool,
+    confirmation: bool,
 ) -> Intake:
-    share = 1.0 if evaluation_only else settings.validation_share
+    # Of what is only evaluated on, each of two sets may have half.
+    share = (0.5 if confirmation else 1.0) if evaluation_only else settings.validation_share
+    made_of = [_described(source, files), tokenizer.hash, settings.validation_tokens, share, evaluation_only]
     return Intake(
         source,
         files,
@@ -277,7 +316,8 @@ def _intake(
         held_out_tokens=settings.validation_tokens,
         held_out_share=share,
         evaluation_only=evaluation_only,
-        inputs=_sha256(_described(source, files), tokenizer.hash, settings.validation_tokens, share, evaluation_only),
+        confirmation=confirmation,
+        inputs=_sha256(*made_of, *(["confirmation"] if confirmation else [])),
     )
 
 
@@ -302,10 +342,21 @@ def _without(shard: Shard, unwanted: NDArray[np.uint64], directory: Path, dtype:
         return writer.close()
 
 
+def _hashes(shards: Sequence[Shard], directory: Path) -> NDArray[np.uint64]:
+    """The content hashes of all documents in these shards."""
+    empty_N = np.empty(0, np.uint64)
+    return np.concatenate([empty_N, *(shard.documents_N2(directory)[:, 0] for shard in shards)])
+
+
 def _domain_entry(
-    source: Source, state: IntakeState, held_out_hashes: NDArray[np.uint64], directory: Path, dtype: TokenType
+    source: Source,
+    state: IntakeState,
+    held_out_entry: Mapping[str, Any],
+    held_out_hashes: NDArray[np.uint64],
+    directory: Path,
+    dtype: TokenType,
 ) -> dict[str, Any]:
-    """What the manifest says of one domain."""
+    """What the manifest says of one domain, besides its held-out sets."""
     shards = [_without(shard, held_out_hashes, directory, dtype) for shard in state.shards]
     train = [shard for shard in shards if shard is not None]
     train_pieces = sum(shard.documents for shard in train)
@@ -315,26 +366,50 @@ def _domain_entry(
             " each is held out for validation, or the same as one that is",
             hint="give it more documents, or split its text into several",
         )
+    # One where the confirmation has no set of its own.
+    sets = (held_out_entry, held_out_entry.get("confirmation", held_out_entry))
+    held_out = {each["held_out"]["name"]: each["held_out"] for each in sets}
     summary = DomainSummary(
         documents=state.documents,
         train_tokens=sum(shard.tokens for shard in train),
         validation_tokens=state.held_out.tokens,
         bytes=state.text_bytes,
         dropped_empty=state.dropped_empty,
-        dropped_contaminated=state.pieces - train_pieces - state.held_out.documents,
+        dropped_contaminated=state.pieces - train_pieces - sum(shard["documents"] for shard in held_out.values()),
         mean_document_tokens=state.tokens / state.documents,
+        confirmation_tokens=sum(shard["tokens"] for shard in held_out.values()) - state.held_out.tokens,
     )
-    return {"summary": asdict(summary), "train": [asdict(shard) for shard in train], **_held_out_entry(state)}
+    return {"summary": asdict(summary), "train": [asdict(shard) for shard in train]}
 
 
-def _held_out_entry(state: IntakeState) -> dict[str, Any]:
-    return {"held_out": asdict(state.held_out), "loss_bytes": state.loss_bytes, "dropped_empty": state.dropped_empty}
+def _held_out_entry(
+    state: IntakeState, searched: NDArray[np.uint64], directory: Path, dtype: TokenType, confirmation: bool
+) -> dict[str, Any]:
+    """What the manifest says of the held-out sets of one source.
+
+    Args:
+        searched: content hashes of all documents that the search ranks mixtures by.
+        confirmation: whether there are second sets at all.
+    """
+    entry = {"held_out": asdict(state.held_out), "loss_bytes": state.loss_bytes, "dropped_empty": state.dropped_empty}
+    if not confirmation:
+        return entry
+    # Where too little text left no second set, the first is also that of the confirmation.
+    shard, loss_bytes_N = state.held_out, np.array(state.held_out_bytes)
+    if state.confirmation is not None and (clean := _without(state.confirmation, searched, directory, dtype)):
+        keep_N = ~np.isin(state.confirmation.documents_N2(directory)[:, 0], searched)
+        shard, loss_bytes_N = clean, np.array(state.confirmation_bytes)[keep_N]
+    return entry | {"confirmation": {"held_out": asdict(shard), "group_bytes": bytes_of_groups(loss_bytes_N)}}
 
 
 def _fingerprint(tokenizer: CorpusTokenizer, domains: Mapping[str, Any], evaluations: Mapping[str, Any]) -> str:
     """The same wherever the same domains hold the same shards of the same tokenizer."""
-    contents = [
-        [[name, [shard["sha256"] for shard in (*entry.get("train", ()), entry["held_out"])]] for name, entry in group]
-        for group in (domains.items(), evaluations.items())
-    ]
+
+    def digests(entry: Mapping[str, Any]) -> list[str]:
+        shards = [*entry.get("train", ()), entry["held_out"]]
+        if "confirmation" in entry:
+            shards.append(entry["confirmation"]["held_out"])
+        return [shard["sha256"] for shard in shards]
+
+    contents = [[[name, digests(entry)] for name, entry in group] for group in (domains.items(), evaluations.items())]
     return _sha256(tokenizer.hash, contents)

@@ -1,10 +1,12 @@
-"""One source into token shards and a held-out set, in one pass that survives a kill.
+"""One source into token shards and two held-out sets, in one pass that survives a kill.
 
-Held out are the documents with the lowest content hashes, as many as fit a number of tokens: the choice depends
-on the set of documents only, not on their order, and documents never move between the two while reading on. Each
-piece of a long document is chosen by itself, so that training and held-out set may both have a part of a book.
+Held out are the documents with the lowest content hashes, as many as fit a number of tokens, for the search, and of
+the others those with the next-lowest, as many again, for the confirmation: the choice depends on the set of documents
+only, not on their order, and no document moves from training to a held-out set while reading on. Each piece of a long
+document is chosen by itself, so that training and held-out sets may each have a part of a book.
 
     documents --chunks--> tokenised (other processes) --+--> lowest hashes: held out, in memory
+                                                        +--> next-lowest: held out for the confirmation, in memory
                                                         +--> the rest: training shards of about 16M tokens
 
 After each shard the state is written: the position in the source, the shards so far and the held-out documents.
@@ -62,9 +64,10 @@ class Intake:
 
     Attributes:
         folder: where its shards go, relative to the corpus.
-        held_out_tokens, held_out_share: the held-out set has at most so many tokens, and at most this share of
+        held_out_tokens, held_out_share: a held-out set has at most so many tokens, and at most this share of
             the source's tokens, but at least one document.
-        evaluation_only: nothing but the held-out set is wanted.
+        evaluation_only: nothing but the held-out sets is wanted.
+        confirmation: whether a second set is held out; versions before 0.2 had one.
         inputs: a fingerprint of all that decides the outcome.
     """
 
@@ -74,6 +77,7 @@ class Intake:
     held_out_tokens: int
     held_out_share: float
     evaluation_only: bool
+    confirmation: bool
     inputs: str
 
     @property
@@ -92,8 +96,11 @@ class IntakeState:
         tokens: of all documents read, end-of-text tokens (one a piece) included.
         text_bytes: UTF-8 bytes of all documents read.
         dropped_empty: documents without text.
-        finished_with: the held-out documents, once all documents are read.
-        loss_bytes: UTF-8 bytes of the held-out text whose tokens carry loss.
+        finished_with: the documents held out for the search, once all documents are read.
+        loss_bytes: UTF-8 bytes of their text whose tokens carry loss; `held_out_bytes`: of each.
+        confirmation: the documents held out for the confirmation; None where that would leave nothing to train on,
+            or to hold out.
+        confirmation_bytes: as `held_out_bytes`.
     """
 
     inputs: str
@@ -107,6 +114,9 @@ class IntakeState:
     shards: list[Shard] = field(default_factory=list)
     finished_with: Shard | None = None
     loss_bytes: int = 0
+    held_out_bytes: list[int] = field(default_factory=list)
+    confirmation: Shard | None = None
+    confirmation_bytes: list[int] = field(default_factory=list)
 
     @property
     def finished(self) -> bool:
@@ -119,7 +129,7 @@ class IntakeState:
 
     @property
     def all_shards(self) -> list[Shard]:
-        return [*self.shards, *([self.held_out] if self.finished else [])]
+        return [*self.shards, *(shard for shard in (self.finished_with, self.confirmation) if shard is not None)]
 
     def count(self, piece: Document, tokenised: TokenisedDocument | None) -> None:
         """Counts a piece, and its document with the first piece that has text; one without text has no tokens."""
@@ -136,8 +146,10 @@ class IntakeState:
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> IntakeState:
         shards = [Shard(**shard) for shard in saved["shards"]]
-        held_out = Shard(**saved["finished_with"]) if saved["finished_with"] else None
-        return cls(**saved | {"position": Position(**saved["position"]), "shards": shards, "finished_with": held_out})
+        held_out = {
+            name: Shard(**saved[name]) if saved.get(name) else None for name in ("finished_with", "confirmation")
+        }
+        return cls(**saved | {"position": Position(**saved["position"]), "shards": shards} | held_out)
 
 
 class LowestHashes:
@@ -153,6 +165,9 @@ class LowestHashes:
         self._heap: list[tuple[tuple[int, int], TokenisedDocument]] = []  # by falling rank
         self._hashes: set[int] = set()
         self._lowest_rejected: tuple[int, int] = BEYOND_EVERY_RANK
+
+    def __contains__(self, document: TokenisedDocument) -> bool:
+        return document.hash in self._hashes
 
     def offer(self, document: TokenisedDocument) -> list[TokenisedDocument]:
         """Takes a document; returns those that are not among the lowest (any more). A hash is held only once."""
@@ -192,6 +207,43 @@ class LowestHashes:
             lowest.offer(TokenisedDocument(**entry | {"tokens_N": np.array(entry["tokens_N"], dtype=np.uint32)}))
         lowest._lowest_rejected = tuple(saved["lowest_rejected"])
         return lowest
+
+
+class HeldOut:
+    """The sets that are held out of one source: the documents of the lowest hashes, and of others the next-lowest.
+
+    Args:
+        limit: tokens of each.
+        sets: how many.
+    """
+
+    def __init__(self, limit: int, sets: int) -> None:
+        self.sets = [LowestHashes(limit) for _ in range(sets)]
+
+    def offer(self, document: TokenisedDocument) -> list[TokenisedDocument]:
+        """Takes a document; returns those that no set holds (any more)."""
+        if any(document in lowest for lowest in self.sets):
+            return [document]
+        passed = [document]
+        for lowest in self.sets:
+            passed = [out for each in passed for out in lowest.offer(each)]
+        return passed
+
+    def shrink(self, limit: int) -> list[TokenisedDocument]:
+        """Lowers the limit of each set; returns the documents that no set holds any more."""
+        passed: list[TokenisedDocument] = []
+        for lowest in self.sets:
+            passed = [*(out for each in passed for out in lowest.offer(each)), *lowest.shrink(limit)]
+        return passed
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [lowest.to_json() for lowest in self.sets]
+
+    @classmethod
+    def from_json(cls, limit: int, saved: Sequence[dict[str, Any]]) -> HeldOut:
+        held_out = cls(limit, 0)
+        held_out.sets = [LowestHashes.from_json(limit, each) for each in saved]
+        return held_out
 
 
 class Tokenisers:
@@ -287,7 +339,10 @@ def take_in(intake: Intake, directory: Path, tokenisers: Tokenisers, on_progress
     saved = _saved(intake, directory, dtype)
     if saved is None:
         _forget(intake, directory)
-    state, lowest = saved or (IntakeState(intake.inputs), LowestHashes(intake.held_out_tokens))
+    state, held_out = saved or (
+        IntakeState(intake.inputs),
+        HeldOut(intake.held_out_tokens, 2 if intake.confirmation else 1),
+    )
     if state.finished:
         return state
     wanted = source.max_tokens or math.inf
@@ -301,7 +356,7 @@ def take_in(intake: Intake, directory: Path, tokenisers: Tokenisers, on_progress
                 document = None if piece.empty else next(with_text)
                 state.count(piece, document)
                 if document is not None:
-                    rejected = lowest.offer(document)
+                    rejected = held_out.offer(document)
                     if not intake.evaluation_only:
                         training.add(rejected)
             state.position = chunk[-1].end
@@ -310,22 +365,29 @@ def take_in(intake: Intake, directory: Path, tokenisers: Tokenisers, on_progress
                 break
             if training.full:
                 training.close()
-                _save(state, lowest, directory / intake.folder)
-        rejected = lowest.shrink(int(intake.held_out_share * state.tokens))
+                _save(state, held_out, directory / intake.folder)
+        rejected = held_out.shrink(int(intake.held_out_share * state.tokens))
+        first, *more = (lowest.documents for lowest in held_out.sets)
+        second = more[0] if more else []
         if not intake.evaluation_only:
             training.add(rejected)
+            training.close()
+            if not _has_others(training.shards, [*first, *second], directory):
+                training.add(second)
+                second = []
         training.close()
     if not state.documents:
         raise ProxyError(
             f"{source.name}: no text in {len(intake.files)} files ({state.dropped_empty} empty documents)",
             hint=f"check {', '.join(source.paths)}",
         )
-    with ShardWriter(directory, f"{intake.folder}/held-out", dtype, intake.masked) as writer:
-        for document in lowest.documents:
-            writer.add(document)
-        state.finished_with = writer.close()
-    state.loss_bytes = sum(document.loss_bytes for document in lowest.documents)
-    _save(state, lowest, directory / intake.folder)
+    state.finished_with = _write(first, directory, f"{intake.folder}/held-out", dtype, intake.masked)
+    state.held_out_bytes = [document.loss_bytes for document in first]
+    state.loss_bytes = sum(state.held_out_bytes)
+    if second:
+        state.confirmation = _write(second, directory, f"{intake.folder}/confirmation", dtype, intake.masked)
+        state.confirmation_bytes = [document.loss_bytes for document in second]
+    _save(state, held_out, directory / intake.folder)
     return state
 
 
@@ -335,7 +397,32 @@ def is_finished(intake: Intake, directory: Path, dtype: TokenType) -> bool:
     return saved is not None and saved[0].finished
 
 
-def _saved(intake: Intake, directory: Path, dtype: TokenType) -> tuple[IntakeState, LowestHashes] | None:
+def _has_others(shards: Sequence[Shard], held_out: Sequence[TokenisedDocument], directory: Path) -> bool:
+    """Whether any training shard has a document that is not held out."""
+    hashes = np.array([document.hash for document in held_out], dtype=np.uint64)
+    return any(not np.isin(shard.documents_N2(directory)[:, 0], hashes).all() for shard in shards)
+
+
+def _write(documents: Iterable[TokenisedDocument], directory: Path, name: str, dtype: TokenType, masked: bool) -> Shard:
+    with ShardWriter(directory, name, dtype, masked) as writer:
+        for document in documents:
+            writer.add(document)
+        return writer.close()
+
+
+def made_by_earlier_version(folder: Path) -> bool:
+    """Whether what is in `folder` was begun by a version that held out one set, or goes on so."""
+    saved = read_json(folder / STATE_FILE)
+    return saved is not None and len(_sets(saved)) == 1
+
+
+def _sets(saved: dict[str, Any]) -> list[dict[str, Any]]:
+    """The held-out sets in a saved state; versions before 0.2 saved their only one alone."""
+    lowest = saved["lowest"]
+    return [lowest] if isinstance(lowest, dict) else lowest
+
+
+def _saved(intake: Intake, directory: Path, dtype: TokenType) -> tuple[IntakeState, HeldOut] | None:
     """What an earlier call left, if it worked on the same inputs and its shards are there in full length."""
     saved = read_json(directory / intake.folder / STATE_FILE)
     if saved is None or saved["state"]["inputs"] != intake.inputs:
@@ -343,7 +430,7 @@ def _saved(intake: Intake, directory: Path, dtype: TokenType) -> tuple[IntakeSta
     state = IntakeState.from_json(saved["state"])
     if not all(shard.in_full_length(directory, dtype) for shard in state.all_shards):
         return None
-    return state, LowestHashes.from_json(intake.held_out_tokens, saved["lowest"])
+    return state, HeldOut.from_json(intake.held_out_tokens, _sets(saved))
 
 
 def _forget(intake: Intake, directory: Path) -> None:
@@ -354,8 +441,8 @@ def _forget(intake: Intake, directory: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _save(state: IntakeState, lowest: LowestHashes, folder: Path) -> None:
-    write_json(folder / STATE_FILE, {"state": asdict(state), "lowest": lowest.to_json()})
+def _save(state: IntakeState, held_out: HeldOut, folder: Path) -> None:
+    write_json(folder / STATE_FILE, {"state": asdict(state), "lowest": held_out.to_json()})
 
 
 def _chunks(stream: Iterable[Document]) -> Iterator[list[Document]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from proxies.data.shards import Shard, TokenArray, TokenType
 from proxies.errors import ProxyError
 
 MANIFEST = "manifest.json"
+# Groups of the documents of a set, at most: enough to tell how much hangs on which documents it has.
+MOST_GROUPS = 32
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,13 @@ class DomainSummary:
 
     Attributes:
         documents: with text, as they stand in the sources, for training or not; a text file is one.
-        train_tokens, validation_tokens: end-of-text tokens included.
+        train_tokens, validation_tokens: end-of-text tokens included; validation is what the search ranks by.
         bytes: UTF-8 bytes of all documents read, for training or not.
         dropped_empty: documents without text.
         dropped_contaminated: documents, or pieces of long ones, kept out of training because some evaluation set
             holds them.
         mean_document_tokens: tokens of all `documents`, for training or not, by their number.
+        confirmation_tokens: of the documents that were held out for the confirmation; 0 where it has no set of its own.
     """
 
     documents: int
@@ -38,6 +41,7 @@ class DomainSummary:
     dropped_empty: int
     dropped_contaminated: int
     mean_document_tokens: float
+    confirmation_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,26 @@ class EvaluationTokens:
         tokens_N: all its documents, each ended by an end-of-text token.
         loss_mask_N: uint8, 1 where a token carries loss; None where all do.
         bytes: UTF-8 bytes of exactly the text whose tokens carry loss.
+        group_N: which group of whole documents a token is in, the end-of-text token that opens the set in the first;
+            None where the set is not divided.
+        bytes_G: `bytes` of each group.
     """
 
     tokens_N: NDArray[np.uint16] | NDArray[np.uint32]
     loss_mask_N: NDArray[np.uint8] | None
     bytes: int
+    group_N: NDArray[np.int64] | None = None
+    bytes_G: tuple[int, ...] = ()
+
+
+def group_of_documents(documents: int) -> NDArray[np.int64]:
+    """The group of each document of a set, in the order of their content hashes, dealt out one after the other, [N]."""
+    return np.arange(documents) % MOST_GROUPS
+
+
+def bytes_of_groups(bytes_N: NDArray[np.int64]) -> list[int]:
+    """Bytes of each group, from those of each document of the set, in the order of their content hashes."""
+    return [int(total) for total in np.bincount(group_of_documents(len(bytes_N)), weights=bytes_N)]
 
 
 class Corpus:
@@ -64,6 +83,7 @@ class Corpus:
         vocabulary: rows that an embedding table needs.
         domains: in the order in which they were named.
         evaluation_sets: all domains, then the extra evaluation sets.
+        has_confirmation_sets: False of a corpus that a version before 0.2 prepared, which held out one set of each.
         inputs: fingerprint of the files and settings that it was made of.
     """
 
@@ -82,6 +102,12 @@ class Corpus:
             name: [Shard(**shard) for shard in entry["train"]] for name, entry in manifest["domains"].items()
         }
         self._held_out = {name: (Shard(**entry["held_out"]), entry["loss_bytes"]) for name, entry in held_out.items()}
+        self.has_confirmation_sets = all("confirmation" in entry for entry in held_out.values())
+        self._confirmation = {
+            name: (Shard(**entry["confirmation"]["held_out"]), tuple(entry["confirmation"]["group_bytes"]))
+            for name, entry in held_out.items()
+            if self.has_confirmation_sets
+        }
 
     @classmethod
     def open(cls, directory: Path) -> Corpus:
@@ -114,7 +140,8 @@ class Corpus:
     def shards(self) -> list[Shard]:
         """All of them, for training and held out."""
         train = [shard for shards in self._train.values() for shard in shards]
-        return [*train, *(shard for shard, _ in self._held_out.values())]
+        held_out = [shard for shard, _ in self._held_out.values()]
+        return [*train, *held_out, *(self._confirmation[name][0] for name in self.confirmed_apart)]
 
     def train_tokens(self, domain: str) -> TokenArray:
         """The training tokens of `domain`, all documents one after the other."""
@@ -125,9 +152,30 @@ class Corpus:
         shards = self._train[domain]
         return self._array(shards, ".mask", np.dtype(np.uint8)) if shards[0].masked else None
 
+    @property
+    def confirmed_apart(self) -> tuple[str, ...]:
+        """The evaluation sets whose confirmation has documents of its own."""
+        return tuple(name for name, (shard, _) in self._confirmation.items() if shard != self._held_out[name][0])
+
     def evaluation(self, name: str) -> EvaluationTokens:
-        """The evaluation set `name`."""
-        shard, loss_bytes = self._held_out[name]
+        """The evaluation set `name`, which the search ranks mixtures by."""
+        return self._opened(*self._held_out[name])
+
+    def confirmation(self, name: str) -> EvaluationTokens:
+        """What stands for evaluation set `name` in a confirmation, its documents in groups.
+
+        Other documents than the search's, where there are enough of them; a corpus of a version before 0.2 has the
+        same set for both, undivided.
+        """
+        if not self.has_confirmation_sets:
+            return self.evaluation(name)
+        shard, bytes_G = self._confirmation[name]
+        tokens_of_N = shard.documents_N2(self.directory)[:, 1].astype(np.int64)
+        group_N = np.repeat(group_of_documents(len(tokens_of_N)), tokens_of_N)
+        opened_N = np.concatenate([np.zeros(1, np.int64), group_N])
+        return replace(self._opened(shard, sum(bytes_G)), group_N=opened_N, bytes_G=bytes_G)
+
+    def _opened(self, shard: Shard, loss_bytes: int) -> EvaluationTokens:
         tokens_N = self._array([shard], ".tokens", self._dtype)[:]
         mask_N = None
         if shard.masked:

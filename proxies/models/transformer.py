@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from proxies.models.attention import Attention, causal_mask
-from proxies.models.cross_entropy import linear_cross_entropy
+from proxies.models.cross_entropy import cross_entropies, linear_cross_entropy
 from proxies.models.experts import ExpertLayer
 from proxies.models.feed_forward import FeedForward
 from proxies.models.linear import Linear, draw_weights
@@ -50,6 +50,18 @@ class Losses(NamedTuple):
 
     def cpu(self) -> Losses:
         return Losses(*(part.cpu() for part in self))
+
+
+class TokenLosses(NamedTuple):
+    """What each target of a batch cost each member.
+
+    Attributes:
+        nats_MBT: 0 for targets that are IGNORED.
+        load_MLE: as in `Losses`.
+    """
+
+    nats_MBT: Tensor
+    load_MLE: Tensor
 
 
 class Block(nn.Module):
@@ -99,20 +111,34 @@ class Transformer(nn.Module):
         hidden_MND, routings = self._hidden(inputs_MBT)
         targets_MN = targets_MBT.flatten(1)
         nats_M = linear_cross_entropy(hidden_MND, self.head.weight_MOI, targets_MN)
+        load_MLE = self._load(routings, targets_MN)
         if not routings:
             none_ML = nats_M.new_zeros(len(nats_M), 0)
-            return Losses(nats_M, none_ML, none_ML, none_ML.unsqueeze(2))
+            return Losses(nats_M, none_ML, none_ML, load_MLE)
+        return Losses(
+            nats_M,
+            torch.stack([routing.balance_loss_M for routing in routings], dim=1),
+            torch.stack([routing.z_loss_M for routing in routings], dim=1),
+            load_MLE,
+        )
+
+    def token_losses(self, inputs_MBT: Tensor, targets_MBT: Tensor) -> TokenLosses:
+        """As `forward`, of each target by itself, and to learn nothing from."""
+        hidden_MND, routings = self._hidden(inputs_MBT)
+        targets_MN = targets_MBT.flatten(1)
+        nats_MN = cross_entropies(hidden_MND, self.head.weight_MOI, targets_MN)
+        return TokenLosses(nats_MN.view_as(targets_MBT), self._load(routings, targets_MN))
+
+    def _load(self, routings: Sequence[Routing], targets_MN: Tensor) -> Tensor:
+        """How many choices fell on each expert, of tokens with a target, [M, L, E]."""
+        if not routings:
+            return self.head.weight_MOI.new_zeros(len(targets_MN), 0, 1)
         counted_MN11 = (targets_MN != IGNORED)[:, :, None, None]
         loads = [
             (one_hot(routing.experts_MNK, self.size.expert_count) & counted_MN11).sum(dim=(1, 2))
             for routing in routings
         ]
-        return Losses(
-            nats_M,
-            torch.stack([routing.balance_loss_M for routing in routings], dim=1),
-            torch.stack([routing.z_loss_M for routing in routings], dim=1),
-            torch.stack(loads, dim=1),
-        )
+        return torch.stack(loads, dim=1)
 
     def _hidden(self, tokens_MBT: Tensor) -> tuple[Tensor, list[Routing]]:
         members, vocabulary, width = self.embedding_MVD.shape

@@ -6,6 +6,9 @@ mixture alike; what it does to one alone is the noise, estimated over all of the
 or not, of which most is expected after that: what the search predicted, and what the new seeds measured, each as far as
 it can be trusted.
 
+Where trials tell what groups of documents cost them, intervals also hold for other documents than those measured on
+(search.recommendation.documents), else for other seeds alone.
+
 Shapes: M mixtures.
 """
 
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -26,6 +29,7 @@ from search.noise import Layout, Noise, by_seed
 from search.objective import UNITS
 from search.problem import BASELINE, PROPORTIONAL, Problem
 from search.recommendation.confirmation_trials import MOST_TIMES, Arm, arms_of, quantile, values_of
+from search.recommendation.documents import DocumentError, Redrawn, document_error, redraw
 from search.recommendation.metric_tests import MetricTests, metric_tests
 from search.recommendation.recommendation import LEVEL, Candidate
 from search.trust_region import TrustRegion
@@ -51,6 +55,7 @@ class Outcome:
         also: labels of what is the same mixture, or nearly, and is not trained beside it.
         adjusted: its mean without what each seed did to all, so that means over different seeds can be compared.
         tests: its metrics, one by one, beside the objective's baseline or else the proportional mixture.
+        redrawn: its objective on other documents like those it was measured on; None where that is not known.
     """
 
     label: str
@@ -63,6 +68,7 @@ class Outcome:
     also: tuple[str, ...] = ()
     adjusted: float | None = None
     tests: MetricTests | None = None
+    redrawn: Redrawn | None = field(default=None, compare=False, repr=False)
 
     @property
     def broken(self) -> tuple[str, ...]:
@@ -120,6 +126,7 @@ class Confirmation:
         winner: of which most is expected, by what was predicted and measured.
         beside: the winner beside its strongest rival; None where nothing was measured beside it.
         run_sd: standard deviation of what neither a run's mixture nor its seed explains; None with too few seeds.
+        over_documents: whether the intervals hold for other seeds and other documents; else for other seeds alone.
     """
 
     candidates: tuple[Outcome, ...]
@@ -127,6 +134,7 @@ class Confirmation:
     winner: Outcome
     beside: Comparison | None = None
     run_sd: float | None = None
+    over_documents: bool = False
 
     @property
     def cautions(self) -> tuple[str, ...]:
@@ -140,7 +148,7 @@ class Confirmation:
             if outcome.broken and outcome.tests is not None:
                 found.append(_refusal(outcome, outcome.tests, difference))
                 continue
-            margin = _margin(noise, seeds, 1)
+            margin = _margin(noise, seeds, 1, document_error(self.winner.redrawn, outcome.redrawn))
             interval = "" if margin is None else f" ± {margin:.4f}"
             name = f"the {outcome.label.removeprefix(BASELINE)} mixture"
             what = f"{name} measured lower than the answer, by {difference:.4f}{interval} over {_count(seeds)}"
@@ -178,9 +186,24 @@ def confirm(
     values = [values_of(problem, arm.mixture, most, history) for arm in arms]
     layout = by_seed(values)
     tests = metric_tests(problem, [arm.mixture for arm in arms], seeds, history)
+    on_others = [redraw(problem, arm.mixture, each, history) for arm, each in zip(arms, values, strict=True)]
+    reference_on_others = redraw(problem, problem.baselines[PROPORTIONAL], reference, history)
     outcomes = [
-        replace(_outcome(problem, arm, measured, reference, len(candidates), layout, place), tests=tests[place])
-        for place, (arm, measured) in enumerate(zip(arms, values, strict=True))
+        replace(
+            _outcome(
+                problem,
+                arm,
+                measured,
+                reference,
+                len(candidates),
+                layout,
+                place,
+                document_error(redrawn, reference_on_others),
+            ),
+            tests=of_metrics,
+            redrawn=redrawn,
+        )
+        for place, (arm, measured, redrawn, of_metrics) in enumerate(zip(arms, values, on_others, tests, strict=True))
     ]
     expected = expectations(outcomes, None if predicted is None else [predicted(each.mixture) for each in outcomes])
     allowed = [not outcome.broken and _allowed(problem, outcome.mixture, trust) for outcome in outcomes]
@@ -191,6 +214,7 @@ def confirm(
         best,
         _beside(problem, best, outcomes, expected, layout.noise),
         None if layout.noise is None else layout.noise.run_sd,
+        all(outcome.redrawn is not None for outcome in outcomes if outcome.values),
     )
 
 
@@ -261,7 +285,7 @@ def _beside(
     difference, seeds = paired(best.values, rival.values)
     if difference is None:
         return None
-    margin = _margin(noise, seeds, 1)
+    margin = _margin(noise, seeds, 1, document_error(best.redrawn, rival.redrawn))
     what = f"{rival.names[0]}, the best baseline," if of_baselines else rival.name
     interval = "" if margin is None else f" ± {margin:.4f}"
     by = f"by {abs(difference):.4f}{interval} {UNITS[problem.objective.unit]} ({_count(seeds)})"
@@ -280,6 +304,7 @@ def _outcome(
     comparisons: int,
     layout: Layout,
     place: int,
+    documents: DocumentError | None,
 ) -> Outcome:
     """What one mixture has shown, beside the proportional one."""
     mean = float(layout.mean_K[place]) if values else None
@@ -293,7 +318,7 @@ def _outcome(
     if difference is None:
         return found(None, None, "not compared", f"was not compared with {PROPORTIONAL}: no seed of both was completed")
     unit = UNITS[problem.objective.unit]
-    margin = _margin(layout.noise, seeds, comparisons) if seeds > 1 else None
+    margin = _margin(layout.noise, seeds, comparisons, documents) if seeds > 1 else None
     if margin is None:
         by = f"{_apart(difference)} than {PROPORTIONAL} by {abs(difference):.4f} {unit}"
         why = "one seed gives no interval" if seeds == 1 else "nothing tells its noise"
@@ -319,11 +344,17 @@ def _refusal(outcome: Outcome, tests: MetricTests, difference: float) -> str:
     )
 
 
-def _margin(noise: Noise | None, seeds: int, comparisons: int) -> float | None:
-    """Half the width of the interval of a difference over so many shared seeds; None where the noise is not known."""
+def _margin(noise: Noise | None, seeds: int, comparisons: int, documents: DocumentError | None) -> float | None:
+    """Half the width of the interval of a difference over so many shared seeds; None where the noise is not known.
+
+    The variances of seeds and documents add up; the fewer degrees of freedom of the two count.
+    """
     if noise is None:
         return None
-    return quantile(1 - (1 - LEVEL) / (2 * comparisons), noise.freedom) * noise.run_sd * math.sqrt(2 / seeds)
+    error, freedom = noise.run_sd * math.sqrt(2 / seeds), noise.freedom
+    if documents is not None:
+        error, freedom = math.hypot(error, documents.sd), min(freedom, documents.freedom)
+    return quantile(1 - (1 - LEVEL) / (2 * comparisons), freedom) * error
 
 
 def paired(values: Mapping[int, float], others: Mapping[int, float]) -> tuple[float | None, int]:

@@ -27,7 +27,7 @@ domains:
 groups:
   plain: {domains: [prose, sums], min: 30%}
 target: {tokens: 40k, max_epochs: 4}
-corpus: {vocabulary: 300, validation_tokens: 500, sequence_length: 32}
+corpus: {vocabulary: 300, validation_tokens: 1k, sequence_length: 32}
 proxies:
   dense: {kind: dense, depth: 1, width: 32, heads: 2, tokens: 4k, batch_rows: 8, evaluations: 2, trials: 8}
   moe:   {kind: moe, depth: 2, width: 32, heads: 2, experts: 4, tokens: 4k, batch_rows: 8, evaluations: 2, trials: 3}

@@ -114,3 +114,7 @@ def test_one_that_was_killed_goes_on(finished: Path, tmp_path: Path, journal: st
     assert searched == searched_then
     assert len(now.completed) == len(then.completed)
     assert numbers(before).items() <= numbers(now).items()
+    # On the documents that it began with, and it says so.
+    assert any("prepared by an earlier mixopt" in note for note in answer["notes"])
+    assert not any(entry.measurement.documents for entry in now.completed)
+    assert answer["confirmation"]["over"] == "seeds"

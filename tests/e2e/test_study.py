@@ -17,9 +17,11 @@ import pytest
 from mixopt.report.kept import page_path
 from mixopt.runs.table import read
 from mixopt.settings.reading import load
+from mixopt.study.corpus import find_corpus
 from mixopt.study.record import journal_path, open_store
 from search.history import History
 from search.mixture import Mixture
+from search.seeds import is_of_search
 from tests.e2e.study import BASELINES, SEARCH_TRIALS, STUDY, answer_of, numbers, recorded, write_study
 from tests.processes import family, kill, named
 from tests.program import COMMAND, mixopt, started
@@ -75,6 +77,35 @@ def test_every_planned_trial_is_recorded_once(undisturbed: tuple[Path, dict[str,
     for entry in history.completed:
         assert sum(entry.measurement.domain_tokens.values()) == entry.trial.fidelity.tokens
         assert set(entry.measurement.losses) == {"prose", "code", "sums"}
+
+
+def test_confirmations_are_measured_on_documents_of_their_own(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+    path, answer = undisturbed
+    file = load(path)
+    corpus = find_corpus(file)
+    assert corpus is not None and corpus.confirmed_apart == ("prose", "code", "sums")
+    kept = journal.read_record(journal_path(file)).history
+    assert kept == recorded(path), "MLflow has a copy of the journal"
+    for entry in kept.completed:
+        documents = entry.measurement.documents
+        if is_of_search(entry.trial.seed):
+            assert not documents
+            continue
+        assert {name: groups.bytes for name, groups in documents.items()} == {
+            name: corpus.confirmation(name).bytes_G for name in corpus.confirmed_apart
+        }
+        for name, loss in entry.measurement.losses.items():
+            nats, tokens = sum(documents[name].nats), sum(documents[name].tokens)
+            assert loss.nats_per_token == pytest.approx(nats / tokens, abs=1e-4)
+    # The same mixture with the seeds of the search and of the confirmation: other documents, and so other losses.
+    of_proportional = [each for each in kept.completed if each.trial.fidelity.proxy == "moe"]
+    searched = next(each for each in of_proportional if each.trial.origin == "baseline:proportional")
+    again = [each for each in of_proportional if each.trial.seed == 1]
+    [same] = [each for each in again if each.trial.mixture.same_as(searched.trial.mixture)]
+    for name, loss in searched.measurement.losses.items():
+        assert loss.nats_per_token != pytest.approx(same.measurement.losses[name].nats_per_token, abs=1e-3)
+    assert answer["confirmation"]["over"] == "seeds and documents"
+    assert "over seeds and documents" in page_path(file).read_text()
 
 
 def test_running_again_trains_nothing_and_gives_the_same_answer(undisturbed: tuple[Path, dict[str, Any]]) -> None:

@@ -84,3 +84,25 @@ def test_the_row_that_is_filled_up_does_not_count_in_the_routing() -> None:
     np.testing.assert_allclose(assignments, assignments.round(), atol=1e-4)
     entropy_nats = -sum(share * math.log(share) for share in shares if share)
     assert evaluation.routing["routing/set/layer1/entropy_nats"] == pytest.approx(entropy_nats, rel=1e-5)
+
+
+@kinds
+def test_groups_of_documents_cost_what_their_tokens_do(kind: Kind) -> None:
+    """Also where a group lies in several rows and batches, and the mask leaves nothing of another."""
+    rng, pack = np.random.default_rng(0), toy_pack(kind, members=2)
+    group_N = np.array([0] * 5 + [1] * 70 + [0] * 20 + [2] * 3 + [3] * 9)
+    tokens_N, mask_N = rng.integers(VOCABULARY, size=len(group_N)), (group_N != 2).astype(np.uint8)
+    tokens = ToyTokens(tokens_N, mask_N, bytes=90, group_N=group_N, bytes_G=(20, 60, 0, 10))
+
+    undivided = ToyTokens(tokens_N, mask_N, bytes=90)
+    evaluations = evaluate(
+        pack, {name: EvaluationSet(each, pack.recipe) for name, each in {"a": tokens, "b": undivided}.items()}
+    )
+
+    for member, evaluation in enumerate(evaluations):
+        assert evaluation.groups.keys() == {"a"}
+        groups, nats_N = evaluation.groups["a"], nats_of_each_token(pack, member, tokens_N) * mask_N[1:]
+        assert groups.nats_G == pytest.approx(np.bincount(group_N[1:], weights=nats_N).tolist(), rel=1e-5)
+        assert (groups.tokens_G, groups.bytes_G) == ((24, 70, 0, 9), (20, 60, 0, 10))
+        assert evaluation.losses["a"].nats_per_token == pytest.approx(sum(groups.nats_G) / 103, rel=1e-12)
+        assert evaluation.losses["a"].nats_per_token == pytest.approx(evaluation.losses["b"].nats_per_token, rel=1e-9)

@@ -49,6 +49,8 @@ class ToyTokens:
     tokens_N: NDArray[np.integer]
     loss_mask_N: NDArray[np.uint8] | None = None
     bytes: int = 100
+    group_N: NDArray[np.int64] | None = None
+    bytes_G: tuple[int, ...] = ()
 
 
 EVALUATION_SETS = {

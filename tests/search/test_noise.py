@@ -1,5 +1,7 @@
 """The noise floor: what seeds do, found again in made-up runs of which it is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from search.problem import Problem
 from search.seeds import is_of_search, of_confirmation, of_repeat
 from search.strategies.bayes import Bayes
 from search.strategies.reserved import repeats
-from search.trial import Loss, Measurement, Trial
+from search.trial import DocumentGroups, Loss, Measurement, Trial
 from tests.search.worlds import LARGE, completed, measure, problem
 
 
@@ -59,6 +61,26 @@ def test_the_noise_of_an_objective_against_a_baseline_is_within_seeds() -> None:
     found = measure_noise(question.objective, completed(trials, shifted).completed, question.baselines["proportional"])
     assert found is not None and found.objective.run_sd == pytest.approx(0, abs=1e-9)
     assert found.metrics["prose"].seed_sd == pytest.approx(1.0)
+
+
+def test_other_documents_of_the_confirmation_are_no_noise() -> None:
+    """Each mixture is off by something else on other documents, and always by the same."""
+    question = problem()
+    mixtures = list(question.baselines.values())
+    trials = [Trial(mixture, LARGE, seed) for mixture in mixtures for seed in (0, 1001, 1, 2)]
+
+    def on_others(trial: Trial) -> Measurement:
+        clean = measure(trial, noise=0.0)
+        if is_of_search(trial.seed):
+            return clean
+        off = 0.1 + 0.1 * mixtures.index(trial.mixture)
+        losses = {name: Loss(loss.nats_per_token + off, 1.0) for name, loss in clean.losses.items()}
+        return replace(clean, losses=losses, documents={"prose": DocumentGroups((30.0, 20.0), (10, 8), (40, 30))})
+
+    found = measure_noise(question.objective, completed(trials, on_others).completed)
+    assert found is not None and found.mixtures == len(mixtures)
+    assert found.objective.run_sd == pytest.approx(0, abs=1e-9)
+    assert found.objective.freedom == 2 * (len(mixtures) - 1)
 
 
 def test_seeds_of_the_search_and_of_the_confirmation_are_never_the_same() -> None:

@@ -23,7 +23,10 @@ ROUGH = 5
 
 
 def corpus_table(corpus: CorpusSummary) -> RenderableType:
-    table = plain_table("domain", ">documents", ">train tokens", ">validation tokens", ">tokens/document", "dropped")
+    table = plain_table(
+        *("domain", ">documents", ">train tokens", ">validation tokens", ">confirmation tokens"),
+        *(">tokens/document", "dropped"),
+    )
     for name, domain in corpus.domains.items():
         dropped = {"empty": domain.dropped_empty, "also in validation": domain.dropped_contaminated}
         table.add_row(
@@ -31,6 +34,7 @@ def corpus_table(corpus: CorpusSummary) -> RenderableType:
             str(domain.documents),
             show_count(domain.train_tokens),
             show_count(domain.validation_tokens),
+            show_count(domain.confirmation_tokens),
             f"{domain.mean_document_tokens:.0f}",
             ", ".join(f"{count} {what}" for what, count in dropped.items() if count),
         )
@@ -171,7 +175,7 @@ def _front_table(front: Sequence[FrontPoint]) -> RenderableType:
 
 def _confirmation_table(confirmation: Confirmation, unit: str) -> RenderableType:
     """Every confirmed mixture and its distance from the proportional one; what is nearly the same is one row."""
-    title = f"\nConfirmation ({unit.replace('_', ' ')})"
+    title = f"\nConfirmation ({unit.replace('_', ' ')}, ± over {confirmation.over})"
     table = plain_table("confirmed", ">objective", ">against proportional", ">seeds", title=title)
     for outcome in sorted(confirmation.outcomes, key=lambda each: math.inf if each.mean is None else each.mean):
         margin = "" if outcome.margin is None else f" ± {outcome.margin:.4f}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ import pytest
 import torch
 
 from mixopt.workers.messages import Event, TrialEnd
-from mixopt.workers.training import Job, run_trials
+from mixopt.workers.training import Job, run_trials, seed_for
+from proxies.data.corpus import Corpus
+from proxies.data.mixing import MixedStream
 from proxies.member import Member
 from proxies.recipe import Recipe
-from proxies.train import train_pack
+from proxies.result import TrainingResult
+from proxies.train import train, train_pack
 from search.history import History
 from search.mixture import Mixture
 from search.objective import WeightedMean
@@ -54,6 +58,39 @@ def test_a_pack_measures_what_each_trial_measures_alone(jobs: list[Job]) -> None
         np.testing.assert_allclose(losses(together[job.trial.id]), losses(alone), rtol=1e-4)
         assert isinstance(alone, Measurement)
         assert together[job.trial.id].domain_tokens == alone.domain_tokens  # type: ignore[union-attr]
+
+
+def test_a_confirmation_is_measured_on_documents_that_the_search_does_not_see(jobs: list[Job]) -> None:
+    corpus = Corpus.open(Path(jobs[0].corpus))
+    confirmation = replace(jobs[0], trial=replace(jobs[0].trial, seed=1))
+    assert confirmation.fits(confirmation) and not confirmation.fits(jobs[0])
+
+    [outcome] = outcomes([confirmation]).values()
+
+    assert isinstance(outcome, Measurement)
+    assert outcome.documents.keys() == set(corpus.evaluation_sets) == set(corpus.confirmed_apart)
+    for name, groups in outcome.documents.items():
+        tokens = corpus.confirmation(name)
+        assert groups.bytes == tokens.bytes_G
+        assert sum(groups.tokens) == len(tokens.tokens_N) - 1
+        assert sum(groups.nats) / sum(groups.tokens) == pytest.approx(outcome.losses[name].nats_per_token, abs=1e-4)
+    assert outcome.curve[-1].losses == outcome.losses
+    on_the_searchs = _trained_alone(confirmation, corpus)
+    for name, loss in outcome.losses.items():
+        assert loss.nats_per_token != pytest.approx(on_the_searchs[name], rel=1e-3)
+    [searched] = outcomes([jobs[0]]).values()
+    assert isinstance(searched, Measurement) and not searched.documents
+
+
+def _trained_alone(job: Job, corpus: Corpus) -> dict[str, float]:
+    """The losses of the same training on what the search ranks mixtures by."""
+    length, order = job.recipe.model.sequence_length, seed_for(job.study_seed, job.trial.seed, "order of text")
+    stream = MixedStream(corpus, job.trial.mixture.as_dict(), length, seed=order)
+    sets = {name: corpus.evaluation(name) for name in corpus.evaluation_sets}
+    first_weights = seed_for(job.study_seed, job.trial.seed, "initial weights")
+    *_, result = train(job.recipe, stream, sets, seed=first_weights)
+    assert isinstance(result, TrainingResult)
+    return {name: loss.nats_per_token for name, loss in result.losses.items()}
 
 
 def test_a_hopeless_trial_is_a_measurement_at_fewer_tokens(jobs: list[Job]) -> None:

@@ -7,7 +7,9 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from proxies.data.corpus import Corpus, CorpusSettings, prepare
 from proxies.data.sources import Source
@@ -30,6 +32,17 @@ def write_jsonl(path: Path, texts: Iterable[object], field: str = "text") -> Pat
 
 def source(name: str, *paths: Path, **options: object) -> Source:
     return Source(name, tuple(str(path) for path in paths), **options)  # type: ignore[arg-type]
+
+
+def texts_of(corpus: Corpus, ids: np.ndarray) -> list[str]:
+    """The documents in a run of tokens."""
+    tokenizer = Tokenizer.from_file(str(corpus.tokenizer_file))
+    ends = np.flatnonzero(ids == corpus.end_of_text_id)
+    return [tokenizer.decode(part[part != corpus.end_of_text_id].tolist()) for part in np.split(ids, ends + 1)[:-1]]
+
+
+def train_texts(corpus: Corpus, domain: str) -> list[str]:
+    return texts_of(corpus, corpus.train_tokens(domain)[:])
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
 
 from proxies.data import intake
 from proxies.data.corpus import Corpus, CorpusSettings, Progress, find_prepared, prepare
@@ -26,22 +25,13 @@ from proxies.data.intake import LowestHashes
 from proxies.data.shards import ShardWriter
 from proxies.data.tokenizer import TokenisedDocument
 from proxies.errors import ProxyError
-from tests.proxies.data.conftest import SETTINGS, sentences, source, write_jsonl
-
-
-def texts_of(corpus: Corpus, ids: np.ndarray) -> list[str]:
-    """The documents in a run of tokens."""
-    tokenizer = Tokenizer.from_file(str(corpus.tokenizer_file))
-    ends = np.flatnonzero(ids == corpus.end_of_text_id)
-    return [tokenizer.decode(part[part != corpus.end_of_text_id].tolist()) for part in np.split(ids, ends + 1)[:-1]]
-
-
-def train_texts(corpus: Corpus, domain: str) -> list[str]:
-    return texts_of(corpus, corpus.train_tokens(domain)[:])
+from tests.proxies.data.conftest import SETTINGS, sentences, source, texts_of, train_texts, write_jsonl
 
 
 def held_out_texts(corpus: Corpus, name: str) -> list[str]:
-    return texts_of(corpus, corpus.evaluation(name).tokens_N[1:])
+    """Of both sets, the search's and, where it has one, the confirmation's."""
+    sets = [corpus.evaluation(name), *([corpus.confirmation(name)] if name in corpus.confirmed_apart else [])]
+    return [text for each in sets for text in texts_of(corpus, each.tokens_N[1:])]
 
 
 def test_every_document_is_trained_on_or_held_out(corpus: Corpus) -> None:
@@ -50,13 +40,14 @@ def test_every_document_is_trained_on_or_held_out(corpus: Corpus) -> None:
         assert sorted(train + held_out) == sorted(texts)
         summary = corpus.domains[name]
         assert summary.documents == len(texts)
-        tokens = summary.train_tokens + summary.validation_tokens
+        tokens = summary.train_tokens + summary.validation_tokens + summary.confirmation_tokens
         assert summary.mean_document_tokens == pytest.approx(tokens / len(texts))
         assert summary.train_tokens == len(corpus.train_tokens(name))
         assert summary.validation_tokens == len(corpus.evaluation(name).tokens_N) - 1
-        assert 0 < summary.validation_tokens <= 0.1 * (summary.train_tokens + summary.validation_tokens)
+        assert 0 < summary.validation_tokens <= 0.1 * tokens
+        assert 0 < summary.confirmation_tokens <= 0.1 * tokens
         assert summary.bytes == sum(len(text) for text in texts)
-        assert corpus.evaluation(name).bytes == sum(len(text) for text in held_out)
+        assert corpus.evaluation(name).bytes + corpus.confirmation(name).bytes == sum(len(text) for text in held_out)
         assert corpus.evaluation(name).loss_mask_N is None
     assert corpus.evaluation_sets == ("web", "code", "chat")
     assert corpus.vocabulary == 300
@@ -143,18 +134,19 @@ def test_a_book_is_one_document_however_many_pieces_it_has(tmp_path: Path, monke
     summary = prepare([source("books", tmp_path / "books")], [], SETTINGS, tmp_path / "corpus").domains["books"]
     assert summary.documents == 3
     assert summary.dropped_empty == 1
-    assert summary.mean_document_tokens == pytest.approx((summary.train_tokens + summary.validation_tokens) / 3)
+    tokens = summary.train_tokens + summary.validation_tokens + summary.confirmation_tokens
+    assert summary.mean_document_tokens == pytest.approx(tokens / 3)
 
     sample = source("books", tmp_path / "books", max_tokens=100)  # less than one book
     pool = write_jsonl(tmp_path / "web.jsonl", sentences(50, seed=9))
     sampled = prepare([source("web", pool)], [sample], SETTINGS, tmp_path / "sampled")
-    assert len(sampled.evaluation("books").tokens_N) > 100
+    assert len(sampled.evaluation("books").tokens_N) + len(sampled.confirmation("books").tokens_N) > 100
 
 
 def test_max_tokens_takes_a_sample(tmp_path: Path) -> None:
     pool = source("web", write_jsonl(tmp_path / "web.jsonl", sentences(500, seed=1)), max_tokens=3000)
     summary = prepare([pool], [], SETTINGS, tmp_path / "corpus").domains["web"]
-    assert 3000 <= summary.train_tokens + summary.validation_tokens < 3000 + 200
+    assert 3000 <= summary.train_tokens + summary.validation_tokens + summary.confirmation_tokens < 3000 + 200
 
 
 @pytest.mark.parametrize(
@@ -230,7 +222,12 @@ def test_changed_sources_leave_nothing_of_the_old_ones(tmp_path: Path) -> None:
     (folder / "train-00007.tokens").write_bytes(b"closed after the last save of the state")
     write_jsonl(tmp_path / "web.jsonl", web)
     prepare([code, pool], [], SETTINGS, tmp_path / "corpus")
-    assert {file.name.split(".")[0] for file in folder.iterdir()} == {"train-00000", "held-out", "state"}
+    assert {file.name.split(".")[0] for file in folder.iterdir()} == {
+        "train-00000",
+        "held-out",
+        "confirmation",
+        "state",
+    }
     assert not list(folder.glob("*.clean.*"))
 
 
