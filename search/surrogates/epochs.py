@@ -30,16 +30,17 @@ Shapes: N rows, D domains, F = 2 D features, H held-out rows, E = 2 D epochs of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.optimize import minimize_scalar, nnls
 
 from search.runs import numbered
-from search.surrogates.base import Fitted, Prediction, SingleScale, Surrogate, hold_out
+from search.surrogates.base import Fitted, Prediction, SingleScale, hold_out
 from search.surrogates.rows import FOLDS, Rows
 
 RATES = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -47,10 +48,11 @@ POWERS = (0.3, 0.5, 0.7, 1.0)
 DELAYS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
 RIDGES = (1e-3, 1e-2, 0.1, 1.0)
 FIRST_RIDGE = 1e-2
-# So many of the shapes are tried with every ridge.
-SHAPES_KEPT = 8
+# Of the coarse shapes, so many have their neighbours tried; of all, so many are tried with every ridge.
+COARSE_KEPT, KEPT = 3, 6
 # From the median to the floor, in units of how far the lowest value is from it.
 LEAST_GAMMA, FIRST_GAMMA, MOST_GAMMA = 1.0, 2.5, 6.0
+GAMMAS = 24
 # The floor is at least so many standard deviations of the noise below the lowest value.
 NOISES_BELOW = 3.0
 # Of the noise, where no mixture was measured twice, in the same units.
@@ -60,15 +62,16 @@ FLAT_HARM = 0.01
 # By so many nats of log-likelihood a run has a ceiling to be better than a floor.
 CEILING_GAIN = 0.01
 LEAST_LOG_SD = 1e-3
+# A shape of three numbers, a ridge and a floor.
+CHOSEN = 5
 # The amplitudes' doubt is as if there had been at least this ridge.
 DOUBT_RIDGE = 0.1
 # Predictions go beyond the fitted values by so many of their standard deviations at most.
 REACH = 3.0
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Of all domains: how fast the benefit comes, in what power, and after how many epochs, as a logarithm, the harm."""
+class Shape(NamedTuple):
+    """Of all domains: how fast the benefit comes, in what power, and the logarithm of the epochs after which harm does."""
 
     rate: float
     power: float
@@ -80,8 +83,18 @@ class Shape:
         benefit_ND = -np.expm1(-((self.rate * helpful_ND) ** self.power))
         return np.hstack([-benefit_ND, np.logaddexp(0, np.log1p(harmful_ND) - self.delay) ** 2])
 
+    @property
+    def neighbours(self) -> set[Shape]:
+        """The shapes at most a step away in each direction, itself among them."""
+        near = []
+        for steps, here in zip((RATES, POWERS, DELAYS), self, strict=True):
+            place = steps.index(here)
+            near.append(steps[max(place - 1, 0) : place + 2])
+        return {Shape(*each) for each in product(*near)}
 
-SHAPES = tuple(Shape(*each) for each in product(RATES, POWERS, DELAYS))
+
+# Every second step: whatever shape there is, one of these or a neighbour of one is it.
+COARSE = tuple(Shape(*each) for each in product(RATES[1::2], POWERS[1::2], DELAYS[::2]))
 
 
 @dataclass(frozen=True)
@@ -146,46 +159,87 @@ class Epochs(SingleScale[EpochsChoice]):
         return hold_out(rows, self.fewest_runs, lambda known: self.fit_rows(known, fitted.choice).predict_run)
 
     def _fit_alike(self, rows: Rows, choice: EpochsChoice | None) -> FloorFit:
-        mixture_N = numbered(rows.weights_ND)
         if choice is None:
-            choice = max((self._choose(rows, mixture_N, sign) for sign in (1.0, -1.0)), key=lambda each: each[0])[1]
-        deficits = Deficits.of(choice.sign * rows.values_N, mixture_N)
+            judges = [Judge.of(rows, sign) for sign in (1.0, -1.0)]
+            coarse = [judge.ordered(COARSE) for judge in judges]
+            ceiling = coarse[1][0].likelihood > coarse[0][0].likelihood + CEILING_GAIN
+            choice = judges[ceiling].choose(coarse[ceiling])
+        deficits = Deficits.of(choice.sign * rows.values_N, numbered(rows.weights_ND))
         features_NF = choice.shape.features(rows.weights_ND)
         fit = Amplitudes.of(Moments.of(features_NF, deficits.log(choice.gamma)), choice.ridge)
         highest = float(deficits.values_N.max()) + REACH * float(deficits.values_N.std())
         return FloorFit(fit, deficits.floor(choice.gamma), highest, choice)
 
-    def _choose(self, rows: Rows, mixture_N: np.ndarray, sign: float) -> tuple[float, EpochsChoice]:
-        """What predicts held-out runs best where values have a floor, or a ceiling, and how likely it makes them."""
+
+class Tried(NamedTuple):
+    """A shape and a ridge, and the log-likelihood of a held-out run."""
+
+    likelihood: float
+    shape: Shape
+    ridge: float
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """How well held-out rows are predicted, where their values have a floor (sign 1) or a ceiling (-1)."""
+
+    sign: float
+    epochs_NE: Float[np.ndarray, "N E"]
+    deficits: Deficits
+    folds: list[Bool[np.ndarray, " N"]]
+
+    @classmethod
+    def of(cls, rows: Rows, sign: float) -> Judge:
         folds = rows.folds(2) or [np.arange(len(rows)) % FOLDS == fold for fold in range(FOLDS)]
-        deficits = Deficits.of(sign * rows.values_N, mixture_N)
-        log_N = deficits.log(FIRST_GAMMA)
+        deficits = Deficits.of(sign * rows.values_N, numbered(rows.weights_ND))
+        return cls(sign, rows.weights_ND, deficits, folds)
 
-        def missed(shape: Shape, ridges: tuple[float, ...]) -> list[tuple[float, Shape, float]]:
-            """Mean squared error with each ridge."""
-            features_NF = shape.features(rows.weights_ND)
-            split = list(_split(features_NF, log_N, folds))
-            return [(_missed(split, ridge), shape, ridge) for ridge in ridges]
-
-        first = sorted((missed(shape, (FIRST_RIDGE,))[0] for shape in SHAPES), key=lambda each: each[0])
-        tried = [each for _, shape, _ in first[:SHAPES_KEPT] for each in missed(shape, RIDGES)]
-        _, shape, ridge = min(tried, key=lambda each: each[0])
-        features_NF = shape.features(rows.weights_ND)
-
-        def unlikely(log_gamma: float) -> float:
-            """The negative log-likelihood of a held-out run."""
-            log_N = deficits.log(float(np.exp(log_gamma)))
-            return 0.5 * float(np.log(_missed(_split(features_NF, log_N, folds), ridge))) + float(log_N.mean())
-
-        found = minimize_scalar(unlikely, bounds=np.log([LEAST_GAMMA, MOST_GAMMA]), method="bounded", options={"maxiter": 24})
+    def choose(self, coarse: list[Tried]) -> EpochsChoice:
+        """
+        Args:
+            coarse: the coarse shapes, best first.
+        """
+        near = {shape for tried in coarse[:COARSE_KEPT] for shape in tried.shape.neighbours}
+        fine = sorted([*coarse, *self.ordered(near - set(COARSE))], reverse=True)
+        _, shape, ridge = max(self._tried(tried.shape, ridge) for tried in fine[:KEPT] for ridge in RIDGES)
+        features_NF = shape.features(self.epochs_NE)
+        found = minimize_scalar(
+            lambda log_gamma: -self._likelihood(features_NF, ridge, float(np.exp(log_gamma))),
+            bounds=np.log([LEAST_GAMMA, MOST_GAMMA]),
+            method="bounded",
+            options={"maxiter": GAMMAS},
+        )
         gamma = float(np.exp(found.x))
-        errors = [
-            (fit.at(held_HF) - log_H) ** 2 / (1 + fit.doubt(held_HF))
-            for known, held_HF, log_H in _split(features_NF, deficits.log(gamma), folds)
-            for fit in [Amplitudes.of(known, ridge)]
+        fit = Amplitudes.of(Moments.of(features_NF, self.deficits.log(gamma)), ridge)
+        variances = [
+            error_H**2 / (1 + known.doubt(held_HF))
+            for error_H, known, held_HF in self._held_out(features_NF, ridge, self.deficits.log(gamma))
         ]
-        log_sd = max(float(np.concatenate(errors).mean()) ** 0.5, LEAST_LOG_SD)
-        return CEILING_GAIN * (sign > 0) - float(found.fun), EpochsChoice(shape, ridge, sign, gamma, log_sd)
+        # The least of many errors looks better than it is: as much as if what was chosen had been fitted to them.
+        rows, used = len(self.epochs_NE), int((fit.amplitudes_F > 0).sum())
+        widening = rows / max(rows - used - CHOSEN, rows / 2)
+        log_sd = (widening * float(np.concatenate(variances).mean())) ** 0.5
+        return EpochsChoice(shape, ridge, self.sign, gamma, max(log_sd, LEAST_LOG_SD))
+
+    def ordered(self, shapes: Iterable[Shape]) -> list[Tried]:
+        """With the first ridge, the best first."""
+        return sorted((self._tried(shape, FIRST_RIDGE) for shape in shapes), reverse=True)
+
+    def _tried(self, shape: Shape, ridge: float) -> Tried:
+        return Tried(self._likelihood(shape.features(self.epochs_NE), ridge, FIRST_GAMMA), shape, ridge)
+
+    def _likelihood(self, features_NF: Float[np.ndarray, "N F"], ridge: float, gamma: float) -> float:
+        log_N = self.deficits.log(gamma)
+        error_H = np.concatenate([error_H for error_H, _, _ in self._held_out(features_NF, ridge, log_N)])
+        return -0.5 * float(np.log(max((error_H**2).mean(), LEAST_LOG_SD**2))) - float(log_N.mean())
+
+    def _held_out(
+        self, features_NF: Float[np.ndarray, "N F"], ridge: float, log_N: Float[np.ndarray, " N"]
+    ) -> Iterator[tuple[Float[np.ndarray, " H"], Amplitudes, Float[np.ndarray, "H F"]]]:
+        """Of each fold the errors of its logarithms, what predicted them, and from which features."""
+        for out_N in self.folds:
+            fit = Amplitudes.of(Moments.of(features_NF[~out_N], log_N[~out_N]), ridge)
+            yield fit.at(features_NF[out_N]) - log_N[out_N], fit, features_NF[out_N]
 
 
 def repeats(rows: Rows) -> tuple[Float[np.ndarray, "L D"], Float[np.ndarray, " D"]]:
@@ -220,18 +274,6 @@ class Moments:
         harm = features_NF.shape[1] // 2
         apart_NF[:, harm:] *= apart_NF[:, harm:].std(axis=0) > FLAT_HARM
         return cls(len(log_N), mean_F, mean, apart_NF.T @ apart_NF, apart_NF.T @ (log_N - mean))
-
-
-def _split(
-    features_NF: Float[np.ndarray, "N F"], log_N: Float[np.ndarray, " N"], folds: list[Bool[np.ndarray, " N"]]
-) -> Iterator[tuple[Moments, Float[np.ndarray, "H F"], Float[np.ndarray, " H"]]]:
-    for out_N in folds:
-        yield Moments.of(features_NF[~out_N], log_N[~out_N]), features_NF[out_N], log_N[out_N]
-
-
-def _missed(split, ridge: float) -> float:
-    error_H = [Amplitudes.of(known, ridge).at(held_HF) - log_H for known, held_HF, log_H in split]
-    return max(float((np.concatenate(error_H) ** 2).mean()), LEAST_LOG_SD**2)
 
 
 @dataclass(frozen=True, eq=False)
