@@ -71,7 +71,7 @@ REACH = 3.0
 
 
 class Shape(NamedTuple):
-    """Of all domains: how fast the benefit comes, in what power, and the logarithm of the epochs after which harm does."""
+    """Of all domains: how fast the benefit comes, in what power, and the logarithm of the epochs before harm does."""
 
     rate: float
     power: float
