@@ -20,7 +20,8 @@ Where repeats are not known, a domain's mean share over the runs counts as one e
    normal.
 3. Amplitudes are least squares without negative ones.
 
-Values of cheaper fidelities are mapped to the target as for other surrogates, as functions of epochs and not of shares.
+Fidelities that repeat as the target does are mapped to it as for other surrogates, in epochs in place of shares. Then
+the others are tied to what these predict at the epochs that the others made: those never showed the harm themselves.
 
 Differences from the paper: any table can be fitted, for the median stands in for the proportional runs; rates count in
 epochs of the proportional mixture; errors of logarithms choose, in which the basin counts for more.
@@ -41,6 +42,7 @@ from scipy.optimize import minimize_scalar, nnls
 
 from search.runs import numbered
 from search.surrogates.base import Fitted, Prediction, SingleScale, hold_out
+from search.surrogates.lifting import in_target_units
 from search.surrogates.rows import FOLDS, Rows
 
 RATES = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -59,6 +61,8 @@ NOISES_BELOW = 3.0
 LEAST_NOISE = 0.02
 # The standard deviation over the runs of a harm of which they can tell something.
 FLAT_HARM = 0.01
+# Repeats that differ by less are alike.
+SAME_REPEATS = 0.1
 # By so many nats of log-likelihood a run has a ceiling to be better than a floor.
 CEILING_GAIN = 0.01
 LEAST_LOG_SD = 1e-3
@@ -79,7 +83,8 @@ class Shape(NamedTuple):
 
     def features(self, epochs_NE: Float[np.ndarray, "N E"]) -> Float[np.ndarray, "N F"]:
         """What log(value - floor) is linear in, with no negative amplitude."""
-        helpful_ND, harmful_ND = np.split(epochs_NE, 2, axis=1)
+        # What an optimiser leaves of a share may be a hair below nothing.
+        helpful_ND, harmful_ND = np.split(np.maximum(epochs_NE, 0), 2, axis=1)
         benefit_ND = -np.expm1(-((self.rate * helpful_ND) ** self.power))
         return np.hstack([-benefit_ND, np.logaddexp(0, np.log1p(harmful_ND) - self.delay) ** 2])
 
@@ -126,7 +131,7 @@ class Deficits:
     def of(cls, values_N: Float[np.ndarray, " N"], mixture_N: np.ndarray) -> Deficits:
         median, lowest = float(np.median(values_N)), float(values_N.min())
         # Equal values differ by rounding only.
-        unit = max(median - lowest, float(values_N.std()) / 10, 1e-12 * abs(median), float(np.finfo(float).tiny) * 1e8)
+        unit = max(median - lowest, float(values_N.std()) / 10, 1e-12 * abs(median)) or 1e-12
         count_M = np.bincount(mixture_N)
         mean_M = np.bincount(mixture_N, values_N) / np.maximum(count_M, 1)
         within = float(((values_N - mean_M[mixture_N]) ** 2).sum())
@@ -151,7 +156,15 @@ class Epochs(SingleScale[EpochsChoice]):
         helpful_ND = rows.weights_ND * goal_D / proportional
         # The mixtures as epochs: all that follows knows nothing of shares.
         exposed = replace(rows, weights_ND=np.hstack([helpful_ND, rows.weights_ND * repeats_LD[rows.fidelity_N]]))
-        within = super().fit_rows(exposed, choice)
+        alike_L = np.isclose(repeats_LD, repeats_LD[-1], rtol=SAME_REPEATS).all(axis=1)
+        as_target = exposed.select(alike_L[rows.fidelity_N])
+        if alike_L.all() or len(as_target) < self.fewest_runs:
+            within = super().fit_rows(exposed, choice)
+        else:
+            within = super().fit_rows(as_target, choice)
+            expected_N = within.mean(exposed.weights_ND)
+            tied_N = in_target_units(rows.values_N, rows.fidelity_N, rows.fidelities - 1, expected_N)
+            within = self._fit_alike(replace(exposed, values_N=tied_N, fidelity_N=0 * rows.fidelity_N), choice)
         return FittedEpochs(within, goal_D / proportional, goal_D, repeats_LD[-1], within.choice)
 
     def hold_out(self, rows: Rows, fitted: Fitted[EpochsChoice]) -> Prediction | None:
