@@ -179,7 +179,7 @@ class Epochs(SingleScale[EpochsChoice]):
             choice = judges[ceiling].choose(coarse[ceiling])
         deficits = Deficits.of(choice.sign * rows.values_N, numbered(rows.weights_ND))
         features_NF = choice.shape.features(rows.weights_ND)
-        fit = Amplitudes.of(Moments.of(features_NF, deficits.log(choice.gamma)), choice.ridge)
+        fit = Amplitudes.of(features_NF, deficits.log(choice.gamma), choice.ridge)
         highest = float(deficits.values_N.max()) + REACH * float(deficits.values_N.std())
         return FloorFit(fit, deficits.floor(choice.gamma), highest, choice)
 
@@ -223,7 +223,7 @@ class Judge:
             options={"maxiter": GAMMAS},
         )
         gamma = float(np.exp(found.x))
-        fit = Amplitudes.of(Moments.of(features_NF, self.deficits.log(gamma)), ridge)
+        fit = Amplitudes.of(features_NF, self.deficits.log(gamma), ridge)
         variances = [
             error_H**2 / (1 + known.doubt(held_HF))
             for error_H, known, held_HF in self._held_out(features_NF, ridge, self.deficits.log(gamma))
@@ -251,7 +251,7 @@ class Judge:
     ) -> Iterator[tuple[Float[np.ndarray, " H"], Amplitudes, Float[np.ndarray, "H F"]]]:
         """Of each fold the errors of its logarithms, what predicted them, and from which features."""
         for out_N in self.folds:
-            fit = Amplitudes.of(Moments.of(features_NF[~out_N], log_N[~out_N]), ridge)
+            fit = Amplitudes.of(features_NF[~out_N], log_N[~out_N], ridge)
             yield fit.at(features_NF[out_N]) - log_N[out_N], fit, features_NF[out_N]
 
 
@@ -271,46 +271,37 @@ def repeats(rows: Rows) -> tuple[Float[np.ndarray, "L D"], Float[np.ndarray, " D
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
-    """What least squares need of rows."""
+class Amplitudes:
+    """Of the features, none of them negative, by least squares on centred features."""
 
     rows: int
     mean_F: Float[np.ndarray, " F"]
     mean: float
     gram_FF: Float[np.ndarray, "F F"]
-    along_F: Float[np.ndarray, " F"]
-
-    @classmethod
-    def of(cls, features_NF: Float[np.ndarray, "N F"], log_N: Float[np.ndarray, " N"]) -> Moments:
-        mean_F, mean = features_NF.mean(axis=0), float(log_N.mean())
-        apart_NF = features_NF - mean_F
-        harm = features_NF.shape[1] // 2
-        apart_NF[:, harm:] *= apart_NF[:, harm:].std(axis=0) > FLAT_HARM
-        return cls(len(log_N), mean_F, mean, apart_NF.T @ apart_NF, apart_NF.T @ (log_N - mean))
-
-
-@dataclass(frozen=True, eq=False)
-class Amplitudes:
-    """Of the features, none of them negative, and how sure they are, in units of the variance of an error."""
-
-    moments: Moments
     amplitudes_F: Float[np.ndarray, " F"]
 
     @classmethod
-    def of(cls, moments: Moments, ridge: float) -> Amplitudes:
-        lower_FF = np.linalg.cholesky(moments.gram_FF + ridge * np.eye(len(moments.gram_FF)))
-        found_F, _ = nnls(lower_FF.T, np.linalg.solve(lower_FF, moments.along_F))
-        return cls(moments, found_F)
+    def of(cls, features_NF: Float[np.ndarray, "N F"], log_N: Float[np.ndarray, " N"], ridge: float) -> Amplitudes:
+        mean_F, mean = features_NF.mean(axis=0), float(log_N.mean())
+        apart_NF = features_NF - mean_F
+        harm_ND = apart_NF[:, apart_NF.shape[1] // 2 :]
+        harm_ND *= harm_ND.std(axis=0) > FLAT_HARM
+        gram_FF = apart_NF.T @ apart_NF
+        # The same least squares with as many rows as features.
+        lower_FF = np.linalg.cholesky(gram_FF + ridge * np.eye(len(gram_FF)))
+        along_F = np.linalg.solve(lower_FF, apart_NF.T @ (log_N - mean))
+        return cls(len(log_N), mean_F, mean, gram_FF, nnls(lower_FF.T, along_F)[0])
 
     def at(self, features_NF: Float[np.ndarray, "N F"]) -> Float[np.ndarray, " N"]:
-        log_N: Float[np.ndarray, " N"] = self.moments.mean + (features_NF - self.moments.mean_F) @ self.amplitudes_F
+        log_N: Float[np.ndarray, " N"] = self.mean + (features_NF - self.mean_F) @ self.amplitudes_F
         return log_N
 
     def doubt(self, features_NF: Float[np.ndarray, "N F"]) -> Float[np.ndarray, " N"]:
-        gram_FF = self.moments.gram_FF + DOUBT_RIDGE * np.eye(len(self.amplitudes_F))
-        apart_NF = features_NF - self.moments.mean_F
+        """The variance of what is predicted, in units of that of an error."""
+        gram_FF = self.gram_FF + DOUBT_RIDGE * np.eye(len(self.amplitudes_F))
+        apart_NF = features_NF - self.mean_F
         doubt_N: Float[np.ndarray, " N"] = (apart_NF * np.linalg.solve(gram_FF, apart_NF.T).T).sum(axis=1)
-        return 1 / self.moments.rows + doubt_N
+        return 1 / self.rows + doubt_N
 
 
 @dataclass(frozen=True, eq=False)
