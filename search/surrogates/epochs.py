@@ -37,7 +37,7 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.optimize import minimize_scalar, nnls
 
 from search.runs import numbered
@@ -128,7 +128,7 @@ class Deficits:
     noise: float
 
     @classmethod
-    def of(cls, values_N: Float[np.ndarray, " N"], mixture_N: np.ndarray) -> Deficits:
+    def of(cls, values_N: Float[np.ndarray, " N"], mixture_N: Int[np.ndarray, " N"]) -> Deficits:
         median, lowest = float(np.median(values_N)), float(values_N.min())
         # Equal values differ by rounding only.
         unit = max(median - lowest, float(values_N.std()) / 10, 1e-12 * abs(median)) or 1e-12
