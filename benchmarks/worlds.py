@@ -312,13 +312,17 @@ class Scarce(World):
     @cached_property
     def optimum(self) -> float:
         """Below the peaks, where it lies, the objective is convex."""
-        from scipy.optimize import LinearConstraint, minimize
+        from scipy.optimize import Bounds, LinearConstraint, minimize
 
         most_D = np.minimum(self.peak * np.array(self.drawn_from(TARGET)) / TARGET.tokens, 1)
+
+        def value(weights_D: Float[np.ndarray, " D"]) -> float:
+            return float(self.value(weights_D[None])[0])
+
         found = minimize(
-            lambda weights_D: float(self.value(weights_D[None])[0]),
-            most_D / most_D.sum(),
-            bounds=[(0, most) for most in most_D],
+            value,
+            np.asarray(most_D / most_D.sum()),
+            bounds=Bounds(0, most_D),
             constraints=LinearConstraint(np.ones((1, self.domains)), 1, 1),
             method="SLSQP",
             tol=1e-10,
@@ -327,7 +331,8 @@ class Scarce(World):
         return float(found.fun)
 
     def noise(self, true_M: Float[np.ndarray, " M"], trial: Trial) -> Float[np.ndarray, " M"]:
-        return self.noise_share * self.spread * generator(self.seed, "noise", trial.id).standard_normal(len(true_M))
+        noise_M: Float[np.ndarray, " M"] = generator(self.seed, "noise", trial.id).standard_normal(len(true_M))
+        return self.noise_share * self.spread * noise_M
 
     @property
     def spread(self) -> float:

@@ -216,12 +216,12 @@ class Judge:
         fine = sorted([*coarse, *self.ordered(near - set(COARSE))], reverse=True)
         _, shape, ridge = max(self._tried(tried.shape, ridge) for tried in fine[:KEPT] for ridge in RIDGES)
         features_NF = shape.features(self.epochs_NE)
-        found = minimize_scalar(
-            lambda log_gamma: -self._likelihood(features_NF, ridge, float(np.exp(log_gamma))),
-            bounds=np.log([LEAST_GAMMA, MOST_GAMMA]),
-            method="bounded",
-            options={"maxiter": GAMMAS},
-        )
+
+        def unlikely(log_gamma: float) -> float:
+            return -self._likelihood(features_NF, ridge, float(np.exp(log_gamma)))
+
+        ends = (float(np.log(LEAST_GAMMA)), float(np.log(MOST_GAMMA)))
+        found = minimize_scalar(unlikely, bounds=ends, method="bounded", options={"maxiter": GAMMAS})
         gamma = float(np.exp(found.x))
         fit = Amplitudes.of(features_NF, self.deficits.log(gamma), ridge)
         variances = [
@@ -324,7 +324,7 @@ class FloorFit(Fitted[EpochsChoice]):
 
     def _values(self, log_N: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
         most = np.log(self.highest - self.floor)
-        return self.choice.sign * (self.floor + np.exp(np.minimum(log_N, most)))
+        return np.asarray(self.choice.sign * (self.floor + np.exp(np.minimum(log_N, most))))
 
 
 @dataclass(frozen=True, eq=False)
