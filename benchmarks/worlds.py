@@ -7,6 +7,7 @@ Sparse      a few metrics, each served by some domains: the optimum is usually o
             fidelity has other worths, so that its optimum is elsewhere.
 OwnSets     an evaluation set for each domain, and worths of other domains that may be next to nothing: where a pool is
             absent, its loss jumps. Every run has the effect of its seed, and noise.
+Scarce      Sparse with so little text that domains repeat, and what is repeated too often is lost on the model.
 benchmarks.nine_pools is another, with the laws that 97 real runs on nine pools of text were fitted with.
 
 Shapes: N mixtures, D domains, M metrics.
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -255,6 +256,93 @@ class OwnSets(World):
 
     def noise(self, true_M: Float[np.ndarray, " M"], trial: Trial) -> Float[np.ndarray, " M"]:
         return seeded_noise(self.seed, trial, len(self.weights), self.seed_sd, self.noise_sd)
+
+
+@dataclass(frozen=True)
+class Scarce(World):
+    """Text that repeats is worth less: a share w of which E epochs are made counts as w / (1 + (E / peak)^2).
+
+    More than `peak` epochs of a domain are a loss, whatever it is worth. This is no form that any surrogate has.
+
+    Attributes:
+        noise_share: as of Sparse.
+        peak: in epochs; infinite where repeated text is as good as fresh.
+        matched: a cheap run draws from so little that it repeats what a run at the target does; else from all there is.
+        supply: tokens of all domains, in those of a run at the target.
+    """
+
+    domains: int
+    seed: int
+    noise_share: float
+    peak: float
+    matched: bool = True
+    supply: float = 2.0
+
+    @cached_property
+    def fresh(self) -> Sparse:
+        """The same without repetition, all fidelities alike."""
+        return Sparse(self.domains, self.seed, self.noise_share)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        return self.fresh.weights
+
+    @property
+    def laws(self) -> Laws:
+        return self.fresh.laws
+
+    @cached_property
+    def space(self) -> Space:
+        tokens_D = np.array([limits.tokens for limits in self.fresh.space.limits], dtype=np.float64)
+        tokens_D *= self.supply * TARGET.tokens / tokens_D.sum()
+        names = self.fresh.space.domains
+        return Space(tuple(DomainLimits(name, int(tokens)) for name, tokens in zip(names, tokens_D, strict=True)))
+
+    def drawn_from(self, fidelity: Fidelity) -> tuple[float, ...]:
+        """Tokens of each domain that runs at this fidelity have."""
+        part = fidelity.tokens / TARGET.tokens if self.matched else 1.0
+        return tuple(part * limits.tokens for limits in self.space.limits)
+
+    def losses(self, weights_ND: Float[np.ndarray, "N D"], fidelity: Fidelity = TARGET) -> Float[np.ndarray, "N M"]:
+        epochs_ND = weights_ND * fidelity.tokens / np.array(self.drawn_from(fidelity))
+        losses_NM = self.laws.losses(weights_ND / (1 + (epochs_ND / self.peak) ** 2))
+        # As the cheap fidelity of Sparse, but what a domain is worth stays.
+        return losses_NM if fidelity == TARGET else 0.5 + 1.5 * (losses_NM - self.laws.floor_M) + self.laws.floor_M
+
+    @cached_property
+    def optimum(self) -> float:
+        """Below the peaks, where it lies, the objective is convex."""
+        from scipy.optimize import Bounds, LinearConstraint, minimize
+
+        most_D = np.minimum(self.peak * np.array(self.drawn_from(TARGET)) / TARGET.tokens, 1)
+
+        def value(weights_D: Float[np.ndarray, " D"]) -> float:
+            return float(self.value(weights_D[None])[0])
+
+        found = minimize(
+            value,
+            np.asarray(most_D / most_D.sum()),
+            bounds=Bounds(0, most_D),
+            constraints=LinearConstraint(np.ones((1, self.domains)), 1, 1),
+            method="SLSQP",
+            tol=1e-10,
+            options={"maxiter": 1000},
+        )
+        return float(found.fun)
+
+    def noise(self, true_M: Float[np.ndarray, " M"], trial: Trial) -> Float[np.ndarray, " M"]:
+        noise_M: Float[np.ndarray, " M"] = generator(self.seed, "noise", trial.id).standard_normal(len(true_M))
+        return self.noise_share * self.spread * noise_M
+
+    @property
+    def spread(self) -> float:
+        return self.fresh.spread
+
+    def problem(self, target_trials: int, cheap_trials: int = 0) -> Problem:
+        problem = super().problem(target_trials, cheap_trials)
+        return replace(
+            problem, rungs=tuple(replace(rung, supply=self.drawn_from(rung.fidelity)) for rung in problem.rungs)
+        )
 
 
 def seeded_noise(world: int, trial: Trial, metrics: int, seed_sd: float, noise_sd: float) -> Float[np.ndarray, " M"]:

@@ -220,6 +220,7 @@ class SearchSettings(Section):
         "gp_ard",
         "gp_isotropic",
         "effective_data",
+        "epochs",
         "log_linear",
         "bimix",
         "quadratic",
