@@ -43,8 +43,8 @@ def _table(table: TableBacktest, subsets: int) -> list[RenderableType]:
         Text(LEGEND, style="dim"),
         *(Text(f"{name} is not fitted: {reason}", style="dim") for name, reason in table.skipped.items()),
         Text(f"gains are over {_reference(table)}\n", style="dim"),
-        _control(table.controls.scrambled),
-        _control(table.controls.permuted),
+        _control(table.controls.scrambled, "FAILED", "red"),
+        _control(table.controls.permuted, "not shown", "yellow"),
         Text(f"\n{table.recommended.why}\n", style="bold"),
         *(() if table.replay is None else replay_tables(table.replay)),
         *(Text(f"note: {note}", style="yellow") for note in table.notes),
@@ -88,5 +88,6 @@ def _reference(table: TableBacktest) -> str:
     return f"{reference.run}, the run nearest to {reference.natural} ({reference.apart:.0%} of its tokens differ)"
 
 
-def _control(control: Control) -> Text:
-    return Text(("passed: " if control.passed else "FAILED: ") + control.verdict, style="" if control.passed else "red")
+def _control(control: Control, otherwise: str, colour: str) -> Text:
+    passed = control.passed
+    return Text(f"{'passed' if passed else otherwise}: {control.verdict}", style="" if passed else colour)

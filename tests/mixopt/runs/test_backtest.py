@@ -146,7 +146,9 @@ def test_the_same_seed_gives_the_same_result(tmp_path: Path) -> None:
 def test_strategies_are_replayed_in_the_same_report(tmp_path: Path) -> None:
     runs = alone(tmp_path / "runs.csv", count=40)
     told: list[tuple[str, int, int]] = []
-    request = BacktestRequest(runs=runs, surrogates=("linear",), known=(20,), seeds=2, strategies=("random",), replays=3)
+    request = BacktestRequest(
+        runs=runs, surrogates=("linear",), known=(20,), seeds=2, strategies=("random",), replays=3
+    )
     result = backtest([request], lambda *step: told.append(step))
     replayed = result.tables[0].replay
     assert replayed is not None
@@ -164,7 +166,9 @@ def shown(result: BacktestResult) -> str:
 
 def test_several_tables_are_judged_one_by_one_in_80_columns(tmp_path: Path) -> None:
     paths = [alone(tmp_path / "signal.csv"), alone(tmp_path / "noise.csv", effect=0.0)]
-    requests = [BacktestRequest(runs=path, surrogates=("quadratic", "effective_data"), known=(30,), seeds=2) for path in paths]
+    requests = [
+        BacktestRequest(runs=path, surrogates=("quadratic", "effective_data"), known=(30,), seeds=2) for path in paths
+    ]
     result = backtest(requests, lambda *_: None)
     assert [each.recommended.surrogate for each in result.tables] == ["quadratic", None]
     text = shown(result)
