@@ -146,7 +146,7 @@ def test_a_small_subset_has_its_part_of_the_target() -> None:
 def test_scrambling_keeps_a_mixtures_runs_together(runs: Runs, seed: int) -> None:
     dealt = scramble(runs, (seed, 0))
     np.testing.assert_array_equal(dealt.weights_ND, runs.weights_ND)
-    giver = {value: mixture for value, mixture in zip(runs.values_NM[:, 0], runs.mixture_N, strict=True)}
+    giver = dict(zip(runs.values_NM[:, 0], runs.mixture_N, strict=True))
     for mixture in np.unique(runs.mixture_N):
         here_N = runs.mixture_N == mixture
         assert len({giver[value] for value in dealt.values_NM[here_N, 0]}) == 1
