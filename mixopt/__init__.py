@@ -6,6 +6,7 @@ What the commands do, for notebooks and programs (docs/python.md):
     Mixture    shares of training tokens by domain
     Space      the mixtures that may be the answer; `space` makes one from numbers, `read_space` from a file
     fit        surrogates and a mixture from a table of finished runs
+    backtest   which surrogates would have predicted finished runs, from how few of them
     replay     what strategies would have cost on finished runs
     export     a mixture as a trainer's configuration
     compare    two studies or mixtures side by side
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 from mixopt.base.version import VERSION
 
 if TYPE_CHECKING:
-    from mixopt.api import Fit, Study, compare, export, fit, read_space, replay, space
+    from mixopt.api import Backtest, Fit, Study, backtest, compare, export, fit, read_space, replay, space
     from mixopt.base.errors import ConfigError
     from search.mixture import Mixture
     from search.space import Space
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 __all__ = [
+    "Backtest",
     "ConfigError",
     "Fit",
     "Mixture",
     "Space",
     "Study",
+    "backtest",
     "compare",
     "export",
     "fit",

@@ -18,14 +18,16 @@ from mixopt.base.errors import ConfigError
 from mixopt.exports import request as export_request
 from mixopt.exports.formats import Draws, Exportable, exporter
 from mixopt.results.answer import Answer
+from mixopt.results.backtest import BacktestResult
 from mixopt.results.comparison import Comparison
 from mixopt.results.fit import FitResult, SkippedSurrogate
 from mixopt.results.plan import PlanEstimate
 from mixopt.results.recommendation import Interval, Score
 from mixopt.results.status import Status
+from mixopt.runs import backtest as backtest_runs
 from mixopt.runs import fit as fit_runs
 from mixopt.runs import replay as replay_runs
-from mixopt.runs.request import FitRequest, ReplayRequest
+from mixopt.runs.request import BacktestRequest, FitRequest, ReplayRequest
 from mixopt.runs.table import METRIC, WEIGHT, Frame, TableSource
 from mixopt.settings.reading import load
 from mixopt.settings.space import Limits
@@ -286,6 +288,13 @@ class Fit:
         return pd.DataFrame.from_dict(rows, orient="index", columns=["natural", "recommended", "lowest", "highest"])
 
     @property
+    def predictability(self) -> pd.DataFrame:
+        """A row per metric, the objective first: whether it can be predicted at all, and the numbers."""
+        rows = {card.metric: card.model_dump(exclude={"metric"}) for card in self.result.predictability}
+        columns = ["verdict", "explained", "ceiling", "noise_sd", "freedom"]
+        return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+    @property
     def front(self) -> pd.DataFrame:
         """Under the objective pareto, mixtures that no other is predicted to beat in every metric: a table of runs."""
         return pd.DataFrame(
@@ -345,6 +354,96 @@ def fit(
         seed=seed,
     )
     return Fit(fit_runs.fit(request, _silently))
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """What `mixopt backtest` says.
+
+    Attributes:
+        result: all of it, as `mixopt backtest --json`.
+    """
+
+    result: BacktestResult
+
+    @property
+    def recommended(self) -> dict[str, str | None]:
+        """By table, the surrogate for its kind; None where none is shown to rank mixtures better than chance."""
+        return {table.table: table.recommended.surrogate for table in self.result.tables}
+
+    @property
+    def leaked(self) -> bool:
+        """Whether measurements that were dealt to other mixtures were predicted: no score is to be trusted then."""
+        return self.result.leaked
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """A row per table, surrogate, number of `known` mixtures and subset, in the objective's unit."""
+        names = ["spearman", "permuted", "pairwise", "regret", "optimism", "coverage_80", "coverage_95"]
+        rows = []
+        for table in self.result.tables:
+            for surrogate, curve in table.curves.items():
+                for point in curve.points:
+                    spreads = [getattr(point, name) for name in names]
+                    rows += [
+                        {"table": table.table, "surrogate": surrogate, "known": point.known, "subset": subset}
+                        | {
+                            name: None if spread is None else spread.by_subset[subset]
+                            for name, spread in zip(names, spreads, strict=True)
+                        }
+                        for subset in range(self.result.subsets)
+                    ]
+        return pd.DataFrame(rows)
+
+
+def backtest(
+    *tables: Table,
+    surrogates: Sequence[str] | str = (),
+    every: bool = False,
+    known: Sequence[int] = (),
+    seeds: int = 5,
+    metrics: Sequence[str] = (),
+    objective: str = "mean",
+    maximize: Sequence[str] = (),
+    minimize: Sequence[str] = (),
+    space: Space | Path | str | None = None,
+    target_fidelity: str | None = None,
+    strategies: Sequence[str] = (),
+    replays: int = 20,
+    seed: int = 0,
+) -> Backtest:
+    """Let surrogates that know some of the runs predict the others, as `mixopt backtest` with the same options.
+
+    Args:
+        tables: each is judged by itself.
+        known: how many mixtures are known. Default: 16, 32, 64, ... while 20 are left.
+        seeds: random subsets of each size.
+
+    Raises:
+        ConfigError, SearchError: a table or an option is wrong, or a table has too few mixtures.
+    """
+    if not tables:
+        raise ConfigError("no table to backtest", hint="give one or more")
+    requests = [
+        BacktestRequest(
+            runs=_source(table, f"runs {place}" if len(tables) > 1 else "runs"),
+            metrics=tuple(metrics),
+            objective=objective,
+            maximize=tuple(maximize),
+            minimize=tuple(minimize),
+            limits=None if space is None else _limits(space),
+            target=target_fidelity,
+            surrogates=(surrogates,) if isinstance(surrogates, str) else tuple(surrogates),
+            every=every,
+            known=tuple(known),
+            seeds=seeds,
+            strategies=tuple(strategies),
+            replays=replays,
+            seed=seed,
+        )
+        for place, table in enumerate(tables, start=1)
+    ]
+    return Backtest(backtest_runs.backtest(requests, lambda _stage, done, total: _silently(done, total)))
 
 
 def replay(

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+# Exit status where a control of a backtest finds a leak.
+LEAKED = 1
+
 # Of the commands that read a table of runs.
 RunsArgument = Annotated[
     Path, typer.Argument(help="A table of finished runs, .csv or .parquet: see docs/run-tables.md.")
@@ -113,6 +116,85 @@ def fit(
         )
     found = save(found, folder)
     print_result(found, fit_view(found), json)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "mixopt backtest runs.csv     (the default surrogate and three others, on 16, 32, 64, ... known mixtures)\n\n"
+    "mixopt backtest runs.csv --metric loss --runs 32 --runs 128 --seeds 10\n\n"
+    "mixopt backtest spring.csv autumn.csv --all --strategy bayes --strategy regmix --json",
+    rich_help_panel=RUNS,
+)
+def backtest(
+    tables: Annotated[
+        list[Path], typer.Argument(metavar="TABLES...", help="Tables of finished runs, each judged by itself.")
+    ],
+    surrogate: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this one; repeatable, the first is the one to beat. Default: blend, log_linear, lightgbm and "
+            "effective_data."
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Compare every surrogate.")] = False,
+    known: Annotated[
+        list[int] | None,
+        typer.Option("--runs", help="Mixtures that are known; repeatable. Default: 16, 32, 64, ... while 20 are left."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=2, help="Random subsets of each size.")] = 5,
+    metrics: Metrics = None,
+    objective: ObjectiveKind = "mean",
+    maximize: Maximize = None,
+    minimize: Minimize = None,
+    space: Annotated[
+        Path | None, typer.Option(help="A study file, whose tokens say which mixture is proportional.")
+    ] = None,
+    target_fidelity: Annotated[str | None, typer.Option(help="Predict this fidelity. Default: the dearest.")] = None,
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="Replay this one, too, beside random; repeatable. Default: none.")
+    ] = None,
+    replays: Annotated[int, typer.Option(min=1, help="Replays of each strategy.")] = 20,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder for plots. Default: FIRST-TABLE-backtest.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Every random choice follows from it.")] = 0,
+    json: Json = False,
+) -> None:
+    """Let surrogates that know some of the runs predict the others: which to trust, and from how many runs on.
+
+    Ends with exit status 1 where a control finds a leak.
+    """
+    from mixopt.cli.tables.backtest import backtest_view
+    from mixopt.runs.backtest import backtest, save
+    from mixopt.runs.request import BacktestRequest
+    from mixopt.settings.space import read
+
+    folder = _folder(output or Path(f"{tables[0].stem}-backtest"))
+    requests = [
+        BacktestRequest(
+            runs=table,
+            metrics=tuple(metrics or ()),
+            objective=objective,
+            maximize=tuple(maximize or ()),
+            minimize=tuple(minimize or ()),
+            limits=read(space) if space else None,
+            target=target_fidelity,
+            surrogates=tuple(surrogate or ()),
+            every=every,
+            known=tuple(known or ()),
+            seeds=seeds,
+            strategies=tuple(strategy or ()),
+            replays=replays,
+            seed=seed,
+        )
+        for table in tables
+    ]
+    with _stages(json) as stages:
+        found = backtest(requests, lambda stage, done, total: stages.advance(stage, done, total, "fits"))
+    found = save(found, folder)
+    print_result(found, backtest_view(found), json)
+    if found.leaked:
+        raise typer.Exit(LEAKED)
 
 
 @app.command(

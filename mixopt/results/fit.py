@@ -67,6 +67,34 @@ class NaturalMixture(Part):
     predicted: Interval | None
 
 
+class MetricPredictability(Part):
+    """Whether a metric, or the objective, can be predicted at all."""
+
+    metric: str
+    """Its name, or the objective's name."""
+    verdict: Literal["predictable", "partly", "not shown"]
+    """predictable: at least half of what noise leaves is explained; partly: only the ranking is better than chance."""
+    explained: float | None
+    """Share of the variance of held-out runs that predictions explain."""
+    ceiling: float | None
+    """The most that could be explained: 1 - variance of the noise / variance; null where no mixture was run twice."""
+    noise_sd: float | None
+    """Of a run, in the metric's unit, from mixtures that were run more than once."""
+    freedom: int
+    """Degrees of freedom that it rests on; 0 without any."""
+
+
+class HeldBound(Part):
+    """A domain whose recommended share lies on a bound."""
+
+    domain: str
+    kind: Literal["maximum", "supply", "minimum", "most trained", "least trained"]
+    share: float
+    """The bound."""
+    says: str
+    """The same in words."""
+
+
 class HeldOutRuns(Part):
     """Objectives of runs that the predicting surrogate was not fitted to, measured and predicted."""
 
@@ -100,6 +128,10 @@ class FitResult(Result):
     measured: Mapping[str, tuple[float, ...]]
     """The metrics of the runs that measured all of them at the target."""
     predictions: HeldOutRuns | None
+    predictability: tuple[MetricPredictability, ...] = ()
+    """By the surrogate that the mixture rests on, the objective first; empty in results of 0.1.0."""
+    bounds: tuple[HeldBound, ...] = ()
+    """The domains whose recommended share lies on a bound; empty in results of 0.1.0."""
     notes: tuple[str, ...]
     files: tuple[str, ...] = ()
     """What was written."""

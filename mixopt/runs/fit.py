@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,9 @@ from mixopt.results.fit import (
     FitObjective,
     FitResult,
     FittedSurrogate,
+    HeldBound,
     HeldOutRuns,
+    MetricPredictability,
     NaturalMixture,
     SkippedSurrogate,
 )
@@ -37,13 +39,15 @@ from mixopt.runs.table import complete_fidelities
 from search.designs.choices import choices
 from search.evidence import Evidence
 from search.fidelity import Fidelity
-from search.mixture import Mixture
+from search.mixture import FloatArray, Mixture
 from search.problem import PROPORTIONAL, Problem
+from search.recommendation.predictability import bounds, predictability, run_noise
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommend import recommend_by, recommend_observed
 from search.recommendation.recommendation import Estimate
 from search.recommendation.trusted_mixtures import TrustedMixtures
-from search.runs import Runs
+from search.recommendation.validation import Score
+from search.runs import BoolArray, Runs
 from search.space import TOLERANCE, Space
 from search.surrogates import DEFAULT, SURROGATES
 from search.surrogates.loss_model import LossModel
@@ -85,7 +89,7 @@ def fit(request: FitRequest, on_step: OnStep, on_first: OnFirst | None = None) -
     """
     posed = pose(request)
     problem, runs = posed.problem, posed.runs
-    names, left_out = _surrogates(request, posed)
+    names, left_out = surrogates_to_fit(request, posed)
 
     def first(model: LossModel, evidence: Evidence) -> None:
         if on_first is not None:
@@ -148,6 +152,11 @@ def fit(request: FitRequest, on_step: OnStep, on_first: OnFirst | None = None) -
         ),
         measured=_measured(runs),
         predictions=None if chosen is None else _predictions(chosen, posed.holdout),
+        predictability=() if chosen is None else _predictability(chosen, name_of(request.objective, problem.objective)),
+        bounds=tuple(
+            HeldBound(**asdict(bound), says=str(bound))
+            for bound in bounds(problem.space, recommendation.mixture, runs.weights_ND)
+        ),
         notes=tuple(notes),
     )
 
@@ -188,7 +197,7 @@ def _first_answer(
     return FirstAnswer(name, name_of(request.objective, problem.objective), mixture, expected)
 
 
-def _surrogates(request: FitRequest, posed: FitProblem) -> tuple[tuple[str, ...], dict[str, str]]:
+def surrogates_to_fit(request: FitRequest, posed: FitProblem) -> tuple[tuple[str, ...], dict[str, str]]:
     """Those to fit, what the mixture rests on first; and why others are left out."""
     if request.surrogates:
         return tuple(dict.fromkeys(request.surrogates)), {}
@@ -241,6 +250,36 @@ def _measured(runs: Runs) -> dict[str, tuple[float, ...]]:
     """The metrics of the runs that measured all of them at the target."""
     values_NM = runs.values_NM[runs.at_target_N & runs.complete_N]
     return {name: tuple(values_N) for name, values_N in zip(runs.metrics, values_NM.T.tolist(), strict=True)}
+
+
+def _predictability(predictor: Predictor, name: str) -> tuple[MetricPredictability, ...]:
+    """Of the objective, where it is of several metrics, and of each metric."""
+    runs, validation = predictor.evidence.runs, predictor.validation
+    cards = []
+    if len(runs.metrics) > 1:
+        cards.append(_card(name, validation.objective, predictor.evidence.objective_N, validation.scored_N, runs))
+    for place, metric in enumerate(runs.metrics):
+        if metric in validation.metrics:
+            scored_N = np.isfinite(validation.residual_NM[:, place])
+            cards.append(_card(metric, validation.metrics[metric], runs.values_NM[:, place], scored_N, runs))
+    return tuple(cards)
+
+
+def _card(metric: str, score: Score, values_N: FloatArray, scored_N: BoolArray, runs: Runs) -> MetricPredictability:
+    there_N = scored_N & runs.at_target_N & np.isfinite(values_N)
+    # Runs that were moved to the target's units are no measure of what it varies by.
+    of_target = bool(there_N.any() and not (scored_N & ~runs.at_target_N).any())
+    noise = run_noise(values_N[there_N], runs.mixture_N[there_N]) if of_target else None
+    variance = float(values_N[there_N].var()) if of_target else 0.0
+    found = predictability(score, len(np.unique(runs.mixture_N[scored_N])), variance, noise)
+    return MetricPredictability(
+        metric=metric,
+        verdict=found.verdict,
+        explained=found.explained,
+        ceiling=found.ceiling,
+        noise_sd=None if noise is None else noise.sd,
+        freedom=0 if noise is None else noise.freedom,
+    )
 
 
 def _predictions(predictor: Predictor, holdout: Runs | None) -> HeldOutRuns:

@@ -16,7 +16,7 @@ from mixopt.results.recommendation import Score
 from mixopt.runs.table import TableSource, choose_metrics, complete_fidelities
 from search.mixture import DECIMALS, FloatArray
 from search.recommendation.predictor import Predictor
-from search.recommendation.validation import objective_sd, score
+from search.recommendation.validation import objective_of, score
 from search.runs import Runs
 
 
@@ -80,11 +80,7 @@ def scores(predictor: Predictor, holdout: Runs) -> HoldoutScores:
     objective, baseline_M = predictor.problem.objective, predictor.evidence.baseline_M
     measured_H = objective.value(holdout.values_NM, baseline_M)
     mean_HM, sd_HM = predictor.model.predict(holdout.weights_ND)
-    mean_H = objective.value(mean_HM, baseline_M)
-    sd_H = [
-        objective_sd(objective, mean_M, sd_M, predictor.validation.residual_NM, baseline_M)
-        for mean_M, sd_M in zip(mean_HM, sd_HM, strict=True)
-    ]
+    mean_H, sd_H = objective_of(objective, mean_HM, sd_HM, predictor.validation.residual_NM, baseline_M)
     metrics = {
         name: _scores(holdout, holdout.values_NM[:, metric], mean_HM[:, metric], sd_HM[:, metric], sign)
         for metric, (name, sign) in enumerate(zip(holdout.metrics, objective.sign_M.tolist(), strict=True))
@@ -93,7 +89,7 @@ def scores(predictor: Predictor, holdout: Runs) -> HoldoutScores:
     return HoldoutScores(
         fidelity=holdout.target.proxy,
         runs=len(holdout),
-        **dict(_scores(holdout, measured_H, mean_H, np.array(sd_H))),
+        **dict(_scores(holdout, measured_H, mean_H, sd_H)),
         pick=_pick(holdout.names, measured_H, mean_H),
         metrics=metrics,
         mean_metric_spearman=float(np.mean(correlations)) if correlations else None,

@@ -1,4 +1,4 @@
-"""The pictures of `mixopt fit` and `mixopt replay`, drawn from their results, as PNG files."""
+"""The pictures of `mixopt fit`, `mixopt replay` and `mixopt backtest`, drawn from their results, as PNG files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mixopt.base.plot_style import ON_PAPER, draw_front_of_many, draw_front_of_two, settings
+from mixopt.results.backtest import BacktestResult, TableBacktest
 from mixopt.results.fit import FitResult, HeldOutRuns
 from mixopt.results.replay import ReplayResult
 from proxies.storage import open_whole
@@ -43,8 +44,8 @@ def draw_fit(result: FitResult, directory: Path) -> list[Path]:
 
 
 @mpl.rc_context(settings(ON_PAPER))
-def draw_replay(result: ReplayResult, directory: Path) -> Path:
-    """Write regret.png, the regret at every cost, into a folder that exists."""
+def draw_replay(result: ReplayResult, directory: Path, name: str = "regret.png") -> Path:
+    """Write the regret at every cost into a folder that exists."""
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     axes = figure.subplots()
     strategies = [name for name in result.strategies if name != CONTROL]
@@ -60,7 +61,18 @@ def draw_replay(result: ReplayResult, directory: Path) -> Path:
     axes.set_ylabel("objective above the best mixture's")
     axes.set_title(f"median and quartiles of {result.seeds} seeds")
     axes.legend()
-    return _save(figure, directory / "regret.png")
+    return _save(figure, directory / name)
+
+
+@mpl.rc_context(settings(ON_PAPER))
+def draw_backtest(result: BacktestResult, directory: Path) -> list[Path]:
+    """Write each table's learning curves, and the regret of replayed strategies, into a folder that exists."""
+    drawn = []
+    for place, table in enumerate(result.tables, start=1):
+        drawn.append(_save(_learning_curves(table), directory / f"curves-{place}.png"))
+        if table.replay is not None:
+            drawn.append(draw_replay(table.replay, directory, f"regret-{place}.png"))
+    return drawn
 
 
 def _save(figure: Figure, path: Path) -> Path:
@@ -68,6 +80,35 @@ def _save(figure: Figure, path: Path) -> Path:
     with open_whole(path) as file:
         figure.savefig(file, dpi=DPI, format="png")
     return path
+
+
+def _learning_curves(table: TableBacktest) -> Figure:
+    """Four scores over the number of known mixtures: the mean over subsets, and quartiles as a band."""
+    panels = {
+        "spearman": "rank correlation",
+        "pairwise": "pairs of the best quarter in order",
+        "regret": f"regret of the pick ({table.objective.name})",
+        "optimism": "predicted minus measured gain",
+    }
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    for axes, (score, label) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
+        for place, (name, curve) in enumerate(table.curves.items()):
+            points = [(point.known, getattr(point, score)) for point in curve.points if getattr(point, score)]
+            known = [each for each, _ in points]
+            colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+            axes.plot(known, [spread.mean for _, spread in points], color=colour, marker=marker, label=name)
+            low, high = ([getattr(spread, end) for _, spread in points] for end in ("q25", "q75"))
+            axes.fill_between(known, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.set_xscale("log")
+        sizes = sorted({point.known for curve in table.curves.values() for point in curve.points})
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.minorticks_off()
+        axes.set_title(label)
+        if score == "optimism":
+            axes.axhline(0, color=MUTED, linewidth=1, zorder=0)
+    figure.axes[0].legend()
+    figure.supxlabel(f"{table.table}: known mixtures, by which {table.left_out} others are predicted")
+    return figure
 
 
 def _weights(result: FitResult) -> Figure:

@@ -27,6 +27,8 @@ from search.space import DomainLimits, Space
 
 # Where only shares are known, they stand for supplies of so many tokens in all.
 SUPPLY = 10**12
+# What the natural mixture is where no tokens are known.
+MEAN_MIXTURE = "the mean mixture of the runs, for no --space gives the tokens of every domain"
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def _space(given: Limits | None, runs: Runs, notes: list[str]) -> tuple[Space, s
     else:
         mean_D = runs.weights_ND.mean(axis=0)
         tokens = {name: max(round(share * SUPPLY), 1) for name, share in zip(runs.domains, mean_D, strict=True)}
-        natural_is = "the mean mixture of the runs, for no --space gives the tokens of every domain"
+        natural_is = MEAN_MIXTURE
         if given is not None and given.target_tokens is not None:
             missing = next(name for name in runs.domains if name not in counted)
             raise ConfigError(

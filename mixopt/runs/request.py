@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import inf
+from typing import Any
 
 from mixopt.base.errors import ConfigError
 from mixopt.runs.objective import OBJECTIVES
@@ -13,6 +14,9 @@ from search.acquisitions import ACQUISITIONS
 from search.reuse import Changes
 from search.strategies import STRATEGIES
 from search.surrogates import DEFAULT, SURROGATES
+
+# Subsets of a backtest: one has no spread.
+FEWEST_SUBSETS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +81,52 @@ class FitRequest(RunsRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BacktestRequest(RunsRequest):
+    """What is asked of `mixopt backtest`, of one table; several tables are several requests.
+
+    Attributes:
+        target: the fidelity that is predicted. Default: the dearest.
+        limits: their tokens say which mixture is proportional.
+        surrogates: those to compare. Default: the default one, and COMPARED.
+        every: all surrogates that the runs are made for, in place of these.
+        known: how many mixtures a surrogate knows. Default: 16 and doubled, as long as enough are left.
+        seeds: random subsets of each size.
+        strategies: those to replay beside the control; none: no replay.
+        replays: of each strategy.
+        seed: every random choice follows from it.
+    """
+
+    limits: Limits | None = None
+    surrogates: tuple[str, ...] = ()
+    every: bool = False
+    known: tuple[int, ...] = ()
+    seeds: int = 5
+    strategies: tuple[str, ...] = ()
+    replays: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # The same rules, and the same words for what breaks them.
+        _ = self.fit, self.replay
+        if self.seeds < FEWEST_SUBSETS:
+            hint = f"give {FEWEST_SUBSETS} or more"
+            raise ConfigError(f"--seeds {self.seeds}: so few subsets tell no spread", hint)
+
+    @property
+    def fit(self) -> FitRequest:
+        """What `mixopt fit` would be asked of the same runs."""
+        return FitRequest(
+            **_common(self), limits=self.limits, surrogates=self.surrogates, every=self.every, seed=self.seed
+        )
+
+    @property
+    def replay(self) -> ReplayRequest:
+        """What `mixopt replay` is asked of the same runs."""
+        return ReplayRequest(**_common(self), strategies=self.strategies, seeds=self.replays)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReplayRequest(RunsRequest):
     """What is asked of `mixopt replay`.
 
@@ -113,3 +163,8 @@ class ReplayRequest(RunsRequest):
                 f"acquisition {self.acquisition} and objective {self.objective} do not go together",
                 hint="hypervolume is for pareto, and pareto is searched by no other",
             )
+
+
+def _common(request: RunsRequest) -> dict[str, Any]:
+    """What every question about runs says."""
+    return {each.name: getattr(request, each.name) for each in fields(RunsRequest)}

@@ -13,13 +13,12 @@ from jaxtyping import Float
 from search.evidence import Evidence
 from search.mixture import Mixture
 from search.problem import Problem
+from search.recommendation.predictability import bounds
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommendation import LEVEL
 from search.recommendation.validation import FEWEST_RUNS, Validation
 from search.trust_region import STRETCH, distance, usual_distance
 
-# A share this near its upper bound is held back by it.
-AT_CAP = 0.98
 # Runs per domain (and one more) below which surrogates are known to be weak (Olmix, 2602.12237).
 RUNS_PER_DOMAIN = 3
 
@@ -72,19 +71,12 @@ def of_allowances(predictor: Predictor, mean_M: Float[np.ndarray, " M"], sd_M: F
 
 def of_answer(problem: Problem, mixture: Mixture, evidence: Evidence) -> list[str]:
     """Whether limits hold the answer back, and whether it lies outside the evidence."""
-    warnings = []
-    for domain, weight, upper, pinned in zip(
-        problem.space.domains,
-        mixture.weights,
-        problem.space.upper_D,
-        problem.space.upper_D <= problem.space.lower_D,
-        strict=True,
-    ):
-        if upper < 1 and not pinned and weight >= AT_CAP * upper:
-            warnings.append(
-                f"domain {domain} is at the most that it may have, {upper:.3g}: a larger maximum, supply or "
-                "max_epochs may give a better mixture"
-            )
+    warnings = [
+        f"domain {bound.domain} is at the most that it may have, {bound.share:.3g}: a larger maximum, supply or "
+        "max_epochs may give a better mixture"
+        for bound in bounds(problem.space, mixture, evidence.runs.weights_ND)
+        if bound.kind in ("maximum", "supply")
+    ]
     most_D = evidence.runs.weights_ND.max(axis=0)
     for domain, weight, most in zip(problem.space.domains, mixture.weights, most_D, strict=True):
         if weight > (1 + STRETCH) * most:

@@ -17,7 +17,7 @@ from search.evidence import Evidence
 from search.mixture import ROUNDING, Mixture
 from search.problem import Problem
 from search.recommendation.trusted_mixtures import TrustedMixtures
-from search.recommendation.validation import FEWEST_RUNS, Validation, cross_validate, objective_sd
+from search.recommendation.validation import FEWEST_RUNS, Validation, cross_validate, objective_of
 from search.surrogates import SURROGATES
 from search.surrogates.loss_model import LossModel
 from search.trust_region import TrustRegion
@@ -76,9 +76,10 @@ class Predictor:
     def expect(self, mixture: Mixture) -> tuple[float, float, Float[np.ndarray, " M"], Float[np.ndarray, " M"]]:
         """Mean and standard deviation of a new run's objective, and of its metrics, [M]."""
         mean_1M, sd_1M = self.model.predict(mixture.array[None])
-        objective, baseline_M = self.problem.objective, self.evidence.baseline_M
-        sd = objective_sd(objective, mean_1M[0], sd_1M[0], self.validation.residual_NM, baseline_M)
-        return float(objective.value(mean_1M, baseline_M)[0]), sd, mean_1M[0], sd_1M[0]
+        mean_1, sd_1 = objective_of(
+            self.problem.objective, mean_1M, sd_1M, self.validation.residual_NM, self.evidence.baseline_M
+        )
+        return float(mean_1[0]), float(sd_1[0]), mean_1M[0], sd_1M[0]
 
     def gain(self, mixture: Mixture, over: Mixture) -> tuple[float, float]:
         """Mean and standard deviation of the objective of a new run of `over`, minus that of one of `mixture`.

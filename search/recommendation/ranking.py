@@ -53,13 +53,17 @@ def score_basin(
     if count < FEWEST_IN_BASIN:
         return None
     best_B = np.argsort(measured_N, kind="stable")[:count]
-    picked_N = predicted_N == predicted_N.min()
     return BasinScore(
         mixtures=count,
         spearman=rank_correlation(measured_N[best_B], predicted_N[best_B]),
         pairwise=pairwise_accuracy(measured_N[best_B], predicted_N[best_B]),
-        regret=float(measured_N[picked_N].mean() - measured_N.min()),
+        regret=picked(measured_N, predicted_N) - float(measured_N.min()),
     )
+
+
+def picked(values_N: Float[np.ndarray, " N"], predicted_N: Float[np.ndarray, " N"]) -> float:
+    """The value of the mixture with the best prediction; their mean where several predictions are the best."""
+    return float(values_N[predicted_N == predicted_N.min()].mean())
 
 
 def pairwise_accuracy(measured_N: Float[np.ndarray, " N"], predicted_N: Float[np.ndarray, " N"]) -> float:

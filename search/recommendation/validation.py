@@ -85,15 +85,16 @@ class Validation:
         the cheap fidelity has to rank the shared mixtures as the target does, or the predictions have to rank the few
         that were measured at the target.
         """
-        predicts = _positive(self.objective.spearman, self.runs)
-        carries_over = _positive(self.agreement, self.shared) or _positive(self.transfer, self.at_target)
+        predicts = better_than_chance(self.objective.spearman, self.runs)
+        agrees, transfers = (self.agreement, self.shared), (self.transfer, self.at_target)
+        carries_over = better_than_chance(*agrees) or better_than_chance(*transfers)
         return predicts and (self.at_target >= FEWEST_RUNS or carries_over)
 
     @property
     def orders_basin(self) -> bool | None:
         """Whether the ranking of the best quarter, too, is shown to be better than chance; None without a score."""
         basin = self.objective.basin
-        return None if basin is None else _positive(basin.spearman, basin.mixtures)
+        return None if basin is None else better_than_chance(basin.spearman, basin.mixtures)
 
 
 def cross_validate(model: LossModel, evidence: Evidence) -> Validation:
@@ -118,10 +119,7 @@ def cross_validate(model: LossModel, evidence: Evidence) -> Validation:
     if at_target >= FEWEST_RUNS:
         residual_NM[~runs.at_target_N] = np.nan
     scored_N: Bool[np.ndarray, " N"] = np.logical_and.reduce(np.isfinite(residual_NM), axis=1)
-    objective_sd_N = [
-        objective_sd(objective, mean_M, sd_M, residual_NM, baseline_M)
-        for mean_M, sd_M in zip(mean_NM[scored_N], sd_NM[scored_N], strict=True)
-    ]
+    _, objective_sd_N = objective_of(objective, mean_NM[scored_N], sd_NM[scored_N], residual_NM, baseline_M)
     predicted_N, objective_N = objective.value(mean_NM, baseline_M), objective.value(values_NM, baseline_M)
     agreement, shared = _agreement(runs, objective_N)
     transferred_N = there_N & held_out_N
@@ -131,7 +129,7 @@ def cross_validate(model: LossModel, evidence: Evidence) -> Validation:
         shared=shared,
         agreement=agreement,
         transfer=rank_correlation(
-            *_by_mixture(runs.mixture_N[transferred_N], evidence.objective_N[transferred_N], predicted_N[transferred_N])
+            *by_mixture(runs.mixture_N[transferred_N], evidence.objective_N[transferred_N], predicted_N[transferred_N])
         ),
         metrics={
             name: score(
@@ -144,9 +142,7 @@ def cross_validate(model: LossModel, evidence: Evidence) -> Validation:
             for metric, name in enumerate(runs.metrics)
             if (measured_N := np.isfinite(residual_NM[:, metric])).any()
         },
-        objective=score(
-            objective_N[scored_N], predicted_N[scored_N], np.array(objective_sd_N), runs.mixture_N[scored_N]
-        ),
+        objective=score(objective_N[scored_N], predicted_N[scored_N], objective_sd_N, runs.mixture_N[scored_N]),
         scored_N=scored_N,
         residual_NM=residual_NM,
     )
@@ -183,7 +179,7 @@ def _agreement(runs: Runs, objective_N: Float[np.ndarray, " N"]) -> tuple[float 
     return rank_correlation(target_P, cheap_P), len(pairs)
 
 
-def _positive(correlation: float | None, runs: int) -> bool:
+def better_than_chance(correlation: float | None, runs: int) -> bool:
     """Whether a rank correlation is above 0 with 95% confidence, one-sided.
 
     Fisher's z with the standard error of D. G. Bonett and T. A. Wright, "Sample size requirements for estimating
@@ -194,6 +190,25 @@ def _positive(correlation: float | None, runs: int) -> bool:
         return False
     rho = min(correlation, 0.999)
     return math.atanh(rho) > NormalDist().inv_cdf(0.95) * math.sqrt((1 + rho**2 / 2) / (runs - 3))
+
+
+def objective_of(
+    objective: Objective,
+    mean_NM: Float[np.ndarray, "N M"],
+    sd_NM: Float[np.ndarray, "N M"],
+    residual_KM: Float[np.ndarray, "K M"],
+    baseline_M: Float[np.ndarray, " M"] | None,
+) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+    """The objective of predicted values and how far it may be off, twice [N].
+
+    Args:
+        residual_KM: measured minus predicted, of other runs; see `objective_sd`.
+    """
+    sds = [
+        objective_sd(objective, mean_M, sd_M, residual_KM, baseline_M)
+        for mean_M, sd_M in zip(mean_NM, sd_NM, strict=True)
+    ]
+    return objective.value(mean_NM, baseline_M), np.array(sds)
 
 
 def objective_sd(
@@ -232,7 +247,7 @@ def score(
     """
     error_N = measured_N - mean_N
     mixture_N = np.arange(len(error_N)) if mixture_N is None else mixture_N
-    measured_R, mean_R = _by_mixture(mixture_N, measured_N, mean_N)
+    measured_R, mean_R = by_mixture(mixture_N, measured_N, mean_N)
     varies = np.ptp(measured_N) > 0
     return Score(
         spearman=rank_correlation(measured_R, mean_R),
@@ -244,7 +259,7 @@ def score(
     )
 
 
-def _by_mixture(
+def by_mixture(
     mixture_N: Int[np.ndarray, " N"], *values: Float[np.ndarray, " N"]
 ) -> tuple[Float[np.ndarray, " R"], ...]:
     """The mean over each mixture's runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ BAR_WIDTH = 16
 METRIC_COLUMNS = 4
 SHARES_NAMED = 3
 LEAST_NAMED = 0.01
+# Metrics whose predictability is shown.
+METRICS_NAMED = 8
+STYLES = {"predictable": "green", "partly": "yellow", "not shown": "red"}
 
 # Name of a score, those of the best quarter after "basin.", -> heading and format.
 Scores = Mapping[str, tuple[str, str]]
@@ -52,6 +56,8 @@ def fit_view(result: FitResult) -> RenderableType:
     ]
     if result.holdout:
         parts.append(_holdout(result))
+    if result.predictability:
+        parts.append(_predictability(result))
     parts += [Text(f"\n{result.why}\n", style="bold"), _mixture(result)]
     if result.recommendation.front:
         parts.append(_front(result))
@@ -148,9 +154,27 @@ def _mixture(result: FitResult) -> RenderableType:
                 for name, probability in recommendation.beats.items()
             ),
         ]
+    lines += [f"{bound.domain} is {bound.says}" for bound in result.bounds]
     if recommendation.flat:
         lines.append(f"domains whose share, changed alone, hardly matters: {', '.join(recommendation.flat)}")
     return Group(table, Text("\n".join(lines)))
+
+
+def _predictability(result: FitResult) -> Table:
+    """Of many metrics the least predictable ones, these first."""
+    objective, *metrics = result.predictability
+    metrics.sort(key=lambda card: -math.inf if card.explained is None else card.explained)
+    shown = [objective, *metrics[:METRICS_NAMED]]
+    title = f"\nWhat can be predicted, by {result.default}, of held-out runs"
+    table = plain_table("metric", "", ">variance explained", ">at most, for noise", title=title)
+    for card in shown:
+        ceiling = "unknown: no repeats" if card.ceiling is None else f"{card.ceiling:.0%} ({card.freedom} repeats)"
+        explained = "-" if card.explained is None else f"{card.explained:.0%}"
+        table.add_row(card.metric, Text(card.verdict, style=STYLES[card.verdict]), explained, ceiling)
+    if len(shown) < len(result.predictability):
+        table.caption = f"the {len(result.predictability) - len(shown)} others are better explained, see --json"
+        table.caption_justify = "left"
+    return table
 
 
 def _front(result: FitResult) -> Table:

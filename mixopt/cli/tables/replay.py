@@ -17,10 +17,13 @@ def replay_view(result: ReplayResult) -> RenderableType:
     return Group(
         Text(f"mixtures: {runs}; costs are in runs at {result.target}"),
         objective_line(result.objective),
-        _cost_to_best(result),
-        _regret(result),
+        *replay_tables(result),
         *remarks(result),
     )
+
+
+def replay_tables(result: ReplayResult) -> tuple[Table, Table]:
+    return _cost_to_best(result), _regret(result)
 
 
 def _cost_to_best(result: ReplayResult) -> Table:
