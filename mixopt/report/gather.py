@@ -38,10 +38,9 @@ from mixopt.runs.surrogates import held_out
 from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import show_count
 from mixopt.study.answer import answer_so_far, how_far
-from mixopt.study.corpus import find_corpus
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
-from mixopt.study.record import journal_path
+from mixopt.study.record import journal_path, measured_corpus
 from search.errors import TooFewMixtures
 from search.evidence import gather
 from search.fidelity import Fidelity
@@ -67,7 +66,7 @@ def report_content(file: StudyFile, record: Record) -> Content:
         ConfigError: its tokens are not here.
         SearchError, TrackingError: the surrogate cannot be fitted again, or there is nothing to report yet.
     """
-    corpus = find_corpus(file)
+    corpus = measured_corpus(file, record)
     if corpus is None:
         raise ConfigError(
             f"the tokens of study {file.study} are not prepared here, or its text has changed",

@@ -11,9 +11,10 @@ from mixopt.results.answer import Answer
 from mixopt.results.objective import StudyObjective
 from mixopt.results.recommendation import Recommendation as RecommendedMixture
 from mixopt.settings.schema import StudyFile
-from mixopt.study.corpus import find_corpus
+from mixopt.study.inventory import inventory_of, pool_changes
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
+from mixopt.study.record import measured_corpus
 from search.history import Failed, History
 from search.problem import BASELINE, PROPORTIONAL
 from search.recommendation.confirmation import Confirmation
@@ -40,6 +41,7 @@ def build_answer(
     mixture = confirmation.winner.mixture if confirmation else recommendation.mixture
     space, corpus, file = plan.problem.space, plan.corpus, plan.file
     epochs = space.epochs(mixture) if space.target_tokens else {}
+    inventory = inventory_of(file, corpus)
     # As it was trained: limits may have moved it.
     proportional = plan.problem.baselines[PROPORTIONAL]
     return Answer(
@@ -56,6 +58,7 @@ def build_answer(
                 weight=mixture[limits.name],
                 epochs=epochs.get(limits.name),
                 mean_document_tokens=corpus.domains[limits.name].mean_document_tokens,
+                max_epochs=space.most_epochs(limits.name),
             )
             for limits in space.limits
         },
@@ -82,7 +85,9 @@ def build_answer(
             seed=file.seed,
             tracking_uri=file.tracking_uri,
             mlflow_run=run_id,
+            inventory=inventory.fingerprint,
         ),
+        inventory=inventory,
     )
 
 
@@ -148,17 +153,18 @@ def answer_so_far(file: StudyFile, record: Record) -> Answer:
 
     Raises:
         ConfigError, SearchError: too few trials have completed, or the recorded answer cannot be read.
+        TrackingError: nothing is recorded as the answer, and the pools are no longer those that were measured.
     """
     recorded = record.written.get(keys.ANSWER)
     history = record.history.without_running()
     if recorded is not None:
         answer = Answer.read(recorded)
+        notes = [*pool_changes(file, record)]
         newer = len(history.completed) - answer.trials.completed
         if newer > 0:
-            note = f"{newer} trials have completed since this answer: mixopt run {file.file} renews it"
-            return answer.model_copy(update={"notes": (*answer.notes, note)})
-        return answer
-    corpus = find_corpus(file)
+            notes.append(f"{newer} trials have completed since this answer: mixopt run {file.file} renews it")
+        return answer.model_copy(update={"notes": (*answer.notes, *notes)}) if notes else answer
+    corpus = measured_corpus(file, record)
     if corpus is None:
         raise ConfigError(f"study {file.study} has no answer yet", hint=f"go on with: mixopt run {file.file}")
     plan = make_plan(file, corpus)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from proxies.data.shards import Shard, TokenArray, TokenType
 from proxies.errors import ProxyError
 
 MANIFEST = "manifest.json"
+# Of the digest of a domain's tokens, hexadecimal.
+DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,11 @@ class Corpus:
         """All of them, for training and held out."""
         train = [shard for shards in self._train.values() for shard in shards]
         return [*train, *(shard for shard, _ in self._held_out.values())]
+
+    def content(self, domain: str) -> str:
+        """A digest of the tokens of `domain`, for training and held out: the same wherever they lie."""
+        shards = [*self._train[domain], self._held_out[domain][0]]
+        return hashlib.sha256(" ".join(shard.sha256 for shard in shards).encode()).hexdigest()[:DIGITS]
 
     def train_tokens(self, domain: str) -> TokenArray:
         """The training tokens of `domain`, all documents one after the other."""

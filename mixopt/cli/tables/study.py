@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from mixopt.cli.tables.table import plain_table
+from mixopt.cli.tables.table import epochs_of, plain_table
 from mixopt.results.answer import Answer, Confirmation
 from mixopt.results.corpus import CorpusSummary
 from mixopt.results.jobs import JobAlone, JobList, JobWithTrials
@@ -67,7 +67,25 @@ def plan_table(plan: PlanEstimate) -> RenderableType:
         ]
     else:
         lines.append(f"time not measured (--no-probe); {gpu_hours}")
-    return Group(table, Text("\n".join(lines)), *_notes(plan.notes))
+    return Group(table, Text("\n".join(lines)), *_planned_domains(plan), *_notes(plan.notes))
+
+
+def _planned_domains(plan: PlanEstimate) -> list[RenderableType]:
+    """What each domain gives in the final run, by the proportional mixture and at most."""
+    if plan.target_tokens is None:
+        return []
+    title = f"\nEpochs in the final run of {show_count(plan.target_tokens)} tokens"
+    table = plain_table("domain", ">tokens", ">proportional", ">epochs", ">at most", ">epochs then", title=title)
+    for name, domain in plan.domains.items():
+        table.add_row(
+            name,
+            show_count(domain.tokens),
+            f"{domain.proportional:.1%}",
+            "" if domain.epochs is None else f"{domain.epochs:.2f}",
+            f"{domain.most:.1%}",
+            "" if domain.epochs_of_most is None else epochs_of(domain.epochs_of_most, domain.max_epochs),
+        )
+    return [table]
 
 
 def status_table(status: StatusFields) -> RenderableType:
@@ -87,7 +105,7 @@ def status_table(status: StatusFields) -> RenderableType:
         )
     lines += [f"failed: {each.trial} ({each.origin}): {each.kind}: {each.message}" for each in status.failures]
     lines.append(f"answer: {status.answer.verdict}" if status.answer else "no answer yet")
-    return Group(table, Text("\n".join(lines)))
+    return Group(table, Text("\n".join(lines)), *_notes(status.pool_changes))
 
 
 def job_status_table(job: JobWithTrials | JobAlone) -> RenderableType:
@@ -125,7 +143,7 @@ def answer_table(answer: Answer) -> RenderableType:
             f"{domain.proportional:.1%}",
             Text(f"{domain.weight:.1%}", style="bold"),
             Text("█" * round(domain.weight * BAR_WIDTH) or "▏" * (domain.weight > 0), style="cyan"),
-            *([f"{domain.epochs:.2f}"] if domain.epochs is not None else []),
+            *([epochs_of(domain.epochs, domain.max_epochs)] if domain.epochs is not None else []),
         )
     parts: list[RenderableType] = [table]
     if answer.recommendation.front:
