@@ -27,6 +27,7 @@ SCHEMA_BEFORE = "1"  # of versions before 0.2, which kept the record in tags (tr
 COPY = "mixopt.copy"  # which artifact is the last copy of the journal
 CORPUS = "mixopt.corpus"  # the fingerprint of its tokens
 ANSWER = "mixopt.answer"
+PREDICTIONS = "mixopt.predictions"  # gains that were predicted before they were confirmed
 INVENTORY = "mixopt.inventory"  # of the pools; as a tag its fingerprint
 SEARCH_SECONDS = "mixopt.search_seconds"
 JOURNAL = "mixopt.journal"  # the id of the journal that wrote last
@@ -58,6 +59,7 @@ def copies(journal: str) -> tuple[str, str]:
 STUDY_FILE = "study.yaml"
 ANSWER_FILE = "answer.json"
 INVENTORY_FILE = "inventory.json"
+PREDICTIONS_FILE = "predictions.json"
 REPORT_FILE = "report.html"
 
 

@@ -15,6 +15,7 @@ STUDY_SCHEMA = "study"
 RESULTS: Mapping[str, str] = MappingProxyType(
     {
         "answer": "mixopt.results.answer:Answer",
+        "calibration": "mixopt.results.calibration:CalibrationResult",
         "comparison": "mixopt.results.comparison:Comparison",
         "corpus": "mixopt.results.corpus:CorpusSummary",
         "export": "mixopt.results.export:ExportResult",

@@ -11,6 +11,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.results.base import Part, Result, Shares
 from mixopt.results.inventory import Inventory
 from mixopt.results.objective import StudyObjective
+from mixopt.results.predictions import Predictions
 from mixopt.results.recommendation import Recommendation
 
 if TYPE_CHECKING:
@@ -165,6 +166,8 @@ class Answer(Result):
     provenance: Provenance
     inventory: Inventory | None = None
     """What there was of each domain; null in answers of 0.1.0."""
+    predictions: Predictions | None = None
+    """Gains, predicted before they were confirmed; null where nothing is predicted, and in answers of 0.1.0."""
 
     @classmethod
     def read(cls, recorded: Mapping[str, object]) -> Self:

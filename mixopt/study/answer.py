@@ -9,11 +9,13 @@ from mixopt.base.version import VERSION
 from mixopt.results import answer as results
 from mixopt.results.answer import Answer
 from mixopt.results.objective import StudyObjective
+from mixopt.results.predictions import Predictions
 from mixopt.results.recommendation import Recommendation as RecommendedMixture
 from mixopt.settings.schema import StudyFile
 from mixopt.study.inventory import inventory_of, pool_changes
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
+from mixopt.study.predictions import foretell, past_calibration
 from mixopt.study.record import measured_corpus
 from search.history import Failed, History
 from search.problem import BASELINE, PROPORTIONAL
@@ -31,12 +33,14 @@ def build_answer(
     run_id: str,
     ended: bool,
     remarks: Sequence[str] = (),
+    predictions: Predictions | None = None,
 ) -> Answer:
     """Everything that is known about the answer.
 
     Args:
         ended: whether the study ends with it.
         remarks: come first in its notes.
+        predictions: what was expected before anything was confirmed.
     """
     mixture = confirmation.winner.mixture if confirmation else recommendation.mixture
     space, corpus, file = plan.problem.space, plan.corpus, plan.file
@@ -76,6 +80,7 @@ def build_answer(
             *_failed_proxies(history),
             *_confirmation_notes(recommendation, confirmation),
             *recommendation.warnings,
+            *([predictions.correction.sentence] if predictions and predictions.correction else []),
         ),
         provenance=results.Provenance(
             mixopt=VERSION,
@@ -88,6 +93,7 @@ def build_answer(
             inventory=inventory.fingerprint,
         ),
         inventory=inventory,
+        predictions=predictions,
     )
 
 
@@ -170,4 +176,6 @@ def answer_so_far(file: StudyFile, record: Record) -> Answer:
     plan = make_plan(file, corpus)
     recommendation = plan.strategy.recommend(history)
     remark = f"the search goes on: {how_far(plan, history)} have ended"
-    return build_answer(plan, history, recommendation, None, record.tags.get(keys.RUN, ""), False, [remark])
+    predictions = foretell(plan, recommendation, past_calibration(plan))
+    run_id = record.tags.get(keys.RUN, "")
+    return build_answer(plan, history, recommendation, None, run_id, False, [remark], predictions)

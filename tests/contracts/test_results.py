@@ -95,7 +95,7 @@ def test_a_result_says_its_version_and_cannot_be_changed(name: str) -> None:
 
 # Added since 0.1.0: null or empty where that version's results are read.
 LATER_KEYS = {"basin", "orders_basin", "run_sd", "noise", "also", "beside"}
-LATER_KEYS |= {"max_epochs", "inventory", "target_tokens", "epochs", "domains", "pool_changes", "notes"}
+LATER_KEYS |= {"max_epochs", "inventory", "target_tokens", "epochs", "domains", "pool_changes", "notes", "predictions"}
 
 
 def without_later_keys(value: Any) -> Any:

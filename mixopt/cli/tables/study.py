@@ -16,6 +16,7 @@ from mixopt.results.plan import PlanEstimate
 from mixopt.results.recommendation import FrontPoint, Recommendation
 from mixopt.results.status import StatusFields
 from mixopt.settings.units import show_count, show_duration
+from search.problem import PROPORTIONAL
 
 BAR_WIDTH = 16
 # Noise that rests on fewer degrees of freedom may well be half or twice what it seems.
@@ -151,9 +152,25 @@ def answer_table(answer: Answer) -> RenderableType:
     if answer.confirmation:
         parts.append(_confirmation_table(answer.confirmation, answer.objective.unit))
     parts.append(Text(answer.verdict, style="bold"))
+    parts += _predicted_gain(answer)
     if not answer.confirmation:
         parts += _prediction(answer.recommendation)
     return Group(*parts, *_notes(answer.notes))
+
+
+def _predicted_gain(answer: Answer) -> list[RenderableType]:
+    """What the proposal was expected to gain, before anything was confirmed, and what it gained."""
+    predictions = answer.predictions
+    if predictions is None or not predictions.trusted or not predictions.gains or predictions.gains[0].is_baseline:
+        return []
+    first = predictions.gains[0]
+    said = (
+        f"predicted gain of the {first.label} mixture over {PROPORTIONAL}: {first.interval.mean:+.4f} "
+        f"(95%: {first.interval.lower:+.4f} to {first.interval.upper:+.4f})"
+    )
+    if first.measured is not None:
+        said += f"; confirmed {first.measured:+.4f}"
+    return [Text(said)]
 
 
 def _prediction(recommendation: Recommendation) -> list[RenderableType]:

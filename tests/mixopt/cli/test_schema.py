@@ -16,6 +16,7 @@ from tests.simulated import ROUNDS, planned, run
 # By the name of the schema: the command, in a folder with a study that has its answer and a table of runs.
 COMMANDS = {
     "answer": "best",
+    "calibration": "calibration",
     "comparison": "compare study.yaml uniform",
     "corpus": "prepare",
     "export": "export -f megatron --location /data/{domain} --tokens 1k",
