@@ -14,7 +14,7 @@ class GainScore(Part):
     confirmations: int
     studies: int
     optimism: float
-    """Mean of predicted minus confirmed gain: above 0 the predictions are too high."""
+    """Mean of predicted minus confirmed gain, the surer predictions counting more: above 0 they are too high."""
     optimism_interval: tuple[float, float] | None
     """Its 95% interval, estimated between studies; null with one study."""
     rmse: float

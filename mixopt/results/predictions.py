@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 from mixopt.results.base import Part, Shares
 from mixopt.results.recommendation import Interval
 
@@ -71,14 +69,5 @@ class Predictions(Part):
     gains: tuple[PredictedGain, ...]
 
     def gain_of(self, label: str) -> PredictedGain | None:
+        """Of what is proposed now: those of earlier proposals come last."""
         return next((each for each in self.gains if each.label == label), None)
-
-    def with_earlier(self, earlier: Self) -> Self:
-        """Also those of mixtures that were predicted and confirmed before the study went on."""
-        now = {tuple(sorted(each.mixture.items())) for each in self.gains}
-        kept = [
-            each
-            for each in earlier.gains
-            if each.measured is not None and tuple(sorted(each.mixture.items())) not in now
-        ]
-        return self.model_copy(update={"gains": (*self.gains, *kept)})

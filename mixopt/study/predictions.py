@@ -78,19 +78,33 @@ def foretell(plan: Plan, recommendation: Recommendation, past: Calibration | Non
 
 
 def kept(predictions: Predictions | None, recorded: Mapping[str, Any] | None) -> Predictions | None:
-    """What the study says from now on: as it is recorded where that is the same, with what was confirmed before."""
+    """What the study says from now on: as it is recorded where that is the same.
+
+    Otherwise it has gone on with more trials, and expects something else. What was confirmed by then stays as it was
+    predicted before.
+    """
     before = read_predictions(recorded)
     if predictions is None or before is None:
         return predictions
-    then = {each.label: each for each in before.gains}
     if before.trusted == predictions.trusted and all(
-        (known := then.get(each.label)) is not None
-        and Mixture.of(known.mixture).same_as(Mixture.of(each.mixture))
+        (known := before.gain_of(each.label)) is not None
+        and _same(known, each)
         and math.isclose(known.gain, each.gain, rel_tol=SAME, abs_tol=SAME)
         for each in predictions.gains
     ):
         return before
-    return predictions.with_earlier(before)
+    confirmed = [each for each in before.gains if each.measured is not None]
+    gains = [
+        next((each.model_copy(update={"label": gain.label}) for each in confirmed if _same(each, gain)), gain)
+        for gain in predictions.gains
+    ]
+    others = [each for each in confirmed if not any(_same(each, gain) for gain in predictions.gains)]
+    return predictions.model_copy(update={"gains": (*gains, *others)})
+
+
+def _same(one: PredictedGain, other: PredictedGain) -> bool:
+    """Whether they are of one mixture."""
+    return Mixture.of(one.mixture).same_as(Mixture.of(other.mixture))
 
 
 def with_outcomes(predictions: Predictions, confirmation: Confirmation) -> Predictions:

@@ -5,12 +5,14 @@ the optimiser's curse (J. E. Smith and R. L. Winkler, "The Optimizer's Curse", M
 with a surrogate otherwise comes on top. Both show once predictions that were kept are compared with what was measured
 later.
 
-For each confirmation: predicted gain g with standard deviation s, measured gain m with standard error e, error g - m.
-Those of one study share its surrogate and its baseline's runs, so that the mean error's own error is estimated between
-studies: of the study means d_j, weighted by their shares w_j of the confirmations, it is
-sqrt(J / (J - 1) * sum_j (w_j (d_j - d))^2), the cluster-robust one (K.-Y. Liang and S. L. Zeger, Biometrika 1986). The
-correction is the mean error d times d^2 / (d^2 + error^2), the best linear shrinkage where it is as large as it seems:
-with few studies nearly none. By what errors are then beyond their standard deviations intervals are widened.
+For each confirmation i: predicted gain g with standard deviation s, measured gain m with standard error e. Its error,
+g - m, counts by w_i, in proportion to 1 / (s^2 + e^2 + the median of these): a prediction that doubted itself a lot
+says little of a bias, and none counts more than twice as much as one of the usual doubt. The optimism d is the sum of
+w_i (g - m), where the w_i sum to 1. Errors of one study share its surrogate and its baseline's runs, so that the error
+of d is estimated between the J studies: its square is J / (J - 1) * sum_j (sum_i in j of w_i (g - m - d))^2, the
+cluster-robust one (K.-Y. Liang and S. L. Zeger, Biometrika 1986). The correction is d times d^2 / (d^2 + error^2), the
+best linear shrinkage where d is as large as it seems: with few studies nearly none. By what errors are then beyond
+their standard deviations intervals are widened.
 
 Shapes: N confirmations, J studies.
 """
@@ -66,7 +68,7 @@ class Calibration:
 
     Attributes:
         confirmations, studies: how many there are.
-        optimism: mean of predicted minus measured gain: above 0 predictions are too high.
+        optimism: weighted mean of predicted minus measured gain: above 0 predictions are too high.
         optimism_error: its standard error between studies; None with one study.
         rmse: root mean squared error of the predictions.
         coverage_80, coverage_95: share of the measured gains inside these intervals, the confirmation's noise added.
@@ -89,8 +91,10 @@ class Calibration:
             return None
         optimism_N = np.array([each.optimism for each in record])
         spread_N = np.maximum([each.spread for each in record], 1e-12)
-        error = _between_studies(record, optimism_N)
-        mean = float(optimism_N.mean())
+        weight_N = 1 / (spread_N**2 + np.median(spread_N) ** 2)
+        weight_N /= weight_N.sum()
+        mean = float(weight_N @ optimism_N)
+        error = _between_studies(record, weight_N * (optimism_N - mean))
         shrunk = _shrunk(mean, error)
         inside = {level: NormalDist().inv_cdf((1 + level) / 2) * spread_N for level in (0.8, LEVEL)}
         return cls(
@@ -140,16 +144,15 @@ class Calibration:
         return Estimate.of(gain - self.correction, math.hypot(self.widening * sd, doubt))
 
 
-def _between_studies(record: Sequence[Confirmed], optimism_N: Float[np.ndarray, " N"]) -> float | None:
-    """Standard error of the mean optimism, as between studies; None with one."""
+def _between_studies(record: Sequence[Confirmed], residual_N: Float[np.ndarray, " N"]) -> float | None:
+    """Standard error of a weighted mean, from what each adds to it beyond its share; None with one study."""
     names = [each.study for each in record]
     studies = list(dict.fromkeys(names))
     if len(studies) < 2:
         return None
-    residual_N = optimism_N - optimism_N.mean()
     sums_J = [sum(value for name, value in zip(names, residual_N, strict=True) if name == study) for study in studies]
     factor = len(studies) / (len(studies) - 1)
-    return math.sqrt(factor * float((np.square(sums_J)).sum())) / len(record)
+    return math.sqrt(factor * float(np.square(sums_J).sum()))
 
 
 def _shrunk(mean: float, error: float | None) -> float:

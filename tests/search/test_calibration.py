@@ -89,6 +89,14 @@ def test_the_next_interval_holds_the_next_gain_as_often_as_it_says() -> None:
     assert 0.85 <= np.mean(inside) <= 0.99
 
 
+def test_a_prediction_that_knew_nothing_says_little_of_a_bias() -> None:
+    honest = record(9, 2, 0.0)
+    lost = Calibration.of([*honest, Confirmed("lost", 0.25, 0.2, 0.05, 0.002)])
+    without = Calibration.of(honest)
+    assert lost is not None and without is not None
+    assert lost.optimism == pytest.approx(without.optimism, abs=0.0005), "a plain mean would be .01 higher"
+
+
 def test_the_confirmations_of_one_study_count_together() -> None:
     """One study of forty candidates that err alike is not forty pieces of evidence."""
     alike = [Confirmed("one", 0.07, 0.01, 0.05, 0.0)] * 40 + record(3, 1, 0.0)

@@ -14,7 +14,9 @@ from mixopt.results.answer import Answer
 from mixopt.results.predictions import PredictedGain, Predictions
 from mixopt.results.recommendation import Interval
 from mixopt.settings.reading import load
+from mixopt.study.corpus import prepare_corpus
 from mixopt.study.plan import Plan
+from mixopt.study.planning import make_plan
 from mixopt.study.predictions import read_predictions
 from mixopt.study.record import journal_path, read_record
 from search.randomness import generator
@@ -115,6 +117,20 @@ def test_a_study_that_goes_on_keeps_what_it_predicted_at_first(tmp_path: Path) -
     assert sum(isinstance(each, Written) and each.key == keys.PREDICTIONS for each in entries(plan)) == 2
 
 
+def test_a_study_with_more_trials_predicts_anew_and_leaves_what_was_confirmed_as_it_was_predicted(
+    copied: Path,
+) -> None:
+    before = read_predictions(read_record(load(copied)).written[keys.PREDICTIONS])
+    copied.write_text(copied.read_text().replace("trials: 16}", "trials: 24}"))
+    file = load(copied)
+    answer, _ = run(make_plan(file, prepare_corpus(file, lambda progress: None)), noisy)
+    assert before is not None
+    confirmed = {each.gain: each.measured for each in before.gains if each.measured is not None}
+    now = {each.gain: each.measured for each in predictions(answer).gains}
+    assert confirmed.keys() <= now.keys(), "no prediction is made again after it was confirmed"
+    assert predictions(answer).gains[0].trials > before.gains[0].trials
+
+
 def test_calibration_of_a_study_of_a_folder_and_of_the_study_here(
     copied: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -126,7 +142,9 @@ def test_calibration_of_a_study_of_a_folder_and_of_the_study_here(
     assert (study["study"], study["kind"], study["unit"]) == ("small", "weighted", "nats_per_token")
     assert study["candidates"] == together["candidates"]
     score, gains = study["candidates"], [each for each in study["gains"] if not each["is_baseline"]]
-    assert score["optimism"] == pytest.approx(np.mean([each["gain"] - each["measured"] for each in gains]))
+    errors = [each["gain"] - each["measured"] for each in gains]
+    assert min(errors) <= score["optimism"] <= max(errors)
+    assert score["rmse"] == pytest.approx(np.sqrt(np.mean(np.square(errors))))
     assert (score["confirmations"], score["optimism_interval"], score["taken_off"]) == (len(gains), None, 0)
     assert any("from 8 confirmed candidates of 3 studies on" in note for note in by_study["notes"])
     shown = mixopt("calibration", copied).stdout
