@@ -23,7 +23,6 @@ SUBJECT = Subject("a study", {"seed": 0, "domains": {"web": {"max": 0.5}}}, "cor
 
 def entries(trial: Trial, outcome: Measurement | Failure) -> list[Entry]:
     return [
-        Opened(trial),
         Opened(trial, 1_700_000_000_000, (2.5, 0.1)),
         Restarted(trial, 2, "the worker died"),
         Closed(trial, outcome, 1.5 if isinstance(outcome, Measurement) else None),
