@@ -33,6 +33,7 @@ from mixopt.settings.reading import load
 from mixopt.settings.space import Limits
 from mixopt.settings.space import read as read_limits
 from mixopt.settings.units import parse_count
+from search.designs.baselines import EPOCHS
 from search.mixture import Mixture
 from search.reuse import Changes
 from search.space import DomainLimits, Group, Space
@@ -91,7 +92,7 @@ class Study:
         from mixopt.study.record import read_record
         from mixopt.study.status import build_status
 
-        return build_status(read_record(self.file), self.file.tracking_uri, self.file)
+        return build_status(read_record(self.file, apart_from="inventory"), self.file.tracking_uri, self.file)
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -102,7 +103,7 @@ class Study:
         from mixopt.runs.trials import run_rows
         from mixopt.study.record import read_record
 
-        return pd.DataFrame(run_rows(read_record(self.file).history, "nats_per_token"))
+        return pd.DataFrame(run_rows(read_record(self.file, apart_from="file").history, "nats_per_token"))
 
     @property
     def failures(self) -> pd.DataFrame:
@@ -118,7 +119,7 @@ class Study:
                 each.failure.kind.value,
                 each.failure.message,
             )
-            for each in read_record(self.file).history.failed
+            for each in read_record(self.file, apart_from="file").history.failed
         ]
         return pd.DataFrame(rows, columns=list(FAILURE_COLUMNS))
 
@@ -128,7 +129,7 @@ class Study:
         from mixopt.study.answer import answer_so_far
         from mixopt.study.record import read_record
 
-        return answer_so_far(self.file, read_record(self.file))
+        return answer_so_far(self.file, read_record(self.file, apart_from="inventory"))
 
     @property
     def mixture(self) -> Mixture:
@@ -162,6 +163,7 @@ class Study:
         draws: str | None = None,
         tokens: int | str | None = None,
         max_epochs: float | None = None,
+        allow_repeats: bool = False,
     ) -> str:
         """The answer as a trainer's configuration, as `mixopt export` writes it; the options are the command's.
 
@@ -169,10 +171,11 @@ class Study:
             mixture: another one than the answer.
 
         Raises:
-            ConfigError: an option is wrong, or a domain would be repeated more than `max_epochs` times in `tokens`.
+            ConfigError: an option is wrong, or a domain would be repeated in `tokens` more often than it may, and
+                repeats are not allowed.
         """
         request = export_request.ExportRequest.of(
-            self.file, format, location, _path(locations), draws, tokens, max_epochs
+            self.file, format, location, _path(locations), draws, tokens, max_epochs, allow_repeats
         )
         answer = self.answer
         weights = Mixture.of(answer.mixture) if mixture is None else mixture.reordered(tuple(answer.mixture))
@@ -184,7 +187,7 @@ def space(
     bounds: Mapping[str | tuple[str, ...], tuple[float, float]] | None = None,
     *,
     target_tokens: float | str | None = None,
-    max_epochs: float = 4.0,
+    max_epochs: float | Mapping[str, float] = 4.0,
 ) -> Space:
     """The mixtures that may be the answer, from plain numbers.
 
@@ -194,6 +197,7 @@ def space(
         tokens: the supply of each domain.
         bounds: the smallest and the largest share of a domain, or of several together.
         target_tokens: of the run that the mixture is for: no domain is then repeated more than `max_epochs` times.
+        max_epochs: of all domains, or by domain; those that are not named have 4.
 
     Raises:
         ConfigError: a bound is on a domain that is not there, or an amount of tokens is none.
@@ -202,9 +206,13 @@ def space(
     single = {name: limits for name, limits in (bounds or {}).items() if isinstance(name, str)}
     if unknown := [name for name in single if name not in tokens]:
         raise ConfigError(f"bounds on {unknown[0]}: no such domain", hint=f"choose from {', '.join(tokens)}")
+    epochs = max_epochs if isinstance(max_epochs, Mapping) else {}
+    if odd := [name for name in epochs if name not in tokens]:
+        raise ConfigError(f"max_epochs of {odd[0]}: no such domain", hint=f"choose from {', '.join(tokens)}")
     return Space(
         tuple(
-            DomainLimits(name, _count(name, supply), *single.get(name, (0.0, 1.0))) for name, supply in tokens.items()
+            DomainLimits(name, _count(name, supply), *single.get(name, (0.0, 1.0)), epochs.get(name))
+            for name, supply in tokens.items()
         ),
         tuple(
             Group(" and ".join(names), names, *limits)
@@ -212,7 +220,7 @@ def space(
             if isinstance(names, tuple)
         ),
         None if target_tokens is None else _count("target_tokens", target_tokens),
-        max_epochs,
+        EPOCHS if isinstance(max_epochs, Mapping) else max_epochs,
     )
 
 

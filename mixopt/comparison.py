@@ -25,6 +25,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.exports.mixtures import mixture_in_file
 from mixopt.results.answer import Answer
 from mixopt.results.comparison import (
+    ComparedEpochs,
     ComparedMixture,
     ComparedShare,
     ComparedStudies,
@@ -43,10 +44,9 @@ from mixopt.results.recommendation import Interval
 from mixopt.settings.reading import load, text_of
 from mixopt.settings.schema import STUDY_FILE
 from mixopt.study.answer import answer_so_far, describe_objective
-from mixopt.study.corpus import find_corpus
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
-from mixopt.study.record import read_record
+from mixopt.study.record import measured_corpus, read_record
 from mixopt.study.status import build_status
 from search.errors import SearchError
 from search.evidence import gather
@@ -56,6 +56,7 @@ from search.mixture import ROUNDING, Mixture
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommendation import LEVEL, Estimate
 from search.seeds import is_of_search
+from search.space import Space
 from search.trust_region import distance, usual_distance
 
 SAME = "A and B are the same mixture: there is no difference to predict or to measure"
@@ -92,7 +93,7 @@ class RanStudy:
 
     @cached_property
     def plan(self) -> Plan:
-        corpus = find_corpus(self.file)
+        corpus = measured_corpus(self.file, self.record)
         if corpus is None:
             raise ConfigError(
                 f"the text of study {self.file.study} is not prepared here, or has changed",
@@ -274,7 +275,22 @@ def _judge(judge: RanStudy, mixtures: Mixtures) -> Judgement:
         measured={label: tuple(each.summary for each in found) for label, found in measured.items()},
         measured_difference=_measured_difference(measured["a"], measured["b"]) if _are_two(judged) else (),
         notes=tuple(notes),
+        target_tokens=space.target_tokens,
+        epochs=_epochs(space, judged),
     )
+
+
+def _epochs(space: Space, mixtures: Mixtures) -> dict[str, ComparedEpochs]:
+    """How often the study's final run would repeat its domains with each of the mixtures."""
+    if space.target_tokens is None:
+        return {}
+    epochs = {label: space.epochs(mixture) for label, mixture in mixtures.items()}
+    return {
+        name: ComparedEpochs(
+            a=epochs.get("a", {}).get(name), b=epochs.get("b", {}).get(name), max_epochs=space.most_epochs(name)
+        )
+        for name in space.domains
+    }
 
 
 def _predict(

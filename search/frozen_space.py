@@ -66,8 +66,11 @@ class FrozenSpace:
                 hint="keep them at other weights, or change their limits",
             )
         tokens = sum(self.space.limits[place].tokens for place in places)
+        # `most` keeps each of them inside its own epochs; those of the sum must only not be fewer.
+        own = [self.space.limits[place].max_epochs for place in places]
+        epochs = None if own == [None] * len(own) else float(self.space.max_epochs_D[places].max())
         return Space(
-            (DomainLimits(name, tokens, min(least, most), most), *self._others),
+            (DomainLimits(name, tokens, min(least, most), most, epochs), *self._others),
             tuple(self._group(group, name) for group in self.space.groups),
             self.space.target_tokens,
             self.space.max_epochs,

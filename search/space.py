@@ -32,18 +32,22 @@ class DomainLimits:
         tokens: its supply, training tokens in one epoch.
         minimum: its smallest share of a mixture.
         maximum: its largest share; equal to `minimum`, the domain is pinned.
+        max_epochs: how often it may be repeated within the space's `target_tokens`; None: as often as the space says.
     """
 
     name: str
     tokens: int
     minimum: float = 0.0
     maximum: float = 1.0
+    max_epochs: float | None = None
 
     def __post_init__(self) -> None:
         if self.tokens <= 0:
             raise SearchError(
                 f"domain {self.name}: a supply of {self.tokens} tokens", hint="remove it, or give it text"
             )
+        if self.max_epochs is not None and not self.max_epochs > 0:
+            raise SearchError(f"domain {self.name}: max_epochs is {self.max_epochs:g}, not above 0")
         _check_shares(f"domain {self.name}", self.minimum, self.maximum)
 
 
@@ -70,7 +74,7 @@ class Space:
         limits: one entry per domain; their order is the order of every `D` axis.
         groups: bounds on sums of domains; groups may overlap.
         target_tokens: the training tokens that the answer is for, or None where supply sets no limit.
-        max_epochs: how often a domain may be repeated within `target_tokens`, or None.
+        max_epochs: how often a domain that says nothing else may be repeated within `target_tokens`, or None.
 
     Raises:
         SearchError: the constraints leave no mixture.
@@ -98,12 +102,17 @@ class Space:
         return Mixture.of({limit.name: float(limit.tokens) for limit in self.limits})
 
     @cached_property
+    def max_epochs_D(self) -> Float[np.ndarray, " D"]:
+        """How often each domain may be repeated within `target_tokens`; infinite where nothing says."""
+        return np.array([self.max_epochs_of(limit) or np.inf for limit in self.limits], dtype=np.float64)
+
+    @cached_property
     def supply_D(self) -> Float[np.ndarray, " D"]:
         """The largest share that the supply allows: max_epochs * tokens / target_tokens; infinite without either."""
         tokens_D = np.array([limit.tokens for limit in self.limits], dtype=np.float64)
-        if self.target_tokens is None or self.max_epochs is None:
+        if self.target_tokens is None:
             return np.full_like(tokens_D, np.inf)
-        supply_D: Float[np.ndarray, " D"] = self.max_epochs * tokens_D / self.target_tokens
+        supply_D: Float[np.ndarray, " D"] = self.max_epochs_D * tokens_D / self.target_tokens
         return supply_D
 
     @cached_property
@@ -156,7 +165,7 @@ class Space:
         """A sentence for each constraint that the mixture breaks."""
         weights_D = mixture.reordered(self.domains).array
         found = []
-        for limit, weight, supply in zip(self.limits, weights_D, self.supply_D, strict=True):
+        for limit, weight, supply, most in zip(self.limits, weights_D, self.supply_D, self.max_epochs_D, strict=True):
             if weight < limit.minimum - TOLERANCE:
                 found.append(f"domain {limit.name}: {weight:.4g} is below its minimum {limit.minimum:g}")
             if weight > limit.maximum + TOLERANCE:
@@ -164,7 +173,7 @@ class Space:
             if weight > supply + TOLERANCE:
                 found.append(
                     f"domain {limit.name}: {weight:.4g} is above {supply:.4g}, "
-                    f"which {self.max_epochs:g} epochs of its {_count(limit.tokens)} tokens give"
+                    f"which {most:g} epochs of its {_count(limit.tokens)} tokens give"
                 )
         for group, total in zip(self.groups, self.group_GD @ weights_D, strict=True):
             if total < group.minimum - TOLERANCE:
@@ -172,6 +181,16 @@ class Space:
             if total > group.maximum + TOLERANCE:
                 found.append(f"group {group.name}: {total:.4g} is above its maximum {group.maximum:g}")
         return found
+
+    def max_epochs_of(self, limit: DomainLimits) -> float | None:
+        """How often a domain may be repeated: as often as it says itself, else as the space does."""
+        return self.max_epochs if limit.max_epochs is None else limit.max_epochs
+
+    def most_epochs(self, name: str) -> float | None:
+        """How often the named domain may be repeated within `target_tokens`; None where nothing says, or asks."""
+        if self.target_tokens is None:
+            return None
+        return self.max_epochs_of(self.limits[self.domains.index(name)])
 
     def epochs(self, mixture: Mixture) -> dict[str, float]:
         """How often each domain is read through in `target_tokens` of this mixture.
@@ -250,10 +269,10 @@ class Space:
                 raise SearchError(f"{name} is {value:g}, not above 0")
 
     def _check_domains(self) -> None:
-        for limit, supply in zip(self.limits, self.supply_D, strict=True):
+        for limit, supply, most in zip(self.limits, self.supply_D, self.max_epochs_D, strict=True):
             if limit.minimum > supply + TOLERANCE:
                 raise SearchError(
-                    f"domain {limit.name}: min {limit.minimum:g} is above {supply:.3g}, all that {self.max_epochs:g} "
+                    f"domain {limit.name}: min {limit.minimum:g} is above {supply:.3g}, all that {most:g} "
                     f"epochs of its {_count(limit.tokens)} tokens give of target_tokens {_count(self.target_tokens)}",
                     hint=f"lower domains.{limit.name}.min or target_tokens, or raise max_epochs",
                 )
@@ -270,9 +289,14 @@ class Space:
             available = _count(self.upper_D.sum() * self.target_tokens)
             raise SearchError(
                 f"the supply is too small for target_tokens {_count(self.target_tokens)}: "
-                f"at most {self.max_epochs:g} epochs of all domains, within their maximums, give {available} tokens",
+                f"at most {self._most_epochs} epochs of all domains, within their maximums, give {available} tokens",
                 hint="lower target_tokens, or raise max_epochs or the maximums",
             )
+
+    @property
+    def _most_epochs(self) -> str:
+        least, most = self.max_epochs_D.min(), self.max_epochs_D.max()
+        return f"{least:g}" if least == most else f"{least:g} to {most:g}"
 
     def _check_groups(self) -> None:
         for group, members_D in zip(self.groups, self.group_GD > 0, strict=True):

@@ -13,10 +13,15 @@ from tracking import codec
 
 @dataclass(frozen=True)
 class Opened:
-    """A trial is about to be launched, `at` ms of Unix time."""
+    """A trial is about to be launched, `at` ms of Unix time.
+
+    Attributes:
+        foreseen: mean and standard deviation of the objective that is expected of it, where it was asked for by that.
+    """
 
     trial: Trial
     at: int | None = None
+    foreseen: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,10 @@ def entries_of(history: History) -> Iterator[Entry]:
 def entry_to_plain(entry: Entry) -> dict[str, Any]:
     plain: dict[str, Any]
     match entry:
-        case Opened(trial, at):
+        case Opened(trial, at, foreseen):
             plain = {"opened": codec.trial_to_plain(trial), "at": at}
+            if foreseen is not None:
+                plain["foreseen"] = list(foreseen)
         case Restarted(trial, start, reason):
             plain = {"restarted": trial.id, "start": start, "reason": reason}
         case Closed(trial, Failure() as failure, _, at):
@@ -106,7 +113,7 @@ def entry_from_plain(plain: Mapping[str, Any], trials: Mapping[str, Trial]) -> E
     """
     match plain:
         case {"opened": trial, "at": at}:
-            return Opened(codec.trial_from_plain(trial), at)
+            return Opened(codec.trial_from_plain(trial), at, _pair(plain.get("foreseen")))
         case {"restarted": trial_id, "start": start, "reason": reason}:
             return Restarted(trials[trial_id], start, reason)
         case {"closed": trial_id, "measurement": measurement, "objective": objective, "at": at}:
@@ -120,3 +127,10 @@ def entry_from_plain(plain: Mapping[str, Any], trials: Mapping[str, Trial]) -> E
         case {"finished": True}:
             return Finished()
     raise ValueError("an entry of no known kind")
+
+
+def _pair(plain: Any) -> tuple[float, float] | None:
+    if plain is None:
+        return None
+    mean, sd = plain
+    return float(mean), float(sd)

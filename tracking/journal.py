@@ -16,7 +16,7 @@ import json
 import os
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,6 +187,28 @@ def read_record(path: Path) -> Record:
         TrackingError: it is damaged.
     """
     return Record.of(read_header(path).subject, read(path))
+
+
+def last_written(path: Path, key: str) -> Mapping[str, Any] | None:
+    """The last value of a key, None where it has none, without a look at whatever else is recorded.
+
+    Raises:
+        TrackingError: the file is no journal, or that line is damaged.
+    """
+    begin = b'{"written":' + json.dumps(key).encode() + b","
+    with path.open("rb") as file:
+        checked = _header(file.readline(), path).schema >= SCHEMA
+        found = [(number, line) for number, line in enumerate(file, start=2) if line.startswith(begin)]
+    if not found or not found[-1][1].endswith(b"\n"):
+        found = found[:-1]
+    if not found:
+        return None
+    number, line = found[-1]
+    try:
+        data: Mapping[str, Any] = _plain(line, checked)["data"]
+    except (ValueError, KeyError, RecursionError) as error:
+        raise DamagedJournal(f"{path}:{number} is damaged ({str(error)[:100]})", hint=WITHOUT_IT) from error
+    return data
 
 
 def subject_in(file: BinaryIO, name: Path | str) -> Subject:

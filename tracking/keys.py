@@ -27,6 +27,8 @@ SCHEMA_BEFORE = "1"  # of versions before 0.2, which kept the record in tags (tr
 COPY = "mixopt.copy"  # which artifact is the last copy of the journal
 CORPUS = "mixopt.corpus"  # the fingerprint of its tokens
 ANSWER = "mixopt.answer"
+PREDICTIONS = "mixopt.predictions"  # gains that were predicted before they were confirmed
+INVENTORY = "mixopt.inventory"  # of the pools; as a tag its fingerprint
 SEARCH_SECONDS = "mixopt.search_seconds"
 JOURNAL = "mixopt.journal"  # the id of the journal that wrote last
 SENT = "mixopt.journal_sent"  # so many of its entries are here, at least
@@ -56,6 +58,8 @@ def copies(journal: str) -> tuple[str, str]:
 # the view: artifacts of the parent run
 STUDY_FILE = "study.yaml"
 ANSWER_FILE = "answer.json"
+INVENTORY_FILE = "inventory.json"
+PREDICTIONS_FILE = "predictions.json"
 REPORT_FILE = "report.html"
 
 

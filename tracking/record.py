@@ -12,7 +12,7 @@ from typing import Any
 from search.history import History
 from search.trial import Failure, Measurement, Trial
 from tracking.entries import Closed, Entry, Opened, Restarted, StudyMetrics, Written
-from tracking.errors import TrackingError
+from tracking.errors import OtherSubject
 
 RENAME = "give this one another name under `study:`, or restore what was changed"
 
@@ -42,13 +42,16 @@ class Subject:
             asked = json.loads(json.dumps(settings))
             changed = [name for key in asked for name in differences(self.settings.get(key), asked[key], key)]
             if changed:
-                raise TrackingError(
-                    f"study {self.study} exists with another study file; changed: {', '.join(changed)}", hint=RENAME
+                raise OtherSubject(
+                    f"study {self.study} exists with another study file; changed: {', '.join(changed)}",
+                    hint=RENAME,
+                    changed=tuple(changed),
                 )
         if corpus is not None and corpus != self.corpus:
-            raise TrackingError(
+            raise OtherSubject(
                 f"study {self.study} was begun on other text: its data have changed since",
                 hint=f"results on both cannot be compared; {RENAME}",
+                changed=("corpus",),
             )
 
 

@@ -132,8 +132,9 @@ class Recorder:
         """How often MLflow did not take what it was sent, since the recorder began."""
         return self._troubles
 
-    def open(self, trial: Trial) -> None:
-        self._enter(Opened(trial, _now()))
+    def open(self, trial: Trial, foreseen: tuple[float, float] | None = None) -> None:
+        """`foreseen`: the objective that is expected of it, and its standard deviation."""
+        self._enter(Opened(trial, _now(), foreseen))
 
     def restarted(self, trial: Trial, start: int, reason: str) -> None:
         self._enter(Restarted(trial, start, reason))

@@ -45,8 +45,12 @@ def export(
         str | None, typer.Option(help="Of the final run, such as 100B. Default: target.tokens of the study.")
     ] = None,
     max_epochs: Annotated[
-        float | None, typer.Option(min=0, help="How often a domain may be repeated. Default: target.max_epochs.")
+        float | None,
+        typer.Option(min=0, help="How often any domain may be repeated. Default: as the study says, by domain."),
     ] = None,
+    allow_repeats: Annotated[
+        bool, typer.Option("--allow-repeats", help="Export also where domains are repeated more often than they may.")
+    ] = False,
     mixture: Annotated[
         Path | None, typer.Option(help="Another mixture than the answer: a .yaml, .json or .csv that mixopt wrote.")
     ] = None,
@@ -65,6 +69,7 @@ def export(
     from mixopt.results.export import ExportResult
     from mixopt.settings.reading import load
     from mixopt.study.answer import answer_so_far
+    from mixopt.study.inventory import pool_changes
     from mixopt.study.record import read_record
     from search.mixture import Mixture
 
@@ -75,8 +80,9 @@ def export(
             out.print(formats_table(), soft_wrap=not out.is_terminal)
         return
     file = load(study)
-    request = ExportRequest.of(file, format, location, locations, draws, tokens, max_epochs)
-    answer = answer_so_far(file, read_record(file))
+    request = ExportRequest.of(file, format, location, locations, draws, tokens, max_epochs, allow_repeats)
+    record = read_record(file, apart_from="inventory")
+    answer = answer_so_far(file, record)
     if mixture is not None and front is not None:
         raise ConfigError("mixture and front both say what to export", hint="give one of them")
     if mixture is not None:
@@ -87,11 +93,21 @@ def export(
     if supplies and not json:
         err.print(supplies_table(supplies))
     text = request.text(answer, weights)
+    notes = (*request.cautions(answer, weights), *pool_changes(file, record))
+    for note in notes if not json else ():
+        err.print(f"note: {note}", style="yellow", soft_wrap=True)
     if output is not None:
         write_text(output, text)
         err.print(f"wrote {output}; its weights count {request.draws}", soft_wrap=True)
     if json:
-        result = ExportResult(format=format, weights_count=request.draws, text=text, supplies=tuple(supplies))
+        result = ExportResult(
+            format=format,
+            weights_count=request.draws,
+            text=text,
+            supplies=tuple(supplies),
+            inventory=answer.inventory,
+            notes=notes,
+        )
         print(result.json_text())
     elif output is None:
         print(text, end="")

@@ -16,6 +16,7 @@ RESULTS: Mapping[str, str] = MappingProxyType(
     {
         "answer": "mixopt.results.answer:Answer",
         "backtest": "mixopt.results.backtest:BacktestResult",
+        "calibration": "mixopt.results.calibration:CalibrationResult",
         "comparison": "mixopt.results.comparison:Comparison",
         "corpus": "mixopt.results.corpus:CorpusSummary",
         "export": "mixopt.results.export:ExportResult",

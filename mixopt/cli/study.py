@@ -44,6 +44,22 @@ def prepare(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     with locked(file.work_directory, f"study {file.study}"):
         corpus = summarise_corpus(prepare(file, err))
     print_result(corpus, corpus_table(corpus), json)
+    _say_pool_changes(file)
+
+
+def _say_pool_changes(file: StudyFile) -> None:
+    """Of a study that has begun: whether what is prepared now is no longer what it measured."""
+    from contextlib import suppress
+
+    from mixopt.study.inventory import pool_changes
+    from mixopt.study.record import journal_path, read_record
+    from tracking.errors import TrackingError
+
+    if not journal_path(file).exists():
+        return
+    with suppress(TrackingError):  # said by whoever goes on with the study
+        for change in pool_changes(file, read_record(file, apart_from="file")):
+            err.print(f"note: {change}", style="yellow", soft_wrap=True)
 
 
 @app.command(epilog="Example: mixopt plan study.yaml", rich_help_panel=STUDY)
@@ -90,7 +106,7 @@ def status(study: cluster.StudyOrName = str(STUDY_FILE), address: Address = None
     if address and cluster.status(study, address, json):
         return
     file = load_study(Path(study))
-    found = build_status(read_record(file), file.tracking_uri, file)
+    found = build_status(read_record(file, apart_from="inventory"), file.tracking_uri, file)
     print_result(found, status_table(found), json)
 
 
@@ -102,7 +118,7 @@ def best(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     from mixopt.study.record import read_record
 
     file = load_study(study)
-    answer = answer_so_far(file, read_record(file))
+    answer = answer_so_far(file, read_record(file, apart_from="inventory"))
     print_result(answer, answer_table(answer), json)
 
 
@@ -122,7 +138,7 @@ def runs(
     from mixopt.study.record import read_record
 
     file = load_study(study)
-    rows = run_rows(read_record(file).history, unit)
+    rows = run_rows(read_record(file, apart_from="file").history, unit)
     if not rows:
         raise ConfigError(f"study {file.study} has no completed trial yet", hint=f"run it: mixopt run {file.file}")
     if output is not None:

@@ -76,7 +76,7 @@ def _lengths_here(file: StudyFile) -> dict[str, float]:
     corpus = find_corpus(file)
     if corpus is not None:
         return {name: domain.mean_document_tokens for name, domain in corpus.domains.items()}
-    return document_lengths(answer_so_far(file, read_record(file)))
+    return document_lengths(answer_so_far(file, read_record(file, apart_from="inventory")))
 
 
 def document_lengths(answer: Answer) -> dict[str, float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import parse_count, show_count
 from search.mixture import ROUNDING, Mixture, counts
 
+# Repetition up to about so many epochs is nearly free (N. Muennighoff et al., 2305.16264).
+FREE_EPOCHS = 4.0
 # Formats that take lines after a #.
 WITH_COMMENTS = (".yaml", ".py")
 WEIGHTS_COUNT = {
@@ -78,7 +81,8 @@ class ExportRequest:
 
     Attributes:
         tokens: of the run that the mixture is for, where that is known.
-        max_epochs: how often the run may read a domain.
+        max_epochs: how often the run may read any domain; None: as the study says.
+        allow_repeats: whether a domain may be read more often than it may.
     """
 
     file: StudyFile
@@ -86,7 +90,8 @@ class ExportRequest:
     draws: Draws
     locations: Locations
     tokens: int | None
-    max_epochs: float
+    max_epochs: float | None
+    allow_repeats: bool = False
 
     @classmethod
     def of(
@@ -98,6 +103,7 @@ class ExportRequest:
         draws: str | None,
         tokens: int | str | None,
         max_epochs: float | None,
+        allow_repeats: bool = False,
     ) -> ExportRequest:
         """From the options of `mixopt export`.
 
@@ -111,17 +117,47 @@ class ExportRequest:
             choose_draws(chosen, draws),
             resolve_locations(file.domains, location, locations),
             run_tokens(tokens) or file.target.tokens,
-            _above_0(file.target.max_epochs if max_epochs is None else max_epochs),
+            None if max_epochs is None else _above_0(max_epochs),
+            allow_repeats,
         )
+
+    def most_epochs(self, domain: str) -> float | None:
+        """How often the run may read a domain; None where neither an option nor the study says."""
+        if self.max_epochs is not None:
+            return self.max_epochs
+        if (own := self.file.domains[domain].max_epochs) is not None:
+            return own
+        target = self.file.target
+        return target.max_epochs if target.tokens or "max_epochs" in target.model_fields_set else None
 
     def supplies(self, answer: Answer, mixture: Mixture) -> list[Supply]:
         """What each domain gives in the run; nothing where its tokens are not known."""
         if self.tokens is None:
             return []
         return [
-            Supply(domain=name, share=mixture[name], taken=taken, there=answer.domains[name].tokens)
+            Supply(
+                domain=name,
+                share=mixture[name],
+                taken=taken,
+                there=answer.domains[name].tokens,
+                max_epochs=self.most_epochs(name),
+            )
             for name, taken in counts(mixture, self.tokens).items()
         ]
+
+    def cautions(self, answer: Answer, mixture: Mixture) -> list[str]:
+        """A sentence for each domain that is read more often than it may, where that is allowed, or than is free."""
+        found, run = [], show_count(self.tokens or 0)
+        for each in self.supplies(answer, mixture):
+            read = f"domain {each.domain} is read {each.epochs:.3g} times in {run} tokens"
+            if _is_beyond(each):
+                found.append(f"{read}, and {each.max_epochs:g} times is the most: --allow-repeats lets it")
+            elif each.max_epochs is None and each.epochs > FREE_EPOCHS:
+                found.append(
+                    f"{read}: beyond about {FREE_EPOCHS:g} epochs, repeated text is worth less than new; "
+                    f"domains.{each.domain}.max_epochs, with target.tokens, keeps the answer inside its supply"
+                )
+        return found
 
     def text(self, answer: Answer, mixture: Mixture) -> str:
         """The trainer's file, of the answer or of another mixture of the study.
@@ -131,18 +167,20 @@ class ExportRequest:
         """
         supplies = self.supplies(answer, mixture)
         if supplies:
-            each = max(supplies, key=lambda supply: supply.epochs)
-            if each.epochs > self.max_epochs * (1 + ROUNDING):
+            # By how much it is beyond what it may be.
+            each = max(supplies, key=lambda supply: supply.epochs / (supply.max_epochs or math.inf))
+            if _is_beyond(each) and not self.allow_repeats:
                 raise ConfigError(
                     f"domain {each.domain} would be read {each.epochs:.3g} times in {show_count(self.tokens or 0)} "
                     f"tokens: it has {show_count(each.there)}, the mixture takes {each.share:.2%}, and the most is "
-                    f"{self.max_epochs:g}",
-                    hint="lower tokens, raise max-epochs, or make these the study's target.tokens: then its answer "
-                    "keeps inside the supply",
+                    f"{each.max_epochs:g}",
+                    hint="lower tokens, raise max-epochs, give --allow-repeats, or make these the study's "
+                    "target.tokens: then its answer keeps inside the supply",
                 )
         # What was found out about the answer says nothing about another mixture.
         answered = mixture.same_as(Mixture.of(answer.mixture))
         verdict = answer.verdict if answered else "another mixture than the answer of this study"
+        repeats = self._repeats(supplies)
         text = self.exporter.render(
             Exportable(
                 mixture,
@@ -150,11 +188,27 @@ class ExportRequest:
                 document_lengths(answer),
                 self.locations,
                 self.tokens,
-                self.max_epochs,
+                max(repeats.values()),
                 self.file.seed,
-                {"verdict": verdict, **answer.provenance.model_dump()},
+                {"verdict": verdict, **answer.provenance.model_dump(exclude_none=True)},
+                repeats,
             )
         )
         if self.exporter.suffix not in WITH_COMMENTS or self.exporter.name == "yaml":  # which says it in its fields
             return text
-        return f"# By mixopt, study {self.file.study}: {verdict}.\n# Weights count {WEIGHTS_COUNT[self.draws]}.\n{text}"
+        head = [f"By mixopt, study {self.file.study}: {verdict}.", f"Weights count {WEIGHTS_COUNT[self.draws]}."]
+        if (pools := answer.inventory) is not None:
+            there = f"{show_count(pools.tokens)} tokens in {len(pools.domains)} domains"
+            head.append(f"Epochs are counted by inventory {pools.fingerprint}: {there}.")
+        return "".join(f"# {line}\n" for line in head) + text
+
+    def _repeats(self, supplies: Sequence[Supply]) -> dict[str, float]:
+        """How often the trainer is told that it may read each domain: often enough for this mixture."""
+        most = {name: self.most_epochs(name) or FREE_EPOCHS for name in self.file.domains}
+        needed = {each.domain: float(math.ceil(each.epochs)) for each in supplies if each.epochs > most[each.domain]}
+        return most | needed
+
+
+def _is_beyond(supply: Supply) -> bool:
+    """Whether a domain is read more often than it may be."""
+    return supply.max_epochs is not None and supply.epochs > supply.max_epochs * (1 + ROUNDING)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from mixopt.results.answer import DomainAnswer, MetricDifference, Provenance, TrialCounts
 from mixopt.results.base import Result
+from mixopt.results.calibration import GainScore
 from mixopt.results.recommendation import FrontPoint, Interval, Validation
 from search.recommendation.effects import Effect
 
@@ -115,6 +116,36 @@ class HeldOut:
     measured: tuple[float, ...]
     predicted: tuple[float, ...]
     scores: Validation
+
+
+@dataclass(frozen=True)
+class KeptPrediction:
+    """A gain over the proportional mixture that was predicted before it was confirmed.
+
+    Attributes:
+        own: whether it is of the study that the report is about.
+        predicted: as the regression said it, nothing corrected.
+        confirmed: its interval is of the confirmation's noise.
+    """
+
+    study: str
+    own: bool
+    label: str
+    is_baseline: bool
+    predicted: Gain
+    confirmed: Gain
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Of this study, and of those beside it whose objectives are of its kind and unit.
+
+    Attributes:
+        score: of what searches proposed, over all these studies; None where nothing of it was confirmed.
+    """
+
+    predictions: tuple[KeptPrediction, ...]
+    score: GainScore | None
 
 
 @dataclass(frozen=True)
@@ -266,3 +297,5 @@ class Content(Result):
     """How many trials were ended early, because they were hopeless."""
     budget: Budget
     reproduction: Reproduction
+    predictions: Kept | Missing | None = None
+    """Kept before they were confirmed; null in reports of 0.1.0."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mixopt.report import plots
 from mixopt.report.content import Content, Gain, Missing, Rival
 from mixopt.report.elements import MOST_ROWS, Plot, Table, Tile, correlation, count_of, embed, percent, shorten
+from mixopt.results.answer import DomainAnswer
 from mixopt.settings.units import show_count
 from search.problem import PROPORTIONAL
 
@@ -96,7 +97,7 @@ def decision_plots(content: Content) -> tuple[Plot, ...]:
     rows = tuple(
         (
             *(domain, percent(answer[domain]), show_count(content.domains[domain].tokens)),
-            *((f"{epochs:.2f}",) if (epochs := content.domains[domain].epochs) is not None else ()),
+            *((_epochs(content.domains[domain]),) if with_epochs else ()),
             *((" to ".join(map(percent, made.ranges[domain])),) if made.ranges else ()),
             *(percent(each.mixture[domain]) for each in others),
         )
@@ -142,6 +143,13 @@ def _gains(content: Content) -> Plot:
             rows,
         ),
     )
+
+
+def _epochs(domain: DomainAnswer) -> str:
+    """How often the final run repeats a domain, of how often it may."""
+    if domain.epochs is None:
+        return ""
+    return f"{domain.epochs:.2f}" if domain.max_epochs is None else f"{domain.epochs:.2f} of {domain.max_epochs:g}"
 
 
 def _gain_cells(gain: Gain | None) -> tuple[str, str]:

@@ -25,6 +25,8 @@ from mixopt.report.content import (
     Front,
     Gain,
     HeldOut,
+    Kept,
+    KeptPrediction,
     Losses,
     Missing,
     ProxyBudget,
@@ -33,15 +35,17 @@ from mixopt.report.content import (
     Step,
 )
 from mixopt.results.answer import Answer, Confirmation, Outcome
+from mixopt.results.predictions import PredictedGain
 from mixopt.results.recommendation import Validation
 from mixopt.runs.surrogates import held_out
 from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import show_count
 from mixopt.study.answer import answer_so_far, how_far
-from mixopt.study.corpus import find_corpus
+from mixopt.study.calibration import gain_score
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
-from mixopt.study.record import journal_path
+from mixopt.study.predictions import confirmed_gains, judged, predictions_in
+from mixopt.study.record import journal_path, measured_corpus
 from search.errors import TooFewMixtures
 from search.evidence import gather
 from search.fidelity import Fidelity
@@ -67,7 +71,7 @@ def report_content(file: StudyFile, record: Record) -> Content:
         ConfigError: its tokens are not here.
         SearchError, TrackingError: the surrogate cannot be fitted again, or there is nothing to report yet.
     """
-    corpus = find_corpus(file)
+    corpus = measured_corpus(file, record)
     if corpus is None:
         raise ConfigError(
             f"the tokens of study {file.study} are not prepared here, or its text has changed",
@@ -121,6 +125,7 @@ def summarise(plan: Plan, history: History, answer: Answer, fitted: Predictor | 
         stopped=len(history.stopped),
         budget=_budget(plan, history),
         reproduction=_reproduction(plan, history, answer),
+        predictions=_kept(plan, answer),
     )
 
 
@@ -205,12 +210,13 @@ def _decision(plan: Plan, answer: Answer, predictor: Predictor | Missing) -> Dec
     def rival(label: str, mixture: Mixture, baseline: str | None = None) -> Rival:
         outcome = outcomes.get(label)
         same = mixture.same_as(reference)
+        foretold = None if answer.predictions is None else answer.predictions.gain_of(label)
         return Rival(
             baseline or label,
             baseline is not None,
             same,
             mixture.as_dict(),
-            None if trusted is None or same else _predicted_gain(trusted, mixture, reference),
+            None if trusted is None or same else _predicted_gain(trusted, mixture, reference, foretold),
             None if outcome is None or same else _confirmed_gain(outcome),
             {} if outcome is None else outcome.values,
             None if baseline is None else recommendation.beats.get(baseline),
@@ -267,7 +273,10 @@ def _gain_of(difference: float, margin: float | None) -> Gain:
     return Gain(gain, None, None) if margin is None else Gain(gain, gain - margin, gain + margin)
 
 
-def _predicted_gain(predictor: Predictor, mixture: Mixture, reference: Mixture) -> Gain:
+def _predicted_gain(predictor: Predictor, mixture: Mixture, reference: Mixture, foretold: PredictedGain | None) -> Gain:
+    """As it was kept before the confirmation, where it was."""
+    if foretold is not None:
+        return Gain(foretold.interval.mean, foretold.interval.lower, foretold.interval.upper)
     gain = Estimate.of(*predictor.gain(mixture, reference))
     return Gain(gain.mean, gain.lower, gain.upper)
 
@@ -305,6 +314,33 @@ def _held_out(predictor: Predictor | Missing) -> HeldOut | Missing:
         return Missing(f"too few mixtures were measured at {target} to leave any out of the regression")
     scores = Validation.of(predictor.validation)
     return HeldOut(predictor.name, tuple(measured_N.tolist()), tuple(predicted_N.tolist()), scores)
+
+
+def _kept(plan: Plan, answer: Answer) -> Kept | Missing:
+    """Predictions of this study, and of those in its folder, that were confirmed."""
+    kind, unit = plan.file.objective.kind, plan.problem.objective.unit
+    recorded = predictions_in(plan.file.home) | (
+        {} if answer.predictions is None else {answer.study: answer.predictions}
+    )
+    alike = {study: each for study, each in recorded.items() if (each.kind, each.unit) == (kind, unit)}
+    found = tuple(
+        KeptPrediction(
+            study,
+            study == answer.study,
+            each.label,
+            each.is_baseline,
+            Gain(predicted.mean, predicted.lower, predicted.upper),
+            Gain(confirmed.mean, confirmed.lower, confirmed.upper),
+        )
+        for study, predictions in alike.items()
+        for each in judged(predictions)
+        if each.measured is not None and each.error is not None
+        for predicted, confirmed in ((Estimate.of(each.gain, each.sd), Estimate.of(each.measured, each.error)),)
+    )
+    if not any(each.own for each in found):
+        return Missing("no prediction of this study was confirmed, or its regression is not trusted")
+    score = gain_score([each for study, kept in alike.items() for each in confirmed_gains(study, kept)])
+    return Kept(found, score)
 
 
 def _effects(predictor: Predictor | Missing, answer: Answer) -> Effects | Missing:

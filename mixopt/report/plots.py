@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mixopt.base.plot_style import Colours, draw_front_of_many, draw_front_of_two, settings
-from mixopt.report.content import Agreement, Course, Decision, Effects, Front, Gain, HeldOut, Rival
+from mixopt.report.content import Agreement, Course, Decision, Effects, Front, Gain, HeldOut, Kept, Rival
 from mixopt.results.answer import MetricDifference
 from search.problem import PROPORTIONAL
 
@@ -160,6 +160,43 @@ def held_out(found: HeldOut, unit: str, target: str) -> str:
         axes.set_ylabel(f"measured at {target} ({unit})")
 
     return _svg("held-out", (WIDTH, WIDTH * 0.75), draw)
+
+
+def kept(found: Kept, unit: str) -> str:
+    """Predicted against confirmed gains, with their intervals: this study's, and those of others."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        ends = [gain.mean for each in found.predictions for gain in (each.predicted, each.confirmed)]
+        for own, is_baseline, colour, marker, label in (
+            (False, True, MUTED, "s", "baseline, other studies"),
+            (False, False, MUTED, "o", "proposed, other studies"),
+            (True, True, VERMILION, "s", "baseline"),
+            (True, False, BLUE, "o", "proposed"),
+        ):
+            points = [each for each in found.predictions if (each.own, each.is_baseline) == (own, is_baseline)]
+            for each in points:
+                across, up = each.predicted, each.confirmed
+                if across.lower is not None and across.upper is not None:
+                    axes.hlines(up.mean, across.lower, across.upper, color=colour, lw=1, alpha=0.6)
+                if up.lower is not None and up.upper is not None:
+                    axes.vlines(across.mean, up.lower, up.upper, color=colour, lw=1, alpha=0.6)
+            if points:
+                axes.plot(
+                    [each.predicted.mean for each in points],
+                    [each.confirmed.mean for each in points],
+                    marker,
+                    color=colour,
+                    markersize=6,
+                    mew=0,
+                    label=label,
+                )
+        axes.plot([min(ends), max(ends)], [min(ends), max(ends)], color=INK, lw=1, ls="--", label="as predicted")
+        axes.set_xlabel(f"predicted gain ({unit})")
+        axes.set_ylabel(f"confirmed gain ({unit})")
+        _legend_above(figure)
+
+    return _svg("kept", (WIDTH, WIDTH * 0.75), draw)
 
 
 def slopes(effects: Effects, domains: Sequence[str], columns: Sequence[str]) -> str:

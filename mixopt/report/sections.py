@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mixopt.report import plots
-from mixopt.report.content import OBJECTIVE, Agreement, Content, Losses, Missing
+from mixopt.report.content import OBJECTIVE, Agreement, Content, Gain, Kept, Losses, Missing
 from mixopt.report.elements import MOST_ROWS, Plot, Section, Table, correlation, count_of, embed, percent, shorten
 from mixopt.results.answer import MetricDifference
 from mixopt.results.recommendation import Score
@@ -28,6 +28,7 @@ def sections(content: Content) -> tuple[Section, ...]:
     return (
         _losses(content),
         _held_out(content),
+        _kept(content),
         _slopes(content),
         _sizes(content),
         _course(content),
@@ -166,6 +167,56 @@ def _basin(score: Score) -> tuple[str, ...]:
     if (basin := score.basin) is None:
         return ("",) * len(BASIN_COLUMNS)
     return correlation(basin.spearman), f"{basin.pairwise:.0%}", f"{basin.regret:.4f}"
+
+
+def _kept(content: Content) -> Section:
+    name, title = "kept", "Predicted gains against confirmed ones"
+    found = content.predictions or Missing("it was made before predictions were kept")
+    if isinstance(found, Missing):
+        return _missing(name, title, "No predicted gain can be compared", found)
+    others = len({each.study for each in found.predictions if not each.own})
+    beside = f", and of {count_of(others, 'other study')} in the same folder" if others == 1 else ""
+    beside = f", and of {others} other studies in the same folder" if others > 1 else beside
+    lead = (
+        f"What was expected of each mixture before it was confirmed, of this study{beside}, in {content.unit}. "
+        f"{_optimism(found)}"
+    )
+    plot = Plot(
+        "Gains over the proportional mixture",
+        embed(plots.kept(found, content.unit)),
+        "Each point is a mixture, with its 95% intervals; points below the line gained less than was predicted. "
+        "Baselines were trained by the search, so that their gains are the easier ones to predict.",
+        Table(
+            ("study", "mixture", ">predicted", "95% interval", ">confirmed", "95% interval", ">too high by"),
+            tuple(
+                (
+                    *(each.study, each.label),
+                    *(cell for gain in (each.predicted, each.confirmed) for cell in _gain_cells(gain)),
+                    f"{each.predicted.mean - each.confirmed.mean:+.4f}",
+                )
+                for each in found.predictions
+            ),
+        ),
+    )
+    return Section(name, title, lead, (plot,))
+
+
+def _optimism(found: Kept) -> str:
+    """How far predictions of what searches proposed were off, in sentences."""
+    if (score := found.score) is None:
+        return "No mixture that a search proposed was confirmed with a known noise."
+    interval = score.optimism_interval
+    known = "" if interval is None else f" (95% interval {interval[0]:+.4f} to {interval[1]:+.4f})"
+    off = f"{abs(score.optimism):.4f} too {'high' if score.optimism > 0 else 'low'}"
+    return (
+        f"What searches proposed was predicted {off} on the average of {count_of(score.confirmations, 'confirmation')}"
+        f"{known}; {score.coverage_80:.0%} were inside their 80% interval, {score.coverage_95:.0%} inside that of 95%."
+    )
+
+
+def _gain_cells(gain: Gain) -> tuple[str, str]:
+    interval = "" if gain.lower is None or gain.upper is None else f"{gain.lower:+.4f} to {gain.upper:+.4f}"
+    return f"{gain.mean:+.4f}", interval
 
 
 def _slopes(content: Content) -> Section:

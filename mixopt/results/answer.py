@@ -9,7 +9,9 @@ from pydantic import ValidationError
 
 from mixopt.base.errors import ConfigError
 from mixopt.results.base import Part, Result, Shares
+from mixopt.results.inventory import Inventory
 from mixopt.results.objective import StudyObjective
+from mixopt.results.predictions import Predictions
 from mixopt.results.recommendation import Recommendation
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ class DomainAnswer(Part):
     epochs: float | None
     """How often the final run repeats it, where the tokens of that run are known."""
     mean_document_tokens: float
+    max_epochs: float | None = None
+    """How often that run may, where its tokens are known; null in answers of 0.1.0."""
 
 
 class TrialCounts(Part):
@@ -170,6 +174,8 @@ class Provenance(Part):
     seed: int
     tracking_uri: str
     mlflow_run: str
+    inventory: str | None = None
+    """Fingerprint of the inventory; null in answers of 0.1.0."""
 
 
 class Answer(Result):
@@ -190,6 +196,10 @@ class Answer(Result):
     confirmation: Confirmation | None
     notes: tuple[str, ...]
     provenance: Provenance
+    inventory: Inventory | None = None
+    """What there was of each domain; null in answers of 0.1.0."""
+    predictions: Predictions | None = None
+    """Gains, predicted before they were confirmed; null where nothing is predicted, and in answers of 0.1.0."""
 
     @classmethod
     def read(cls, recorded: Mapping[str, object]) -> Self:

@@ -75,6 +75,15 @@ class MeasuredDifference(Part):
     """Half the width of its 95% interval; null with one seed."""
 
 
+class ComparedEpochs(Part):
+    """How often the final run of a study would repeat one of its domains; null for a mixture that it cannot judge."""
+
+    a: float | None
+    b: float | None
+    max_epochs: float | None
+    """How often it may."""
+
+
 class Judgement(Part):
     """What one study knows of the two."""
 
@@ -88,6 +97,10 @@ class Judgement(Part):
     """Each mixture's own trials, then those of the mixtures nearest to it."""
     measured_difference: tuple[MeasuredDifference, ...]
     notes: tuple[str, ...]
+    target_tokens: int | None = None
+    """Of the study's final run."""
+    epochs: Mapping[str, ComparedEpochs] = {}
+    """By domain, where these tokens are known."""
 
 
 class DifferingSetting(Part):

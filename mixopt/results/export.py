@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Literal
 
 from mixopt.results.base import Part, Result, Shares
+from mixopt.results.inventory import Inventory
 
 
 class Draws(StrEnum):
@@ -23,6 +24,8 @@ class Supply(Part):
     share: float
     taken: int
     there: int
+    max_epochs: float | None = None
+    """How often the run may read it; null where nothing says."""
 
     @property
     def epochs(self) -> float:
@@ -39,6 +42,10 @@ class ExportResult(Result):
     text: str
     supplies: tuple[Supply, ...]
     """By domain; none where the tokens of the run are not known."""
+    inventory: Inventory | None = None
+    """By which these are counted; null for answers of 0.1.0."""
+    notes: tuple[str, ...] = ()
+    """Domains that are read often, and pools that are no longer those that were measured."""
 
 
 class ExportFormat(Part):

@@ -67,6 +67,15 @@ class NaturalMixture(Part):
     predicted: Interval | None
 
 
+class DomainEpochs(Part):
+    """How often the run that the mixture is for repeats one domain."""
+
+    natural: float
+    recommended: float
+    max_epochs: float | None
+    """How often it may."""
+
+
 class MetricPredictability(Part):
     """Whether a metric, or the objective, can be predicted at all."""
 
@@ -135,6 +144,10 @@ class FitResult(Result):
     notes: tuple[str, ...]
     files: tuple[str, ...] = ()
     """What was written."""
+    target_tokens: int | None = None
+    """Of the run that the mixture is for, where --space gives them."""
+    epochs: Mapping[str, DomainEpochs] = {}
+    """By domain, where these tokens are known."""
 
     @property
     def fitted(self) -> dict[str, Validation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from mixopt.results.base import Part, Result
@@ -35,6 +36,23 @@ class ProxyPlan(Part):
     """Null where nothing was measured, or no GPU is used."""
 
 
+class PlannedDomain(Part):
+    """What one domain can give in the final run; epochs are null where the tokens of that run are not known."""
+
+    tokens: int
+    """Its supply."""
+    proportional: float
+    """Its share in the proportional mixture, as it will be trained."""
+    most: float
+    """The largest share that any mixture within the limits gives it."""
+    epochs: float | None
+    """How often the final run repeats it with the proportional mixture."""
+    epochs_of_most: float | None
+    """... and with its largest share."""
+    max_epochs: float | None
+    """How often that run may."""
+
+
 class PlanEstimate(Result):
     """What will run, at most, and what it takes."""
 
@@ -54,3 +72,6 @@ class PlanEstimate(Result):
     gpu_hours: float
     gpu_hours_are: str
     """Whether they are measured, or by which speed they are assumed."""
+    target_tokens: int | None = None
+    """Of the final run."""
+    domains: Mapping[str, PlannedDomain] = {}

@@ -85,6 +85,8 @@ class StatusFields(Part):
     """Null while no two mixtures were trained with the same two seeds, or the study file is not at hand."""
     answer: AnswerInShort | None
     tracking_uri: str
+    pool_changes: tuple[str, ...] = ()
+    """How today's pools differ from those that were measured, in sentences."""
 
 
 class Status(StatusFields, Result):

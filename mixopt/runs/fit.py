@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from mixopt.base.errors import ConfigError
 from mixopt.results.fit import (
+    DomainEpochs,
     FitObjective,
     FitResult,
     FittedSurrogate,
@@ -158,6 +159,8 @@ def fit(request: FitRequest, on_step: OnStep, on_first: OnFirst | None = None) -
             for bound in bounds(problem.space, recommendation.mixture, runs.weights_ND)
         ),
         notes=tuple(notes),
+        target_tokens=problem.space.target_tokens,
+        epochs=_epochs(problem.space, natural, recommendation.mixture),
     )
 
 
@@ -238,6 +241,19 @@ def _check_limits(request: FitRequest, space: Space, runs: Runs, why: str) -> No
                 f"runs have {weights_N.min():.3g} to {weights_N.max():.3g}; and {why}",
                 hint=f"give domains.{name} a min and a max that some run keeps, or add runs that keep these",
             )
+
+
+def _epochs(space: Space, natural: Mixture, recommended: Mixture) -> dict[str, DomainEpochs]:
+    """How often the run that the mixture is for repeats each domain; nothing where its tokens are not known."""
+    if space.target_tokens is None:
+        return {}
+    of_natural, of_recommended = space.epochs(natural), space.epochs(recommended)
+    return {
+        name: DomainEpochs(
+            natural=of_natural[name], recommended=of_recommended[name], max_epochs=space.most_epochs(name)
+        )
+        for name in space.domains
+    }
 
 
 def _expected(predictor: Predictor, mixture: Mixture) -> Interval:

@@ -176,7 +176,8 @@ def _space(given: Limits | None, runs: Runs, notes: list[str]) -> tuple[Space, s
         if not weights_N.any():
             notes.append(f"domain {name} has no share in any run, so nothing is known of it: it is kept at {least:g}")
             most = least
-        limits.append(DomainLimits(name, tokens[name], least, most))
+        epochs = None if given is None else given.domains[name].max_epochs
+        limits.append(DomainLimits(name, tokens[name], least, most, epochs))
     if given is None:
         return Space(tuple(limits)), natural_is
     return Space(tuple(limits), given.groups, given.target_tokens, given.max_epochs), natural_is

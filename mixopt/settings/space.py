@@ -20,11 +20,16 @@ from search.space import DomainLimits, Group, Space
 
 @dataclass(frozen=True)
 class Bounds:
-    """The smallest and the largest share of a domain; `tokens`, its supply, where that is given."""
+    """The smallest and the largest share of a domain; `tokens`, its supply, where that is given.
+
+    Attributes:
+        max_epochs: how often the target may repeat it. None: as the limits say for all.
+    """
 
     least: float
     most: float
     tokens: int | None
+    max_epochs: float | None = None
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ class Limits:
 
     Attributes:
         source: what messages call them: a file, or "space".
-        target_tokens: of the run that the mixture is for: no domain is then repeated more than `max_epochs` times.
+        target_tokens: of the run that the mixture is for: no domain is then repeated more than `max_epochs` times, or
+            its own.
     """
 
     source: str
@@ -47,7 +53,7 @@ class Limits:
         """Those of a space, which gives every domain's tokens."""
         return cls(
             "space",
-            {each.name: Bounds(each.minimum, each.maximum, each.tokens) for each in space.limits},
+            {each.name: Bounds(each.minimum, each.maximum, each.tokens, each.max_epochs) for each in space.limits},
             space.groups,
             space.target_tokens,
             space.max_epochs,
@@ -67,7 +73,7 @@ class Limits:
                 raise ConfigError(
                     f"{self.source}: domains.{name}.tokens is not given", hint="give the tokens of every domain"
                 )
-            limits.append(DomainLimits(name, each.tokens, each.least, each.most))
+            limits.append(DomainLimits(name, each.tokens, each.least, each.most, each.max_epochs))
         return Space(tuple(limits), self.groups, self.target_tokens, self.max_epochs)
 
 
@@ -96,9 +102,9 @@ def read(path: Path) -> Limits:
     return Limits(
         str(path),
         {
-            name: Bounds(each.min, each.max, each.tokens)
+            name: Bounds(each.min, each.max, each.tokens, each.max_epochs)
             if each.pin is None
-            else Bounds(each.pin, each.pin, each.tokens)
+            else Bounds(each.pin, each.pin, each.tokens, each.max_epochs)
             for name, each in file.domains.items()
         },
         tuple(Group(name, tuple(each.domains), each.min, each.max) for name, each in file.groups.items()),

@@ -9,11 +9,14 @@ from mixopt.base.version import VERSION
 from mixopt.results import answer as results
 from mixopt.results.answer import Answer
 from mixopt.results.objective import StudyObjective
+from mixopt.results.predictions import Predictions
 from mixopt.results.recommendation import Recommendation as RecommendedMixture
 from mixopt.settings.schema import StudyFile
-from mixopt.study.corpus import find_corpus
+from mixopt.study.inventory import inventory_of, pool_changes
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
+from mixopt.study.predictions import foretell, past_calibration
+from mixopt.study.record import measured_corpus
 from search.history import Failed, History
 from search.problem import BASELINE, PROPORTIONAL
 from search.recommendation.confirmation import Confirmation
@@ -30,16 +33,19 @@ def build_answer(
     run_id: str,
     ended: bool,
     remarks: Sequence[str] = (),
+    predictions: Predictions | None = None,
 ) -> Answer:
     """Everything that is known about the answer.
 
     Args:
         ended: whether the study ends with it.
         remarks: come first in its notes.
+        predictions: what was expected before anything was confirmed.
     """
     mixture = confirmation.winner.mixture if confirmation else recommendation.mixture
     space, corpus, file = plan.problem.space, plan.corpus, plan.file
     epochs = space.epochs(mixture) if space.target_tokens else {}
+    inventory = inventory_of(file, corpus)
     # As it was trained: limits may have moved it.
     proportional = plan.problem.baselines[PROPORTIONAL]
     return Answer(
@@ -56,6 +62,7 @@ def build_answer(
                 weight=mixture[limits.name],
                 epochs=epochs.get(limits.name),
                 mean_document_tokens=corpus.domains[limits.name].mean_document_tokens,
+                max_epochs=space.most_epochs(limits.name),
             )
             for limits in space.limits
         },
@@ -73,6 +80,7 @@ def build_answer(
             *_failed_proxies(history),
             *_confirmation_notes(recommendation, confirmation),
             *recommendation.warnings,
+            *([predictions.correction.sentence] if predictions and predictions.correction else []),
         ),
         provenance=results.Provenance(
             mixopt=VERSION,
@@ -82,7 +90,10 @@ def build_answer(
             seed=file.seed,
             tracking_uri=file.tracking_uri,
             mlflow_run=run_id,
+            inventory=inventory.fingerprint,
         ),
+        inventory=inventory,
+        predictions=predictions,
     )
 
 
@@ -153,20 +164,23 @@ def answer_so_far(file: StudyFile, record: Record) -> Answer:
 
     Raises:
         ConfigError, SearchError: too few trials have completed, or the recorded answer cannot be read.
+        TrackingError: nothing is recorded as the answer, and the pools are no longer those that were measured.
     """
     recorded = record.written.get(keys.ANSWER)
     history = record.history.without_running()
     if recorded is not None:
         answer = Answer.read(recorded)
+        notes = [*pool_changes(file, record)]
         newer = len(history.completed) - answer.trials.completed
         if newer > 0:
-            note = f"{newer} trials have completed since this answer: mixopt run {file.file} renews it"
-            return answer.model_copy(update={"notes": (*answer.notes, note)})
-        return answer
-    corpus = find_corpus(file)
+            notes.append(f"{newer} trials have completed since this answer: mixopt run {file.file} renews it")
+        return answer.model_copy(update={"notes": (*answer.notes, *notes)}) if notes else answer
+    corpus = measured_corpus(file, record)
     if corpus is None:
         raise ConfigError(f"study {file.study} has no answer yet", hint=f"go on with: mixopt run {file.file}")
     plan = make_plan(file, corpus)
     recommendation = plan.strategy.recommend(history)
     remark = f"the search goes on: {how_far(plan, history)} have ended"
-    return build_answer(plan, history, recommendation, None, record.tags.get(keys.RUN, ""), False, [remark])
+    predictions = foretell(plan, recommendation, past_calibration(plan))
+    run_id = record.tags.get(keys.RUN, "")
+    return build_answer(plan, history, recommendation, None, run_id, False, [remark], predictions)

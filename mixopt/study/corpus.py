@@ -10,6 +10,7 @@ from mixopt.results.corpus import CorpusSummary, DomainTokens
 from mixopt.settings.schema import StudyFile, TextSource
 from proxies.data.corpus import Corpus, CorpusSettings, Progress, find_prepared, prepare
 from proxies.data.sources import Source, check_readable, find_files
+from proxies.errors import ProxyError
 
 
 def prepare_corpus(file: StudyFile, on_progress: Callable[[Progress], None]) -> Corpus:
@@ -20,6 +21,19 @@ def prepare_corpus(file: StudyFile, on_progress: Callable[[Progress], None]) -> 
 def find_corpus(file: StudyFile) -> Corpus | None:
     """The study's tokens where they are prepared already, and still those of its text; None otherwise."""
     return find_prepared(*_corpus_request(file))
+
+
+def open_corpus(file: StudyFile) -> Corpus | None:
+    """The tokens that were prepared last, of whatever text; None where there are none."""
+    try:
+        return Corpus.open(_directory(file))
+    except ProxyError:
+        return None
+
+
+def domain_sources(file: StudyFile) -> list[Source]:
+    """Where the text of each domain lies."""
+    return [_source(file, name, domain, domain.sample) for name, domain in file.domains.items()]
 
 
 def check_sources(file: StudyFile) -> None:
@@ -38,7 +52,7 @@ def _corpus_request(file: StudyFile) -> tuple[list[Source], list[Source], Corpus
     settings = file.corpus
     tokenizer = None if settings.tokenizer is None else relative_to_study(file.file, settings.tokenizer)
     return (
-        [_source(file, name, domain, domain.sample) for name, domain in file.domains.items()],
+        domain_sources(file),
         [_source(file, name, evaluation, None) for name, evaluation in file.evaluation.items()],
         CorpusSettings(
             tokenizer_file=tokenizer,
@@ -47,8 +61,12 @@ def _corpus_request(file: StudyFile) -> tuple[list[Source], list[Source], Corpus
             validation_share=settings.validation_share,
             workers=settings.workers,
         ),
-        file.work_directory / "corpus",
+        _directory(file),
     )
+
+
+def _directory(file: StudyFile) -> Path:
+    return file.work_directory / "corpus"
 
 
 def _source(file: StudyFile, name: str, settings: TextSource, sample: int | None) -> Source:

@@ -9,7 +9,7 @@ import numpy as np
 from joblib import cpu_count
 
 from mixopt.base.errors import ConfigError
-from mixopt.results.plan import PackSpeed, PlanEstimate, ProxyPlan
+from mixopt.results.plan import PackSpeed, PlanEstimate, PlannedDomain, ProxyPlan
 from mixopt.study.plan import Plan
 from mixopt.workers.messages import TrialEnd, TrialProgress
 from mixopt.workers.training import run_trials
@@ -83,7 +83,26 @@ def estimate(plan: Plan, probe: bool) -> PlanEstimate:
         wall_seconds=None if training is None else training / at_a_time,
         gpu_hours=gpu_hours,
         gpu_hours_are=gpu_hours_are,
+        target_tokens=plan.problem.space.target_tokens,
+        domains=_domains(plan),
     )
+
+
+def _domains(plan: Plan) -> dict[str, PlannedDomain]:
+    """What each domain can give, within the limits and its inventory."""
+    space, proportional = plan.problem.space, plan.problem.baselines[PROPORTIONAL]
+    run = space.target_tokens
+    return {
+        limit.name: PlannedDomain(
+            tokens=limit.tokens,
+            proportional=proportional[limit.name],
+            most=float(most),
+            epochs=None if run is None else proportional[limit.name] * run / limit.tokens,
+            epochs_of_most=None if run is None else float(most) * run / limit.tokens,
+            max_epochs=space.most_epochs(limit.name),
+        )
+        for limit, most in zip(space.limits, space.most_D, strict=True)
+    }
 
 
 def _few_mixtures(plan: Plan) -> list[str]:

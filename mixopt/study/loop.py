@@ -2,7 +2,7 @@
 
 resume      the history is what the journal holds; a first start finds it empty
 search      ask -> open -> launch -> collect -> close, until the strategy has nothing to ask or the budget is spent
-recommend   from the search's trials alone: strategies look at no other seed
+recommend   from the search's trials alone: strategies look at no other seed; what is expected of it is kept now
 confirm     the candidates and the baselines again, at the target fidelity, with seeds that chose nothing
 answer      the mixture of which most is expected after that, beside proportional and the best baseline
 """
@@ -17,9 +17,11 @@ from itertools import accumulate
 
 from mixopt.base.errors import ConfigError
 from mixopt.results.answer import Answer
+from mixopt.results.predictions import Predictions
 from mixopt.study.answer import build_answer, how_far
 from mixopt.study.mlflow_page.keeper import PageKeeper
 from mixopt.study.plan import Plan
+from mixopt.study.predictions import foretell, kept, past_calibration, read_predictions, with_outcomes
 from mixopt.study.progress import Watcher
 from mixopt.workers.executor import Executor
 from mixopt.workers.messages import Notice, TrialEnd, TrialProgress, TrialRestart
@@ -54,6 +56,7 @@ class Loop:
         if retry_failed:
             self.history = self.history.opened(*(entry.trial for entry in self.history.failed))
         self.predictor: Predictor | None = None  # of the answer, once there is one
+        self._predictions: Predictions | None = None
         self._in_flight: set[str] = set()
         self._compiled = False
         self._remarks: list[str] = []
@@ -79,6 +82,7 @@ class Loop:
         with self.watcher.busy("fitting the losses, looking for the best mixture"):
             recommendation = self.plan.strategy.recommend(self.history)
         self.predictor = recommendation.predictor
+        self._predict(recommendation)
         if keys.ANSWER not in self.recorder.begun.written:
             self._answer(recommendation, None)
         return self._answer(recommendation, self._confirm(recommendation))
@@ -136,7 +140,23 @@ class Loop:
         self.watcher.begin("confirm", Counter({problem.target: expected}), Counter({problem.target: done}))
         self._work(ask)
         trust = self.plan.strategy.settings.trust
-        return confirm(problem, candidates, seeds, self.history, recommendation.expects, trust)
+        found = confirm(problem, candidates, seeds, self.history, recommendation.expects, trust)
+        if self._predictions is not None:
+            self._keep(with_outcomes(self._predictions, found))
+        return found
+
+    def _predict(self, recommendation: Recommendation) -> None:
+        """Before anything is confirmed, keep what is expected of it; what was kept before stays as it was."""
+        predictions = foretell(self.plan, recommendation, past_calibration(self.plan))
+        known = kept(predictions, self.recorder.begun.written.get(keys.PREDICTIONS))
+        if known is not None:
+            self._keep(known)
+
+    def _keep(self, predictions: Predictions) -> None:
+        recorded = self._predictions or read_predictions(self.recorder.begun.written.get(keys.PREDICTIONS))
+        if predictions != recorded:
+            self.recorder.write(keys.PREDICTIONS, predictions.plain(), keys.PREDICTIONS_FILE)
+        self._predictions = predictions
 
     def _answer(self, recommendation: Recommendation, confirmation: Confirmation | None) -> Answer:
         remarks = [*self._remarks]
@@ -144,7 +164,14 @@ class Loop:
             remarks.append(f"the budget ended the search after {how_far(self.plan, self.history)}")
         ended = confirmation is not None or self.plan.file.confirm.candidates == 0
         answer = build_answer(
-            self.plan, self.history, recommendation, confirmation, self.recorder.run_id, ended, remarks
+            self.plan,
+            self.history,
+            recommendation,
+            confirmation,
+            self.recorder.run_id,
+            ended,
+            remarks,
+            self._predictions,
         )
         self.recorder.write(keys.ANSWER, answer.plain(), keys.ANSWER_FILE)
         self._page.answered(answer)
@@ -185,7 +212,7 @@ class Loop:
 
     def _launch(self, trial: Trial) -> None:
         self._compile()
-        self.recorder.open(trial)
+        self.recorder.open(trial, self.plan.strategy.foreseen(trial))
         job = self.plan.job(trial, self.history)
         self.history = self.history.opened(trial)
         self._page.opened(trial)

@@ -113,7 +113,7 @@ def _space(file: StudyFile, supply: Mapping[str, int], with_supply: bool = True)
     limits = []
     for name, domain in file.domains.items():
         least, most = (domain.min, domain.max) if domain.pin is None else (domain.pin, domain.pin)
-        limits.append(DomainLimits(name, supply[name], least, most))
+        limits.append(DomainLimits(name, supply[name], least, most, domain.max_epochs))
     groups = tuple(Group(name, tuple(group.domains), group.min, group.max) for name, group in file.groups.items())
     target = file.target.tokens if with_supply else None
     return Space(tuple(limits), groups, target, file.target.max_epochs)

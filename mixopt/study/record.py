@@ -7,13 +7,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import write_text
 from mixopt.settings.environment import JOB_VARIABLE
 from mixopt.settings.schema import StudyFile
+from mixopt.study.corpus import find_corpus
+from mixopt.study.inventory import hinting_at_reuse, without_inventory
+from proxies.data.corpus import Corpus
 from proxies.retry import pauses_within, retry
 from tracking import journal
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
@@ -30,11 +33,18 @@ def journal_path(file: StudyFile) -> Path:
     return file.work_directory / "journal.jsonl"
 
 
-def read_record(file: StudyFile) -> Record:
+# What of its study file a record is read apart from: where the pools lie and what they hold, or all that is asked.
+Apart = Literal["nothing", "inventory", "file"]
+
+
+def read_record(file: StudyFile, apart_from: Apart = "nothing") -> Record:
     """The record of a study that has run.
 
     MLflow is asked only where there is no journal here; where the study was submitted since, and so goes on elsewhere;
     and, if it answers, what a journal of a version before 0.2 is about.
+
+    Args:
+        apart_from: what in the file may have changed since the study began, for whoever only shows what was recorded.
 
     Raises:
         ConfigError: it has not run.
@@ -54,8 +64,36 @@ def read_record(file: StudyFile) -> Record:
     if record is None:
         raise ConfigError(f"study {file.study} has not run yet", hint=f"run it: mixopt run {file.file}")
     record = _with_settings(record, file)
-    record.subject.require(file.deciding())
+    if apart_from == "nothing" or record.subject.settings is None:
+        require_subject(record, file)
+    elif apart_from == "inventory":
+        settings = without_inventory(record.subject.settings)
+        with hinting_at_reuse(file):
+            replace(record.subject, settings=settings).require(without_inventory(file.deciding()))
     return record
+
+
+def require_subject(record: Record, file: StudyFile) -> None:
+    """
+    Raises:
+        TrackingError: the study was begun with another file.
+    """
+    with hinting_at_reuse(file):
+        record.subject.require(file.deciding())
+
+
+def measured_corpus(file: StudyFile, record: Record) -> Corpus | None:
+    """The tokens that the study is about, where they are prepared here, and still those of its text; None otherwise.
+
+    Raises:
+        TrackingError: it began with another file, or the text was prepared anew since, and is another.
+    """
+    require_subject(record, file)
+    corpus = find_corpus(file)
+    if corpus is not None:
+        with hinting_at_reuse(file):
+            record.subject.require({}, corpus.fingerprint)
+    return corpus
 
 
 def fetch_record(file: StudyFile) -> Record | None:
@@ -85,7 +123,8 @@ def check_begun(file: StudyFile, store: Store) -> None:
         run = store.find(file.study)
         subject = None if run is None else run.subject()
     if subject is not None:
-        subject.require(file.deciding())
+        with hinting_at_reuse(file):
+            subject.require(file.deciding())
 
 
 def _with_settings(record: Record, file: StudyFile) -> Record:

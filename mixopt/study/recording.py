@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mixopt.base.version import VERSION
+from mixopt.study.inventory import hinting_at_reuse, inventory_of, remember_pools
 from mixopt.study.mlflow_page.views import views
 from mixopt.study.plan import Plan
 from mixopt.study.record import journal_path, unmark_submitted
@@ -37,8 +38,11 @@ def begin(plan: Plan, store: Store, remark: Callable[[str], None] = lambda text:
     run = store.find_or_create(file.study)
     path = journal_path(file)
     await_silence(run, path, remark)
-    journal = _journal(run, path, Subject(file.study, plan.deciding(), plan.corpus.fingerprint), plan.digest)
+    with hinting_at_reuse(file):
+        journal = _journal(run, path, Subject(file.study, plan.deciding(), plan.corpus.fingerprint), plan.digest)
     unmark_submitted(file)
+    remember_pools(file)
+    inventory = inventory_of(file, plan.corpus)
     store.tag_experiment(views(plan))
     run.attach(file.text, keys.STUDY_FILE)
     run.keep(journal)
@@ -46,6 +50,7 @@ def begin(plan: Plan, store: Store, remark: Callable[[str], None] = lambda text:
         {
             keys.SCHEMA_VERSION: keys.SCHEMA,
             keys.CORPUS: plan.corpus.fingerprint,
+            keys.INVENTORY: inventory.fingerprint,
             keys.VERSION: VERSION,
             keys.PYTHON: platform.python_version(),
             **{keys.package_version(package): version(package) for package in RECORDED_VERSIONS},
@@ -56,6 +61,8 @@ def begin(plan: Plan, store: Store, remark: Callable[[str], None] = lambda text:
     where = {keys.RUN: run.run_id, keys.EXPERIMENT: store.experiment_id}
     if any(recorder.begun.tags.get(name) != value for name, value in where.items()):
         recorder.log_metrics({}, 0, where)
+    if recorder.begun.written.get(keys.INVENTORY) != inventory.plain():
+        recorder.write(keys.INVENTORY, inventory.plain(), keys.INVENTORY_FILE)
     return recorder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from proxies.errors import ProxyError
 MANIFEST = "manifest.json"
 # Groups of the documents of a set, at most: enough to tell how much hangs on which documents it has.
 MOST_GROUPS = 32
+# Of the digest of a domain's tokens, hexadecimal.
+DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,12 @@ class Corpus:
         train = [shard for shards in self._train.values() for shard in shards]
         held_out = [shard for shard, _ in self._held_out.values()]
         return [*train, *held_out, *(self._confirmation[name][0] for name in self.confirmed_apart)]
+
+    def content(self, domain: str) -> str:
+        """A digest of the tokens of `domain`, for training and held out: the same wherever they lie."""
+        apart = [self._confirmation[domain][0]] if domain in self.confirmed_apart else []
+        shards = [*self._train[domain], self._held_out[domain][0], *apart]
+        return hashlib.sha256(" ".join(shard.sha256 for shard in shards).encode()).hexdigest()[:DIGITS]
 
     def train_tokens(self, domain: str) -> TokenArray:
         """The training tokens of `domain`, all documents one after the other."""

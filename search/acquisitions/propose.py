@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 
 from search.acquisitions.base import Acquisition
 from search.acquisitions.fitting import MetricFit
+from search.acquisitions.foresight import foresee
 from search.acquisitions.maximise import climb, rank
 from search.acquisitions.outlook import Outlook
 from search.acquisitions.posterior_mean import PosteriorMean
@@ -96,6 +97,10 @@ class Proposals:
             sampled_ND = self.sampled_ND
         baselines = {name: mixture.array for name, mixture in problem.baselines.items()}
         return prospect(self.outlook, choices(problem), sampled_ND, baselines)
+
+    def foresees(self, mixture: Mixture) -> tuple[float, float]:
+        """Mean and standard deviation of the objective of a new run of the mixture at the target."""
+        return foresee(self.outlook, self._weights([mixture])[0])
 
     def control(self, taken: Sequence[Mixture]) -> Mixture | None:
         """The mixture that differs most from those that are taken, of those of which as much is expected as of most.

@@ -28,7 +28,8 @@ def unimax(space: Space) -> Float[np.ndarray, " D"]:
     budget = float(space.target_tokens or tokens_D.sum())
     used_D = np.zeros_like(tokens_D)
     for rank, domain in enumerate(np.argsort(tokens_D, kind="stable")):
-        used_D[domain] = min(budget / (len(tokens_D) - rank), (space.max_epochs or EPOCHS) * tokens_D[domain])
+        most = (space.max_epochs_of(space.limits[domain]) or EPOCHS) * tokens_D[domain]
+        used_D[domain] = min(budget / (len(tokens_D) - rank), most)
         budget -= used_D[domain]
     unimax_D: Float[np.ndarray, " D"] = used_D / used_D.sum()
     return unimax_D

@@ -74,6 +74,13 @@ class Strategy(ABC):
             SearchError: the baseline that the objective needs was not measured, and no trial can be chosen without.
         """
 
+    def foreseen(self, trial: Trial) -> tuple[float, float] | None:
+        """Mean and standard deviation of the objective that was expected of a trial when this strategy asked for it.
+
+        None where nothing was: for designs, below the target, and for trials that another process asked for.
+        """
+        return None
+
     def why_over(self, history: History) -> str | None:
         """Why nothing more is asked for though trials are left, in a sentence; None where none are, or it waits."""
         return None

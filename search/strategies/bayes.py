@@ -134,6 +134,8 @@ class Bayes(Strategy):
         # What the last question was put with: it is often put again, and what was costly to choose is passed on.
         self._learned: tuple[History, Evidence, tuple[MetricFit, ...]] | None = None
         self._unrefined: tuple[History, Proposals] | None = None
+        # By trial; for the record alone, nothing is decided by it.
+        self._foreseen: dict[str, tuple[float, float]] = {}
 
     @property
     def expected(self) -> Counter[Fidelity]:
@@ -159,6 +161,9 @@ class Bayes(Strategy):
             slots -= len(asked)
             asked += self._chosen(history, slots, *learned) if learned else self._unchosen(history, slots)
         return asked
+
+    def foreseen(self, trial: Trial) -> tuple[float, float] | None:
+        return self._foreseen.get(trial.id)
 
     def why_over(self, history: History) -> str | None:
         from search.acquisitions.propose import Proposals
@@ -233,6 +238,8 @@ class Bayes(Strategy):
                 if trial is None:
                     break
                 asked.append(trial)
+                if trial.fidelity == self.problem.target:
+                    self._foreseen[trial.id] = proposals.foresees(trial.mixture)
                 history = history.opened(trial)
                 proposals = proposals.believing([trial])
         return asked

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Float
 
+from search.designs.baselines import baselines
 from search.errors import SearchError
 from search.mixture import Mixture
 from search.space import DomainLimits, Group, Space
@@ -41,6 +42,25 @@ def test_supply_caps_a_share_at_the_most_epochs() -> None:
     assert space.contains(Mixture.of({"web": 0.6, "books": 0.4}))
     [violation] = space.violations(Mixture.of({"web": 0.5, "books": 0.5}))
     assert violation == "domain books: 0.5 is above 0.4, which 4 epochs of its 1B tokens give"
+
+
+def test_a_domain_may_have_epochs_of_its_own() -> None:
+    limits = (DomainLimits("web", 10 * BILLION), DomainLimits("books", BILLION, max_epochs=16))
+    space = Space(limits, (), 40 * BILLION, 4)
+    assert space.max_epochs_D.tolist() == [4, 16]
+    assert space.upper_D.tolist() == [1.0, 0.4]
+    assert (space.most_epochs("web"), space.most_epochs("books")) == (4, 16)
+    [violation] = space.violations(Mixture.of({"web": 0.5, "books": 0.5}))
+    assert violation == "domain books: 0.5 is above 0.4, which 16 epochs of its 1B tokens give"
+    unlimited = Space(limits, (), 40 * BILLION)
+    assert unlimited.upper_D.tolist() == [1.0, 0.4], "the domain's own epochs need no others"
+    assert Space(limits, ()).upper_D.tolist() == [1.0, 1.0], "without a target nothing is repeated"
+
+
+def test_unimax_gives_scarce_domains_their_own_epochs() -> None:
+    limits = (DomainLimits("web", 100 * BILLION), DomainLimits("books", BILLION, max_epochs=16))
+    [found] = baselines(Space(limits, (), 100 * BILLION, 4), ("unimax",))
+    assert found.mixture["books"] == pytest.approx(0.16)
 
 
 def test_a_supply_that_is_just_enough_leaves_the_natural_mixture() -> None:

@@ -15,7 +15,7 @@ from search.trial import Failure, FailureKind, Measurement, Trial
 from tests.tracking.strategies import failures, measurements, trials
 from tracking.entries import Closed, Entry, Finished, Opened, Restarted, StudyMetrics, Written, entries_of
 from tracking.errors import TrackingError
-from tracking.journal import Journal, read, read_header, read_record
+from tracking.journal import Journal, last_written, read, read_header, read_record
 from tracking.record import Record, Subject
 
 SUBJECT = Subject("a study", {"seed": 0, "domains": {"web": {"max": 0.5}}}, "corpus")
@@ -23,7 +23,7 @@ SUBJECT = Subject("a study", {"seed": 0, "domains": {"web": {"max": 0.5}}}, "cor
 
 def entries(trial: Trial, outcome: Measurement | Failure) -> list[Entry]:
     return [
-        Opened(trial),
+        Opened(trial, 1_700_000_000_000, (2.5, 0.1)),
         Restarted(trial, 2, "the worker died"),
         Closed(trial, outcome, 1.5 if isinstance(outcome, Measurement) else None),
         StudyMetrics({"progress/completed": 1.0}, 1, 1_700_000_000_000, {"mixopt.search_seconds": "2.5"}),
@@ -51,6 +51,23 @@ def written(tmp_path: Path, one_trial: Trial) -> Path:
         journal.append(entry)
     journal.close()
     return path
+
+
+def test_the_last_value_of_a_key_is_found_without_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal.create(path, SUBJECT, [])
+    assert last_written(path, "mixopt.answer") is None
+    for number in (1, 2):
+        journal.append(Written("mixopt.answer", {"number": number}, "answer.json"))
+        journal.append(Written("mixopt.other", {"number": -number}, "other.json"))
+    journal.close()
+    assert last_written(path, "mixopt.answer") == {"number": 2}
+    with path.open("ab") as file:
+        file.write(b'{"written":"mixopt.answer","data":{"number":3')
+    assert last_written(path, "mixopt.answer") == {"number": 2}, "what is being written is no entry"
+    path.write_bytes(path.read_bytes().replace(b'"number":2', b'"number":9'))
+    with pytest.raises(TrackingError, match="damaged"):
+        last_written(path, "mixopt.answer")
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mixopt.cli.tables.table import plain_table
+from mixopt.cli.tables.table import epochs_of, plain_table
 from mixopt.results.comparison import (
+    ComparedEpochs,
     ComparedShare,
     ComparedStudies,
     Comparison,
@@ -23,7 +24,7 @@ from mixopt.results.comparison import (
     Side,
 )
 from mixopt.results.recommendation import Interval
-from mixopt.settings.units import show_duration
+from mixopt.settings.units import show_count, show_duration
 
 HEADS: Mapping[Side, str] = {"a": "A", "b": "B"}
 # Of a trial's id; mixopt compare takes so many.
@@ -64,6 +65,8 @@ def _judged(judged: Judgement) -> list[RenderableType]:
         parts.append(_predicted(judged.predicted, judged.surrogate, objective.proxy))
     if any(judged.measured.values()):
         parts.append(_measured(judged.measured))
+    if judged.target_tokens is not None and judged.epochs:
+        parts.append(_epochs(judged.epochs, judged.target_tokens))
     for each in judged.measured_difference:
         seeds = f"{len(each.seeds)} seeds" if len(each.seeds) > 1 else "one seed, which gives no interval"
         margin = "" if each.margin is None else f" ± {each.margin:.4f}"
@@ -108,6 +111,13 @@ def _measured(measured: Mapping[Side, Sequence[MeasuredMixture]]) -> Table:
                 _seeds(row),
                 " ".join(trial[:DIGITS] for trial in row.trials),
             )
+    return table
+
+
+def _epochs(epochs: Mapping[str, ComparedEpochs], tokens: int) -> Table:
+    table = plain_table("domain", ">A", ">B", title=f"\nEpochs in a run of {show_count(tokens)} tokens")
+    for name, each in epochs.items():
+        table.add_row(name, *("-" if of is None else epochs_of(of, each.max_epochs) for of in (each.a, each.b)))
     return table
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from mixopt.cli.tables.table import plain_table
+from mixopt.cli.tables.table import epochs_of, plain_table
 from mixopt.exports.formats import EXPORTERS
 from mixopt.results.export import ExportFormat, Supply
 from mixopt.settings.units import show_count
@@ -37,6 +37,7 @@ def supplies_table(supplies: Sequence[Supply]) -> Table:
     table = plain_table("domain", ">weight", ">tokens", ">there are", ">epochs")
     for each in supplies:
         table.add_row(
-            each.domain, f"{each.share:.2%}", show_count(each.taken), show_count(each.there), f"{each.epochs:.2f}"
+            *(each.domain, f"{each.share:.2%}", show_count(each.taken), show_count(each.there)),
+            epochs_of(each.epochs, each.max_epochs),
         )
     return table

@@ -10,11 +10,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mixopt.cli.tables.table import plain_table
+from mixopt.cli.tables.table import epochs_of, plain_table
 from mixopt.results.fit import FitResult
 from mixopt.results.objective import RunsObjective
 from mixopt.results.recommendation import Interval, Score
 from mixopt.results.replay import ReplayResult
+from mixopt.settings.units import show_count
 from search.problem import PROPORTIONAL
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ def _number(score: Score, name: str, form: str) -> str:
 
 def _mixture(result: FitResult) -> RenderableType:
     recommendation, natural = result.recommendation, result.natural
-    columns = ("domain", ">natural", ">recommended", "", ">range as good")
+    with_epochs = [">epochs"] if result.epochs else []
+    columns = ("domain", ">natural", ">recommended", "", ">range as good", *with_epochs)
     table = plain_table(*columns, title=f"The mixture ({recommendation.method})")
     for name, weight in recommendation.mixture.items():
         span = recommendation.ranges.get(name)
@@ -142,8 +144,11 @@ def _mixture(result: FitResult) -> RenderableType:
             Text(f"{weight:.1%}", style="bold"),
             Text("█" * round(weight * BAR_WIDTH) or "▏" * (weight > 0), style="cyan"),
             f"{span[0]:.1%} to {span[1]:.1%}" if span else "",
+            *([epochs_of(each.recommended, each.max_epochs)] if (each := result.epochs.get(name)) else []),
         )
     lines = [f"natural is {natural.source}"]
+    if result.target_tokens is not None:
+        lines.append(f"epochs are those of a run of {show_count(result.target_tokens)} tokens")
     if recommendation.predicted and natural.predicted:
         lines += [
             f"predicted {result.objective.name} of one new run, with its 95% interval: "

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from mixopt.cli.tables.table import plain_table
+from mixopt.cli.tables.table import epochs_of, plain_table
 from mixopt.results.answer import Answer, Confirmation
 from mixopt.results.corpus import CorpusSummary
 from mixopt.results.jobs import JobAlone, JobList, JobWithTrials
@@ -16,6 +16,7 @@ from mixopt.results.plan import PlanEstimate
 from mixopt.results.recommendation import FrontPoint, Recommendation
 from mixopt.results.status import StatusFields
 from mixopt.settings.units import show_count, show_duration
+from search.problem import PROPORTIONAL
 
 BAR_WIDTH = 16
 # Noise that rests on fewer degrees of freedom may well be half or twice what it seems.
@@ -71,7 +72,25 @@ def plan_table(plan: PlanEstimate) -> RenderableType:
         ]
     else:
         lines.append(f"time not measured (--no-probe); {gpu_hours}")
-    return Group(table, Text("\n".join(lines)), *_notes(plan.notes))
+    return Group(table, Text("\n".join(lines)), *_planned_domains(plan), *_notes(plan.notes))
+
+
+def _planned_domains(plan: PlanEstimate) -> list[RenderableType]:
+    """What each domain gives in the final run, by the proportional mixture and at most."""
+    if plan.target_tokens is None:
+        return []
+    title = f"\nEpochs in the final run of {show_count(plan.target_tokens)} tokens"
+    table = plain_table("domain", ">tokens", ">proportional", ">epochs", ">at most", ">epochs then", title=title)
+    for name, domain in plan.domains.items():
+        table.add_row(
+            name,
+            show_count(domain.tokens),
+            f"{domain.proportional:.1%}",
+            "" if domain.epochs is None else f"{domain.epochs:.2f}",
+            f"{domain.most:.1%}",
+            "" if domain.epochs_of_most is None else epochs_of(domain.epochs_of_most, domain.max_epochs),
+        )
+    return [table]
 
 
 def status_table(status: StatusFields) -> RenderableType:
@@ -91,7 +110,7 @@ def status_table(status: StatusFields) -> RenderableType:
         )
     lines += [f"failed: {each.trial} ({each.origin}): {each.kind}: {each.message}" for each in status.failures]
     lines.append(f"answer: {status.answer.verdict}" if status.answer else "no answer yet")
-    return Group(table, Text("\n".join(lines)))
+    return Group(table, Text("\n".join(lines)), *_notes(status.pool_changes))
 
 
 def job_status_table(job: JobWithTrials | JobAlone) -> RenderableType:
@@ -129,7 +148,7 @@ def answer_table(answer: Answer) -> RenderableType:
             f"{domain.proportional:.1%}",
             Text(f"{domain.weight:.1%}", style="bold"),
             Text("█" * round(domain.weight * BAR_WIDTH) or "▏" * (domain.weight > 0), style="cyan"),
-            *([f"{domain.epochs:.2f}"] if domain.epochs is not None else []),
+            *([epochs_of(domain.epochs, domain.max_epochs)] if domain.epochs is not None else []),
         )
     parts: list[RenderableType] = [table]
     if answer.recommendation.front:
@@ -139,9 +158,25 @@ def answer_table(answer: Answer) -> RenderableType:
         if answer.confirmation.winner.families:
             parts.append(_families_table(answer.confirmation))
     parts.append(Text(answer.verdict, style="bold"))
+    parts += _predicted_gain(answer)
     if not answer.confirmation:
         parts += _prediction(answer.recommendation)
     return Group(*parts, *_notes(answer.notes))
+
+
+def _predicted_gain(answer: Answer) -> list[RenderableType]:
+    """What the proposal was expected to gain, before anything was confirmed, and what it gained."""
+    predictions = answer.predictions
+    if predictions is None or not predictions.trusted or not predictions.gains or predictions.gains[0].is_baseline:
+        return []
+    first = predictions.gains[0]
+    said = (
+        f"predicted gain of the {first.label} mixture over {PROPORTIONAL}: {first.interval.mean:+.4f} "
+        f"(95%: {first.interval.lower:+.4f} to {first.interval.upper:+.4f})"
+    )
+    if first.measured is not None:
+        said += f"; confirmed {first.measured:+.4f}"
+    return [Text(said)]
 
 
 def _prediction(recommendation: Recommendation) -> list[RenderableType]:

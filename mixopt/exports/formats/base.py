@@ -37,6 +37,7 @@ class Exportable:
         mean_document_tokens: by domain.
         tokens: of the run that the mixture is for, where that is known.
         max_epochs: how often the run may read a domain, for trainers that have to be told.
+        own_max_epochs: the same of domains for which it is another number.
         provenance: where the mixture comes from, for formats that have room for it.
     """
 
@@ -48,6 +49,11 @@ class Exportable:
     max_epochs: float = 1.0
     seed: int = 0
     provenance: Mapping[str, str | int] = field(default_factory=dict)
+    own_max_epochs: Mapping[str, float] = field(default_factory=dict)
+
+    def most_epochs(self, domain: str) -> float:
+        """How often the run may read a domain."""
+        return self.own_max_epochs.get(domain, self.max_epochs)
 
     @property
     def weights(self) -> dict[str, float]:

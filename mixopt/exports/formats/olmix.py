@@ -20,10 +20,13 @@ class Olmix(Exporter):
     by_place = False
 
     def render(self, exportable: Exportable) -> str:
-        weights, repeated = exportable.weights, max(1.0, exportable.max_epochs)
+        weights = exportable.weights
         content = {
             "data": {"sources": [{"name": domain, "paths": exportable.locations.all(domain)} for domain in weights]},
-            "mix": {domain: {"weight": weight, "repetition_factor": repeated} for domain, weight in weights.items()},
+            "mix": {
+                domain: {"weight": weight, "repetition_factor": max(1.0, exportable.most_epochs(domain))}
+                for domain, weight in weights.items()
+            },
         }
         return yaml_text(content)
 

@@ -28,7 +28,7 @@ class OlmoCore(Exporter):
             {
                 "source_name": domain,
                 "target_ratio": weight,
-                "max_repetition_ratio": max(1.0, exportable.max_epochs),
+                "max_repetition_ratio": max(1.0, exportable.most_epochs(domain)),
                 "paths": exportable.locations.all(domain),
             }
             for domain, weight in exportable.weights.items()

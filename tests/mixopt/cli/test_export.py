@@ -13,6 +13,8 @@ import mixopt
 from mixopt.base.errors import ConfigError
 from mixopt.cli.export import app
 from mixopt.exports.formats import EXPORTERS
+from mixopt.exports.request import ExportRequest
+from mixopt.settings.reading import load
 from search.mixture import Mixture
 from tests.e2e.study import STUDY
 from tests.simulated import ROUNDS, planned, run
@@ -148,6 +150,36 @@ def test_what_each_domain_gives_is_shown_also_where_it_is_too_much(study: Path) 
     with pytest.raises(ConfigError, match=r"would be read .* times in 10B tokens: it has .* and the most is 4"):
         called("export", study, "--tokens", "10B")
     assert called("export", study, "--tokens", "10B", "--max-epochs", "1e9").stdout
+
+
+def test_repeats_are_allowed_where_somebody_says_so_and_said(study: Path) -> None:
+    done = called("export", study, "-f", "olmo-core", "--tokens", "10B", "--allow-repeats")
+    assert "and 4 times is the most: --allow-repeats lets it" in done.stderr
+    sources = yaml.safe_load(done.stdout)["sources"]
+    there = {name: domain.tokens for name, domain in mixopt.Study(study).answer.domains.items()}
+    for each in sources:
+        assert each["max_repetition_ratio"] >= each["target_ratio"] * 10e9 / there[each["source_name"]]
+    told = json.loads(called("export", study, "--tokens", "10B", "--allow-repeats", "--json").stdout)
+    assert told["notes"] and told["inventory"]["domains"].keys() == there.keys()
+
+
+def test_each_domain_has_its_own_cap(study: Path) -> None:
+    text = study.read_text()
+    try:
+        study.write_text(text.replace("target: {tokens: 40k, max_epochs: 4}", ""))
+        file = load(study)
+    finally:
+        study.write_text(text)
+    answer = mixopt.Study(study).answer
+    free = ExportRequest.of(file, "olmix", None, None, None, "10M", None)
+    mixture = Mixture.of(answer.mixture)
+    assert "beyond about 4 epochs" in free.cautions(answer, mixture)[0], "no cap is known, so nothing is refused"
+    assert free.text(answer, mixture)
+    prose = file.domains["prose"].model_copy(update={"max_epochs": 0.5})
+    own = file.model_copy(update={"domains": {**file.domains, "prose": prose}})
+    capped = ExportRequest.of(own, "olmix", None, None, None, "10M", None)
+    with pytest.raises(ConfigError, match=r"domain prose would be read .* and the most is 0.5"):
+        capped.text(answer, mixture)
 
 
 def test_the_list_says_what_weights_count() -> None:

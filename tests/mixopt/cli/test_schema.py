@@ -16,6 +16,7 @@ from tests.simulated import ROUNDS, planned, run
 # By the name of the schema: the command, in a folder with a study that has its answer and a table of runs.
 COMMANDS = {
     "answer": "best",
+    "calibration": "calibration",
     "comparison": "compare study.yaml uniform",
     "corpus": "prepare",
     "export": "export -f megatron --location /data/{domain} --tokens 1k",
@@ -88,4 +89,4 @@ def test_without_a_name_it_is_that_of_study_files(
 def test_a_name_that_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert program(monkeypatch, "schema anwser") == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: no schema anwser; choose from study, answer, comparison,")
+    assert line.startswith("error: no schema anwser; choose from study, answer, calibration,")
