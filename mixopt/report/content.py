@@ -7,13 +7,14 @@ proportional's objective minus a mixture's: above 0 the mixture is better.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mixopt.results.answer import DomainAnswer, MetricDifference, Provenance, TrialCounts
 from mixopt.results.base import Result
 from mixopt.results.calibration import GainScore
 from mixopt.results.recommendation import FrontPoint, Interval, Validation
+from search.problem import PROPORTIONAL
 from search.recommendation.effects import Effect
 
 OBJECTIVE = "objective"
@@ -103,9 +104,9 @@ class Losses:
 
     rivals: tuple[str, ...]
     by_metric: Mapping[str, tuple[float, ...]]
-    tests: Mapping[str, Mapping[str, MetricDifference]]
-    families: Mapping[str, Mapping[str, MetricDifference]]
-    baseline: str
+    tests: Mapping[str, Mapping[str, MetricDifference]] = field(default_factory=dict)
+    families: Mapping[str, Mapping[str, MetricDifference]] = field(default_factory=dict)
+    baseline: str = PROPORTIONAL
 
 
 @dataclass(frozen=True)

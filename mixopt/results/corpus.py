@@ -15,7 +15,7 @@ class DomainTokens(Part):
     train_tokens: int
     validation_tokens: int
     """Of the held-out documents that the search ranks mixtures by."""
-    confirmation_tokens: int
+    confirmation_tokens: int = 0
     """Of those that the confirmation is measured on; 0 where it has none of its own."""
     mean_document_tokens: float
     dropped_empty: int

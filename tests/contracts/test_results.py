@@ -96,12 +96,14 @@ def test_a_result_says_its_version_and_cannot_be_changed(name: str) -> None:
 # Added since 0.1.0: null or empty where that version's results are read.
 LATER_KEYS = {"predictability", "bounds", "basin", "orders_basin", "run_sd", "noise", "also", "beside"}
 LATER_KEYS |= {"max_epochs", "inventory", "target_tokens", "epochs", "domains", "pool_changes", "notes", "predictions"}
-LATER_KEYS |= {"gain", "metrics", "families", "over", "confirmation_tokens"}
+LATER_KEYS |= {"gain", "metrics", "families", "over", "confirmation_tokens", "tests", "baseline"}
+# What they say of results that know nothing of them.
+UNTOLD = (None, [], {}, 0, "seeds", "proportional")
 
 
 def without_later_keys(value: Any) -> Any:
     if isinstance(value, dict):
-        kept = {name: part for name, part in value.items() if part not in (None, [], {}) or name not in LATER_KEYS}
+        kept = {name: part for name, part in value.items() if part not in UNTOLD or name not in LATER_KEYS}
         return {name: without_later_keys(part) for name, part in kept.items()}
     return [without_later_keys(part) for part in value] if isinstance(value, list) else value
 
