@@ -88,7 +88,7 @@ class Law(SingleScale[None]):
 
             return least_squares(misfit, start_Q, jacobian, ftol=tolerance, max_nfev=MOST_STEPS)
 
-        rise_D = _correlations(weights_ND, target_N)
+        rise_D = correlations(weights_ND, target_N)
         starts = [np.append([0.0, sign], self._start(sign * rise_D)) for sign in (1.0, -1.0)]
         noise = ASSUMED_NOISE
         found = min((search(start_Q, noise, ROUGH) for start_Q in starts), key=lambda result: float(result.cost))
@@ -173,7 +173,7 @@ def bounded_exp(exponent: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
     return np.asarray(np.exp(np.clip(exponent, -MOST_EXPONENT, MOST_EXPONENT)))
 
 
-def _correlations(weights_ND: Float[np.ndarray, "N D"], target_N: Float[np.ndarray, " N"]) -> Float[np.ndarray, " D"]:
+def correlations(weights_ND: Float[np.ndarray, "N D"], target_N: Float[np.ndarray, " N"]) -> Float[np.ndarray, " D"]:
     """Of each domain's weight with the standardised values, [D]; 0 for a weight that does not vary."""
     spread_D = weights_ND.std(axis=0)
     covariance_D: Float[np.ndarray, " D"] = (weights_ND - weights_ND.mean(axis=0)).T @ target_N / len(target_N)

@@ -1,0 +1,355 @@
+"""A joint law of size, tokens and mixture: what is predicted is the run of the goal, at a scale that was never trained.
+
+Along each axis k, tokens or parameters, a fidelity has a place x_k in units of the span of the fidelities, in logarithms:
+-1 the smallest, 0 the largest, the goal usually beyond.
+
+    value(w, x)  = level(x) + amplitude(x) * height(w, x)
+    level(x)     = c + sum_k h_k (exp(-a_k x_k) - 1) / (exp(a_k) - 1)        a power law along each axis: the mean mixture
+    amplitude(x) = b exp(-sum_k m_k x_k)                                    what mixtures differ by
+    height(w, x) = S^-g over the fitted mixtures standardised at x,
+    S(w, x)      = sum_i v_i exp(sum_k d_ik x_k) w_i                        a token's worth has an exponent of its own
+
+With d = 0 the best mixture is the same at every scale (the additive law of M. Shukor et al., "Scaling Laws for Optimal
+Data Mixtures", arXiv 2507.09404, 2025); with d, a domain's tokens are worth S_i = v_i (T/T_0)^(d_i / span) w_i, so that
+what has more to tell takes over as runs grow, as in F. Kang et al., "AutoScale", arXiv 2407.20177, 2024, and C. Ge et
+al., "BiMix", arXiv 2405.14908, 2024. That level, amplitude and height have parameters of their own is this project's: real
+levels fall by much where the differences between mixtures do not. At one scale it is the law of effective data.
+
+1. The mode of the posterior under weak normal priors, by least squares with analytic derivatives: errors beyond ROBUST
+   times the noise count by their size, not its square (Huber), the noise is each fidelity's own, and what a fidelity's
+   level misses of the law is a parameter, too, so that it bends nothing else.
+2. Two fidelities tell how far levels fell, not how they go on falling: there the prior of the exponents speaks, and the
+   doubt about it is in the interval. Where fidelities grow along both axes at once, they tell the sum, not the parts.
+3. Linearised at the mode (Laplace), so that the doubt grows with the distance; leave-one-out errors widen it as in
+   search.surrogates.law. Beyond what was trained the law itself is in doubt: LEVEL_DOUBT of what the level falls
+   there, and SHAPE_DOUBT of the amplitude for each span.
+
+Shapes: N runs, D domains, L fidelities, K axes, Q parameters, A = N + Q errors, priors among them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import OptimizeResult, least_squares
+
+from search.scales import Axes
+from search.surrogates.base import Fitted, Prediction, Surrogate, is_constant
+from search.surrogates.effective_data import LOG_POWER, LOG_POWER_SD, LOG_WORTH_SD, EffectiveData
+from search.surrogates.law import (
+    ASSUMED_NOISE,
+    FINE,
+    LEAST_NOISE,
+    MOST_NOISE,
+    MOST_STEPS,
+    REACH,
+    ROUGH,
+    SLOPE_SD,
+    Curve,
+    correlations,
+)
+from search.surrogates.rows import Rows
+
+# Exponents of a loss in parameters and tokens are .2 to .5 (2203.15556, 2404.10102), of what mixtures differ by 0 to .3.
+LOG_EXPONENT, LOG_EXPONENT_SD = float(np.log(0.3)), 0.5
+FADING, FADING_SD = 0.1, 0.15
+# Of the exponents that domains have of their own.
+DRIFT_SD = 0.1
+# A fidelity's level is off the law by this share of what levels differ by.
+OFF_SHARE = 0.03
+# In standard deviations of the noise: beyond, a run is odd.
+ROBUST = 2.5
+# The noise of a fidelity is drawn to that of all as if by so many further runs.
+PRIOR_RUNS = 8.0
+LEVEL_DOUBT, SHAPE_DOUBT = 0.15, 0.1
+
+
+class ScalingLaw(Surrogate[None]):
+    fewest_runs = 4
+
+    def fit_rows(self, rows: Rows, choice: None = None) -> Fitted[None]:
+        axes = None if rows.scales is None else rows.scales.axes
+        if axes is None or not axes.names or is_constant(rows.values_N):
+            return EffectiveData(self.seed).fit_rows(rows)
+        return _fit(rows, axes)
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """The law over fitted rows, as a function of its parameters.
+
+    The parameters: c, b, log g, log v (D), then along each axis h, log a, m, d (D); then what each fidelity's level is
+    off by (L), and by how much levels are higher before the learning rate falls.
+
+    Attributes:
+        stable_L: 1 where it has not fallen, 0 else.
+    """
+
+    fitted_ND: Float[np.ndarray, "N D"]
+    axes: Axes
+    stable_L: Float[np.ndarray, " L"]
+
+    @property
+    def domains(self) -> int:
+        return self.fitted_ND.shape[1]
+
+    @property
+    def parameters(self) -> int:
+        return 3 + self.domains + len(self.axes.names) * (3 + self.domains) + len(self.stable_L) + 1
+
+    @cached_property
+    def _curve(self) -> Curve:
+        return Curve(EffectiveData().shape, self.fitted_ND)
+
+    def at(
+        self,
+        parameters_Q: Float[np.ndarray, " Q"],
+        weights_ND: Float[np.ndarray, "N D"],
+        place_K: Float[np.ndarray, " K"],
+        fidelity: int | None = None,
+    ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N Q"]]:
+        """Standardised values of mixtures at a place, [N], and their derivatives by the parameters, [N, Q].
+
+        Args:
+            fidelity: the one that was trained there, which has an offset of its own.
+        """
+        level, level_Q = self.level(parameters_Q, place_K, fidelity)
+        height_N, height_NQ = self._heights(parameters_Q, weights_ND, place_K)
+        amplitude, amplitude_Q = self._amplitude(parameters_Q, place_K)
+        slopes_NQ = level_Q + np.outer(height_N, amplitude_Q) + amplitude * height_NQ
+        return level + amplitude * height_N, slopes_NQ
+
+    def level(
+        self, parameters_Q: Float[np.ndarray, " Q"], place_K: Float[np.ndarray, " K"], fidelity: int | None = None
+    ) -> tuple[float, Float[np.ndarray, " Q"]]:
+        """Of the mean mixture, and its derivatives."""
+        level, slopes_Q = float(parameters_Q[0]), np.zeros_like(parameters_Q)
+        slopes_Q[0] = 1.0
+        for axis, place in enumerate(place_K):
+            at = self._of_axis(axis)
+            fallen, exponent = parameters_Q[at], float(np.exp(parameters_Q[at + 1]))
+            whole, part = np.expm1(exponent), np.expm1(-exponent * place)
+            level += fallen * part / whole
+            slopes_Q[at] = part / whole
+            by_exponent = -place * (part + 1) / whole - part * (whole + 1) / whole**2
+            slopes_Q[at + 1] = fallen * exponent * by_exponent
+        if fidelity is not None:
+            first = self.parameters - 1 - len(self.stable_L)
+            level += parameters_Q[first + fidelity] + parameters_Q[-1] * self.stable_L[fidelity]
+            slopes_Q[first + fidelity], slopes_Q[-1] = 1.0, self.stable_L[fidelity]
+        return float(level), slopes_Q
+
+    def amplitude(self, parameters_Q: Float[np.ndarray, " Q"], place_K: Float[np.ndarray, " K"]) -> float:
+        return self._amplitude(parameters_Q, place_K)[0]
+
+    def bounds(self, parameters_Q: Float[np.ndarray, " Q"], place_K: Float[np.ndarray, " K"]) -> tuple[float, float]:
+        """Of values there, a power of nearly nothing explodes: what the fitted mixtures are predicted, and a bit."""
+        fitted_N = self.at(parameters_Q, self.fitted_ND, place_K)[0]
+        reach = REACH * abs(self.amplitude(parameters_Q, place_K))
+        return float(fitted_N.min() - reach), float(fitted_N.max() + reach)
+
+    def _amplitude(
+        self, parameters_Q: Float[np.ndarray, " Q"], place_K: Float[np.ndarray, " K"]
+    ) -> tuple[float, Float[np.ndarray, " Q"]]:
+        fading_at = [self._of_axis(axis) + 2 for axis in range(len(place_K))]
+        faded = float(np.exp(-parameters_Q[fading_at] @ place_K))
+        slopes_Q = np.zeros_like(parameters_Q)
+        slopes_Q[1] = faded
+        slopes_Q[fading_at] = -place_K * parameters_Q[1] * faded
+        return float(parameters_Q[1]) * faded, slopes_Q
+
+    def _heights(
+        self,
+        parameters_Q: Float[np.ndarray, " Q"],
+        weights_ND: Float[np.ndarray, "N D"],
+        place_K: Float[np.ndarray, " K"],
+    ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N Q"]]:
+        domains = self.domains
+        worths = slice(3, 3 + domains)
+        drifts = [slice(self._of_axis(axis) + 3, self._of_axis(axis) + 3 + domains) for axis in range(len(place_K))]
+        theta_P = parameters_Q[2 : 3 + domains].copy()
+        for place, drift in zip(place_K, drifts, strict=True):
+            theta_P[1:] += place * parameters_Q[drift]
+        height_N, by_theta_NP = self._curve.at(np.concatenate([[0.0, 1.0], theta_P]), weights_ND)
+        slopes_NQ = np.zeros((len(weights_ND), len(parameters_Q)))
+        slopes_NQ[:, 2] = by_theta_NP[:, 2]
+        slopes_NQ[:, worths] = by_theta_NP[:, 3:]
+        for place, drift in zip(place_K, drifts, strict=True):
+            slopes_NQ[:, drift] = place * by_theta_NP[:, 3:]
+        return height_N, slopes_NQ
+
+    def _of_axis(self, axis: int) -> int:
+        """Where its parameters begin."""
+        return 3 + self.domains + axis * (3 + self.domains)
+
+
+def _fit(rows: Rows, axes: Axes) -> FittedScalingLaw:
+    assert rows.scales is not None
+    weights_ND, values_N, fidelity_N = rows.weights_ND, rows.values_N, rows.fidelity_N
+    stable_L = np.zeros(rows.fidelities) if rows.scales.stable_L is None else rows.scales.stable_L.astype(np.float64)
+    joint = Joint(weights_ND, axes, stable_L)
+    mean_L = np.bincount(fidelity_N, values_N) / np.bincount(fidelity_N)
+    centre = float(mean_L[-1])
+    within_N = values_N - mean_L[fidelity_N]
+    scale = max(float(within_N.std()), 1e-12 * abs(centre), float(np.finfo(float).tiny))
+    target_N, level_L = (values_N - centre) / scale, (mean_L - centre) / scale
+    prior_mean_Q, prior_sd_Q = _prior(joint, level_L)
+    places = [np.flatnonzero(fidelity_N == fidelity) for fidelity in range(rows.fidelities)]
+
+    def curve(parameters_Q: Float[np.ndarray, " Q"]) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N Q"]]:
+        found_N, slopes_NQ = np.empty(len(rows)), np.empty((len(rows), joint.parameters))
+        for fidelity, here in enumerate(places):
+            found_N[here], slopes_NQ[here] = joint.at(parameters_Q, weights_ND[here], axes.place_LK[fidelity], fidelity)
+        return found_N, slopes_NQ
+
+    def search(start_Q: Float[np.ndarray, " Q"], noise_N: Float[np.ndarray, " N"], tolerance: float) -> OptimizeResult:
+        def misfit(parameters_Q: Float[np.ndarray, " Q"]) -> Float[np.ndarray, " A"]:
+            error_N = curve(parameters_Q)[0] - target_N
+            return np.append(error_N / noise_N, (parameters_Q - prior_mean_Q) / prior_sd_Q)
+
+        def jacobian(parameters_Q: Float[np.ndarray, " Q"]) -> Float[np.ndarray, "A Q"]:
+            return np.vstack([curve(parameters_Q)[1] / noise_N[:, None], np.diag(1 / prior_sd_Q)])
+
+        return least_squares(
+            misfit, start_Q, jacobian, loss="huber", f_scale=ROBUST, ftol=tolerance, max_nfev=MOST_STEPS
+        )
+
+    rise_D = correlations(weights_ND, within_N / scale)
+    noise_N = np.full(len(rows), ASSUMED_NOISE)
+    starts = []
+    for sign in (1.0, -1.0):
+        start_Q = prior_mean_Q.copy()
+        start_Q[1], start_Q[3 : 3 + joint.domains] = sign, -3 * sign * rise_D
+        starts.append(start_Q)
+    found = min((search(start_Q, noise_N, ROUGH) for start_Q in starts), key=lambda result: float(result.cost))
+    for _ in range(2):
+        noise_N = _noise(found.fun[: len(rows)] * noise_N, fidelity_N, joint.domains)
+        found = search(found.x, noise_N, FINE)
+
+    root_QQ = np.linalg.inv(np.linalg.qr(found.jac).R)
+    spare_N = np.maximum(1 - ((found.jac[: len(rows)] @ root_QQ) ** 2).sum(axis=1), 0.05)
+    left_out_N = np.clip(found.fun[: len(rows)], -ROBUST, ROBUST) / spare_N
+    widening = max(1.0, float((left_out_N**2 * spare_N).mean()))
+    noise = float(noise_N[fidelity_N == rows.fidelities - 1][0])
+    off = float(prior_sd_Q[-2])
+    return FittedScalingLaw(joint, found.x, root_QQ, noise, off, widening, centre, scale, axes.goal_K)
+
+
+def _prior(joint: Joint, level_L: Float[np.ndarray, " L"]) -> tuple[Float[np.ndarray, " Q"], Float[np.ndarray, " Q"]]:
+    """Mean and standard deviation of the parameters, twice [Q].
+
+    Args:
+        level_L: the mean of each fidelity's values, standardised.
+    """
+    domains, axes, range_ = joint.domains, joint.axes, float(np.ptp(level_L))
+    exponent_K = np.exp(LOG_EXPONENT) * axes.span_K
+    part_LK = np.expm1(-exponent_K * axes.place_LK) / np.expm1(exponent_K)
+    # Where growth was along both axes at once, the least of both is half of it along either.
+    fallen_K = np.linalg.lstsq(part_LK - part_LK[-1], level_L - level_L[-1], rcond=1e-6)[0]
+    mean, sd = [0.0, 0.0, LOG_POWER, *np.zeros(domains)], [1 + range_, SLOPE_SD, LOG_POWER_SD]
+    sd += [LOG_WORTH_SD] * domains
+    for fallen, exponent, span in zip(fallen_K, exponent_K, axes.span_K, strict=True):
+        mean += [float(fallen), float(np.log(exponent)), FADING * span, *np.zeros(domains)]
+        sd += [1 + range_ / 2, LOG_EXPONENT_SD, FADING_SD * span, *np.full(domains, DRIFT_SD * span)]
+    mean += [0.0] * (len(level_L) + 1)
+    # Hardly anything, where there is nothing to be off: a standard deviation of 0 divides by it.
+    sd += [OFF_SHARE * range_ + 1e-3] * len(level_L) + [1 + range_ / 2]
+    return np.array(mean), np.array(sd)
+
+
+def _noise(
+    error_N: Float[np.ndarray, " N"], fidelity_N: Int[np.ndarray, " N"], domains: int
+) -> Float[np.ndarray, " N"]:
+    """The standard deviation of the noise of each run, from its fidelity's errors and a bit of all, [N]."""
+    width = float(np.median(np.abs(error_N))) / 0.6745
+    square_N = np.minimum(np.abs(error_N), ROBUST * max(width, LEAST_NOISE)) ** 2
+    freedom = max(len(error_N) - 2 * domains - 3, len(error_N) / 2) / len(error_N)
+    overall = square_N.mean() / freedom
+    count_L = np.bincount(fidelity_N)
+    variance_L = (np.bincount(fidelity_N, square_N) / freedom + PRIOR_RUNS * overall) / (count_L + PRIOR_RUNS)
+    noise_N: Float[np.ndarray, " N"] = np.clip(np.sqrt(variance_L), LEAST_NOISE, MOST_NOISE)[fidelity_N]
+    return noise_N
+
+
+@dataclass(frozen=True, eq=False)
+class FittedScalingLaw(Fitted[None]):
+    """
+    Attributes:
+        root_QQ: the parameters' covariance is root root'.
+        noise, off: standard deviations of a run at the largest fidelity, and of what a level misses of the law.
+        place_K: that predictions are for.
+    """
+
+    joint: Joint
+    parameters_Q: Float[np.ndarray, " Q"]
+    root_QQ: Float[np.ndarray, "Q Q"]
+    noise: float
+    off: float
+    widening: float
+    centre: float
+    scale: float
+    place_K: Float[np.ndarray, " K"]
+    choice: None = None
+
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+        return self._values(self.joint.at(self.parameters_Q, weights_ND, self.place_K, self._fidelity)[0])
+
+    def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
+        found_N, slopes_NQ = self.joint.at(self.parameters_Q, weights_ND, self.place_K, self._fidelity)
+        doubt_N = ((slopes_NQ @ self.root_QQ) ** 2).sum(axis=1)
+        variance_N = self.widening * (self.noise**2 + doubt_N) + self._level_variance + self._shape_variance
+        return Prediction(self._values(found_N), self.scale * np.sqrt(variance_N))
+
+    def spread(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N Q"]:
+        """What predictions move by with each of Q independent normal numbers: how they err together, [N, Q]."""
+        slopes_NQ = self.joint.at(self.parameters_Q, weights_ND, self.place_K, self._fidelity)[1]
+        return self.scale * np.sqrt(self.widening) * slopes_NQ @ self.root_QQ
+
+    @property
+    def shared_sd(self) -> float:
+        slopes_Q = self.joint.level(self.parameters_Q, self.place_K, self._fidelity)[1]
+        doubt = float(((slopes_Q @ self.root_QQ) ** 2).sum())
+        return self.scale * float(np.sqrt(self.widening * doubt + self._level_variance))
+
+    def at_runs(self) -> FittedScalingLaw:
+        return replace(self, place_K=self.joint.axes.place_LK[-1])
+
+    def at_scale(self, params: float, tokens: float) -> FittedScalingLaw:
+        """Predicting for another scale; NaN where it is as the goal's."""
+        axes, asked = self.joint.axes, {"params": params, "tokens": tokens}
+        log_K = np.log([asked[name] for name in axes.names])
+        return replace(self, place_K=np.where(np.isfinite(log_K), (log_K - axes.top_K) / axes.span_K, axes.goal_K))
+
+    @property
+    def _fidelity(self) -> int | None:
+        """The one that was trained where predictions are for, and whose offset they have, if it was."""
+        near_L = np.abs(self.joint.axes.place_LK - self.place_K).max(axis=1) < 1e-9
+        decayed = np.flatnonzero(near_L & (self.joint.stable_L == 0))
+        return int(decayed[-1]) if len(decayed) else None
+
+    @cached_property
+    def _beyond_K(self) -> Float[np.ndarray, " K"]:
+        """By how many spans the place is outside what was trained."""
+        beyond_K: Float[np.ndarray, " K"] = np.maximum(self.place_K, 0) + np.maximum(-1 - self.place_K, 0)
+        return beyond_K
+
+    @property
+    def _level_variance(self) -> float:
+        inside = self.joint.level(self.parameters_Q, np.clip(self.place_K, -1, 0))[0]
+        fallen = self.joint.level(self.parameters_Q, self.place_K)[0] - inside
+        return (LEVEL_DOUBT * fallen) ** 2 + (self.off**2 if self._fidelity is None else 0.0)
+
+    @property
+    def _shape_variance(self) -> float:
+        amplitude = self.joint.amplitude(self.parameters_Q, self.place_K)
+        return (SHAPE_DOUBT * amplitude) ** 2 * float(self._beyond_K @ self._beyond_K)
+
+    @cached_property
+    def _bounds(self) -> tuple[float, float]:
+        return self.joint.bounds(self.parameters_Q, self.place_K)
+
+    def _values(self, found_N: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+        return self.centre + self.scale * np.clip(found_N, *self._bounds)
