@@ -61,11 +61,11 @@ class Law(SingleScale[None]):
         """The shape, positive, [N], and its derivatives by theta, [N, P]."""
 
     @abstractmethod
-    def _prior(self, domains: int) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
+    def prior(self, domains: int) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
         """Mean and standard deviation of theta, twice [P]."""
 
     @abstractmethod
-    def _start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
+    def start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
         """A rough theta, [P], of a shape that goes with the weights as `rise_D` says: their correlations with it."""
 
     def _fit_alike(self, rows: Rows, choice: None) -> FittedLaw:
@@ -74,7 +74,7 @@ class Law(SingleScale[None]):
         # Equal values differ by rounding only.
         scale = max(float(values_N.std()), 1e-12 * abs(mean), float(np.finfo(float).tiny))
         target_N = (values_N - mean) / scale
-        prior_mean_P, prior_sd_P = self._prior(weights_ND.shape[1])
+        prior_mean_P, prior_sd_P = self.prior(weights_ND.shape[1])
         prior_mean_Q, prior_sd_Q = np.append([0.0, 0.0], prior_mean_P), np.append([OFFSET_SD, SLOPE_SD], prior_sd_P)
         curve = Curve(self.shape, weights_ND)
 
@@ -89,7 +89,7 @@ class Law(SingleScale[None]):
             return least_squares(misfit, start_Q, jacobian, ftol=tolerance, max_nfev=MOST_STEPS)
 
         rise_D = correlations(weights_ND, target_N)
-        starts = [np.append([0.0, sign], self._start(sign * rise_D)) for sign in (1.0, -1.0)]
+        starts = [np.append([0.0, sign], self.start(sign * rise_D)) for sign in (1.0, -1.0)]
         noise = ASSUMED_NOISE
         found = min((search(start_Q, noise, ROUGH) for start_Q in starts), key=lambda result: float(result.cost))
         freedom = max(runs - len(prior_mean_Q), runs / 2)

@@ -38,7 +38,8 @@ from scipy.optimize import OptimizeResult, least_squares
 
 from search.scales import Axes
 from search.surrogates.base import Fitted, Prediction, Surrogate, is_constant
-from search.surrogates.effective_data import LOG_POWER, LOG_POWER_SD, LOG_WORTH_SD, EffectiveData
+from search.surrogates.bimix import BiMix
+from search.surrogates.effective_data import EffectiveData
 from search.surrogates.law import (
     ASSUMED_NOISE,
     FINE,
@@ -49,6 +50,7 @@ from search.surrogates.law import (
     ROUGH,
     SLOPE_SD,
     Curve,
+    Law,
     correlations,
 )
 from search.surrogates.rows import Rows
@@ -67,14 +69,50 @@ PRIOR_RUNS = 8.0
 LEVEL_DOUBT, SHAPE_DOUBT = 0.15, 0.1
 
 
-class ScalingLaw(Surrogate[None]):
+@dataclass(frozen=True)
+class Form:
+    """How a height depends on the mixture.
+
+    Attributes:
+        first: where in theta the block of the domains' worths begins, which move.
+        blocks: of a parameter for each domain.
+        own_tokens: whether its shares and offsets (BiMix's) are taken for tokens of the domain's own, w_i T, so that
+            terms fall with their own powers as all tokens grow.
+    """
+
+    law: type[Law]
+    first: int
+    blocks: int
+    own_tokens: bool
+
+
+# The law of effective data, and BiMix's, whose terms have a power each.
+FORMS = (Form(EffectiveData, 1, 1, own_tokens=False), Form(BiMix, 0, 3, own_tokens=True))
+
+
+class ScalingLaw(Surrogate[Form]):
     fewest_runs = 4
 
-    def fit_rows(self, rows: Rows, choice: None = None) -> Fitted[None]:
+    def fit_rows(self, rows: Rows, choice: Form | None = None) -> Fitted[Form]:
         axes = None if rows.scales is None else rows.scales.axes
         if axes is None or not axes.names or is_constant(rows.values_N):
-            return EffectiveData(self.seed).fit_rows(rows)
-        return _fit(rows, axes)
+            return _Unscaled(EffectiveData(self.seed).fit_rows(rows), choice or FORMS[0])
+        forms = FORMS if choice is None else (choice,)
+        return max((_fit(rows, axes, form) for form in forms), key=lambda fitted: fitted.evidence)
+
+
+@dataclass(frozen=True, eq=False)
+class _Unscaled(Fitted[Form]):
+    """A law of mixtures alone, where nothing tells what growth does."""
+
+    law: Fitted[None]
+    choice: Form
+
+    def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
+        return self.law.predict(weights_ND)
+
+    def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+        return self.law.mean(weights_ND)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +126,7 @@ class Joint:
         stable_L: 1 where it has not fallen, 0 else.
     """
 
+    form: Form
     fitted_ND: Float[np.ndarray, "N D"]
     axes: Axes
     stable_L: Float[np.ndarray, " L"]
@@ -97,12 +136,17 @@ class Joint:
         return self.fitted_ND.shape[1]
 
     @property
+    def of_form(self) -> int:
+        """How many parameters theta the form has."""
+        return self.form.first + self.form.blocks * self.domains
+
+    @property
     def parameters(self) -> int:
-        return 3 + self.domains + len(self.axes.names) * (3 + self.domains) + len(self.stable_L) + 1
+        return 2 + self.of_form + len(self.axes.names) * (3 + self.domains) + len(self.stable_L) + 1
 
     @cached_property
     def _curve(self) -> Curve:
-        return Curve(EffectiveData().shape, self.fitted_ND)
+        return Curve(self.form.law().shape, self.fitted_ND)
 
     def at(
         self,
@@ -167,30 +211,45 @@ class Joint:
         weights_ND: Float[np.ndarray, "N D"],
         place_K: Float[np.ndarray, " K"],
     ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N Q"]]:
-        domains = self.domains
-        worths = slice(3, 3 + domains)
-        drifts = [slice(self._of_axis(axis) + 3, self._of_axis(axis) + 3 + domains) for axis in range(len(place_K))]
-        theta_P = parameters_Q[2 : 3 + domains].copy()
+        moving = slice(self.form.first, self.form.first + self.domains)
+        drifts = [slice(at + 3, at + 3 + self.domains) for at in map(self._of_axis, range(len(place_K)))]
+        theta_P = parameters_Q[2 : 2 + self.of_form].copy()
         for place, drift in zip(place_K, drifts, strict=True):
-            theta_P[1:] += place * parameters_Q[drift]
-        height_N, by_theta_NP = self._curve.at(np.concatenate([[0.0, 1.0], theta_P]), weights_ND)
+            theta_P[moving] += place * parameters_Q[drift]
+        grown = self._grown(place_K) if self.form.own_tokens else 0.0
+        powers = slice(self.domains, 2 * self.domains)
+        if grown:
+            # F (w t + e)^-a = F t^-a (w + e/t)^-a
+            power_D = np.exp(theta_P[powers])
+            theta_P[: self.domains] -= grown * power_D
+            theta_P[2 * self.domains :] -= grown
+        height_N, by_curve_NQ = self._curve.at(np.concatenate([[0.0, 1.0], theta_P]), weights_ND)
+        by_theta_NP = by_curve_NQ[:, 2:]
+        if grown:
+            by_theta_NP[:, powers] -= grown * power_D * by_theta_NP[:, : self.domains]
         slopes_NQ = np.zeros((len(weights_ND), len(parameters_Q)))
-        slopes_NQ[:, 2] = by_theta_NP[:, 2]
-        slopes_NQ[:, worths] = by_theta_NP[:, 3:]
+        slopes_NQ[:, 2 : 2 + self.of_form] = by_theta_NP
         for place, drift in zip(place_K, drifts, strict=True):
-            slopes_NQ[:, drift] = place * by_theta_NP[:, 3:]
+            slopes_NQ[:, drift] = place * by_theta_NP[:, moving]
         return height_N, slopes_NQ
+
+    def _grown(self, place_K: Float[np.ndarray, " K"]) -> float:
+        """The logarithm of how many times the most tokens that were trained there are at a place."""
+        if "tokens" not in self.axes.names:
+            return 0.0
+        axis = self.axes.names.index("tokens")
+        return float(place_K[axis] * self.axes.span_K[axis])
 
     def _of_axis(self, axis: int) -> int:
         """Where its parameters begin."""
-        return 3 + self.domains + axis * (3 + self.domains)
+        return 2 + self.of_form + axis * (3 + self.domains)
 
 
-def _fit(rows: Rows, axes: Axes) -> FittedScalingLaw:
+def _fit(rows: Rows, axes: Axes, form: Form) -> FittedScalingLaw:
     assert rows.scales is not None
     weights_ND, values_N, fidelity_N = rows.weights_ND, rows.values_N, rows.fidelity_N
     stable_L = np.zeros(rows.fidelities) if rows.scales.stable_L is None else rows.scales.stable_L.astype(np.float64)
-    joint = Joint(weights_ND, axes, stable_L)
+    joint = Joint(form, weights_ND, axes, stable_L)
     mean_L = np.bincount(fidelity_N, values_N) / np.bincount(fidelity_N)
     centre = float(mean_L[-1])
     within_N = values_N - mean_L[fidelity_N]
@@ -222,20 +281,25 @@ def _fit(rows: Rows, axes: Axes) -> FittedScalingLaw:
     starts = []
     for sign in (1.0, -1.0):
         start_Q = prior_mean_Q.copy()
-        start_Q[1], start_Q[3 : 3 + joint.domains] = sign, -3 * sign * rise_D
+        start_Q[1], start_Q[2 : 2 + joint.of_form] = sign, form.law().start(sign * rise_D)
         starts.append(start_Q)
     found = min((search(start_Q, noise_N, ROUGH) for start_Q in starts), key=lambda result: float(result.cost))
     for _ in range(2):
         noise_N = _noise(found.fun[: len(rows)] * noise_N, fidelity_N, joint.domains)
         found = search(found.x, noise_N, FINE)
 
-    root_QQ = np.linalg.inv(np.linalg.qr(found.jac).R)
+    factor_QQ = np.linalg.qr(found.jac).R
+    root_QQ = np.linalg.inv(factor_QQ)
     spare_N = np.maximum(1 - ((found.jac[: len(rows)] @ root_QQ) ** 2).sum(axis=1), 0.05)
     left_out_N = np.clip(found.fun[: len(rows)], -ROBUST, ROBUST) / spare_N
     widening = max(1.0, float((left_out_N**2 * spare_N).mean()))
     noise = float(noise_N[fidelity_N == rows.fidelities - 1][0])
     off = float(prior_sd_Q[-2])
-    return FittedScalingLaw(joint, found.x, root_QQ, noise, off, widening, centre, scale, axes.goal_K)
+    # Laplace's, up to what all forms share.
+    evidence = -float(
+        found.cost + np.log(noise_N).sum() + np.log(np.abs(np.diag(factor_QQ))).sum() + np.log(prior_sd_Q).sum()
+    )
+    return FittedScalingLaw(joint, found.x, root_QQ, noise, off, widening, centre, scale, axes.goal_K, form, evidence)
 
 
 def _prior(joint: Joint, level_L: Float[np.ndarray, " L"]) -> tuple[Float[np.ndarray, " Q"], Float[np.ndarray, " Q"]]:
@@ -249,8 +313,8 @@ def _prior(joint: Joint, level_L: Float[np.ndarray, " L"]) -> tuple[Float[np.nda
     part_LK = np.expm1(-exponent_K * axes.place_LK) / np.expm1(exponent_K)
     # Where growth was along both axes at once, the least of both is half of it along either.
     fallen_K = np.linalg.lstsq(part_LK - part_LK[-1], level_L - level_L[-1], rcond=1e-6)[0]
-    mean, sd = [0.0, 0.0, LOG_POWER, *np.zeros(domains)], [1 + range_, SLOPE_SD, LOG_POWER_SD]
-    sd += [LOG_WORTH_SD] * domains
+    theta_mean_P, theta_sd_P = joint.form.law().prior(domains)
+    mean, sd = [0.0, 0.0, *theta_mean_P], [1 + range_, SLOPE_SD, *theta_sd_P]
     for fallen, exponent, span in zip(fallen_K, exponent_K, axes.span_K, strict=True):
         mean += [float(fallen), float(np.log(exponent)), FADING * span, *np.zeros(domains)]
         sd += [1 + range_ / 2, LOG_EXPONENT_SD, FADING_SD * span, *np.full(domains, DRIFT_SD * span)]
@@ -275,7 +339,7 @@ def _noise(
 
 
 @dataclass(frozen=True, eq=False)
-class FittedScalingLaw(Fitted[None]):
+class FittedScalingLaw(Fitted[Form]):
     """
     Attributes:
         root_QQ: the parameters' covariance is root root'.
@@ -292,7 +356,8 @@ class FittedScalingLaw(Fitted[None]):
     centre: float
     scale: float
     place_K: Float[np.ndarray, " K"]
-    choice: None = None
+    choice: Form
+    evidence: float
 
     def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         return self._values(self.joint.at(self.parameters_Q, weights_ND, self.place_K, self._fidelity)[0])
