@@ -113,8 +113,8 @@ class Scales:
         if far is None or far[1] <= REFUSED:
             return None
         return (
-            f"the goal's {far[0]} are {far[2]:.3g} times the largest trained, {far[1]:.1f} times as far, in logarithms, "
-            f"as the fidelities are apart, and no prediction is ventured beyond {REFUSED:g}"
+            f"the goal's {far[0]} are {far[2]:.3g} times the largest trained, {far[1]:.1f} times as far, in "
+            f"logarithms, as the fidelities are apart, and no prediction is ventured beyond {REFUSED:g}"
         )
 
     @property

@@ -66,11 +66,18 @@ class Predictor:
         """Mean and standard deviation of the objective of a new run of `over`, minus that of one of `mixture`.
 
         Surrogates predict one mixture at a time: the two errors are taken as independent, though those of mixtures
-        that are alike are alike.
+        that are alike are alike; but for what they say is the same error of all.
         """
-        mean, sd, *_ = self.expect(mixture)
-        other_mean, other_sd, *_ = self.expect(over)
-        return other_mean - mean, float(np.hypot(sd, other_sd))
+        mean, *_ = self.expect(mixture)
+        other_mean, *_ = self.expect(over)
+        return other_mean - mean, float(np.hypot(self.own_sd(mixture), self.own_sd(over)))
+
+    def own_sd(self, mixture: Mixture) -> float:
+        """Of a new run's objective, without the error that all mixtures share: for comparing them."""
+        mean_1M, sd_1M = self.model.predict(mixture.array[None])
+        own_M = np.sqrt(np.maximum(sd_1M[0] ** 2 - self.model.shared_sd_M**2, 0))
+        residual_NM, baseline_M = self.validation.residual_NM, self.evidence.baseline_M
+        return objective_sd(self.problem.objective, mean_1M[0], own_M, residual_NM, baseline_M)
 
     @cached_property
     def best_tried(self) -> Mixture | None:

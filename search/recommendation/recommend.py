@@ -116,8 +116,9 @@ def recommend_predicted(predictor: Predictor, best_KD: Float[np.ndarray, "K D"])
     mixture = choices(problem).mixture(best_KD.mean(axis=0))
     assert problem.pool is not None or problem.space.contains(mixture)
     mean, sd, mean_M, sd_M = predictor.expect(mixture)
+    own_sd = predictor.own_sd(mixture)
     found_effects = effects(predictor.objective, mixture, evidence.runs.weights_ND)
-    as_good_ND = np.vstack([mixture.array[None], best_KD, predictor.trusted.within(mean + sd, predictor.objective)])
+    as_good_ND = np.vstack([mixture.array[None], best_KD, predictor.trusted.within(mean + own_sd, predictor.objective)])
     candidates = [Candidate("proposed", mixture)]
     if (tried := predictor.best_tried) is not None:
         # Before the best predicted: its own runs speak for it, too.
@@ -148,7 +149,7 @@ def recommend_predicted(predictor: Predictor, best_KD: Float[np.ndarray, "K D"])
         },
         beats={name: _beats(predictor, mixture, baseline) for name, baseline in problem.baselines.items()},
         effects=found_effects,
-        flat=tuple(name for name, effect in found_effects.items() if effect.flat(sd)),
+        flat=tuple(name for name, effect in found_effects.items() if effect.flat(own_sd)),
         front=_front(predictor, objective) if isinstance(objective, Pareto) else (),
         validation=predictor.validation,
     )

@@ -7,7 +7,7 @@ Shapes: N mixtures, D domains, M metrics.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,15 @@ class LossModel:
             if found is not None:
                 mean_NM[measured_N, place], sd_NM[measured_N, place] = found.mean_N, found.sd_N
         return mean_NM, sd_NM
+
+    def at_runs(self) -> LossModel:
+        """Predicting for the runs' target, where its surrogate predicts for a further goal."""
+        return replace(self, fitted=tuple(fitted.at_runs() for fitted in self.fitted))
+
+    @property
+    def shared_sd_M(self) -> Float[np.ndarray, " M"]:
+        """The part of the sds of `predict` that is the same error of all mixtures, [M]."""
+        return np.array([fitted.shared_sd for fitted in self.fitted])
 
     @one_thread
     def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N M"]:

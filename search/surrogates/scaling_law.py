@@ -1,19 +1,22 @@
-"""A joint law of size, tokens and mixture: what is predicted is the run of the goal, at a scale that was never trained.
+"""A joint law of size, tokens and mixture: it predicts the run of the goal, at a scale that was never trained.
 
-Along each axis k, tokens or parameters, a fidelity has a place x_k in units of the span of the fidelities, in logarithms:
--1 the smallest, 0 the largest, the goal usually beyond.
+Along each axis k, tokens or parameters, a fidelity has a place x_k, in logarithms and in units of what the fidelities are
+apart: -1 the smallest, 0 the largest, the goal usually beyond.
 
     value(w, x)  = level(x) + amplitude(x) * height(w, x)
-    level(x)     = c + sum_k h_k (exp(-a_k x_k) - 1) / (exp(a_k) - 1)        a power law along each axis: the mean mixture
-    amplitude(x) = b exp(-sum_k m_k x_k)                                    what mixtures differ by
-    height(w, x) = S^-g over the fitted mixtures standardised at x,
-    S(w, x)      = sum_i v_i exp(sum_k d_ik x_k) w_i                        a token's worth has an exponent of its own
+    level(x)     = c + sum_k h_k (exp(-a_k x_k) - 1) / (exp(a_k) - 1)     of the mean mixture: a power law along each axis
+    amplitude(x) = b exp(-sum_k m_k x_k)                                  what mixtures differ by
+    height(w, x) = S^-g, standardised over the fitted mixtures at x
+    S(w, x)      = sum_i v_i exp(sum_k d_ik x_k) w_i                      a token's worth has an exponent of its own
+
+S is that of the law of effective data. Beside it BiMix's is fitted, sum_i F_i (w_i T + e_i)^-p_i, its factors moving as v
+does; of the two the one with the larger evidence predicts.
 
 With d = 0 the best mixture is the same at every scale (the additive law of M. Shukor et al., "Scaling Laws for Optimal
-Data Mixtures", arXiv 2507.09404, 2025); with d, a domain's tokens are worth S_i = v_i (T/T_0)^(d_i / span) w_i, so that
-what has more to tell takes over as runs grow, as in F. Kang et al., "AutoScale", arXiv 2407.20177, 2024, and C. Ge et
-al., "BiMix", arXiv 2405.14908, 2024. That level, amplitude and height have parameters of their own is this project's: real
-levels fall by much where the differences between mixtures do not. At one scale it is the law of effective data.
+Data Mixtures", arXiv 2507.09404, 2025). With d, domains that have more to tell take over as runs grow, as in F. Kang et
+al., "AutoScale", arXiv 2407.20177, 2024, and C. Ge et al., "BiMix", arXiv 2405.14908, 2024. That level, amplitude and
+height have parameters of their own is this project's: real levels fall by much where what mixtures differ by does not.
+Where nothing tells what growth does, it is the law of effective data.
 
 1. The mode of the posterior under weak normal priors, by least squares with analytic derivatives: errors beyond ROBUST
    times the noise count by their size, not its square (Huber), the noise is each fidelity's own, and what a fidelity's
@@ -22,13 +25,14 @@ levels fall by much where the differences between mixtures do not. At one scale 
    doubt about it is in the interval. Where fidelities grow along both axes at once, they tell the sum, not the parts.
 3. Linearised at the mode (Laplace), so that the doubt grows with the distance; leave-one-out errors widen it as in
    search.surrogates.law. Beyond what was trained the law itself is in doubt: LEVEL_DOUBT of what the level falls
-   there, and SHAPE_DOUBT of the amplitude for each span.
+   there, and a domain's own exponent may be another there, by PACE_DOUBT.
 
 Shapes: N runs, D domains, L fidelities, K axes, Q parameters, A = N + Q errors, priors among them.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -55,9 +59,10 @@ from search.surrogates.law import (
 )
 from search.surrogates.rows import Rows
 
-# Exponents of a loss in parameters and tokens are .2 to .5 (2203.15556, 2404.10102), of what mixtures differ by 0 to .3.
-LOG_EXPONENT, LOG_EXPONENT_SD = float(np.log(0.3)), 0.5
-FADING, FADING_SD = 0.1, 0.15
+# Exponents of losses in parameters and tokens are .2 to .4 (2203.15556, 2404.10102), the lower where part of a loss hardly
+# falls; of what mixtures differ by, 0 to .2.
+LOG_EXPONENT, LOG_EXPONENT_SD = float(np.log(0.25)), 0.5
+FADING, FADING_SD = 0.05, 0.1
 # Of the exponents that domains have of their own.
 DRIFT_SD = 0.1
 # A fidelity's level is off the law by this share of what levels differ by.
@@ -66,7 +71,7 @@ OFF_SHARE = 0.03
 ROBUST = 2.5
 # The noise of a fidelity is drawn to that of all as if by so many further runs.
 PRIOR_RUNS = 8.0
-LEVEL_DOUBT, SHAPE_DOUBT = 0.15, 0.1
+LEVEL_DOUBT, PACE_DOUBT = 0.25, 0.05
 
 
 @dataclass(frozen=True)
@@ -90,29 +95,54 @@ class Form:
 FORMS = (Form(EffectiveData, 1, 1, own_tokens=False), Form(BiMix, 0, 3, own_tokens=True))
 
 
-class ScalingLaw(Surrogate[Form]):
-    fewest_runs = 4
+class AnyScale(Fitted[Form]):
+    """Predicting for one scale, it can be asked of any other.
 
-    def fit_rows(self, rows: Rows, choice: Form | None = None) -> Fitted[Form]:
-        axes = None if rows.scales is None else rows.scales.axes
-        if axes is None or not axes.names or is_constant(rows.values_N):
-            return _Unscaled(EffectiveData(self.seed).fit_rows(rows), choice or FORMS[0])
-        forms = FORMS if choice is None else (choice,)
-        return max((_fit(rows, axes, form) for form in forms), key=lambda fitted: fitted.evidence)
+    Attributes:
+        freedom: how many independent normal numbers its errors are made of.
+    """
+
+    freedom: int
+
+    @abstractmethod
+    def at_scale(self, params: float, tokens: float) -> AnyScale:
+        """Predicting for another scale; NaN where it is as the goal's."""
+
+    @abstractmethod
+    def spread(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N Q"]:
+        """What predictions move by with each of Q independent normal numbers: how they err together, [N, Q]."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Unscaled(Fitted[Form]):
+class Unscaled(AnyScale):
     """A law of mixtures alone, where nothing tells what growth does."""
 
     law: Fitted[None]
     choice: Form
+    freedom: int = 1
 
     def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
         return self.law.predict(weights_ND)
 
     def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         return self.law.mean(weights_ND)
+
+    def at_scale(self, params: float, tokens: float) -> Unscaled:
+        return self
+
+    def spread(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N Q"]:
+        return np.zeros((len(weights_ND), 1))
+
+
+class ScalingLaw(Surrogate[Form]):
+    fewest_runs = 4
+
+    def fit_rows(self, rows: Rows, choice: Form | None = None) -> Fitted[Form]:
+        axes = None if rows.scales is None else rows.scales.axes
+        if axes is None or not axes.names or is_constant(rows.values_N):
+            return Unscaled(EffectiveData(self.seed).fit_rows(rows), choice or FORMS[0])
+        forms = FORMS if choice is None else (choice,)
+        return max((_fit(rows, axes, form) for form in forms), key=lambda fitted: fitted.evidence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +173,11 @@ class Joint:
     @property
     def parameters(self) -> int:
         return 2 + self.of_form + len(self.axes.names) * (3 + self.domains) + len(self.stable_L) + 1
+
+    @property
+    def drifts(self) -> list[slice]:
+        """Along each axis, where the domains' own exponents are."""
+        return [slice(at + 3, at + 3 + self.domains) for at in map(self._of_axis, range(len(self.axes.names)))]
 
     @cached_property
     def _curve(self) -> Curve:
@@ -212,9 +247,8 @@ class Joint:
         place_K: Float[np.ndarray, " K"],
     ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N Q"]]:
         moving = slice(self.form.first, self.form.first + self.domains)
-        drifts = [slice(at + 3, at + 3 + self.domains) for at in map(self._of_axis, range(len(place_K)))]
         theta_P = parameters_Q[2 : 2 + self.of_form].copy()
-        for place, drift in zip(place_K, drifts, strict=True):
+        for place, drift in zip(place_K, self.drifts, strict=True):
             theta_P[moving] += place * parameters_Q[drift]
         grown = self._grown(place_K) if self.form.own_tokens else 0.0
         powers = slice(self.domains, 2 * self.domains)
@@ -229,7 +263,7 @@ class Joint:
             by_theta_NP[:, powers] -= grown * power_D * by_theta_NP[:, : self.domains]
         slopes_NQ = np.zeros((len(weights_ND), len(parameters_Q)))
         slopes_NQ[:, 2 : 2 + self.of_form] = by_theta_NP
-        for place, drift in zip(place_K, drifts, strict=True):
+        for place, drift in zip(place_K, self.drifts, strict=True):
             slopes_NQ[:, drift] = place * by_theta_NP[:, moving]
         return height_N, slopes_NQ
 
@@ -339,7 +373,7 @@ def _noise(
 
 
 @dataclass(frozen=True, eq=False)
-class FittedScalingLaw(Fitted[Form]):
+class FittedScalingLaw(AnyScale):
     """
     Attributes:
         root_QQ: the parameters' covariance is root root'.
@@ -364,14 +398,27 @@ class FittedScalingLaw(Fitted[Form]):
 
     def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
         found_N, slopes_NQ = self.joint.at(self.parameters_Q, weights_ND, self.place_K, self._fidelity)
-        doubt_N = ((slopes_NQ @ self.root_QQ) ** 2).sum(axis=1)
-        variance_N = self.widening * (self.noise**2 + doubt_N) + self._level_variance + self._shape_variance
+        doubt_N = (self._errors(slopes_NQ) ** 2).sum(axis=1)
+        variance_N = self.widening * self.noise**2 + doubt_N + self._level_variance
         return Prediction(self._values(found_N), self.scale * np.sqrt(variance_N))
 
     def spread(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N Q"]:
-        """What predictions move by with each of Q independent normal numbers: how they err together, [N, Q]."""
         slopes_NQ = self.joint.at(self.parameters_Q, weights_ND, self.place_K, self._fidelity)[1]
-        return self.scale * np.sqrt(self.widening) * slopes_NQ @ self.root_QQ
+        return self.scale * self._errors(slopes_NQ)
+
+    def _errors(self, slopes_NQ: Float[np.ndarray, "N Q"]) -> Float[np.ndarray, "N R"]:
+        """What standardised predictions move by with each of R normal numbers: parameters, then changes of pace."""
+        turns = [
+            (beyond * span * PACE_DOUBT / place if beyond else 0.0) * slopes_NQ[:, drift]
+            for beyond, span, place, drift in zip(
+                self._beyond_K, self.joint.axes.span_K, self.place_K, self.joint.drifts, strict=True
+            )
+        ]
+        return np.hstack([np.sqrt(self.widening) * slopes_NQ @ self.root_QQ, *turns])
+
+    @property
+    def freedom(self) -> int:  # type: ignore[override]
+        return len(self.parameters_Q) + len(self.joint.axes.names) * self.joint.domains
 
     @property
     def shared_sd(self) -> float:
@@ -383,7 +430,6 @@ class FittedScalingLaw(Fitted[Form]):
         return replace(self, place_K=self.joint.axes.place_LK[-1])
 
     def at_scale(self, params: float, tokens: float) -> FittedScalingLaw:
-        """Predicting for another scale; NaN where it is as the goal's."""
         axes, asked = self.joint.axes, {"params": params, "tokens": tokens}
         log_K = np.log([asked[name] for name in axes.names])
         return replace(self, place_K=np.where(np.isfinite(log_K), (log_K - axes.top_K) / axes.span_K, axes.goal_K))
@@ -406,11 +452,6 @@ class FittedScalingLaw(Fitted[Form]):
         inside = self.joint.level(self.parameters_Q, np.clip(self.place_K, -1, 0))[0]
         fallen = self.joint.level(self.parameters_Q, self.place_K)[0] - inside
         return (LEVEL_DOUBT * fallen) ** 2 + (self.off**2 if self._fidelity is None else 0.0)
-
-    @property
-    def _shape_variance(self) -> float:
-        amplitude = self.joint.amplitude(self.parameters_Q, self.place_K)
-        return (SHAPE_DOUBT * amplitude) ** 2 * float(self._beyond_K @ self._beyond_K)
 
     @cached_property
     def _bounds(self) -> tuple[float, float]:
