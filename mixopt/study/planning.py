@@ -127,7 +127,8 @@ def _drawn_from(available: Mapping[str, int] | None, held: Mapping[str, int]) ->
 def _goal(file: StudyFile, supply: Mapping[str, int]) -> Goal | None:
     if file.target.tokens is None:
         return None
-    return Goal(None, file.target.tokens, np.array([supply[name] for name in file.domains], dtype=np.float64))
+    params = file.target.params
+    return Goal(params, file.target.tokens, np.array([supply[name] for name in file.domains], dtype=np.float64))
 
 
 def _settings(file: StudyFile) -> Settings:

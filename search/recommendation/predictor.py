@@ -66,18 +66,26 @@ class Predictor:
         """Mean and standard deviation of the objective of a new run of `over`, minus that of one of `mixture`.
 
         Surrogates predict one mixture at a time: the two errors are taken as independent, though those of mixtures
-        that are alike are alike; but for what they say is the same error of all.
+        that are alike are alike; but where the surrogate knows how they err together, as beyond the scales that were
+        trained.
         """
-        mean, *_ = self.expect(mixture)
-        other_mean, *_ = self.expect(over)
-        return other_mean - mean, float(np.hypot(self.own_sd(mixture), self.own_sd(over)))
+        mean, sd, mean_M, _ = self.expect(mixture)
+        other_mean, other_sd, *_ = self.expect(over)
+        together = self._together(mixture, over, mean_M)
+        return other_mean - mean, float(np.hypot(sd, other_sd)) if together is None else together
 
     def own_sd(self, mixture: Mixture) -> float:
-        """Of a new run's objective, without the error that all mixtures share: for comparing them."""
-        mean_1M, sd_1M = self.model.predict(mixture.array[None])
-        own_M = np.sqrt(np.maximum(sd_1M[0] ** 2 - self.model.shared_sd_M**2, 0))
+        """How far the objective of a new run may be off in comparisons: without the error that all mixtures share."""
+        _, sd, mean_M, _ = self.expect(mixture)
+        together = self._together(mixture, self.problem.space.natural, mean_M)
+        return sd if together is None else together / np.sqrt(2)
+
+    def _together(self, one: Mixture, other: Mixture, mean_M: Float[np.ndarray, " M"]) -> float | None:
+        sd_M = self.model.difference_sd_M(one.array, other.array)
+        if sd_M is None:
+            return None
         residual_NM, baseline_M = self.validation.residual_NM, self.evidence.baseline_M
-        return objective_sd(self.problem.objective, mean_1M[0], own_M, residual_NM, baseline_M)
+        return objective_sd(self.problem.objective, mean_M, sd_M, residual_NM, baseline_M)
 
     @cached_property
     def best_tried(self) -> Mixture | None:

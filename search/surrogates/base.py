@@ -46,10 +46,9 @@ class Fitted(ABC, Generic[Choice]):
     choice: Choice
     held_out: Prediction | None = None
 
-    @property
-    def shared_sd(self) -> float:
-        """The part of the sds of `predict` that is the same error of all mixtures: where a level is extrapolated."""
-        return 0.0
+    def difference_sd(self, one_D: Float[np.ndarray, " D"], other_D: Float[np.ndarray, " D"]) -> float | None:
+        """Of the difference of new runs of two mixtures; None where their errors are taken as independent."""
+        return None
 
     def at_runs(self) -> Fitted[Choice]:
         """Predicting for the highest fidelity of the rows; another than itself where it predicts beyond."""

@@ -60,9 +60,17 @@ class LossModel:
         return replace(self, fitted=tuple(fitted.at_runs() for fitted in self.fitted))
 
     @property
-    def shared_sd_M(self) -> Float[np.ndarray, " M"]:
-        """The part of the sds of `predict` that is the same error of all mixtures, [M]."""
-        return np.array([fitted.shared_sd for fitted in self.fitted])
+    def beyond_runs(self) -> bool:
+        """Whether it predicts for a further goal."""
+        return any(fitted.at_runs() is not fitted for fitted in self.fitted)
+
+    def difference_sd_M(
+        self, one_D: Float[np.ndarray, " D"], other_D: Float[np.ndarray, " D"]
+    ) -> Float[np.ndarray, " M"] | None:
+        """Of the differences of new runs of two mixtures, [M]; None where their errors are taken as independent."""
+        found = [fitted.difference_sd(one_D, other_D) for fitted in self.fitted]
+        known = [sd for sd in found if sd is not None]
+        return np.array(known) if len(known) == len(found) else None
 
     @one_thread
     def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N M"]:

@@ -1,16 +1,16 @@
 """A joint law of size, tokens and mixture: it predicts the run of the goal, at a scale that was never trained.
 
-Along each axis k, tokens or parameters, a fidelity has a place x_k, in logarithms and in units of what the fidelities are
-apart: -1 the smallest, 0 the largest, the goal usually beyond.
+Along each axis k, tokens or parameters, a fidelity has a place x_k, in logarithms and in units of what the fidelities
+are apart: -1 the smallest, 0 the largest, the goal usually beyond.
 
     value(w, x)  = level(x) + amplitude(x) * height(w, x)
-    level(x)     = c + sum_k h_k (exp(-a_k x_k) - 1) / (exp(a_k) - 1)     of the mean mixture: a power law along each axis
+    level(x)     = c + sum_k h_k (exp(-a_k x_k) - 1) / (exp(a_k) - 1)     of the mean mixture: power laws
     amplitude(x) = b exp(-sum_k m_k x_k)                                  what mixtures differ by
     height(w, x) = S^-g, standardised over the fitted mixtures at x
     S(w, x)      = sum_i v_i exp(sum_k d_ik x_k) w_i                      a token's worth has an exponent of its own
 
-S is that of the law of effective data. Beside it BiMix's is fitted, sum_i F_i (w_i T + e_i)^-p_i, its factors moving as v
-does; of the two the one with the larger evidence predicts.
+S is that of the law of effective data. Beside it BiMix's is fitted, sum_i F_i (w_i T + e_i)^-p_i, its factors moving as
+v does; of the two the one with the larger evidence predicts.
 
 With d = 0 the best mixture is the same at every scale (the additive law of M. Shukor et al., "Scaling Laws for Optimal
 Data Mixtures", arXiv 2507.09404, 2025). With d, domains that have more to tell take over as runs grow, as in F. Kang et
@@ -59,7 +59,7 @@ from search.surrogates.law import (
 )
 from search.surrogates.rows import Rows
 
-# Exponents of losses in parameters and tokens are .2 to .4 (2203.15556, 2404.10102), the lower where part of a loss hardly
+# Exponents of losses in parameters and tokens are .2 to .4 (2203.15556, 2404.10102), lower where part of a loss hardly
 # falls; of what mixtures differ by, 0 to .2.
 LOG_EXPONENT, LOG_EXPONENT_SD = float(np.log(0.25)), 0.5
 FADING, FADING_SD = 0.05, 0.1
@@ -127,6 +127,9 @@ class Unscaled(AnyScale):
     def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         return self.law.mean(weights_ND)
 
+    def difference_sd(self, one_D: Float[np.ndarray, " D"], other_D: Float[np.ndarray, " D"]) -> float:
+        return float(np.hypot(*self.predict(np.array([one_D, other_D])).sd_N))
+
     def at_scale(self, params: float, tokens: float) -> Unscaled:
         return self
 
@@ -163,7 +166,7 @@ class Joint:
 
     @property
     def domains(self) -> int:
-        return self.fitted_ND.shape[1]
+        return int(self.fitted_ND.shape[1])
 
     @property
     def of_form(self) -> int:
@@ -420,11 +423,10 @@ class FittedScalingLaw(AnyScale):
     def freedom(self) -> int:  # type: ignore[override]
         return len(self.parameters_Q) + len(self.joint.axes.names) * self.joint.domains
 
-    @property
-    def shared_sd(self) -> float:
-        slopes_Q = self.joint.level(self.parameters_Q, self.place_K, self._fidelity)[1]
-        doubt = float(((slopes_Q @ self.root_QQ) ** 2).sum())
-        return self.scale * float(np.sqrt(self.widening * doubt + self._level_variance))
+    def difference_sd(self, one_D: Float[np.ndarray, " D"], other_D: Float[np.ndarray, " D"]) -> float:
+        one_R, other_R = self.spread(np.array([one_D, other_D]))
+        noise = 2 * self.widening * (self.scale * self.noise) ** 2
+        return float(np.sqrt(noise + ((one_R - other_R) ** 2).sum()))
 
     def at_runs(self) -> FittedScalingLaw:
         return replace(self, place_K=self.joint.axes.place_LK[-1])

@@ -14,6 +14,9 @@ from mixopt.results.fit import FitResult
 from mixopt.results.objective import RunsObjective
 from mixopt.results.recommendation import Interval, Score
 from mixopt.results.replay import ReplayResult
+from mixopt.results.scale import ScalePath
+from mixopt.runs.final_run import name_of, sentence
+from mixopt.settings.units import show_count
 from search.problem import PROPORTIONAL
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ BAR_WIDTH = 16
 METRIC_COLUMNS = 4
 SHARES_NAMED = 3
 LEAST_NAMED = 0.01
+SHARES_ON_PATH = 4
 
 # Name of a score, those of the best quarter after "basin.", -> heading and format.
 Scores = Mapping[str, tuple[str, str]]
@@ -46,6 +50,7 @@ def fit_view(result: FitResult) -> RenderableType:
     units = "" if result.predicted_at == result.target else f", in the units of {result.predicted_at}"
     parts: list[RenderableType] = [
         Text(f"runs: {runs}; predictions are for {result.target}{units}"),
+        *([] if result.goal is None else [Text(f"the mixture is for a run of {name_of(result.goal)}")]),
         objective_line(result.objective),
         _cross_validation(result),
         *(Text(f"{name} is not fitted: {reason}", style="dim") for name, reason in result.skipped.items()),
@@ -55,6 +60,8 @@ def fit_view(result: FitResult) -> RenderableType:
     parts += [Text(f"\n{result.why}\n", style="bold"), _mixture(result)]
     if result.recommendation.front:
         parts.append(_front(result))
+    if result.path is not None:
+        parts.append(path_view(result.path))
     return Group(*parts, Text(), *remarks(result))
 
 
@@ -151,6 +158,24 @@ def _mixture(result: FitResult) -> RenderableType:
     if recommendation.flat:
         lines.append(f"domains whose share, changed alone, hardly matters: {', '.join(recommendation.flat)}")
     return Group(table, Text("\n".join(lines)))
+
+
+def path_view(path: ScalePath) -> RenderableType:
+    """How the best mixture moves: the domains that have the most of it somewhere on the way."""
+    most = {name: max(point.mixture[name] for point in path.points) for name in path.points[0].mixture}
+    shown = sorted(most, key=lambda name: -most[name])[:SHARES_ON_PATH]
+    title = f"\nThe best mixture as runs grow{', its largest shares' if len(shown) < len(most) else ''} (95% intervals)"
+    table = plain_table("", ">parameters", ">tokens", *(f">{name}" for name in shown), ">predicted", title=title)
+    for point in path.points:
+        shares = (
+            f"{point.mixture[name]:.0%} ({100 * point.shares[name][0]:.0f}-{100 * point.shares[name][1]:.0f})"
+            for name in shown
+        )
+        scale = ("-" if number is None else show_count(number) for number in (point.params, point.tokens))
+        place = "trained" if point.trained else Text("final", style="bold") if point is path.points[-1] else ""
+        predicted = point.predicted
+        table.add_row(place, *scale, *shares, f"{predicted.mean:.3g} ({predicted.lower:.3g}-{predicted.upper:.3g})")
+    return Group(table, Text(sentence(path)))
 
 
 def _front(result: FitResult) -> Table:
