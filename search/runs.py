@@ -83,7 +83,7 @@ class Runs:
         """At what scale each fidelity is, and what predictions are for."""
         shape = (len(self.fidelities), len(self.domains))
         # Where a table does not say them, they count as 1.
-        tokens_L = np.array([fidelity.tokens if fidelity.tokens > 1 else np.nan for fidelity in self.fidelities])
+        tokens_L = np.array([float(each.tokens) if each.tokens > 1 else np.nan for each in self.fidelities])
         params_L = np.array([float(fidelity.params) or np.nan for fidelity in self.fidelities])
         supply_LD = np.full(shape, np.nan) if self.supply_LD is None else self.supply_LD
         repeats_LD, goal = tokens_L[:, None] / supply_LD, self.goal

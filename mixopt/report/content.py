@@ -13,6 +13,7 @@ from typing import Literal
 from mixopt.results.answer import DomainAnswer, Provenance, TrialCounts
 from mixopt.results.base import Result
 from mixopt.results.recommendation import FrontPoint, Interval, Validation
+from mixopt.results.scale import ScalePath
 from search.recommendation.effects import Effect
 
 OBJECTIVE = "objective"
@@ -254,6 +255,7 @@ class Content(Result):
     course: Course | Missing
     agreement: tuple[Agreement, ...] | Missing
     front: Front | Missing
+    path: ScalePath | Missing
     failures: tuple[FailedTrial, ...]
     stopped: int
     """How many trials were ended early, because they were hopeless."""

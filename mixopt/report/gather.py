@@ -39,6 +39,7 @@ from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import show_count
 from mixopt.study.answer import answer_so_far, how_far
 from mixopt.study.corpus import find_corpus
+from mixopt.study.growth import why_no_path
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
 from mixopt.study.record import journal_path
@@ -106,6 +107,7 @@ def summarise(plan: Plan, history: History, answer: Answer, fitted: Predictor | 
         course=_course(plan, history),
         agreement=_agreement(problem, history),
         front=_front(problem, history, answer),
+        path=answer.path or Missing(why_no_path(plan, history) or "It is said at the end of the study."),
         failures=tuple(
             FailedTrial(
                 entry.trial.id,

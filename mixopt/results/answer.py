@@ -11,6 +11,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.results.base import Part, Result, Shares
 from mixopt.results.objective import StudyObjective
 from mixopt.results.recommendation import Recommendation
+from mixopt.results.scale import ScalePath
 
 if TYPE_CHECKING:
     from search.recommendation import confirmation as confirm
@@ -158,6 +159,9 @@ class Answer(Result):
     confirmation: Confirmation | None
     notes: tuple[str, ...]
     provenance: Provenance
+    path: ScalePath | None = None
+    """How the best mixture is expected to move from the proxies to the final run; null where nothing says so, and in
+    answers of 0.1.0."""
 
     @classmethod
     def read(cls, recorded: Mapping[str, object]) -> Self:

@@ -10,8 +10,10 @@ from mixopt.results import answer as results
 from mixopt.results.answer import Answer
 from mixopt.results.objective import StudyObjective
 from mixopt.results.recommendation import Recommendation as RecommendedMixture
+from mixopt.runs.final_run import sentence
 from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import find_corpus
+from mixopt.study.growth import SCALING_LAW, path_to_final_run
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
 from search.history import Failed, History
@@ -39,6 +41,7 @@ def build_answer(
     """
     mixture = confirmation.winner.mixture if confirmation else recommendation.mixture
     space, corpus, file = plan.problem.space, plan.corpus, plan.file
+    path = path_to_final_run(plan, history) if ended else None
     epochs = space.epochs(mixture) if space.target_tokens else {}
     # As it was trained: limits may have moved it.
     proportional = plan.problem.baselines[PROPORTIONAL]
@@ -71,8 +74,9 @@ def build_answer(
             *remarks,
             *plan.notes,
             *_failed_proxies(history),
-            *_confirmation_notes(recommendation, confirmation),
+            *_confirmation_notes(plan, recommendation, confirmation),
             *recommendation.warnings,
+            *([sentence(path)] if path is not None and path.matters else []),
         ),
         provenance=results.Provenance(
             mixopt=VERSION,
@@ -83,6 +87,7 @@ def build_answer(
             tracking_uri=file.tracking_uri,
             mlflow_run=run_id,
         ),
+        path=path,
     )
 
 
@@ -99,12 +104,15 @@ def _failed_proxies(history: History) -> list[str]:
     ]
 
 
-def _confirmation_notes(recommendation: Recommendation, confirmation: Confirmation | None) -> list[str]:
+def _confirmation_notes(plan: Plan, recommendation: Recommendation, confirmation: Confirmation | None) -> list[str]:
     """What the confirmation says against the answer, or against its prediction."""
     if confirmation is None:
         return []
     notes = [*confirmation.cautions]
     predicted, measured = recommendation.predicted, confirmation.candidates[0].mean
+    if plan.problem.goal is not None and recommendation.method == SCALING_LAW:
+        # Of a run that was not trained: the confirmation's is another scale.
+        predicted = None
     if predicted is not None and measured is not None and not predicted.lower <= measured <= predicted.upper:
         notes.append(
             f"the prediction failed: the {confirmation.candidates[0].label} mixture measured {measured:.4f}, outside "

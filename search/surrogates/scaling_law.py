@@ -460,4 +460,4 @@ class FittedScalingLaw(AnyScale):
         return self.joint.bounds(self.parameters_Q, self.place_K)
 
     def _values(self, found_N: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
-        return self.centre + self.scale * np.clip(found_N, *self._bounds)
+        return np.asarray(self.centre + self.scale * np.clip(found_N, *self._bounds))
