@@ -93,13 +93,14 @@ class Scales:
                 found["params"] = (self.params_L, self.goal_params)
             elif not found:
                 found["params"] = (self.params_L, float(self.params_L.max()))
-        names = tuple(found)
-        logs_LK = np.log(np.array([scale_L for scale_L, _ in found.values()]).reshape(len(found), -1).T)
-        top_K = logs_LK.max(axis=0) if names else np.zeros(0)
-        span_K = top_K - logs_LK.min(axis=0) if names else np.zeros(0)
-        place_LK = (logs_LK - top_K) / span_K if names else np.zeros((len(self.params_L), 0))
-        goal_K = (np.log([goal for _, goal in found.values()]) - top_K) / span_K if names else np.zeros(0)
-        return Axes(names, top_K, span_K, place_LK, goal_K)
+        if not found:
+            none = np.zeros(0)
+            return Axes((), none, none, np.zeros((len(self.params_L), 0)), none)
+        logs_LK = np.log(np.column_stack([scale_L for scale_L, _ in found.values()]))
+        top_K = logs_LK.max(axis=0)
+        span_K = top_K - logs_LK.min(axis=0)
+        goal_K = (np.log([goal for _, goal in found.values()]) - top_K) / span_K
+        return Axes(tuple(found), top_K, span_K, (logs_LK - top_K) / span_K, goal_K)
 
     @property
     def refusal(self) -> str | None:

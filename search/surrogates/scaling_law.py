@@ -71,7 +71,7 @@ OFF_SHARE = 0.03
 ROBUST = 2.5
 # The noise of a fidelity is drawn to that of all as if by so many further runs.
 PRIOR_RUNS = 8.0
-LEVEL_DOUBT, PACE_DOUBT = 0.25, 0.05
+LEVEL_DOUBT, PACE_DOUBT = 0.25, 0.1
 
 
 @dataclass(frozen=True)
