@@ -48,7 +48,7 @@ Minimize = Annotated[list[str] | None, typer.Option(help="Less of this metric is
     "mixopt fit small.csv --holdout large.csv --json     (how well do small runs rank large ones?)\n\n"
     "mixopt fit runs.csv --objective pareto --metric web_loss --metric code_loss\n\n"
     "mixopt fit old.csv --space new.yaml --split web=web_clean,web_rest     (domains have changed since)\n\n"
-    "mixopt fit runs.csv --target-params 7B --target-tokens 1T     (for a run larger than all of the table's)",
+    "mixopt fit runs.csv --target-params 7B --target-tokens 1T     (for a run larger than all of these)",
     rich_help_panel=RUNS,
 )
 def fit(

@@ -255,9 +255,10 @@ class Content(Result):
     course: Course | Missing
     agreement: tuple[Agreement, ...] | Missing
     front: Front | Missing
-    path: ScalePath | Missing
     failures: tuple[FailedTrial, ...]
     stopped: int
     """How many trials were ended early, because they were hopeless."""
     budget: Budget
     reproduction: Reproduction
+    path: ScalePath | Missing | None = None
+    """How the best mixture moves until the final run; null in reports of 0.1.0."""

@@ -290,8 +290,9 @@ def _agreement_plot(found: Agreement, content: Content) -> Plot:
 
 def _growth(content: Content) -> Section:
     name, title, found = "growth", "How the best mixture moves as runs grow", content.path
-    if isinstance(found, Missing):
-        return _missing(name, title, "Nothing is said of the final run", found)
+    if found is None or isinstance(found, Missing):
+        missing = found or Missing("This version of the study did not ask.")
+        return _missing(name, title, "Nothing is said of the final run", missing)
     domains = sorted(found.points[0].mixture, key=lambda each: -found.points[-1].mixture[each])
     plot = Plot(
         "What is expected to be best at each scale",

@@ -78,7 +78,7 @@ class Predictor:
         """How far the objective of a new run may be off in comparisons: without the error that all mixtures share."""
         _, sd, mean_M, _ = self.expect(mixture)
         together = self._together(mixture, self.problem.space.natural, mean_M)
-        return sd if together is None else together / np.sqrt(2)
+        return sd if together is None else float(together / np.sqrt(2))
 
     def _together(self, one: Mixture, other: Mixture, mean_M: Float[np.ndarray, " M"]) -> float | None:
         sd_M = self.model.difference_sd_M(one.array, other.array)

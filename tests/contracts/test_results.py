@@ -94,7 +94,7 @@ def test_a_result_says_its_version_and_cannot_be_changed(name: str) -> None:
 
 
 # Added since 0.1.0: null or empty where that version's results are read.
-LATER_KEYS = {"basin", "orders_basin", "run_sd", "noise", "also", "beside"}
+LATER_KEYS = {"basin", "orders_basin", "run_sd", "noise", "also", "beside", "goal", "path"}
 
 
 def without_later_keys(value: Any) -> Any:
