@@ -110,6 +110,8 @@ class Scales:
         if not self.axes.names:
             one = "one scale" if len(self.params_L) == 1 else "scales whose parameters and tokens are not known apart"
             return f"the runs are of {one}: what growth does shows in two or more"
+        if np.allclose(self.axes.goal_K, 0):
+            return f"the runs differ in {self.axes.names[0]} alone, and of those the goal says nothing new"
         far = self.axes.farthest
         if far is None or far[1] <= REFUSED:
             return None

@@ -149,7 +149,7 @@ class _There:
 
     problem: Problem
     model: LossModel
-    errors: list[Float[np.ndarray, "S Q"]]
+    errors: list[Float[np.ndarray, "S _"]]
 
     @property
     def baseline_M(self) -> Float[np.ndarray, " M"] | None:
