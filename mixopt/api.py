@@ -32,7 +32,7 @@ from mixopt.runs.table import METRIC, WEIGHT, Frame, TableSource
 from mixopt.settings.reading import load
 from mixopt.settings.space import Limits
 from mixopt.settings.space import read as read_limits
-from mixopt.settings.units import parse_count
+from mixopt.settings.units import count_of, parse_count
 from search.designs.baselines import EPOCHS
 from search.mixture import Mixture
 from search.reuse import Changes
@@ -323,6 +323,8 @@ def fit(
     minimize: Sequence[str] = (),
     space: Space | Path | str | None = None,
     target_fidelity: str | None = None,
+    target_params: int | str | None = None,
+    target_tokens: int | str | None = None,
     surrogates: Sequence[str] | str = (),
     every: bool = False,
     holdout: Table | None = None,
@@ -338,6 +340,7 @@ def fit(
         maximize, minimize: metrics of which more, or less, is better. Default: by their names; see the notes.
         space: limits on the mixture.
         target_fidelity: what the mixture is for. Default: the dearest.
+        target_params, target_tokens: of the run that the mixture is for, where it is larger than all of the table's.
         surrogates: the first gives the mixture. Default: the default one, which gives it, and the few that it is
             compared with.
         every: compare with every surrogate.
@@ -356,6 +359,8 @@ def fit(
         minimize=tuple(minimize),
         limits=None if space is None else _limits(space),
         target=target_fidelity,
+        goal_params=count_of("target_params", target_params),
+        goal_tokens=count_of("target_tokens", target_tokens),
         surrogates=(surrogates,) if isinstance(surrogates, str) else tuple(surrogates),
         every=every,
         changes=Changes(renamed or {}, split or {}),

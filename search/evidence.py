@@ -183,12 +183,26 @@ def _baseline_by_level(baseline: Mixture, history: History, runs: Runs) -> Float
     return baseline_LM
 
 
-def runs_of(problem: Problem, history: History) -> Runs:
+def runs_along(problem: Problem, history: History) -> Runs:
+    """As `runs_of`, and where these are of one size, or the goal's size is known, what trials measured on their way.
+
+    With proxies of several sizes, and only tokens known of the goal, these stand for all growth: points of one size
+    would say that size does nothing.
+    """
+    sizes = {entry.trial.fidelity.proxy for entry in history.completed}
+    sized = problem.goal is not None and problem.goal.params is not None
+    return runs_of(problem, history, along=sized or len(sizes) == 1)
+
+
+def runs_of(problem: Problem, history: History, along: bool = False) -> Runs:
     """The search's trials that measured something, after the runs that the problem brought along.
 
     Repeated runs are moved by what their seeds do to all mixtures, to where the search's seed would have put them.
+
+    Args:
+        along: with what trials measured on their way, while the learning rate was constant.
     """
-    levels = _levels(problem, history)
+    levels = _levels(problem, history, along)
     entries = [(trial, losses, index) for index, level in enumerate(levels) for trial, losses in level.measured]
     domains, metrics = problem.space.domains, problem.objective.metrics
     values_NM = np.array([problem.objective.read(losses) for _, losses, _ in entries]).reshape(-1, len(metrics))
@@ -210,6 +224,7 @@ def runs_of(problem: Problem, history: History) -> Runs:
         values_NM=values_NM,
         supply_LD=np.array([level.supply or [np.nan] * len(domains) for level in levels], dtype=np.float64),
         goal=problem.goal,
+        stable_L=np.array([level.stable for level in levels]),
     )
     return own if problem.earlier is None else problem.earlier.before(own)
 
@@ -220,9 +235,10 @@ class _Level(NamedTuple):
     fidelity: Fidelity
     supply: tuple[float, ...] | None
     measured: list[tuple[Trial, Mapping[str, Loss]]]
+    stable: bool = False
 
 
-def _levels(problem: Problem, history: History) -> list[_Level]:
+def _levels(problem: Problem, history: History, along: bool = False) -> list[_Level]:
     """The target last and the others by rising cost.
 
     Where trials of a rung were stopped, the tokens that they were stopped at are a fidelity of their own. There the
@@ -233,7 +249,10 @@ def _levels(problem: Problem, history: History) -> list[_Level]:
         full = rung.fidelity
         completed = [entry for entry in history.at(full) if is_of_search(entry.trial.seed)]
         stopped = [entry for entry in history.stopped if entry.trial.fidelity == full]
-        for tokens in sorted({entry.measurement.stopped_at or 0 for entry in stopped}):
+        points = {entry.measurement.stopped_at or 0 for entry in stopped}
+        if along:
+            points |= {point.tokens for entry in completed for point in entry.measurement.curve}
+        for tokens in sorted(points - {full.tokens}):
             on_the_way = [
                 (entry.trial, point.losses)
                 for entry in (*completed, *stopped)
@@ -241,7 +260,7 @@ def _levels(problem: Problem, history: History) -> list[_Level]:
                 if point.tokens == tokens
             ]
             on_the_way.sort(key=lambda measured: measured[0].id)
-            levels.append(_Level(full.after(tokens), rung.supply, on_the_way))
+            levels.append(_Level(full.after(tokens), rung.supply, on_the_way, stable=True))
         levels.append(_Level(full, rung.supply, [(entry.trial, entry.measurement.losses) for entry in completed]))
     *cheaper, target = levels
     return [*sorted(cheaper, key=lambda level: level.fidelity.flops), target]

@@ -33,6 +33,7 @@ class Runs:
         values_NM: NaN where a metric was not measured.
         supply_LD: tokens that each domain has for a run at each fidelity; NaN, or None for all, where it is not known.
         goal: the run that the answer is for, where it is not one of the last fidelity.
+        stable_L: which fidelities are points of longer runs, measured before the learning rate fell; None: none.
     """
 
     names: tuple[str, ...]
@@ -44,6 +45,7 @@ class Runs:
     values_NM: Float[np.ndarray, "N M"]
     supply_LD: Float[np.ndarray, "L D"] | None = None
     goal: Goal | None = None
+    stable_L: Bool[np.ndarray, " L"] | None = None
 
     def __post_init__(self) -> None:
         runs = len(self.names)
@@ -80,15 +82,18 @@ class Runs:
     def scales(self) -> Scales:
         """At what scale each fidelity is, and what predictions are for."""
         shape = (len(self.fidelities), len(self.domains))
-        tokens_L = np.array([float(fidelity.tokens) for fidelity in self.fidelities])
+        # Where a table does not say them, they count as 1.
+        tokens_L = np.array([float(each.tokens) if each.tokens > 1 else np.nan for each in self.fidelities])
         params_L = np.array([float(fidelity.params) or np.nan for fidelity in self.fidelities])
         supply_LD = np.full(shape, np.nan) if self.supply_LD is None else self.supply_LD
         repeats_LD, goal = tokens_L[:, None] / supply_LD, self.goal
+        stable_L = self.stable_L
         if goal is None:
-            return Scales(params_L, tokens_L, repeats_LD, float(params_L[-1]), float(tokens_L[-1]), repeats_LD[-1])
+            ends = float(params_L[-1]), float(tokens_L[-1]), repeats_LD[-1]
+            return Scales(params_L, tokens_L, repeats_LD, *ends, stable_L)
         repeats_D = np.full(shape[1], np.nan) if goal.supply_D is None else goal.tokens / goal.supply_D
         params = np.nan if goal.params is None else float(goal.params)
-        return Scales(params_L, tokens_L, repeats_LD, params, float(goal.tokens), repeats_D)
+        return Scales(params_L, tokens_L, repeats_LD, params, float(goal.tokens), repeats_D, stable_L)
 
     def at(self, index: int) -> Bool[np.ndarray, " N"]:
         at_N: Bool[np.ndarray, " N"] = self.fidelity_N == index
@@ -137,6 +142,7 @@ class Runs:
             fidelities=tuple(self.fidelities[index] for index in order),
             fidelity_N=place_L[self.fidelity_N],
             supply_LD=None if self.supply_LD is None else self.supply_LD[order],
+            stable_L=None if self.stable_L is None else self.stable_L[order],
         )
 
     def before(self, other: Runs) -> Runs:
@@ -149,9 +155,13 @@ class Runs:
         place = {fidelity.proxy: index for index, fidelity in enumerate(fidelities)}
         fidelity_N = [place[runs.fidelities[index].proxy] for runs in (self, other) for index in runs.fidelity_N]
         supply_LD = np.full((len(fidelities), len(self.domains)), np.nan)
+        stable_L = np.zeros(len(fidelities), dtype=bool)
         for runs in (self, other):
+            own = [place[fidelity.proxy] for fidelity in runs.fidelities]
             if runs.supply_LD is not None:
-                supply_LD[[place[fidelity.proxy] for fidelity in runs.fidelities]] = runs.supply_LD
+                supply_LD[own] = runs.supply_LD
+            if runs.stable_L is not None:
+                stable_L[own] = runs.stable_L
         return Runs(
             names=(*self.names, *other.names),
             domains=other.domains,
@@ -162,6 +172,7 @@ class Runs:
             values_NM=np.vstack([self.values_NM, other.values_NM]),
             supply_LD=None if np.isnan(supply_LD).all() else supply_LD,
             goal=other.goal,
+            stable_L=stable_L if stable_L.any() else None,
         )
 
 

@@ -6,7 +6,7 @@ lines tell apart as well, also in black and white.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,3 +98,46 @@ def draw_front_of_many(
     label, heights = answer
     axes.plot(places, heights, "*-", color=colours.vermilion, markersize=10, label=label)
     axes.set_xticks(places, metrics, rotation=35, ha="right")
+
+
+def draw_path(
+    axes: Axes,
+    stations: Sequence[tuple[str, float, bool]],
+    shares: Mapping[str, Sequence[float]],
+    colours: Colours,
+) -> None:
+    """How a mixture moves over scale: its shares, stacked; those beyond what was trained paler.
+
+    Args:
+        stations: by rising scale: what it is called, how large it is, and whether it was trained.
+        shares: of each domain there; of many, the largest have a colour of their own.
+    """
+    palette = (colours.blue, colours.vermilion, colours.green, colours.amber, colours.purple)
+    by_size = sorted(shares, key=lambda name: -max(shares[name]))
+    shown, rest = by_size[: len(palette)], by_size[len(palette) :]
+    layers = [[100 * share for share in shares[name]] for name in shown]
+    if rest:
+        layers.append([100 * sum(each) for each in zip(*(shares[name] for name in rest), strict=True)])
+    labels = [*shown, f"{len(rest)} others"]
+    _, places, trained = zip(*stations, strict=True)
+    last = max((number for number, there in enumerate(trained) if there), default=0)
+    for part, opacity in ((slice(0, last + 1), 0.9), (slice(last, None), 0.5)):
+        if len(places[part]) > 1:
+            named = labels if part.start == 0 or last == 0 else [f"_{label}" for label in labels]
+            axes.stackplot(
+                places[part],
+                [layer[part] for layer in layers],
+                labels=named[: len(layers)],
+                colors=[*palette[: len(shown)], colours.muted][: len(layers)],
+                alpha=opacity,
+                linewidth=0,
+            )
+    axes.axvline(places[last], color=colours.ink, linestyle="--", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_xticks(places, [name.replace(", ", "\n") for name, *_ in stations], rotation=30, ha="right")
+    axes.minorticks_off()
+    axes.set_xlim(places[0], places[-1])
+    axes.set_ylim(0, 100)
+    axes.set_ylabel("share of the training tokens (%)")
+    axes.set_title("the best mixture as runs grow; dashed: the largest that was trained")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))

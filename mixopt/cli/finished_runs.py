@@ -52,7 +52,8 @@ Minimize = Annotated[list[str] | None, typer.Option(help="Less of this metric is
     "mixopt fit runs.csv --metric mmlu --metric gsm8k --objective standardized --space study.yaml\n\n"
     "mixopt fit small.csv --holdout large.csv --json     (how well do small runs rank large ones?)\n\n"
     "mixopt fit runs.csv --objective pareto --metric web_loss --metric code_loss\n\n"
-    "mixopt fit old.csv --space new.yaml --split web=web_clean,web_rest     (domains have changed since)",
+    "mixopt fit old.csv --space new.yaml --split web=web_clean,web_rest     (domains have changed since)\n\n"
+    "mixopt fit runs.csv --target-params 7B --target-tokens 1T     (for a run larger than all of these)",
     rich_help_panel=RUNS,
 )
 def fit(
@@ -65,11 +66,17 @@ def fit(
     target_fidelity: Annotated[
         str | None, typer.Option(help="The fidelity, of either table, that the mixture is for. Default: the dearest.")
     ] = None,
+    target_params: Annotated[
+        str | None, typer.Option(metavar="N", help="Parameters of the run that the mixture is for, such as 7B.")
+    ] = None,
+    target_tokens: Annotated[
+        str | None, typer.Option(metavar="N", help="Training tokens of the run that the mixture is for, such as 1T.")
+    ] = None,
     surrogate: Annotated[
         list[str] | None,
         typer.Option(
             help="Only this one; repeatable, the first gives the mixture. Default: blend, and log_linear, lightgbm and "
-            "effective_data to compare."
+            "effective_data to compare; scaling_law where a scale that was never trained is asked for."
         ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Compare with every surrogate.")] = False,
@@ -92,6 +99,7 @@ def fit(
     from mixopt.runs.fit import fit, save
     from mixopt.runs.request import FitRequest
     from mixopt.settings.space import read
+    from mixopt.settings.units import count_of
 
     folder = _folder(output or Path(f"{runs.stem}-fit"))
     request = FitRequest(
@@ -103,6 +111,8 @@ def fit(
         minimize=tuple(minimize or ()),
         limits=read(space) if space else None,
         target=target_fidelity,
+        goal_params=count_of("--target-params", target_params),
+        goal_tokens=count_of("--target-tokens", target_tokens),
         surrogates=tuple(surrogate or ()),
         every=every,
         changes=changes(renamed or (), split or ()),

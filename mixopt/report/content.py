@@ -14,6 +14,7 @@ from mixopt.results.answer import DomainAnswer, MetricDifference, Provenance, Tr
 from mixopt.results.base import Result
 from mixopt.results.calibration import GainScore
 from mixopt.results.recommendation import FrontPoint, Interval, Validation
+from mixopt.results.scale import ScalePath
 from search.problem import PROPORTIONAL
 from search.recommendation.effects import Effect
 
@@ -300,3 +301,5 @@ class Content(Result):
     reproduction: Reproduction
     predictions: Kept | Missing | None = None
     """Kept before they were confirmed; null in reports of 0.1.0."""
+    path: ScalePath | Missing | None = None
+    """How the best mixture moves until the final run; null in reports of 0.1.0."""

@@ -42,6 +42,7 @@ from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import show_count
 from mixopt.study.answer import answer_so_far, how_far
 from mixopt.study.calibration import gain_score
+from mixopt.study.growth import why_no_path
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
 from mixopt.study.predictions import confirmed_gains, judged, predictions_in
@@ -110,6 +111,7 @@ def summarise(plan: Plan, history: History, answer: Answer, fitted: Predictor | 
         course=_course(plan, history),
         agreement=_agreement(problem, history),
         front=_front(problem, history, answer),
+        path=answer.path or Missing(why_no_path(plan, history) or "It is said at the end of the study."),
         failures=tuple(
             FailedTrial(
                 entry.trial.id,

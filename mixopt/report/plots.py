@@ -19,7 +19,7 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mixopt.base.plot_style import Colours, draw_front_of_many, draw_front_of_two, settings
+from mixopt.base.plot_style import Colours, draw_front_of_many, draw_front_of_two, draw_path, settings
 from mixopt.report.content import Agreement, Course, Decision, Effects, Front, Gain, HeldOut, Kept, Rival
 from mixopt.results.answer import MetricDifference
 from search.problem import PROPORTIONAL
@@ -302,6 +302,15 @@ def agreement(found: Agreement, unit: str, target: str) -> str:
         axes.set_ylabel(f"objective at {_short(target)} ({unit})")
 
     return _svg(f"agreement-{found.proxy}", (WIDTH, WIDTH * 0.66), draw)
+
+
+def growth(stations: Sequence[tuple[str, float, bool]], shares: Mapping[str, Sequence[float]]) -> str:
+    """How the best mixture moves over scale; the arguments as of `draw_path`."""
+
+    def draw(figure: Figure) -> None:
+        draw_path(figure.subplots(), stations, shares, COLOURS)
+
+    return _svg("growth", (WIDTH + 1, WIDTH * 0.75), draw)
 
 
 def front(found: Front, unit: str) -> str:

@@ -14,6 +14,7 @@ from mixopt.report.content import OBJECTIVE, Agreement, Content, Gain, Kept, Los
 from mixopt.report.elements import MOST_ROWS, Plot, Section, Table, correlation, count_of, embed, percent, shorten
 from mixopt.results.answer import MetricDifference
 from mixopt.results.recommendation import Score
+from mixopt.runs.final_run import name_of, sentence, shares, stations
 from mixopt.settings.units import show_count, show_duration
 from search.problem import PROPORTIONAL
 
@@ -34,6 +35,7 @@ def sections(content: Content) -> tuple[Section, ...]:
         _course(content),
         _agreement(content),
         _front(content),
+        _growth(content),
         _failures(content),
         _budget(content),
         _reproduction(content),
@@ -373,6 +375,45 @@ def _agreement_plot(found: Agreement, content: Content) -> Plot:
             tuple((f"{x:.4f}", f"{y:.4f}") for x, y in sorted(zip(found.cheap, found.target, strict=True))),
         ),
     )
+
+
+def _growth(content: Content) -> Section:
+    name, title, found = "growth", "How the best mixture moves as runs grow", content.path
+    if found is None or isinstance(found, Missing):
+        missing = found or Missing("This version of the study did not ask.")
+        return _missing(name, title, "Nothing is said of the final run", missing)
+    domains = sorted(found.points[0].mixture, key=lambda each: -found.points[-1].mixture[each])
+    plot = Plot(
+        "What is expected to be best at each scale",
+        embed(plots.growth(stations(found), shares(found))),
+        "By a law of size, tokens and mixture, fitted to all proxies. It is evidence, not the answer: this is for the "
+        "last proxy, unless the study's surrogate is scaling_law.",
+        Table(
+            ("", *(f">{name_of(point)}" for point in found.points)),
+            (
+                *(
+                    (
+                        domain,
+                        *(
+                            f"{point.mixture[domain]:.1%} ({point.shares[domain][0]:.1%} to "
+                            f"{point.shares[domain][1]:.1%})"
+                            for point in found.points
+                        ),
+                    )
+                    for domain in domains
+                ),
+                (
+                    f"predicted objective ({content.unit})",
+                    *(
+                        f"{point.predicted.mean:.4f} ({point.predicted.lower:.4f} to {point.predicted.upper:.4f})"
+                        for point in found.points
+                    ),
+                ),
+            ),
+        ),
+    )
+    told = sentence(found)
+    return Section(name, title, f"{told[0].upper()}{told[1:]}.", (plot,))
 
 
 def _front(content: Content) -> Section:

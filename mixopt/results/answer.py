@@ -13,6 +13,7 @@ from mixopt.results.inventory import Inventory
 from mixopt.results.objective import StudyObjective
 from mixopt.results.predictions import Predictions
 from mixopt.results.recommendation import Recommendation
+from mixopt.results.scale import ScalePath
 
 if TYPE_CHECKING:
     from search.recommendation import confirmation as confirm
@@ -200,6 +201,9 @@ class Answer(Result):
     """What there was of each domain; null in answers of 0.1.0."""
     predictions: Predictions | None = None
     """Gains, predicted before they were confirmed; null where nothing is predicted, and in answers of 0.1.0."""
+    path: ScalePath | None = None
+    """How the best mixture is expected to move from the proxies to the final run; null where nothing says so, and in
+    answers of 0.1.0."""
 
     @classmethod
     def read(cls, recorded: Mapping[str, object]) -> Self:

@@ -10,6 +10,7 @@ from pydantic import Field
 from mixopt.results.base import Part, Result, Shares
 from mixopt.results.objective import RunsObjective
 from mixopt.results.recommendation import Interval, Recommendation, Score, Validation
+from mixopt.results.scale import FinalRun, ScalePath
 
 
 class FitObjective(RunsObjective):
@@ -148,6 +149,10 @@ class FitResult(Result):
     """Of the run that the mixture is for, where --space gives them."""
     epochs: Mapping[str, DomainEpochs] = {}
     """By domain, where these tokens are known."""
+    goal: FinalRun | None = None
+    """The run that the recommendation and its predictions are for, where that is none of the fidelities."""
+    path: ScalePath | None = None
+    """How the best mixture moves as runs grow to `goal`, where a law of scale was fitted."""
 
     @property
     def fitted(self) -> dict[str, Validation]:

@@ -9,8 +9,8 @@ Shapes: N runs, D domains, M metrics.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from mixopt.results.fit import (
     SkippedSurrogate,
 )
 from mixopt.results.recommendation import Interval, Recommendation, Validation
+from mixopt.results.scale import FinalRun, ScalePath
 from mixopt.runs import holdout as holdouts
 from mixopt.runs import surrogates as surrogate_fits
 from mixopt.runs import table as run_table
@@ -46,17 +47,22 @@ from search.recommendation.predictability import bounds, predictability, run_noi
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommend import recommend_by, recommend_observed
 from search.recommendation.recommendation import Estimate
+from search.recommendation.scale_path import scale_path
 from search.recommendation.trusted_mixtures import TrustedMixtures
 from search.recommendation.validation import Score
 from search.runs import BoolArray, Runs
+from search.scales import Goal
 from search.space import TOLERANCE, Space
 from search.surrogates import DEFAULT, SURROGATES
 from search.surrogates.loss_model import LossModel
+from search.surrogates.scaling_law import AnyScale
 from search.trust_region import TrustRegion
 
 # A target of so many times the parameters or the cost of the dearest runs is far, and FAR_DEFAULT ranks best there.
 FAR = 100
 FAR_DEFAULT = "far_blend"
+# What predicts for a scale that has no runs.
+SCALING_LAW = "scaling_law"
 # What the default is compared with unless all are asked for: Olmix's law, RegMix's kind of trees, and the law that is
 # a part of the default.
 COMPARED = ("log_linear", "lightgbm", "effective_data")
@@ -91,6 +97,7 @@ def fit(request: FitRequest, on_step: OnStep, on_first: OnFirst | None = None) -
     posed = pose(request)
     problem, runs = posed.problem, posed.runs
     names, left_out = surrogates_to_fit(request, posed)
+    goal = problem.goal
 
     def first(model: LossModel, evidence: Evidence) -> None:
         if on_first is not None:
@@ -100,7 +107,7 @@ def fit(request: FitRequest, on_step: OnStep, on_first: OnFirst | None = None) -
     skipped = unfitted | left_out
     if predictors:
         # What is best at the scale of the runs says little of another.
-        fixed = request.surrogates or posed.wanted.proxy != runs.target.proxy
+        fixed = request.surrogates or goal is not None or posed.wanted.proxy != runs.target.proxy
         chosen = next(iter(predictors.values())) if fixed else surrogate_fits.choose(predictors)
         why = surrogate_fits.why(chosen, predictors)
         if not chosen.validation.trustworthy:
@@ -122,6 +129,9 @@ def fit(request: FitRequest, on_step: OnStep, on_first: OnFirst | None = None) -
             f"the {problem.objective.baseline} mixture, which the objective compares with, is predicted, not run"
         )
     natural = problem.baselines[PROPORTIONAL]
+    if goal is not None and not (chosen is not None and chosen.model.beyond_runs):
+        refused = f"{SCALING_LAW} cannot predict it: {posed.refusal}" if posed.refusal else "only a law of scale does"
+        notes.append(f"predictions are those of {runs.target.proxy}, not of the final run: {refused}")
     return FitResult(
         runs={fidelity.proxy: int(runs.at(index).sum()) for index, fidelity in enumerate(runs.fidelities)},
         target=posed.wanted.proxy,
@@ -144,7 +154,7 @@ def fit(request: FitRequest, on_step: OnStep, on_first: OnFirst | None = None) -
         },
         holdout={}
         if posed.holdout is None
-        else {name: holdouts.scores(each, posed.holdout) for name, each in predictors.items()},
+        else {name: holdouts.scores(_at(each, posed.holdout), posed.holdout) for name, each in predictors.items()},
         recommendation=Recommendation.of(recommendation),
         natural=NaturalMixture(
             source=posed.natural_is,
@@ -161,6 +171,8 @@ def fit(request: FitRequest, on_step: OnStep, on_first: OnFirst | None = None) -
         notes=tuple(notes),
         target_tokens=problem.space.target_tokens,
         epochs=_epochs(problem.space, natural, recommendation.mixture),
+        goal=None if goal is None else FinalRun(params=goal.params, tokens=goal.tokens),
+        path=None if goal is None else _path(predictors),
     )
 
 
@@ -203,18 +215,34 @@ def _first_answer(
 def surrogates_to_fit(request: FitRequest, posed: FitProblem) -> tuple[tuple[str, ...], dict[str, str]]:
     """Those to fit, what the mixture rests on first; and why others are left out."""
     if request.surrogates:
+        if SCALING_LAW in request.surrogates and posed.refusal is not None:
+            raise ConfigError(
+                f"{SCALING_LAW} cannot predict the target: {posed.refusal}",
+                hint="add runs of another scale, with their params and tokens, or choose another --surrogate",
+            )
         return tuple(dict.fromkeys(request.surrogates)), {}
     skipped = {}
-    default = DEFAULT
-    if _is_far(posed.wanted, posed.runs.target):
+    default, goal = DEFAULT, posed.problem.goal
+    if goal is not None and posed.refusal is None:
+        default = SCALING_LAW
+    elif _is_far(posed.wanted if goal is None else _as_fidelity(goal, posed.wanted), posed.runs.target):
         default = FAR_DEFAULT
     if not request.every:
         return tuple(dict.fromkeys((default, DEFAULT, *COMPARED))), {}
+    if posed.refusal is not None:
+        skipped[SCALING_LAW] = posed.refusal
     if default != FAR_DEFAULT:
         skipped[FAR_DEFAULT] = f"the target is not {FAR} times as large as the runs"
     if len(complete_fidelities(posed.runs)) == 1:
-        skipped["multi_fidelity_gp"] = "the runs are of one fidelity"
+        skipped |= dict.fromkeys(("multi_fidelity_gp", SCALING_LAW), "the runs are of one fidelity")
     return (default, *(name for name in SURROGATES if name != default and name not in skipped)), skipped
+
+
+def _as_fidelity(goal: Goal, like: Fidelity) -> Fidelity:
+    """The final run, its cost in the unit of another fidelity's."""
+    params = goal.params or like.params
+    growth = (params / like.params if like.params else 1.0) * goal.tokens / like.tokens
+    return replace(like, params=round(params), flops=like.flops * (growth if np.isfinite(growth) else 1.0))
 
 
 def _is_far(wanted: Fidelity, dearest: Fidelity) -> bool:
@@ -262,6 +290,28 @@ def _expected(predictor: Predictor, mixture: Mixture) -> Interval:
     return Interval.of(Estimate.of(mean, sd))
 
 
+def _at(predictor: Predictor, holdout: Runs) -> Predictor:
+    """Predicting for the scale of the holdout, where it predicts for any."""
+    model = predictor.model
+    laws = [each for each in model.fitted if isinstance(each, AnyScale)]
+    if not laws or len(laws) < len(model.fitted):
+        return predictor
+    [params, tokens] = np.array([holdout.scales.params_L[-1], holdout.scales.tokens_L[-1]])
+    there = replace(model, fitted=tuple(law.at_scale(params, tokens) for law in laws))
+    return replace(predictor, model=there)
+
+
+def _path(predictors: Mapping[str, Predictor]) -> ScalePath | None:
+    """How the best mixture moves, by the law of scale, where it was fitted."""
+    predictor = predictors.get(SCALING_LAW)
+    if predictor is None:
+        return None
+    found = scale_path(
+        predictor.problem, predictor.evidence, predictor.model, predictor.trust, predictor.validation.residual_NM
+    )
+    return None if found is None else ScalePath.of(found)
+
+
 def _measured(runs: Runs) -> dict[str, tuple[float, ...]]:
     """The metrics of the runs that measured all of them at the target."""
     values_NM = runs.values_NM[runs.at_target_N & runs.complete_N]
@@ -306,7 +356,7 @@ def _predictions(predictor: Predictor, holdout: Runs | None) -> HeldOutRuns:
     else:
         kind, fidelity = "holdout", holdout.target
         measured_N = predictor.problem.objective.value(holdout.values_NM, predictor.evidence.baseline_M)
-        predicted_N = predictor.objective(holdout.weights_ND)
+        predicted_N = _at(predictor, holdout).objective(holdout.weights_ND)
     return HeldOutRuns(
         source=kind,
         fidelity=fidelity.proxy,

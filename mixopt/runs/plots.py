@@ -10,10 +10,12 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mixopt.base.plot_style import ON_PAPER, draw_front_of_many, draw_front_of_two, settings
+from mixopt.base.plot_style import ON_PAPER, draw_front_of_many, draw_front_of_two, draw_path, settings
 from mixopt.results.backtest import BacktestResult, TableBacktest
 from mixopt.results.fit import FitResult, HeldOutRuns
 from mixopt.results.replay import ReplayResult
+from mixopt.results.scale import ScalePath
+from mixopt.runs.final_run import shares, stations
 from proxies.storage import open_whole
 from search.replay import CONTROL
 
@@ -32,6 +34,7 @@ def draw_fit(result: FitResult, directory: Path) -> list[Path]:
         "predictions.png": _predictions(result, result.predictions) if result.predictions else None,
         "effects.png": _effects(result) if result.recommendation.effects else None,
         "front.png": _front(result) if result.recommendation.front else None,
+        "scale.png": _path(result.path) if result.path else None,
     }
     drawn = []
     for name, figure in pictures.items():
@@ -173,6 +176,12 @@ def _effects(result: FitResult) -> Figure:
         axes.set_visible(False)
     figure.supxlabel("share of the domain (%), the others in proportion; dashed: recommended")
     figure.supylabel(f"predicted {result.objective.name}")
+    return figure
+
+
+def _path(path: ScalePath) -> Figure:
+    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    draw_path(figure.subplots(), stations(path), shares(path), ON_PAPER)
     return figure
 
 

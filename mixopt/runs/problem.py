@@ -6,7 +6,7 @@ Shapes: N runs, D domains.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from search.fidelity import Fidelity
 from search.problem import PROPORTIONAL, Problem, Rung
 from search.reuse import Changes
 from search.runs import Runs
+from search.scales import Goal
 from search.space import DomainLimits, Space
 
 # Where only shares are known, they stand for supplies of so many tokens in all.
@@ -41,6 +42,7 @@ class FitProblem:
         wanted: the fidelity that the mixture is for; the runs' target, unless it has no run.
         holdout: those to score, of one fidelity, or None.
         natural_is: where the mixture that answers are compared with comes from.
+        refusal: why no law of scale predicts the run that the mixture is for; None where one may.
     """
 
     problem: Problem
@@ -49,6 +51,7 @@ class FitProblem:
     holdout: Runs | None
     natural_is: str
     notes: tuple[str, ...]
+    refusal: str | None = None
 
 
 def pose(request: FitRequest) -> FitProblem:
@@ -79,16 +82,19 @@ def pose(request: FitRequest) -> FitProblem:
         runs = runs.targeting(wanted.proxy)
     else:
         runs = runs.targeting(complete[-1].proxy)
-        notes.append(
-            f"no run at {wanted.proxy} measured every metric: predictions are those of {runs.target.proxy}, and only "
-            "their ranking is taken to carry over"
-        )
+        if request.goal_params is None and request.goal_tokens is None:
+            notes.append(
+                f"no run at {wanted.proxy} measured every metric: predictions are those of {runs.target.proxy}, and "
+                "only their ranking is taken to carry over"
+            )
     if request.target is None and (
         same := [each.proxy for each in complete if each.proxy != wanted.proxy and each.flops == wanted.flops]
     ):
         notes.append(f"{wanted.proxy} and {', '.join(same)} cost the same: --target-fidelity chooses between them")
     mean = mean_of(runs, request.objective, request.maximize, request.minimize, notes)
     objective, runs = OBJECTIVES[request.objective](mean), runs.of(*mean.metrics)
+    goal = _goal(request, runs)
+    runs = replace(runs, goal=goal)
     space, natural_is = _space(request.limits, runs, notes)
     if held_out is not None:
         held_out, holdout_notes = holdouts.to_score(held_out.of(*mean.metrics), runs, wanted.proxy)
@@ -107,8 +113,41 @@ def pose(request: FitRequest) -> FitProblem:
         objective=objective,
         baselines={each.name: each.mixture for each in compared},
         seed=request.seed,
+        goal=goal,
     )
-    return FitProblem(problem, runs, wanted, held_out, natural_is, tuple(notes))
+    scales = runs.scales.at(np.unique(runs.fidelity_N[runs.complete_N]))
+    if goal is not None:
+        notes += scales.cautions
+    return FitProblem(problem, runs, wanted, held_out, natural_is, tuple(notes), scales.refusal)
+
+
+def _goal(request: FitRequest, runs: Runs) -> Goal | None:
+    """The run that the mixture is for, where it was asked for by its size.
+
+    Raises:
+        ConfigError: the table does not say of its runs what is said of that one.
+    """
+    limits = request.limits
+    params, tokens = request.goal_params, request.goal_tokens
+    if limits is not None and (limits.target_params is not None or params is not None or tokens is not None):
+        params, tokens = params or limits.target_params, tokens or limits.target_tokens
+    if params is None and tokens is None:
+        return None
+    scales = runs.scales
+    for given, known_L, what in ((params, scales.params_L, "params"), (tokens, scales.tokens_L, "tokens")):
+        if given is not None and not np.isfinite(known_L).any():
+            raise ConfigError(
+                f"a target of {given:g} {what}, and {request.runs} does not say the {what} of its runs",
+                hint=f"add a column {what}, or leave out --target-{what}",
+            )
+    supply = {name: each.tokens for name, each in limits.domains.items()} if limits is not None else {}
+    supply_D = [float(supply.get(name) or np.nan) for name in runs.domains]
+    # Of the same tokens, where only its size is another.
+    return Goal(
+        params,
+        float(scales.tokens_L[-1]) if tokens is None else tokens,
+        None if np.isnan(supply_D).any() else np.array(supply_D),
+    )
 
 
 def _tables(request: FitRequest, notes: list[str]) -> tuple[Runs, Runs | None]:
@@ -180,4 +219,7 @@ def _space(given: Limits | None, runs: Runs, notes: list[str]) -> tuple[Space, s
         limits.append(DomainLimits(name, tokens[name], least, most, epochs))
     if given is None:
         return Space(tuple(limits)), natural_is
-    return Space(tuple(limits), given.groups, given.target_tokens, given.max_epochs), natural_is
+    target_tokens = given.target_tokens
+    if runs.goal is not None and np.isfinite(runs.goal.tokens) and len(counted) == len(runs.domains):
+        target_tokens = round(runs.goal.tokens)
+    return Space(tuple(limits), given.groups, target_tokens, given.max_epochs), natural_is

@@ -55,6 +55,8 @@ class FitRequest(RunsRequest):
         target: the fidelity that the mixture is for. Default: the dearest that runs and holdout share, or the dearest
             of both.
         limits: on the mixture.
+        goal_params, goal_tokens: of the run that the mixture is for, where it is none of the fidelities. Default: those
+            of the limits, where they say its parameters.
         surrogates: the first that can be fitted gives the mixture. Default: the default one, and COMPARED.
         every: all surrogates that the runs are made for, in place of these.
         changes: what became of domains of the runs that the limits have not.
@@ -62,6 +64,8 @@ class FitRequest(RunsRequest):
 
     holdout: TableSource | None = None
     limits: Limits | None = None
+    goal_params: float | None = None
+    goal_tokens: float | None = None
     surrogates: tuple[str, ...] = ()
     every: bool = False
     changes: Changes = field(default_factory=Changes)

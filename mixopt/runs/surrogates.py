@@ -91,12 +91,14 @@ def fit_all(
     predictors = {}
     for name, model in models.items():
         # One measure for all: where the objective has a baseline, as the first model predicts it.
-        evidence = _evidence(problem, next(iter(models.values())))
+        evidence = _evidence(problem, next(iter(models.values())).at_runs())
         try:
             validation = cross_validate(model, evidence)
         except SearchError as error:
             skipped[name] = error.message
         else:
+            if model.beyond_runs:
+                evidence = _evidence(problem, model)
             predictors[name] = Predictor(problem, evidence, name, model, validation, TrustRegion())
     return predictors, skipped
 

@@ -121,6 +121,8 @@ class TargetSettings(Section):
 
     tokens: Count | None = None
     """Its training tokens. With `max_epochs` this caps the share of scarce domains."""
+    params: Count | None = None
+    """Its parameters, embeddings left out: for predictions at its scale, with `tokens`."""
     max_epochs: Annotated[Number, Field(gt=0)] = 4.0
     """How often a domain that says nothing else may be repeated in it; up to about 4 is nearly free (2305.16264)."""
     repetition_matched: bool = False
@@ -130,6 +132,8 @@ class TargetSettings(Section):
     def _tokens_for_matching(self) -> Self:
         if self.repetition_matched and self.tokens is None:
             raise ValueError("repetition_matched needs target.tokens; give the tokens of the final run")
+        if self.params is not None and self.tokens is None:
+            raise ValueError("target.params needs target.tokens; give the tokens of the final run")
         return self
 
 
@@ -224,6 +228,7 @@ class SearchSettings(Section):
         "gp_isotropic",
         "effective_data",
         "epochs",
+        "scaling_law",
         "log_linear",
         "bimix",
         "quadratic",

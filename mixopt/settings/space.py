@@ -40,6 +40,7 @@ class Limits:
         source: what messages call them: a file, or "space".
         target_tokens: of the run that the mixture is for: no domain is then repeated more than `max_epochs` times, or
             its own.
+        target_params: of that run.
     """
 
     source: str
@@ -47,6 +48,7 @@ class Limits:
     groups: tuple[Group, ...]
     target_tokens: int | None
     max_epochs: float | None
+    target_params: int | None = None
 
     @classmethod
     def of(cls, space: Space) -> Limits:
@@ -110,6 +112,7 @@ def read(path: Path) -> Limits:
         tuple(Group(name, tuple(each.domains), each.min, each.max) for name, each in file.groups.items()),
         file.target.tokens,
         file.target.max_epochs,
+        file.target.params,
     )
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from mixopt.base.errors import ConfigError
+
 COUNT_SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -42,6 +44,19 @@ def parse_count(value: Any) -> int:
     if abs(amount - round(amount)) > 1e-6 * amount:
         raise ValueError(f"{value!r} is not a whole number")
     return round(amount)
+
+
+def count_of(name: str, value: Any) -> int | None:
+    """A count that somebody gave outside of a file, under the name that messages call it by; None where none is given.
+
+    Raises:
+        ConfigError: it is no count.
+    """
+    try:
+        return None if value is None else parse_count(value)
+    except ValueError as error:
+        what, _, hint = str(error).partition("; ")
+        raise ConfigError(f"{name}: {what}", hint=hint or "write a whole number above 0 such as 2B") from error
 
 
 def parse_duration(value: Any) -> float:

@@ -11,7 +11,9 @@ from mixopt.results.answer import Answer
 from mixopt.results.objective import StudyObjective
 from mixopt.results.predictions import Predictions
 from mixopt.results.recommendation import Recommendation as RecommendedMixture
+from mixopt.runs.final_run import sentence
 from mixopt.settings.schema import StudyFile
+from mixopt.study.growth import SCALING_LAW, path_to_final_run
 from mixopt.study.inventory import inventory_of, pool_changes
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
@@ -44,6 +46,7 @@ def build_answer(
     """
     mixture = confirmation.winner.mixture if confirmation else recommendation.mixture
     space, corpus, file = plan.problem.space, plan.corpus, plan.file
+    path = path_to_final_run(plan, history) if ended else None
     epochs = space.epochs(mixture) if space.target_tokens else {}
     inventory = inventory_of(file, corpus)
     # As it was trained: limits may have moved it.
@@ -78,9 +81,10 @@ def build_answer(
             *remarks,
             *plan.notes,
             *_failed_proxies(history),
-            *_confirmation_notes(recommendation, confirmation),
+            *_confirmation_notes(plan, recommendation, confirmation),
             *recommendation.warnings,
             *([predictions.correction.sentence] if predictions and predictions.correction else []),
+            *([sentence(path)] if path is not None and path.matters else []),
         ),
         provenance=results.Provenance(
             mixopt=VERSION,
@@ -94,6 +98,7 @@ def build_answer(
         ),
         inventory=inventory,
         predictions=predictions,
+        path=path,
     )
 
 
@@ -110,13 +115,16 @@ def _failed_proxies(history: History) -> list[str]:
     ]
 
 
-def _confirmation_notes(recommendation: Recommendation, confirmation: Confirmation | None) -> list[str]:
+def _confirmation_notes(plan: Plan, recommendation: Recommendation, confirmation: Confirmation | None) -> list[str]:
     """What the confirmation says against the answer, or against its prediction."""
     if confirmation is None:
         return []
     notes = [*confirmation.cautions]
     # Levels move with the seed; what a seed does to both mixtures alike is in no difference.
     predicted, candidate = recommendation.gain, confirmation.candidates[0]
+    if plan.problem.goal is not None and recommendation.method == SCALING_LAW:
+        # Of a run that was not trained: the confirmation's is another scale.
+        predicted = None
     if predicted is None or candidate.difference is None:
         return notes
     confirmed, slack = -candidate.difference, candidate.margin or 0.0

@@ -92,6 +92,7 @@ def make_plan(file: StudyFile, corpus: Corpus) -> Plan:
         kept=_kept(file, space),
         goal=_goal(file, supply),
     )
+    _check_reach(file, problem)
     notes = [*reuse_notes]
     if moved := [baseline.name for baseline in named if baseline.broken]:
         notes.append(f"outside the limits, and so replaced by the nearest mixture inside: {', '.join(moved)}")
@@ -127,7 +128,28 @@ def _drawn_from(available: Mapping[str, int] | None, held: Mapping[str, int]) ->
 def _goal(file: StudyFile, supply: Mapping[str, int]) -> Goal | None:
     if file.target.tokens is None:
         return None
-    return Goal(None, file.target.tokens, np.array([supply[name] for name in file.domains], dtype=np.float64))
+    params = file.target.params
+    return Goal(params, file.target.tokens, np.array([supply[name] for name in file.domains], dtype=np.float64))
+
+
+def _check_reach(file: StudyFile, problem: Problem) -> None:
+    """
+    Raises:
+        ConfigError: the law of scale is to predict the final run, and cannot from these proxies.
+    """
+    if file.search.surrogate != "scaling_law" or problem.goal is None:
+        return
+    fidelities, domains = tuple(rung.fidelity for rung in problem.rungs), problem.space.domains
+    none, metrics = np.zeros(0, dtype=np.int64), problem.objective.metrics
+    empty = np.zeros((0, len(domains))), none, np.zeros((0, len(metrics)))
+    refusal = Runs((), domains, metrics, fidelities, *empty, goal=problem.goal).scales.refusal
+    if refusal is not None:
+        raise ConfigError(
+            f"search.surrogate: scaling_law cannot predict the target: {refusal}".replace(
+                "the runs are", "the proxies are"
+            ),
+            hint="add a proxy of another depth or tokens, or choose another surrogate",
+        )
 
 
 def _settings(file: StudyFile) -> Settings:

@@ -17,7 +17,7 @@ from search.evidence import Evidence
 from search.mixture import ROUNDING, Mixture
 from search.problem import Problem
 from search.recommendation.trusted_mixtures import TrustedMixtures
-from search.recommendation.validation import FEWEST_RUNS, Validation, cross_validate, objective_of
+from search.recommendation.validation import FEWEST_RUNS, Validation, cross_validate, objective_of, objective_sd
 from search.surrogates import SURROGATES
 from search.surrogates.loss_model import LossModel
 from search.trust_region import TrustRegion
@@ -85,11 +85,26 @@ class Predictor:
         """Mean and standard deviation of the objective of a new run of `over`, minus that of one of `mixture`.
 
         Surrogates predict one mixture at a time: the two errors are taken as independent, though those of mixtures
-        that are alike are alike.
+        that are alike are alike; but where the surrogate knows how they err together, as beyond the scales that were
+        trained.
         """
-        mean, sd, *_ = self.expect(mixture)
+        mean, sd, mean_M, _ = self.expect(mixture)
         other_mean, other_sd, *_ = self.expect(over)
-        return other_mean - mean, float(np.hypot(sd, other_sd))
+        together = self._together(mixture, over, mean_M)
+        return other_mean - mean, float(np.hypot(sd, other_sd)) if together is None else together
+
+    def own_sd(self, mixture: Mixture) -> float:
+        """How far the objective of a new run may be off in comparisons: without the error that all mixtures share."""
+        _, sd, mean_M, _ = self.expect(mixture)
+        together = self._together(mixture, self.problem.space.natural, mean_M)
+        return sd if together is None else float(together / np.sqrt(2))
+
+    def _together(self, one: Mixture, other: Mixture, mean_M: Float[np.ndarray, " M"]) -> float | None:
+        sd_M = self.model.difference_sd_M(one.array, other.array)
+        if sd_M is None:
+            return None
+        residual_NM, baseline_M = self.validation.residual_NM, self.evidence.baseline_M
+        return objective_sd(self.problem.objective, mean_M, sd_M, residual_NM, baseline_M)
 
     @cached_property
     def best_tried(self) -> Mixture | None:

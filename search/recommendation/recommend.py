@@ -137,8 +137,9 @@ def recommend_predicted(predictor: Predictor, best_KD: Float[np.ndarray, "K D"])
     mean, sd, mean_M, sd_M = predictor.expect(mixture)
     has_proportional = PROPORTIONAL in problem.baselines
     gain, gain_sd = predictor.gain(mixture, problem.baselines[PROPORTIONAL]) if has_proportional else (0.0, 0.0)
+    own_sd = predictor.own_sd(mixture)
     found_effects = effects(predictor.objective, mixture, evidence.runs.weights_ND)
-    as_good_ND = np.vstack([mixture.array[None], best_KD, predictor.trusted.within(mean + sd, predictor.order)])
+    as_good_ND = np.vstack([mixture.array[None], best_KD, predictor.trusted.within(mean + own_sd, predictor.order)])
     candidates = [Candidate("proposed", mixture)]
     if (tried := predictor.best_tried) is not None:
         # Before the best predicted: its own runs speak for it, too.
@@ -170,7 +171,7 @@ def recommend_predicted(predictor: Predictor, best_KD: Float[np.ndarray, "K D"])
         },
         beats={name: _beats(predictor, mixture, baseline) for name, baseline in problem.baselines.items()},
         effects=found_effects,
-        flat=tuple(name for name, effect in found_effects.items() if effect.flat(sd)),
+        flat=tuple(name for name, effect in found_effects.items() if effect.flat(own_sd)),
         front=_front(predictor, objective) if isinstance(objective, Pareto) else (),
         validation=predictor.validation,
     )

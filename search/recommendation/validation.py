@@ -101,7 +101,8 @@ def cross_validate(model: LossModel, evidence: Evidence) -> Validation:
     """How the model predicts each mixture from the folds that it is not in, whatever it was measured at.
 
     Args:
-        model: fitted to the runs of the evidence, at least FEWEST_RUNS mixtures; what was costly to choose is kept.
+        model: fitted to the runs of the evidence, at least FEWEST_RUNS mixtures; what was costly to choose is kept. One
+            that predicts for a further goal is judged at the target of the runs, where there is what to judge it by.
 
     Raises:
         SearchError: too few runs measured a metric, or none that can be held out measured all of them.
@@ -111,7 +112,7 @@ def cross_validate(model: LossModel, evidence: Evidence) -> Validation:
     mean_NM, sd_NM = model.held_out()
     there_N = runs.at_target_N & runs.complete_N
     at_target = len(np.unique(runs.mixture_N[there_N]))
-    values_NM, whole_NM = np.full_like(mean_NM, np.nan), model.mean(runs.weights_ND)
+    values_NM, whole_NM = np.full_like(mean_NM, np.nan), model.at_runs().mean(runs.weights_ND)
     for metric, values_N in enumerate(runs.values_NM.T):
         values_NM[:, metric] = in_target_units(values_N, runs.fidelity_N, len(runs.fidelities) - 1, whole_NM[:, metric])
     residual_NM = values_NM - mean_NM

@@ -20,6 +20,7 @@ SURROGATES: Registry[Surrogate[Any]] = Registry(
         "gp_isotropic": "search.surrogates.gp:IsotropicGP",
         "effective_data": "search.surrogates.effective_data:EffectiveData",
         "epochs": "search.surrogates.epochs:Epochs",
+        "scaling_law": "search.surrogates.scaling_law:ScalingLaw",
         "log_linear": "search.surrogates.log_linear:LogLinear",
         "bimix": "search.surrogates.bimix:BiMix",
         "quadratic": "search.surrogates.ridge:Quadratic",

@@ -46,6 +46,14 @@ class Fitted(ABC, Generic[Choice]):
     choice: Choice
     held_out: Prediction | None = None
 
+    def difference_sd(self, one_D: Float[np.ndarray, " D"], other_D: Float[np.ndarray, " D"]) -> float | None:
+        """Of the difference of new runs of two mixtures; None where their errors are taken as independent."""
+        return None
+
+    def at_runs(self) -> Fitted[Choice]:
+        """Predicting for the highest fidelity of the rows; another than itself where it predicts beyond."""
+        return self
+
     @abstractmethod
     def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction: ...
 
@@ -107,7 +115,7 @@ class Surrogate(ABC, Generic[Choice]):
         """Each row's mixture predicted by a fit to the other folds; None where folds leave too few to fit to."""
         if fitted.held_out is not None:
             return fitted.held_out
-        return hold_out(rows, self.fewest_runs, lambda known: self.fit_rows(known, fitted.choice).predict)
+        return hold_out(rows, self.fewest_runs, lambda known: self.fit_rows(known, fitted.choice).at_runs().predict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,9 +36,9 @@ class BiMix(Law):
         by_log_offset_ND = -term_ND * power_D * offset_D / (weights_ND + offset_D)
         return term_ND.sum(axis=1), np.hstack([term_ND, by_log_power_ND, by_log_offset_ND])
 
-    def _prior(self, domains: int) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
+    def prior(self, domains: int) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
         mean_P = np.repeat([0.0, LOG_POWER, LOG_OFFSET], domains)
         return mean_P, np.repeat([LOG_FACTOR_SD, LOG_POWER_SD, LOG_OFFSET_SD], domains)
 
-    def _start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
+    def start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
         return np.concatenate([-3 * rise_D, np.repeat([LOG_POWER, LOG_OFFSET], len(rise_D))])

@@ -37,8 +37,8 @@ class EffectiveData(Law):
         by_effective_N = -power * shape_N / effective_N
         return shape_N, np.column_stack([by_log_power_N, by_effective_N[:, None] * weights_ND * worth_D])
 
-    def _prior(self, domains: int) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
+    def prior(self, domains: int) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
         return np.append(LOG_POWER, np.zeros(domains)), np.append(LOG_POWER_SD, np.full(domains, LOG_WORTH_SD))
 
-    def _start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
+    def start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
         return np.append(LOG_POWER, -3 * rise_D)

@@ -61,11 +61,11 @@ class Law(SingleScale[None]):
         """The shape, positive, [N], and its derivatives by theta, [N, P]."""
 
     @abstractmethod
-    def _prior(self, domains: int) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
+    def prior(self, domains: int) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
         """Mean and standard deviation of theta, twice [P]."""
 
     @abstractmethod
-    def _start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
+    def start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
         """A rough theta, [P], of a shape that goes with the weights as `rise_D` says: their correlations with it."""
 
     def _fit_alike(self, rows: Rows, choice: None) -> FittedLaw:
@@ -74,7 +74,7 @@ class Law(SingleScale[None]):
         # Equal values differ by rounding only.
         scale = max(float(values_N.std()), 1e-12 * abs(mean), float(np.finfo(float).tiny))
         target_N = (values_N - mean) / scale
-        prior_mean_P, prior_sd_P = self._prior(weights_ND.shape[1])
+        prior_mean_P, prior_sd_P = self.prior(weights_ND.shape[1])
         prior_mean_Q, prior_sd_Q = np.append([0.0, 0.0], prior_mean_P), np.append([OFFSET_SD, SLOPE_SD], prior_sd_P)
         curve = Curve(self.shape, weights_ND)
 
@@ -88,8 +88,8 @@ class Law(SingleScale[None]):
 
             return least_squares(misfit, start_Q, jacobian, ftol=tolerance, max_nfev=MOST_STEPS)
 
-        rise_D = _correlations(weights_ND, target_N)
-        starts = [np.append([0.0, sign], self._start(sign * rise_D)) for sign in (1.0, -1.0)]
+        rise_D = correlations(weights_ND, target_N)
+        starts = [np.append([0.0, sign], self.start(sign * rise_D)) for sign in (1.0, -1.0)]
         noise = ASSUMED_NOISE
         found = min((search(start_Q, noise, ROUGH) for start_Q in starts), key=lambda result: float(result.cost))
         freedom = max(runs - len(prior_mean_Q), runs / 2)
@@ -173,7 +173,7 @@ def bounded_exp(exponent: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
     return np.asarray(np.exp(np.clip(exponent, -MOST_EXPONENT, MOST_EXPONENT)))
 
 
-def _correlations(weights_ND: Float[np.ndarray, "N D"], target_N: Float[np.ndarray, " N"]) -> Float[np.ndarray, " D"]:
+def correlations(weights_ND: Float[np.ndarray, "N D"], target_N: Float[np.ndarray, " N"]) -> Float[np.ndarray, " D"]:
     """Of each domain's weight with the standardised values, [D]; 0 for a weight that does not vary."""
     spread_D = weights_ND.std(axis=0)
     covariance_D: Float[np.ndarray, " D"] = (weights_ND - weights_ND.mean(axis=0)).T @ target_N / len(target_N)

@@ -29,8 +29,8 @@ class LogLinear(Law):
         shape_N = bounded_exp(weights_ND @ theta_P)
         return shape_N, shape_N[:, None] * weights_ND
 
-    def _prior(self, domains: int) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
+    def prior(self, domains: int) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
         return np.zeros(domains), np.full(domains, EXPONENT_SD)
 
-    def _start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
+    def start(self, rise_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " P"]:
         return 3 * rise_D

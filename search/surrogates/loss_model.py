@@ -7,7 +7,7 @@ Shapes: N mixtures, D domains, M metrics.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,23 @@ class LossModel:
             if found is not None:
                 mean_NM[measured_N, place], sd_NM[measured_N, place] = found.mean_N, found.sd_N
         return mean_NM, sd_NM
+
+    def at_runs(self) -> LossModel:
+        """Predicting for the runs' target, where its surrogate predicts for a further goal."""
+        return replace(self, fitted=tuple(fitted.at_runs() for fitted in self.fitted))
+
+    @property
+    def beyond_runs(self) -> bool:
+        """Whether it predicts for a further goal."""
+        return any(fitted.at_runs() is not fitted for fitted in self.fitted)
+
+    def difference_sd_M(
+        self, one_D: Float[np.ndarray, " D"], other_D: Float[np.ndarray, " D"]
+    ) -> Float[np.ndarray, " M"] | None:
+        """Of the differences of new runs of two mixtures, [M]; None where their errors are taken as independent."""
+        found = [fitted.difference_sd(one_D, other_D) for fitted in self.fitted]
+        known = [sd for sd in found if sd is not None]
+        return np.array(known) if len(known) == len(found) else None
 
     @one_thread
     def mean(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N M"]:

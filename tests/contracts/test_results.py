@@ -96,7 +96,7 @@ def test_a_result_says_its_version_and_cannot_be_changed(name: str) -> None:
 # Added since 0.1.0: null or empty where that version's results are read.
 LATER_KEYS = {"predictability", "bounds", "basin", "orders_basin", "run_sd", "noise", "also", "beside"}
 LATER_KEYS |= {"max_epochs", "inventory", "target_tokens", "epochs", "domains", "pool_changes", "notes", "predictions"}
-LATER_KEYS |= {"gain", "metrics", "families", "over", "confirmation_tokens", "tests", "baseline"}
+LATER_KEYS |= {"gain", "metrics", "families", "over", "confirmation_tokens", "tests", "baseline", "goal", "path"}
 # What they say of results that know nothing of them.
 UNTOLD = (None, [], {}, 0, "seeds", "proportional")
 

@@ -15,6 +15,8 @@ from mixopt.results.fit import FitResult
 from mixopt.results.objective import RunsObjective
 from mixopt.results.recommendation import Interval, Score
 from mixopt.results.replay import ReplayResult
+from mixopt.results.scale import ScalePath
+from mixopt.runs.final_run import name_of, sentence
 from mixopt.settings.units import show_count
 from search.problem import PROPORTIONAL
 
@@ -29,6 +31,7 @@ LEAST_NAMED = 0.01
 # Metrics whose predictability is shown.
 METRICS_NAMED = 8
 STYLES = {"predictable": "green", "partly": "yellow", "not shown": "red"}
+SHARES_ON_PATH = 4
 
 # Name of a score, those of the best quarter after "basin.", -> heading and format.
 Scores = Mapping[str, tuple[str, str]]
@@ -51,6 +54,7 @@ def fit_view(result: FitResult) -> RenderableType:
     units = "" if result.predicted_at == result.target else f", in the units of {result.predicted_at}"
     parts: list[RenderableType] = [
         Text(f"runs: {runs}; predictions are for {result.target}{units}"),
+        *([] if result.goal is None else [Text(f"the mixture is for a run of {name_of(result.goal)}")]),
         objective_line(result.objective),
         _cross_validation(result),
         *(Text(f"{name} is not fitted: {reason}", style="dim") for name, reason in result.skipped.items()),
@@ -62,6 +66,8 @@ def fit_view(result: FitResult) -> RenderableType:
     parts += [Text(f"\n{result.why}\n", style="bold"), _mixture(result)]
     if result.recommendation.front:
         parts.append(_front(result))
+    if result.path is not None:
+        parts.append(path_view(result.path))
     return Group(*parts, Text(), *remarks(result))
 
 
@@ -180,6 +186,24 @@ def _predictability(result: FitResult) -> Table:
         table.caption = f"the {len(result.predictability) - len(shown)} others are better explained, see --json"
         table.caption_justify = "left"
     return table
+
+
+def path_view(path: ScalePath) -> RenderableType:
+    """How the best mixture moves: the domains that have the most of it somewhere on the way."""
+    most = {name: max(point.mixture[name] for point in path.points) for name in path.points[0].mixture}
+    shown = sorted(most, key=lambda name: -most[name])[:SHARES_ON_PATH]
+    title = f"\nThe best mixture as runs grow{', its largest shares' if len(shown) < len(most) else ''} (95% intervals)"
+    table = plain_table("", ">parameters", ">tokens", *(f">{name}" for name in shown), ">predicted", title=title)
+    for point in path.points:
+        shares = (
+            f"{point.mixture[name]:.0%} ({100 * point.shares[name][0]:.0f}-{100 * point.shares[name][1]:.0f})"
+            for name in shown
+        )
+        scale = ("-" if number is None else show_count(number) for number in (point.params, point.tokens))
+        place = "trained" if point.trained else Text("final", style="bold") if point is path.points[-1] else ""
+        predicted = point.predicted
+        table.add_row(place, *scale, *shares, f"{predicted.mean:.3g} ({predicted.lower:.3g}-{predicted.upper:.3g})")
+    return Group(table, Text(sentence(path)))
 
 
 def _front(result: FitResult) -> Table:
