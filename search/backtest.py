@@ -228,7 +228,8 @@ def score_subset(
         float(objective.value(values_1M, baseline_M)[0])
         for values_1M in (reference_M[None], model.mean(reference.weights_ND[:1]))
     )
-    pick = picked(measured_R, predicted_R)
+    order_R, _ = by_mixture(out.mixture_N, objective.order(mean_NM, baseline_M), measured_N)
+    pick = picked(measured_R, order_R)
     return SubsetScore(
         spearman=found.spearman or 0.0,
         permuted=float(np.mean([each or 0.0 for each in permuted])),

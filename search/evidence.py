@@ -78,44 +78,36 @@ class Evidence:
         measured_N = self.runs.at_target_N & np.isfinite(self.objective_N)
         return np.where(measured_N, self.objective_N, np.inf)
 
-    @property
-    def _order_N(self) -> Float[np.ndarray, " N"]:
-        """As `at_target_N`, to be sorted by."""
-        known_N = np.isfinite(self.at_target_N)
-        order_N = np.full(len(self.runs), np.inf)
-        within_M = -MEASURED_BEYOND * self._run_sd_M
-        order_N[known_N] = self.objective.order(
-            self.runs.values_NM[known_N], self.baseline_M, np.broadcast_to(within_M, (known_N.sum(), len(within_M)))
-        )
-        return order_N
-
-    @property
-    def _run_sd_M(self) -> Float[np.ndarray, " M"]:
-        """Of a difference between two runs at the target, by repeated mixtures; 0 where there are none, [M]."""
-        here_N = self.runs.at_target_N & self.runs.complete_N
-        values_NM, mixture_N = self.runs.values_NM[here_N], self.runs.mixture_N[here_N]
-        _, place_N, count_K = np.unique(mixture_N, return_inverse=True, return_counts=True)
-        freedom = int((count_K - 1).sum())
-        if not freedom:
-            return np.zeros(values_NM.shape[1])
-        mean_KM = np.zeros((len(count_K), values_NM.shape[1]))
-        np.add.at(mean_KM, place_N, values_NM)
-        off_NM = values_NM - (mean_KM / count_K[:, None])[place_N]
-        sd_M: Float[np.ndarray, " M"] = np.sqrt(2 * (off_NM**2).sum(axis=0) / freedom)
-        return sd_M
-
     def best_observed(self, allowed_N: Bool[np.ndarray, " N"]) -> Mixture | None:
         """Of the runs that are allowed, the mixture with the lowest objective measured at the target, if any.
 
-        That of a mixture with several runs is their mean. One that is measured to break a constraint by more than the
-        noise of a run explains comes behind all that keep them.
+        That of a mixture with several runs is that of their mean. One that is measured to break a constraint by more
+        than the noise of a run explains comes behind all that keep them.
         """
-        value_N = np.where(allowed_N, self._order_N, np.inf)
-        known_N, mixture_N = np.isfinite(value_N), self.runs.mixture_N
-        sum_K, count_K = np.bincount(mixture_N[known_N], value_N[known_N]), np.bincount(mixture_N[known_N])
-        value_N[known_N] = (sum_K / np.maximum(count_K, 1))[mixture_N[known_N]]
-        best = int(value_N.argmin())
-        return self.runs.mixture(best) if np.isfinite(value_N[best]) else None
+        runs = self.runs
+        rows = np.flatnonzero(allowed_N & np.isfinite(self.at_target_N))
+        if not len(rows):
+            return None
+        _, place_R, count_K = np.unique(runs.mixture_N[rows], return_inverse=True, return_counts=True)
+        mean_KM = np.zeros((len(count_K), runs.values_NM.shape[1]))
+        np.add.at(mean_KM, place_R, runs.values_NM[rows] / count_K[place_R, None])
+        within_KM = np.broadcast_to(-MEASURED_BEYOND * self._difference_sd_M, mean_KM.shape)
+        order_K = self.objective.order(mean_KM, self.baseline_M, within_KM)
+        return runs.mixture(int(rows[order_K[place_R].argmin()]))
+
+    @property
+    def _difference_sd_M(self) -> Float[np.ndarray, " M"]:
+        """Of two runs at the target, by repeated mixtures; infinite without any, for then nothing is shown, [M]."""
+        here_N = self.runs.at_target_N & self.runs.complete_N
+        values_NM = self.runs.values_NM[here_N]
+        _, place_N, count_K = np.unique(self.runs.mixture_N[here_N], return_inverse=True, return_counts=True)
+        freedom = int((count_K - 1).sum())
+        if not freedom:
+            return np.full(values_NM.shape[1], np.inf)
+        mean_KM = np.zeros((len(count_K), values_NM.shape[1]))
+        np.add.at(mean_KM, place_N, values_NM / count_K[place_N, None])
+        sd_M: Float[np.ndarray, " M"] = np.sqrt(2 * ((values_NM - mean_KM[place_N]) ** 2).sum(axis=0) / freedom)
+        return sd_M
 
 
 def gather(problem: Problem, history: History) -> Evidence:

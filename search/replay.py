@@ -118,6 +118,12 @@ class Replay:
         self._values_N = Evidence(self.runs, objective, baseline_M).at_target_N
         excess_NM = objective.excess(self.runs.values_NM, baseline_M)
         self._values_N = np.where((excess_NM > 0).any(axis=1), np.inf, self._values_N)
+        if objective.is_constrained and np.isfinite(self._values_N).sum() < 2:
+            raise SearchError(
+                f"no run at {self.runs.target.proxy} is measured to be as good as {objective.baseline} in every metric: "
+                "there is nothing to find",
+                hint="choose fewer metrics or another objective",
+            )
         if self.sd == 0:
             raise SearchError(
                 f"the objective is the same in every run at {self.runs.target.proxy}: there is no best to find",

@@ -24,7 +24,9 @@ class PredictedGain(Part):
     measured: float | None = None
     """The mean gain that the confirmation measured; null until then."""
     error: float | None = None
-    """Its standard error, the noise estimated over all confirmed mixtures; null where that cannot be."""
+    """Its standard error, of seeds and documents, noise estimated over all confirmed mixtures; null without any."""
+    noise: float | None = None
+    """Standard deviation of a difference of two runs by their noise alone, which `sd` has in it."""
     seeds: int = 0
     """Over which it is the mean."""
 

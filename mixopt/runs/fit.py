@@ -203,12 +203,12 @@ def _first_answer(
 ) -> FirstAnswer:
     """The proposal of search.recommendation.recommend, without what it is compared with."""
 
-    def predicted(weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
-        return problem.objective.value(model.mean(weights_ND), evidence.baseline_M)
+    def order(weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+        return problem.objective.order(model.mean(weights_ND), evidence.baseline_M)
 
-    best_KD = TrustedMixtures(problem, evidence, TrustRegion()).most_promising(predicted)
+    best_KD = TrustedMixtures(problem, evidence, TrustRegion()).most_promising(order)
     mixture = choices(problem).mixture(best_KD.mean(axis=0))
-    expected = float(predicted(mixture.array[None])[0])
+    expected = float(problem.objective.value(model.mean(mixture.array[None]), evidence.baseline_M)[0])
     return FirstAnswer(name, name_of(request.objective, problem.objective), mixture, expected)
 
 

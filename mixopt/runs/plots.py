@@ -47,7 +47,7 @@ def draw_fit(result: FitResult, directory: Path) -> list[Path]:
 
 
 @mpl.rc_context(settings(ON_PAPER))
-def draw_replay(result: ReplayResult, directory: Path, name: str = "regret.png") -> Path:
+def draw_replay(result: ReplayResult, directory: Path, file: str = "regret.png") -> Path:
     """Write the regret at every cost into a folder that exists."""
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     axes = figure.subplots()
@@ -64,7 +64,7 @@ def draw_replay(result: ReplayResult, directory: Path, name: str = "regret.png")
     axes.set_ylabel("objective above the best mixture's")
     axes.set_title(f"median and quartiles of {result.seeds} seeds")
     axes.legend()
-    return _save(figure, directory / name)
+    return _save(figure, directory / file)
 
 
 @mpl.rc_context(settings(ON_PAPER))

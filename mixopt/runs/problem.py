@@ -140,6 +140,11 @@ def _goal(request: FitRequest, runs: Runs) -> Goal | None:
                 f"a target of {given:g} {what}, and {request.runs} does not say the {what} of its runs",
                 hint=f"add a column {what}, or leave out --target-{what}",
             )
+    if tokens is None and not np.isfinite(scales.tokens_L[-1]):
+        raise ConfigError(
+            f"{request.runs} does not say the tokens of its runs at {runs.target.proxy}",
+            hint="add a column tokens, or give --target-tokens",
+        )
     supply = {name: each.tokens for name, each in limits.domains.items()} if limits is not None else {}
     supply_D = [float(supply.get(name) or np.nan) for name in runs.domains]
     # Of the same tokens, where only its size is another.

@@ -16,7 +16,7 @@ from search.errors import SearchError
 from search.evidence import Evidence
 from search.mixture import FloatArray
 from search.problem import Problem
-from search.recommendation.predictor import Predictor
+from search.recommendation.predictor import Predictor, predicted_baseline
 from search.recommendation.validation import FEWEST_RUNS, cross_validate
 from search.runs import Runs
 from search.surrogates import SURROGATES
@@ -116,19 +116,8 @@ def _finish(name: str, seed: int, runs: Runs, metric: str, begun: Fitted[Any]) -
 
 
 def _evidence(problem: Problem, model: LossModel) -> Evidence:
-    return Evidence(model.runs, problem.objective, _baseline(problem, model))
-
-
-def _baseline(problem: Problem, model: LossModel) -> FloatArray | None:
-    """The metrics of the objective's baseline as the model predicts them, [M].
-
-    Few tables hold a run of the very mixture, and the noise of one would be in every comparison.
-    """
-    if problem.objective.baseline is None:
-        return None
-    baseline_1D = problem.baselines[problem.objective.baseline].array[None]
-    [baseline_M] = model.mean(baseline_1D)
-    return np.asarray(baseline_M)
+    """Judged by the baseline as it is predicted: few tables hold a run of the very mixture, and it would be one run."""
+    return Evidence(model.runs, problem.objective, predicted_baseline(problem, model))
 
 
 def choose(predictors: Mapping[str, Predictor]) -> Predictor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from mixopt.base.errors import ConfigError
@@ -13,16 +14,17 @@ from mixopt.results.predictions import Predictions
 from mixopt.results.recommendation import Recommendation as RecommendedMixture
 from mixopt.runs.final_run import sentence
 from mixopt.settings.schema import StudyFile
-from mixopt.study.growth import SCALING_LAW, path_to_final_run
+from mixopt.study.growth import path_to_final_run
 from mixopt.study.inventory import inventory_of, pool_changes
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
 from mixopt.study.predictions import foretell, past_calibration
 from mixopt.study.record import measured_corpus
 from search.history import Failed, History
+from search.intervals import reach
 from search.problem import BASELINE, PROPORTIONAL
 from search.recommendation.confirmation import Confirmation
-from search.recommendation.recommendation import Recommendation
+from search.recommendation.recommendation import LEVEL, Recommendation
 from tracking import keys
 from tracking.record import Record
 
@@ -81,7 +83,7 @@ def build_answer(
             *remarks,
             *plan.notes,
             *_failed_proxies(history),
-            *_confirmation_notes(plan, recommendation, confirmation),
+            *_confirmation_notes(confirmation, predictions),
             *recommendation.warnings,
             *([predictions.correction.sentence] if predictions and predictions.correction else []),
             *([sentence(path)] if path is not None and path.matters else []),
@@ -115,24 +117,22 @@ def _failed_proxies(history: History) -> list[str]:
     ]
 
 
-def _confirmation_notes(plan: Plan, recommendation: Recommendation, confirmation: Confirmation | None) -> list[str]:
+def _confirmation_notes(confirmation: Confirmation | None, predictions: Predictions | None) -> list[str]:
     """What the confirmation says against the answer, or against its prediction."""
     if confirmation is None:
         return []
-    notes = [*confirmation.cautions]
-    # Levels move with the seed; what a seed does to both mixtures alike is in no difference.
-    predicted, candidate = recommendation.gain, confirmation.candidates[0]
-    if plan.problem.goal is not None and recommendation.method == SCALING_LAW:
-        # Of a run that was not trained: the confirmation's is another scale.
-        predicted = None
-    if predicted is None or candidate.difference is None:
+    notes, candidate = [*confirmation.cautions], confirmation.candidates[0]
+    # Levels move with the seed and with the documents; a gain is free of what they do to both mixtures alike.
+    kept = predictions.gain_of(candidate.label) if predictions and predictions.trusted else None
+    if kept is None or candidate.difference is None:
         return notes
-    confirmed, slack = -candidate.difference, candidate.margin or 0.0
-    if not predicted.lower - slack <= confirmed <= predicted.upper + slack:
+    confirmed, error = -candidate.difference, kept.error or 0.0
+    doubt = math.hypot((kept.interval.upper - kept.interval.lower) / 2, reach(LEVEL) * error)
+    if abs(confirmed - kept.interval.mean) > doubt:
         notes.append(
-            f"the prediction failed: the {candidate.label} mixture was expected to be {predicted.mean:.4f} below "
-            f"{PROPORTIONAL} ({predicted.lower:.4f} to {predicted.upper:.4f}) and was confirmed at {confirmed:.4f}; "
-            "trust no other prediction here"
+            f"the prediction failed: the {candidate.label} mixture was expected to be {kept.interval.mean:.4f} below "
+            f"{PROPORTIONAL} ({kept.interval.lower:.4f} to {kept.interval.upper:.4f}) and was confirmed at "
+            f"{confirmed:.4f}; trust no other prediction here"
         )
     return notes
 

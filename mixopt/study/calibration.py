@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist, fmean
+from statistics import fmean
 
 from mixopt.base.errors import ConfigError
 from mixopt.results.calibration import CalibrationResult, GainScore, ProposalScore, StudyCalibration, Together
@@ -15,6 +15,7 @@ from mixopt.settings.reading import load
 from mixopt.settings.schema import StudyFile
 from mixopt.study.predictions import confirmed_gains, judged, read_predictions
 from mixopt.study.record import journal_path, open_store
+from search.intervals import reach
 from search.recommendation.calibration import FEWEST, FEWEST_STUDIES, Calibration, Confirmed
 from tracking import keys
 from tracking.entries import Closed, Entry, Opened, Written
@@ -178,8 +179,7 @@ def _proposals(record: Sequence[_Proposal]) -> ProposalScore | None:
     errors = [each.measured - each.expected for each in record]
 
     def inside(level: float) -> float:
-        reach = NormalDist().inv_cdf((1 + level) / 2)
-        return fmean(abs(error) <= reach * each.sd for error, each in zip(errors, record, strict=True))
+        return fmean(abs(error) <= reach(level) * each.sd for error, each in zip(errors, record, strict=True))
 
     return ProposalScore(
         trials=len(record),

@@ -1,4 +1,7 @@
-"""How the best mixture is expected to move from the proxies to the final run: evidence beside the answer."""
+"""How the best mixture is expected to move from the proxies to the final run: evidence beside the answer.
+
+What loads SciPy is imported where it is used: answers are shown without.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,7 @@ from mixopt.study.plan import Plan
 from search.errors import SearchError
 from search.evidence import Evidence, evidence_of, runs_along
 from search.history import History
-from search.recommendation.scale_path import scale_path
-from search.recommendation.validation import FEWEST_RUNS
 from search.surrogates import SURROGATES
-from search.surrogates.loss_model import LossModel
 
 SCALING_LAW = "scaling_law"
 
@@ -21,6 +21,8 @@ def why_no_path(plan: Plan, history: History) -> str | None:
     """Why nothing is said of the final run; None where something is."""
     if plan.problem.goal is None:
         return "The study does not say how large the final run is: target.tokens, and target.params."
+    from search.recommendation.validation import FEWEST_RUNS
+
     evidence = _evidence(plan, history)
     if evidence is None:
         return f"Fewer than {FEWEST_RUNS} mixtures were measured at the target."
@@ -34,6 +36,9 @@ def path_to_final_run(plan: Plan, history: History) -> ScalePath | None:
     Raises:
         SearchError: a metric was measured by too few runs.
     """
+    from search.recommendation.scale_path import scale_path
+    from search.surrogates.loss_model import LossModel
+
     if why_no_path(plan, history) is not None:
         return None
     evidence = _evidence(plan, history)
@@ -45,6 +50,8 @@ def path_to_final_run(plan: Plan, history: History) -> ScalePath | None:
 
 def _evidence(plan: Plan, history: History) -> Evidence | None:
     """None where too little was measured at the target to say anything."""
+    from search.recommendation.validation import FEWEST_RUNS
+
     try:
         evidence = evidence_of(plan.problem, history, runs_along(plan.problem, history))
     except SearchError:

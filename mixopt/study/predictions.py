@@ -42,9 +42,10 @@ def foretell(plan: Plan, recommendation: Recommendation, past: Calibration | Non
     from search.recommendation.confirmation_trials import arms_of
     from search.recommendation.recommendation import Estimate
 
-    predictor, problem = recommendation.predictor, plan.problem
-    if predictor is None:
+    if recommendation.predictor is None:
         return None
+    # What a confirmation measures is of the scale of the runs, whatever the answer is for.
+    predictor, problem = recommendation.predictor.at_runs(), plan.problem
     reference, gains = problem.baselines[PROPORTIONAL], []
     trusted = predictor.validation.trustworthy
     corrects = past is not None and past.corrects and trusted
@@ -109,6 +110,8 @@ def _same(one: PredictedGain, other: PredictedGain) -> bool:
 
 def with_outcomes(predictions: Predictions, confirmation: Confirmation) -> Predictions:
     """The same beside what the confirmation measured."""
+    from search.recommendation.documents import document_error
+
     outcomes = (*confirmation.candidates, *confirmation.baselines)
     reference = next((outcome for outcome in outcomes if PROPORTIONAL in outcome.names), None)
     gains = []
@@ -117,11 +120,13 @@ def with_outcomes(predictions: Predictions, confirmation: Confirmation) -> Predi
         found = next((outcome for outcome in outcomes if outcome.mixture.same_as(mixture)), None)
         if found is not None and reference is not None and found.difference is not None:
             seeds = len(found.values.keys() & reference.values.keys())
-            run_sd = confirmation.run_sd
+            run_sd, documents = confirmation.run_sd, document_error(found.redrawn, reference.redrawn)
+            of_documents = 0.0 if documents is None else documents.sd
             each = each.model_copy(
                 update={
                     "measured": -found.difference,
-                    "error": None if run_sd is None else run_sd * math.sqrt(2 / seeds),
+                    "error": None if run_sd is None else math.hypot(run_sd * math.sqrt(2 / seeds), of_documents),
+                    "noise": None if run_sd is None else run_sd * math.sqrt(2),
                     "seeds": seeds,
                 }
             )
@@ -155,7 +160,7 @@ def confirmed_gains(study: str, predictions: Predictions, of_baselines: bool = F
     from search.recommendation.calibration import Confirmed
 
     return [
-        Confirmed(study, each.gain, each.sd, each.measured, each.error)
+        Confirmed(study, each.gain, each.sd, each.measured, each.error, each.noise or 0.0)
         for each in judged(predictions)
         if each.measured is not None and each.error is not None and each.is_baseline == of_baselines
     ]

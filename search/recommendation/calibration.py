@@ -5,8 +5,8 @@ the optimiser's curse (J. E. Smith and R. L. Winkler, "The Optimizer's Curse", M
 with a surrogate otherwise comes on top. Both show once predictions that were kept are compared with what was measured
 later.
 
-For each confirmation i: predicted gain g with standard deviation s, measured gain m with standard error e. Its error,
-g - m, counts by w_i, in proportion to 1 / (s^2 + e^2 + the median of these): a prediction that doubted itself a lot
+For each confirmation i: predicted gain g with standard deviation s, less the noise of the two runs that s is of, and
+measured gain m with standard error e. Its error, g - m, counts by w_i, in proportion to 1 / (s^2 + e^2 + the median of these): a prediction that doubted itself a lot
 says little of a bias, and none counts more than twice as much as one of the usual doubt. The optimism d is the sum of
 w_i (g - m), where the w_i sum to 1. Errors of one study share its surrogate and its baseline's runs, so that the error
 of d is estimated between the J studies: its square is J / (J - 1) * sum_j (sum_i in j of w_i (g - m - d))^2, the
@@ -22,11 +22,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float
 
+from search.intervals import reach
 from search.recommendation.recommendation import LEVEL, Estimate
 
 # Before so many confirmations, of so many studies, nothing is corrected.
@@ -43,6 +43,7 @@ class Confirmed:
         study: confirmations of one study err together.
         predicted, sd: mean and standard deviation of what was predicted, in the unit of the objective.
         measured, error: mean gain over the seeds of the confirmation, and its standard error.
+        noise: of a difference of two runs, which `sd` is of; `error` has what is left of it over the seeds.
     """
 
     study: str
@@ -50,6 +51,7 @@ class Confirmed:
     sd: float
     measured: float
     error: float
+    noise: float = 0.0
 
     @property
     def optimism(self) -> float:
@@ -58,8 +60,8 @@ class Confirmed:
 
     @property
     def spread(self) -> float:
-        """Standard deviation that the prediction gave the optimism, the noise of the confirmation added."""
-        return math.hypot(self.sd, self.error)
+        """Standard deviation that the prediction gave the optimism, the noise of the confirmation in place of runs'."""
+        return math.sqrt(max(self.sd**2 - self.noise**2, 0.0) + self.error**2)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Calibration:
         mean = float(weight_N @ optimism_N)
         error = _between_studies(record, weight_N * (optimism_N - mean))
         shrunk = _shrunk(mean, error)
-        inside = {level: NormalDist().inv_cdf((1 + level) / 2) * spread_N for level in (0.8, LEVEL)}
+        inside = {level: reach(level) * spread_N for level in (0.8, LEVEL)}
         return cls(
             confirmations=len(record),
             studies=len({each.study for each in record}),

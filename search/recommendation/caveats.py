@@ -57,7 +57,7 @@ def _of_basin(validation: Validation) -> list[str]:
 
 def of_allowances(predictor: Predictor, mean_M: Float[np.ndarray, " M"], sd_M: Float[np.ndarray, " M"]) -> list[str]:
     """Under constraints: which metrics may be worse than they are allowed to be, and how likely."""
-    objective, baseline_M = predictor.problem.objective, predictor.evidence.baseline_M
+    objective, baseline_M = predictor.problem.objective, predictor.baseline_M
     if not objective.is_constrained:
         return []
     worse_M = objective.excess(mean_M[None], baseline_M)[0]

@@ -207,6 +207,9 @@ def confirm(
     ]
     expected = expectations(outcomes, None if predicted is None else [predicted(each.mixture) for each in outcomes])
     allowed = [not outcome.broken and _allowed(problem, outcome.mixture, trust) for outcome in outcomes]
+    if not any(allowed):
+        # Nothing may be the answer but what the others are compared with.
+        allowed = [PROPORTIONAL in outcome.names for outcome in outcomes]
     best = _lowest(outcomes, expected, allowed)
     return Confirmation(
         tuple(outcome for outcome in outcomes if not outcome.is_baseline),
@@ -243,6 +246,7 @@ def expectations(outcomes: Sequence[Outcome], predicted: Sequence[float] | None)
     off_K = expected_M[known_M] - predicted_K
     off_K = off_K - off_K.mean()
     chance_K = layout.noise.run_sd**2 / np.array([len(runs) for runs in values if runs])
+    chance_K = chance_K + _by_documents([outcome for outcome, known in zip(outcomes, known_M, strict=True) if known])
     if not chance_K.any():
         return expected_M
     # How large the variance of the predictions' errors is, as likely as the measurements make it.
@@ -252,6 +256,16 @@ def expectations(outcomes: Sequence[Outcome], predicted: Sequence[float] | None)
     believed_K = likelihood_R @ (error_R1 / (error_R1 + chance_K)) / likelihood_R.sum()
     expected_M[known_M] = predicted_K + believed_K * off_K
     return expected_M
+
+
+def _by_documents(outcomes: Sequence[Outcome]) -> Float[np.ndarray, " K"]:
+    """Variance of each mean, relative to that of them all, that comes from the documents; 0 where it is not known."""
+    redrawn = [outcome.redrawn for outcome in outcomes]
+    if any(each is None for each in redrawn):
+        return np.zeros(len(outcomes))
+    drawn_KD = np.array([np.mean(list(each.values.values()), axis=0) for each in redrawn if each is not None])
+    variance_K: Float[np.ndarray, " K"] = (drawn_KD - drawn_KD.mean(axis=0)).var(axis=1, ddof=1)
+    return variance_K
 
 
 def _lowest(outcomes: Sequence[Outcome], expected_M: Float[np.ndarray, " M"], allowed: Sequence[bool]) -> Outcome:
@@ -347,13 +361,14 @@ def _refusal(outcome: Outcome, tests: MetricTests, difference: float) -> str:
 def _margin(noise: Noise | None, seeds: int, comparisons: int, documents: DocumentError | None) -> float | None:
     """Half the width of the interval of a difference over so many shared seeds; None where the noise is not known.
 
-    The variances of seeds and documents add up; the fewer degrees of freedom of the two count.
+    The variances of seeds and documents add up; the degrees of freedom are Welch's and Satterthwaite's.
     """
     if noise is None:
         return None
-    error, freedom = noise.run_sd * math.sqrt(2 / seeds), noise.freedom
-    if documents is not None:
-        error, freedom = math.hypot(error, documents.sd), min(freedom, documents.freedom)
+    error, freedom = noise.run_sd * math.sqrt(2 / seeds), float(noise.freedom)
+    if documents is not None and documents.sd > 0:
+        of_seeds, error = error, math.hypot(error, documents.sd)
+        freedom = error**4 / (of_seeds**4 / noise.freedom + documents.sd**4 / documents.freedom)
     return quantile(1 - (1 - LEVEL) / (2 * comparisons), freedom) * error
 
 

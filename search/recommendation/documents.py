@@ -71,14 +71,14 @@ def redraw(problem: Problem, mixture: Mixture, seeds: Iterable[int], history: Hi
     values, freedom = {}, 0
     for seed in seeds:
         measurement = history.measured(mixture, problem.target, seed)
-        losses_DM = None if measurement is None else _losses(problem, measurement)
+        losses_DM = None if measurement is None else redrawn_losses(problem, measurement)
         if measurement is None or losses_DM is None:
             return None
         if problem.objective.baseline is None:
             values[seed] = problem.objective.value(losses_DM)
         else:
             baseline = history.measured(problem.baselines[problem.objective.baseline], problem.target, seed)
-            baseline_DM = None if baseline is None else _losses(problem, baseline)
+            baseline_DM = None if baseline is None else redrawn_losses(problem, baseline)
             if baseline_DM is None:
                 return None
             of_draws = [
@@ -105,7 +105,7 @@ def _counted(problem: Problem, measurement: Measurement) -> list[DocumentGroups]
     return [measurement.documents[name] for name in problem.objective.metrics if name in measurement.documents]
 
 
-def _losses(problem: Problem, measurement: Measurement) -> Float[np.ndarray, "D M"] | None:
+def redrawn_losses(problem: Problem, measurement: Measurement) -> Float[np.ndarray, "D M"] | None:
     """The losses of the objective's metrics in each draw, [D, M]; None where the groups of one are not known."""
     metrics, counted = problem.objective.metrics, _counted(problem, measurement)
     if len(counted) < len(metrics):

@@ -3,18 +3,21 @@
 Paired by seed, as in confirmation.py, a metric at a time. A constraint is broken where that is shown, and kept where it
 is not: a loss of the candidate is above the baseline's in every other run by chance alone.
 
+What the documents of the confirmation hide is in the error as well, where it is known (documents.py).
+
 Few seeds tell little of the noise of one metric, and more of that of all: variances are drawn towards what they have in
 common, s^2 = (d0 s0^2 + d s_m^2) / (d0 + d), with d0 and s0 from how much the variances of the metrics differ (G. K.
 Smyth, "Linear Models and Empirical Bayes Methods", Statistical Applications in Genetics and Molecular Biology 3(1),
-2004, section 6.2).
+2004, section 6.2). That takes metrics for independent. Losses of one run go up and down together, so d0 is at most d
+times the number of other metrics that theirs are worth, M' - 1, with M' = M^2 / sum of the squares of all correlations.
 
-Shapes: M metrics, S seeds.
+Shapes: M metrics, Q quantities: the metrics and the means of families, S seeds, D draws of documents, R runs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,17 +25,15 @@ from jaxtyping import Float
 
 from search.history import History
 from search.mixture import Mixture
-from search.noise import by_seed
 from search.objective import Objective
 from search.problem import PROPORTIONAL, Problem
 from search.recommendation.confirmation_trials import MOST_TIMES, quantile
+from search.recommendation.documents import redrawn_losses
 from search.recommendation.recommendation import LEVEL
 from search.seeds import of_confirmation
 
 # Of a mixture that is worse in no metric, one in so many is refused by mistake, over all metrics together.
 REFUSED_BY_MISTAKE = 1 - LEVEL
-# Where the metrics' variances do not differ more than by chance, they count as one, with so many degrees of freedom.
-AS_ONE = 1e4
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,20 @@ class MetricTests:
         return tuple(name for name, test in self.metrics.items() if test.broken)
 
 
-# Values by seed, of each quantity of the objective: its metrics, then its families.
-Values = dict[int, Float[np.ndarray, " Q"]]
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """Of one confirmation run: its metrics, then the means of families, and the same on other documents."""
+
+    values_Q: Float[np.ndarray, " Q"]
+    redrawn_DQ: Float[np.ndarray, "D Q"] | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Noise:
+    """Variance of a run of each quantity, and the degrees of freedom that it rests on."""
+
+    variance_Q: Float[np.ndarray, " Q"]
+    freedom_Q: Float[np.ndarray, " Q"]
 
 
 def metric_tests(problem: Problem, mixtures: Iterable[Mixture], seeds: int, history: History) -> list[MetricTests]:
@@ -82,45 +95,36 @@ def metric_tests(problem: Problem, mixtures: Iterable[Mixture], seeds: int, hist
         mixtures: all that were confirmed, since their runs together tell the noise.
         seeds: as many as were asked for.
     """
-    objective, mixtures = problem.objective, list(mixtures)
+    objective = problem.objective
     baseline = objective.baseline or PROPORTIONAL
-    measured = [_values(problem, mixture, seeds, history) for mixture in mixtures]
-    against = _values(problem, problem.baselines[baseline], seeds, history)
-    found = [
-        by_seed([{seed: float(each[q]) for seed, each in values.items()} for values in measured]).noise
-        for q in range(len(objective.metrics) + len(objective.families))
-    ]
-    noise = None
-    if all(each is not None for each in found):
-        variances = np.array([each.run_sd**2 for each in found if each is not None])
-        noise = moderated(variances, next(each.freedom for each in found if each is not None))
-    return [_tests(objective, values, against, baseline, noise) for values in measured]
+    measured = [_runs(problem, mixture, seeds, history) for mixture in mixtures]
+    against = _runs(problem, problem.baselines[baseline], seeds, history)
+    noise = _noise(measured, len(objective.metrics))
+    return [_tests(objective, runs, against, baseline, noise) for runs in measured]
 
 
 def _tests(
-    objective: Objective,
-    values: Values,
-    against: Values,
-    baseline: str,
-    noise: tuple[Float[np.ndarray, " Q"], float] | None,
+    objective: Objective, runs: Mapping[int, _Run], against: Mapping[int, _Run], baseline: str, noise: _Noise | None
 ) -> MetricTests:
-    shared = [values[seed] - against[seed] for seed in values if seed in against]
-    if not shared:
+    pairs = [(runs[seed], against[seed]) for seed in runs if seed in against]
+    if not pairs:
         return MetricTests({}, {}, baseline)
-    difference_Q, count = np.mean(shared, axis=0), len(objective.metrics)
-    error_Q = None if noise is None else np.sqrt(2 * noise[0] / len(shared))
-    refused = np.zeros(count, dtype=bool)
-    if noise is not None and error_Q is not None and objective.is_constrained:
+    difference_Q, count = (
+        np.mean([one.values_Q - other.values_Q for one, other in pairs], axis=0),
+        len(objective.metrics),
+    )
+    margin_Q: list[float | None] = [None] * len(difference_Q)
+    broken_Q = [False] * len(difference_Q)
+    if noise is not None:
+        error_Q = np.sqrt(2 * noise.variance_Q / len(pairs) + _of_documents(pairs))
+        reach_Q = [quantile((1 + LEVEL) / 2, freedom) for freedom in noise.freedom_Q.tolist()]
+        margin_Q = [float(reach * error) for reach, error in zip(reach_Q, error_Q, strict=True)]
         excess_M = objective.excess(difference_Q[None, :count], np.zeros(count))[0]
-        refused = excess_M > quantile(1 - REFUSED_BY_MISTAKE / count, noise[1]) * error_Q[:count]
+        refused = quantile(1 - REFUSED_BY_MISTAKE / count, float(noise.freedom_Q[0]))
+        broken_Q[:count] = (excess_M > refused * error_Q[:count]).tolist()
     tests = [
-        MetricTest(
-            float(difference),
-            None if noise is None or error_Q is None else quantile((1 + LEVEL) / 2, noise[1]) * float(error_Q[place]),
-            len(shared),
-            bool(refused[place]) if place < count else False,
-        )
-        for place, difference in enumerate(difference_Q)
+        MetricTest(float(difference), margin, len(pairs), broken)
+        for difference, margin, broken in zip(difference_Q, margin_Q, broken_Q, strict=True)
     ]
     return MetricTests(
         dict(zip(objective.metrics, tests, strict=False)),
@@ -129,32 +133,94 @@ def _tests(
     )
 
 
-def _values(problem: Problem, mixture: Mixture, seeds: int, history: History) -> Values:
-    """Metrics, then the means of families, of a mixture's confirmation runs."""
+def _runs(problem: Problem, mixture: Mixture, seeds: int, history: History) -> dict[int, _Run]:
+    """The mixture's confirmation runs, by seed."""
     objective, found = problem.objective, {}
     members = [[objective.metrics.index(name) for name in names] for names in objective.families.values()]
     for seed in of_confirmation(MOST_TIMES * seeds):
         measurement = history.measured(mixture, problem.target, seed)
-        if measurement is not None:
-            values_M = objective.losses(measurement)
-            found[seed] = np.append(values_M, [values_M[places].mean() for places in members])
+        if measurement is None:
+            continue
+        redrawn_DM = redrawn_losses(problem, measurement)
+        found[seed] = _Run(
+            _with_families(objective.losses(measurement)[None], members)[0],
+            None if redrawn_DM is None else _with_families(redrawn_DM, members),
+        )
     return found
 
 
-def moderated(variance_M: Float[np.ndarray, " M"], freedom: int) -> tuple[Float[np.ndarray, " M"], float]:
-    """Variances that rest on `freedom` degrees each, drawn together, [M], and the degrees that they then rest on."""
+def _with_families(values_NM: Float[np.ndarray, "N M"], members: Sequence[Sequence[int]]) -> Float[np.ndarray, "N Q"]:
+    return np.column_stack([values_NM, *(values_NM[:, places].mean(axis=1) for places in members)])
+
+
+def _of_documents(pairs: Sequence[tuple[_Run, _Run]]) -> Float[np.ndarray, " Q"]:
+    """Variance of the mean difference of each quantity that comes from the documents; 0 where it is not known."""
+    drawn = [
+        one.redrawn_DQ - other.redrawn_DQ
+        for one, other in pairs
+        if one.redrawn_DQ is not None and other.redrawn_DQ is not None
+    ]
+    if len(drawn) < len(pairs):
+        return np.zeros(len(pairs[0][0].values_Q))
+    variance_Q: Float[np.ndarray, " Q"] = np.mean(drawn, axis=0).var(axis=0, ddof=1)
+    return variance_Q
+
+
+def _noise(measured: Sequence[Mapping[int, _Run]], count: int) -> _Noise | None:
+    """By what neither the mixture nor the seed explains of all runs; None where nothing is left over.
+
+    Args:
+        count: of the metrics; families come after them.
+    """
+    cells = [(mixture, seed, run.values_Q) for mixture, runs in enumerate(measured) for seed, run in runs.items()]
+    if not cells:
+        return None
+    seeds = sorted({seed for _, seed, _ in cells})
+    rows = [mixture for mixture, _, _ in cells], [seeds.index(seed) for _, seed, _ in cells]
+    design_RP = np.hstack([np.eye(len(measured))[rows[0]], np.eye(len(seeds))[rows[1]]])
+    values_RQ = np.array([values_Q for *_, values_Q in cells])
+    effects_PQ, _, rank, _ = np.linalg.lstsq(design_RP, values_RQ)
+    freedom = len(cells) - int(rank)
+    if freedom < 1:
+        return None
+    residual_RQ = values_RQ - design_RP @ effects_PQ
+    variance_Q = (residual_RQ**2).sum(axis=0) / freedom
+    drawn_M, together = moderated(variance_Q[:count], freedom, _worth(residual_RQ[:, :count]) - 1)
+    # Families are few, and sums of what was just judged: their own.
+    freedom_Q = np.append(np.full(count, together), np.full(len(variance_Q) - count, float(freedom)))
+    return _Noise(np.append(drawn_M, variance_Q[count:]), freedom_Q)
+
+
+def _worth(residual_RM: Float[np.ndarray, "R M"]) -> float:
+    """How many independent metrics these are worth, from 1 on."""
+    sd_M = np.sqrt((residual_RM**2).mean(axis=0))
+    scaled_RK = residual_RM[:, sd_M > 0] / sd_M[sd_M > 0]
+    if scaled_RK.shape[1] < 2:
+        return 1.0
+    correlation_KK = scaled_RK.T @ scaled_RK / len(scaled_RK)
+    return float(len(correlation_KK) ** 2 / (correlation_KK**2).sum())
+
+
+def moderated(
+    variance_M: Float[np.ndarray, " M"], freedom: int, others: float
+) -> tuple[Float[np.ndarray, " M"], float]:
+    """Variances that rest on `freedom` degrees each, drawn together, [M], and the degrees that they then rest on.
+
+    Args:
+        others: how many other independent metrics each has beside it.
+    """
     from scipy.special import digamma, polygamma
 
     known_K = variance_M[variance_M > 0]
-    if len(known_K) < 2:
+    if len(known_K) < 2 or others <= 0:
         return variance_M, float(freedom)
     log_K = np.log(known_K) - float(digamma(freedom / 2)) + math.log(freedom / 2)
     # What the variances differ by beyond what as many samples of one differ by.
     beyond = float(log_K.var(ddof=1)) - float(polygamma(1, freedom / 2))
     if beyond <= 0:
-        prior, usual = AS_ONE, float(known_K.mean())
+        prior, usual = others * freedom, float(known_K.mean())
     else:
-        prior = 2 * _inverse_trigamma(beyond)
+        prior = min(2 * _inverse_trigamma(beyond), others * freedom)
         usual = math.exp(float(log_K.mean()) + float(digamma(prior / 2)) - math.log(prior / 2))
     together = prior + freedom
     drawn_M: Float[np.ndarray, " M"] = (prior * usual + freedom * variance_M) / together

@@ -5,7 +5,7 @@ Shapes: N mixtures, D domains, M metrics.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import NormalDist
 
@@ -52,9 +52,22 @@ class Predictor:
         validation = cross_validate(model, evidence)
         return cls(problem, evidence, surrogate, model, validation, trust)
 
+    def at_runs(self) -> Predictor:
+        """Of new runs at the target, where its surrogate predicts for the final run."""
+        return replace(self, model=self.model.at_runs())
+
+    @cached_property
+    def baseline_M(self) -> Float[np.ndarray, " M"] | None:
+        """What is predicted of the objective's baseline, [M]; None where it has none.
+
+        Not what was measured: of a mixture and the baseline both are then predicted, at one scale, and the baseline is
+        as good as itself.
+        """
+        return predicted_baseline(self.problem, self.model)
+
     def objective(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         """Predicted objective, [N]."""
-        return self.problem.objective.value(self.model.mean(weights_ND), self.evidence.baseline_M)
+        return self.problem.objective.value(self.model.mean(weights_ND), self.baseline_M)
 
     def order(self, weights_ND: Float[np.ndarray, "N D"], sure: float = 0.5) -> Float[np.ndarray, " N"]:
         """What mixtures are sorted by, [N]: the predicted objective; last those that may break a constraint.
@@ -63,7 +76,7 @@ class Predictor:
             sure: how likely each metric of a new run has to keep its constraint; the baseline that constraints are
                 about always does.
         """
-        objective, baseline_M = self.problem.objective, self.evidence.baseline_M
+        objective, baseline_M = self.problem.objective, self.baseline_M
         if not objective.is_constrained:
             return self.objective(weights_ND)
         mean_NM, sd_NM = self.model.predict(weights_ND)
@@ -77,7 +90,7 @@ class Predictor:
         """Mean and standard deviation of a new run's objective, and of its metrics, [M]."""
         mean_1M, sd_1M = self.model.predict(mixture.array[None])
         mean_1, sd_1 = objective_of(
-            self.problem.objective, mean_1M, sd_1M, self.validation.residual_NM, self.evidence.baseline_M
+            self.problem.objective, mean_1M, sd_1M, self.validation.residual_NM, self.baseline_M
         )
         return float(mean_1[0]), float(sd_1[0]), mean_1M[0], sd_1M[0]
 
@@ -103,8 +116,7 @@ class Predictor:
         sd_M = self.model.difference_sd_M(one.array, other.array)
         if sd_M is None:
             return None
-        residual_NM, baseline_M = self.validation.residual_NM, self.evidence.baseline_M
-        return objective_sd(self.problem.objective, mean_M, sd_M, residual_NM, baseline_M)
+        return objective_sd(self.problem.objective, mean_M, sd_M, self.validation.residual_NM, self.baseline_M)
 
     @cached_property
     def best_tried(self) -> Mixture | None:
@@ -123,3 +135,11 @@ class Predictor:
     def trusted(self) -> TrustedMixtures:
         """The mixtures that it may answer with."""
         return TrustedMixtures(self.problem, self.evidence, self.trust)
+
+
+def predicted_baseline(problem: Problem, model: LossModel) -> Float[np.ndarray, " M"] | None:
+    """The metrics that a model predicts of the objective's baseline, [M]; None where the objective has none."""
+    if problem.objective.baseline is None:
+        return None
+    [baseline_M] = model.mean(problem.baselines[problem.objective.baseline].array[None])
+    return np.asarray(baseline_M)

@@ -99,4 +99,6 @@ class Recommendation:
         predictor = self.predictor
         if predictor is None or not predictor.validation.trustworthy:
             return None
-        return lambda mixture: float(predictor.objective(mixture.array[None])[0])
+        # What a confirmation measures is of the scale of the runs.
+        at_runs = predictor.at_runs()
+        return lambda mixture: float(at_runs.objective(mixture.array[None])[0])

@@ -201,5 +201,5 @@ def _known(number: float) -> float | None:
 
 
 def _average(found_ND: Float[np.ndarray, "N D"], value_N: Float[np.ndarray, " N"]) -> Float[np.ndarray, " D"]:
-    average_D: Float[np.ndarray, " D"] = found_ND[np.argpartition(value_N, AVERAGED - 1)[:AVERAGED]].mean(axis=0)
+    average_D: Float[np.ndarray, " D"] = found_ND[np.argsort(value_N, kind="stable")[:AVERAGED]].mean(axis=0)
     return average_D

@@ -238,7 +238,8 @@ class Bayes(Strategy):
                 if trial is None:
                     break
                 asked.append(trial)
-                if trial.fidelity == self.problem.target:
+                # Of the search's seed: what another does to all mixtures is not foreseen.
+                if trial.fidelity == self.problem.target and trial.seed == SEARCH_SEED:
                     self._foreseen[trial.id] = proposals.foresees(trial.mixture)
                 history = history.opened(trial)
                 proposals = proposals.believing([trial])

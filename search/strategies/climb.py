@@ -28,10 +28,12 @@ from search.fidelity import Fidelity
 from search.history import History
 from search.problem import Problem
 from search.randomness import generator
+from search.recommendation.predictor import predicted_baseline
 from search.recommendation.recommend import recommend
 from search.recommendation.recommendation import Recommendation
 from search.recommendation.trusted_mixtures import CANDIDATES
 from search.recommendation.validation import FEWEST_RUNS
+from search.runs import numbered
 from search.seeds import SEARCH_SEED
 from search.strategies.base import Settings, Strategy
 from search.strategies.fixed_design import baselines_and_design
@@ -106,12 +108,13 @@ class Climb(Strategy):
         runs = runs_of(problem, before)
         if len(np.unique(runs.mixture_N)) < FEWEST_RUNS:
             return [replace(trial, origin=origin) for trial in before.new(self._more_design)[:size]]
-        evidence = evidence_of(problem, before, runs)
+        # Says so where the baseline that the objective needs was not measured.
+        evidence_of(problem, before, runs)
         model = LossModel.fit(SURROGATES[self.settings.surrogate](problem.seed), runs)
         rng = generator(problem.seed, "climb", number)
         at_hand = choices(problem)
         candidates_ND = self._candidates(at_hand, size, before, runs.weights_ND, rng)
-        order_N = problem.objective.order(model.mean(candidates_ND), evidence.baseline_M)
+        order_N = problem.objective.order(model.mean(candidates_ND), predicted_baseline(problem, model))
         best = max(round(BEST_SHARE * len(candidates_ND)), BEST_EACH * size)
         best_K = np.argsort(order_N, kind="stable")[:best]
         drawn = np.sort(rng.permutation(len(best_K))[:size])
@@ -135,7 +138,9 @@ class Climb(Strategy):
         tried_ND = np.array([mixture.reordered(space.domains).array for mixture in tried]).reshape(
             -1, len(space.domains)
         )
-        new_ND = np.unique(unseen(candidates_ND, tried_ND), axis=0)
+        new_ND = unseen(candidates_ND, tried_ND)
+        # Candidates that a rounding makes one are one trial, and a round of it would never be full.
+        new_ND = new_ND[np.unique(numbered(new_ND), return_index=True)[1]]
         trusted_ND = new_ND[self.settings.trust.inside(new_ND, space, trained_ND)]
         return trusted_ND if len(trusted_ND) >= BEST_EACH * size else new_ND
 

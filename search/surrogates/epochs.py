@@ -41,7 +41,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import minimize_scalar, nnls
 
 from search.runs import numbered
-from search.surrogates.base import Fitted, Prediction, SingleScale, hold_out
+from search.surrogates.base import Fitted, Prediction, SingleScale
 from search.surrogates.lifting import in_target_units
 from search.surrogates.rows import FOLDS, Rows
 
@@ -166,10 +166,6 @@ class Epochs(SingleScale[EpochsChoice]):
             tied_N = in_target_units(rows.values_N, rows.fidelity_N, rows.fidelities - 1, expected_N)
             within = self._fit_alike(replace(exposed, values_N=tied_N, fidelity_N=0 * rows.fidelity_N), choice)
         return FittedEpochs(within, goal_D / proportional, goal_D, repeats_LD[-1], within.choice)
-
-    def hold_out(self, rows: Rows, fitted: Fitted[EpochsChoice]) -> Prediction | None:
-        """As every surrogate's, at the epochs that runs at the target make: it is they that measured."""
-        return hold_out(rows, self.fewest_runs, lambda known: self.fit_rows(known, fitted.choice).predict_run)
 
     def _fit_alike(self, rows: Rows, choice: EpochsChoice | None) -> FloorFit:
         if choice is None:
@@ -348,9 +344,9 @@ class FittedEpochs(Fitted[EpochsChoice]):
     def predict(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
         return self.within.predict(self._exposed(weights_ND, self.goal_D))
 
-    def predict_run(self, weights_ND: Float[np.ndarray, "N D"]) -> Prediction:
+    def at_runs(self) -> FittedEpochs:
         """Of a run at the target, which may repeat less than what predictions are for."""
-        return self.within.predict(self._exposed(weights_ND, self.run_D))
+        return self if np.array_equal(self.goal_D, self.run_D) else replace(self, goal_D=self.run_D)
 
     def _exposed(
         self, weights_ND: Float[np.ndarray, "N D"], repeats_D: Float[np.ndarray, " D"]

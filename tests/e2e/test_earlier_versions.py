@@ -47,6 +47,12 @@ def unpacked(folder: Path, which: str) -> Path:
     return study
 
 
+@pytest.fixture(autouse=True)
+def recorded_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were trained in bf16, which is part of the studies, and not every processor computes in it."""
+    monkeypatch.setattr("proxies.recipe.native_precision", lambda device: "bf16")
+
+
 @pytest.fixture
 def finished(tmp_path: Path) -> Path:
     return unpacked(tmp_path, "finished")

@@ -26,14 +26,20 @@ QUESTION = replace(problem(), objective=NoWorse(WeightedMean(dict.fromkeys(METRI
 CANDIDATE = Candidate("proposed", Mixture.of({"web": 0.1, "code": 0.4, "books": 0.4, "chat": 0.1}))
 
 
-def confirmed(gains: Mapping[str, float], study: int, question: Problem = QUESTION) -> Confirmation:
-    """Of a candidate that is truly better than every baseline by these gains, in a world with this noise."""
+def confirmed(gains: Mapping[str, float], study: int, question: Problem = QUESTION, alike: float = 0.0) -> Confirmation:
+    """Of a candidate that is truly better than every baseline by these gains, in a world with this noise.
+
+    Args:
+        alike: correlation of the noise of a run's metrics.
+    """
 
     def measure(trial: Trial) -> Measurement:
         rng = generator(study, trial.id, "noise")
+        # Losses of one run go up and down together, too.
+        together = rng.normal(0, NOISE * alike**0.5)
         shared = generator(study, str(trial.seed), "seed").normal(0, 0.03)
         gained = [gains.get(name, 0.0) * trial.mixture.same_as(CANDIDATE.mixture) for name in METRICS]
-        losses = 3.0 + shared - np.array(gained) + rng.normal(0, NOISE, len(METRICS))
+        losses = 3.0 + shared - np.array(gained) + rng.normal(together, NOISE * (1 - alike) ** 0.5, len(METRICS))
         return Measurement(
             {name: Loss(loss, loss) for name, loss in zip(METRICS, losses, strict=True)}, (), {}, {}, 1, 1
         )
@@ -82,11 +88,12 @@ def test_each_metric_and_family_has_its_difference_in_nats() -> None:
 
 
 @pytest.mark.slow
-def test_intervals_of_metrics_hold() -> None:
+@pytest.mark.parametrize("alike", [0.0, 0.8])
+def test_intervals_of_metrics_hold(alike: float) -> None:
     gains = {"a": 0.1}
     missed = 0
     for study in range(40):
-        tests = confirmed(gains, study).candidates[0].tests
+        tests = confirmed(gains, study, alike=alike).candidates[0].tests
         assert tests is not None
         missed += sum(
             abs(test.difference + gains.get(name, 0)) > (test.margin or 0) for name, test in tests.metrics.items()
@@ -96,8 +103,8 @@ def test_intervals_of_metrics_hold() -> None:
 
 def test_variances_that_differ_by_chance_become_one_and_those_that_differ_stay() -> None:
     rng = np.random.default_rng(0)
-    alike, freedom = moderated(rng.chisquare(4, 50) / 4, 4)
+    alike, freedom = moderated(rng.chisquare(4, 50) / 4, 4, others=49)
     assert np.ptp(alike) < 0.5 and freedom > 20
     scale = np.geomspace(1e-4, 1, 50)
-    apart, freedom = moderated(scale * rng.chisquare(4, 50) / 4, 4)
+    apart, freedom = moderated(scale * rng.chisquare(4, 50) / 4, 4, others=49)
     assert apart[-10:].mean() > 100 * apart[:10].mean() and freedom < 8

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from mixopt.cli.tables.table import plain_table
 from mixopt.results.calibration import CalibrationResult, GainScore, ProposalScore, StudyCalibration, Together
+from search.intervals import reach
 
 COLUMNS = ("study", "of", ">confirmed", ">too high by", "95% interval", ">rmse", ">in 80%", ">in 95%")
 TRIALS = ("study", ">trials", ">too low by", ">rmse", ">in 80%", ">in 95%")
@@ -32,8 +33,8 @@ def _gains(result: CalibrationResult) -> Table:
             table.add_row(
                 study.study,
                 each.label,
-                f"{each.gain:+.4f} ± {1.96 * each.sd:.4f}",
-                f"{each.measured:+.4f} ± {1.96 * each.error:.4f}",
+                f"{each.gain:+.4f} ± {reach(0.95) * each.sd:.4f}",
+                f"{each.measured:+.4f} ± {reach(0.95) * each.error:.4f}",
                 str(each.seeds),
                 f"{each.gain - each.measured:+.4f}",
             )

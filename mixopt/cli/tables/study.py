@@ -182,11 +182,6 @@ def _predicted_gain(answer: Answer) -> list[RenderableType]:
 def _prediction(recommendation: Recommendation) -> list[RenderableType]:
     """What the surrogate expects of the proposed mixture, in sentences."""
     sentences = []
-    if (gain := recommendation.gain) is not None:
-        sentences.append(
-            f"the proposed mixture is expected to be {gain.mean:.4f} below proportional, with its 95% interval "
-            f"{gain.lower:.4f} to {gain.upper:.4f}"
-        )
     if recommendation.beats:
         chances = ", ".join(f"{name} {chance:.0%}" for name, chance in recommendation.beats.items())
         sentences.append(f"the proposed mixture's chance of beating a baseline, by the regression: {chances}")

@@ -84,7 +84,12 @@ def test_a_small_file_gets_every_default() -> None:
         ("proxies:", "objective: {weights: {web: 0}}\nproxies:", 7, "all weights are 0"),
         ("proxies:", "objective: {kind: worst_case, weights: {web: 1}}\nproxies:", 7, "write metrics instead"),
         ("proxies:", "objective: {kind: pareto, metrics: [web]}\nproxies:", 7, "write weights instead"),
-        ("proxies:", "objective: {baseline: uniform}\nproxies:", 7, "baseline belongs to kind: worst_case or no_worse"),
+        (
+            "proxies:",
+            "objective: {baseline: uniform}\nproxies:",
+            7,
+            "baseline belongs to kind: worst_case, no_worse or hinge",
+        ),
         ("proxies:", "objective: {allowance: 0.1}\nproxies:", 7, "allowance belongs to kind: no_worse"),
         (
             "proxies:",
