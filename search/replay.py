@@ -120,8 +120,7 @@ class Replay:
         self._values_N = np.where((excess_NM > 0).any(axis=1), np.inf, self._values_N)
         if objective.is_constrained and np.isfinite(self._values_N).sum() < 2:
             raise SearchError(
-                f"no run at {self.runs.target.proxy} is measured to be as good as {objective.baseline} in every metric: "
-                "there is nothing to find",
+                f"no run at {self.runs.target.proxy} is measured to be as good as {objective.baseline} in every metric",
                 hint="choose fewer metrics or another objective",
             )
         if self.sd == 0:

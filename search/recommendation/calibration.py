@@ -6,13 +6,13 @@ with a surrogate otherwise comes on top. Both show once predictions that were ke
 later.
 
 For each confirmation i: predicted gain g with standard deviation s, less the noise of the two runs that s is of, and
-measured gain m with standard error e. Its error, g - m, counts by w_i, in proportion to 1 / (s^2 + e^2 + the median of these): a prediction that doubted itself a lot
-says little of a bias, and none counts more than twice as much as one of the usual doubt. The optimism d is the sum of
-w_i (g - m), where the w_i sum to 1. Errors of one study share its surrogate and its baseline's runs, so that the error
-of d is estimated between the J studies: its square is J / (J - 1) * sum_j (sum_i in j of w_i (g - m - d))^2, the
-cluster-robust one (K.-Y. Liang and S. L. Zeger, Biometrika 1986). The correction is d times d^2 / (d^2 + error^2), the
-best linear shrinkage where d is as large as it seems: with few studies nearly none. By what errors are then beyond
-their standard deviations intervals are widened.
+measured gain m with standard error e. Its error, g - m, counts by w_i, in proportion to 1 / (s^2 + e^2 + the median of
+these): a prediction that doubted itself a lot says little of a bias, and none counts more than twice as much as one of
+the usual doubt. The optimism d is the sum of w_i (g - m), where the w_i sum to 1. Errors of one study share its
+surrogate and its baseline's runs, so that the error of d is estimated between the J studies: its square is J / (J - 1)
+* sum_j (sum_i in j of w_i (g - m - d))^2, the cluster-robust one (K.-Y. Liang and S. L. Zeger, Biometrika 1986). The
+correction is d times d^2 / (d^2 + error^2), the best linear shrinkage where d is as large as it seems: with few studies
+nearly none. By what errors are then beyond their standard deviations intervals are widened.
 
 Shapes: N confirmations, J studies.
 """

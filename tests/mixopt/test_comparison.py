@@ -88,7 +88,7 @@ def test_an_answer_beside_a_baseline(study: Path) -> None:
     assert any("the two errors as independent" in note for note in judged.notes)
 
     # Paired by seed, what a seed adds to both cancels.
-    [measured] = judged.measured_difference
+    measured, *_ = judged.measured_difference
     assert (measured.proxy, measured.seeds) == ("moe", (1, 2))
     assert measured.difference == pytest.approx(objective(proportional) - objective(answer))
     assert measured.margin == pytest.approx(0, abs=1e-9)
