@@ -41,16 +41,21 @@ class _Proposal:
 
 @dataclass(frozen=True)
 class _Kept:
-    """What a study's record holds of predictions."""
+    """What a study's record holds of predictions.
+
+    Attributes:
+        place: of its journal: two studies may have one name.
+    """
 
     study: str
+    place: str
     kind: str
     unit: str
     predictions: Predictions | None
     proposals: tuple[_Proposal, ...]
 
     def confirmed(self, of_baselines: bool) -> list[Confirmed]:
-        return [] if self.predictions is None else confirmed_gains(self.study, self.predictions, of_baselines)
+        return [] if self.predictions is None else confirmed_gains(self.place, self.predictions, of_baselines)
 
 
 def calibration(places: Sequence[Path]) -> CalibrationResult:
@@ -95,7 +100,10 @@ def _kept_at(place: Path, damaged: list[str]) -> Iterable[tuple[str, _Kept]]:
         raise ConfigError(f"{place}: no study has run here", hint="name a study file, or the folder of its `directory`")
     for path in paths:
         try:
-            yield str(path.absolute()), _kept(read_header(path).subject, read(path), path.parent.name)
+            yield (
+                str(path.absolute()),
+                _kept(read_header(path).subject, read(path), path.parent.name, str(path.absolute())),
+            )
         except TrackingError as error:
             damaged.append(f"study {path.parent.name} is left out: {error.message}")
 
@@ -107,15 +115,15 @@ def _kept_of(file: StudyFile) -> _Kept:
     """
     path = journal_path(file)
     if path.exists():
-        return _kept(read_header(path).subject, read(path), file.study)
+        return _kept(read_header(path).subject, read(path), file.study, str(path.absolute()))
     run = open_store(file).find(file.study)
     entries = None if run is None else run.entries()
     if entries is None:
         raise ConfigError(f"study {file.study} has not run yet", hint=f"run it: mixopt run {file.file}")
-    return _kept(*entries, file.study)
+    return _kept(*entries, file.study, str(path.absolute()))
 
 
-def _kept(subject: Subject, entries: Iterable[Entry], study: str) -> _Kept:
+def _kept(subject: Subject, entries: Iterable[Entry], study: str, place: str) -> _Kept:
     foreseen, proposals, written = dict[str, tuple[float, float]](), dict[str, _Proposal](), None
     for entry in entries:
         match entry:
@@ -130,6 +138,7 @@ def _kept(subject: Subject, entries: Iterable[Entry], study: str) -> _Kept:
     objective = ((subject.settings or {}).get("objective")) or {}
     return _Kept(
         study,
+        place,
         objective.get("kind", "weighted"),
         objective.get("unit", "nats_per_token"),
         read_predictions(written),

@@ -94,7 +94,8 @@ def kept(predictions: Predictions | None, recorded: Mapping[str, Any] | None) ->
         for each in predictions.gains
     ):
         return before
-    confirmed = [each for each in before.gains if each.measured is not None]
+    # Of a regression that was not trusted, nothing is kept beside one that is.
+    confirmed = [each for each in before.gains if each.measured is not None and before.trusted]
     gains = [
         next((each.model_copy(update={"label": gain.label}) for each in confirmed if _same(each, gain)), gain)
         for gain in predictions.gains
