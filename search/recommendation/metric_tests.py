@@ -9,7 +9,7 @@ Few seeds tell little of the noise of one metric, and more of that of all: varia
 common, s^2 = (d0 s0^2 + d s_m^2) / (d0 + d), with d0 and s0 from how much the variances of the metrics differ (G. K.
 Smyth, "Linear Models and Empirical Bayes Methods", Statistical Applications in Genetics and Molecular Biology 3(1),
 2004, section 6.2). That takes metrics for independent. Losses of one run go up and down together, so d0 is at most d
-times the number of other metrics that theirs are worth, M' - 1, with M' = M^2 / sum of the squares of all correlations.
+times the number of other metrics that theirs are worth (`_worth`).
 
 Shapes: M metrics, Q quantities: the metrics and the means of families, S seeds, D draws of documents, R runs.
 """
@@ -32,8 +32,8 @@ from search.recommendation.documents import redrawn_losses
 from search.recommendation.recommendation import LEVEL
 from search.seeds import of_confirmation
 
-# Of a mixture that is worse in no metric, one in so many is refused by mistake, over all metrics together.
-REFUSED_BY_MISTAKE = 1 - LEVEL
+# Of mixtures that are worse in no metric, such a share is refused by mistake, over all metrics together.
+REFUSED_BY_MISTAKE = 0.04
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,11 @@ def _tests(
         reach_Q = [quantile((1 + LEVEL) / 2, freedom) for freedom in noise.freedom_Q.tolist()]
         margin_Q = [float(reach * error) for reach, error in zip(reach_Q, error_Q, strict=True)]
         excess_M = objective.excess(difference_Q[None, :count], np.zeros(count))[0]
-        refused = quantile(1 - REFUSED_BY_MISTAKE / count, float(noise.freedom_Q[0]))
-        broken_Q[:count] = (excess_M > refused * error_Q[:count]).tolist()
+        freedom, error_M = float(noise.freedom_Q[0]), error_Q[:count]
+        # What is shown to keep its constraint cannot be refused by mistake, and takes no part of the error.
+        kept_M = excess_M < -quantile(1 - REFUSED_BY_MISTAKE / count, freedom) * error_M
+        refused = quantile(1 - REFUSED_BY_MISTAKE / max(int((~kept_M).sum()), 1), freedom)
+        broken_Q[:count] = (excess_M > refused * error_M).tolist()
     tests = [
         MetricTest(float(difference), margin, len(pairs), broken)
         for difference, margin, broken in zip(difference_Q, margin_Q, broken_Q, strict=True)
@@ -185,20 +188,24 @@ def _noise(measured: Sequence[Mapping[int, _Run]], count: int) -> _Noise | None:
         return None
     residual_RQ = values_RQ - design_RP @ effects_PQ
     variance_Q = (residual_RQ**2).sum(axis=0) / freedom
-    drawn_M, together = moderated(variance_Q[:count], freedom, _worth(residual_RQ[:, :count]) - 1)
+    drawn_M, together = moderated(variance_Q[:count], freedom, _worth(residual_RQ[:, :count], freedom) - 1)
     # Families are few, and sums of what was just judged: their own.
     freedom_Q = np.append(np.full(count, together), np.full(len(variance_Q) - count, float(freedom)))
     return _Noise(np.append(drawn_M, variance_Q[count:]), freedom_Q)
 
 
-def _worth(residual_RM: Float[np.ndarray, "R M"]) -> float:
-    """How many independent metrics these are worth, from 1 on."""
+def _worth(residual_RM: Float[np.ndarray, "R M"], freedom: int) -> float:
+    """How many independent metrics these are worth, from 1 on: M / (1 + (M - 1) r^2), r^2 the mean of all pairs'.
+
+    Of independent ones r^2 is 1 / freedom by chance alone, and that is taken off.
+    """
     sd_M = np.sqrt((residual_RM**2).mean(axis=0))
     scaled_RK = residual_RM[:, sd_M > 0] / sd_M[sd_M > 0]
-    if scaled_RK.shape[1] < 2:
+    count = scaled_RK.shape[1]
+    if count < 2 or freedom < 2:
         return 1.0
-    correlation_KK = scaled_RK.T @ scaled_RK / len(scaled_RK)
-    return float(len(correlation_KK) ** 2 / (correlation_KK**2).sum())
+    squares = float(((scaled_RK.T @ scaled_RK / len(scaled_RK)) ** 2).sum() - count) / (count * (count - 1))
+    return float(count / (1 + (count - 1) * max((squares - 1 / freedom) / (1 - 1 / freedom), 0.0)))
 
 
 def moderated(
