@@ -42,23 +42,32 @@ def prepare(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
 
     file = load_study(study)
     with locked(file.work_directory, f"study {file.study}"):
-        corpus = summarise_corpus(prepare(file, err))
-    print_result(corpus, corpus_table(corpus), json)
-    _say_pool_changes(file)
+        corpus = prepare(file, err)
+    summary = summarise_corpus(corpus)
+    print_result(summary, corpus_table(summary), json)
+    _say_pool_changes(file, corpus.fingerprint)
 
 
-def _say_pool_changes(file: StudyFile) -> None:
-    """Of a study that has begun: whether what is prepared now is no longer what it measured."""
+def _say_pool_changes(file: StudyFile, prepared: str) -> None:
+    """Of a study that has begun: whether what is prepared now is no longer what it measured.
+
+    Args:
+        prepared: fingerprint of the text as it is now.
+    """
     from contextlib import suppress
 
-    from mixopt.study.inventory import pool_changes
+    from mixopt.study.inventory import pool_changes, remember_pools
     from mixopt.study.record import journal_path, read_record
     from tracking.errors import TrackingError
 
     if not journal_path(file).exists():
         return
     with suppress(TrackingError):  # said by whoever goes on with the study
-        for change in pool_changes(file, read_record(file, apart_from="file")):
+        record = read_record(file, apart_from="file")
+        if record.subject.corpus == prepared:
+            # The same text, whatever became of its files.
+            remember_pools(file)
+        for change in pool_changes(file, record):
             err.print(f"note: {change}", style="yellow", soft_wrap=True)
 
 
@@ -81,6 +90,7 @@ def plan(
     with err.status("measuring the speed of each proxy") if probe else err.status("counting"):
         estimated = estimate(plan, probe)
     print_result(estimated, plan_table(estimated), json)
+    _say_pool_changes(file, plan.corpus.fingerprint)
 
 
 @app.command(epilog="Example: mixopt run study.yaml     (again, to resume)", rich_help_panel=STUDY)

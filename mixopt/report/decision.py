@@ -71,7 +71,7 @@ def _trust_tile(content: Content) -> Tile:
         title,
         correlation(score.spearman),
         "rank correlation",
-        f"{found.surrogate} on {found.scores.runs} held-out runs, {trusted}; "
+        f"{found.surrogate} on {found.scores.runs} held-out mixtures, {trusted}; "
         f"{score.coverage_95:.0%} of them in their 95% interval{basin}",
     )
 

@@ -52,7 +52,7 @@ search:
   # stop_hopeless: true       # end trials early that will not be among the best
 
 objective:                    # default: the mean over all evaluation sets
-  kind: weighted              # or worst_case, no_worse, pareto: see docs/study-file.md
+  kind: weighted              # or worst_case, no_worse, hinge, pareto, families: see docs/study-file.md
   unit: nats_per_token
 
 confirm:                      # the best candidates and the baselines, trained again

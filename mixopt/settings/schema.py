@@ -304,8 +304,10 @@ class ObjectiveSettings(Section):
             raise ValueError("allowance belongs to kind: no_worse; remove it or set kind: no_worse")
         if self.kind != "hinge" and self.times is not None:
             raise ValueError("times belongs to kind: hinge; remove it or set kind: hinge")
-        if self.families is not None and (self.weights is not None or self.kind == "worst_case"):
-            raise ValueError("families take the place of weights, and mean nothing to worst_case; remove one of them")
+        if self.families is not None and self.weights is not None:
+            raise ValueError("families take the place of weights; remove one of the two")
+        if self.families is not None and self.kind == "worst_case":
+            raise ValueError("families mean nothing to kind: worst_case; remove them, or name its metrics")
         named = [metric for family in (self.families or {}).values() for metric in family.metrics]
         if twice := [metric for metric in named if named.count(metric) > 1]:
             raise ValueError(f"{twice[0]} is in the families twice; name each evaluation set once")

@@ -101,7 +101,8 @@ Share = Annotated[
 def show_count(count: float) -> str:
     """1234567 as 1.23M: three significant digits, the suffixes that the study file takes."""
     for factor, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(count) >= factor:
+        # What rounds to 1000 of one suffix is 1 of the next.
+        if abs(count) >= 0.9995 * factor:
             return f"{count / factor:.3g}{suffix}"
     return f"{count:.3g}"
 

@@ -84,7 +84,7 @@ def build_answer(
             *plan.notes,
             *_failed_proxies(history),
             *_confirmation_notes(confirmation, predictions),
-            *recommendation.warnings,
+            *_of_proposal(recommendation, confirmation),
             *([predictions.correction.sentence] if predictions and predictions.correction else []),
             *([sentence(path)] if path is not None and path.matters else []),
         ),
@@ -102,6 +102,12 @@ def build_answer(
         predictions=predictions,
         path=path,
     )
+
+
+def _of_proposal(recommendation: Recommendation, confirmation: Confirmation | None) -> list[str]:
+    """The search's warnings, named as such where another mixture is the answer."""
+    is_answer = confirmation is None or confirmation.winner.mixture.same_as(recommendation.mixture)
+    return [*recommendation.warnings] if is_answer else [f"of the proposal: {each}" for each in recommendation.warnings]
 
 
 def _failed_proxies(history: History) -> list[str]:

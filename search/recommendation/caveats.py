@@ -63,7 +63,7 @@ def of_allowances(predictor: Predictor, mean_M: Float[np.ndarray, " M"], sd_M: F
     worse_M = objective.excess(mean_M[None], baseline_M)[0]
     return [
         f"metric {name} is worse than {objective.baseline} by more than it may be "
-        f"with probability {NormalDist().cdf(worse / max(sd, 1e-12)):.0%}: the confirmation shows it"
+        f"with probability {NormalDist().cdf(worse / max(sd, 1e-12)):.0%}, before any confirmation"
         for name, worse, sd in zip(objective.metrics, worse_M, sd_M, strict=True)
         if NormalDist().cdf(worse / max(sd, 1e-12)) > 1 - LEVEL
     ]

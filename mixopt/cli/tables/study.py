@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mixopt.cli.tables.table import epochs_of, plain_table
-from mixopt.results.answer import Answer, Confirmation
+from mixopt.results.answer import Answer, Confirmation, MetricDifference
 from mixopt.results.corpus import CorpusSummary
 from mixopt.results.jobs import JobAlone, JobList, JobWithTrials
 from mixopt.results.plan import PlanEstimate
@@ -19,6 +19,8 @@ from mixopt.settings.units import show_count, show_duration
 from search.problem import PROPORTIONAL
 
 BAR_WIDTH = 16
+# More metrics are in the report.
+MOST_METRICS = 12
 # Noise that rests on fewer degrees of freedom may well be half or twice what it seems.
 ROUGH = 5
 
@@ -105,7 +107,7 @@ def status_table(status: StatusFields) -> RenderableType:
         rough = ", a rough guess yet" if noise.freedom < ROUGH else ""
         lines.append(
             f"a run of one mixture is off by {noise.objective.run_sd:.4f} ({noise.mixtures} mixtures with several "
-            f"seeds{rough}): {noise.seeds} seeds show differences from {noise.resolves:.4f} up, "
+            f"seeds{rough}), on these documents: {noise.seeds} seeds show differences from {noise.resolves:.4f} up, "
             f"{noise.seeds_for_half} would show half of that"
         )
     lines += [f"failed: {each.trial} ({each.origin}): {each.kind}: {each.message}" for each in status.failures]
@@ -155,8 +157,8 @@ def answer_table(answer: Answer) -> RenderableType:
         parts.append(_front_table(answer.recommendation.front))
     if answer.confirmation:
         parts.append(_confirmation_table(answer.confirmation, answer.objective.unit))
-        if answer.confirmation.winner.families:
-            parts.append(_families_table(answer.confirmation))
+        if (trades := _trades_table(answer.confirmation)) is not None:
+            parts.append(trades)
     parts.append(Text(answer.verdict, style="bold"))
     parts += _predicted_gain(answer)
     if not answer.confirmation:
@@ -221,18 +223,28 @@ def _confirmation_table(confirmation: Confirmation, unit: str) -> RenderableType
     return table
 
 
-def _families_table(confirmation: Confirmation) -> RenderableType:
-    """What the families of metrics pay and get under each candidate."""
-    outcomes = [each for each in confirmation.outcomes if each.families and each.difference]
-    title = "\nFamilies: mean loss against the baseline's"
-    table = plain_table("family", *(f">{outcome.label}" for outcome in outcomes), title=title)
-    for family in confirmation.winner.families:
-        cells = [outcome.families[family] for outcome in outcomes]
-        table.add_row(
-            family,
-            *(f"{cell.difference:+.4f}" + ("" if cell.margin is None else f" ± {cell.margin:.4f}") for cell in cells),
-        )
-    return table
+def _trades_table(confirmation: Confirmation) -> RenderableType | None:
+    """What each candidate pays and gets: by family, and by metric where these are few; None where all are baselines."""
+    outcomes = [each for each in confirmation.candidates if each.metrics]
+    if not outcomes:
+        return None
+    first = outcomes[0]
+    metrics = first.metrics if len(first.metrics) <= MOST_METRICS else {}
+    title = (
+        "\nWhat it trades: loss against the baseline's (95% of each alone), refused where shown to be too much worse"
+    )
+    table = plain_table("", *(f">{outcome.label}" for outcome in outcomes), title=title)
+    for family in first.families:
+        table.add_row(f"family {family}", *(_traded(each.families[family]) for each in outcomes))
+    for metric in sorted(metrics, key=lambda name: -first.metrics[name].difference):
+        table.add_row(metric, *(_traded(each.metrics[metric]) for each in outcomes))
+    return table if table.row_count else None
+
+
+def _traded(found: MetricDifference) -> Text:
+    margin = "" if found.margin is None else f" ± {found.margin:.4f}"
+    refused = ", refused" if found.broken else ""
+    return Text(f"{found.difference:+.4f}{margin}{refused}", style="red" if found.broken else "")
 
 
 def _notes(notes: Iterable[str]) -> list[RenderableType]:

@@ -146,6 +146,16 @@ def test_a_file_written_again_as_it_was_is_said_to_have_changed_until_it_is_read
         assert changes(study) == []
 
 
+def test_prepare_finds_that_the_same_text_is_no_change(study: Path) -> None:
+    with begin(planned_again(study), open_store(load(study))):
+        pass
+    later = time.time() + 120
+    os.utime(study.parent / "data/sums.jsonl", (later, later))
+    assert len(changes(study)) == 1
+    assert "changed" not in mixopt("prepare", study).stderr
+    assert changes(study) == []
+
+
 def planned_again(study: Path) -> Plan:
     file = load(study)
     return make_plan(file, prepare_corpus(file, lambda progress: None))
