@@ -98,7 +98,7 @@ LATER_KEYS = {"predictability", "bounds", "basin", "orders_basin", "run_sd", "no
 LATER_KEYS |= {"max_epochs", "inventory", "target_tokens", "epochs", "domains", "pool_changes", "notes", "predictions"}
 LATER_KEYS |= {"gain", "metrics", "families", "over", "confirmation_tokens", "tests", "baseline", "goal", "path"}
 # What they say of results that know nothing of them.
-UNTOLD = (None, [], {}, 0, "seeds", "proportional")
+UNTOLD: tuple[Any, ...] = (None, [], {}, 0, "seeds", "proportional")
 
 
 def without_later_keys(value: Any) -> Any:

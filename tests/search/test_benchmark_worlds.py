@@ -32,12 +32,16 @@ def test_no_search_over_the_simplex_ends_below_the_optimum(domains: int) -> None
 @pytest.mark.parametrize("peak", [6.0, float("inf")])
 def test_where_domains_repeat_nothing_is_below_the_optimum_either(domains: int, peak: float) -> None:
     world = Scarce(domains, 1, 0.0, peak)
+
+    def value(weights_D: Float[np.ndarray, " D"]) -> float:
+        return float(world.value(weights_D[None])[0])
+
     weights_ND = np.random.default_rng(0).dirichlet(np.ones(domains), size=2000)
     value_N = world.value(weights_ND)
     assert value_N.min() > world.optimum
     found = minimize(
-        lambda weights_D: float(world.value(weights_D[None])[0]),
-        weights_ND[value_N.argmin()],
+        value,
+        np.ravel(weights_ND[int(value_N.argmin())]),
         bounds=[(0, 1)] * domains,
         constraints=LinearConstraint(np.ones((1, domains)), 1, 1),
         method="SLSQP",

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from proxies.data.corpus import Corpus, Progress, prepare
 from proxies.data.intake import HeldOut
 from proxies.data.manifest import MOST_GROUPS
+from proxies.data.sources import Source
 from proxies.data.tokenizer import TokenisedDocument, content_hash
 from tests.proxies.data.conftest import SETTINGS, sentences, source, texts_of, train_texts, write_jsonl
 
@@ -181,7 +182,8 @@ def test_what_an_earlier_version_began_goes_on_with_its_fingerprint(tmp_path: Pa
     then = Corpus.open(directory)
     data = tmp_path / "finished" / "data"
     pools = [source(name, data / f"{name}.jsonl") for name in then.domains]
-    request = (pools, [], type(SETTINGS)(vocabulary=300, validation_tokens=500, workers=1), directory)
+    nothing: list[Source] = []
+    request = (pools, nothing, type(SETTINGS)(vocabulary=300, validation_tokens=500, workers=1), directory)
 
     class Killed(Exception):
         pass
