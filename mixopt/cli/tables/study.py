@@ -230,9 +230,7 @@ def _trades_table(confirmation: Confirmation) -> RenderableType | None:
         return None
     first = outcomes[0]
     metrics = first.metrics if len(first.metrics) <= MOST_METRICS else {}
-    title = (
-        "\nWhat it trades: loss against the baseline's (95% of each alone), refused where shown to be too much worse"
-    )
+    title = "\nWhat it trades: loss less the baseline's (± 95%)"
     table = plain_table("", *(f">{outcome.label}" for outcome in outcomes), title=title)
     for family in first.families:
         table.add_row(f"family {family}", *(_traded(each.families[family]) for each in outcomes))
