@@ -18,6 +18,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
+from benchmarks.worlds import best_mixture
 from search.fidelity import Fidelity
 from search.randomness import generator
 from search.runs import Runs
@@ -25,8 +26,6 @@ from search.scales import Goal
 
 FIRST_TOKENS = 2e8
 METRICS, DOMAINS = 3, 5
-# The multiplicative updates end where no domain gains more than this beyond the mean, or after so many.
-OPTIMAL, STEPS = 1e-6, 20_000
 
 
 def fidelity(params: float, tokens: float) -> Fidelity:
@@ -55,15 +54,11 @@ class Growing(ABC):
 
     def best(self, params: float, tokens: float) -> Float[np.ndarray, " D"]:
         """The mixture with the lowest mean of the metrics, [D]."""
-        weights_D: Float[np.ndarray, " D"] = np.full(DOMAINS, 1 / DOMAINS)
-        for _ in range(STEPS):
-            gain_D = -self._parts(weights_D[None], params, tokens)[1][0].mean(axis=0)
-            ratio_D = gain_D / (weights_D @ gain_D)
-            if ratio_D.max() < 1 + OPTIMAL:
-                break
-            weights_D = weights_D * np.sqrt(ratio_D)
-            weights_D /= weights_D.sum()
-        return weights_D
+
+        def gain_D(weights_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " D"]:
+            return np.asarray(-self._parts(weights_D[None], params, tokens)[1][0].mean(axis=0))
+
+        return best_mixture(gain_D, DOMAINS)
 
     def runs(self, scales: list[tuple[float, float]], counts: list[int], goal: Goal | None = None) -> Runs:
         """So many runs of random mixtures at each scale, the first of the smaller ones' again at the next."""

@@ -16,7 +16,7 @@ Shapes: N mixtures, D domains, M metrics.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -60,20 +60,34 @@ class Laws:
         return losses_NM
 
     def best(self, share_M: Float[np.ndarray, " M"]) -> Float[np.ndarray, " D"]:
-        """The mixture with the lowest mean of the metrics with these shares, [D], by multiplicative updates.
-
-        There, and only there, every domain that is used gains as much by a larger share, and no other gains more.
-        """
-        weights_D: Float[np.ndarray, " D"] = np.full(self.worth_MD.shape[1], 1 / self.worth_MD.shape[1])
+        """The mixture with the lowest mean of the metrics with these shares, [D]."""
         slope_M = share_M * self.height_M * self.power_M
-        for _ in range(STEPS):
-            gain_D = (slope_M * (self.worth_MD @ weights_D) ** -(self.power_M + 1)) @ self.worth_MD
-            ratio_D = gain_D / (weights_D @ gain_D)
-            if ratio_D.max() < 1 + OPTIMAL:
-                break
-            weights_D = weights_D * np.sqrt(ratio_D)
-            weights_D /= weights_D.sum()
-        return weights_D
+
+        def gain_D(weights_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " D"]:
+            return np.asarray((slope_M * (self.worth_MD @ weights_D) ** -(self.power_M + 1)) @ self.worth_MD)
+
+        return best_mixture(gain_D, self.worth_MD.shape[1])
+
+
+def best_mixture(
+    gain_D: Callable[[Float[np.ndarray, " D"]], Float[np.ndarray, " D"]], domains: int
+) -> Float[np.ndarray, " D"]:
+    """Where a convex loss is lowest on the simplex, [D], by multiplicative updates.
+
+    There, and only there, every domain that is used gains as much by a larger share, and no other gains more.
+
+    Args:
+        gain_D: how much the loss falls with each share, above 0.
+    """
+    weights_D: Float[np.ndarray, " D"] = np.full(domains, 1 / domains)
+    for _ in range(STEPS):
+        found_D = gain_D(weights_D)
+        ratio_D = found_D / (weights_D @ found_D)
+        if ratio_D.max() < 1 + OPTIMAL:
+            break
+        weights_D = weights_D * np.sqrt(ratio_D)
+        weights_D /= weights_D.sum()
+    return weights_D
 
 
 class World(ABC):

@@ -3,7 +3,7 @@
 The second decides what a study can resolve: two mixtures compared over S shared seeds differ, by chance alone, by its
 standard deviation times sqrt(2 / S).
 
-Shapes: N runs, M metrics, K mixtures and S seeds that were combined.
+Shapes: N runs, M metrics, K mixtures and S seeds that were combined in R runs, Q quantities of a run.
 """
 
 from __future__ import annotations
@@ -149,33 +149,74 @@ class Layout:
     noise: Noise | None
 
 
-def by_seed(values: Sequence[Mapping[int, float]]) -> Layout:
-    """Taken apart by least squares: a two-way layout without interaction, of which any cell may be empty.
+@dataclass(frozen=True, eq=False)
+class TwoWay:
+    """Runs of several mixtures with several seeds, by least squares: a layout without interaction, any cell empty.
 
-    Two seeds of one mixture say next to nothing of the noise, two of six mixtures enough.
+    Attributes:
+        mixture_R, seed_R: of each run, a number from 0 on.
+        mixture_KQ, seed_SQ: what each mixture, and each seed, has of each quantity.
+        residual_RQ: what neither explains.
+        freedom: degrees of freedom of a quantity's residuals.
+    """
+
+    mixture_R: Int[np.ndarray, " R"]
+    seed_R: Int[np.ndarray, " R"]
+    mixture_KQ: Float[np.ndarray, "K Q"]
+    seed_SQ: Float[np.ndarray, "S Q"]
+    residual_RQ: Float[np.ndarray, "R Q"]
+    freedom: int
+
+    @classmethod
+    def of(cls, values: Sequence[Mapping[int, Float[np.ndarray, " Q"]]]) -> TwoWay | None:
+        """None without a run.
+
+        Args:
+            values: of each mixture, by seed.
+        """
+        cells = [(mixture, seed, each) for mixture, runs in enumerate(values) for seed, each in sorted(runs.items())]
+        if not cells:
+            return None
+        seeds = sorted({seed for _, seed, _ in cells})
+        mixture_R = np.array([mixture for mixture, _, _ in cells])
+        seed_R = np.array([seeds.index(seed) for _, seed, _ in cells])
+        values_RQ = np.array([each for *_, each in cells], dtype=np.float64)
+        design_RP = np.hstack([np.eye(len(values))[mixture_R], np.eye(len(seeds))[seed_R]])
+        effects_PQ, _, rank, _ = np.linalg.lstsq(design_RP, values_RQ)
+        return cls(
+            mixture_R,
+            seed_R,
+            effects_PQ[: len(values)],
+            effects_PQ[len(values) :],
+            values_RQ - design_RP @ effects_PQ,
+            len(cells) - int(rank),
+        )
+
+    @property
+    def variance_Q(self) -> Float[np.ndarray, " Q"]:
+        """Of a run, by what is left over; there has to be something."""
+        variance_Q: Float[np.ndarray, " Q"] = (self.residual_RQ**2).sum(axis=0) / self.freedom
+        return variance_Q
+
+
+def by_seed(values: Sequence[Mapping[int, float]]) -> Layout:
+    """Taken apart as `TwoWay` has it: two seeds of one mixture say next to nothing of the noise, two of six enough.
 
     Args:
         values: of each mixture, by seed.
     """
     mean_K = np.full(len(values), np.nan)
-    cells = [(mixture, seed, value) for mixture, runs in enumerate(values) for seed, value in sorted(runs.items())]
-    if not cells:
+    found = TwoWay.of([{seed: np.array([value]) for seed, value in runs.items()} for runs in values])
+    if found is None:
         return Layout(mean_K, None)
-    seeds = sorted({seed for _, seed, _ in cells})
-    mixture_N, seed_N = (np.array(each) for each in zip(*((m, seeds.index(s)) for m, s, _ in cells), strict=True))
-    values_N = np.array([value for _, _, value in cells], dtype=np.float64)
-    design_NP = np.hstack([np.eye(len(values))[mixture_N], np.eye(len(seeds))[seed_N]])
-    effects_P, _, rank, _ = np.linalg.lstsq(design_NP, values_N)
-    seed_S = effects_P[len(values) :]
-    known = np.unique(mixture_N)
-    mean_K[known] = effects_P[known] + seed_S.mean()
-    freedom = len(values_N) - int(rank)
-    if freedom < 1:
+    seed_S, known = found.seed_SQ[:, 0], np.unique(found.mixture_R)
+    mean_K[known] = found.mixture_KQ[known, 0] + seed_S.mean()
+    if found.freedom < 1:
         return Layout(mean_K, None)
-    run_variance = float(((values_N - design_NP @ effects_P) ** 2).sum()) / freedom
-    of_chance = run_variance * float((1 / np.bincount(seed_N)).mean())
-    seed_variance = max(float(seed_S.var(ddof=1)) - of_chance, 0.0) if len(seeds) > 1 else 0.0
-    return Layout(mean_K, Noise(math.sqrt(run_variance), math.sqrt(seed_variance), freedom))
+    run_variance = float(found.variance_Q[0])
+    of_chance = run_variance * float((1 / np.bincount(found.seed_R)).mean())
+    seed_variance = max(float(seed_S.var(ddof=1)) - of_chance, 0.0) if len(seed_S) > 1 else 0.0
+    return Layout(mean_K, Noise(math.sqrt(run_variance), math.sqrt(seed_variance), found.freedom))
 
 
 def seed_shifts(

@@ -15,10 +15,9 @@ from mixopt.results.answer import Answer
 from mixopt.results.export import Supply
 from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import parse_count, show_count
+from search.designs.baselines import EPOCHS
 from search.mixture import ROUNDING, Mixture, counts
 
-# Repetition up to about so many epochs is nearly free (N. Muennighoff et al., 2305.16264).
-FREE_EPOCHS = 4.0
 # Formats that take lines after a #.
 WITH_COMMENTS = (".yaml", ".py")
 WEIGHTS_COUNT = {
@@ -152,9 +151,9 @@ class ExportRequest:
             read = f"domain {each.domain} is read {each.epochs:.3g} times in {run} tokens"
             if _is_beyond(each):
                 found.append(f"{read}, and {each.max_epochs:g} times is the most: --allow-repeats lets it")
-            elif each.max_epochs is None and each.epochs > FREE_EPOCHS:
+            elif each.max_epochs is None and each.epochs > EPOCHS:
                 found.append(
-                    f"{read}: beyond about {FREE_EPOCHS:g} epochs, repeated text is worth less than new; "
+                    f"{read}: beyond about {EPOCHS:g} epochs, repeated text is worth less than new; "
                     f"domains.{each.domain}.max_epochs, with target.tokens, keeps the answer inside its supply"
                 )
         return found
@@ -204,7 +203,7 @@ class ExportRequest:
 
     def _repeats(self, supplies: Sequence[Supply]) -> dict[str, float]:
         """How often the trainer is told that it may read each domain: often enough for this mixture."""
-        most = {name: self.most_epochs(name) or FREE_EPOCHS for name in self.file.domains}
+        most = {name: self.most_epochs(name) or EPOCHS for name in self.file.domains}
         needed = {each.domain: float(math.ceil(each.epochs)) for each in supplies if each.epochs > most[each.domain]}
         return most | needed
 

@@ -53,7 +53,7 @@ from search.recommendation.validation import Score
 from search.runs import BoolArray, Runs
 from search.scales import Goal
 from search.space import TOLERANCE, Space
-from search.surrogates import DEFAULT, SURROGATES
+from search.surrogates import DEFAULT, SCALING_LAW, SURROGATES
 from search.surrogates.loss_model import LossModel
 from search.surrogates.scaling_law import AnyScale
 from search.trust_region import TrustRegion
@@ -62,7 +62,6 @@ from search.trust_region import TrustRegion
 FAR = 100
 FAR_DEFAULT = "far_blend"
 # What predicts for a scale that has no runs.
-SCALING_LAW = "scaling_law"
 # What the default is compared with unless all are asked for: Olmix's law, RegMix's kind of trees, and the law that is
 # a part of the default.
 COMPARED = ("log_linear", "lightgbm", "effective_data")

@@ -12,9 +12,7 @@ from mixopt.study.plan import Plan
 from search.errors import SearchError
 from search.evidence import Evidence, evidence_of, runs_along
 from search.history import History
-from search.surrogates import SURROGATES
-
-SCALING_LAW = "scaling_law"
+from search.surrogates import SCALING_LAW, SURROGATES
 
 
 def why_no_path(plan: Plan, history: History) -> str | None:

@@ -32,6 +32,7 @@ from search.scales import Goal
 from search.space import DomainLimits, Group, Space
 from search.strategies import STRATEGIES
 from search.strategies.base import Settings
+from search.surrogates import SCALING_LAW
 from search.trust_region import TrustRegion
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _check_reach(file: StudyFile, problem: Problem) -> None:
     Raises:
         ConfigError: the law of scale is to predict the final run, and cannot from these proxies.
     """
-    if file.search.surrogate != "scaling_law" or problem.goal is None:
+    if file.search.surrogate != SCALING_LAW or problem.goal is None:
         return
     fidelities, domains = tuple(rung.fidelity for rung in problem.rungs), problem.space.domains
     none, metrics = np.zeros(0, dtype=np.int64), problem.objective.metrics

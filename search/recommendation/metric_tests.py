@@ -25,6 +25,7 @@ from jaxtyping import Float
 
 from search.history import History
 from search.mixture import Mixture
+from search.noise import TwoWay
 from search.objective import Objective
 from search.problem import PROPORTIONAL, Problem
 from search.recommendation.confirmation_trials import MOST_TIMES, quantile
@@ -175,20 +176,12 @@ def _noise(measured: Sequence[Mapping[int, _Run]], count: int) -> _Noise | None:
     Args:
         count: of the metrics; families come after them.
     """
-    cells = [(mixture, seed, run.values_Q) for mixture, runs in enumerate(measured) for seed, run in runs.items()]
-    if not cells:
+    found = TwoWay.of([{seed: run.values_Q for seed, run in runs.items()} for runs in measured])
+    if found is None or found.freedom < 1:
         return None
-    seeds = sorted({seed for _, seed, _ in cells})
-    rows = [mixture for mixture, _, _ in cells], [seeds.index(seed) for _, seed, _ in cells]
-    design_RP = np.hstack([np.eye(len(measured))[rows[0]], np.eye(len(seeds))[rows[1]]])
-    values_RQ = np.array([values_Q for *_, values_Q in cells])
-    effects_PQ, _, rank, _ = np.linalg.lstsq(design_RP, values_RQ)
-    freedom = len(cells) - int(rank)
-    if freedom < 1:
-        return None
-    residual_RQ = values_RQ - design_RP @ effects_PQ
-    variance_Q = (residual_RQ**2).sum(axis=0) / freedom
-    drawn_M, together = moderated(variance_Q[:count], freedom, _worth(residual_RQ[:, :count], freedom) - 1)
+    variance_Q, freedom = found.variance_Q, found.freedom
+    worth = _worth(found.residual_RQ[:, :count], freedom)
+    drawn_M, together = moderated(variance_Q[:count], freedom, worth - 1)
     # Families are few, and sums of what was just judged: their own.
     freedom_Q = np.append(np.full(count, together), np.full(len(variance_Q) - count, float(freedom)))
     return _Noise(np.append(drawn_M, variance_Q[count:]), freedom_Q)

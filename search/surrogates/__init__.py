@@ -8,6 +8,8 @@ from search.registry import Registry
 from search.surrogates.base import Surrogate
 
 DEFAULT = "blend"
+# The one that predicts for a run of another scale than any that was trained.
+SCALING_LAW = "scaling_law"
 
 SURROGATES: Registry[Surrogate[Any]] = Registry(
     "surrogate",
@@ -20,7 +22,7 @@ SURROGATES: Registry[Surrogate[Any]] = Registry(
         "gp_isotropic": "search.surrogates.gp:IsotropicGP",
         "effective_data": "search.surrogates.effective_data:EffectiveData",
         "epochs": "search.surrogates.epochs:Epochs",
-        "scaling_law": "search.surrogates.scaling_law:ScalingLaw",
+        SCALING_LAW: "search.surrogates.scaling_law:ScalingLaw",
         "log_linear": "search.surrogates.log_linear:LogLinear",
         "bimix": "search.surrogates.bimix:BiMix",
         "quadratic": "search.surrogates.ridge:Quadratic",
