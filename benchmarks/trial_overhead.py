@@ -30,6 +30,7 @@ from mixopt.study.progress import Watcher
 from mixopt.study.record import open_store
 from mixopt.study.recording import begin
 from mixopt.workers import executor
+from search.problem import Standing
 from search.trial import Failure, Measurement, Trial
 from tests.text import write_jsonl
 
@@ -56,7 +57,7 @@ class Clock(Watcher):
         self.ends: list[float] = []
         self.trained: list[float] = []
 
-    def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None:
+    def closed(self, trial: Trial, outcome: Measurement | Failure, standing: Standing | None) -> None:
         assert isinstance(outcome, Measurement), outcome
         self.ends.append(time.perf_counter())
         self.trained.append(outcome.seconds)

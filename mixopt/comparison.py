@@ -321,17 +321,18 @@ def _predict(
             "surrogates predict one mixture at a time: the predicted difference takes the two errors as independent, "
             "and its interval is too wide where the mixtures are alike"
         )
+    by_metric = {
+        name: {label: (float(mean_M[place]), float(sd_M[place])) for label, (*_, mean_M, sd_M) in expected.items()}
+        for place, name in enumerate(problem.objective.metrics)
+    }
     return JudgingSurrogate(
         name=settings.surrogate, trusted=validation.trustworthy, spearman=validation.objective.spearman
     ), Predictions(
-        objective=_estimates({label: (value, sd) for label, (value, sd, _, _) in expected.items()}, two),
-        losses={
-            name: _estimates(
-                {label: (float(mean_M[place]), float(sd_M[place])) for label, (*_, mean_M, sd_M) in expected.items()},
-                two,
-            )
-            for place, name in enumerate(problem.objective.metrics)
-        },
+        objective=_estimates(
+            {label: (value, sd) for label, (value, sd, _, _) in expected.items()},
+            predictor.gain(mixtures["a"], over=mixtures["b"]) if two else None,
+        ),
+        losses={name: _estimates(each, _difference(each) if two else None) for name, each in by_metric.items()},
     )
 
 
@@ -340,14 +341,19 @@ def _are_two(mixtures: Mixtures) -> bool:
     return len(mixtures) == 2 and not mixtures["a"].same_as(mixtures["b"])
 
 
-def _estimates(expected: Mapping[Label, tuple[float, float]], two: bool) -> Estimates:
-    """Of each side's mean and standard deviation the interval; of two mixtures also that of their difference."""
+def _difference(expected: Mapping[Label, tuple[float, float]]) -> tuple[float, float]:
+    """Mean and standard deviation of b minus a, their errors taken as independent."""
+    (a, sd_a), (b, sd_b) = expected["a"], expected["b"]
+    return b - a, float(np.hypot(sd_a, sd_b))
+
+
+def _estimates(expected: Mapping[Label, tuple[float, float]], difference: tuple[float, float] | None) -> Estimates:
+    """Of each side's mean and standard deviation the interval, and of b minus a, if there are two."""
     estimates: dict[Literal["a", "b", "difference"], Interval] = {
         label: Interval.of(Estimate.of(value, sd)) for label, (value, sd) in expected.items()
     }
-    if two:
-        (a, sd_a), (b, sd_b) = expected["a"], expected["b"]
-        estimates["difference"] = Interval.of(Estimate.of(b - a, float(np.hypot(sd_a, sd_b))))
+    if difference is not None:
+        estimates["difference"] = Interval.of(Estimate.of(*difference))
     return estimates
 
 

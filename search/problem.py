@@ -14,7 +14,7 @@ from search.fidelity import Fidelity
 from search.frozen_space import FrozenSpace
 from search.history import History
 from search.mixture import Mixture
-from search.objective import Objective
+from search.objective import BEHIND, Objective
 from search.runs import Runs
 from search.scales import Goal
 from search.seeds import SEARCH_SEED
@@ -42,6 +42,24 @@ class Rung:
     def __post_init__(self) -> None:
         if self.trials < 0:
             raise SearchError(f"proxy {self.fidelity.proxy}: {self.trials} trials", hint="ask for 0 or more")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a measured trial stands among the others of its fidelity.
+
+    Attributes:
+        objective: what is minimised.
+        order: what trials are sorted by: the objective; behind all others those that break a constraint.
+    """
+
+    objective: float
+    order: float
+
+    @property
+    def allowed(self) -> bool:
+        """Whether it breaks no constraint, as it was measured."""
+        return self.order < BEHIND
 
 
 @dataclass(frozen=True)
@@ -125,11 +143,17 @@ class Problem:
 
     def objective_of(self, trial: Trial, history: History) -> float | None:
         """The objective that a trial reached; None without its measurement, or that of the baseline it is judged by."""
-        return self.value_of(trial.mixture, trial.fidelity, trial.seed, history)
+        standing = self.standing(trial, history)
+        return None if standing is None else standing.objective
 
     def value_of(self, mixture: Mixture, fidelity: Fidelity, seed: int, history: History) -> float | None:
         """As `objective_of`, of the trial with this mixture, fidelity and seed."""
-        measurement = history.measured(mixture, fidelity, seed)
+        return self.objective_of(Trial(mixture, fidelity, seed), history)
+
+    def standing(self, trial: Trial, history: History) -> Standing | None:
+        """As `objective_of`, and whether the trial may be the best."""
+        fidelity, seed = trial.fidelity, trial.seed
+        measurement = history.measured(trial.mixture, fidelity, seed)
         if measurement is None:
             return None
         baseline_M = None
@@ -138,4 +162,7 @@ class Problem:
             if baseline is None:
                 return None
             baseline_M = self.objective.losses(baseline)
-        return float(self.objective.value(self.objective.losses(measurement)[None], baseline_M)[0])
+        values_1M = self.objective.losses(measurement)[None]
+        return Standing(
+            float(self.objective.value(values_1M, baseline_M)[0]), float(self.objective.order(values_1M, baseline_M)[0])
+        )

@@ -18,6 +18,7 @@ from mixopt.runs.objective import OBJECTIVES, mean_of
 from mixopt.runs.request import FitRequest
 from mixopt.runs.table import TableSource, complete_fidelities
 from mixopt.settings.space import Limits, check_domains
+from mixopt.settings.units import show_count
 from search.designs.baselines import baselines
 from search.fidelity import Fidelity
 from search.problem import PROPORTIONAL, Problem, Rung
@@ -93,7 +94,7 @@ def pose(request: FitRequest) -> FitProblem:
         notes.append(f"{wanted.proxy} and {', '.join(same)} cost the same: --target-fidelity chooses between them")
     mean = mean_of(runs, request.objective, request.maximize, request.minimize, notes)
     objective, runs = OBJECTIVES[request.objective](mean), runs.of(*mean.metrics)
-    goal = _goal(request, runs)
+    goal = _goal(request, runs, notes)
     runs = replace(runs, goal=goal)
     space, natural_is = _space(request.limits, runs, notes)
     if held_out is not None:
@@ -121,7 +122,7 @@ def pose(request: FitRequest) -> FitProblem:
     return FitProblem(problem, runs, wanted, held_out, natural_is, tuple(notes), scales.refusal)
 
 
-def _goal(request: FitRequest, runs: Runs) -> Goal | None:
+def _goal(request: FitRequest, runs: Runs, notes: list[str]) -> Goal | None:
     """The run that the mixture is for, where it was asked for by its size.
 
     Raises:
@@ -147,10 +148,15 @@ def _goal(request: FitRequest, runs: Runs) -> Goal | None:
         )
     supply = {name: each.tokens for name, each in limits.domains.items()} if limits is not None else {}
     supply_D = [float(supply.get(name) or np.nan) for name in runs.domains]
-    # Of the same tokens, where only its size is another.
+    if tokens is None:
+        tokens = float(scales.tokens_L[-1])
+        notes.append(
+            f"the final run is taken to have the {show_count(tokens)} tokens of the runs at {runs.target.proxy}; "
+            "give --target-tokens where it has others"
+        )
     return Goal(
         params,
-        float(scales.tokens_L[-1]) if tokens is None else tokens,
+        tokens,
         None if np.isnan(supply_D).any() else np.array(supply_D),
     )
 
@@ -212,7 +218,7 @@ def _space(given: Limits | None, runs: Runs, notes: list[str]) -> tuple[Space, s
             missing = next(name for name in runs.domains if name not in counted)
             raise ConfigError(
                 f"{given.source}: target.tokens limits shares by supply, and domains.{missing}.tokens is not given",
-                hint="give the tokens of every domain, or remove target.tokens",
+                hint="give the tokens of every domain (mixopt prepare counts a study's), or remove target.tokens",
             )
     limits = []
     for name, weights_N in zip(runs.domains, runs.weights_ND.T, strict=True):

@@ -254,12 +254,12 @@ class Loop:
     def _close(self, trial: Trial, outcome: Measurement | Failure) -> None:
         self._in_flight.remove(trial.id)
         self.history = self.history.closed(trial, outcome)
-        objective = self.plan.problem.objective_of(trial, self.history)
-        self.recorder.close_trial(trial, outcome, objective)
+        standing = self.plan.problem.standing(trial, self.history)
+        self.recorder.close_trial(trial, outcome, None if standing is None else standing.objective)
         # The checkpoint has done its duty only now that the outcome is recorded.
         self.plan.exchange.discard(trial)
-        self._page.closed(trial, outcome, objective, self.history)
-        self.watcher.closed(trial, outcome, objective)
+        self._page.closed(trial, outcome, standing, self.history)
+        self.watcher.closed(trial, outcome, standing)
         self._give_up_after_failures(outcome)
 
     def _give_up_after_failures(self, outcome: Measurement | Failure) -> None:

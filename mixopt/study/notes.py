@@ -64,6 +64,27 @@ def confirmation_notes(file: StudyFile, corpus: Corpus) -> list[str]:
     return notes
 
 
+def target_notes(file: StudyFile) -> list[str]:
+    """Where a limit on epochs limits nothing, because nobody said how long the final run is."""
+    if file.target.tokens is not None:
+        return []
+    return [
+        f"domains.{name}.max_epochs limits nothing: epochs are those of the final run; give target.tokens"
+        for name, domain in file.domains.items()
+        if domain.max_epochs is not None
+    ]
+
+
+def family_notes(file: StudyFile) -> list[str]:
+    """Where evaluation sets are in no family, and so count for nothing."""
+    families = file.objective.families
+    if families is None:
+        return []
+    named = {metric for family in families.values() for metric in family.metrics}
+    left = [name for name in file.evaluation_sets if name not in named]
+    return [f"in no family of the objective, and so without any weight: {', '.join(left)}"] if left else []
+
+
 def stopping_notes(file: StudyFile, recipes: Mapping[str, Recipe]) -> list[str]:
     """Where hopeless trials are to be stopped, and none can be."""
     if not file.search.stop_hopeless:

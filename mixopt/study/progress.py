@@ -25,6 +25,7 @@ from rich.text import Text
 from mixopt.settings.units import show_count, show_duration
 from mixopt.workers.messages import TrialProgress, TrialRestart
 from search.fidelity import Fidelity
+from search.problem import Standing
 from search.trial import Failure, Measurement, Trial
 
 
@@ -43,7 +44,7 @@ class Watcher(AbstractContextManager["Watcher"]):
     def remark(self, text: str) -> None:
         """Something that a careful reader wants to know."""
 
-    def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None: ...
+    def closed(self, trial: Trial, outcome: Measurement | Failure, standing: Standing | None) -> None: ...
 
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
@@ -135,7 +136,7 @@ class LineWatcher(_Printing):
     def launched(self, trial: Trial) -> None:
         self._pace.launched()
 
-    def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None:
+    def closed(self, trial: Trial, outcome: Measurement | Failure, standing: Standing | None) -> None:
         self._pace.close(trial)
         left = self._pace.seconds()
         speed = None
@@ -144,7 +145,7 @@ class LineWatcher(_Printing):
         parts = [
             f"[{self._pace.done}/{self._pace.expected}]",
             describe(trial),
-            describe_outcome(outcome, objective),
+            describe_outcome(outcome, standing),
             f"{outcome.seconds:.1f} s",
             f"{show_count(speed)} tokens/s" if speed else "",
             f"{show_duration(left)} left" if left else "",
@@ -170,7 +171,7 @@ class LiveWatcher(_Printing):
         self._pace = _Pace(Counter(), Counter())
         self._phase: TaskID | None = None
         self._bars: dict[str, TaskID] = {}
-        self._best: dict[str, float] = {}
+        self._best: dict[str, Standing] = {}
         self._partly: dict[str, float] = {}
 
     def __enter__(self) -> Self:
@@ -206,16 +207,16 @@ class LiveWatcher(_Printing):
         )
         self._refresh()
 
-    def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None:
+    def closed(self, trial: Trial, outcome: Measurement | Failure, standing: Standing | None) -> None:
         self._pace.close(trial)
         self._partly.pop(trial.id, None)
         self._progress.remove_task(self._bars.pop(trial.id))
         if isinstance(outcome, Failure):
             line = f"{describe(trial)} {describe_outcome(outcome, None)}"
             self.console.print(line, style="red", markup=False, highlight=False)
-        elif objective is not None:
+        elif standing is not None:
             proxy = trial.fidelity.proxy
-            self._best[proxy] = min(objective, self._best.get(proxy, objective))
+            self._best[proxy] = min(standing, self._best.get(proxy, standing), key=lambda each: each.order)
         self._refresh()
 
     @contextmanager
@@ -231,7 +232,7 @@ class LiveWatcher(_Printing):
             completed=self._pace.done,
             done=f"{self._pace.done}/{self._pace.expected} trials",
             left=self._pace.seconds(sum(self._partly.values())),
-            note="  ".join(f"best {proxy} {value:.3f}" for proxy, value in self._best.items()),
+            note="  ".join(f"best {proxy} {best.objective:.3f}" for proxy, best in self._best.items()),
         )
 
 
@@ -239,12 +240,14 @@ def describe(trial: Trial) -> str:
     return f"{trial.origin} · {trial.fidelity.proxy} · seed {trial.seed} · {trial.id[:6]}"
 
 
-def describe_outcome(outcome: Measurement | Failure, objective: float | None) -> str:
+def describe_outcome(outcome: Measurement | Failure, standing: Standing | None) -> str:
     if isinstance(outcome, Failure):
         return f"failed: {outcome.kind.value}: {outcome.message}"
     if outcome.stopped_at is not None:
         return f"stopped as hopeless after {show_count(outcome.stopped_at)} tokens"
-    return "done" if objective is None else f"objective {objective:.4f}"
+    if standing is None:
+        return "done"
+    return f"objective {standing.objective:.4f}" + ("" if standing.allowed else ", worse than allowed in a metric")
 
 
 def watcher_for(console: Console) -> Watcher:

@@ -9,7 +9,7 @@ Shapes: N mixtures, D domains, M metrics, S draws, Q parameters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +28,9 @@ from search.surrogates.loss_model import LossModel
 from search.surrogates.scaling_law import AnyScale
 from search.threads import one_thread
 from search.trust_region import TrustRegion
+
+# The objective's `value` or `order`, of predicted metrics and those of its baseline.
+Judge = Callable[[Float[np.ndarray, "N M"], Float[np.ndarray, " M"] | None], Float[np.ndarray, " N"]]
 
 DRAWS = 48
 # Scales that were trained, at most: the smallest, one between, and the largest; and those between it and the goal.
@@ -105,10 +108,10 @@ def scale_path(
     def at(params: float, tokens: float) -> tuple[_There, Float[np.ndarray, " D"], Float[np.ndarray, "S D"]]:
         """What is predicted at a scale, the best mixture there, and the best by each draw."""
         there = _There(problem, _at_scale(model, params, tokens), errors)
-        found_ND = np.vstack([everywhere_ND, trusted.best(there.objective)])
+        found_ND = np.vstack([everywhere_ND, trusted.best(there.order)])
         # As `most_promising`, of these.
-        best_D = _average(found_ND, there.objective(found_ND))
-        drawn_SD = np.array([_average(found_ND, value_N) for value_N in there.draws(found_ND)])
+        best_D = _average(found_ND, there.order(found_ND))
+        drawn_SD = np.array([_average(found_ND, order_N) for order_N in there.draws(found_ND, objective.order)])
         return there, best_D, drawn_SD
 
     points, best = [], []
@@ -130,7 +133,7 @@ def scale_path(
     last = max((place for place, point in enumerate(points) if point.trained), default=0)
     pair_2D = np.array([best[last], best[-1]])
     stay, move = there.objective(pair_2D)
-    gain_S = np.diff(there.draws(pair_2D), axis=1)[:, 0] * -1
+    gain_S = -np.diff(there.draws(pair_2D, objective.value), axis=1)[:, 0]
     return ScalePath(
         tuple(points),
         float(np.abs(pair_2D[0] - pair_2D[1]).sum() / 2),
@@ -159,13 +162,25 @@ class _There:
     def objective(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
         return self.problem.objective.value(self.model.mean(weights_ND), self.baseline_M)
 
-    def draws(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "S N"]:
-        """The objective by each of the laws drawn."""
-        mean_NM, baseline_M = self.model.mean(weights_ND), self.baseline_M
+    def order(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, " N"]:
+        """What mixtures are sorted by: the objective, last those that break a constraint."""
+        return self.problem.objective.order(self.model.mean(weights_ND), self.baseline_M)
+
+    def draws(self, weights_ND: Float[np.ndarray, "N D"], judge: Judge) -> Float[np.ndarray, "S N"]:
+        """What mixtures are judged by, by each of the laws drawn; the objective's baseline is by the same law."""
+        name = self.problem.objective.baseline
+        if name is None:
+            return np.array([judge(each_NM, None) for each_NM in self._drawn(weights_ND)])
+        with_baseline_ND = np.vstack([weights_ND, self.problem.baselines[name].array])
+        return np.array([judge(each_NM[:-1], each_NM[-1]) for each_NM in self._drawn(with_baseline_ND)])
+
+    def _drawn(self, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "S N M"]:
+        """The metrics by each of the laws drawn."""
         moved = [
             error_SQ @ _law(self.model, metric).spread(weights_ND).T for metric, error_SQ in enumerate(self.errors)
         ]
-        return np.array([self.problem.objective.value(mean_NM + each_NM, baseline_M) for each_NM in np.stack(moved, 2)])
+        drawn_SNM: Float[np.ndarray, "S N M"] = self.model.mean(weights_ND) + np.stack(moved, 2)
+        return drawn_SNM
 
 
 def _law(model: LossModel, metric: int) -> AnyScale:

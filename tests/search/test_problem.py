@@ -4,7 +4,7 @@ import pytest
 from search.designs.choices import choices
 from search.errors import SearchError
 from search.mixture import Mixture
-from search.objective import WeightedMean, WorstCase
+from search.objective import NoWorse, WeightedMean, WorstCase
 from search.problem import Problem, Rung
 from search.randomness import generator
 from search.trial import Trial
@@ -67,3 +67,16 @@ def test_the_objective_of_a_trial_is_known_once_it_and_what_it_is_judged_by_are_
     assert question.objective_of(uniform, both) == pytest.approx(excess.max())
     assert question.objective_of(uniform, completed([uniform])) is None
     assert question.objective_of(uniform, completed([proportional])) is None
+
+
+def test_a_trial_that_breaks_a_constraint_stands_behind_those_that_keep_it() -> None:
+    mean = WeightedMean({"prose": 1.0, "programs": 0.0})
+    question = problem(objective=NoWorse(mean, 0.0))
+    proportional = Trial(question.baselines["proportional"], LARGE, 0)
+    # More of what prose is about: better there, worse on programs.
+    lopsided = Trial(Mixture.of({"web": 0.1, "code": 0.0, "books": 0.9, "chat": 0.0}), LARGE, 0)
+    history = completed([proportional, lopsided])
+    first, second = question.standing(proportional, history), question.standing(lopsided, history)
+    assert first is not None and second is not None
+    assert second.objective < first.objective and second.order > first.order
+    assert first.allowed and not second.allowed

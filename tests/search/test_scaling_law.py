@@ -11,7 +11,7 @@ from jaxtyping import Float
 from search.designs.baselines import baselines
 from search.evidence import Evidence
 from search.fidelity import Fidelity
-from search.objective import WeightedMean
+from search.objective import NoWorse, Objective, WeightedMean
 from search.problem import Problem, Rung
 from search.recommendation.scale_path import ScalePath, scale_path
 from search.runs import Runs
@@ -27,6 +27,7 @@ DOMAINS = ("web", "code", "books")
 UNSEEN = np.random.default_rng(9).dirichlet(np.ones(3), size=200)
 # What a token is worth to either metric for the smallest runs, and how that grows with tokens.
 WORTH, DRIFT = np.array([[1.0, 0.1, 0.5], [0.2, 1.0, 0.2]]), np.array([[0.1, 0.1, 0.35], [0.1, 0.1, 0.3]])
+MEAN = WeightedMean({"a": 1.0, "b": 1.0})
 SIZES = [(1e7, 2e8), (4e7, 8e8), (1.6e8, 3.2e9), (6.4e8, 1.28e10)]
 
 
@@ -72,11 +73,11 @@ def fitted(of: Runs, metric: str = "a") -> FittedScalingLaw:
     return law
 
 
-def path(of: Runs) -> ScalePath:
+def path(of: Runs, objective: Objective = MEAN) -> ScalePath:
     space = Space(tuple(DomainLimits(name, 10**9) for name in DOMAINS))
     named = {each.name: each.mixture for each in baselines(space, ("proportional",))}
     rungs = tuple(Rung(each, 1) for each in of.fidelities)
-    problem = Problem(space, rungs, WeightedMean({"a": 1.0, "b": 1.0}), named, 0, goal=of.goal)
+    problem = Problem(space, rungs, objective, named, 0, goal=of.goal)
     model = LossModel.fit(ScalingLaw(0), of)
     found = scale_path(problem, Evidence(of, problem.objective), model, TrustRegion())
     assert found is not None
@@ -201,3 +202,20 @@ def test_what_is_out_of_reach_is_refused_in_a_sentence(
 def test_a_bold_prediction_is_cautioned_and_a_near_one_is_not() -> None:
     assert runs(goal=Goal(*SIZES[2])).scales.cautions == ()
     assert "bold" in runs(goal=Goal(*SIZES[3])).scales.cautions[0]
+
+
+def test_a_constraint_holds_along_the_whole_path() -> None:
+    """What is best by one metric alone is mostly code, and costs the other more than it may."""
+    trained = runs(trained=(0, 1, 2), goal=Goal(*SIZES[3]))
+    alone = WeightedMean({"a": 0.0, "b": 1.0})
+    constrained = NoWorse(alone, 0.0)
+    natural = np.full((1, 3), 1 / 3)
+
+    def worse(objective: Objective) -> list[float]:
+        return [
+            float((losses(point.mixture.array[None], *size) - losses(natural, *size))[0, 0])
+            for point, size in zip(path(trained, objective).points, SIZES, strict=False)
+        ]
+
+    assert max(worse(NoWorse(alone, 1.0))) > 0.05
+    assert max(worse(constrained)) < 0.02

@@ -32,6 +32,8 @@ LEAST_NAMED = 0.01
 METRICS_NAMED = 8
 STYLES = {"predictable": "green", "partly": "yellow", "not shown": "red"}
 SHARES_ON_PATH = 4
+# What noise leaves to be explained is itself known roughly with fewer.
+FEW_REPEATS = 10
 
 # Name of a score, those of the best quarter after "basin.", -> heading and format.
 Scores = Mapping[str, tuple[str, str]]
@@ -179,7 +181,10 @@ def _predictability(result: FitResult) -> Table:
     title = f"\nWhat can be predicted, by {result.default}, of held-out runs"
     table = plain_table("metric", "", ">variance explained", ">at most, for noise", title=title)
     for card in shown:
-        ceiling = "unknown: no repeats" if card.ceiling is None else f"{card.ceiling:.0%} ({card.freedom} repeats)"
+        ceiling = "unknown: no repeats"
+        if card.ceiling is not None:
+            about = "about " if card.freedom < FEW_REPEATS else ""
+            ceiling = f"{about}{card.ceiling:.0%} ({card.freedom} repeats)"
         explained = "-" if card.explained is None else f"{card.explained:.0%}"
         table.add_row(card.metric, Text(card.verdict, style=STYLES[card.verdict]), explained, ceiling)
     if len(shown) < len(result.predictability):

@@ -14,6 +14,7 @@ from mixopt.study.mlflow_page.text import describe_answer, describe_study, forec
 from mixopt.study.mlflow_page.views import links_for
 from mixopt.study.plan import Plan
 from search.history import History
+from search.problem import Standing
 from search.recommendation.recommendation import Recommendation
 from search.trial import Failure, Measurement, Trial
 from tracking import keys
@@ -52,9 +53,9 @@ class PageKeeper(AbstractContextManager["PageKeeper"]):
         self._tally.restarted()
         self._is_stale = True
 
-    def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None, history: History) -> None:
+    def closed(self, trial: Trial, outcome: Measurement | Failure, standing: Standing | None, history: History) -> None:
         """`history` knows of it already."""
-        self._tally.closed(trial, outcome, objective, history)
+        self._tally.closed(trial, outcome, standing, history)
         self._forecaster.consider(history)
         forecast, seconds = self._forecaster.latest, self._seconds()
         metrics = progress_metrics(self._plan, self._tally, forecast, seconds)

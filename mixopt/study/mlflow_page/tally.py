@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mixopt.study.plan import Plan
 from search.history import History
-from search.problem import PROPORTIONAL
+from search.problem import PROPORTIONAL, Standing
 from search.seeds import SEARCH_SEED, is_of_search
 from search.trial import Failure, FailureKind, Measurement, Trial
 from tracking import keys
@@ -15,10 +15,10 @@ from tracking import keys
 
 @dataclass(frozen=True)
 class Best:
-    """The search trial with the lowest objective at the target."""
+    """The search trial that stands first at the target."""
 
     trial: Trial
-    objective: float
+    standing: Standing
 
 
 class Tally:
@@ -69,8 +69,8 @@ class Tally:
     def restarted(self) -> None:
         self.restarts += 1
 
-    def closed(self, trial: Trial, outcome: Measurement | Failure, objective: float | None, history: History) -> None:
-        """A trial ended so, with this objective; `history` knows it already, and is hardly ever looked at."""
+    def closed(self, trial: Trial, outcome: Measurement | Failure, standing: Standing | None, history: History) -> None:
+        """A trial ended so, and stands there; `history` knows it already, and is hardly ever looked at."""
         self._running.remove(trial.id)
         self.trials[keys.STATE_RUNNING, trial.fidelity.proxy] -= 1
         if isinstance(outcome, Failure):
@@ -82,8 +82,8 @@ class Tally:
         if trial.id == self._baseline:
             # Until now no objective of this kind was known.
             self._look_for_best(history)
-        elif objective is not None and trial.seed == SEARCH_SEED and trial.fidelity == self.problem.target:
-            self._compare(trial, objective)
+        elif standing is not None and trial.seed == SEARCH_SEED and trial.fidelity == self.problem.target:
+            self._compare(trial, standing)
 
     @property
     def failures(self) -> Counter[FailureKind]:
@@ -108,12 +108,12 @@ class Tally:
         self.best: Best | None = None
         self.reference: float | None = None
         for entry in history.at(self.problem.target):
-            objective = self.problem.objective_of(entry.trial, history)
-            if objective is not None and entry.trial.seed == SEARCH_SEED:
-                self._compare(entry.trial, objective)
+            standing = self.problem.standing(entry.trial, history)
+            if standing is not None and entry.trial.seed == SEARCH_SEED:
+                self._compare(entry.trial, standing)
 
-    def _compare(self, trial: Trial, objective: float) -> None:
-        if self.best is None or objective < self.best.objective:
-            self.best = Best(trial, objective)
+    def _compare(self, trial: Trial, standing: Standing) -> None:
+        if self.best is None or standing.order < self.best.standing.order:
+            self.best = Best(trial, standing)
         if trial.id == self._reference:
-            self.reference = objective
+            self.reference = standing.objective

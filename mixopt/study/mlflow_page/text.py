@@ -44,7 +44,7 @@ def progress_metrics(plan: Plan, tally: Tally, forecast: Recommendation | None, 
     if budget.time is not None:
         metrics[keys.SHARE_OF_SECONDS] = seconds / budget.time
     if tally.best is not None:
-        metrics[keys.BEST_OBJECTIVE] = tally.best.objective
+        metrics[keys.BEST_OBJECTIVE] = tally.best.standing.objective
     if forecast is not None and forecast.predicted is not None:
         metrics[keys.PREDICTED_OBJECTIVE] = forecast.predicted.mean
     return {name: float(value) for name, value in metrics.items()}
@@ -127,8 +127,8 @@ def _best(plan: Plan, tally: Tally) -> str:
         return f"No trial of {_plain(plan.problem.target.proxy)} has completed yet, the proxy that the answer is for."
     unit = plan.problem.objective.unit.replace("_", " ")
     reference = "" if tally.reference is None else f"; the proportional mixture reached {tally.reference:.4f}"
-    trial = tally.best.trial
-    return f"**Best so far** {tally.best.objective:.4f} {unit} ({_plain(trial.origin)}, {trial.id[:6]}){reference}."
+    trial, standing = tally.best.trial, tally.best.standing
+    return f"**Best so far** {standing.objective:.4f} {unit} ({_plain(trial.origin)}, {trial.id[:6]}){reference}."
 
 
 def _predicted(forecast: Recommendation | None, no_forecast: str) -> str:

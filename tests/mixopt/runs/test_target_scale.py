@@ -105,3 +105,11 @@ def test_a_wrong_target_is_one_clear_line(
     assert done.status != 0
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+def test_tokens_that_were_not_asked_for_are_told(tmp_path: Path) -> None:
+    runs = table(tmp_path / "runs.csv", (SMALL, 12), (MEDIUM, 12))
+    done = mixopt("fit", runs, "--target-params", "160M", "-o", tmp_path / "out", "--json")
+    assert done.status == 0, done.stderr
+    [note] = [note for note in json.loads(done.stdout)["notes"] if "--target-tokens" in note]
+    assert note.startswith("the final run is taken to have the 800M tokens of the runs at ")

@@ -94,3 +94,20 @@ def test_what_the_search_keeps_its_trials_for_and_what_it_resolves_is_told(folde
     assert resolution.startswith("2 seeds show differences from about 2.6 times what one run is off by")
     regmix = planned(folder, dense=0, moe=30, more="search: {strategy: regmix}\n")
     assert not notes(regmix, "repeat baselines") and not notes(regmix, "nothing is left to gain")
+
+
+def test_settings_that_come_to_nothing_are_told(folder: Path) -> None:
+    study = planned(folder, dense=8, moe=3)
+    assert not notes(study, "max_epochs") and not notes(study, "in no family")
+    text = (folder / "study.yaml").read_text()
+    weights = "objective: {weights: {prose: 2, code: 1}}"
+    target = "target: {tokens: 40k, max_epochs: 4}\n"
+    assert weights in text and "  code:  {" in text and target in text
+    text = text.replace(weights, "objective: {families: {words: {metrics: [prose]}}}").replace(target, "")
+    (folder / "study.yaml").write_text(text.replace("  code:  {", "  code:  {max_epochs: 3, "))
+    file = load(folder / "study.yaml")
+    plan = make_plan(file, prepare_corpus(file, lambda progress: None))
+    assert [note for note in plan.notes if "max_epochs" in note or "in no family" in note] == [
+        "domains.code.max_epochs limits nothing: epochs are those of the final run; give target.tokens",
+        "in no family of the objective, and so without any weight: code, sums",
+    ]

@@ -60,7 +60,7 @@ class Followed:
 
     def close(self, trial: Trial, outcome: Measurement | Failure) -> None:
         self.history = self.history.closed(trial, outcome)
-        self.tally.closed(trial, outcome, self.plan.problem.objective_of(trial, self.history), self.history)
+        self.tally.closed(trial, outcome, self.plan.problem.standing(trial, self.history), self.history)
 
     def run(self, trial: Trial, outcome: Measurement | Failure) -> None:
         self.open(trial)
@@ -99,7 +99,7 @@ def test_a_tally_kept_up_says_what_a_count_of_the_history_says(
         if entry.trial.seed == SEARCH_SEED
     ]
     lowest = min((value for value in reached if value is not None), default=None)
-    assert lowest == (None if counted.best is None else counted.best.objective)
+    assert lowest == (None if counted.best is None else counted.best.standing.objective)
 
 
 def test_the_page_of_a_study_that_has_just_begun(plan: Plan) -> None:
