@@ -17,7 +17,7 @@ from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import Mixture
-from search.noise import Noise, measure_noise, seed_shifts
+from search.noise import Noise, measure_noise, seed_shifts, within_mixtures
 from search.objective import Objective
 from search.problem import Problem
 from search.runs import Runs
@@ -99,14 +99,8 @@ class Evidence:
     def _difference_sd_M(self) -> Float[np.ndarray, " M"]:
         """Of two runs at the target, by repeated mixtures; infinite without any, for then nothing is shown, [M]."""
         here_N = self.runs.at_target_N & self.runs.complete_N
-        values_NM = self.runs.values_NM[here_N]
-        _, place_N, count_K = np.unique(self.runs.mixture_N[here_N], return_inverse=True, return_counts=True)
-        freedom = int((count_K - 1).sum())
-        if not freedom:
-            return np.full(values_NM.shape[1], np.inf)
-        mean_KM = np.zeros((len(count_K), values_NM.shape[1]))
-        np.add.at(mean_KM, place_N, values_NM / count_K[place_N, None])
-        sd_M: Float[np.ndarray, " M"] = np.sqrt(2 * ((values_NM - mean_KM[place_N]) ** 2).sum(axis=0) / freedom)
+        square_M, freedom = within_mixtures(self.runs.values_NM[here_N], self.runs.mixture_N[here_N])
+        sd_M: Float[np.ndarray, " M"] = np.sqrt(2 * square_M / freedom) if freedom else np.full_like(square_M, np.inf)
         return sd_M
 
 

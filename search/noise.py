@@ -219,6 +219,21 @@ def by_seed(values: Sequence[Mapping[int, float]]) -> Layout:
     return Layout(mean_K, Noise(math.sqrt(run_variance), math.sqrt(seed_variance), found.freedom))
 
 
+def within_mixtures(
+    values_NM: Float[np.ndarray, "N M"], mixture_N: Int[np.ndarray, " N"]
+) -> tuple[Float[np.ndarray, " M"], int]:
+    """What runs of one mixture differ by, whatever their seeds: the sum of squares, [M], and its degrees of freedom.
+
+    Args:
+        mixture_N: a number for each run, equal for equal mixtures.
+    """
+    _, place_N, count_K = np.unique(mixture_N, return_inverse=True, return_counts=True)
+    mean_KM = np.zeros((len(count_K), values_NM.shape[1]))
+    np.add.at(mean_KM, place_N, values_NM / count_K[place_N, None])
+    square_M: Float[np.ndarray, " M"] = ((values_NM - mean_KM[place_N]) ** 2).sum(axis=0)
+    return square_M, int((count_K - 1).sum())
+
+
 def seed_shifts(
     mixtures: Iterable[object], seed_N: Int[np.ndarray, " N"], values_NM: Float[np.ndarray, "N M"]
 ) -> Float[np.ndarray, "N M"]:

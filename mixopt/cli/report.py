@@ -31,6 +31,7 @@ def report(
     from mixopt.base.files import write_text
     from mixopt.report.kept import KeptReport, find_report, keep_report, stamp
     from mixopt.settings.reading import load
+    from mixopt.study.inventory import pool_changes
     from mixopt.study.record import open_store, read_record
     from tracking import keys
     from tracking.errors import TrackingError
@@ -40,6 +41,8 @@ def report(
         output = Path(f"{file.study}-report.html")
     report, made_from = find_report(file), stamp(file)
     record = read_record(file)  # which also says whether the study is still this file's
+    for change in pool_changes(file, record):
+        err.print(change, style="yellow", soft_wrap=True, markup=False)
     if report is None:
         from mixopt.report.gather import report_content
         from mixopt.report.page import render

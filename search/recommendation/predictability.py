@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from search.mixture import Mixture
+from search.noise import within_mixtures
 from search.recommendation.validation import Score, better_than_chance
 from search.space import Space
 
@@ -89,12 +90,8 @@ def run_noise(values_N: Float[np.ndarray, " N"], mixture_N: Int[np.ndarray, " N"
         values_N: of runs at one fidelity, all measured.
         mixture_N: a number for each run, equal for equal mixtures.
     """
-    _, place_N = np.unique(mixture_N, return_inverse=True)
-    freedom = len(values_N) - len(np.unique(place_N))
-    if freedom < FEWEST_FREEDOM:
-        return None
-    mean_N = (np.bincount(place_N, values_N) / np.bincount(place_N))[place_N]
-    return RunNoise(float(np.sqrt(((values_N - mean_N) ** 2).sum() / freedom)), freedom)
+    [square], freedom = within_mixtures(values_N[:, None], mixture_N)
+    return None if freedom < FEWEST_FREEDOM else RunNoise(float(np.sqrt(square / freedom)), freedom)
 
 
 def predictability(score: Score, mixtures: int, variance: float, noise: RunNoise | None) -> Predictability:

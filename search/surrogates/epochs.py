@@ -40,6 +40,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import minimize_scalar, nnls
 
+from search.noise import within_mixtures
 from search.runs import numbered
 from search.surrogates.base import Fitted, Prediction, SingleScale
 from search.surrogates.lifting import in_target_units
@@ -132,12 +133,9 @@ class Deficits:
         median, lowest = float(np.median(values_N)), float(values_N.min())
         # Equal values differ by rounding only.
         unit = max(median - lowest, float(values_N.std()) / 10, 1e-12 * abs(median)) or 1e-12
-        count_M = np.bincount(mixture_N)
-        mean_M = np.bincount(mixture_N, values_N) / np.maximum(count_M, 1)
-        within = float(((values_N - mean_M[mixture_N]) ** 2).sum())
-        freedom = len(values_N) - int((count_M > 0).sum())
+        [within], freedom = within_mixtures(values_N[:, None], mixture_N)
         # As if a further pair had shown the least noise.
-        noise = ((within + (LEAST_NOISE * unit) ** 2) / (freedom + 1)) ** 0.5
+        noise = float((within + (LEAST_NOISE * unit) ** 2) / (freedom + 1)) ** 0.5
         return cls(values_N, median, lowest, noise)
 
     def floor(self, gamma: float) -> float:

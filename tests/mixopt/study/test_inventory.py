@@ -82,7 +82,7 @@ def test_pools_that_are_as_they_were_are_not_mentioned(study: Path) -> None:
     assert answer_of("best", study)["notes"] == list(read_record(load(study)).written[keys.ANSWER]["notes"])
 
 
-def test_a_changed_file_is_said_at_once_and_counted_by_prepare(study: Path) -> None:
+def test_a_changed_file_is_said_at_once_and_counted_by_prepare(study: Path, tmp_path: Path) -> None:
     grow(study)
     [said] = changes(study)
     tokens = answer_of("best", study)["inventory"]["domains"]["prose"]["tokens"]
@@ -94,6 +94,7 @@ def test_a_changed_file_is_said_at_once_and_counted_by_prepare(study: Path) -> N
     done = mixopt("export", study)
     assert said in done.stderr.replace("\n", " ")
     assert yaml_weights(done.stdout), "it is exported all the same"
+    assert said in mixopt("report", study, "-o", tmp_path / "report.html").stderr.replace("\n", " ")
 
     prepared = mixopt("prepare", study)
     now = answer_of("prepare", study)["domains"]["prose"]["train_tokens"]
