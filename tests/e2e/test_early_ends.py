@@ -69,7 +69,7 @@ def test_trials_of_one_proxy_share_a_task_and_each_is_closed_once(tmp_path: Path
 
 
 def test_a_worker_that_falls_silent_is_ended_and_its_trial_goes_on(tmp_path: Path) -> None:
-    plan = planned(tmp_path, STUDY.replace("tokens: 4k", "tokens: 150k"))
+    plan = planned(tmp_path, STUDY.replace("tokens: 4k", "tokens: 60k"))
     trial = Trial(plan.problem.baselines["uniform"], plan.problem.rungs[0].fidelity, seed=0)
     seen: list[Event] = []
     with RayCluster("silent", attempts=10, patience=15.0) as cluster:
