@@ -243,7 +243,7 @@ class Loop:
         for proxy, recipe in self.plan.recipes.items():
             if recipe.compiled:
                 with self.watcher.busy(f"compiling proxy {proxy}, once per machine"):
-                    reason = self.executor.compile(recipe)
+                    reason = self.executor.compile(recipe, self.watcher.remark)
                 if reason is not None:
                     # No trial needs to find out again.
                     recipes = dict(self.plan.recipes) | {proxy: replace(recipe, compiled=False)}
