@@ -129,6 +129,7 @@ class RayCluster(Executor):
         self._cpus, self._gpus = cpus_per_trial, gpus_per_trial
         self._launched: list[Job] = []  # until there is room for a task, which then takes all that it can
         self._running: dict[Any, _Running] = {}  # the task's generator -> its jobs
+        self._died: list[tuple[_Running, BaseException]] = []  # tasks, of what is yet to be known
         self._again: list[_Running] = []  # of a cluster that was lost
         self._lost: _Lost | None = None
         self._losses: list[float] = []  # when, since a trial last ended
@@ -182,7 +183,8 @@ class RayCluster(Executor):
                 said: _Started | str | None = ray.get(next(compiling))
             except (RayError, StopIteration) as error:
                 if not isinstance(error, RayTaskError):
-                    self._require_cluster(error)
+                    self._require_local_raylet(error)
+                    self._require_head()
                 return f"the worker that compiled died: {first_line(error) or 'it ended'}"
             if not isinstance(said, _Started):
                 return said
@@ -212,11 +214,26 @@ class RayCluster(Executor):
         yield from self._look()
         self._start_launched()
         yield from self._silent()
+        if not self._running:
+            time.sleep(WAIT_SECONDS)
         try:
             ready: list[Any] = ray.wait(list(self._running), timeout=WAIT_SECONDS, fetch_local=False)[0]
         except (RayError, ConnectionError) as error:
             raise _Gone(first_line(error)) from error
-        for generator in ready:
+        yield from self._heard_from(ready)
+        # Whether its worker died or the cluster did, is known only while the head answers.
+        if self._died and self._require_head():
+            died, self._died = self._died, []
+            for running, error in died:
+                yield from self._started_again(running, error)
+
+    def _heard_from(self, generators: Sequence[Any]) -> Iterator[Event]:
+        """What these tasks have to say.
+
+        Raises:
+            _Gone: the cluster.
+        """
+        for generator in generators:
             running = self._running[generator]
             try:
                 event: Event | _Started = ray.get(next(generator))
@@ -227,9 +244,8 @@ class RayCluster(Executor):
                 for job in running.jobs.values():
                     yield TrialEnd(job.trial, Failure(FailureKind.ERROR, cause))
             except (RayError, StopIteration) as error:
-                self._require_cluster(error)
-                del self._running[generator]
-                yield from self._started_again(running, error)
+                self._require_local_raylet(error)
+                self._died.append((self._running.pop(generator), error))
             else:
                 running.heard = time.monotonic()
                 if isinstance(event, _Started):
@@ -245,6 +261,7 @@ class RayCluster(Executor):
     def close(self) -> None:
         self._launched.clear()
         self._running.clear()
+        self._died.clear()
         self._again.clear()
         if self._lost is None and self._roll is not None:
             self._roll.leave()
@@ -252,15 +269,13 @@ class RayCluster(Executor):
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _require_cluster(self, error: BaseException) -> None:
-        """Whether what a task died of is no more than its worker's death, or its node's.
-
+    def _require_local_raylet(self, error: BaseException) -> None:
+        """
         Raises:
-            _Gone: it is the cluster's, or that of this process's way to it.
+            _Gone: this process's way to the cluster is what a task died of.
         """
         if isinstance(error, LocalRayletDiedError):
             raise _Gone("the raylet that this process works with died") from error
-        self._require_head()
 
     def _require_head(self) -> bool:
         """Whether the head of the cluster answers.
@@ -295,8 +310,9 @@ class RayCluster(Executor):
                 f"Ray on this machine died {len(self._losses)} times and no trial ended between, the last time: {why}",
                 hint="is there memory and room on the disk? Then run the same command again",
             )
-        self._again += self._running.values()
+        self._again += [*self._running.values(), *(running for running, _ in self._died)]
         self._running.clear()
+        self._died.clear()
         self._roll = None
         pause = min(FIRST_PAUSE_SECONDS * 2 ** (len(self._losses) - 1), LONGEST_PAUSE_SECONDS)
         self._lost = _Lost(why, self._losses[0], now + pause, pause)
