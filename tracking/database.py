@@ -39,9 +39,12 @@ def require_database(uri: str) -> None:
     try:
         url = make_url(uri)
         engine = create_engine(url, poolclass=NullPool, connect_args=TIME_OUTS.get(url.get_backend_name(), {}))
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         if not isinstance(error, NoSuchModuleError):
-            raise TrackingError(f"tracking.uri {uri} is no address of a database", hint="see docs/config.md") from error
+            raise TrackingError(
+                f"tracking.uri {uri} is no address of a database",
+                hint="postgresql+psycopg2://USER@HOST/DATABASE is one",
+            ) from error
         raise _without_driver(uri, error) from error
     except ImportError as error:
         raise _without_driver(uri, error) from error
@@ -75,7 +78,8 @@ def _without_driver(uri: str, error: Exception) -> TrackingError:
     kind = uri.partition("://")[0]
     return TrackingError(
         f"the MLflow store {kind}:// needs a package that is not installed ({_shortened(error)})",
-        hint="pip install 'mixopt[service]' for PostgreSQL; for another database its SQLAlchemy driver",
+        hint="for PostgreSQL: pip install 'mixopt[service]', and write postgresql+psycopg2://; for another database its "
+        "SQLAlchemy driver",
     )
 
 
