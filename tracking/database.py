@@ -78,8 +78,8 @@ def _without_driver(uri: str, error: Exception) -> TrackingError:
     kind = uri.partition("://")[0]
     return TrackingError(
         f"the MLflow store {kind}:// needs a package that is not installed ({_shortened(error)})",
-        hint="for PostgreSQL: pip install 'mixopt[service]', and write postgresql+psycopg2://; for another database its "
-        "SQLAlchemy driver",
+        hint="for PostgreSQL: pip install 'mixopt[service]', and write postgresql+psycopg2://; for another database "
+        "its SQLAlchemy driver",
     )
 
 

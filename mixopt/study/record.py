@@ -116,7 +116,7 @@ def check_begun(file: StudyFile, store: Store) -> None:
         TrackingError: it was not, or it is not.
     """
     path = journal_path(file)
-    if path.exists() and journal.read_header(path).schema == journal.SCHEMA:
+    if path.exists():
         journal.checked_lines(path)
     subject = journal.read_header(path).subject if path.exists() else None
     if subject is None or subject.settings is None:

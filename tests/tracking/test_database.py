@@ -116,7 +116,7 @@ def test_an_experiment_that_was_deleted_names_what_restores_it(tmp_path: Path) -
     uri = new_store(tmp_path)
     experiment = Store(uri, "studies").experiment_id
     MlflowClient(tracking_uri=uri).delete_experiment(experiment)
-    with pytest.raises(TrackingError, match="the MLflow experiment studies in .* was deleted") as caught:
+    with pytest.raises(TrackingError, match=r"the MLflow experiment studies in .* was deleted") as caught:
         Store(uri, "studies")
     assert not isinstance(caught.value, TrackingAway | TrackingRefused)
     assert f"mlflow experiments restore --experiment-id {experiment}" in caught.value.hint
