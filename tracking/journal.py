@@ -112,7 +112,7 @@ class Journal:
         os.truncate(path, _whole_lines(path))
         self._schema = header.schema
         self._last = _checksum_of(_last_line(path))
-        self._file = path.open("ab")
+        self._file = path.open("ab", buffering=0)  # of which nothing waits to be written when this is closed
 
     @classmethod
     def create(
@@ -161,12 +161,24 @@ class Journal:
         return cls.create(path, subject, entries[: before.sent], entries[before.sent :], before.id)
 
     def append(self, entry: Entry) -> None:
-        """Keep an entry; it is on the disk when this returns."""
+        """Keep an entry; it is on the disk when this returns.
+
+        Raises:
+            OSError: with the journal's path; it is as it was.
+        """
         assert self._schema == SCHEMA, "an earlier version's is upgraded first"
-        line, self._last = _line(entry_to_plain(entry), self._last)
-        self._file.write(line)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line, checksum = _line(entry_to_plain(entry), self._last)
+        size = self._file.seek(0, os.SEEK_END)
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(size)  # else what comes next would stick to half a line
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+        self._last = checksum
 
     def mark_sent(self, count: int) -> None:
         """MLflow has the first `count` entries. Where this is lost all are sent again, so a full disk is no trouble."""

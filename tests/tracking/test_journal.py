@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import resource
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,24 @@ def test_a_lost_count_costs_nothing_but_sending_again(written: Path, content: st
     journal = Journal(written)
     assert journal.sent == 0
     journal.close()
+
+
+def test_a_full_disk_names_the_journal_and_leaves_it_whole(written: Path, one_trial: Trial) -> None:
+    journal = Journal(written)
+    before = written.read_bytes()
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, hard))
+    try:
+        for _ in range(2):
+            with pytest.raises(OSError, match="File too large") as caught:
+                journal.append(Opened(one_trial))
+            assert caught.value.filename == str(written)
+            assert written.read_bytes() == before
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    journal.append(Finished())
+    journal.close()
+    assert len(list(read(written))) == len(before.splitlines())
 
 
 def test_a_count_that_cannot_be_kept_stops_nothing(written: Path) -> None:
