@@ -27,7 +27,7 @@ from mixopt.study.corpus import prepare_corpus
 from mixopt.study.exchange import check_reachable
 from mixopt.study.loop import Loop
 from mixopt.study.plan import Plan
-from mixopt.study.planning import check_settings, make_plan
+from mixopt.study.planning import as_begun, check_settings, make_plan
 from mixopt.study.progress import watcher_for
 from mixopt.study.record import await_store, check_begun, journal_path
 from mixopt.study.recording import begin
@@ -82,8 +82,8 @@ def run(
         with _status(console, "opening the record") as tell:
             check_reachable(file)
             store = await_store(file, tell)
-            check_begun(file, store)
-        plan = make_plan(file, prepare(file, console))
+            begun = check_begun(file, store)
+        plan = as_begun(make_plan(file, prepare(file, console)), begun)
         with _status(console, "opening the record") as tell:
             recorder = stack.enter_context(begin(plan, store, tell))
         with console.status("handing the tokens to the workers"):

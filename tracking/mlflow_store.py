@@ -95,6 +95,8 @@ class Store:
         # The first use of a new SQLite file logs each of its tables otherwise.
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
+        # Of each statement that a database does not take, its traceback; what is raised says it in one line.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         for name, value in CLIENT_SETTINGS.items():
             os.environ.setdefault(name, value)
         if uri.startswith(("http://", "https://")):

@@ -35,6 +35,10 @@ def test_a_study_in_which_every_trial_fails_ends_with_the_reason(tmp_path: Path)
     done = mixopt("run", path)
     assert done.status == 2
     assert "4 trials in a row failed, the last: diverged" in done.stderr
+    assert "learning_rate below its 1e+06, and another name under `study:`" in done.stderr
+    mended = path.read_text().replace("learning_rate: 1e6, ", "").replace("study: small", "study: smaller-steps")
+    path.write_text(mended)
+    assert mixopt("plan", path).status == 0, "the remedy is taken"
 
 
 def test_the_other_objective_and_matched_repetition(tmp_path: Path) -> None:
