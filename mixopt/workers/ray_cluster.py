@@ -173,7 +173,7 @@ class RayCluster(Executor):
             _Gone: the cluster.
         """
         pack = min(self._pack, self.slots)
-        compiling = ray.remote(num_returns="streaming", **self._resources)(_compile_in_worker).remote(recipe, pack)
+        compiling: Any = ray.remote(num_returns="streaming", **self._resources)(_compile_in_worker).remote(recipe, pack)
         deadline = None  # it may wait long for room, beside other studies
         while deadline is None or time.monotonic() < deadline:
             if not ray.wait([compiling], timeout=LOOK_SECONDS, fetch_local=False)[0]:
@@ -224,8 +224,8 @@ class RayCluster(Executor):
         # Whether its worker died or the cluster did, is known only while the head answers.
         if self._died and self._require_head():
             died, self._died = self._died, []
-            for running, error in died:
-                yield from self._started_again(running, error)
+            for running, death in died:
+                yield from self._started_again(running, death)
 
     def _heard_from(self, generators: Sequence[Any]) -> Iterator[Event]:
         """What these tasks have to say.
