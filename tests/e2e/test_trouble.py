@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mixopt.report.kept import page_path
 from mixopt.settings.reading import load
 from mixopt.study.record import journal_path
 from search.trial import Failure, FailureKind
@@ -91,3 +92,13 @@ def test_failed_trials_are_tried_again_on_request(tmp_path: Path) -> None:
     history = recorded(path)
     assert not history.failed
     assert trial.id in history.measurements
+
+
+def test_a_study_whose_report_cannot_be_written_has_finished_all_the_same(tmp_path: Path) -> None:
+    path = write_study(tmp_path, STUDY.replace("trials: 8", "trials: 0").replace("candidates: 1", "candidates: 0"))
+    in_its_way = page_path(load(path))
+    (in_its_way / "something").mkdir(parents=True)
+    done = mixopt("run", path)
+    assert done.status == 0, done.stderr
+    assert "the report is not complete: " in done.stderr and "mixopt report" in done.stderr
+    assert answer_of("best", path)["mixture"]
