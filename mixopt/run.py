@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -20,15 +21,15 @@ from mixopt.report.gather import summarise
 from mixopt.report.kept import KeptReport, keep_report, stamp
 from mixopt.report.page import render
 from mixopt.results.answer import Answer
-from mixopt.settings.environment import DIRECTORY_VARIABLE, JOB_VARIABLE
+from mixopt.settings.environment import DIRECTORY_VARIABLE, JOB_VARIABLE, JOURNAL_VARIABLE
 from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import prepare_corpus
 from mixopt.study.exchange import check_reachable
 from mixopt.study.loop import Loop
 from mixopt.study.plan import Plan
-from mixopt.study.planning import check_settings, make_plan
+from mixopt.study.planning import as_begun, check_settings, make_plan
 from mixopt.study.progress import watcher_for
-from mixopt.study.record import await_store, check_begun
+from mixopt.study.record import await_store, check_begun, journal_path
 from mixopt.study.recording import begin
 from mixopt.study.stages import Stages
 from mixopt.workers import executor
@@ -75,12 +76,14 @@ def run(
     with locked(file.work_directory, f"study {file.study}"), ExitStack() as stack:
         if handles_signals:
             stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
+        if told := os.environ.get(JOURNAL_VARIABLE):
+            Path(told).write_text(str(journal_path(file).absolute()))
         # First, before any work: does the store answer, and is the study in it this file's?
         with _status(console, "opening the record") as tell:
             check_reachable(file)
             store = await_store(file, tell)
-            check_begun(file, store)
-        plan = make_plan(file, prepare(file, console))
+            begun = check_begun(file, store)
+        plan = as_begun(make_plan(file, prepare(file, console)), begun)
         with _status(console, "opening the record") as tell:
             recorder = stack.enter_context(begin(plan, store, tell))
         with console.status("handing the tokens to the workers"):

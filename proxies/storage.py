@@ -28,6 +28,17 @@ PARTIAL = ".mixopt-partial"  # ending of files and folders that are not whole ye
 
 
 @contextmanager
+def named_in_errors(path: Path) -> Iterator[None]:
+    """What fails in the block names the file, which the system does where opening fails, and not writing."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
 def open_whole(path: Path, *, mode: int = 0o666, replace: bool = True) -> Iterator[BinaryIO]:
     """A new file, open for writing, that becomes `path` when the block ends; an error in the block leaves no trace.
 
@@ -45,7 +56,7 @@ def open_whole(path: Path, *, mode: int = 0o666, replace: bool = True) -> Iterat
     partial = path.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with named_in_errors(path), os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -5,9 +5,9 @@
                             └──read()──▶ whoever asks, and a driver that begins where another died
 
 The journal is the record of the study; everything else can be made from it. One line of JSON per entry, each with the
-CRC-32 of what stands before it, so that a damaged line is noticed. A line that a death cut off is no entry: it is
-removed when the journal is opened again. `journal.sent` counts the entries that MLflow has; entries may be sent twice,
-which changes nothing there.
+CRC-32 of all lines up to it, so that a line that was changed, removed, repeated or moved is noticed. A line that a
+death cut off is no entry: it is removed when the journal is opened again. `journal.sent` counts the entries that MLflow
+has; entries may be sent twice, which changes nothing there.
 """
 
 from __future__ import annotations
@@ -28,11 +28,14 @@ from tracking.errors import TrackingError
 from tracking.record import Record, Subject
 from tracking.whole_file import open_whole
 
-SCHEMA = 3
+SCHEMA = 4
+# Of 0.2 while it was made: each checksum is of its own line alone.
+UNCHAINED = 3
 # Of versions before 0.2: no checksums, and a subject that is only a digest.
 SCHEMA_BEFORE = 2
 WITHOUT_IT = "remove it: the study then resumes from what MLflow has"
 CHECKSUM = b',"crc":"'
+NOT_AS_WRITTEN = "its checksum is not that of what it says, or a line before it is gone"
 
 
 class DamagedJournal(TrackingError):
@@ -46,12 +49,44 @@ class Header:
     Attributes:
         id: of this very journal: MLflow remembers which was the last to write to it.
         digest: in the place of the subject's settings, in journals of versions before 0.2.
+        line: as it stands in the file.
     """
 
     schema: int
     id: str
     subject: Subject
     digest: str | None = None
+    line: bytes = b""
+
+    def chain(self) -> _Chain:
+        """What the lines after it are checked by."""
+        return _Chain(self.schema, _checksum_of(self.line))
+
+
+@dataclass
+class _Chain:
+    """Checks the lines of a journal of this schema, one after the other; `last` is the checksum of the one before."""
+
+    schema: int
+    last: int
+
+    def is_next(self, line: bytes) -> bool:
+        """Whether the line is what was written after the one before."""
+        if self.schema == SCHEMA_BEFORE:
+            return True
+        text, mark, checksum = line.rpartition(CHECKSUM)
+        right = zlib.crc32(text + b"}", self.last if self.schema == SCHEMA else 0)
+        self.last = right
+        return bool(mark) and checksum == _shown(right)
+
+    def plain(self, line: bytes) -> dict[str, Any]:
+        """
+        Raises:
+            ValueError: it is no JSON, or not what was written.
+        """
+        if not self.is_next(line):
+            raise ValueError(NOT_AS_WRITTEN)
+        return _json(line)
 
 
 class Journal:
@@ -75,7 +110,9 @@ class Journal:
         self.sent = self._read_sent()
         # What comes next must not stick to a line that a death cut off.
         os.truncate(path, _whole_lines(path))
-        self._file = path.open("ab")
+        self._schema = header.schema
+        self._last = _checksum_of(_last_line(path))
+        self._file = path.open("ab", buffering=0)  # of which nothing waits to be written when this is closed
 
     @classmethod
     def create(
@@ -97,30 +134,51 @@ class Journal:
         header: dict[str, Any] = {"schema": SCHEMA, "id": id or uuid.uuid4().hex, "study": subject.study}
         header |= {"settings": subject.settings, "corpus": subject.corpus}
         count = 0
+        last = 0
         with open_whole(path) as file:
-            file.write(_line(header))
+
+            def write(plain: dict[str, Any]) -> None:
+                nonlocal last
+                line, last = _line(plain, last)
+                file.write(line)
+
+            write(header)
             for entry in sent:
-                file.write(_line(entry_to_plain(entry)))
+                write(entry_to_plain(entry))
                 count += 1
             for entry in unsent:
-                file.write(_line(entry_to_plain(entry)))
+                write(entry_to_plain(entry))
         journal = cls(path)
         journal.mark_sent(count)
         return journal
 
     @classmethod
     def upgrade(cls, path: Path, subject: Subject) -> Self:
-        """A journal of a version before 0.2, as this version writes them: the same entries under the same id."""
+        """A journal of an earlier version, as this version writes them: the same entries under the same id."""
         before = cls(path)
         before.close()
         entries = list(read(path))
         return cls.create(path, subject, entries[: before.sent], entries[before.sent :], before.id)
 
     def append(self, entry: Entry) -> None:
-        """Keep an entry; it is on the disk when this returns."""
-        self._file.write(_line(entry_to_plain(entry)))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Keep an entry; it is on the disk when this returns.
+
+        Raises:
+            OSError: with the journal's path; it is as it was.
+        """
+        assert self._schema == SCHEMA, "an earlier version's is upgraded first"
+        line, checksum = _line(entry_to_plain(entry), self._last)
+        size = self._file.seek(0, os.SEEK_END)
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(size)  # else what comes next would stick to half a line
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+        self._last = checksum
 
     def mark_sent(self, count: int) -> None:
         """MLflow has the first `count` entries. Where this is lost all are sent again, so a full disk is no trouble."""
@@ -164,13 +222,13 @@ def read(path: Path) -> Iterator[Entry]:
 
 def entries_in(file: BinaryIO, name: Path | str, hint: str = WITHOUT_IT) -> Iterator[Entry]:
     """As `read`, from an open file; `name` and `hint` stand in what is raised."""
-    checked = _header(file.readline(), name).schema >= SCHEMA
+    chain = _header(file.readline(), name).chain()
     trials: dict[str, Trial] = {}
     for number, line in enumerate(file, start=2):
         if not line.endswith(b"\n"):
             return  # it is being written
         try:
-            entry = entry_from_plain(_plain(line, checked), trials)
+            entry = entry_from_plain(chain.plain(line), trials)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DamagedJournal(
                 f"{name}:{number} is damaged ({str(error)[:100] or type(error).__name__})", hint=hint
@@ -196,16 +254,19 @@ def last_written(path: Path, key: str) -> Mapping[str, Any] | None:
         TrackingError: the file is no journal, or that line is damaged.
     """
     begin = b'{"written":' + json.dumps(key).encode() + b","
+    found: tuple[int, bytes, int] | None = None  # its number, itself, the checksum before it
     with path.open("rb") as file:
-        checked = _header(file.readline(), path).schema >= SCHEMA
-        found = [(number, line) for number, line in enumerate(file, start=2) if line.startswith(begin)]
-    if not found or not found[-1][1].endswith(b"\n"):
-        found = found[:-1]
-    if not found:
+        header = _header(file.readline(), path)
+        before = header.line
+        for number, line in enumerate(file, start=2):
+            if line.startswith(begin) and line.endswith(b"\n"):
+                found = number, line, _checksum_of(before)
+            before = line
+    if found is None:
         return None
-    number, line = found[-1]
+    number, line, last = found
     try:
-        data: Mapping[str, Any] = _plain(line, checked)["data"]
+        data: Mapping[str, Any] = _Chain(header.schema, last).plain(line)["data"]
     except (ValueError, KeyError, RecursionError) as error:
         raise DamagedJournal(f"{path}:{number} is damaged ({str(error)[:100]})", hint=WITHOUT_IT) from error
     return data
@@ -233,34 +294,38 @@ def checked_lines(path: Path) -> tuple[bytes, int]:
     text = path.read_bytes()
     text = text[: text.rfind(b"\n") + 1]
     lines = text.splitlines(keepends=True)  # of bytes: JSON has no other line ends
-    for number, line in enumerate(lines, start=1):
-        if not _is_as_written(line):
-            raise DamagedJournal(f"{path}:{number} is damaged (its checksum is not that of what it says)", WITHOUT_IT)
+    chain = _header(lines[0] if lines else b"", path).chain()
+    for number, line in enumerate(lines[1:], start=2):
+        if not chain.is_next(line):
+            raise DamagedJournal(f"{path}:{number} is damaged ({NOT_AS_WRITTEN})", WITHOUT_IT)
     return text, len(lines) - 1
 
 
-def _is_as_written(line: bytes) -> bool:
-    text, mark, checksum = line.rpartition(CHECKSUM)
-    return bool(mark) and checksum == _checksum(text + b"}")
+def _shown(checksum: int) -> bytes:
+    """What stands after CHECKSUM at the end of a line."""
+    return f'{checksum:08x}"}}\n'.encode()
 
 
-def _checksum(text: bytes) -> bytes:
-    """What stands after CHECKSUM in a line that would be `text` without it."""
-    return f'{zlib.crc32(text):08x}"}}\n'.encode()
+def _checksum_of(line: bytes) -> int:
+    """The checksum that a line carries; 0 where it carries none."""
+    try:
+        return int(line.rpartition(CHECKSUM)[2].removesuffix(b'"}\n'), 16)
+    except ValueError:
+        return 0
 
 
-def _line(plain: dict[str, Any]) -> bytes:
+def _line(plain: dict[str, Any], last: int) -> tuple[bytes, int]:
+    """A line after the one with the checksum `last`, and its own checksum."""
     text = json.dumps(plain, separators=(",", ":"), allow_nan=False).encode()
-    return text[:-1] + CHECKSUM + _checksum(text)
+    checksum = zlib.crc32(text, last)
+    return text[:-1] + CHECKSUM + _shown(checksum), checksum
 
 
-def _plain(line: bytes, checked: bool) -> dict[str, Any]:
+def _json(line: bytes) -> dict[str, Any]:
     """
     Raises:
-        ValueError: it is no JSON, or not what was written.
+        ValueError: it is no JSON object.
     """
-    if checked and not _is_as_written(line):
-        raise ValueError("its checksum is not that of what it says")
     plain = json.loads(line)
     if not isinstance(plain, dict):
         raise ValueError("it is no entry")
@@ -269,18 +334,18 @@ def _plain(line: bytes, checked: bool) -> dict[str, Any]:
 
 def _header(line: bytes, name: Path | str) -> Header:
     try:
-        plain = _plain(line, checked=CHECKSUM in line)
+        plain = _json(line)
         schema = plain["schema"]
-        if schema == SCHEMA:
-            if CHECKSUM not in line:
-                raise ValueError("its checksum is gone")
+        if schema in (UNCHAINED, SCHEMA):
+            if not _Chain(schema, 0).is_next(line):
+                raise ValueError(NOT_AS_WRITTEN)
             id, study, settings, corpus = (plain[key] for key in ("id", "study", "settings", "corpus"))
             if all(isinstance(each, str) for each in (id, study, corpus)) and isinstance(settings, dict):
-                return Header(schema, id, Subject(study, settings, corpus))
+                return Header(schema, id, Subject(study, settings, corpus), line=line)
             raise TypeError("what it says is of another kind")
         if schema == SCHEMA_BEFORE:
             digest, _, corpus = plain["subject"].partition(" ")
-            return Header(schema, str(plain["id"]), Subject("", None, corpus), digest)
+            return Header(schema, str(plain["id"]), Subject("", None, corpus), digest, line)
         reason = f"it is of schema {schema}, this version of mixopt writes {SCHEMA}"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         reason = "its first line is no journal's"
@@ -289,14 +354,25 @@ def _header(line: bytes, name: Path | str) -> Header:
 
 def _whole_lines(path: Path) -> int:
     """How many bytes of the file are whole lines."""
-    size = path.stat().st_size
     with path.open("rb") as file:
-        end = size
-        while end > 0:
-            begin = max(0, end - 65_536)
-            file.seek(begin)
-            newline = file.read(end - begin).rfind(b"\n")
-            if newline >= 0:
-                return begin + newline + 1
-            end = begin
+        return _after_newline(file, path.stat().st_size)
+
+
+def _last_line(path: Path) -> bytes:
+    """The last line of a file that ends with one."""
+    end = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(_after_newline(file, end - 1))
+        return file.read()
+
+
+def _after_newline(file: BinaryIO, end: int) -> int:
+    """Where the line begins that the byte before `end` is in, or after."""
+    while end > 0:
+        begin = max(0, end - 65_536)
+        file.seek(begin)
+        newline = file.read(end - begin).rfind(b"\n")
+        if newline >= 0:
+            return begin + newline + 1
+        end = begin
     return 0

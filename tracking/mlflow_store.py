@@ -28,7 +28,7 @@ from pathlib import Path
 import zstandard
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
@@ -37,6 +37,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from search.trial import Failure, Loss, Measurement, Trial
 from tracking import keys
+from tracking.database import MOVE_IT, damage, require_database
 from tracking.entries import Entry
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
 from tracking.journal import Journal, checked_lines, entries_in, subject_in
@@ -44,8 +45,9 @@ from tracking.legacy import entries_in_tags, subject_in_tags
 from tracking.record import Record, Subject
 
 PAGE = 1_000
-MOVE_IT = "move it away, or restore it: a new store gets everything from the journals of studies that run again"
 RESUME = "nothing recorded is lost; when the store works again, run the same command to resume"
+NOT_LET_IN = (401, 403)
+LOG_IN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, of a user who may write"
 # Metric names end in a domain's or an expert's name; MLflow refuses longer keys.
 LONGEST_METRIC_NAME = 250
 ANSWER_WITHIN_SECONDS = 5.0
@@ -93,13 +95,17 @@ class Store:
         # The first use of a new SQLite file logs each of its tables otherwise.
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
+        # Of each statement that a database does not take, its traceback; what is raised says it in one line.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         for name, value in CLIENT_SETTINGS.items():
             os.environ.setdefault(name, value)
         if uri.startswith(("http://", "https://")):
             _ping(uri)
-        elif uri.startswith("sqlite:///"):
-            _make_database(Path(uri.removeprefix("sqlite:///")))
-        with _answering(uri), _with_driver(uri):
+        else:
+            if uri.startswith("sqlite:///"):
+                _make_database(Path(uri.removeprefix("sqlite:///")))
+            require_database(uri)
+        with _answering(uri):
             self.client = MlflowClient(tracking_uri=uri)
             location = artifacts.absolute().as_uri() if artifacts is not None and uri.startswith("sqlite:") else None
             self.experiment_id = self._experiment(experiment, location)
@@ -116,6 +122,12 @@ class Store:
                     raise
                 found = self.client.get_experiment_by_name(name)
                 assert found is not None, "it exists"
+        if found.lifecycle_stage == LifecycleStage.DELETED:
+            raise TrackingError(
+                f"the MLflow experiment {name} in {self.uri} was deleted",
+                hint=f"MLFLOW_TRACKING_URI={self.uri} mlflow experiments restore --experiment-id "
+                f"{found.experiment_id}, or name another under tracking.experiment",
+            )
         return found.experiment_id
 
     def find(self, study: str) -> StudyRun | None:
@@ -510,11 +522,8 @@ def _ping(uri: str) -> None:
         )
     except (MlflowException, RequestException, OSError, ValueError) as error:
         raise TrackingAway(f"no MLflow server answers at {uri} ({_first_line(error)})", hint=hint) from error
-    if answer.status_code in (401, 403):
-        raise TrackingRefused(
-            f"the MLflow server at {uri} asks who you are (status {answer.status_code})",
-            hint="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
-        )
+    if answer.status_code in NOT_LET_IN:
+        raise TrackingRefused(f"the MLflow server at {uri} asks who you are (status {answer.status_code})", LOG_IN)
     if answer.status_code != 200:
         raise TrackingAway(f"no MLflow server answers at {uri} (status {answer.status_code})", hint=hint)
 
@@ -525,9 +534,9 @@ def _make_database(path: Path) -> None:
     Raises:
         TrackingError: the database is damaged, or another process makes it and does not come to an end.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         return
+    path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock"), timeout=120):
         if path.exists():
             return  # another process made it meanwhile
@@ -541,36 +550,23 @@ def _make_database(path: Path) -> None:
 
 
 @contextmanager
-def _with_driver(uri: str) -> Iterator[None]:
-    """A database whose driver is not installed is named with the remedy."""
-    try:
-        yield
-    except ImportError as error:
-        kind = uri.partition("://")[0]
-        raise TrackingError(
-            f"the MLflow store {kind}:// needs a package that is not installed ({error})",
-            hint="pip install 'mixopt[service]' for PostgreSQL; for another database its SQLAlchemy driver",
-        ) from error
-
-
-@contextmanager
 def _answering(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, ConnectionError, RequestException) as error:
-        if damaged := _damaged_file(uri, error):
+        if damaged := damage(uri, error):
             raise TrackingError(f"the MLflow store {uri} is damaged: {damaged}", hint=MOVE_IT) from error
+        if "out-of-date database schema" in str(error):
+            raise TrackingError(
+                f"the MLflow store {uri} is of another version of MLflow than the one here",
+                hint=f"of an older one: back it up, then mlflow db upgrade {uri}; of a newer one: install that",
+            ) from error
         status: int = error.get_http_status_code() if isinstance(error, MlflowException) else 500  # type: ignore[no-untyped-call]
+        if status in NOT_LET_IN:
+            raise TrackingRefused(f"the MLflow store {uri} does not let you in (status {status})", LOG_IN) from error
         if 400 <= status < 500 and status not in (408, 429):
             raise TrackingRefused(f"the MLflow store {uri} refused: {_first_line(error)}", hint=RESUME) from error
         raise TrackingAway(f"the MLflow store {uri} does not work: {_first_line(error)}", hint=RESUME) from error
-
-
-def _damaged_file(uri: str, error: Exception) -> str:
-    """What SQLite says of a file that no waiting will mend; "" where it says nothing like it."""
-    said = str(error)
-    kinds = ("file is not a database", "database disk image is malformed")
-    return next((kind for kind in kinds if uri.startswith("sqlite:") and kind in said), "")
 
 
 def _first_line(error: Exception) -> str:

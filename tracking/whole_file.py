@@ -28,6 +28,10 @@ def open_whole(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
             if durable:
                 os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # the system does not name it
     finally:
         temporary.unlink(missing_ok=True)
     if durable:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from mixopt.base.errors import ConfigError
 from proxies import lock
-from proxies.storage import write_whole
+from proxies.storage import named_in_errors, write_whole
+
+DEVICES = Path("/dev")
 
 
 def text_in(path: Path, what: str, hint: str) -> str:
@@ -33,7 +35,7 @@ def text_in(path: Path, what: str, hint: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write all of it or nothing.
+    """Write all of it or nothing; to a device or a pipe, such as /dev/stdout, as far as it takes it.
 
     Raises:
         ConfigError: there is no such folder, or one of this name.
@@ -42,6 +44,11 @@ def write_text(path: Path, text: str) -> None:
         raise ConfigError(f"{path} is a folder", hint="name a file in it")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {path.parent}", hint="make it, or choose another")
+    if path.parent == DEVICES or (path.exists() and not path.is_file()):
+        # A device or a pipe, which no file may take the place of.
+        with named_in_errors(path), path.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+        return
     write_whole(path, text.encode())
 
 

@@ -30,7 +30,7 @@ from search.recommendation.confirmation_trials import confirmation_size, next_co
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommendation import Recommendation
 from search.seeds import is_of_search
-from search.trial import Failure, Measurement, Trial
+from search.trial import Failure, FailureKind, Measurement, Trial
 from tracking import keys
 from tracking.errors import TrackingAway
 from tracking.recorder import Recorder
@@ -243,7 +243,7 @@ class Loop:
         for proxy, recipe in self.plan.recipes.items():
             if recipe.compiled:
                 with self.watcher.busy(f"compiling proxy {proxy}, once per machine"):
-                    reason = self.executor.compile(recipe)
+                    reason = self.executor.compile(recipe, self.watcher.remark)
                 if reason is not None:
                     # No trial needs to find out again.
                     recipes = dict(self.plan.recipes) | {proxy: replace(recipe, compiled=False)}
@@ -260,9 +260,9 @@ class Loop:
         self.plan.exchange.discard(trial)
         self._page.closed(trial, outcome, standing, self.history)
         self.watcher.closed(trial, outcome, standing)
-        self._give_up_after_failures(outcome)
+        self._give_up_after_failures(trial, outcome)
 
-    def _give_up_after_failures(self, outcome: Measurement | Failure) -> None:
+    def _give_up_after_failures(self, trial: Trial, outcome: Measurement | Failure) -> None:
         if isinstance(outcome, Measurement):
             self._failures_in_a_row = 0
             return
@@ -270,8 +270,19 @@ class Loop:
         if self._failures_in_a_row >= (FAILURES_LATER if self.history.completed else FAILURES_AT_FIRST):
             raise ConfigError(
                 f"{self._failures_in_a_row} trials in a row failed, the last: {outcome.kind.value}: {outcome.message}",
-                hint="mend the cause, then resume with --retry-failed",
+                hint=self._remedy(trial, outcome),
             )
+
+    def _remedy(self, trial: Trial, failure: Failure) -> str:
+        """What mends a failure: how proxies are trained is part of the study, so to change that begins another."""
+        if failure.kind is FailureKind.DIVERGED:
+            proxy = f"proxies.{trial.fidelity.proxy}"
+            rate = self.plan.recipes[trial.fidelity.proxy].learning_rate
+            return (
+                f"set {proxy}.learning_rate below its {rate:.2g}, and another name under `study:`: trials of two "
+                "learning rates are no one study"
+            )
+        return "mend the cause (executor, directory and tracking may change), then run it again with --retry-failed"
 
     @property
     def _seconds(self) -> float:

@@ -41,6 +41,7 @@ from search.strategies import STRATEGIES
 from search.strategies.base import Settings
 from search.surrogates import SCALING_LAW
 from search.trust_region import TrustRegion
+from tracking.record import Subject
 
 if TYPE_CHECKING:
     from proxies.recipe import Recipe
@@ -214,6 +215,24 @@ def _recipe(file: StudyFile, name: str, settings: ProxySettings, vocabulary: int
         return recipe(model, settings.tokens, device=device, **training)
     except ProxyError as error:
         raise ConfigError(f"proxies.{name}: {error.message}", error.hint) from error
+
+
+def as_begun(plan: Plan, begun: Subject | None) -> Plan:
+    """The plan of a study that goes on, in the number format that it began in, where its file leaves that open.
+
+    `auto` is what the processor multiplies in hardware, and the machine that a study goes on with may be another.
+    """
+    recorded = {} if begun is None or begun.settings is None else begun.settings.get("recipes", {})
+    recipes, notes = dict(plan.recipes), list(plan.notes)
+    for name, recipe in plan.recipes.items():
+        precision = recorded.get(name, {}).get("precision", recipe.precision)
+        if plan.file.proxies[name].precision == "auto" and precision != recipe.precision:
+            recipes[name] = replace(recipe, precision=precision)
+            notes.append(
+                f"proxy {name} goes on in {precision}, as the study began; this machine alone would use "
+                f"{recipe.precision}" + (", so its trials take longer here" if precision == "bf16" else "")
+            )
+    return replace(plan, recipes=recipes, notes=tuple(notes))
 
 
 def _fidelity(name: str, recipe: Recipe) -> Fidelity:

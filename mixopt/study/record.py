@@ -20,7 +20,7 @@ from proxies.data.corpus import Corpus
 from proxies.retry import pauses_within, retry
 from tracking import journal
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
-from tracking.record import Record
+from tracking.record import Record, Subject
 
 if TYPE_CHECKING:
     from tracking.mlflow_store import Store
@@ -109,14 +109,16 @@ def _may_exist(uri: str) -> bool:
     return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
-def check_begun(file: StudyFile, store: Store) -> None:
+def check_begun(file: StudyFile, store: Store) -> Subject | None:
     """Make sure that a study of this name, where there is one, was begun with this file, and its journal is whole.
+
+    Returns what it was begun with; None where there is none.
 
     Raises:
         TrackingError: it was not, or it is not.
     """
     path = journal_path(file)
-    if path.exists() and journal.read_header(path).schema == journal.SCHEMA:
+    if path.exists():
         journal.checked_lines(path)
     subject = journal.read_header(path).subject if path.exists() else None
     if subject is None or subject.settings is None:
@@ -125,6 +127,7 @@ def check_begun(file: StudyFile, store: Store) -> None:
     if subject is not None:
         with hinting_at_reuse(file):
             subject.require(file.deciding())
+    return subject
 
 
 def _with_settings(record: Record, file: StudyFile) -> Record:

@@ -81,7 +81,7 @@ def _journal(run: StudyRun, path: Path, subject: Subject, digest: str) -> Journa
     header = read_header(path)
     last = run.tags.get(keys.JOURNAL)
     if last == header.id and run.copied <= count_entries(path):  # else it is an old copy of itself
-        if header.schema == SCHEMA:
+        if header.subject.settings is not None:
             header.subject.require(subject.settings or {}, subject.corpus)
         elif (begun := run.subject()) is not None:
             begun.require(subject.settings or {}, subject.corpus)

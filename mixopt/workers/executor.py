@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -22,10 +22,13 @@ class Executor(ABC):
     def slots(self) -> int:
         """How many jobs may run at a time, at least one; it changes with the machines that there are."""
 
-    def compile(self, recipe: Recipe) -> str | None:
+    def compile(self, recipe: Recipe, remark: Callable[[str], object] = lambda text: None) -> str | None:
         """Compile a recipe's steps on a machine where its trials may be trained; returns why that failed, if it did.
 
         On other machines of a cluster the first trial compiles.
+
+        Args:
+            remark: told what is waited for.
         """
         return None
 

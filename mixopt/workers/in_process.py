@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mixopt.workers.executor import Executor
 from mixopt.workers.messages import Event, TrialEnd
@@ -16,7 +16,7 @@ class InProcess(Executor):
     def __init__(self) -> None:
         self._current: Iterator[Event] | None = None
 
-    def compile(self, recipe: Recipe) -> str | None:
+    def compile(self, recipe: Recipe, remark: Callable[[str], object] = lambda text: None) -> str | None:
         return compile_ahead(recipe, members=1)
 
     def launch(self, job: Job) -> None:

@@ -2,34 +2,34 @@
 
 A task trains a pack of trials, on a CPU a pack of one, and streams their progress and outcomes. Ray itself retries
 nothing. When a worker dies or falls silent, its unfinished jobs are launched again here, resume from their checkpoints,
-and after `attempts` starts are failures.
+and after `attempts` starts are failures. When the cluster itself is gone, that is no trial's failure: that of this
+machine is started anew, another one is waited for, and what ran begins again from its checkpoints.
 
     slots = what the nodes that are there now have room for, divided among the studies that work on them
 """
 
 from __future__ import annotations
 
-import logging
 import os
+import shutil
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Any
 
 import ray
-from joblib import cpu_count
-from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, LocalRayletDiedError, OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mixopt.base.errors import ClusterLost, ConfigError
 from mixopt.workers.executor import Executor
 from mixopt.workers.fair_share import Roll
 from mixopt.workers.messages import Event, Notice, TrialEnd, TrialRestart
-from mixopt.workers.ray_token import use_cluster_token, use_fresh_token
+from mixopt.workers.ray_connection import answers, connect, short_folder
 from mixopt.workers.training import Job, compile_ahead, run_trials
 from proxies.allocator import keep_freed_memory
 from proxies.recipe import Recipe
@@ -44,13 +44,15 @@ NODES_WITHIN_SECONDS = 120.0
 COMPILE_SECONDS = 900.0
 # A worker that is ended because it is silent is believed dead after so long, whether Ray says so or not.
 ENDED_WITHIN_SECONDS = 30.0
+# A cluster that is lost is tried again after the first of these, then after twice as long, up to the second.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+# Somebody else's is waited for so long; one of this machine that dies so often before a trial ends would go on dying.
+LOST_FOR_SECONDS = 3600.0
+MOST_LOSSES = 5
+# Ray ends this process where its cluster's head does not answer for 60 s: it is to be let go of before that.
+HEAD_AWAY_SECONDS = 20.0
 NAMESPACE = "mixopt"
 ROLL = "mixopt-studies"
-# Of the driver alone: workers record nothing.
-CREDENTIALS = (
-    *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
-    *("PGUSER", "PGPASSWORD"),
-)
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,20 @@ class _Started:
 
     node: str
     process: int
+
+
+class _Gone(Exception):
+    """The cluster is gone, with all that ran on it."""
+
+
+@dataclass
+class _Lost:
+    """A cluster that is gone: why, since when, when it is tried again, and after which pause once more."""
+
+    why: str
+    since: float
+    due: float
+    pause: float
 
 
 @dataclass
@@ -88,6 +104,9 @@ class RayCluster(Executor):
     Raises:
         ConfigError: this machine has no room for even one trial.
         ClusterLost: the cluster does not answer, or no node of it has room for a trial within two minutes.
+
+    `events` and `compile` raise ClusterLost for a cluster that went away and is not back within an hour, or, one of
+    this machine, dies again and again.
     """
 
     def __init__(
@@ -102,6 +121,7 @@ class RayCluster(Executor):
         patience: float = 600.0,
     ) -> None:
         self._study = study
+        self._address = address
         self._attempts = attempts
         self._patience = patience
         self._pack = pack
@@ -109,48 +129,111 @@ class RayCluster(Executor):
         self._cpus, self._gpus = cpus_per_trial, gpus_per_trial
         self._launched: list[Job] = []  # until there is room for a task, which then takes all that it can
         self._running: dict[Any, _Running] = {}  # the task's generator -> its jobs
-        _connect(address)
+        self._died: list[tuple[_Running, BaseException]] = []  # tasks, of what is yet to be known
+        self._again: list[_Running] = []  # of a cluster that was lost
+        self._lost: _Lost | None = None
+        self._losses: list[float] = []  # when, since a trial last ended
+        self._head_away: float | None = None  # since when it does not answer
+        self._folder = short_folder() if address is None else None
+        self._resources: dict[str, Any] = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial, "max_retries": 0}
         try:
+            connect(address, self._folder)
             self._room = self._first_room(wait=address is not None)
         except ConfigError:
-            ray.shutdown()
+            self.close()
             raise
+        self._join()
+
+    def _join(self) -> None:
+        """Begin to work on the cluster that this process is connected to."""
         self._looked = time.monotonic()
-        self._roll = None if address is None else _Attendance(study)
+        self._head = ray.get_runtime_context().gcs_address
+        self._raylet = _only_raylet() if self._address is None else None
+        self._head_away = None
+        self._roll = None if self._address is None else _Attendance(self._study)
         self._share = self._room if self._roll is None else self._roll.first_share(self._room)
-        self._resources: dict[str, Any] = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial, "max_retries": 0}
         self._task = ray.remote(num_returns="streaming", **self._resources)(_run_in_worker)
 
     @property
     def slots(self) -> int:
         return max(1, min(self._share, self._most or self._share))
 
-    def compile(self, recipe: Recipe) -> str | None:
+    def compile(self, recipe: Recipe, remark: Callable[[str], object] = lambda text: None) -> str | None:
+        while True:
+            try:
+                return self._compile(recipe)
+            except _Gone as gone:
+                self._lose(str(gone), remark)
+            while self._lost is not None:
+                self._try_again(remark)
+
+    def _compile(self, recipe: Recipe) -> str | None:
+        """
+        Raises:
+            _Gone: the cluster.
+        """
         pack = min(self._pack, self.slots)
-        try:
-            compiling = ray.remote(**self._resources)(compile_ahead).remote(recipe, pack)
-            reason: str | None = ray.get(compiling, timeout=COMPILE_SECONDS)
-        except GetTimeoutError:
-            ray.cancel(compiling, force=True)
-            return f"it took longer than {COMPILE_SECONDS:.0f} s"
-        except RayError as error:
-            return f"the worker that compiled died: {first_line(error)}"
-        return reason
+        compiling: Any = ray.remote(num_returns="streaming", **self._resources)(_compile_in_worker).remote(recipe, pack)
+        deadline = None  # it may wait long for room, beside other studies
+        while deadline is None or time.monotonic() < deadline:
+            if not ray.wait([compiling], timeout=LOOK_SECONDS, fetch_local=False)[0]:
+                self._require_head()
+                continue
+            try:
+                said: _Started | str | None = ray.get(next(compiling))
+            except (RayError, StopIteration) as error:
+                if not isinstance(error, RayTaskError):
+                    self._require_local_raylet(error)
+                    self._require_head()
+                return f"the worker that compiled died: {first_line(error) or 'it ended'}"
+            if not isinstance(said, _Started):
+                return said
+            deadline = time.monotonic() + COMPILE_SECONDS
+        ray.cancel(compiling, force=True)
+        return f"it took longer than {COMPILE_SECONDS:.0f} s"
 
     def launch(self, job: Job) -> None:
         self._launched.append(job)
 
     def events(self) -> Iterator[Event]:
+        notices: list[str] = []
+        if self._lost is not None:
+            self._try_again(notices.append)
+        else:
+            try:
+                yield from self._events()
+            except _Gone as gone:
+                self._lose(str(gone), notices.append)
+        yield from map(Notice, notices)
+
+    def _events(self) -> Iterator[Event]:
+        """
+        Raises:
+            _Gone: the cluster.
+        """
         yield from self._look()
         self._start_launched()
         yield from self._silent()
+        if not self._running:
+            time.sleep(WAIT_SECONDS)
         try:
             ready: list[Any] = ray.wait(list(self._running), timeout=WAIT_SECONDS, fetch_local=False)[0]
         except (RayError, ConnectionError) as error:
-            raise ClusterLost(
-                f"the Ray cluster went away: {first_line(error)}", hint="when it is back, run the same command again"
-            ) from error
-        for generator in ready:
+            raise _Gone(first_line(error)) from error
+        yield from self._heard_from(ready)
+        # Whether its worker died or the cluster did, is known only while the head answers.
+        if self._died and self._require_head():
+            died, self._died = self._died, []
+            for running, death in died:
+                yield from self._started_again(running, death)
+
+    def _heard_from(self, generators: Sequence[Any]) -> Iterator[Event]:
+        """What these tasks have to say.
+
+        Raises:
+            _Gone: the cluster.
+        """
+        for generator in generators:
             running = self._running[generator]
             try:
                 event: Event | _Started = ray.get(next(generator))
@@ -161,14 +244,15 @@ class RayCluster(Executor):
                 for job in running.jobs.values():
                     yield TrialEnd(job.trial, Failure(FailureKind.ERROR, cause))
             except (RayError, StopIteration) as error:
-                del self._running[generator]
-                yield from self._started_again(running, error)
+                self._require_local_raylet(error)
+                self._died.append((self._running.pop(generator), error))
             else:
                 running.heard = time.monotonic()
                 if isinstance(event, _Started):
                     running.started = event
                     continue
                 if isinstance(event, TrialEnd):
+                    self._losses.clear()
                     del running.jobs[event.trial.id]
                     if not running.jobs:
                         del self._running[generator]
@@ -177,9 +261,97 @@ class RayCluster(Executor):
     def close(self) -> None:
         self._launched.clear()
         self._running.clear()
-        if self._roll is not None:
+        self._died.clear()
+        self._again.clear()
+        if self._lost is None and self._roll is not None:
             self._roll.leave()
         ray.shutdown()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _require_local_raylet(self, error: BaseException) -> None:
+        """
+        Raises:
+            _Gone: this process's way to the cluster is what a task died of.
+        """
+        if isinstance(error, LocalRayletDiedError):
+            raise _Gone("the raylet that this process works with died") from error
+
+    def _require_head(self) -> bool:
+        """Whether the head of the cluster answers.
+
+        Whoever asks Ray for anything of the head while that is away waits, and is ended by Ray after a minute.
+
+        Raises:
+            _Gone: it has not answered for long; or it is this machine's, and is dead, or its raylet is, of which Ray
+                itself knows only after some 15 s.
+        """
+        if self._raylet is not None and not answers(self._raylet):
+            raise _Gone("its raylet is dead")
+        if answers(self._head):
+            self._head_away = None
+            return True
+        now = time.monotonic()
+        self._head_away = self._head_away or now
+        if self._raylet is not None or now - self._head_away > HEAD_AWAY_SECONDS:
+            raise _Gone(f"its head at {self._head} does not answer")
+        return False
+
+    def _lose(self, why: str, remark: Callable[[str], object]) -> None:
+        """Let go of a cluster that is gone; what ran begins again, as often as it had, once there is one.
+
+        Raises:
+            ClusterLost: it was lost too often.
+        """
+        now = time.monotonic()
+        self._losses.append(now)
+        if self._address is None and len(self._losses) > MOST_LOSSES:
+            raise ClusterLost(
+                f"Ray on this machine died {len(self._losses)} times and no trial ended between, the last time: {why}",
+                hint="is there memory and room on the disk? Then run the same command again",
+            )
+        self._again += [*self._running.values(), *(running for running, _ in self._died)]
+        self._running.clear()
+        self._died.clear()
+        self._roll = None
+        pause = min(FIRST_PAUSE_SECONDS * 2 ** (len(self._losses) - 1), LONGEST_PAUSE_SECONDS)
+        self._lost = _Lost(why, self._losses[0], now + pause, pause)
+        ray.shutdown()
+        if self._address is None:
+            remark(f"Ray on this machine died ({why}); it is started anew, and the trials go on from their checkpoints")
+        else:
+            remark(f"the Ray cluster at {self._address} went away ({why}); the study waits for it")
+
+    def _try_again(self, remark: Callable[[str], object]) -> None:
+        """Wait a moment, and connect where it is time to.
+
+        Raises:
+            ClusterLost: it is lost for too long.
+        """
+        lost = self._lost
+        assert lost is not None
+        now = time.monotonic()
+        if now < lost.due:
+            time.sleep(min(WAIT_SECONDS, lost.due - now))
+            return
+        try:
+            connect(self._address, self._folder)
+            self._room = self._room_now()
+        except ClusterLost as error:
+            if now - lost.since > LOST_FOR_SECONDS:
+                raise ClusterLost(
+                    f"the Ray cluster went away ({lost.why}) and is not back: {error.message}",
+                    hint="when it is back, run the same command again",
+                ) from error
+            pause = min(2 * lost.pause, LONGEST_PAUSE_SECONDS)
+            self._lost = _Lost(lost.why, lost.since, time.monotonic() + pause, pause)
+            return
+        self._lost = None
+        self._join()
+        again, self._again = self._again, []
+        for running in again:
+            self._start(list(running.jobs.values()), running.attempt)
+        remark("Ray is there again; the trials go on")
 
     def _start_launched(self) -> None:
         tasks = -(-self.slots // self._pack)
@@ -226,11 +398,17 @@ class RayCluster(Executor):
                 _end(running.started)
 
     def _look(self) -> Iterator[Event]:
-        """How much room there is now, and how much of it is this study's."""
+        """How much room there is now, and how much of it is this study's.
+
+        Raises:
+            _Gone: the cluster.
+        """
         now = time.monotonic()
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
+        if not self._require_head():
+            return
         room = self._room_now()
         if room == 0 and self._room > 0:
             yield Notice("no node has room for a trial any more; the study waits for one")
@@ -314,6 +492,12 @@ def _run_in_worker(jobs: Sequence[Job]) -> Iterator[Event | _Started]:
     yield from run_trials(jobs)
 
 
+def _compile_in_worker(recipe: Recipe, members: int) -> Iterator[_Started | str | None]:
+    """The last word is why it could not be compiled; None where it was."""
+    yield _Started(ray.get_runtime_context().get_node_id(), os.getpid())
+    yield compile_ahead(recipe, members)
+
+
 def _end(worker: _Started) -> None:
     """Kill a worker from beside it: one that stands still does not answer when Ray asks it to end."""
     beside: Any = NodeAffinitySchedulingStrategy(worker.node, soft=False)
@@ -326,39 +510,16 @@ def _kill(process: int) -> None:
             os.kill(process, signal.SIGKILL)
 
 
-def _connect(address: str | None) -> None:
-    # Without GPUs asked for, a task sees none; Ray warns on every start that it will change this.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        use_fresh_token()
-        with _kept_to_ourselves(CREDENTIALS):
-            ray.init(address="local", num_cpus=cpu_count(), include_dashboard=False, **quiet)
-        return
-    use_cluster_token()
-    try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, RayError, ValueError, RuntimeError) as error:
-        raise ClusterLost(
-            f"no Ray cluster answers at executor.address {address}: {first_line(error)}",
-            hint="start it with `ray start --head`, or remove executor.address for a local one",
-        ) from error
-
-
-@contextmanager
-def _kept_to_ourselves(variables: Sequence[str]) -> Iterator[None]:
-    """Processes that are started meanwhile do not inherit these."""
-    kept = {name: os.environ.pop(name) for name in variables if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(kept)
-
-
 def _nodes() -> list[dict[str, float]]:
     """The resources of each node that is alive."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node["Resources"] for node in nodes if node["Alive"]]
+
+
+def _only_raylet() -> str:
+    """Where the raylet of a cluster of one node listens, HOST:PORT."""
+    (node,) = ray.nodes()  # type: ignore[no-untyped-call]
+    return f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
 
 
 def _fitting(node: dict[str, float], cpus: float, gpus: float) -> int:

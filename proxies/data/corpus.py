@@ -20,6 +20,7 @@ import errno
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -30,7 +31,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from proxies.data.format import FORMAT, write_json
+from proxies.data.format import FORMAT, read_json, write_json
 from proxies.data.intake import (
     Intake,
     IntakeState,
@@ -105,7 +106,7 @@ def prepare(
     """Tokenises `domains` and `evaluations` into `directory`, or opens what an earlier call made of the same.
 
     A call that was killed, or found no room, is continued by the next one. Changed files or settings: the
-    sources that they concern are read again.
+    sources that they concern are read again. Files that only lie elsewhere, or were copied, are read to be compared.
 
     Raises:
         ProxyError: the sources or the tokenizer are no good, the disk is full, or another process is at work here.
@@ -116,7 +117,9 @@ def prepare(
     with _alone_in(directory), _told_when_full(directory):
         files = {source.name: find_files(source) for source in sources}
         inputs = _inputs(domains, evaluations, settings, files)
-        if (corpus := _unchanged(directory, inputs)) is not None:
+        corpus = _unchanged(directory, inputs) or _moved(directory, domains, evaluations, settings, files, inputs)
+        if corpus is not None:
+            corpus.verify_content()
             return corpus
 
         remove_partial(directory)
@@ -153,6 +156,7 @@ def prepare(
         evaluation_entries = {source.name: held_out_entries[source.name] for source in evaluations}
         manifest = {
             "inputs": inputs,
+            "text": _wherever(domains, evaluations, settings, files) | {"sha256": _content(files)},
             "fingerprint": _fingerprint(tokenizer, domain_entries, evaluation_entries),
             "tokenizer": tokenizer_file,
             "vocabulary": tokenizer.vocabulary,
@@ -244,6 +248,63 @@ def _unchanged(directory: Path, inputs: str) -> Corpus | None:
     except ProxyError:  # prepared again, whatever it lacks
         return None
     return corpus if corpus.inputs == inputs else None
+
+
+def _moved(
+    directory: Path,
+    domains: Sequence[Source],
+    evaluations: Sequence[Source],
+    settings: CorpusSettings,
+    files: Mapping[str, Sequence[SourceFile]],
+    inputs: str,
+) -> Corpus | None:
+    """The corpus in `directory`, if it was made of the same text where that lay before; now it is this text's."""
+    manifest = read_json(directory / MANIFEST)
+    text = {} if manifest is None else manifest.get("text", {})  # of versions before it was kept: none
+    if manifest is None or not text.get("sha256"):
+        return None
+    if text["shape"] != _wherever(domains, evaluations, settings, files)["shape"] or text["sha256"] != _content(files):
+        return None
+    if _unchanged(directory, manifest["inputs"]) is None:
+        return None
+    write_json(directory / MANIFEST, manifest | {"inputs": inputs})
+    return Corpus.open(directory)
+
+
+def _wherever(
+    domains: Sequence[Source],
+    evaluations: Sequence[Source],
+    settings: CorpusSettings,
+    files: Mapping[str, Sequence[SourceFile]],
+) -> dict[str, str]:
+    """What a corpus is made of but for the content, and the same where files only lie in another folder."""
+
+    def described(source: Source) -> object:
+        mine = files[source.name]
+        local = [file.url for file in mine if file.is_local]
+        shared = len(os.path.commonpath([Path(url).parent for url in local])) if local else 0
+        names = [[file.url[shared:], file.size] if file.is_local else asdict(file) for file in mine]
+        return [asdict(source) | {"paths": None}, names]
+
+    tokenizer = load_tokenizer(settings.tokenizer_file).hash if settings.tokenizer_file else None
+    how = asdict(settings) | {"workers": None, "tokenizer_file": None}
+    return {
+        "shape": _sha256(how, tokenizer, [[described(source) for source in each] for each in (domains, evaluations)])
+    }
+
+
+def _content(files: Mapping[str, Sequence[SourceFile]]) -> str | None:
+    """A digest of what the local files of all sources hold; None where one of them changes meanwhile."""
+    digest = hashlib.sha256()
+    try:
+        for file in (file for each in files.values() for file in each if file.is_local):
+            with Path(file.url).open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            if not file.is_as_it_was:
+                return None
+    except OSError:
+        return None
+    return digest.hexdigest()
 
 
 def _made_by_earlier_version(directory: Path) -> bool:

@@ -139,6 +139,15 @@ class Corpus:
         for shard in self.shards:
             shard.check_sizes(self.directory, self._dtype)
 
+    def verify_content(self) -> None:
+        """Compares what all shard files hold with the manifest: a changed bit would be other losses, without a word.
+
+        Raises:
+            ProxyError: a file holds something else.
+        """
+        for shard in self.shards:
+            shard.check_content(self.directory)
+
     @property
     def shards(self) -> list[Shard]:
         """All of them, for training and held out."""

@@ -59,7 +59,11 @@ class Shard:
             with (directory / name).open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         if digest.hexdigest() != self.sha256:
-            raise ProxyError(f"{directory / self.name} holds other tokens than its manifest says")
+            shard = directory / self.name
+            raise ProxyError(
+                f"{shard} holds other tokens than its manifest says",
+                hint=f"its disk changed them: remove the folder {shard.parent}, and run again, which tokenises it anew",
+            )
 
     def check_sizes(self, directory: Path, dtype: TokenType) -> None:
         """Compares the sizes of its files with the manifest.

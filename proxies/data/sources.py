@@ -111,6 +111,16 @@ class SourceFile:
     stamp: str
 
     @property
+    def is_local(self) -> bool:
+        """Whether it is a file of this machine's file system."""
+        return self.kind != "hub" and "://" not in self.url
+
+    @property
+    def is_as_it_was(self) -> bool:
+        """Of a local file: whether it has not changed since it was found."""
+        return self.stamp == _stamp(os.stat(self.url))  # noqa: PTH116 - as in `_file`
+
+    @property
     def compressed(self) -> bool:
         return self.url.endswith((".gz", ".zst"))
 
@@ -260,8 +270,12 @@ def _file(source: Source, fs: fsspec.AbstractFileSystem, path: str) -> SourceFil
         raise ProxyError(f"{source.name}: {path} has a [ in its name", hint="rename it: it is taken for an address")
     if local:
         found = os.stat(path)  # noqa: PTH116 - of ten thousand files, paths would take as long as the rest
-        return SourceFile(path, kind, found.st_size, f"{found.st_size} {found.st_mtime_ns}")
+        return SourceFile(path, kind, found.st_size, _stamp(found))
     return SourceFile(fs.unstrip_protocol(path), kind, fs.info(path).get("size"), fs.ukey(path))
+
+
+def _stamp(found: os.stat_result) -> str:
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def _ending(path: str) -> str:

@@ -1,4 +1,4 @@
-"""Trials that share a Ray task, that are given up, and that fall silent."""
+"""Trials that share a Ray task, that are given up, that fall silent, and whose cluster dies."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mixopt.workers.messages import Event, TrialEnd, TrialProgress, TrialRestart
+from mixopt.base.errors import ClusterLost
+from mixopt.workers import ray_cluster
+from mixopt.workers.messages import Event, Notice, TrialEnd, TrialProgress, TrialRestart
 from mixopt.workers.ray_cluster import RayCluster
 from search.history import History
 from search.mixture import Mixture
 from search.trial import Measurement, Trial
 from tests.e2e.study import STUDY, answer_of, recorded, write_study
-from tests.processes import family, named
+from tests.processes import family, kill, named
 from tests.simulated import planned
 
 pytestmark = pytest.mark.slow
@@ -89,3 +91,41 @@ def test_a_worker_that_falls_silent_is_ended_and_its_trial_goes_on(tmp_path: Pat
     assert "said nothing for 15 s" in restarted.reason
     (closed,) = (event for event in seen if isinstance(event, TrialEnd))
     assert isinstance(closed.outcome, Measurement), closed.outcome
+
+
+def _kill_ours(program: str, children: bool = False) -> None:
+    """Kill -9 a process of the Ray that this process has started, and all that it has started itself."""
+    (process,) = (each for each in family(psutil.Process()) if each.name() == program)
+    kill(family(process) if children else [process])
+
+
+def test_trials_outlive_the_ray_that_this_machine_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = planned(tmp_path, STUDY.replace("tokens: 4k", "tokens: 60k"))
+    mixtures = [plan.problem.baselines[name] for name in ("uniform", "proportional")]
+    trials = [Trial(mixture, plan.problem.rungs[0].fidelity, seed=0) for mixture in mixtures]
+    jobs = [plan.job(trial, History()) for trial in trials]
+    seen: list[Event] = []
+    with RayCluster("outlived", attempts=1) as cluster:
+        for job in jobs:
+            cluster.launch(replace(job, recipe=replace(job.recipe, compiled=False)))
+        while sum(isinstance(event, TrialEnd) for event in seen) < len(jobs):
+            for event in cluster.events():
+                if isinstance(event, TrialProgress) and not any(isinstance(each, TrialProgress) for each in seen):
+                    _kill_ours("raylet", children=True)
+                seen.append(event)
+        died, back = (event.text for event in seen if isinstance(event, Notice))
+        assert "Ray on this machine died" in died
+        assert "there again" in back
+        for event in seen:
+            assert not isinstance(event, TrialRestart), "that its cluster died is no death of a trial"
+            if isinstance(event, TrialEnd):
+                assert isinstance(event.outcome, Measurement), event.outcome
+
+        # One that goes on dying ends the study, and no trial of it.
+        monkeypatch.setattr(ray_cluster, "MOST_LOSSES", 0)
+        monkeypatch.setattr(ray_cluster, "LOOK_SECONDS", 0.5)
+        cluster.launch(replace(jobs[0], checkpoint=None))
+        _kill_ours("gcs_server")
+        with pytest.raises(ClusterLost, match=r"died 1 times .* does not answer"):
+            while True:
+                assert not any(isinstance(event, TrialEnd) for event in cluster.events())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mixopt.report.kept import page_path
 from mixopt.settings.reading import load
 from mixopt.study.record import journal_path
 from search.trial import Failure, FailureKind
@@ -35,6 +36,10 @@ def test_a_study_in_which_every_trial_fails_ends_with_the_reason(tmp_path: Path)
     done = mixopt("run", path)
     assert done.status == 2
     assert "4 trials in a row failed, the last: diverged" in done.stderr
+    assert "learning_rate below its 1e+06, and another name under `study:`" in done.stderr
+    mended = path.read_text().replace("learning_rate: 1e6, ", "").replace("study: small", "study: smaller-steps")
+    path.write_text(mended)
+    assert mixopt("plan", path).status == 0, "the remedy is taken"
 
 
 def test_the_other_objective_and_matched_repetition(tmp_path: Path) -> None:
@@ -87,3 +92,13 @@ def test_failed_trials_are_tried_again_on_request(tmp_path: Path) -> None:
     history = recorded(path)
     assert not history.failed
     assert trial.id in history.measurements
+
+
+def test_a_study_whose_report_cannot_be_written_has_finished_all_the_same(tmp_path: Path) -> None:
+    path = write_study(tmp_path, STUDY.replace("trials: 8", "trials: 0").replace("candidates: 1", "candidates: 0"))
+    in_its_way = page_path(load(path))
+    (in_its_way / "something").mkdir(parents=True)
+    done = mixopt("run", path)
+    assert done.status == 0, done.stderr
+    assert "the report is not complete: " in done.stderr and "mixopt report" in done.stderr
+    assert answer_of("best", path)["mixture"]

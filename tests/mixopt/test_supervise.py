@@ -94,10 +94,39 @@ def test_a_study_that_was_killed_or_crashed_goes_on(supervise: Start) -> None:
     assert "died with status 1" in said
 
 
-def test_one_that_dies_again_and_again_is_given_up(supervise: Start) -> None:
-    supervised = supervise("kill -9 $$")
+# What a study does that ends a trial, `$1`.
+END_TRIAL = """end_trial() { echo "{\\"closed\\":\\"$1\\",\\"failure\\":{}}" >> FOLDER/journal; }
+printf FOLDER/journal > "$MIXOPT_JOURNAL_PATH"
+"""
+
+
+@pytest.mark.parametrize(
+    "script", ["", "end_trial same"], ids=["without a trial's end", "with the end of the same trial again"]
+)
+def test_one_that_dies_again_and_again_without_progress_is_given_up_and_says_why(
+    supervise: Start, tmp_path: Path, script: str
+) -> None:
+    script = END_TRIAL.replace("FOLDER", str(tmp_path)) + script
+    supervised = supervise(f"{script}\necho 'no more memory for the fit' >&2; kill -9 $$")
     assert supervised.end() == 1
     assert len(supervised.starts) == 5
+    assert supervised.process.stderr is not None
+    said = supervised.process.stderr.read().splitlines()
+    assert said.count("no more memory for the fit") == 5, "it is handed on"
+    assert "died 5 times, the last time by signal SIGKILL, and no trial ended between: no more memory" in said[-1]
+
+
+def test_one_that_dies_and_makes_progress_goes_on(supervise: Start, tmp_path: Path) -> None:
+    script = END_TRIAL.replace("FOLDER", str(tmp_path)) + "end_trial number-$starts\n"
+    supervised = supervise(f'{script}[ "$starts" = 12 ] && exit 0; kill -9 $$')
+    assert supervised.end() == 0
+    assert len(supervised.starts) == 12
+
+
+def test_trouble_that_may_pass_is_waited_for_longer(supervise: Start) -> None:
+    supervised = supervise('[ "$starts" = 12 ] && exit 0; exit 75')
+    assert supervised.end() == 0
+    assert len(supervised.starts) == 12
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

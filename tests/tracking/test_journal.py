@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import resource
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from search.trial import Failure, FailureKind, Measurement, Trial
 from tests.tracking.strategies import failures, measurements, trials
 from tracking.entries import Closed, Entry, Finished, Opened, Restarted, StudyMetrics, Written, entries_of
 from tracking.errors import TrackingError
-from tracking.journal import Journal, last_written, read, read_header, read_record
+from tracking.journal import SCHEMA, Journal, checked_lines, last_written, read, read_header, read_record
 from tracking.record import Record, Subject
 
+DATA = Path(__file__).parents[1] / "data"
 SUBJECT = Subject("a study", {"seed": 0, "domains": {"web": {"max": 0.5}}}, "corpus")
 
 
@@ -153,6 +155,60 @@ def test_any_changed_byte_of_an_entry_is_noticed(written: Path) -> None:
             list(read(written))
 
 
+def test_a_line_that_is_gone_repeated_or_moved_is_noticed(written: Path) -> None:
+    lines = written.read_bytes().splitlines(keepends=True)
+    others = {
+        "without one": [lines[:place] + lines[place + 1 :] for place in range(1, len(lines) - 1)],
+        "one twice": [lines[: place + 1] + lines[place:] for place in range(1, len(lines))],
+        "two swapped": [
+            [*lines[:place], lines[place + 1], lines[place], *lines[place + 2 :]] for place in range(1, len(lines) - 1)
+        ],
+    }
+    for what, contents in others.items():
+        for content in contents:
+            written.write_bytes(b"".join(content))
+            with pytest.raises(TrackingError, match="is damaged"):
+                list(read(written))
+            with pytest.raises(TrackingError, match="is damaged"):
+                checked_lines(written)
+            assert what
+
+
+def test_what_is_appended_after_a_resume_stays_in_the_chain(written: Path) -> None:
+    for _ in range(2):
+        journal = Journal(written)
+        journal.append(Finished())
+        journal.close()
+    assert list(read(written))[-2:] == [Finished(), Finished()]
+    assert checked_lines(written)[1] == len(list(read(written)))
+
+
+@pytest.mark.parametrize("schema", [2, 3])
+def test_a_journal_of_an_earlier_version_is_read_and_goes_on(tmp_path: Path, schema: int) -> None:
+    path = tmp_path / "journal.jsonl"
+    lines = (DATA / "journal-3.jsonl").read_text().splitlines()
+    if schema == 2:
+        header = '{"schema":2,"id":"0123","subject":"digest corpus"}'
+        lines = [header, *(line.rpartition(',"crc":')[0] + "}" for line in lines[1:])]
+    path.write_text("\n".join(lines) + "\n")
+    before = list(read(path))
+    assert before and checked_lines(path)[1] == len(before)
+    id = read_header(path).id
+    assert read_header(path).schema == schema
+    journal = Journal.upgrade(path, SUBJECT)
+    journal.append(Finished())
+    journal.close()
+    assert list(read(path)) == [*before, Finished()]
+    assert (read_header(path).schema, read_header(path).id) == (SCHEMA, id)
+
+
+def test_a_journal_of_schema_3_says_what_it_said(one_trial: Trial) -> None:
+    path = DATA / "journal-3.jsonl"
+    assert list(read(path)) == entries(one_trial, Failure(FailureKind.DIVERGED, "loss 1e9"))
+    assert read_header(path).subject == SUBJECT
+    assert last_written(path, "mixopt.answer") == {"mixture": {"web": 0.1 + 0.2}}
+
+
 def test_a_line_of_deep_json_is_one_clear_error(written: Path) -> None:
     written.write_bytes(written.read_bytes() + b"[" * 100_000 + b"\n")
     with pytest.raises(TrackingError, match="is damaged"):
@@ -165,6 +221,24 @@ def test_a_lost_count_costs_nothing_but_sending_again(written: Path, content: st
     journal = Journal(written)
     assert journal.sent == 0
     journal.close()
+
+
+def test_a_full_disk_names_the_journal_and_leaves_it_whole(written: Path, one_trial: Trial) -> None:
+    journal = Journal(written)
+    before = written.read_bytes()
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, hard))
+    try:
+        for _ in range(2):
+            with pytest.raises(OSError, match="File too large") as caught:
+                journal.append(Opened(one_trial))
+            assert caught.value.filename == str(written)
+            assert written.read_bytes() == before
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    journal.append(Finished())
+    journal.close()
+    assert len(list(read(written))) == len(before.splitlines())
 
 
 def test_a_count_that_cannot_be_kept_stops_nothing(written: Path) -> None:

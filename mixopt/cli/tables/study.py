@@ -11,7 +11,7 @@ from rich.text import Text
 from mixopt.cli.tables.table import epochs_of, plain_table
 from mixopt.results.answer import Answer, Confirmation, MetricDifference
 from mixopt.results.corpus import CorpusSummary
-from mixopt.results.jobs import JobAlone, JobList, JobWithTrials
+from mixopt.results.jobs import Job, JobAlone, JobList, JobWithTrials
 from mixopt.results.plan import PlanEstimate
 from mixopt.results.recommendation import FrontPoint, Recommendation
 from mixopt.results.status import StatusFields
@@ -19,6 +19,8 @@ from mixopt.settings.units import show_count, show_duration
 from search.problem import PROPORTIONAL
 
 BAR_WIDTH = 16
+# What stands in Ray's explanation before the end of a log.
+LOGS = ", last available logs"
 # More metrics are in the report.
 MOST_METRICS = 12
 # Noise that rests on fewer degrees of freedom may well be half or twice what it seems.
@@ -122,7 +124,7 @@ def job_status_table(job: JobWithTrials | JobAlone) -> RenderableType:
     if job.attempts > 1:
         lines.append(f"submitted {job.attempts} times")
     # Where it failed, Ray's explanation ends with its log, whose last line tells why.
-    explanation, _, log = job.message.partition(", last available logs")
+    explanation, _, log = job.message.partition(LOGS)
     lines += [line for line in (explanation, *log.splitlines()[-1:]) if line]
     if isinstance(job, JobAlone):
         return Group(Text("\n".join(lines)), *_notes([job.note]))
@@ -132,11 +134,19 @@ def job_status_table(job: JobWithTrials | JobAlone) -> RenderableType:
 def jobs_table(jobs: JobList) -> RenderableType:
     if not jobs.studies:
         return Text("no study was submitted")
-    table = plain_table("study", "state", ">attempts", "started (UTC)", "ended (UTC)")
-    for job in jobs.studies:
+    reasons = [_reason(job) for job in jobs.studies]
+    why = ["why"] if any(reasons) else []
+    table = plain_table("study", "state", ">attempts", "started (UTC)", "ended (UTC)", *why)
+    for job, reason in zip(jobs.studies, reasons, strict=True):
         moments = [(moment or "")[: len("2026-01-31T12:00")].replace("T", " ") for moment in (job.started, job.ended)]
-        table.add_row(job.study, job.state.lower(), str(job.attempts), *moments)
+        table.add_row(job.study, job.state.lower(), str(job.attempts), *moments, *([reason] if why else []))
     return table
+
+
+def _reason(job: Job) -> str:
+    """Why a study failed: Ray's explanation ends with its log, whose last line tells."""
+    explanation, _, log = job.message.partition(LOGS)
+    return "" if job.state != "FAILED" else next(reversed(log.strip().splitlines()), explanation)
 
 
 def answer_table(answer: Answer) -> RenderableType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from typer.testing import CliRunner
@@ -53,3 +54,15 @@ def test_the_lock_follows_no_link(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="symbolic link"), locked(tmp_path, "study small"):
         pass
     assert victim.read_text() == "kept"
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
+    reader.start()
+    write_text(pipe, "the answer")
+    reader.join(timeout=5)
+    assert read == ["the answer"]
+    assert pipe.is_fifo()

@@ -1,5 +1,6 @@
 """What a study file becomes: its objective, its search settings, and the earlier runs that it reuses."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,16 @@ from mixopt.settings.reading import load
 from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import prepare_corpus
 from mixopt.study.plan import Plan
-from mixopt.study.planning import check_settings, make_plan
+from mixopt.study.planning import as_begun, check_settings, make_plan
 from search.errors import SearchError
 from search.history import History
 from search.mixture import Mixture
 from search.objective import NoWorse, Pareto, WeightedMean, WorstCase
 from search.trust_region import TrustRegion
 from tests.e2e.study import STUDY, write_study
+from tests.simulated import planned
+from tracking.errors import TrackingError
+from tracking.record import Subject
 
 OBJECTIVE = "objective: {weights: {prose: 2, code: 1}}"
 # A table over two earlier domains: text became prose, and rest was split into code and sums.
@@ -129,3 +133,24 @@ def test_what_cannot_be_reused_is_said_before_any_text_is_read(folder: Path, mor
     write_earlier(folder)
     with pytest.raises((ConfigError, SearchError), match=says):
         check_settings(study(folder, more=more))
+
+
+@pytest.mark.parametrize(("began", "here"), [("bf16", "fp32"), ("fp32", "bf16")])
+def test_a_study_goes_on_in_the_number_format_that_it_began_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, began: str, here: str
+) -> None:
+    text = STUDY.replace("moe:   {", "moe:   {precision: fp32, ")
+    monkeypatch.setattr("proxies.recipe.native_precision", lambda device: began)
+    first = planned(tmp_path, text)
+    subject = Subject(first.file.study, json.loads(json.dumps(first.deciding())), first.corpus.fingerprint)
+    assert as_begun(first, subject) == first == as_begun(first, None)
+
+    monkeypatch.setattr("proxies.recipe.native_precision", lambda device: here)
+    elsewhere = planned(tmp_path, text)
+    with pytest.raises(TrackingError, match=r"changed: recipes\.dense\.precision"):
+        subject.require(elsewhere.deciding(), elsewhere.corpus.fingerprint)
+    again = as_begun(elsewhere, subject)
+    subject.require(again.deciding(), again.corpus.fingerprint)
+    [note] = set(again.notes) - set(elsewhere.notes)
+    assert note.startswith(f"proxy dense goes on in {began}, as the study began; this machine alone would use {here}")
+    assert ("longer" in note) == (began == "bf16")

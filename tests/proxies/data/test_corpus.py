@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from proxies.data import intake
 from proxies.data.corpus import Corpus, CorpusSettings, Progress, find_prepared, prepare
 from proxies.data.intake import LowestHashes
 from proxies.data.shards import ShardWriter
+from proxies.data.sources import Source
 from proxies.data.tokenizer import TokenisedDocument
 from proxies.errors import ProxyError
 from tests.proxies.data.conftest import SETTINGS, sentences, source, texts_of, train_texts, write_jsonl
@@ -242,6 +244,47 @@ def test_files_of_another_format_count_as_absent(tmp_path: Path, file: str, dama
         Corpus.open(tmp_path / "corpus")
     assert find_prepared([web], [], SETTINGS, tmp_path / "corpus") is None
     assert prepare([web], [], SETTINGS, tmp_path / "corpus").fingerprint == corpus.fingerprint
+
+
+@pytest.mark.parametrize("which", ["training", "held out"])
+def test_a_changed_bit_is_seen_and_what_is_said_to_mend_it_does(tmp_path: Path, which: str) -> None:
+    web = source("web", write_jsonl(tmp_path / "web.jsonl", sentences(50, seed=1)))
+    first = prepare([web], [], SETTINGS, tmp_path / "corpus")
+    shard = first.shards[0 if which == "training" else -1]
+    path = tmp_path / "corpus" / f"{shard.name}.tokens"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ProxyError, match="holds other tokens than its manifest says") as caught:
+        prepare([web], [], SETTINGS, tmp_path / "corpus")
+    folder = caught.value.hint.partition("remove the folder ")[2].partition(",")[0]
+    shutil.rmtree(folder)
+    assert prepare([web], [], SETTINGS, tmp_path / "corpus").fingerprint == first.fingerprint
+
+
+@pytest.mark.parametrize("how", ["moved", "copied", "copied and edited"])
+def test_text_that_lies_elsewhere_is_known_again(tmp_path: Path, how: str) -> None:
+    def sources(folder: Path) -> list[Source]:
+        return [source(name, folder / "data" / f"{name}.jsonl") for name in ("web", "code")]
+
+    here, there = tmp_path / "here", tmp_path / "there"
+    (here / "data").mkdir(parents=True)
+    for seed, name in enumerate(("web", "code")):
+        write_jsonl(here / "data" / f"{name}.jsonl", sentences(50, seed=seed))
+    first = prepare(sources(here), [], SETTINGS, here / "corpus")
+    if how == "moved":
+        here.rename(there)
+    else:
+        shutil.copytree(here, there, copy_function=shutil.copyfile)  # with other times
+    if how == "copied and edited":
+        edited = there / "data" / "code.jsonl"
+        edited.write_text(edited.read_text()[::-1].replace("a", "e")[::-1])
+    stages: list[str] = []
+    again = prepare(sources(there), [], SETTINGS, there / "corpus", lambda progress: stages.append(progress.stage))
+    assert (again.fingerprint == first.fingerprint) == (how != "copied and edited")
+    assert bool(stages) == (how == "copied and edited")
+    found = find_prepared(sources(there), [], SETTINGS, there / "corpus")
+    assert found is not None and found.fingerprint == again.fingerprint
 
 
 def test_unchanged_inputs_are_not_read_again(tmp_path: Path) -> None:
