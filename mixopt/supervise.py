@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from mixopt.settings.environment import RESTARTED_VARIABLE
+
 # Finished, a mistake of the user's, interrupted: what running again would not change.
 FINAL_STATUS = (0, 2, 130)
 MOST_DEATHS = 5
@@ -42,7 +44,8 @@ def supervise(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, forward)
     while True:
-        child = subprocess.Popen(command, cwd="/", preexec_fn=_die_with(os.getpid()))
+        environment = os.environ | ({RESTARTED_VARIABLE: "1"} if deaths else {})
+        child = subprocess.Popen(command, cwd="/", env=environment, preexec_fn=_die_with(os.getpid()))
         if asked_to_end:  # while it was being started
             child.send_signal(asked_to_end)
         status = child.wait()

@@ -9,3 +9,5 @@ STORE_VARIABLE = "MLFLOW_TRACKING_URI"
 JOB_VARIABLE = "MIXOPT_JOB"
 # The head of the cluster that commands are meant for; Ray's own.
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
+# Set where a supervisor starts a study again that has died.
+RESTARTED_VARIABLE = "MIXOPT_RESTARTED"

@@ -179,6 +179,7 @@ class RayCluster(Executor):
         self._running.clear()
         if self._roll is not None:
             self._roll.leave()
+            self._roll = None
         ray.shutdown()
 
     def _start_launched(self) -> None:

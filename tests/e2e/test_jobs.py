@@ -117,7 +117,7 @@ def test_a_study_is_submitted_once_and_ends_although_it_is_stopped_and_killed(he
 
     until(lambda: measured(head))
     began = time.monotonic()
-    job = cluster.stop(job)
+    job = cluster.cancel(job)
     assert time.monotonic() - began < STOPPED_WITHIN_SECONDS
     assert job.state == "STOPPED"
     assert not head.drivers(study.name)

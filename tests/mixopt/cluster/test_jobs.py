@@ -260,7 +260,7 @@ def test_a_study_that_runs_is_not_submitted_twice_nor_with_other_settings(head: 
     head.answers["/api/jobs/"] = [job("test", 3, "PENDING")]
     with pytest.raises(ConfigError, match="mixopt-test-3, with other settings") as caught:
         Cluster(head.address).submit(file)
-    assert "mixopt stop test" in caught.value.hint
+    assert "mixopt cancel test" in caught.value.hint
     assert head.asked == ["GET /api/jobs/"]
 
 
@@ -291,7 +291,7 @@ def test_failed_trials_of_a_study_that_runs_are_not_forgotten_in_silence(
     assert cluster.submit(file) == (cluster.job("test"), False)
     with pytest.raises(ConfigError, match="running as mixopt-test-1, without --retry-failed") as caught:
         cluster.submit(file, retry_failed=True)
-    assert f"stop it first (mixopt stop test --address {head.address})" in caught.value.hint
+    assert f"end it first (mixopt cancel test --address {head.address})" in caught.value.hint
     [running] = head.answers["/api/jobs/"]
     running["entrypoint"] += " --retry-failed"
     assert cluster.submit(file, retry_failed=True) == (cluster.job("test"), False)
@@ -335,7 +335,7 @@ def test_the_status_of_a_job_has_no_empty_lines(head: Head) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "command"), [("jobs", ["list"]), ("job-alone", ["status", "a"]), ("job-stopped", ["stop", "a"])]
+    ("schema", "command"), [("jobs", ["list"]), ("job-alone", ["status", "a"]), ("job-stopped", ["cancel", "a"])]
 )
 def test_what_programs_are_told_of_jobs_is_what_its_schema_says(head: Head, schema: str, command: list[str]) -> None:
     head.answers["/api/jobs/"] = [job("a", 1, "STOPPED", end_time=1_800_000_060_000)]
@@ -357,9 +357,9 @@ def test_stopping_asks_once_and_waits_for_the_end(head: Head) -> None:
     head.answers |= {"/api/jobs/": [job("a", 1, "RUNNING")], "/api/jobs/mixopt-a-1/stop": {"stopped": True}}
     head.answers["/api/jobs/mixopt-a-1"] = job("a", 1, "STOPPED", end_time=1_800_000_060_000)
     cluster = Cluster(head.address)
-    stopped = cluster.stop(cluster.job("a"))
+    stopped = cluster.cancel(cluster.job("a"))
     assert stopped.state == "STOPPED"
-    assert cluster.stop(stopped) == stopped
+    assert cluster.cancel(stopped) == stopped
     assert [asked for asked in head.asked if asked.startswith("POST")] == ["POST /api/jobs/mixopt-a-1/stop"]
 
 
