@@ -229,7 +229,8 @@ class Recorder:
         for trial in self._running.values():
             if time.monotonic() > deadline:
                 return
-            self._run.interrupt(trial)
+            if trial.id in self._known:  # MLflow shows it
+                self._run.interrupt(trial)
 
     def _unsent_queued(self) -> Iterator[Entry]:
         for number, entry in enumerate(self._journal.entries()):
