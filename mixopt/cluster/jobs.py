@@ -214,15 +214,15 @@ class Cluster:
                     f"{self.head.address} refused to ask study {job.study}: {first_line(error)}",
                     hint="look at the head's logs",
                 ) from error
-        answer: dict[str, Any] = {"status": "PENDING"}
-        for pause in (*pauses_within(ASKED_WITHIN_SECONDS, LOOK_AGAIN_SECONDS / 4), 0.0):
-            answer = self.head.ask(f"/api/jobs/{id}")
-            if answer["status"] in ENDED:
+        state = "PENDING"
+        for pause in pauses_within(ASKED_WITHIN_SECONDS, LOOK_AGAIN_SECONDS / 4):
+            state = self.head.ask(f"/api/jobs/{id}")["status"]
+            if state in ENDED:
                 break
             time.sleep(pause)
-        if answer["status"] != "SUCCEEDED":
+        if state != "SUCCEEDED":
             said = (self.head.ask(f"/api/jobs/{id}/logs")["logs"] or "").strip().splitlines()
-            why = said[-1] if said else f"its messenger is {answer['status'].lower()}"
+            why = said[-1] if said else f"its messenger is {state.lower()}"
             raise ConfigError(f"study {job.study} was not reached: {why[:200]}", hint="mixopt cancel ends its job")
 
     def log(self, job: StudyJob) -> str:

@@ -116,6 +116,14 @@ def test_a_study_is_submitted_once_and_ends_although_it_is_stopped_and_killed(he
     study.write_text(study.read_text().replace("seed: 4", "seed: 3"))
 
     until(lambda: measured(head))
+    assert answer_of("pause", "small")["job"] == "mixopt-small-1"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIXOPT_DIRECTORY", str(head.directory))
+        until(lambda: answer_of("status", "small")["activity"] == "paused")
+    paused_after = measured(head)
+    assert paused_after < TRIALS
+    answer_of("resume", "small")
+    until(lambda: measured(head) > paused_after)
     began = time.monotonic()
     job = cluster.cancel(job)
     assert time.monotonic() - began < STOPPED_WITHIN_SECONDS

@@ -94,6 +94,12 @@ def test_a_study_that_was_killed_or_crashed_goes_on(supervise: Start) -> None:
     assert "died with status 1" in said
 
 
+def test_a_study_that_is_started_again_is_told_so(supervise: Start, tmp_path: Path) -> None:
+    supervised = supervise(f'echo "$MIXOPT_RESTARTED" >> {tmp_path}/told; [ "$starts" = 3 ]')
+    assert supervised.end() == 0
+    assert (tmp_path / "told").read_text().split("\n") == ["", "1", "1", ""]
+
+
 def test_one_that_dies_again_and_again_is_given_up(supervise: Start) -> None:
     supervised = supervise("kill -9 $$")
     assert supervised.end() == 1
