@@ -67,14 +67,11 @@ class Study:
         Args:
             probe: train each proxy for a moment to measure its speed.
         """
-        from mixopt.base.files import locked
-        from mixopt.run import prepare
+        from mixopt.run import prepared
         from mixopt.study.estimate import estimate
         from mixopt.study.planning import make_plan
 
-        with locked(self.file.work_directory, f"study {self.name}"):
-            plan = make_plan(self.file, prepare(self.file, err))
-        return estimate(plan, probe)
+        return estimate(make_plan(self.file, prepared(self.file, err)), probe)
 
     def run(self, retry_failed: bool = False) -> Answer:
         """Run the study to its answer, or go on where it was left; progress is shown on standard error.

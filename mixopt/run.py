@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from functools import partial
 
 from rich.console import Console
 from rich.text import Text
@@ -23,7 +24,7 @@ from mixopt.report.page import render
 from mixopt.results.answer import Answer
 from mixopt.settings.environment import DIRECTORY_VARIABLE, JOB_VARIABLE, JOURNAL_VARIABLE
 from mixopt.settings.schema import StudyFile
-from mixopt.study.corpus import prepare_corpus
+from mixopt.study.corpus import find_corpus, prepare_corpus
 from mixopt.study.exchange import check_reachable
 from mixopt.study.loop import Loop
 from mixopt.study.plan import Plan
@@ -31,6 +32,7 @@ from mixopt.study.planning import as_begun, check_settings, make_plan
 from mixopt.study.progress import watcher_for
 from mixopt.study.record import await_store, check_begun, journal_path
 from mixopt.study.recording import begin
+from mixopt.study.requests import Requests
 from mixopt.study.stages import Stages
 from mixopt.workers import executor
 from proxies.data.corpus import Corpus
@@ -50,6 +52,21 @@ def prepare(file: StudyFile, console: Console) -> Corpus:
         return prepare_corpus(file, lambda step: stages.advance(step.stage, step.done, step.total, step.unit))
 
 
+def prepared(file: StudyFile, console: Console) -> Corpus:
+    """The study's tokens, for whoever does not run it: as they are, also while it runs; made where they are not there.
+
+    Raises:
+        ConfigError, SearchError, ProxyError: as `prepare`; or its text has changed, and the study is being run.
+    """
+    check_settings(file)
+    with console.status("looking for the prepared text"):
+        corpus = find_corpus(file)
+    if corpus is None:
+        with locked(file.work_directory, f"study {file.study}"):
+            corpus = prepare(file, console)
+    return corpus
+
+
 def run(
     file: StudyFile,
     retry_failed: bool,
@@ -64,7 +81,7 @@ def run(
 
     Raises:
         ConfigError, SearchError, ProxyError, TrackingError: the study cannot be run, or has no answer.
-        KeyboardInterrupt: somebody, or SIGTERM, ended it; what was recorded is kept.
+        KeyboardInterrupt: somebody, by Ctrl-C, SIGTERM or `mixopt cancel`, ended it; what was recorded is kept.
     """
     if JOB_VARIABLE in os.environ and not file.home.is_absolute():
         raise ConfigError(
@@ -78,6 +95,10 @@ def run(
             stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
         if told := os.environ.get(JOURNAL_VARIABLE):
             Path(told).write_text(str(journal_path(file).absolute()))
+            signal.signal(signal.SIGTERM, interrupt)
+        # The signal cuts short whatever the driver is at; in another thread only the loop looks.
+        end = partial(os.kill, os.getpid(), signal.SIGTERM) if handles_signals else lambda: None
+        requests = stack.enter_context(Requests(file.work_directory, end))
         # First, before any work: does the store answer, and is the study in it this file's?
         with _status(console, "opening the record") as tell:
             check_reachable(file)
@@ -92,11 +113,11 @@ def run(
         with redirect_stdout(sys.stderr), ExitStack() as running:
             with console.status("starting the workers"):
                 workers = running.enter_context(executor(file.executor, f"{file.tracking.experiment}/{file.study}"))
-            # After Ray has started, which answers the signal with a stack trace.
+            # Once more after Ray has started, which answers the signal with a stack trace.
             if handles_signals:
                 signal.signal(signal.SIGTERM, interrupt)
             with watcher_for(console) as watcher:
-                study = Loop(plan, recorder, workers, watcher, retry_failed)
+                study = Loop(plan, recorder, workers, watcher, retry_failed, lambda: requests.latest)
                 answer = study.run()
         on_answer(answer, recorder)
         if away := recorder.trouble:

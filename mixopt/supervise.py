@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from mixopt.settings.environment import JOURNAL_VARIABLE
+from mixopt.settings.environment import JOURNAL_VARIABLE, RESTARTED_VARIABLE
 
 # Finished, a mistake of the user's, interrupted: what running again would not change.
 FINAL_STATUS = (0, 2, 130)
@@ -55,14 +55,15 @@ def supervise(arguments: list[str]) -> int:
         signal.signal(number, forward)
     with tempfile.TemporaryDirectory(prefix="mixopt-") as folder:
         told = Path(folder) / "journal"
-        environment = os.environ | {JOURNAL_VARIABLE: str(told)}
         deaths, troubles, ended = 0, 0, 0
+        environment = os.environ | {JOURNAL_VARIABLE: str(told)}
         while True:
             child = subprocess.Popen(
                 command, cwd="/", env=environment, stderr=subprocess.PIPE, preexec_fn=_die_with(os.getpid())
             )
             if asked_to_end:  # while it was being started
                 child.send_signal(asked_to_end)
+            environment[RESTARTED_VARIABLE] = "1"  # for the next
             said = _Said(child.stderr)
             status = child.wait()
             said.end()

@@ -62,6 +62,18 @@ def locked(file: Path, wait_seconds: float = 0) -> Iterator[None]:
         lock.release()
 
 
+def holder(file: Path) -> str | None:
+    """Who holds the lock, in words; None where nobody does. Whoever looks may hold it for a moment."""
+    note = file.with_name(f"{file.name}.holder")
+    if not note.exists():
+        return None
+    try:
+        with FileLock(file, timeout=0):
+            return None  # whoever held it died
+    except (Timeout, OSError):  # OSError: not ours to lock, so only the note tells
+        return _holder(note)
+
+
 def _holder(note: Path) -> str:
     try:
         return note.read_text(encoding="utf-8", errors="replace")

@@ -349,6 +349,13 @@ class StudyRun:
             client.set_tag(run_id, keys.STATE, state)
             client.set_terminated(run_id, status, end_time=at)
 
+    def interrupt(self, trial: Trial) -> None:
+        """Show that nobody trains the trial at present; `open` shows that it runs again."""
+        with _answering(self.store.uri):
+            run_id = self._run_id(trial)
+            self.store.client.set_tag(run_id, keys.STATE, keys.STATE_INTERRUPTED)
+            self.store.client.set_terminated(run_id, "KILLED")
+
     def restarted(self, trial: Trial, start: int, reason: str) -> None:
         """A trial that goes on from its checkpoint, and why."""
         with _answering(self.store.uri):
@@ -478,7 +485,7 @@ class StudyRun:
 
 
 def _is_closed(run: Run) -> bool:
-    return bool(run.data.tags[keys.STATE] != keys.STATE_RUNNING)
+    return run.data.tags[keys.STATE] not in (keys.STATE_RUNNING, keys.STATE_INTERRUPTED)
 
 
 def _parameters(trial: Trial) -> dict[str, str]:

@@ -62,6 +62,7 @@ class Record:
         starts: of the trials that were started more than once, how often.
         tags: what the study has to remember.
         written: the last value of each key.
+        ended: ids of the trials that have ended, in the order in which they did.
     """
 
     subject: Subject
@@ -69,6 +70,7 @@ class Record:
     starts: Mapping[str, int]
     tags: Mapping[str, str]
     written: Mapping[str, Mapping[str, Any]]
+    ended: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, subject: Subject, entries: Iterable[Entry]) -> Record:
@@ -124,4 +126,4 @@ def _taken_together(subject: Subject, entries: Iterable[Entry]) -> Record:
                 tags |= more
             case Written(key, data, _):
                 written[key] = data
-    return Record(subject, History.of(opened.values(), outcomes), starts, tags, written)
+    return Record(subject, History.of(opened.values(), outcomes), starts, tags, written, tuple(outcomes))

@@ -95,6 +95,7 @@ class Recorder:
         self._copy_due = time.monotonic()
         self._copy_pause = FIRST_PAUSE
         self._known = {trial.id for trial in self.begun.history.trials}
+        self._running = {trial.id: trial for trial in self.begun.history.running}
         self._thread = threading.Thread(target=self._send_all, name="recorder", daemon=True)
         self._thread.start()
 
@@ -134,16 +135,22 @@ class Recorder:
 
     def open(self, trial: Trial, foreseen: tuple[float, float] | None = None) -> None:
         """`foreseen`: the objective that is expected of it, and its standard deviation."""
+        self._running[trial.id] = trial
         self._enter(Opened(trial, _now(), foreseen))
 
     def restarted(self, trial: Trial, start: int, reason: str) -> None:
         self._enter(Restarted(trial, start, reason))
 
     def close_trial(self, trial: Trial, outcome: Measurement | Failure, objective: float | None) -> None:
+        self._running.pop(trial.id, None)
         self._enter(Closed(trial, outcome, objective, _now()))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int, tags: Mapping[str, str]) -> None:
         self._enter(StudyMetrics(metrics, step, _now(), tags))
+
+    def tell(self, activity: str) -> None:
+        """What the driver is at from now on, in the words of `keys.ACTIVITY`."""
+        self._enter(StudyMetrics({}, 0, _now(), {keys.ACTIVITY: activity}))
 
     def write(self, key: str, data: Mapping[str, Any], file: str) -> None:
         self._enter(Written(key, data, file))
@@ -198,6 +205,7 @@ class Recorder:
                     self._run.keep(self._journal, self._heartbeat.check)
                 if status is not None:
                     self._run.end(status)
+                self._show_interrupted()
                 self._heartbeat.release()
         self._journal.close()
 
@@ -210,7 +218,19 @@ class Recorder:
         if error is None:
             self.close()
         else:
+            # Whatever ends the driver is what is to be told, and not that this could not be written.
+            with suppress(TrackingError, OSError):
+                self.tell(keys.ACTIVITY_INTERRUPTED)
             self.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+
+    def _show_interrupted(self) -> None:
+        """In the dashboard no trial runs that nobody trains; of very many, those that there is time for."""
+        deadline = time.monotonic() + CLOSE_SECONDS
+        for trial in self._running.values():
+            if time.monotonic() > deadline:
+                return
+            if trial.id in self._known:  # MLflow shows it
+                self._run.interrupt(trial)
 
     def _unsent_queued(self) -> Iterator[Entry]:
         for number, entry in enumerate(self._journal.entries()):

@@ -12,6 +12,9 @@ from proxies.storage import named_in_errors, write_whole
 
 DEVICES = Path("/dev")
 
+# Whoever looks whether somebody holds the folder may hold it for a moment.
+LOOKED_AT_SECONDS = 0.3
+
 
 def text_in(path: Path, what: str, hint: str) -> str:
     """
@@ -62,7 +65,7 @@ def locked(directory: Path, what: str) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
-            stack.enter_context(lock.locked(directory / "lock"))
+            stack.enter_context(lock.locked(directory / "lock", LOOKED_AT_SECONDS))
         except lock.LockHeld as error:
             raise ConfigError(
                 f"{what} is being run by {error.holder}", hint="wait for it, or end it; watch it with mixopt status"

@@ -13,12 +13,16 @@ from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
 from mixopt.cli.arguments import CLUSTER, INTERRUPTED, Address, Json, RetryFailed, StudyArgument, print_result
 from mixopt.settings.environment import ADDRESS_VARIABLE
-from mixopt.settings.schema import STUDY_FILE
+from mixopt.settings.schema import STUDY_FILE, store_of_this_machine
 from tracking.errors import TrackingError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from mixopt.cluster.head import HeadAway
     from mixopt.cluster.jobs import Cluster, StudyJob
     from mixopt.results.jobs import JobAlone, JobWithTrials
+    from mixopt.results.status import Status
     from mixopt.settings.schema import StudyFile
 
 app = typer.Typer()
@@ -40,7 +44,7 @@ def submit(
     from mixopt.settings.reading import load
     from mixopt.study.record import mark_submitted
 
-    cluster = _cluster(address)
+    cluster = the_cluster(address)
     file = load(study)
     try:
         # First: whoever interrupts this does not know whether it was submitted.
@@ -50,19 +54,29 @@ def submit(
     except KeyboardInterrupt:
         err.print(f"interrupted; whether study {file.study} was submitted shows: mixopt list{cluster.head.option}")
         raise typer.Exit(INTERRUPTED) from None
-    said = f"study {job.study} is submitted as {job.id}" if new else f"study {job.study} is already {_now(job)}"
+    said = f"study {job.study} is submitted as {job.id}" if new else f"study {job.study} is already {now(job)}"
     which = f"{job.study}{cluster.head.option}"
-    commands = ", ".join(f"mixopt {command} {which}" for command in ("logs -f", "status", "stop"))
+    commands = ", ".join(f"mixopt {command} {which}" for command in ("logs -f", "status", "pause", "stop"))
     print_result(SubmittedJob(**dict(job.summary), submitted=new), f"{said}; next: {commands}", json)
 
 
 def status(study: str, address: str, json: bool) -> bool:
-    """The command's part that asks a cluster; false where a study file is given of which that has no job."""
+    """The command's part that asks a cluster; false where a study file is given of which that knows no job now."""
     from mixopt.cli.tables.study import job_status_table
+    from mixopt.cluster.head import HeadAway
 
-    name, file = _name_and_file(study)
-    cluster = _cluster(address)
-    job = cluster.find(name) if file else cluster.job(name)
+    name, file = name_and_file(study)
+    cluster = the_cluster(address)
+    try:
+        job = cluster.find(name) if file else cluster.job(name)
+    except HeadAway as away:
+        if file is None and store_of_this_machine() is None:
+            raise
+        err.print(f"{away.message}; what is known without it:", soft_wrap=True)
+        if file is not None:
+            return False
+        print_result(*_recorded(name, away), json)
+        return True
     if job is None:
         err.print(f"study {name} was never submitted to {address}; on this machine:", soft_wrap=True)
         return False
@@ -71,18 +85,24 @@ def status(study: str, address: str, json: bool) -> bool:
     return True
 
 
-@app.command(epilog="Example: mixopt logs my-study --follow", rich_help_panel=CLUSTER)
+@app.command(
+    epilog="Examples:\n\nmixopt logs my-study --follow\n\nmixopt logs my-study --job 1     (before it was resumed)",
+    rich_help_panel=CLUSTER,
+)
 def logs(
     study: StudyOrName = str(STUDY_FILE),
     address: Address = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the study ends.")] = False,
+    number: Annotated[
+        int | None, typer.Option("--job", min=1, help="Of an earlier submission: 1 is the first. Default: the last.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show what a submitted study prints. With -f, exit status 1 where it did not succeed."""
     from mixopt.results.jobs import JobLog
 
-    cluster = _cluster(address)
-    job = cluster.job(_name_and_file(study)[0])
+    cluster = the_cluster(address)
+    job = cluster.job(name_and_file(study)[0], number)
     if follow:
         try:
             job = cluster.follow(job, _discard if json else _write, err.print)
@@ -90,7 +110,7 @@ def logs(
             which = f"{job.study}{cluster.head.option}"
             err.print(f"study {job.study} goes on without you; end it with: mixopt stop {which}", soft_wrap=True)
             raise typer.Exit(INTERRUPTED) from None
-        err.print(f"{job.id} is {_now(job)}")
+        err.print(f"{job.id} is {now(job)}")
     if json:
         print(JobLog(**dict(job.summary), log=cluster.log(job)).json_text())
     elif not follow:
@@ -99,29 +119,13 @@ def logs(
         raise typer.Exit(NOT_SUCCEEDED)
 
 
-@app.command(epilog="Example: mixopt stop my-study", rich_help_panel=CLUSTER)
-def stop(study: StudyOrName = str(STUDY_FILE), address: Address = None, json: Json = False) -> None:
-    """Stop a submitted study; what it recorded is kept."""
-    from mixopt.results.jobs import StoppedJob
-
-    cluster = _cluster(address)
-    job = cluster.job(_name_and_file(study)[0])
-    if job.has_ended:
-        said = f"study {job.study} is not running: {job.id} is {_now(job)}"
-    else:
-        with err.status(f"stopping {job.id}"):
-            job = cluster.stop(job)
-        said = f"study {job.study} is {_now(job)}; mixopt submit goes on with it where it is now"
-    print_result(StoppedJob(**dict(job.summary)), said, json)
-
-
 @app.command("list", epilog="Example: mixopt list --address http://head:8265 --json", rich_help_panel=CLUSTER)
 def list_studies(address: Address = None, json: Json = False) -> None:
     """List the studies that were submitted to a cluster."""
     from mixopt.cli.tables.study import jobs_table
     from mixopt.results.jobs import JobList
 
-    found = JobList(studies=tuple(job.summary for job in _cluster(address).jobs()))
+    found = JobList(studies=tuple(job.summary for job in the_cluster(address).jobs()))
     print_result(found, jobs_table(found), json)
 
 
@@ -139,7 +143,7 @@ def secrets(
     print_result(SecretFiles(files=tuple(written)), said, json)
 
 
-def _cluster(address: str | None) -> Cluster:
+def the_cluster(address: str | None) -> Cluster:
     from mixopt.cluster.jobs import Cluster
 
     if not address:
@@ -149,7 +153,7 @@ def _cluster(address: str | None) -> Cluster:
     return Cluster(address)
 
 
-def _name_and_file(study: str) -> tuple[str, StudyFile | None]:
+def name_and_file(study: str) -> tuple[str, StudyFile | None]:
     """The name of a study, and its file where that was given."""
     from mixopt.settings.reading import load
 
@@ -183,12 +187,35 @@ def _job_with_trials(job: StudyJob, file: StudyFile | None) -> JobWithTrials | J
         record = None if run is None else run.record()
         if record is None:
             return alone(f"no trial is recorded yet in {uri}")
-        return JobWithTrials(**(dict(job.summary) | dict(build_status(record, uri))))
+        found = build_status(record, uri, job_has_ended=job.has_ended)
+        return JobWithTrials(**(dict(job.summary) | dict(found)))
     except TrackingError as error:
         return alone(f"its trials cannot be seen from here: {error.message}")
 
 
-def _now(job: StudyJob) -> str:
+def _recorded(study: str, away: HeadAway) -> tuple[Status, RenderableType]:
+    """What MLflow has of a study, whose head does not answer, and how that is shown.
+
+    Raises:
+        HeadAway: it has nothing of it.
+        TrackingError: it does not answer either.
+    """
+    from mixopt.cli.tables.study import status_table
+    from mixopt.settings.schema import TrackingSettings
+    from mixopt.study.status import build_status
+    from tracking.mlflow_store import Store
+
+    uri = store_of_this_machine()
+    assert uri is not None
+    run = Store(uri, TrackingSettings().experiment).find(study)
+    record = None if run is None else run.record()
+    if record is None:
+        raise away
+    found = build_status(record, uri)
+    return found, status_table(found)
+
+
+def now(job: StudyJob) -> str:
     return job.state.lower()
 
 

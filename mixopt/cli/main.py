@@ -11,7 +11,7 @@ import typer
 from mixopt.base.console import err
 from mixopt.base.errors import ClusterLost
 from mixopt.base.version import VERSION
-from mixopt.cli import begin, calibration, cluster, compare, export, finished_runs, report, study
+from mixopt.cli import begin, calibration, cluster, compare, control, export, finished_runs, report, study
 from proxies.errors import ProxyError
 from search.errors import ExplainedError
 from tracking.errors import TrackingAway
@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 
 # In the order in which `mixopt --help` lists them.
-for commands in (begin, study, report, export, compare, calibration, finished_runs, cluster):
+for commands in (begin, study, control, report, export, compare, calibration, finished_runs, cluster):
     app.add_typer(commands.app)
 
 # Exit statuses. What supervises a submitted study starts it again after the second.

@@ -35,14 +35,12 @@ app = typer.Typer()
 @app.command(epilog="Example: mixopt prepare study.yaml", rich_help_panel=STUDY)
 def prepare(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     """Read, split and tokenise the text; does nothing where that is done."""
-    from mixopt.base.files import locked
     from mixopt.cli.tables.study import corpus_table
-    from mixopt.run import prepare
+    from mixopt.run import prepared
     from mixopt.study.corpus import summarise_corpus
 
     file = load_study(study)
-    with locked(file.work_directory, f"study {file.study}"):
-        corpus = prepare(file, err)
+    corpus = prepared(file, err)
     summary = summarise_corpus(corpus)
     print_result(summary, corpus_table(summary), json)
     _say_pool_changes(file, corpus.fingerprint)
@@ -78,15 +76,16 @@ def plan(
     json: Json = False,
 ) -> None:
     """Show what will run: trials, tokens, FLOPs, and the time it will take."""
-    from mixopt.base.files import locked
     from mixopt.cli.tables.study import plan_table
-    from mixopt.run import prepare
+    from mixopt.run import prepared
     from mixopt.study.estimate import estimate
     from mixopt.study.planning import make_plan
+    from mixopt.study.requests import driver
 
     file = load_study(study)
-    with locked(file.work_directory, f"study {file.study}"):
-        plan = make_plan(file, prepare(file, err))
+    plan = make_plan(file, prepared(file, err))
+    if probe and (runs := driver(file.work_directory)) is not None:
+        err.print(f"note: the study is being run by {runs}; speeds are those beside it", style="yellow", soft_wrap=True)
     with err.status("measuring the speed of each proxy") if probe else err.status("counting"):
         estimated = estimate(plan, probe)
     print_result(estimated, plan_table(estimated), json)

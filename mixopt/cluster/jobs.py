@@ -1,4 +1,4 @@
-"""Studies on a Ray cluster, as Ray Jobs: submit, find, watch, stop.
+"""Studies on a Ray cluster, as Ray Jobs: submit, find, watch, ask, cancel.
 
 Job number n of a study is `mixopt-<study>-<n>`. Ray takes each id once, so that two people who submit the same study at
 the same moment get the same job; a job that ended is followed by number n + 1, which goes on where the study was left.
@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import shlex
 import time
 from collections import Counter
@@ -31,11 +32,16 @@ from search.errors import first_line
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-STUDY, EXPERIMENT, SETTINGS = "mixopt.study", "mixopt.experiment", "mixopt.settings"  # metadata of a job
+# Metadata of a job. The last, where the study's folder is, is missing in jobs of versions before 0.2.
+STUDY, EXPERIMENT, SETTINGS = "mixopt.study", "mixopt.experiment", "mixopt.settings"
+DIRECTORY = "mixopt.directory"
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 RETRY_FAILED = "--retry-failed"
 
 STOP_WITHIN_SECONDS = 60.0
+# A study that is stopped in good order makes its answer first.
+ANSWER_WITHIN_SECONDS = 900.0
+ASKED_WITHIN_SECONDS = 60.0
 AWAY_AT_MOST_SECONDS = 120.0
 LOOK_AGAIN_SECONDS = 1.0
 # A line may have died without a word, a new one begins with the whole log.
@@ -52,6 +58,7 @@ class StudyJob:
         message: Ray's explanation of the state, with the end of the log where it failed.
         settings: digest of the study file's settings.
         retries_failed: it trains failed trials again.
+        directory: that the study file names; "" where that is the cluster's own.
     """
 
     study: str
@@ -63,6 +70,7 @@ class StudyJob:
     retries_failed: bool
     started: datetime | None
     ended: datetime | None
+    directory: str = ""
 
     @property
     def id(self) -> str:
@@ -100,19 +108,28 @@ class Cluster:
     def jobs(self) -> list[StudyJob]:
         """The latest job of each study, by name."""
         found: dict[str, StudyJob] = {}
-        for answer in self.head.ask("/api/jobs/"):
-            job = _study_job(answer)
-            if job is not None and (job.study not in found or found[job.study].number < job.number):
+        for job in self._all():
+            if job.study not in found or found[job.study].number < job.number:
                 found[job.study] = job
         return [found[study] for study in sorted(found)]
 
-    def job(self, study: str) -> StudyJob:
-        """The study's latest job.
+    def _all(self) -> list[StudyJob]:
+        """Every job of every study."""
+        return [job for answer in self.head.ask("/api/jobs/") if (job := _study_job(answer)) is not None]
+
+    def job(self, study: str, number: int | None = None) -> StudyJob:
+        """The study's job of that number; the latest where none is given.
 
         Raises:
             ConfigError: it has none.
         """
         job = self.find(study)
+        if job is not None and number is not None:
+            numbered = {job.number: job for job in self._all() if job.study == study}
+            if number not in numbered:
+                have = ", ".join(str(each) for each in sorted(numbered))
+                raise ConfigError(f"study {study} has no job {number} at {self.head.address}", hint=f"it has {have}")
+            return numbered[number]
         if job is None:
             raise ConfigError(
                 f"study {study} was never submitted to {self.head.address}",
@@ -155,7 +172,7 @@ class Cluster:
             return self._same(other, settings, retry_failed), False  # somebody else was first, just now
         return self.job(file.study), True
 
-    def stop(self, job: StudyJob) -> StudyJob:
+    def cancel(self, job: StudyJob) -> StudyJob:
         """The job once it has ended; what it recorded is kept.
 
         Raises:
@@ -163,14 +180,50 @@ class Cluster:
         """
         if not job.has_ended:
             self.head.ask(f"/api/jobs/{job.id}/stop", "POST")
-        for pause in pauses_within(STOP_WITHIN_SECONDS, LOOK_AGAIN_SECONDS / 4):
-            if job.has_ended:
-                return job
-            time.sleep(pause)
-            job = self._again(job)
+        job = self.await_end(job, STOP_WITHIN_SECONDS)
         if job.has_ended:
             return job
         raise ConfigError(f"{job.id} is still {job.state} after {STOP_WITHIN_SECONDS:.0f} s", hint="look into its logs")
+
+    def await_end(self, job: StudyJob, seconds: float) -> StudyJob:
+        """The job as it ended, or as it is after so long."""
+        for pause in pauses_within(seconds, LOOK_AGAIN_SECONDS / 4):
+            if job.has_ended:
+                break
+            time.sleep(pause)
+            job = self._again(job)
+        return job
+
+    def ask(self, job: StudyJob, word: str) -> None:
+        """Ask something of the study that a job runs: a job of its own writes the word there, beside the journal.
+
+        Args:
+            word: a `Wish`, or resume.
+
+        Raises:
+            ConfigError: nobody heard it.
+        """
+        where = [job.study, *([job.directory] if job.directory else [])]
+        command = ["exec", "python", "-m", "mixopt.study.requests", word, *map(shlex.quote, where)]
+        id = f"mixopt-ask-{job.study}-{secrets.token_hex(4)}"
+        with self.head.answering():
+            try:
+                self._client().submit_job(entrypoint=" ".join(command), submission_id=id, entrypoint_num_cpus=0)
+            except RuntimeError as error:
+                raise ConfigError(
+                    f"{self.head.address} refused to ask study {job.study}: {first_line(error)}",
+                    hint="look at the head's logs",
+                ) from error
+        state = "PENDING"
+        for pause in pauses_within(ASKED_WITHIN_SECONDS, LOOK_AGAIN_SECONDS / 4):
+            state = self.head.ask(f"/api/jobs/{id}")["status"]
+            if state in ENDED:
+                break
+            time.sleep(pause)
+        if state != "SUCCEEDED":
+            said = (self.head.ask(f"/api/jobs/{id}/logs")["logs"] or "").strip().splitlines()
+            why = said[-1] if said else f"its messenger is {state.lower()}"
+            raise ConfigError(f"study {job.study} was not reached: {why[:200]}", hint="mixopt cancel ends its job")
 
     def log(self, job: StudyJob) -> str:
         """All that the job has printed."""
@@ -253,13 +306,18 @@ class Cluster:
                 submission_id=job_id,
                 # Whatever is secret the cluster has of its own: everybody who may list its jobs reads this.
                 runtime_env={"working_dir": str(archive), "env_vars": {JOB_VARIABLE: job_id}},
-                metadata={STUDY: file.study, EXPERIMENT: file.tracking.experiment, SETTINGS: settings},
+                metadata={
+                    STUDY: file.study,
+                    EXPERIMENT: file.tracking.experiment,
+                    SETTINGS: settings,
+                    DIRECTORY: file.directory or "",
+                },
                 entrypoint_num_cpus=0,  # a driver that held a CPU could wait for ever for its own trials
             )
 
     def _same(self, job: StudyJob, settings: str, retry_failed: bool) -> StudyJob:
         """The job of a study that is submitted again, where there is nothing else that the user wants."""
-        stop_first = f"stop it first (mixopt stop {job.study}{self.head.option})"
+        stop_first = f"end it first (mixopt cancel {job.study}{self.head.option})"
         its_state = f"study {job.study} is {job.state.lower()} as {job.id}"
         if job.settings != settings:
             raise ConfigError(
@@ -320,6 +378,7 @@ def _study_job(answer: dict[str, Any]) -> StudyJob | None:
         retries_failed=answer["entrypoint"].endswith(f" {RETRY_FAILED}"),
         started=_moment(answer["start_time"]),
         ended=_moment(answer["end_time"]),
+        directory=metadata.get(DIRECTORY, ""),
     )
 
 

@@ -27,7 +27,7 @@ class Job(Part):
 
 
 class StoppedJob(Job, Result):
-    """What `mixopt stop` leaves."""
+    """What `mixopt stop` and `mixopt cancel` leave of a submitted study."""
 
     schema_version: Literal[1] = 1
 

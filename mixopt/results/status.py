@@ -7,6 +7,8 @@ from typing import Literal
 
 from mixopt.results.base import Part, Result, Shares
 
+Activity = Literal["running", "pausing", "paused", "stopping", "interrupted", "ended"]
+
 
 class TrialCount(Part):
     total: int
@@ -20,6 +22,8 @@ class TrialStates(Part):
     stopped: TrialCount
     """Ended early, because they were hopeless."""
     running: TrialCount
+    interrupted: TrialCount = TrialCount(total=0, by_proxy={})
+    """Begun, and trained by nobody at present: the study goes on with them from their checkpoints."""
     failed: TrialCount
 
     @property
@@ -28,6 +32,7 @@ class TrialStates(Part):
             "completed": self.completed,
             "stopped": self.stopped,
             "running": self.running,
+            **({"interrupted": self.interrupted} if self.interrupted.total else {}),
             "failed": self.failed,
         }
 
@@ -74,6 +79,11 @@ class StatusFields(Part):
     """What is recorded of a study."""
 
     study: str
+    activity: Activity | None = None
+    """What its driver is at: pausing and stopping once somebody asked for it; interrupted where there is none, and
+    something is left to do. Null where it is not known."""
+    driver: str | None = None
+    """Who runs it, where that can be seen from here: process and machine."""
     trials: TrialStates
     flops: float
     """Of what was measured."""

@@ -11,3 +11,5 @@ JOB_VARIABLE = "MIXOPT_JOB"
 JOURNAL_VARIABLE = "MIXOPT_JOURNAL_PATH"
 # The head of the cluster that commands are meant for; Ray's own.
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
+# Set where a supervisor starts a study again that has died.
+RESTARTED_VARIABLE = "MIXOPT_RESTARTED"

@@ -123,7 +123,31 @@ def _cross_checks(study: StudyFile) -> list[tuple[tuple[str, ...], str]]:
         found.append(
             (("search", "acquisition"), f"{study.search.acquisition} keeps no constraints, as no_worse has; use log_ei")
         )
+    search = study.search
+    criteria = ("stop_at_objective", "stop_without_improvement", "stop_at_gain_width")
+    found += [
+        (("search", criterion), "a pareto objective has no single best mixture; remove it")
+        for criterion in criteria
+        if objective.kind == "pareto" and getattr(search, criterion) is not None
+    ]
+    if search.stop_at_objective is not None and search.stop_at_objective <= 0 and objective.kind != "worst_case":
+        found.append(
+            (
+                ("search", "stop_at_objective"),
+                f"{search.stop_at_objective:g} is not above 0, as a loss is; write the loss that is good enough",
+            )
+        )
     baselines = {*study.baselines, "proportional"}
+    target, last = list(study.proxies.items())[-1]
+    at_most = last.trials + len(baselines)
+    if search.stop_without_improvement is not None and search.stop_without_improvement >= at_most:
+        found.append(
+            (
+                ("search", "stop_without_improvement"),
+                f"{search.stop_without_improvement} never ends a search of {at_most} trials of {target}; "
+                "lower it or raise its trials",
+            )
+        )
     if objective.has_baseline and objective.baseline not in baselines:
         found.append(
             (("objective", "baseline"), f"no baseline {objective.baseline}; choose {', '.join(sorted(baselines))}")

@@ -217,6 +217,13 @@ class SearchSettings(Section):
     RegMix's own, all over the space, as the others do."""
     stop_when_resolved: bool = True
     """bayes: end the search before all trials are spent, once what it may still gain is lost in the noise of a run."""
+    stop_at_objective: Number | None = None
+    """End the search once a trial of the last proxy reaches this objective, in `objective.unit`."""
+    stop_without_improvement: Count | None = None
+    """End the search once so many trials of the last proxy in a row were no better than the best before them."""
+    stop_at_gain_width: Annotated[Number, Field(gt=0)] | None = None
+    """End the search once the predicted gain over proportional has a 95% interval narrower than this, in
+    `objective.unit`. It is that of a single run, so it cannot become narrower than what seeds do to runs."""
     refine: bool = True
     """bayes: towards the end, train a small factorial design around the best mixture, where the trials allow."""
     surrogate: Literal[
@@ -249,7 +256,7 @@ class SearchSettings(Section):
         for field in ("acquisition", "stop_when_resolved", "refine"):
             if self.strategy != "bayes" and field in self.model_fields_set:
                 raise ValueError(f"{field} belongs to strategy: bayes; remove it or set strategy: bayes")
-        for field in ("surrogate", "trust"):
+        for field in ("surrogate", "trust", "stop_at_gain_width"):
             if self.strategy == "random" and field in self.model_fields_set:
                 raise ValueError(f"{field} means nothing to strategy: random, which predicts nothing; remove it")
         return self

@@ -17,6 +17,7 @@ from proxies.allocator import keep_freed_memory
 from proxies.recipe import Recipe
 from search.history import History
 from search.noise import resolved
+from search.objective import UNITS
 from search.problem import PROPORTIONAL
 from search.recommendation.validation import FEWEST_RUNS
 from search.strategies.reserved import reserved
@@ -134,6 +135,7 @@ def _resolution(plan: Plan) -> list[str]:
             notes.append(f"of the {trials} trials of {plan.problem.target.proxy}, {' and '.join(spent)}")
         if plan.file.search.stop_when_resolved:
             notes.append("the search ends earlier where nothing is left to gain (search.stop_when_resolved)")
+    notes += _early_ends(plan)
     if plan.file.confirm.candidates:
         notes.append(
             f"{seeds} seeds show differences from about {resolved(1.0, seeds):.1f} times what one run is off by, which "
@@ -141,6 +143,21 @@ def _resolution(plan: Plan) -> list[str]:
             "tokens for each trial"
         )
     return notes
+
+
+def _early_ends(plan: Plan) -> list[str]:
+    """What the study file names as enough."""
+    search, unit = plan.file.search, UNITS[plan.problem.objective.unit]
+    named = {
+        "stop_at_objective": f"at an objective of {search.stop_at_objective} {unit}",
+        "stop_without_improvement": f"after {search.stop_without_improvement} trials in a row that are no better",
+        "stop_at_gain_width": f"once the gain is known within {search.stop_at_gain_width} {unit}",
+    }
+    return [
+        f"the search ends earlier {when} (search.{criterion})"
+        for criterion, when in named.items()
+        if getattr(search, criterion) is not None
+    ]
 
 
 def slots(plan: Plan) -> int:

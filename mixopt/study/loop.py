@@ -1,7 +1,8 @@
 """THE LOOP: one study from its first trial, or wherever it was left, to its answer.
 
 resume      the history is what the journal holds; a first start finds it empty
-search      ask -> open -> launch -> collect -> close, until the strategy has nothing to ask or the budget is spent
+search      ask -> open -> launch -> collect -> close, until the strategy has nothing to ask, the budget is spent, or
+            what the study names as enough is reached; somebody may pause or stop it (mixopt/study/requests.py)
 recommend   from the search's trials alone: strategies look at no other seed; what is expected of it is kept now
 confirm     the candidates and the baselines again, at the target fidelity, with seeds that chose nothing
 answer      the mixture of which most is expected after that, beside proportional and the best baseline
@@ -11,18 +12,21 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import accumulate
+from types import MappingProxyType
 
 from mixopt.base.errors import ConfigError
 from mixopt.results.answer import Answer
 from mixopt.results.predictions import Predictions
 from mixopt.study.answer import build_answer, how_far
+from mixopt.study.ending import Ending
 from mixopt.study.mlflow_page.keeper import PageKeeper
 from mixopt.study.plan import Plan
 from mixopt.study.predictions import foretell, kept, past_calibration, read_predictions, with_outcomes
 from mixopt.study.progress import Watcher
+from mixopt.study.requests import LOOK_SECONDS, Wish
 from mixopt.workers.executor import Executor
 from mixopt.workers.messages import Notice, TrialEnd, TrialProgress, TrialRestart
 from search.recommendation.confirmation import Confirmation, confirm
@@ -40,14 +44,31 @@ FAILURES_AT_FIRST = 4
 FAILURES_LATER = 20
 # A study that has its answer waits so long for MLflow to take the last of it.
 MLFLOW_AWAY_SECONDS = 600.0
+GOES_ON = "run again, it goes on from there"
+# What the log says once something else is asked of the study.
+SAID: Mapping[Wish | None, str] = MappingProxyType(
+    {
+        None: "the study goes on",
+        Wish.PAUSE: "paused: what runs is trained to its end, nothing new begins; mixopt resume {file} goes on",
+        Wish.STOP: "stopped: what runs is ended, and the answer made from what is there",
+        Wish.CONFIRM: "stopped: what runs is trained to its end, then the answer is confirmed",
+    }
+)
 
 
 class Loop:
     """One search. The strategy decides, the executor trains, the recorder remembers, the watcher shows."""
 
     def __init__(
-        self, plan: Plan, recorder: Recorder, executor: Executor, watcher: Watcher, retry_failed: bool = False
+        self,
+        plan: Plan,
+        recorder: Recorder,
+        executor: Executor,
+        watcher: Watcher,
+        retry_failed: bool = False,
+        asked: Callable[[], Wish | None] = lambda: None,
     ) -> None:
+        """`asked`: what somebody asks of the study at this moment."""
         self.plan = plan
         self.recorder = recorder
         self.executor = executor
@@ -61,6 +82,12 @@ class Loop:
         self._compiled = False
         self._remarks: list[str] = []
         self._out_of_budget = False
+        self._asked = asked
+        self._wish: Wish | None = None  # as it was seen last
+        self._stopped = False  # nothing more is trained
+        self._search_stopped = False  # nor, at least, searched
+        self._ending = Ending(plan, recorder, watcher)
+        self._activity = ""
         self._failures_in_a_row = 0
         self._mlflow_is_away = False
         self._seconds_before = float(recorder.begun.tags.get(keys.SEARCH_SECONDS, "0"))
@@ -73,6 +100,7 @@ class Loop:
         Raises:
             ConfigError: trial after trial fails; or a later version of mixopt has recorded an answer.
             SearchError: the trials that completed are not enough for an answer.
+            KeyboardInterrupt: somebody cancelled it.
         """
         if (answer := self.recorder.begun.written.get(keys.ANSWER)) is not None:
             Answer.read(answer)  # that of a later version is not overwritten
@@ -80,7 +108,7 @@ class Loop:
         with self._page:
             self._search()
         with self.watcher.busy("fitting the losses, looking for the best mixture"):
-            recommendation = self.plan.strategy.recommend(self.history)
+            recommendation = self.plan.strategy.recommend(self.history.without_running())
         self.predictor = recommendation.predictor
         self._predict(recommendation)
         if keys.ANSWER not in self.recorder.begun.written:
@@ -93,6 +121,7 @@ class Loop:
         Raises:
             TrackingAway: it does not take it; the journal keeps it.
         """
+        self._tell(keys.ACTIVITY_ENDED)
         self.recorder.finish()
         if not self.recorder.drain(MLFLOW_AWAY_SECONDS):
             what = f"{self.recorder.unsent} of its records" if self.recorder.unsent else "the copy of its journal"
@@ -107,7 +136,7 @@ class Loop:
         def ask(slots: int) -> list[Trial]:
             resumed = [interrupted.popleft() for _ in range(min(slots, len(interrupted)))]
             # The first trial that the budget does not pay for ends the search.
-            if self._out_of_budget or len(resumed) == slots:
+            if self._out_of_budget or len(resumed) == slots or self._is_enough():
                 return resumed
             wanted = self.plan.strategy.ask(self.history, slots - len(resumed))
             affordable = self._affordable(wanted)
@@ -117,12 +146,20 @@ class Loop:
         expected = self.plan.strategy.expected
         self.watcher.begin("search", expected, self.plan.searched(self.history))
         self._work(ask)
-        if not self._out_of_budget and self.plan.searched(self.history).total() < expected.total():
+        self._search_stopped = self._stopped or self._wish is Wish.CONFIRM
+        if self._search_stopped:
+            return
+        if self._ending.reason is not None:
+            self._remark(f"the search ended early: {self._ending.reason}")
+        elif not self._out_of_budget and self.plan.searched(self.history).total() < expected.total():
             with self.watcher.busy("looking whether more trials would pay"):
                 reason = self.plan.strategy.why_over(self.history)
             if reason is not None:
-                self._remarks.append(f"the search ended early: {reason}")
-                self.watcher.remark(self._remarks[-1])
+                self._remark(f"the search ended early: {reason}")
+
+    def _is_enough(self) -> bool:
+        """Whether nothing more is to be searched: somebody says so, or the study's own criteria."""
+        return self._wish is Wish.CONFIRM or self._ending.is_reached(self.history)
 
     def _confirm(self, recommendation: Recommendation) -> Confirmation | None:
         settings = self.plan.file.confirm
@@ -137,8 +174,11 @@ class Loop:
         ended = self.history.without_running().trials
         done = sum(not is_of_search(trial.seed) for trial in ended)
         expected = confirmation_size(problem, len(candidates), seeds)
-        self.watcher.begin("confirm", Counter({problem.target: expected}), Counter({problem.target: done}))
-        self._work(ask)
+        if not self._stopped:
+            self.watcher.begin("confirm", Counter({problem.target: expected}), Counter({problem.target: done}))
+            self._work(ask)
+        if self._stopped and next_confirmations(problem, candidates, seeds, self.history.without_running()):
+            return None
         trust = self.plan.strategy.settings.trust
         found = confirm(problem, candidates, seeds, self.history, recommendation.expects, trust)
         if self._predictions is not None:
@@ -162,7 +202,11 @@ class Loop:
         remarks = [*self._remarks]
         if self._out_of_budget:
             remarks.append(f"the budget ended the search after {how_far(self.plan, self.history)}")
-        ended = confirmation is not None or self.plan.file.confirm.candidates == 0
+        if self._search_stopped:
+            remarks.append(f"mixopt stop ended the search after {how_far(self.plan, self.history)}; {GOES_ON}")
+        elif self._stopped:
+            remarks.append(f"mixopt stop ended the study before its answer was confirmed; {GOES_ON}")
+        ended = confirmation is not None or self._stopped or self.plan.file.confirm.candidates == 0
         answer = build_answer(
             self.plan,
             self.history,
@@ -180,23 +224,32 @@ class Loop:
     def _work(self, ask: Callable[[int], list[Trial]]) -> None:
         """Keep the executor's slots filled with what `ask` gives, until it gives nothing and nothing runs.
 
-        It is asked again once a trial has closed, before which it knows no more, or where more slots have come.
+        It is asked again once a trial has closed, before which it knows no more, or where more slots have come; not at
+        all while the study is paused. Where it is stopped, what runs is ended.
         """
-        closed, left_free = True, 0
+        due, left_free = True, 0
         while True:
+            self._heed()
+            if self._stopped:
+                return
+            paused = self._wish is Wish.PAUSE
             free = self.executor.slots - len(self._in_flight)
-            if closed or free > left_free:
+            if not paused and (due or free > left_free):
+                due = False
                 for trial in ask(free) if free > 0 else []:
                     self._launch(trial)
                 left_free = self.executor.slots - len(self._in_flight)
             if not self._in_flight:
-                return
-            closed = False
+                if not paused:
+                    return
+                self._wait()
+                due = True
+                continue
             for event in self.executor.events():
                 match event:
                     case TrialEnd():
                         self._close(event.trial, event.outcome)
-                        closed = True
+                        due = True
                     case Notice():
                         self.watcher.remark(event.text)
                     case TrialRestart():
@@ -209,6 +262,44 @@ class Loop:
                             self.recorder.progress(event.trial, event.tokens, event.losses)
             self._look_after_mlflow()
             self._page.refresh()
+
+    def _heed(self) -> None:
+        """Look what is asked of the study, and say so where it is something new.
+
+        Raises:
+            KeyboardInterrupt: it is cancelled.
+        """
+        wish, before = self._asked(), self._wish
+        self._wish = wish
+        if wish is Wish.CANCEL:
+            raise KeyboardInterrupt
+        if wish is Wish.PAUSE:
+            self._tell(keys.ACTIVITY_PAUSING if self._in_flight else keys.ACTIVITY_PAUSED)
+        else:
+            self._tell(keys.ACTIVITY_RUNNING if wish is None else keys.ACTIVITY_STOPPING)
+        if wish is Wish.STOP:
+            self._stopped = True
+            self.executor.close()
+        if wish != before:
+            self.watcher.remark(SAID[wish].format(file=self.plan.file.file))
+
+    def _tell(self, activity: str) -> None:
+        if activity != self._activity:
+            self._activity = activity
+            self.recorder.tell(activity)
+
+    def _wait(self) -> None:
+        """Until something else is asked than a pause, which is no part of the study's time."""
+        began = time.monotonic()
+        while self._asked() is Wish.PAUSE:
+            self._look_after_mlflow()
+            time.sleep(LOOK_SECONDS)
+        self._began += time.monotonic() - began
+
+    def _remark(self, text: str) -> None:
+        """Something that is said now, and in the answer."""
+        self._remarks.append(text)
+        self.watcher.remark(text)
 
     def _launch(self, trial: Trial) -> None:
         self._compile()
@@ -248,11 +339,11 @@ class Loop:
                     # No trial needs to find out again.
                     recipes = dict(self.plan.recipes) | {proxy: replace(recipe, compiled=False)}
                     self.plan = replace(self.plan, recipes=recipes)
-                    self._remarks.append(f"proxy {proxy} is trained without being compiled, slower: {reason}")
-                    self.watcher.remark(self._remarks[-1])
+                    self._remark(f"proxy {proxy} is trained without being compiled, slower: {reason}")
 
     def _close(self, trial: Trial, outcome: Measurement | Failure) -> None:
         self._in_flight.remove(trial.id)
+        self._ending.closed(trial)
         self.history = self.history.closed(trial, outcome)
         standing = self.plan.problem.standing(trial, self.history)
         self.recorder.close_trial(trial, outcome, None if standing is None else standing.objective)

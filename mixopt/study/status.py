@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast, get_args
 
 from mixopt.results.answer import Answer
 from mixopt.results.status import (
+    Activity,
     AnswerInShort,
     FailedTrial,
     MetricNoise,
@@ -17,6 +18,8 @@ from mixopt.results.status import (
     TrialStates,
 )
 from mixopt.study.inventory import pool_changes
+from mixopt.study.record import is_submitted, journal_path
+from mixopt.study.requests import Wish, asked, driver
 
 if TYPE_CHECKING:
     from mixopt.settings.schema import StudyFile
@@ -25,11 +28,14 @@ if TYPE_CHECKING:
     from tracking.record import Record
 
 
-def build_status(record: Record, tracking_uri: str, file: StudyFile | None = None) -> Status:
+def build_status(
+    record: Record, tracking_uri: str, file: StudyFile | None = None, job_has_ended: bool | None = None
+) -> Status:
     """How far the study is.
 
     Args:
-        file: says what the objective is, without which nothing is known of its noise.
+        file: says what the objective is, without which nothing is known of its noise, and where to look for its driver.
+        job_has_ended: of a study that runs, or ran, as a job: whether that job has ended.
 
     Raises:
         ConfigError: the recorded answer cannot be read.
@@ -37,12 +43,18 @@ def build_status(record: Record, tracking_uri: str, file: StudyFile | None = Non
     from tracking import keys
 
     history, recorded = record.history, record.written.get(keys.ANSWER)
+    activity, who = _activity(record, file, job_has_ended)
+    going_on = _count(history.running)
+    nobody = activity in (keys.ACTIVITY_INTERRUPTED, keys.ACTIVITY_ENDED)
     return Status(
         study=record.subject.study,
+        activity=activity,
+        driver=who,
         trials=TrialStates(
             completed=_count(entry.trial for entry in history.completed),
             stopped=_count(entry.trial for entry in history.stopped),
-            running=_count(history.running),
+            running=_count(()) if nobody else going_on,
+            interrupted=going_on if nobody else _count(()),
             failed=_count(entry.trial for entry in history.failed),
         ),
         flops=history.flops,
@@ -65,6 +77,42 @@ def build_status(record: Record, tracking_uri: str, file: StudyFile | None = Non
         tracking_uri=tracking_uri,
         pool_changes=() if file is None else pool_changes(file, record),
     )
+
+
+def _activity(record: Record, file: StudyFile | None, job_has_ended: bool | None) -> tuple[Activity | None, str | None]:
+    """What the study's driver is at, and who that is where it can be seen from here.
+
+    What the driver recorded last holds, where nothing says that it is gone; a driver that sees the same folder as this
+    machine is known by its lock.
+    """
+    from tracking import keys
+
+    told = record.tags.get(keys.ACTIVITY)
+    activity = cast("Activity | None", told if told in get_args(Activity) else None)
+    is_over = activity == keys.ACTIVITY_ENDED or (activity is None and _has_ended(record))
+    over: Activity = "ended" if is_over else "interrupted"
+    if job_has_ended is not None:
+        return (over if job_has_ended else activity), None
+    if file is None or not journal_path(file).exists() or is_submitted(file):
+        return activity, None
+    runs = driver(file.work_directory)
+    if runs is None:
+        return over, None
+    match asked(file.work_directory):
+        case None:
+            return "running", runs
+        case Wish.PAUSE:
+            return ("pausing" if record.history.running else "paused"), runs
+        case _:
+            return "stopping", runs
+
+
+def _has_ended(record: Record) -> bool:
+    """Of a study whose driver told nothing, as those of versions before 0.2 did not."""
+    from tracking import keys
+
+    answer = record.written.get(keys.ANSWER)
+    return answer is not None and Answer.read(answer).ended and not record.history.running
 
 
 def _noise(history: History, file: StudyFile) -> NoiseFloor | None:

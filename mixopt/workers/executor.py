@@ -42,7 +42,10 @@ class Executor(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End whatever runs. Checkpoints stay, so ended trials can be resumed."""
+        """End whatever runs; nothing is launched after. Checkpoints stay, so ended trials can be resumed.
+
+        It may be called again.
+        """
 
     def __enter__(self) -> Self:
         return self

@@ -45,4 +45,9 @@ class Notice:
     text: str
 
 
-Event = TrialProgress | TrialRestart | TrialEnd | Notice
+@dataclass(frozen=True)
+class Fetching:
+    """More of the tokens has come to the worker's node: it is alive, though it trains nothing yet."""
+
+
+Event = TrialProgress | TrialRestart | TrialEnd | Notice | Fetching

@@ -265,6 +265,7 @@ class RayCluster(Executor):
         self._again.clear()
         if self._lost is None and self._roll is not None:
             self._roll.leave()
+            self._roll = None
         ray.shutdown()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
+from threading import Thread
 from time import perf_counter
 
 import torch
 
-from mixopt.workers.messages import Event, TrialEnd, TrialProgress
+from mixopt.workers.messages import Event, Fetching, TrialEnd, TrialProgress
 from proxies.data.corpus import Corpus
 from proxies.data.mixing import MixedStream
-from proxies.data.node_cache import fetch_corpus
+from proxies.data.node_cache import fetch_corpus, fetched_bytes
 from proxies.device import one_thread
 from proxies.errors import ProxyError
 from proxies.evaluate import EvaluationLoss, GroupLosses
@@ -35,6 +37,8 @@ from search.trial import CurvePoint, DocumentGroups, Failure, FailureKind, Loss,
 
 # Of the nats of a group of documents, which are some thousands.
 DIGITS = 4
+# How often a worker looks whether more of the tokens has come.
+LOOK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def _failure(error: Exception, seconds: float) -> Failure:
 def _train(jobs: Sequence[Job]) -> Iterator[Event]:
     recipe = jobs[0].recipe
     assert all(job.fits(jobs[0]) for job in jobs)
-    corpus = _corpus(jobs[0].corpus, jobs[0].corpus_fingerprint)
+    corpus = yield from _corpus(jobs[0].corpus, jobs[0].corpus_fingerprint)
     streams = [_stream(job, corpus) for job in jobs]
     members = [_member(job, stream, corpus) for job, stream in zip(jobs, streams, strict=True)]
     # A confirmation is measured on documents that chose nothing, as its seeds chose nothing.
@@ -138,15 +142,35 @@ def _train(jobs: Sequence[Job]) -> Iterator[Event]:
                 yield TrialEnd(trial, _failure(step, step.seconds))
 
 
-def _corpus(place: str, fingerprint: str) -> Corpus:
+def _corpus(place: str, fingerprint: str) -> Generator[Fetching, None, Corpus]:
     if "://" in place:
-        return Corpus.open(fetch_corpus(place, fingerprint))
+        return Corpus.open((yield from _fetched(place, fingerprint)))
     if not Path(place).exists():
         raise ProxyError(f"there is no {place} on this node; nodes that share no folder need executor.shared")
     corpus = Corpus.open(Path(place))
     if corpus.fingerprint != fingerprint:
         raise ProxyError(f"the corpus in {place} was replaced while the study ran")
     return corpus
+
+
+def _fetched(place: str, fingerprint: str) -> Generator[Fetching, None, Path]:
+    """The folder of the corpus on this node; says so whenever more of it has come, which may take hours in all."""
+    fetched: Future[Path] = Future()
+
+    def fetch() -> None:
+        try:
+            fetched.set_result(fetch_corpus(place, fingerprint))
+        except BaseException as error:
+            fetched.set_exception(error)
+
+    # A daemon: a worker that is ended does not wait for it.
+    Thread(target=fetch, name="fetch", daemon=True).start()
+    here = 0
+    while not wait([fetched], timeout=LOOK_SECONDS).done:
+        before, here = here, fetched_bytes(fingerprint)
+        if here != before:
+            yield Fetching()
+    return fetched.result()
 
 
 def _stream(job: Job, corpus: Corpus) -> MixedStream:

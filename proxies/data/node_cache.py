@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from proxies import storage
@@ -35,6 +36,15 @@ def publish(corpus: Corpus, place: str) -> None:
         storage.upload(corpus.directory / MANIFEST, f"{place}/{MANIFEST}")
 
 
+def fetched_bytes(fingerprint: str) -> int:
+    """How much of that corpus, which is being downloaded, is on this node by now, whoever downloads it."""
+    total = 0
+    for file in _partial(fingerprint).rglob("*"):
+        with suppress(FileNotFoundError):  # it gets its own name just now
+            total += file.stat().st_size
+    return total
+
+
 def fetch_corpus(place: str, fingerprint: str) -> Path:
     """The folder on this node of the corpus that was published at `place`.
 
@@ -44,8 +54,8 @@ def fetch_corpus(place: str, fingerprint: str) -> Path:
     Raises:
         ProxyError: it cannot be read, is not whole, is another one, or finds no room here.
     """
-    cache = Path(os.environ.get(CACHE_VARIABLE, "~/.cache/mixopt/corpora")).expanduser()
-    folder, partial = cache / fingerprint, cache / f"{fingerprint}{storage.PARTIAL}"
+    cache = _cache()
+    folder, partial = cache / fingerprint, _partial(fingerprint)
     if _in_full_length(folder):
         return folder
     cache.mkdir(parents=True, exist_ok=True)
@@ -57,6 +67,14 @@ def fetch_corpus(place: str, fingerprint: str) -> Path:
         _download(place, fingerprint, partial)
         partial.rename(folder)
     return folder
+
+
+def _cache() -> Path:
+    return Path(os.environ.get(CACHE_VARIABLE, "~/.cache/mixopt/corpora")).expanduser()
+
+
+def _partial(fingerprint: str) -> Path:
+    return _cache() / f"{fingerprint}{storage.PARTIAL}"
 
 
 def _download(place: str, fingerprint: str, folder: Path) -> None:

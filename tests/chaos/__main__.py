@@ -48,7 +48,7 @@ from tests.tracking.trials import trial_runs
 from tracking.journal import read_record
 from tracking.mlflow_store import Store
 
-KINDS = ("worker", "raylet", "node", "driver", "mlflow", "postgres", "head", "stop", "power")
+KINDS = ("worker", "raylet", "node", "driver", "mlflow", "postgres", "head", "cancel", "power")
 NAMES = {
     "worker": "worker process",
     "raylet": "raylet of a node",
@@ -57,7 +57,7 @@ NAMES = {
     "mlflow": "MLflow server",
     "postgres": "PostgreSQL",
     "head": "head, with job and driver; submitted again",
-    "stop": "stopped by mixopt stop; submitted again",
+    "cancel": "ended by mixopt cancel; submitted again",
     "power": "everything at once; submitted again",
 }
 STUDY = """\
@@ -137,8 +137,8 @@ class Chaos:
                 return faults.kill_head(self.service, lambda: self._submit(study))
             case "power":
                 return faults.kill_everything(self.service, lambda: self._submit(study))
-            case "stop":
-                self._require("stop", study.parent.name)
+            case "cancel":
+                self._require("cancel", study.parent.name)
                 stopped = self._state(study.parent.name) == "STOPPED"
                 self._submit(study)
                 return stopped

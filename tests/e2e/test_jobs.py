@@ -24,6 +24,7 @@ import pytest
 from mixopt.base.errors import ConfigError
 from mixopt.cluster.jobs import Cluster
 from mixopt.settings.reading import load
+from mixopt.study.requests import driver
 from tests.e2e.study import BASELINES, STUDY, answer_of, write_study
 from tests.processes import family, free_ports, kill, named
 from tests.program import COMMAND
@@ -115,9 +116,14 @@ def test_a_study_is_submitted_once_and_ends_although_it_is_stopped_and_killed(he
         cluster.submit(load(study))
     study.write_text(study.read_text().replace("seed: 4", "seed: 3"))
 
-    until(lambda: measured(head))
+    # As soon as somebody hears it: the trials are short.
+    until(lambda: driver(head.directory / "small"))
+    assert answer_of("pause", "small")["job"] == "mixopt-small-1"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIXOPT_DIRECTORY", str(head.directory))
+        until(lambda: answer_of("status", study)["activity"] == "paused")
     began = time.monotonic()
-    job = cluster.stop(job)
+    job = cluster.cancel(job)
     assert time.monotonic() - began < STOPPED_WITHIN_SECONDS
     assert job.state == "STOPPED"
     assert not head.drivers(study.name)
@@ -127,8 +133,8 @@ def test_a_study_is_submitted_once_and_ends_although_it_is_stopped_and_killed(he
     assert (job.id, new) == ("mixopt-small-2", True)
     with following("small") as follower:
         until(lambda: head.drivers(study.name))
-        [driver] = head.drivers(study.name)
-        os.kill(driver, signal.SIGKILL)
+        [process] = head.drivers(study.name)
+        os.kill(process, signal.SIGKILL)
         log, said = follower.communicate(timeout=120)
     assert follower.returncode == 0, said
     assert log.count("died by signal SIGKILL; it goes on") == 1

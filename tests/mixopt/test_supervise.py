@@ -94,6 +94,12 @@ def test_a_study_that_was_killed_or_crashed_goes_on(supervise: Start) -> None:
     assert "died with status 1" in said
 
 
+def test_a_study_that_is_started_again_is_told_so(supervise: Start, tmp_path: Path) -> None:
+    supervised = supervise(f'echo "$MIXOPT_RESTARTED" >> {tmp_path}/told; [ "$starts" = 3 ]')
+    assert supervised.end() == 0
+    assert (tmp_path / "told").read_text().split("\n") == ["", "1", "1", ""]
+
+
 # What a study does that ends a trial, `$1`.
 END_TRIAL = """end_trial() { echo "{\\"closed\\":\\"$1\\",\\"failure\\":{}}" >> FOLDER/journal; }
 printf FOLDER/journal > "$MIXOPT_JOURNAL_PATH"

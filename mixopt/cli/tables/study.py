@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -14,7 +15,7 @@ from mixopt.results.corpus import CorpusSummary
 from mixopt.results.jobs import Job, JobAlone, JobList, JobWithTrials
 from mixopt.results.plan import PlanEstimate
 from mixopt.results.recommendation import FrontPoint, Recommendation
-from mixopt.results.status import StatusFields
+from mixopt.results.status import Activity, StatusFields
 from mixopt.settings.units import show_count, show_duration
 from search.problem import PROPORTIONAL
 
@@ -25,6 +26,16 @@ LOGS = ", last available logs"
 MOST_METRICS = 12
 # Noise that rests on fewer degrees of freedom may well be half or twice what it seems.
 ROUGH = 5
+ACTIVITIES: Mapping[Activity, str] = MappingProxyType(
+    {
+        "running": "is being run",
+        "pausing": "is pausing: what runs is trained to its end, then it waits for mixopt resume",
+        "paused": "is paused: it waits for mixopt resume",
+        "stopping": "is stopping",
+        "interrupted": "is not being run, and not at its end",
+        "ended": "has ended",
+    }
+)
 
 
 def corpus_table(corpus: CorpusSummary) -> RenderableType:
@@ -103,6 +114,9 @@ def status_table(status: StatusFields) -> RenderableType:
     for state, count in status.trials.by_name.items():
         table.add_row(state, *(str(count.by_proxy.get(proxy, 0)) for proxy in proxies), str(count.total))
     lines = [f"{status.flops:.3g} FLOPs in {show_duration(status.training_seconds)} of training"]
+    if status.activity is not None:
+        by = f" by {status.driver}" if status.driver and status.activity == "running" else ""
+        lines.insert(0, f"study {status.study} {ACTIVITIES[status.activity]}{by}")
     if status.restarts:
         lines.append(f"trials went on from a checkpoint {status.restarts} times, after their worker had died")
     if (noise := status.noise) is not None:

@@ -260,7 +260,7 @@ def test_a_study_that_runs_is_not_submitted_twice_nor_with_other_settings(head: 
     head.answers["/api/jobs/"] = [job("test", 3, "PENDING")]
     with pytest.raises(ConfigError, match="mixopt-test-3, with other settings") as caught:
         Cluster(head.address).submit(file)
-    assert "mixopt stop test" in caught.value.hint
+    assert "mixopt cancel test" in caught.value.hint
     assert head.asked == ["GET /api/jobs/"]
 
 
@@ -291,7 +291,7 @@ def test_failed_trials_of_a_study_that_runs_are_not_forgotten_in_silence(
     assert cluster.submit(file) == (cluster.job("test"), False)
     with pytest.raises(ConfigError, match="running as mixopt-test-1, without --retry-failed") as caught:
         cluster.submit(file, retry_failed=True)
-    assert f"stop it first (mixopt stop test --address {head.address})" in caught.value.hint
+    assert f"end it first (mixopt cancel test --address {head.address})" in caught.value.hint
     [running] = head.answers["/api/jobs/"]
     running["entrypoint"] += " --retry-failed"
     assert cluster.submit(file, retry_failed=True) == (cluster.job("test"), False)
@@ -335,7 +335,7 @@ def test_the_status_of_a_job_has_no_empty_lines(head: Head) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "command"), [("jobs", ["list"]), ("job-alone", ["status", "a"]), ("job-stopped", ["stop", "a"])]
+    ("schema", "command"), [("jobs", ["list"]), ("job-alone", ["status", "a"]), ("job-stopped", ["cancel", "a"])]
 )
 def test_what_programs_are_told_of_jobs_is_what_its_schema_says(head: Head, schema: str, command: list[str]) -> None:
     head.answers["/api/jobs/"] = [job("a", 1, "STOPPED", end_time=1_800_000_060_000)]
@@ -357,10 +357,96 @@ def test_stopping_asks_once_and_waits_for_the_end(head: Head) -> None:
     head.answers |= {"/api/jobs/": [job("a", 1, "RUNNING")], "/api/jobs/mixopt-a-1/stop": {"stopped": True}}
     head.answers["/api/jobs/mixopt-a-1"] = job("a", 1, "STOPPED", end_time=1_800_000_060_000)
     cluster = Cluster(head.address)
-    stopped = cluster.stop(cluster.job("a"))
+    stopped = cluster.cancel(cluster.job("a"))
     assert stopped.state == "STOPPED"
-    assert cluster.stop(stopped) == stopped
+    assert cluster.cancel(stopped) == stopped
     assert [asked for asked in head.asked if asked.startswith("POST")] == ["POST /api/jobs/mixopt-a-1/stop"]
+
+
+class Messenger:
+    """Ray's client, where it takes a job that asks something of a study: it ends as it is told to."""
+
+    def __init__(self, head: Head, status: str, log: str = "") -> None:
+        self.head, self.status, self.log = head, status, log
+        self.entrypoints: list[str] = []
+
+    def __call__(self, address: str) -> Messenger:
+        return self
+
+    def submit_job(self, *, submission_id: str, entrypoint: str, **_: object) -> str:
+        self.entrypoints.append(entrypoint)
+        self.head.answers |= {
+            f"/api/jobs/{submission_id}": {"status": self.status},
+            f"/api/jobs/{submission_id}/logs": {"logs": self.log},
+        }
+        return submission_id
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [(["pause"], "pause"), (["resume"], "resume"), (["stop"], "stop"), (["stop", "--confirm"], "stop-and-confirm")],
+)
+def test_what_is_asked_of_a_submitted_study_travels_as_a_job(
+    head: Head, command: list[str], word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messenger = Messenger(head, "SUCCEEDED")
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", messenger)
+    monkeypatch.setattr(jobs, "LOOK_AGAIN_SECONDS", 0.01)
+    running = job("a", 1, "RUNNING")
+    running["metadata"]["mixopt.directory"] = "/shared/my studies"
+    head.answers |= {"/api/jobs/": [running], "/api/jobs/mixopt-a-1": job("a", 1, "SUCCEEDED")}
+    asked = CliRunner().invoke(cli.app, [*command, "a", "--address", head.address, "--json"])
+    assert asked.exit_code == 0, asked.exception
+    assert messenger.entrypoints == [f"exec python -m mixopt.study.requests {word} a '/shared/my studies'"]
+    jsonschema.validate(json.loads(asked.stdout), json_schema("job-stopped" if command == ["stop"] else "asked"))
+
+
+def test_a_study_that_did_not_hear_says_why_and_how_it_is_ended_all_the_same(
+    head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "nobody runs study a in /shared at this moment; ask again once it has begun"
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", Messenger(head, "FAILED", f"\n{said}\n"))
+    head.answers["/api/jobs/"] = [job("a", 1, "RUNNING")]
+    asked = CliRunner().invoke(cli.app, ["pause", "a", "--address", head.address])
+    assert isinstance(asked.exception, ConfigError)
+    assert asked.exception.message == f"study a was not reached: {said}"
+    assert "mixopt cancel" in asked.exception.hint
+
+
+def test_a_job_that_has_ended_cannot_be_paused(head: Head) -> None:
+    head.answers["/api/jobs/"] = [job("a", 1, "STOPPED")]
+    asked = CliRunner().invoke(cli.app, ["pause", "a", "--address", head.address])
+    assert isinstance(asked.exception, ConfigError)
+    assert asked.exception.message == "study a is not running: mixopt-a-1 is stopped"
+
+
+def test_the_log_of_an_earlier_submission_is_shown_by_its_number(head: Head) -> None:
+    head.answers |= {
+        "/api/jobs/": [job("a", 3, "RUNNING"), job("a", 1, "STOPPED"), job("b", 2, "FAILED")],
+        "/api/jobs/mixopt-a-1/logs": {"logs": "of the first\n"},
+        "/api/jobs/mixopt-a-3/logs": {"logs": "of the third\n"},
+    }
+    asked = CliRunner().invoke(cli.app, ["logs", "a", "--address", head.address])
+    assert asked.stdout == "of the third\n"
+    asked = CliRunner().invoke(cli.app, ["logs", "a", "--job", "1", "--address", head.address])
+    assert asked.stdout == "of the first\n"
+    asked = CliRunner().invoke(cli.app, ["logs", "a", "--job", "2", "--address", head.address])
+    assert isinstance(asked.exception, ConfigError)
+    assert f"study a has no job 2 at {head.address}" in asked.exception.message
+    assert asked.exception.hint == "it has 1, 3"
+
+
+def test_a_head_that_is_away_takes_nothing_from_what_is_known_here(
+    head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head.answers["/api/jobs/"] = 503
+    study = study_file(tmp_path, STUDY).file
+    asked = CliRunner().invoke(cli.app, ["status", str(study), "--address", head.address])
+    assert f"{head.address} answers 503 Service Unavailable; what is known without it:" in asked.stderr
+    assert "study test has not run yet" in str(asked.exception), "it was looked for in the record here"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    asked = CliRunner().invoke(cli.app, ["status", "test", "--address", head.address])
+    assert isinstance(asked.exception, HeadAway), "by its name alone it is known to MLflow, which nothing names"
 
 
 class Line:

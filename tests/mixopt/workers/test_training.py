@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fsspec.implementations.local import LocalFileSystem
 
-from mixopt.workers.messages import Event, TrialEnd
+from mixopt.workers import training
+from mixopt.workers.messages import Event, Fetching, TrialEnd
 from mixopt.workers.training import Job, run_trials, seed_for
+from proxies.data import node_cache
 from proxies.data.corpus import Corpus
 from proxies.data.mixing import MixedStream
+from proxies.data.node_cache import CACHE_VARIABLE, publish
 from proxies.member import Member
 from proxies.recipe import Recipe
 from proxies.result import TrainingResult
@@ -36,6 +41,34 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     dense = plan.problem.rungs[0].fidelity
     mixtures = [Mixture.of({"prose": share, "code": 0.3, "sums": 0.7 - share}) for share in (0.2, 0.4, 0.6)]
     return [replace(plan.job(Trial(each, dense, seed=0), History()), checkpoint=None) for each in mixtures]
+
+
+def test_a_worker_whose_node_fetches_the_tokens_says_so_as_long_as_they_come(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over a network that stands still in the middle: nothing is said meanwhile, so that it can be noticed."""
+    corpus = Corpus.open(Path(jobs[0].corpus))
+    place = f"file://{tmp_path}/shared"
+    publish(corpus, place)
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "node"))
+    monkeypatch.setattr(training, "LOOK_SECONDS", 0.02)
+    stands_still, goes_on = threading.Event(), threading.Event()
+    copy = LocalFileSystem.get_file
+
+    def slowly(*arguments: Any, **options: Any) -> None:
+        if stands_still.is_set():
+            assert goes_on.wait(30)
+        stands_still.set()
+        copy(*arguments, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "get_file", slowly)
+    monkeypatch.setattr(node_cache, "AT_A_TIME", 1)
+    events = run_trials([replace(jobs[0], corpus=place)])
+    assert isinstance(next(events), Fetching)
+    silent = threading.Timer(0.3, goes_on.set)
+    silent.start()
+    fetching = [event for event in events if isinstance(event, Fetching)]
+    assert len(fetching) < 10, "it is not said again and again while nothing comes"
 
 
 def outcomes(jobs: list[Job]) -> dict[str, Measurement | Failure]:

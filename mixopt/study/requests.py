@@ -1,0 +1,123 @@
+"""What people ask of a study while it runs, from another process: one word in a file beside its journal.
+
+    mixopt pause ──word──▶ asked ◀──looks, twice a second── the driver
+
+The file is written whole, whoever sees the study's folder can write it, and the last word counts. A driver that comes
+to an end takes it away; one that dies leaves it to the one that its supervisor starts in its place. Who starts a study
+by hand wants it to go on: what was asked before is forgotten.
+
+For a study on a cluster `python -m mixopt.study.requests WORD STUDY [DIRECTORY]` writes it there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mixopt.settings.environment import DIRECTORY_VARIABLE, RESTARTED_VARIABLE
+from proxies import lock
+from proxies.storage import write_whole
+
+FILE = "asked"
+LOOK_SECONDS = 0.5
+
+
+class Wish(StrEnum):
+    """What may be asked; `mixopt resume` takes a pause back."""
+
+    PAUSE = "pause"
+    """Train what runs to its end, begin nothing, and wait."""
+    STOP = "stop"
+    """End what runs, which keeps its checkpoints, and answer from what is there."""
+    CONFIRM = "stop-and-confirm"
+    """As a budget that is spent: train what runs to its end, and confirm the answer."""
+    CANCEL = "cancel"
+    """End at once, as by Ctrl-C."""
+
+
+def ask(folder: Path, wish: Wish | None) -> None:
+    """Ask something of the study in this folder, or, with None, take back what was asked."""
+    if wish is None:
+        (folder / FILE).unlink(missing_ok=True)
+    else:
+        write_whole(folder / FILE, f"{wish}\n".encode())
+
+
+def asked(folder: Path) -> Wish | None:
+    """What is asked of the study in this folder; None where it is nothing, or no word that is known here."""
+    try:
+        return Wish((folder / FILE).read_text(encoding="utf-8", errors="replace").strip())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def driver(folder: Path) -> str | None:
+    """Who runs the study in this folder, in words; None where nobody does."""
+    return lock.holder(folder / "lock")
+
+
+class Requests(AbstractContextManager["Requests"]):
+    """What is asked of a driver while it runs; it holds the folder's lock.
+
+    Args:
+        on_cancel: called once, in a thread, as soon as somebody cancels the study, whatever it does then.
+
+    Attributes:
+        latest: what was asked last; None where the study is to go on.
+    """
+
+    def __init__(self, folder: Path, on_cancel: Callable[[], None] = lambda: None) -> None:
+        self.latest: Wish | None = None
+        self._folder = folder
+        self._on_cancel = on_cancel
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look_on, name="requests", daemon=True)
+
+    def __enter__(self) -> Self:
+        if RESTARTED_VARIABLE not in os.environ or asked(self._folder) is Wish.CANCEL:
+            ask(self._folder, None)
+        self.latest = asked(self._folder)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        if error is None or isinstance(error, KeyboardInterrupt):
+            ask(self._folder, None)
+
+    def _look_on(self) -> None:
+        while not self._ended.wait(LOOK_SECONDS):
+            try:
+                self.latest = asked(self._folder)
+            except OSError:
+                continue  # a volume that is away for a moment; whoever writes the journal has the same trouble
+            if self.latest is Wish.CANCEL:
+                self._on_cancel()
+                return
+
+
+def main(arguments: list[str]) -> str | None:
+    """Returns what is wrong, if something is."""
+    word, study, *directory = arguments
+    home = directory[0] if directory else os.environ.get(DIRECTORY_VARIABLE)
+    if home is None:
+        return f"{DIRECTORY_VARIABLE} is not set on the cluster's head"
+    folder = Path(home) / study
+    if driver(folder) is None:
+        return f"nobody runs study {study} in {home} at this moment; ask again once it has begun"
+    ask(folder, None if word == "resume" else Wish(word))
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

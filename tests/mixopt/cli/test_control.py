@@ -1,0 +1,109 @@
+"""The commands for a study that runs on this machine, as far as they need none that really runs."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from mixopt.base.files import locked
+from mixopt.cli.schemas import json_schema
+from mixopt.study.plan import Plan
+from mixopt.study.requests import Wish, ask, asked
+from tests.program import mixopt
+from tests.simulated import planned
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    return planned(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(autouse=True)
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("command", "wish"),
+    [(["pause"], Wish.PAUSE), (["stop", "--confirm"], Wish.CONFIRM), (["resume"], None)],
+)
+def test_what_is_asked_lies_beside_the_journal_of_a_study_that_runs(
+    plan: Plan, command: list[str], wish: Wish | None
+) -> None:
+    folder = plan.file.work_directory
+    with locked(folder, "study small"):
+        ask(folder, Wish.PAUSE if wish is None else None)
+        done = mixopt(*command, plan.file.file, "--json")
+        assert done.status == 0, done.stderr
+        assert asked(folder) is wish
+    answer = json.loads(done.stdout)
+    jsonschema.validate(answer, json_schema("asked"))
+    assert (answer["study"], answer["asked"], answer["ended"]) == ("small", command[0], False)
+
+
+@pytest.mark.parametrize(("verb", "wish"), [("stop", Wish.STOP), ("cancel", Wish.CANCEL)])
+def test_who_ends_a_study_waits_until_nobody_runs_it(plan: Plan, verb: str, wish: Wish) -> None:
+    folder, heard = plan.file.work_directory, []
+
+    def drive() -> None:
+        with locked(folder, "study small"):
+            begun.set()
+            while asked(folder) is None:
+                ended.wait(0.02)
+            heard.append(asked(folder))
+
+    begun, ended = threading.Event(), threading.Event()
+    ask(folder, None)
+    driver = threading.Thread(target=drive)
+    driver.start()
+    assert begun.wait(10)
+    done = mixopt(verb, plan.file.file)
+    driver.join(10)
+    assert (done.status, heard) == (0, [wish]), done.stderr
+    assert f"study small {'has ended' if verb == 'stop' else 'was cancelled'}" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_a_study_that_nobody_runs_can_be_neither_paused_nor_resumed(plan: Plan, verb: str) -> None:
+    done = mixopt(verb, plan.file.file)
+    assert done.status == 2
+    assert done.stderr == (
+        f"error: study small is not being run on this machine; go on with it: mixopt run {plan.file.file}\n"
+    )
+
+
+@pytest.mark.parametrize("verb", ["stop", "cancel"])
+def test_a_study_that_nobody_runs_has_ended_already(plan: Plan, verb: str) -> None:
+    done = mixopt(verb, plan.file.file)
+    assert done.status == 0
+    assert "study small is not being run on this machine; mixopt best" in done.stdout
+
+
+def test_a_name_alone_is_none_of_this_machine() -> None:
+    done = mixopt("cancel", "small")
+    assert done.status == 2
+    assert "study small: one of this machine is known by its file" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_study_that_is_run_can_be_planned_and_prepared_meanwhile(plan: Plan) -> None:
+    with locked(plan.file.work_directory, "study small"):
+        done = mixopt("plan", plan.file.file, "--no-probe")
+        assert done.status == 0, done.stderr
+        assert mixopt("prepare", plan.file.file).status == 0
+        (plan.file.file.parent / "data" / "more.jsonl").write_text('{"text": "more of it"}\n')
+        text = plan.file.file.read_text()
+        plan.file.file.write_text(text.replace("data/prose.jsonl", "[data/prose.jsonl, data/more.jsonl]"))
+        refused = mixopt("plan", plan.file.file, "--no-probe")
+        plan.file.file.write_text(text)
+    assert refused.status == 2
+    assert "study small is being run by process" in refused.stderr, "to prepare it anew would take its text away"
+
+
+def test_the_status_of_a_study_that_has_not_begun_makes_nothing(tmp_path: Path) -> None:
+    study = planned(tmp_path).file.file
+    assert "has not run yet" in mixopt("status", study).stderr
