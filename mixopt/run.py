@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
-from pathlib import Path
 from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
