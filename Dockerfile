@@ -25,7 +25,9 @@ COPY mixopt mixopt
 COPY proxies proxies
 COPY search search
 COPY tracking tracking
-RUN pip install --no-cache-dir --no-deps --no-build-isolation .
+# Nothing was resolved: an old requirements.lock would leave something out.
+RUN pip install --no-cache-dir --no-deps --no-build-isolation . \
+    && pip check
 
 # Any user id will do (docker-compose.yml takes the operator's), so nothing may ask for a home or a name of it.
 ENV HOME=/tmp USER=mixopt PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

@@ -182,12 +182,16 @@ class Stack:
                 self.wait(container)
 
     def down(self) -> None:
-        """As docs/service.md says."""
+        """As docs/service.md says: first the containers with their nameless volumes, then the networks."""
+        if found := self.containers():
+            self.podman("rm", "--force", "--volumes", *found)
         self.compose("down")
 
-    def containers(self, service: str) -> list[str]:
-        """The names of a service's containers."""
-        labels = [f"--filter=label=com.docker.compose.{key}" for key in (f"service={service}", "project=mixopt-test")]
+    def containers(self, service: str | None = None) -> list[str]:
+        """The names of a service's containers, or of all."""
+        labels = ["--filter=label=com.docker.compose.project=mixopt-test"]
+        if service is not None:
+            labels.append(f"--filter=label=com.docker.compose.service={service}")
         return self.podman("ps", "--all", *labels, "--format={{.Names}}").split()
 
     def state(self, container: str) -> dict[str, Any]:
@@ -230,6 +234,7 @@ class Stack:
     def destroy(self) -> None:
         """Containers, networks and data; the images stay."""
         with suppress(AssertionError):
+            self.down()
             self.compose("down", "--volumes")
 
 
@@ -263,5 +268,7 @@ def _base() -> str:
 
 
 def _limit(name: str) -> str:
+    """No more than this process may have, and less than what engines ask for by themselves."""
     most = resource.getrlimit({"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}[name])[1]
-    return "-1:-1" if most == resource.RLIM_INFINITY else f"{most}:{most}"
+    limit = 16384 if most == resource.RLIM_INFINITY else min(most, 16384)
+    return f"{limit}:{limit}"

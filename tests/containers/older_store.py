@@ -13,6 +13,9 @@ from mlflow.store.db.utils import _get_alembic_config, _verify_schema
 from mlflow.store.tracking.dbmodels.initial_models import Base
 
 OLDER_BY = 5  # changes of the tables
+EXPERIMENT = """
+    INSERT INTO experiments (name, lifecycle_stage, artifact_location) VALUES ('older', 'active', 'mlflow-artifacts:/9')
+"""
 
 url = sys.argv[1]
 engine = sqlalchemy.create_engine(url)
@@ -22,7 +25,7 @@ revisions = list(ScriptDirectory.from_config(config).walk_revisions())  # the ne
 with engine.begin() as connection:
     config.attributes["connection"] = connection
     command.upgrade(config, revisions[OLDER_BY].revision)
-    connection.execute(sqlalchemy.text("INSERT INTO experiments (name, lifecycle_stage) VALUES ('older', 'active')"))
+    connection.execute(sqlalchemy.text(EXPERIMENT))
 try:
     _verify_schema(engine)
 except MlflowException as error:

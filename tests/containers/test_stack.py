@@ -115,14 +115,14 @@ def test_quotas_are_seen(stack: Stack) -> None:
 
 def test_a_study_survives_the_death_of_a_worker_and_of_mlflow(stack: Stack, study: Path) -> None:
     assert answer_of("submit", study)["submitted"]
-    until(lambda: trials(study) >= 2, "two trials", stack)
+    until(lambda: trials(study) >= 2 or job(study)["state"] == "FAILED", "two trials", stack)
     worker, mlflow = stack.containers("ray-worker")[0], stack.containers("mlflow")[0]
     stack.kill(worker)
     stack.kill(mlflow)
     for container in (worker, mlflow):
         stack.wait(container)
-    until(lambda: job(study)["state"] != "RUNNING", "the end", stack)
-    assert job(study)["state"] == "SUCCEEDED", answer_of("logs", study)
+    until(lambda: job(study)["state"] not in ("PENDING", "RUNNING"), "the end", stack)
+    assert job(study)["state"] == "SUCCEEDED", answer_of("logs", study)["log"]
     answer = answer_of("best", study)
     assert answer["ended"]
     assert abs(sum(answer["mixture"].values()) - 1) < 1e-6
@@ -132,7 +132,7 @@ def test_a_study_survives_the_death_of_a_worker_and_of_mlflow(stack: Stack, stud
 def test_nothing_is_lost_when_all_of_it_goes_down_and_comes_back(stack: Stack, study: Path) -> None:
     before = answer_of("best", study)
     stack.down()
-    assert not stack.containers("mlflow")
+    assert not stack.containers()
     stack.up()
     assert answer_of("best", study) == before
     # The new head knows no jobs; the study has its answer, and trains nothing again.
