@@ -246,7 +246,7 @@ class Cluster:
 
     def _can_grow(self) -> bool:
         """Whether the cluster starts nodes by itself. Ray's second autoscaler says nothing here; it may."""
-        status = self.head.ask("/api/cluster_status")["data"]["clusterStatus"]
+        status = self.head.ask("/api/cluster_status")["data"].get("clusterStatus")
         if status is None:
             return True
         return starts_nodes((status.get("autoscalerReport") or {}).get("nodeTypeMapping"))
