@@ -8,7 +8,7 @@ from pathlib import Path
 from mixopt.base.errors import ConfigError
 from proxies.storage import open_whole
 
-# Bytes of randomness. Written as text they are a third longer: 40 characters, more than the 32 that a Ray token must have.
+# Bytes of randomness. Written as text they are a third longer: 40 characters, and a Ray token must have 32.
 RANDOM_BYTES = {
     "ray_token": 30,  # whoever holds it runs code on the cluster
     "mlflow_password": 30,  # of the user admin

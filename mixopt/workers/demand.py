@@ -1,7 +1,6 @@
 """Clusters that grow: what the studies on one could use together, as Ray's autoscaler is asked for it.
 
-One process asks for all: what is asked stands until something else is, and one study's question would replace another's.
-Tasks beyond the room would need no such process, but Ray runs them first wherever room comes free.
+One process asks for all: what is asked stands until something else is, and one study's would replace another's. Tasks beyond the room would need no such process, but Ray runs them first wherever room comes free.
 """
 
 from __future__ import annotations
@@ -97,8 +96,8 @@ class Demands:
 
 
 def starts_nodes(report: Mapping[str, Any] | None) -> bool:
-    """Whether the autoscaler that reports this starts nodes by itself. Each cluster has one; where it cannot start any, it
-    takes every node for a type of its own, and calls the type after the node.
+    """Whether the autoscaler that reports this starts nodes by itself. Each cluster has one; where it cannot start any,
+    it takes every node for a type of its own, and calls the type after the node.
 
     Args:
         report: by node, its type; None where there is no report.

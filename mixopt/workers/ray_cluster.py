@@ -91,8 +91,8 @@ class RayCluster(Executor):
 
     Raises:
         ConfigError: this machine has no room for even one trial.
-        ClusterLost: the cluster does not answer, or no node of it has room for a trial within two minutes, and it starts
-            none by itself.
+        ClusterLost: the cluster does not answer, or it starts no nodes by itself and none has room for a trial within
+            two minutes.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """podman and podman-compose, with a store of images and settings of their own: nothing of the machine's is touched.
 
-What Docker's Compose does by itself, podman 4 does not where there is no systemd: look after health, and wait for it. So
-`Stack.up` starts services one after the other, and asks each health check itself.
+What Docker's Compose does by itself, podman 4 does not where there is no systemd: look after health, and wait for it.
+So `Stack.up` starts services one after the other, and asks each health check itself.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Podman:
 
     @classmethod
     def new(cls, folder: Path) -> Podman:
-        # Without systemd, without more rights on limits than this process has, and with the driver named: podman 4 forgets
-        # one that it has chosen itself, and then starts no container again.
+        # Without systemd, without more rights on limits than this process has, and with the driver named: podman 4
+        # forgets one that it has chosen itself, and then starts no container again.
         (folder / "containers.conf").write_text(
             f'[containers]\ndefault_ulimits = ["nofile={_limit("nofile")}", "nproc={_limit("nproc")}"]\n'
             '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'

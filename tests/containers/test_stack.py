@@ -1,7 +1,7 @@
 """docker-compose.yml in real containers: built, started, killed, taken down and brought up again.
 
-`make containers` runs it: some ten minutes where the image has to be built, three where it is there. Tests build on each
-other, in their order.
+`make containers` runs it: some ten minutes where the image has to be built, five where it is there. Tests build on
+each other, in their order.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 
 from mixopt.cluster.jobs import Cluster
 from tests.e2e.head import Head, new_head
-from tests.e2e.study import STUDY, answer_of, write_study
+from tests.e2e.study import answer_of, write_study
 
 pytestmark = pytest.mark.slow
 

@@ -173,9 +173,11 @@ def test_manifests_agree_with_the_compose_file(kind: str) -> None:
         assert ("MLFLOW_TRACKING_PASSWORD" in environment) == (name == "head")
         assert environment["RAY_USAGE_STATS_ENABLED"]["value"] == "0"
         assert confined(container, pod)
-        assert {
-            each["persistentVolumeClaim"]["claimName"] for each in pod["volumes"] if "persistentVolumeClaim" in each
-        } == {"mixopt-shared"} <= claims
+        assert (
+            {each["persistentVolumeClaim"]["claimName"] for each in pod["volumes"] if "persistentVolumeClaim" in each}
+            == {"mixopt-shared"}
+            <= claims
+        )
         assert group["template"]["metadata"]["labels"] == {"mixopt": "ray"}
     [head] = pods["head"]["template"]["spec"]["containers"]
     for each in HEAD_SETTINGS:

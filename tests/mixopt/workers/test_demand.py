@@ -1,4 +1,4 @@
-"""What a cluster that grows is asked for: what its studies could use together, and nothing for those that have ended."""
+"""What a cluster that grows is asked for: what its studies could use together, and nothing once they have ended."""
 
 from __future__ import annotations
 
