@@ -1,6 +1,7 @@
 """Clusters that grow: what the studies on one could use together, as Ray's autoscaler is asked for it.
 
-One process asks for all: what is asked stands until something else is, and one study's would replace another's. Tasks beyond the room would need no such process, but Ray runs them first wherever room comes free.
+One process asks for all: what is asked stands until something else is, and one study's would replace another's. Tasks
+beyond the room would need no such process, but Ray runs them first wherever room comes free.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The service of docker-compose.yml as plain processes of this machine, which need no engine and no image; MLflow's files
-are in a bucket, as deploy/s3.yml has it. tests/containers has the containers, and the files on a volume.
+"""The service of docker-compose.yml as plain processes of this machine, which need no engine and no image; MLflow's
+files are in a bucket, as deploy/s3.yml has it. tests/containers has the containers, and the files on a volume.
 
 Commands, environment, secrets and health checks are those of the file, with the containers' addresses, paths and
 ports replaced by ones that are free here. Only what an image brings is done by hand: PostgreSQL's first start
