@@ -1,10 +1,10 @@
-# make demo | test | clients | chaos | check | fix | reference | lock | lowest | setup        (a virtual environment in .venv is made on first use)
+# make demo | test | clients | containers | chaos | check | fix | reference | lock | lowest | setup        (a virtual environment in .venv is made on first use)
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 UV := .uv/bin/uv
 READY := .venv/.ready
 
-.PHONY: setup demo test fast clients chaos check fix reference lock lowest clean
+.PHONY: setup demo test fast clients containers chaos check fix reference lock lowest clean
 
 setup: $(READY)
 
@@ -25,6 +25,11 @@ clients: $(READY)       ## trainers' own libraries, each in .clients/<name>; wit
 
 fast: $(READY)          ## the tests that take seconds
 	$(BIN)/pytest -m 'not slow'
+
+# Debian: apt-get install podman runc netavark aardvark-dns iptables catatonit mmdebstrap. MIXOPT_CONTAINER_BUILD_ARGS has
+# options for `podman build`, where pip and apt need something of this machine.
+containers: $(READY)    ## docker-compose.yml in real containers, with podman as root: ten minutes, and 5 GB below /var/tmp
+	MIXOPT_CONTAINERS=1 $(BIN)/pytest -n 0 -s tests/containers
 
 chaos: $(READY)         ## real studies while everything is killed, about an hour; see docs/reliability.md
 	$(BIN)/python -m tests.chaos

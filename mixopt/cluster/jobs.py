@@ -26,6 +26,7 @@ from mixopt.cluster.head import Head, HeadAway
 from mixopt.results.jobs import Job
 from mixopt.settings.environment import ADDRESS_VARIABLE, JOB_VARIABLE
 from mixopt.settings.schema import ExecutorSettings, StudyFile
+from mixopt.workers.demand import starts_nodes
 from proxies.retry import pauses_within
 from search.errors import first_line
 
@@ -279,21 +280,29 @@ class Cluster:
         return again
 
     def _require_room(self, executor: ExecutorSettings) -> None:
-        """Raises ConfigError where a trial would wait for a node that does not exist."""
+        """Raises ConfigError where a trial would wait for a node that does not exist, and that nobody starts."""
         answer = self.head.ask("/api/v0/nodes?limit=10000")
         nodes = [node["resources_total"] for node in answer["data"]["result"]["result"] if node["state"] == "ALIVE"]
         have = Counter((node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
         cpus, gpus = executor.cpus_per_trial, executor.gpus_per_trial
+        if any(cpus <= node_cpus and gpus <= node_gpus for node_cpus, node_gpus in have) or self._can_grow():
+            return
         if not any(node_cpus for node_cpus, _ in have):
             raise ConfigError(
                 f"no node that trains has joined {self.head.address} yet", hint="wait for its nodes, then submit again"
             )
-        if not any(cpus <= node_cpus and gpus <= node_gpus for node_cpus, node_gpus in have):
-            listed = "; ".join(f"{count} x {each[0]:g} CPUs, {each[1]:g} GPUs" for each, count in sorted(have.items()))
-            raise ConfigError(
-                f"a trial asks for {cpus:g} CPUs and {gpus:g} GPUs, no node has them; the nodes: {listed or 'none'}",
-                hint="lower executor.cpus_per_trial or executor.gpus_per_trial, or add a node",
-            )
+        listed = "; ".join(f"{count} x {each[0]:g} CPUs, {each[1]:g} GPUs" for each, count in sorted(have.items()))
+        raise ConfigError(
+            f"a trial asks for {cpus:g} CPUs and {gpus:g} GPUs, no node has them; the nodes: {listed}",
+            hint="lower executor.cpus_per_trial or executor.gpus_per_trial, or add a node",
+        )
+
+    def _can_grow(self) -> bool:
+        """Whether the cluster starts nodes by itself. Ray's second autoscaler says nothing here; it may."""
+        status = self.head.ask("/api/cluster_status")["data"].get("clusterStatus")
+        if status is None:
+            return True
+        return starts_nodes((status.get("autoscalerReport") or {}).get("nodeTypeMapping"))
 
     def _submit(self, file: StudyFile, job_id: str, settings: str, retry_failed: bool) -> None:
         from mixopt.cluster.shipment import packed, shipped_files

@@ -8,15 +8,12 @@ from pathlib import Path
 from mixopt.base.errors import ConfigError
 from proxies.storage import open_whole
 
-# Bytes of randomness. Written as text they are a third longer: 40 characters are what S3 takes as a secret key,
-# and more than the 32 that a Ray token must have; an S3 access key, a name rather than a secret, has 20.
+# Bytes of randomness. Written as text they are a third longer: 40 characters, and a Ray token must have 32.
 RANDOM_BYTES = {
     "ray_token": 30,  # whoever holds it runs code on the cluster
     "mlflow_password": 30,  # of the user admin
     "mlflow_session_key": 30,  # signs the cookies of MLflow's pages
     "postgres_password": 30,
-    "s3_access_key": 15,
-    "s3_secret_key": 30,
 }
 
 

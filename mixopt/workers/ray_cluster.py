@@ -6,10 +6,13 @@ and after `attempts` starts are failures. When the cluster itself is gone, that 
 machine is started anew, another one is waited for, and what ran begins again from its checkpoints.
 
     slots = what the nodes that are there now have room for, divided among the studies that work on them
+
+A cluster that can grow is asked for more room by who keeps the roll of studies, for all of them.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -26,6 +29,7 @@ from ray.exceptions import GetTimeoutError, LocalRayletDiedError, OutOfMemoryErr
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mixopt.base.errors import ClusterLost, ConfigError
+from mixopt.workers.demand import Demand, Demands, starts_nodes
 from mixopt.workers.executor import Executor
 from mixopt.workers.fair_share import Roll
 from mixopt.workers.messages import Event, Notice, TrialEnd, TrialRestart
@@ -103,7 +107,8 @@ class RayCluster(Executor):
 
     Raises:
         ConfigError: this machine has no room for even one trial.
-        ClusterLost: the cluster does not answer, or no node of it has room for a trial within two minutes.
+        ClusterLost: the cluster does not answer, or it starts no nodes by itself and none has room for a trial within
+            two minutes.
 
     `events` and `compile` raise ClusterLost for a cluster that went away and is not back within an hour, or, one of
     this machine, dies again and again.
@@ -136,9 +141,12 @@ class RayCluster(Executor):
         self._head_away: float | None = None  # since when it does not answer
         self._folder = short_folder() if address is None else None
         self._resources: dict[str, Any] = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial, "max_retries": 0}
+        self._waits = False  # for a node that the cluster was asked for
         try:
             connect(address, self._folder)
-            self._room = self._first_room(wait=address is not None)
+            # A cluster that grows is asked for a node, and the first trial waits in its queue.
+            self._waits = address is not None and not self._room_now() and _can_grow()
+            self._room = 0 if self._waits else self._first_room(wait=address is not None)
         except ConfigError:
             self.close()
             raise
@@ -151,7 +159,9 @@ class RayCluster(Executor):
         self._raylet = _only_raylet() if self._address is None else None
         self._head_away = None
         self._roll = None if self._address is None else _Attendance(self._study)
-        self._share = self._room if self._roll is None else self._roll.first_share(self._room)
+        self._share = self._room
+        if self._roll is not None:
+            self._share = self._roll.first_share(self._room, self._demand(busy=0, hungry=True))
         self._task = ray.remote(num_returns="streaming", **self._resources)(_run_in_worker)
 
     @property
@@ -211,6 +221,9 @@ class RayCluster(Executor):
         Raises:
             _Gone: the cluster.
         """
+        if self._waits:
+            self._waits = False
+            yield Notice("no node has room for a trial yet; the cluster was asked for one")
         yield from self._look()
         self._start_launched()
         yield from self._silent()
@@ -414,14 +427,17 @@ class RayCluster(Executor):
         if room == 0 and self._room > 0:
             yield Notice("no node has room for a trial any more; the study waits for one")
         elif room > 0 and self._room == 0:
-            yield Notice(f"there is room for {room} trials again")
+            yield Notice(f"there is room for {room} trials now")
         self._room = room
         if self._roll is None:
             self._share = room
         else:
             busy = sum(len(running.jobs) for running in self._running.values()) + len(self._launched)
             hungry = self.slots <= busy < (self._most or inf)
-            self._share = self._roll.share(room, busy, hungry)
+            self._share = self._roll.share(room, busy, hungry, self._demand(busy, hungry))
+
+    def _demand(self, busy: int, hungry: bool) -> Demand:
+        return Demand.of(busy, hungry, self.slots, self._most, self._pack, self._cpus, self._gpus)
 
     def _first_room(self, wait: bool) -> int:
         """
@@ -449,6 +465,25 @@ class RayCluster(Executor):
         return self._pack * sum(_fitting(node, self._cpus, self._gpus) for node in _nodes())
 
 
+class _ClusterRoll:
+    """The one process of a cluster that all its studies tell what they do and what they could use."""
+
+    def __init__(self) -> None:
+        from ray.autoscaler.sdk import request_resources
+
+        self._roll = Roll()
+        self._demands = Demands(lambda bundles: request_resources(bundles=list(bundles)))
+        self._demands.keep_looking()
+
+    def share(self, study: str, room: int, busy: int, hungry: bool, demand: Demand) -> int:
+        self._demands.put(study, demand)
+        return self._roll.share(study, room, busy, hungry)
+
+    def leave(self, study: str) -> None:
+        self._demands.drop(study)
+        self._roll.leave(study)
+
+
 class _Attendance:
     """A study's place on the roll of its cluster. The roll may be away: then the last share is kept."""
 
@@ -458,14 +493,14 @@ class _Attendance:
         self._asked: Any = None
         self._roll: Any = None
 
-    def first_share(self, room: int) -> int:
+    def first_share(self, room: int, demand: Demand) -> int:
         """Waits a little for the answer: a study that took all to begin with would hold it for a round of trials."""
-        self.share(room, busy=0, hungry=True)
+        self.share(room, 0, True, demand)
         with suppress(RayError):
             self._share = ray.get(self._asked, timeout=LOOK_SECONDS)
         return self._known(room)
 
-    def share(self, room: int, busy: int, hungry: bool) -> int:
+    def share(self, room: int, busy: int, hungry: bool, demand: Demand) -> int:
         if self._asked is not None:
             try:
                 self._share = ray.get(self._asked, timeout=0)
@@ -474,9 +509,10 @@ class _Attendance:
             except RayError:
                 self._roll = None  # it died with its node, and is made anew
         if self._roll is None:
-            roll = ray.remote(num_cpus=0)(Roll)
+            # With the head, which asks for nodes and goes last: elsewhere it would keep a node from going.
+            roll = ray.remote(num_cpus=0, resources={"node:__internal_head__": 0.001})(_ClusterRoll)
             self._roll = roll.options(name=ROLL, namespace=NAMESPACE, lifetime="detached", get_if_exists=True).remote()
-        self._asked = self._roll.share.remote(self._study, room, busy, hungry)
+        self._asked = self._roll.share.remote(self._study, room, busy, hungry, demand)
         return self._known(room)
 
     def leave(self) -> None:
@@ -521,6 +557,18 @@ def _only_raylet() -> str:
     """Where the raylet of a cluster of one node listens, HOST:PORT."""
     (node,) = ray.nodes()  # type: ignore[no-untyped-call]
     return f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+
+
+def _can_grow() -> bool:
+    """Whether the cluster starts nodes by itself; Ray has two autoscalers, which report differently."""
+    from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+    from ray._private.state import state
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    if state.get_max_resources_from_cluster_config():  # type: ignore[no-untyped-call]
+        return True
+    status = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS) or "{}")
+    return starts_nodes((status.get("autoscaler_report") or {}).get("node_type_mapping"))
 
 
 def _fitting(node: dict[str, float], cpus: float, gpus: float) -> int:

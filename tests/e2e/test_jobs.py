@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from mixopt.base.errors import ConfigError
 from mixopt.cluster.jobs import Cluster
 from mixopt.settings.reading import load
 from mixopt.study.requests import driver
+from tests.e2e.head import Head, new_head
 from tests.e2e.study import BASELINES, STUDY, answer_of, write_study
-from tests.processes import family, free_ports, kill, named
 from tests.program import COMMAND
 
 pytestmark = pytest.mark.slow
@@ -43,63 +38,12 @@ SUBMITTED = (
 TRIALS = (3 + BASELINES) + (1 + BASELINES)
 
 
-@dataclass(frozen=True)
-class Head:
-    address: str
-    process: int
-    directory: Path
-
-    def drivers(self, study_file: str) -> list[int]:
-        """The processes that run a study here."""
-        programs = {each.pid: named(each.pid) for each in family(psutil.Process(self.process))}
-        return [pid for pid, line in programs.items() if "-m mixopt run " in line and line.endswith(f"/{study_file}")]
-
-
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
-    """A cluster of one node that asks for a token, which this process has."""
-    ports = free_ports(4)
-    names = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
-    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2"]
-    command += ["--dashboard-host=127.0.0.1", *(f"--{name}={port}" for name, port in zip(names, ports, strict=True))]
-    token = secrets.token_urlsafe(32)
-    with ExitStack() as stack:
-        # A short path: Ray makes sockets below it.
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mixopt-", ignore_cleanup_errors=True)))
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": token,
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "MIXOPT_DIRECTORY": str(folder / "studies"),
-        }
-        log = stack.enter_context((folder / "log").open("wb"))
-        head = subprocess.Popen(
-            [*command, f"--temp-dir={folder}"], env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-        stack.callback(head.wait)
-        stack.callback(lambda: kill(family(psutil.Process(head.pid))))
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", token)
-        patch.setenv("RAY_API_SERVER_ADDRESS", f"http://127.0.0.1:{ports[1]}")
+    """A cluster of one node."""
+    with new_head(cpus=2) as started, pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_PASSWORD", OWN_PASSWORD)
-        started = Head(f"http://127.0.0.1:{ports[1]}", head.pid, folder / "studies")
-        wait_for_agent(started, ports[3])
         yield started
-
-
-def wait_for_agent(head: Head, port: int) -> None:
-    """The last process of a node to come up is the one that starts jobs."""
-    deadline = time.monotonic() + 90
-    while True:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/local_raylet_healthz", timeout=2):
-                return
-        except OSError:
-            assert time.monotonic() < deadline, "the head does not come up"
-            time.sleep(0.2)
 
 
 def test_a_study_is_submitted_once_and_ends_although_it_is_stopped_and_killed(head: Head, tmp_path: Path) -> None:

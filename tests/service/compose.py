@@ -16,7 +16,13 @@ FILE = ROOT / "docker-compose.yml"
 @cache
 def load() -> dict[str, Any]:
     """The file's content; not to be changed."""
-    loaded: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", FILE.read_text()))
+    return read(FILE)
+
+
+def read(file: Path) -> dict[str, Any]:
+    """A compose file, with variables that have no default left empty."""
+    text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", file.read_text())
+    loaded: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{\w+\?[^}]*\}", "", text))
     return loaded
 
 

@@ -1,4 +1,5 @@
-"""The service of docker-compose.yml as plain processes of this machine, where there is no Docker engine.
+"""The service of docker-compose.yml as plain processes of this machine, which need no engine and no image; MLflow's
+files are in a bucket, as deploy/s3.yml has it. tests/containers has the containers, and the files on a volume.
 
 Commands, environment, secrets and health checks are those of the file, with the containers' addresses, paths and
 ports replaced by ones that are free here. Only what an image brings is done by hand: PostgreSQL's first start
@@ -13,6 +14,7 @@ A service that was killed comes back when its context is entered again: its data
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -29,8 +31,10 @@ from ray.util import get_node_ip_address
 
 from mixopt.cluster.secrets import write_secrets
 from tests.processes import LOOPBACK, family, free_port, free_ports, kill
-from tests.service.compose import ROOT, services
+from tests.service.compose import ROOT, read, services
 
+S3_FILE = ROOT / "deploy" / "s3.yml"
+BUCKET = "mlflow"
 START_WITHIN_SECONDS = 120.0
 END_WITHIN_SECONDS = 1.0
 OBJECT_STORE_BYTES = 200_000_000
@@ -64,8 +68,13 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.chmod(0o711)  # PostgreSQL's user passes through
+        self._migrated = False
         self.secrets = folder / "secrets"
         write_secrets(self.secrets)
+        self.s3_key = (secrets.token_urlsafe(15), secrets.token_urlsafe(30))
+        (self.secrets / "s3_credentials").write_text(
+            "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n".format(*self.s3_key)
+        )
         names = ("postgres", "s3", "mlflow", "ray", "dashboard", "ray_client", "agent")
         self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.mlflow_uri = f"http://localhost:{self.ports['mlflow']}"
@@ -76,7 +85,6 @@ class Site:
         self._here = {
             "http://mlflow:5000": self.mlflow_uri,
             "@postgres:5432": f"@{LOOPBACK}:{self.ports['postgres']}",
-            "http://s3:9000": f"http://{LOOPBACK}:{self.ports['s3']}",
             "ray-head:6379": self.ray_address,
             "127.0.0.1:8265": f"{LOOPBACK}:{self.ports['dashboard']}",
             "127.0.0.1:52365": f"{LOOPBACK}:{self.ports['agent']}",
@@ -112,15 +120,18 @@ class Site:
         data = self.folder / "s3"
         data.mkdir(exist_ok=True)
         command = ["rclone", "serve", "s3", str(data), f"--addr={LOOPBACK}:{self.ports['s3']}", "--config=/dev/null"]
-        key = {"RCLONE_AUTH_KEY": f'"{self.secret("s3_access_key")},{self.secret("s3_secret_key")}"'}
+        key = {"RCLONE_AUTH_KEY": f'"{",".join(self.s3_key)}"'}
+        (data / BUCKET).mkdir(exist_ok=True)
         # rclone has no page that tells its health: it is well as soon as it listens.
         with self._running("s3", command, self.ports["s3"], check=["true"], variables=key) as server:
-            subprocess.run(self._command("bucket"), env=self._environment("bucket"), check=True)
             yield server
 
     @contextmanager
     def mlflow(self, *options: str) -> Iterator[psutil.Popen]:
-        """Options override those of the file."""
+        """Options override those of the file. Before the first start its tables are made."""
+        if not self._migrated:
+            subprocess.run(self._command("migrate"), env=self._environment("migrate"), capture_output=True, check=True)
+            self._migrated = True
         with self._running("mlflow", [*self._command("mlflow"), *options], self.ports["mlflow"]) as server:
             yield server
 
@@ -177,7 +188,12 @@ class Site:
         return [self._translate(word) for word in [*settings.get("entrypoint", []), *settings["command"]]]
 
     def _environment(self, service: str) -> dict[str, str]:
-        settings = services()[service].get("environment", {})
+        settings = dict(services()[service].get("environment", {}))
+        if service == "mlflow":
+            settings |= {name: value or "" for name, value in read(S3_FILE)["services"][service]["environment"].items()}
+            settings["MLFLOW_ARTIFACTS_DESTINATION"] = f"s3://{BUCKET}"
+            settings["MLFLOW_S3_ENDPOINT_URL"] = f"http://{LOOPBACK}:{self.ports['s3']}"
+            settings["AWS_DEFAULT_REGION"] = "us-east-1"
         # One thread for numerical libraries: these processes share few cores.
         base = {"PATH": PATH, "HOME": str(self.folder), "SECRETS_FOLDER": str(self.secrets), "OMP_NUM_THREADS": "1"}
         return base | {name: self._translate(value) for name, value in settings.items()}

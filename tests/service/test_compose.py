@@ -15,14 +15,17 @@ import yaml
 
 from mixopt.cluster.secrets import RANDOM_BYTES
 from mixopt.settings.environment import JOB_VARIABLE
-from tests.service.compose import FILE, ROOT, load, services
+from tests.service.compose import FILE, ROOT, load, read, services
 
 KUBERAY = sorted((ROOT / "deploy" / "kuberay").glob("*.yaml"))
 RAY_SERVICES = [name for name in services() if name.startswith("ray-")]
 WORKERS = [name for name in RAY_SERVICES if name != "ray-head"]
+S3 = ROOT / "deploy" / "s3.yml"
+PODMAN = ROOT / "deploy" / "podman.yml"
 # Of the head, the same wherever it runs.
 HEAD_SETTINGS = (
     "RAY_JOB_STOP_WAIT_TIME_S",
+    "RAY_USAGE_STATS_ENABLED",
     "RAY_enable_metrics_collection",
     "AUTOSCALER_METRIC_PORT",
     "DASHBOARD_METRIC_PORT",
@@ -37,7 +40,28 @@ def manifests() -> list[dict[str, Any]]:
 
 def test_the_schema_of_compose_accepts_it() -> None:
     checker = Path(sys.executable).with_name("check-jsonschema")
-    subprocess.run([checker, "--builtin-schema", "vendor.compose-spec", FILE], check=True, capture_output=True)
+    files = [FILE, S3, PODMAN]
+    subprocess.run([checker, "--builtin-schema", "vendor.compose-spec", *files], check=True, capture_output=True)
+
+
+@each_service
+def test_each_service_has_its_part_of_the_memory(name: str) -> None:
+    assert re.fullmatch(r"[1-9]\d*[mg]b", services()[name]["mem_limit"])
+
+
+def test_mlflow_waits_for_its_tables() -> None:
+    migrate = services()["migrate"]
+    assert services()["mlflow"]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+    store = [word for word in services()["mlflow"]["command"] if "postgresql" in word]
+    assert store == [f"--backend-store-uri={migrate['command'][-1]}"]
+
+
+def test_the_files_beside_it_change_services_that_it_has() -> None:
+    for file in (S3, PODMAN):
+        assert read(file)["services"].keys() <= services().keys()
+    added = read(S3)["services"]["mlflow"]
+    assert "MLFLOW_ARTIFACTS_DESTINATION" in added["environment"].keys() & services()["mlflow"]["environment"].keys()
+    assert added["secrets"] == list(read(S3)["secrets"])
 
 
 @each_service
@@ -135,24 +159,66 @@ def test_manifests_agree_with_the_compose_file(kind: str) -> None:
     [in_image] = re.findall(r"^ray==(\S+)", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE)
     assert cluster["rayVersion"] == in_image
     assert cluster["authOptions"]["mode"] == "token"
+    assert cluster["enableInTreeAutoscaling"]
+    assert {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"} in cluster["autoscalerOptions"]["env"]
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     pods = {"head": cluster["headGroupSpec"], **{group["groupName"]: group for group in cluster["workerGroupSpecs"]}}
     claims = {each["metadata"]["name"] for each in manifests() if each["kind"] == "PersistentVolumeClaim"}
     for name, group in pods.items():
         pod = group["template"]["spec"]
         [container] = pod["containers"]
-        assert container["image"] == services()["ray-head"]["image"]
+        assert container["image"] == services()["ray-head" if name == "head" else "ray-worker-gpu"]["image"]
         environment = {each["name"]: each for each in container["env"]}
         assert environment["MIXOPT_DIRECTORY"]["value"] == services()["ray-head"]["environment"]["MIXOPT_DIRECTORY"]
         assert ("MLFLOW_TRACKING_PASSWORD" in environment) == (name == "head")
-        assert {each["name"] for each in container["volumeMounts"]} == {each["name"] for each in pod["volumes"]}
-        assert {
-            each["persistentVolumeClaim"]["claimName"] for each in pod["volumes"] if "persistentVolumeClaim" in each
-        } == claims
-        assert pod["securityContext"]["runAsNonRoot"]
+        assert environment["RAY_USAGE_STATS_ENABLED"]["value"] == "0"
+        assert confined(container, pod)
+        assert (
+            {each["persistentVolumeClaim"]["claimName"] for each in pod["volumes"] if "persistentVolumeClaim" in each}
+            == {"mixopt-shared"}
+            <= claims
+        )
+        assert group["template"]["metadata"]["labels"] == {"mixopt": "ray"}
     [head] = pods["head"]["template"]["spec"]["containers"]
     for each in HEAD_SETTINGS:
         assert {"name": each, "value": services()["ray-head"]["environment"][each]} in head["env"]
+
+
+def confined(container: dict[str, Any], pod: dict[str, Any]) -> bool:
+    """It runs with as few rights as in docker-compose.yml, and mounts what its pod has."""
+    limits = container["securityContext"]
+    assert limits["capabilities"] == {"drop": services()["ray-head"]["cap_drop"]}
+    assert limits["readOnlyRootFilesystem"] and not limits["allowPrivilegeEscalation"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert container["resources"]["limits"]["memory"]
+    mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+    assert "/tmp" in mounts
+    return set(mounts.values()) <= {each["name"] for each in pod["volumes"]}
+
+
+def test_mlflow_runs_on_kubernetes_as_in_the_compose_file() -> None:
+    pods = {each["metadata"]["name"]: each["spec"]["template"] for each in manifests() if each["kind"] == "Deployment"}
+    for name in ("mlflow", "postgres"):
+        pod, service = pods[name]["spec"], services()[name]
+        [container] = pod["containers"]
+        assert container["image"] == service["image"]
+        assert confined(container, pod)
+        environment = {each["name"]: each.get("value") for each in container["env"]}
+        for variable, value in service["environment"].items():
+            assert variable in environment
+            assert environment[variable] == value or "/run/secrets" in value
+    [mlflow], [migrate] = pods["mlflow"]["spec"]["containers"], pods["mlflow"]["spec"]["initContainers"]
+    assert mlflow["command"] == services()["mlflow"]["command"]
+    assert migrate["command"] == services()["migrate"]["command"]
+    given = {each["name"] for each in mlflow["env"]}
+    assert {word.partition("=")[0] for word in services()["mlflow"]["entrypoint"] if "=" in word} <= given
+
+
+def test_policies_speak_of_pods_that_exist() -> None:
+    policies = [each["spec"] for each in manifests() if each["kind"] == "NetworkPolicy"]
+    guarded = [each["podSelector"]["matchLabels"]["mixopt"] for each in policies]
+    assert sorted(guarded) == ["mlflow", "postgres", "ray"]
+    assert set(guarded) == set(re.findall(r"labels: \{mixopt: (\w+)\}", "".join(map(Path.read_text, KUBERAY))))
 
 
 def test_the_jobs_command_exists() -> None:

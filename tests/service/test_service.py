@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import botocore
-import botocore.exceptions
 import psutil
 import psycopg2
 import pytest
 
+from mixopt.cluster.secrets import RANDOM_BYTES
 from tests.processes import LOOPBACK, family, named
-from tests.service.processes import PATH, Site, end, has_postgres, new_site
+from tests.service.processes import BUCKET, PATH, Site, end, has_postgres, new_site
 from tests.service.strangers import ask_grpc, ask_http, listeners, mlflow_requests, ray_requests
 from tests.tracking.trials import SETTINGS, measurement, trial
 from tracking import keys
@@ -117,10 +116,6 @@ def ray_environment(token: str | None) -> dict[str, str]:
     return {"PATH": PATH, "HOME": "/nonexistent", "OMP_NUM_THREADS": "1", **mode}
 
 
-def s3_client(site: Site, **options: Any) -> Any:
-    return boto3.client("s3", endpoint_url=f"http://{LOOPBACK}:{site.ports['s3']}", region_name="us-east-1", **options)
-
-
 def test_a_study_is_recorded_in_postgres_and_s3(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", site.secret("mlflow_password"))
@@ -140,13 +135,18 @@ def test_a_study_is_recorded_in_postgres_and_s3(site: Site, tmp_path: Path, monk
     assert (completed.trial.id, completed.measurement) == (trial(0.25).id, measurement(1.5))
     assert record.written[keys.ANSWER] == answer
 
-    s3 = s3_client(
-        site, aws_access_key_id=site.secret("s3_access_key"), aws_secret_access_key=site.secret("s3_secret_key")
+    key, secret = site.s3_key
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=f"http://{LOOPBACK}:{site.ports['s3']}",
+        region_name="us-east-1",
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
     )
-    kept = [each["Key"] for each in s3.list_objects_v2(Bucket="mlflow")["Contents"]]
+    kept = [each["Key"] for each in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
     assert any(key.endswith("-0.jsonl.zst") for key in kept)
     [key] = [key for key in kept if key.endswith(keys.ANSWER_FILE)]
-    assert json.load(s3.get_object(Bucket="mlflow", Key=key)["Body"]) == answer
+    assert json.load(s3.get_object(Bucket=BUCKET, Key=key)["Body"]) == answer
     with database(site, "mlflow", site.secret("postgres_password")) as connection, connection.cursor() as cursor:
         cursor.execute("select name from runs where lifecycle_stage = 'active'")
         assert "served" in [name for (name,) in cursor.fetchall()]
@@ -206,22 +206,6 @@ def database(site: Site, user: str, password: str) -> Any:
     )
 
 
-@pytest.mark.parametrize("key", ["none", "another", "right, with a wrong secret"])
-def test_s3_wants_a_signature(site: Site, key: str) -> None:
-    options: dict[str, Any] = {
-        "none": {"config": botocore.config.Config(signature_version=botocore.UNSIGNED)},
-        "another": {"aws_access_key_id": "another", "aws_secret_access_key": WRONG},
-        "right, with a wrong secret": {
-            "aws_access_key_id": site.secret("s3_access_key"),
-            "aws_secret_access_key": WRONG,
-        },
-    }[key]
-    s3 = s3_client(site, **options)
-    for request in (s3.list_buckets, lambda: s3.list_objects_v2(Bucket="mlflow"), lambda: s3.create_bucket(Bucket="x")):
-        with pytest.raises(botocore.exceptions.ClientError):
-            request()
-
-
 def test_mlflow_answers_to_its_own_names_alone(site: Site) -> None:
     url = f"{site.mlflow_uri}/api/2.0/mlflow/experiments/search?max_results=1"
     for host, status in ((f"localhost:{site.ports['mlflow']}", 401), ("mlflow:5000", 401), ("evil.example", 403)):
@@ -248,8 +232,8 @@ def test_no_password_is_on_a_command_line_or_in_a_log(service: Service) -> None:
     lines = [named(member.pid) for process in service.processes for member in family(process)]
     logs = [path.read_text(errors="replace") for path in site.folder.rglob("*") if is_log(path)]
     assert logs
-    for secret in site.secrets.iterdir():
-        assert not [text for text in (*lines, *logs) if secret.read_text() in text], secret.name
+    for secret in (*(site.secret(name) for name in RANDOM_BYTES), *site.s3_key):
+        assert not [text for text in (*lines, *logs) if secret in text]
 
 
 def is_log(path: Path) -> bool:

@@ -229,6 +229,16 @@ def nodes(*have: dict[str, float]) -> dict[str, Any]:
 
 
 NODES = "/api/v0/nodes?limit=10000"
+STATUS = "/api/cluster_status"
+
+
+def autoscaler(node_types: dict[str, str] | None) -> dict[str, Any]:
+    """What Ray's first autoscaler reports, by node its type; None before its first report."""
+    report = {} if node_types is None else {"autoscalerReport": {"nodeTypeMapping": node_types}}
+    return {"data": {"clusterStatus": report}}
+
+
+FIXED = autoscaler({"ff01": "node_ff01", "ff02": "node_ff02"})
 
 
 def test_the_latest_job_of_each_study_counts_and_other_jobs_do_not(head: Head) -> None:
@@ -346,11 +356,41 @@ def test_what_programs_are_told_of_jobs_is_what_its_schema_says(head: Head, sche
 def test_a_gpu_that_no_node_has_is_said_before_anything_waits_for_it(head: Head, tmp_path: Path) -> None:
     file = study_file(tmp_path, f"{STUDY}executor: {{gpus_per_trial: 0.5, cpus_per_trial: 4}}\n")
     head.answers[NODES] = nodes({"CPU": 8.0}, {"CPU": 2.0, "GPU": 4.0}, {"CPU": 8.0}, {"memory": 1.0})
+    head.answers[STATUS] = FIXED
     with pytest.raises(ConfigError) as caught:
         Cluster(head.address).submit(file)
     assert "4 CPUs and 0.5 GPUs" in caught.value.message
     assert "1 x 0 CPUs, 0 GPUs; 1 x 2 CPUs, 4 GPUs; 2 x 8 CPUs, 0 GPUs" in caught.value.message
     assert not any("POST" in asked for asked in head.asked)
+
+
+@pytest.mark.parametrize("have", [[{"memory": 1.0}], [{"CPU": 1.0}]])
+@pytest.mark.parametrize(
+    ("status", "grows"),
+    [
+        (FIXED, False),
+        (autoscaler(None), False),
+        (autoscaler({"ff01": "headgroup"}), True),
+        ({"data": {"clusterStatus": None}}, True),
+    ],
+)
+def test_a_cluster_that_grows_needs_no_node_yet(
+    head: Head,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    have: list[dict[str, float]],
+    status: dict[str, Any],
+    grows: bool,
+) -> None:
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", Desk(head))
+    file = study_file(tmp_path, f"{STUDY}executor: {{cpus_per_trial: 2}}\n")
+    head.answers |= {NODES: nodes(*have), STATUS: status}
+    cluster = Cluster(head.address)
+    if grows:
+        assert cluster.submit(file)[1]
+    else:
+        with pytest.raises(ConfigError, match="has joined" if have == [{"memory": 1.0}] else "no node has them"):
+            cluster.submit(file)
 
 
 def test_stopping_asks_once_and_waits_for_the_end(head: Head) -> None:

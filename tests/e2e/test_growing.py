@@ -1,0 +1,77 @@
+"""A study on a cluster that has no node that trains, and starts one when it is asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mixopt.cluster.jobs import Cluster
+from tests.e2e.head import Head, new_head
+from tests.e2e.study import answer_of, write_study
+
+pytestmark = pytest.mark.slow
+
+# Ray's own nodes for tests: processes of this machine.
+AUTOSCALING = """\
+cluster_name: growing
+provider: {type: fake_multinode, gcs_address: "GCS"}
+max_workers: 2
+idle_timeout_minutes: 0.1
+head_node_type: ray.head.default
+available_node_types:
+  ray.head.default: {resources: {}, node_config: {}, max_workers: 0}
+  trains: {resources: {CPU: 2, object_store_memory: 100000000}, node_config: {}, min_workers: 0, max_workers: 1}
+"""
+FAKE_CLUSTER = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+SUBMITTED = """\
+study: small
+domains:
+  prose: {paths: data/prose.jsonl}
+  code:  {paths: data/code.jsonl}
+corpus: {vocabulary: 300, validation_tokens: 1k, sequence_length: 32}
+proxies: {dense: {depth: 1, width: 32, heads: 2, tokens: 4k, batch_rows: 8, evaluations: 2, trials: 3}}
+baselines: [proportional]
+confirm: {candidates: 0}
+"""
+WITHIN_SECONDS = 180
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    with new_head(cpus=0, autoscaling=AUTOSCALING, variables=FAKE_CLUSTER) as started:
+        yield started
+
+
+def test_a_study_asks_for_a_node_and_gives_it_back(head: Head, tmp_path: Path) -> None:
+    study = write_study(tmp_path, SUBMITTED)
+    (tmp_path / ".mixopt").rename(head.directory)
+    cluster = Cluster(head.address)
+    assert nodes(cluster) == []
+
+    assert answer_of("submit", study)["submitted"]
+
+    until(lambda: cluster.job("small").has_ended, cluster)
+    log = cluster.log(cluster.job("small"))
+    assert cluster.job("small").state == "SUCCEEDED", log
+    assert "no node has room for a trial yet; the cluster was asked for one" in log
+    assert "there is room for 2 trials now" in log
+    assert nodes(cluster) == [2]
+    # Nothing is asked for any more, so the node goes once it was idle for a while.
+    until(lambda: nodes(cluster) == [], cluster)
+
+
+def nodes(cluster: Cluster) -> list[int]:
+    """The processors of each node that trains."""
+    answer = cluster.head.ask("/api/v0/nodes?limit=100")["data"]["result"]["result"]
+    alive = [node["resources_total"].get("CPU", 0) for node in answer if node["state"] == "ALIVE"]
+    return [int(cpus) for cpus in alive if cpus]
+
+
+def until(condition: Callable[[], bool], cluster: Cluster) -> None:
+    deadline = time.monotonic() + WITHIN_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, cluster.log(cluster.job("small"))
+        time.sleep(0.5)
