@@ -58,6 +58,8 @@ AT_THE_STUDY = "look at it where the study runs; its journal has everything"
 CLIENT_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    # What is sent, and the login that it is sent with, is for the server that was named.
+    "MLFLOW_ALLOW_HTTP_REDIRECTS": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
@@ -510,6 +512,11 @@ def _ping(uri: str) -> None:
         )
     except (MlflowException, RequestException, OSError, ValueError) as error:
         raise TrackingAway(f"no MLflow server answers at {uri} ({_first_line(error)})", hint=hint) from error
+    if answer.is_redirect:
+        raise TrackingError(
+            f"the MLflow server at {uri} redirects to {answer.headers['Location']}, where no login is sent",
+            hint="give the address that answers by itself in tracking.uri or $MLFLOW_TRACKING_URI",
+        )
     if answer.status_code in (401, 403):
         raise TrackingRefused(
             f"the MLflow server at {uri} asks who you are (status {answer.status_code})",

@@ -166,6 +166,7 @@ def _job_with_trials(job: StudyJob, file: StudyFile | None) -> JobWithTrials | J
     from mixopt.settings.environment import DIRECTORY_VARIABLE, STORE_VARIABLE
     from mixopt.settings.schema import store_of_this_machine
     from mixopt.study.status import build_status
+    from search.shown import fit_to_show
     from tracking.mlflow_store import Store
 
     def alone(why: str) -> JobAlone:
@@ -177,12 +178,12 @@ def _job_with_trials(job: StudyJob, file: StudyFile | None) -> JobWithTrials | J
     if uri is None:
         return alone(f"to see its trials from here, set {STORE_VARIABLE}")
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        return alone(f"its trials cannot be seen from here: there is no {uri}")
+        return alone(f"its trials cannot be seen from here: there is no {fit_to_show(uri)}")
     try:
         run = Store(uri, job.experiment).find(job.study)
         record = None if run is None else run.record()
         if record is None:
-            return alone(f"no trial is recorded yet in {uri}")
+            return alone(f"no trial is recorded yet in {fit_to_show(uri)}")
         return JobWithTrials(**(dict(job.summary) | dict(build_status(record, uri))))
     except TrackingError as error:
         return alone(f"its trials cannot be seen from here: {error.message}")

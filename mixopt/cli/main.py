@@ -14,6 +14,7 @@ from mixopt.base.version import VERSION
 from mixopt.cli import begin, calibration, cluster, compare, export, finished_runs, report, study
 from proxies.errors import ProxyError
 from search.errors import ExplainedError
+from search.shown import fit_to_show
 from tracking.errors import TrackingAway
 
 app = typer.Typer(
@@ -81,4 +82,4 @@ def _status_if_it_may_pass() -> int:
 
 def _complain(line: str) -> None:
     err.print("error:", style="bold red", end=" ")
-    err.print(line, soft_wrap=True)
+    err.print(fit_to_show(line), soft_wrap=True)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from mixopt.base.errors import ConfigError
 from mixopt.settings.environment import ADDRESS_VARIABLE
-from mixopt.workers.ray_token import MODE_VARIABLE, use_cluster_token
+from mixopt.workers.ray_token import MODE_VARIABLE, TOKEN_VARIABLE, use_cluster_token
+from search.shown import holds_password
 
 if TYPE_CHECKING:
     from requests import Response
@@ -33,6 +34,11 @@ class Head:
     """
 
     def __init__(self, address: str) -> None:
+        if holds_password(address):
+            raise ConfigError(
+                "--address holds a password, which would stand in what is recorded",
+                hint=f"a cluster takes a token, in {TOKEN_VARIABLE}; give the address alone",
+            )
         if not re.match(r"https?://[^/\s]+/?$", address):
             raise ConfigError(
                 f"--address {address} is not the address of a cluster's head", hint="write it as http://head:8265"

@@ -243,10 +243,10 @@ class Cluster:
             )
 
     def _submit(self, file: StudyFile, job_id: str, settings: str, retry_failed: bool) -> None:
-        from mixopt.cluster.shipment import packed, shipped_files
+        from mixopt.cluster.shipment import FOLDER, packed, shipped_files
 
-        # `exec`: the signal that stops the job reaches the supervisor, and not a shell.
-        command = f"exec python -m mixopt.supervise {shlex.quote(file.file.name)}"
+        # `exec`: the signal that stops the job reaches the supervisor, and not a shell. `-P`: its folder holds data.
+        command = f"exec python -P -m mixopt.supervise {FOLDER}/{shlex.quote(file.file.name)}"
         with packed(shipped_files(file)) as archive, self.head.answering():
             self._client().submit_job(
                 entrypoint=f"{command} {RETRY_FAILED}" if retry_failed else command,

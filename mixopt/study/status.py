@@ -17,6 +17,7 @@ from mixopt.results.status import (
     TrialStates,
 )
 from mixopt.study.inventory import pool_changes
+from search.shown import fit_to_show
 
 if TYPE_CHECKING:
     from mixopt.settings.schema import StudyFile
@@ -62,7 +63,7 @@ def build_status(record: Record, tracking_uri: str, file: StudyFile | None = Non
         ),
         noise=None if file is None else _noise(history, file),
         answer=None if recorded is None else _in_short(Answer.read(recorded)),
-        tracking_uri=tracking_uri,
+        tracking_uri=fit_to_show(tracking_uri),
         pool_changes=() if file is None else pool_changes(file, record),
     )
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -23,13 +24,14 @@ from typing import Any
 import ray
 from joblib import cpu_count
 from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
+from ray.job_config import JobConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mixopt.base.errors import ClusterLost, ConfigError
 from mixopt.workers.executor import Executor
 from mixopt.workers.fair_share import Roll
 from mixopt.workers.messages import Event, Notice, TrialEnd, TrialRestart
-from mixopt.workers.ray_token import use_cluster_token, use_fresh_token
+from mixopt.workers.ray_token import fresh_token, use_cluster_token
 from mixopt.workers.training import Job, compile_ahead, run_trials
 from proxies.allocator import keep_freed_memory
 from proxies.recipe import Recipe
@@ -44,6 +46,8 @@ NODES_WITHIN_SECONDS = 120.0
 COMPILE_SECONDS = 900.0
 # A worker that is ended because it is silent is believed dead after so long, whether Ray says so or not.
 ENDED_WITHIN_SECONDS = 30.0
+# Characters of the folder for temporary files: Ray makes names of sockets of it, of which the system takes 107.
+LONGEST_BASE = 20
 NAMESPACE = "mixopt"
 ROLL = "mixopt-studies"
 # Of the driver alone: workers record nothing.
@@ -109,12 +113,9 @@ class RayCluster(Executor):
         self._cpus, self._gpus = cpus_per_trial, gpus_per_trial
         self._launched: list[Job] = []  # until there is room for a task, which then takes all that it can
         self._running: dict[Any, _Running] = {}  # the task's generator -> its jobs
-        _connect(address)
-        try:
+        with _connect(address) as connected:
             self._room = self._first_room(wait=address is not None)
-        except ConfigError:
-            ray.shutdown()
-            raise
+            self._connected = connected.pop_all()
         self._looked = time.monotonic()
         self._roll = None if address is None else _Attendance(study)
         self._share = self._room if self._roll is None else self._roll.first_share(self._room)
@@ -159,7 +160,7 @@ class RayCluster(Executor):
                 del self._running[generator]
                 cause = f"the worker cannot run trials: {type(error.cause).__name__}: {error.cause}"
                 for job in running.jobs.values():
-                    yield TrialEnd(job.trial, Failure(FailureKind.ERROR, cause))
+                    yield TrialEnd(job.trial, Failure(FailureKind.ERROR, cause, traceback=str(error)))
             except (RayError, StopIteration) as error:
                 del self._running[generator]
                 yield from self._started_again(running, error)
@@ -179,7 +180,7 @@ class RayCluster(Executor):
         self._running.clear()
         if self._roll is not None:
             self._roll.leave()
-        ray.shutdown()
+        self._connected.close()
 
     def _start_launched(self) -> None:
         tasks = -(-self.slots // self._pack)
@@ -326,23 +327,50 @@ def _kill(process: int) -> None:
             os.kill(process, signal.SIGKILL)
 
 
-def _connect(address: str | None) -> None:
+class _NoFolders(JobConfig):  # type: ignore[misc]  # Ray has no types
+    """Workers import modules from where they are installed. Ray would put the folders of the program and of its start
+    on their path as well; those may be of data, and a file in them that is called as a module would take its place.
+    """
+
+    def _runtime_env_has_working_dir(self) -> bool:
+        return True  # of such a job Ray adds neither
+
+
+def _connect(address: str | None) -> ExitStack:
+    """Connects to Ray; the stack undoes it."""
     # Without GPUs asked for, a task sees none; Ray warns on every start that it will change this.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        use_fresh_token()
-        with _kept_to_ourselves(CREDENTIALS):
-            ray.init(address="local", num_cpus=cpu_count(), include_dashboard=False, **quiet)
-        return
-    use_cluster_token()
-    try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, RayError, ValueError, RuntimeError) as error:
-        raise ClusterLost(
-            f"no Ray cluster answers at executor.address {address}: {first_line(error)}",
-            hint="start it with `ray start --head`, or remove executor.address for a local one",
-        ) from error
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "job_config": _NoFolders()}
+    with ExitStack() as connected:
+        if address is None:
+            connected.enter_context(fresh_token())
+            session = connected.enter_context(_private_folder()) / "ray"
+            connected.callback(ray.shutdown)
+            with _kept_to_ourselves(CREDENTIALS):
+                ray.init("local", num_cpus=cpu_count(), include_dashboard=False, _temp_dir=str(session), **quiet)
+            return connected.pop_all()
+        use_cluster_token()
+        connected.callback(ray.shutdown)
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, RayError, ValueError, RuntimeError) as error:
+            raise ClusterLost(
+                f"no Ray cluster answers at executor.address {address}: {first_line(error)}",
+                hint="start it with `ray start --head`, or remove executor.address for a local one",
+            ) from error
+        return connected.pop_all()
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """A folder for what Ray keeps of a cluster, closed to others: Ray opens all that it makes to everybody.
+
+    Its name is short, because those of sockets may have a hundred characters.
+    """
+    usual = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    base = usual if len(usual) <= LONGEST_BASE else "/tmp"
+    with tempfile.TemporaryDirectory(prefix="mixopt-", dir=base, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @contextmanager

@@ -229,6 +229,45 @@ def test_a_port_of_something_else(answer: bytes, says: str, hint: str) -> None:
         server.server_close()
 
 
+@pytest.mark.parametrize("login", ["MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD"])
+@pytest.mark.parametrize("redirected", ["/health", "/api/"])
+def test_no_login_follows_a_redirect(monkeypatch: pytest.MonkeyPatch, login: str, redirected: str) -> None:
+    """As to a company's login page, from the first request on or later."""
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(f"{self.path} {self.headers}")
+            self.send_response(200)
+            self.end_headers()
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            return None
+
+    class Named(Elsewhere):
+        def do_GET(self) -> None:
+            self.send_response(307 if self.path.startswith(redirected) else 200)
+            self.send_header("Location", f"http://127.0.0.1:{elsewhere.server_port}{self.path}")
+            self.end_headers()
+
+        do_POST = do_GET
+
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    monkeypatch.setenv(login, "hunter2")
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as elsewhere, HTTPServer(("127.0.0.1", 0), Named) as server:
+        for each in (elsewhere, server):
+            Thread(target=each.serve_forever, args=(0.02,), daemon=True).start()
+        with pytest.raises(TrackingError) as caught:
+            Store(f"http://127.0.0.1:{server.server_port}", "tests")
+        for each in (elsewhere, server):
+            each.shutdown()
+    assert not asked
+    if redirected == "/health":
+        assert f"redirects to http://127.0.0.1:{elsewhere.server_port}/health" in caught.value.message
+
+
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("this is not a database, and long enough to be taken for a damaged one" * 20)
     with pytest.raises(TrackingError, match="is damaged: file is not a database"):

@@ -10,13 +10,16 @@ import threading
 import zipfile
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import ray
 from datasets import Dataset, DatasetDict
+from ray.exceptions import AuthenticationError
 from typer.testing import CliRunner
 
 from mixopt.base.errors import ConfigError
@@ -25,7 +28,7 @@ from mixopt.cli.schemas import json_schema
 from mixopt.cluster import jobs
 from mixopt.cluster.head import HeadAway
 from mixopt.cluster.jobs import Cluster
-from mixopt.cluster.shipment import check_submittable, packed, shipped_files, without_absent_runs
+from mixopt.cluster.shipment import FOLDER, check_submittable, packed, shipped_files, without_absent_runs
 from mixopt.settings.reading import load
 from mixopt.settings.schema import StudyFile
 from mixopt.supervise import FINAL_STATUS
@@ -62,7 +65,7 @@ def test_files_with_relative_paths_travel_and_nothing_else(tmp_path: Path) -> No
         with zipfile.ZipFile(archive) as opened:
             opened.extractall(tmp_path / "there")
     assert not archive.exists()
-    there = load(tmp_path / "there" / "study.yaml")
+    there = load(tmp_path / "there" / FOLDER / "study.yaml")
     assert set(shipped_files(there)) == set(files), "the study finds there what it found here"
     with packed(shipped_files(there)) as again:
         assert again.read_bytes() == first, "the same files are the same archive, whenever they were written"
@@ -88,7 +91,7 @@ def test_the_splits_of_a_saved_data_set_stay_apart(tmp_path: Path) -> None:
     files = shipped_files(study_file(tmp_path, text))
     with packed(files) as archive, zipfile.ZipFile(archive) as opened:
         opened.extractall(tmp_path / "there")
-    assert set(shipped_files(load(tmp_path / "there" / "study.yaml"))) == set(files)
+    assert set(shipped_files(load(tmp_path / "there" / FOLDER / "study.yaml"))) == set(files)
     assert not any("other" in place for place in files)
 
 
@@ -162,6 +165,7 @@ class Head(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answer)
         self.answers: dict[str, Any] = {"/api/jobs/": []}
         self.asked: list[str] = []
+        self.shown: list[str | None] = []
 
     @property
     def address(self) -> str:
@@ -174,6 +178,7 @@ class _Answer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append(f"{self.command} {self.path}")
         shown = self.headers.get("Authorization")
+        self.server.shown.append(shown)
         answer = self.server.answers.get(self.path, 404)
         if isinstance(answer, deque):
             answer = answer.popleft()
@@ -214,7 +219,7 @@ def job(study: str, number: int, state: str, **more: Any) -> dict[str, Any]:
         "submission_id": f"mixopt-{study}-{number}",
         "status": state,
         "message": None,
-        "entrypoint": "exec python -m mixopt.supervise study.yaml",
+        "entrypoint": "exec python -P -m mixopt.supervise shipped-study/study.yaml",
         "start_time": 1_800_000_000_000,
         "end_time": None,
         "metadata": metadata,
@@ -491,6 +496,27 @@ def test_a_token_follows_no_redirect(head: Head, monkeypatch: pytest.MonkeyPatch
         thread.join()
     assert f"{head.address}/api/jobs/ redirects to {elsewhere.address}/api/jobs/" in caught.value.message
     assert not elsewhere.asked
+
+
+@pytest.mark.parametrize("shown", ["/api/version", "/api/jobs/mixopt-a-1/logs/tail"])
+def test_nor_does_it_where_rays_own_client_asks(head: Head, shown: str) -> None:
+    """To submit, and to follow a log."""
+    with Head() as elsewhere:
+        thread = threading.Thread(target=elsewhere.serve_forever, args=(0.02,))
+        thread.start()
+        elsewhere.answers["/api/version"] = {"ray_version": ray.__version__}
+        head.answers["/api/version"] = {"ray_version": ray.__version__}
+        head.answers[shown] = f"{elsewhere.address}{shown}"
+        head.answers["/api/jobs/mixopt-a-1"] = job("a", 1, "SUCCEEDED")
+        head.answers["/api/jobs/mixopt-a-1/logs"] = {"logs": ""}
+        head.answers["/api/jobs/"] = [job("a", 1, "RUNNING")]
+        cluster = Cluster(head.address)
+        with suppress(AuthenticationError):
+            cluster.follow(cluster.job("a"), lambda text: None, lambda text: None)
+        elsewhere.shutdown()
+        thread.join()
+    assert f"GET {shown}" in head.asked
+    assert not [line for line in elsewhere.shown if line and TOKEN in line]
 
 
 def test_a_password_that_the_machine_keeps_does_not_take_the_tokens_place(
