@@ -50,6 +50,7 @@ RESUME = "nothing recorded is lost; when the store works again, run the same com
 LONGEST_METRIC_NAME = 250
 ANSWER_WITHIN_SECONDS = 5.0
 LONGEST_REASON = 160  # characters; HTTP clients put their whole state into theirs
+LONGEST_TRACEBACK = 2_000  # characters, its end: MLflow takes 5,000 in a tag
 # A copy of the journal that is renewed while it is read is read once more.
 READ_AGAIN = 3
 AT_THE_STUDY = "look at it where the study runs; its journal has everything"
@@ -333,7 +334,7 @@ class StudyRun:
                 state = keys.STATE_COMPLETED if outcome.stopped_at is None else keys.STATE_STOPPED
                 status = "FINISHED"
             else:
-                note = {keys.NOTE: f"{outcome.kind.value}: {outcome.message}"}
+                note = {keys.NOTE: _failure_note(outcome)}
                 self._log(trial, [], note)
                 state, status = keys.STATE_FAILED, "FAILED"
             client.set_tag(run_id, keys.STATE, state)
@@ -465,6 +466,14 @@ class StudyRun:
             params=[Param(name, value) for name, value in (parameters or {}).items()],
             tags=[RunTag(name, value) for name, value in (tags or {}).items()],
         )
+
+
+def _failure_note(failure: Failure) -> str:
+    """What stands at the head of a failed trial's page, in Markdown: why it failed, and the end of its traceback."""
+    said = f"{failure.kind.value}: {failure.message}"[:LONGEST_TRACEBACK]
+    if not failure.traceback:
+        return said
+    return f"{said}\n\n```\n{failure.traceback[-LONGEST_TRACEBACK:].replace('```', '')}\n```"
 
 
 def _is_closed(run: Run) -> bool:

@@ -26,6 +26,7 @@ app = typer.Typer()
 StudyOrName = Annotated[str, typer.Argument(metavar="STUDY", help="The study file, or the study's name.")]
 
 NOT_SUCCEEDED = 1  # exit status
+WHICH_CLUSTER = f"give --address http://head:8265, or set {ADDRESS_VARIABLE} to it"
 
 
 @app.command(
@@ -71,18 +72,32 @@ def status(study: str, address: str, json: bool) -> bool:
     return True
 
 
-@app.command(epilog="Example: mixopt logs my-study --follow", rich_help_panel=CLUSTER)
+@app.command(
+    epilog="Examples:\n\nmixopt logs my-study --follow --address http://head:8265\n\n"
+    "mixopt logs study.yaml     (what happened on this machine)\n\nmixopt logs study.yaml --trial 3f9a",
+    rich_help_panel=CLUSTER,
+)
 def logs(
     study: StudyOrName = str(STUDY_FILE),
     address: Address = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the study ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the submitted study ends.")] = False,
+    trial: Annotated[
+        str | None, typer.Option(help="What became of this trial, with its traceback; the beginning of its id will do.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Show what a submitted study prints. With -f, exit status 1 where it did not succeed."""
+    """Show what a submitted study prints, or what was logged of one that ran here.
+
+    With -f, exit status 1 where it did not succeed.
+    """
     from mixopt.results.jobs import JobLog
 
+    name, file = _name_and_file(study)
+    if trial is not None or not address:
+        _show_log_of_here(name, file, trial, follow, json)
+        return
     cluster = _cluster(address)
-    job = cluster.job(_name_and_file(study)[0])
+    job = cluster.job(name)
     if follow:
         try:
             job = cluster.follow(job, _discard if json else _write, err.print)
@@ -97,6 +112,28 @@ def logs(
         _write(cluster.log(job))
     if follow and job.state != "SUCCEEDED":
         raise typer.Exit(NOT_SUCCEEDED)
+
+
+def _show_log_of_here(name: str, file: StudyFile | None, trial: str | None, follow: bool, json: bool) -> None:
+    from mixopt.cli.tables.logs import trial_table
+    from mixopt.study.logs import log_path, read_log, trial_log
+    from mixopt.study.record import read_record
+
+    if file is None:
+        raise ConfigError(
+            f"no cluster is named, and {name} is no study file", hint=f"name the file, or {WHICH_CLUSTER}"
+        )
+    if trial is not None:
+        found = trial_log(read_record(file, apart_from="file"), trial)
+        print_result(found, trial_table(found), json)
+        return
+    if follow:
+        raise ConfigError("-f follows submitted studies", hint=f"{WHICH_CLUSTER}; or: tail -F {log_path(file)}")
+    log = read_log(file)
+    if json:
+        print(log.json_text())
+    else:
+        _write(log.log)
 
 
 @app.command(epilog="Example: mixopt stop my-study", rich_help_panel=CLUSTER)
@@ -143,9 +180,7 @@ def _cluster(address: str | None) -> Cluster:
     from mixopt.cluster.jobs import Cluster
 
     if not address:
-        raise ConfigError(
-            "no cluster is named", hint=f"give --address http://head:8265, or set {ADDRESS_VARIABLE} to it"
-        )
+        raise ConfigError("no cluster is named", hint=WHICH_CLUSTER)
     return Cluster(address)
 
 

@@ -28,6 +28,8 @@ RESULTS: Mapping[str, str] = MappingProxyType(
         "job-stopped": "mixopt.results.jobs:StoppedJob",
         "job-submitted": "mixopt.results.jobs:SubmittedJob",
         "jobs": "mixopt.results.jobs:JobList",
+        "log": "mixopt.results.logs:StudyLog",
+        "log-of-trial": "mixopt.results.logs:TrialLog",
         "plan": "mixopt.results.plan:PlanEstimate",
         "replay": "mixopt.results.replay:ReplayResult",
         "report": "mixopt.report.content:Content",

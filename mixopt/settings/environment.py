@@ -7,5 +7,7 @@ DIRECTORY_VARIABLE = "MIXOPT_DIRECTORY"
 STORE_VARIABLE = "MLFLOW_TRACKING_URI"
 # Set where a study runs as a job of a Ray cluster: the job's id.
 JOB_VARIABLE = "MIXOPT_JOB"
+# Set: mistakes are shown with their traceback.
+DEBUG_VARIABLE = "MIXOPT_DEBUG"
 # The head of the cluster that commands are meant for; Ray's own.
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"

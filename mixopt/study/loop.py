@@ -9,6 +9,7 @@ answer      the mixture of which most is expected after that, beside proportiona
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -34,6 +35,8 @@ from search.trial import Failure, Measurement, Trial
 from tracking import keys
 from tracking.errors import TrackingAway
 from tracking.recorder import Recorder
+
+log = logging.getLogger(__name__)
 
 # So many failures in a row, before any trial has lived and after: a mistake that more trials will not mend.
 FAILURES_AT_FIRST = 4
@@ -122,7 +125,7 @@ class Loop:
                 reason = self.plan.strategy.why_over(self.history)
             if reason is not None:
                 self._remarks.append(f"the search ended early: {reason}")
-                self.watcher.remark(self._remarks[-1])
+                self._remark(self._remarks[-1])
 
     def _confirm(self, recommendation: Recommendation) -> Confirmation | None:
         settings = self.plan.file.confirm
@@ -174,6 +177,7 @@ class Loop:
             self._predictions,
         )
         self.recorder.write(keys.ANSWER, answer.plain(), keys.ANSWER_FILE)
+        log.info("the answer: %s", answer.verdict)
         self._page.answered(answer)
         return answer
 
@@ -198,8 +202,9 @@ class Loop:
                         self._close(event.trial, event.outcome)
                         closed = True
                     case Notice():
-                        self.watcher.remark(event.text)
+                        self._remark(event.text)
                     case TrialRestart():
+                        log.warning("trial %s: start %d, because %s", event.trial.id, event.start, event.reason)
                         self.recorder.restarted(event.trial, event.start, event.reason)
                         self._page.restarted()
                         self.watcher.restarted(event)
@@ -213,6 +218,8 @@ class Loop:
     def _launch(self, trial: Trial) -> None:
         self._compile()
         self.recorder.open(trial, self.plan.strategy.foreseen(trial))
+        where = (trial.id, trial.origin, trial.fidelity.proxy, trial.seed)
+        log.info("trial %s (%s, proxy %s, seed %d) is launched", *where)
         job = self.plan.job(trial, self.history)
         self.history = self.history.opened(trial)
         self._page.opened(trial)
@@ -230,10 +237,10 @@ class Loop:
         trouble = self.recorder.trouble
         if not self._mlflow_is_away and trouble is not None:
             self._mlflow_is_away = True
-            self.watcher.remark(f"{trouble}; the trials go on, their records wait for it")
+            self._remark(f"{trouble}; the trials go on, their records wait for it")
         elif self._mlflow_is_away and trouble is None and not self.recorder.is_behind:
             self._mlflow_is_away = False
-            self.watcher.remark("MLflow is back, and has every record")
+            self._remark("MLflow is back, and has every record")
 
     def _compile(self) -> None:
         """Before the first trial, so that none waits for it; later the machines are busy."""
@@ -249,18 +256,27 @@ class Loop:
                     recipes = dict(self.plan.recipes) | {proxy: replace(recipe, compiled=False)}
                     self.plan = replace(self.plan, recipes=recipes)
                     self._remarks.append(f"proxy {proxy} is trained without being compiled, slower: {reason}")
-                    self.watcher.remark(self._remarks[-1])
+                    self._remark(self._remarks[-1])
 
     def _close(self, trial: Trial, outcome: Measurement | Failure) -> None:
         self._in_flight.remove(trial.id)
         self.history = self.history.closed(trial, outcome)
         objective = self.plan.problem.objective_of(trial, self.history)
         self.recorder.close_trial(trial, outcome, objective)
+        if isinstance(outcome, Failure):
+            said = f"{outcome.kind.value}: {outcome.message}\n{outcome.traceback}".rstrip()
+            log.warning("trial %s failed: %s", trial.id, said)
+        else:
+            log.info("trial %s is measured in %.1f s, objective %s", trial.id, outcome.seconds, objective)
         # The checkpoint has done its duty only now that the outcome is recorded.
         self.plan.exchange.discard(trial)
         self._page.closed(trial, outcome, objective, self.history)
         self.watcher.closed(trial, outcome, objective)
         self._give_up_after_failures(outcome)
+
+    def _remark(self, text: str) -> None:
+        log.warning(text)
+        self.watcher.remark(text)
 
     def _give_up_after_failures(self, outcome: Measurement | Failure) -> None:
         if isinstance(outcome, Measurement):

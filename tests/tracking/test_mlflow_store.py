@@ -157,8 +157,11 @@ def test_a_death_between_the_writes_of_a_close_leaves_the_trial_running(sqlite_u
 def test_a_failed_trial_that_is_tried_again_shows_its_new_outcome(sqlite_uri: str, tmp_path: Path) -> None:
     run = study(sqlite_uri, "retried", tmp_path)
     run.open(trial(0.5))
-    run.close(trial(0.5), Failure(FailureKind.ERROR, "x"))
+    run.close(trial(0.5), Failure(FailureKind.ERROR, "x", traceback="of this\n" * 1000 + "in step"))
     assert shown(run, trial(0.5))["status"] == "FAILED"
+    note = shown(run, trial(0.5))[keys.NOTE]
+    assert note.startswith("error: x\n\n```\n")
+    assert note.endswith("of this\nin step\n```"), "the end of its traceback, as a block of code"
     run.open(trial(0.5))
     run.close(trial(0.5), measurement(2.0))
     tags = shown(run, trial(0.5))
