@@ -93,17 +93,11 @@ class Store:
     def __init__(self, uri: str, experiment: str, artifacts: Path | None = None) -> None:
         """`artifacts`: folder for the experiment's files where the store keeps none itself (SQLite)."""
         self.uri = uri
-        # The first use of a new SQLite file logs each of its tables otherwise.
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        for name, value in CLIENT_SETTINGS.items():
-            os.environ.setdefault(name, value)
-        if uri.startswith(("http://", "https://")):
-            _ping(uri)
-        elif uri.startswith("sqlite:///"):
+        if uri.startswith("sqlite:///"):
+            _be_quiet()
             _make_database(Path(uri.removeprefix("sqlite:///")))
         with _answering(uri), _with_driver(uri):
-            self.client = MlflowClient(tracking_uri=uri)
+            self.client = _connect(uri)
             location = artifacts.absolute().as_uri() if artifacts is not None and uri.startswith("sqlite:") else None
             self.experiment_id = self._experiment(experiment, location)
 
@@ -157,6 +151,35 @@ class Store:
                 with _answering(self.uri):
                     self.client.delete_run(created.info.run_id)
         return run
+
+
+def count_experiments(uri: str) -> int:
+    """How many experiments a store has, a thousand at most; nothing is made in it.
+
+    Raises:
+        TrackingError: it does not answer, or is none that this MLflow can read.
+    """
+    with _answering(uri), _with_driver(uri):
+        return len(_connect(uri).search_experiments(max_results=PAGE))
+
+
+def _connect(uri: str) -> MlflowClient:
+    """
+    Raises:
+        TrackingError: no MLflow server answers there.
+    """
+    _be_quiet()
+    for name, value in CLIENT_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    if uri.startswith(("http://", "https://")):
+        _ping(uri)
+    return MlflowClient(tracking_uri=uri)
+
+
+def _be_quiet() -> None:
+    # The first use of a new SQLite file logs each of its tables otherwise.
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 class StudyRun:

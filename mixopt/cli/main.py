@@ -12,7 +12,7 @@ import typer
 from mixopt.base.console import err
 from mixopt.base.errors import ClusterLost
 from mixopt.base.version import VERSION
-from mixopt.cli import begin, calibration, cluster, compare, export, finished_runs, report, study
+from mixopt.cli import begin, calibration, cluster, compare, export, finished_runs, keeping, report, study
 from mixopt.settings.environment import DEBUG_VARIABLE
 from proxies.errors import ProxyError
 from search.errors import ExplainedError
@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 
 # In the order in which `mixopt --help` lists them.
-for commands in (begin, study, report, export, compare, calibration, finished_runs, cluster):
+for commands in (begin, study, report, export, compare, calibration, finished_runs, cluster, keeping):
     app.add_typer(commands.app)
 
 # Exit statuses. What supervises a submitted study starts it again after the second.

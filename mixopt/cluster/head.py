@@ -48,6 +48,11 @@ class Head:
         self.option = "" if usual == self.address else f" --address {self.address}"
         self._token = use_cluster_token()
 
+    @property
+    def token(self) -> str | None:
+        """What it is shown; None where the user opened the cluster to all."""
+        return self._token.value if self._token else None
+
     def ask(self, path: str, method: str = "GET") -> Any:
         """What the head answers.
 
@@ -58,7 +63,7 @@ class Head:
         from mixopt.base.http import ask
 
         with self.answering():
-            answer = ask(self.address + path, self._token.value if self._token else None, method)
+            answer = ask(self.address + path, self.token, method)
             if answer.ok:
                 return answer.json()
         raise self._refusal(answer, path)

@@ -225,10 +225,14 @@ class Cluster:
         assert again is not None, "it was one"
         return again
 
+    def nodes(self) -> list[dict[str, float]]:
+        """The resources of each node that is alive, as Ray names them: CPU, GPU and others."""
+        answer = self.head.ask("/api/v0/nodes?limit=10000")
+        return [node["resources_total"] for node in answer["data"]["result"]["result"] if node["state"] == "ALIVE"]
+
     def _require_room(self, executor: ExecutorSettings) -> None:
         """Raises ConfigError where a trial would wait for a node that does not exist."""
-        answer = self.head.ask("/api/v0/nodes?limit=10000")
-        nodes = [node["resources_total"] for node in answer["data"]["result"]["result"] if node["state"] == "ALIVE"]
+        nodes = self.nodes()
         have = Counter((node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
         cpus, gpus = executor.cpus_per_trial, executor.gpus_per_trial
         if not any(node_cpus for node_cpus, _ in have):

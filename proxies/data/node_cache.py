@@ -21,6 +21,11 @@ CACHE_VARIABLE = "MIXOPT_CACHE"
 AT_A_TIME = 8  # files; one alone seldom fills a network
 
 
+def cache_folder() -> Path:
+    """Where this node keeps its copies of corpora."""
+    return Path(os.environ.get(CACHE_VARIABLE, "~/.cache/mixopt/corpora")).expanduser()
+
+
 def publish(corpus: Corpus, place: str) -> None:
     """Upload a corpus, or those of its files that `place` lacks.
 
@@ -44,7 +49,7 @@ def fetch_corpus(place: str, fingerprint: str) -> Path:
     Raises:
         ProxyError: it cannot be read, is not whole, is another one, or finds no room here.
     """
-    cache = Path(os.environ.get(CACHE_VARIABLE, "~/.cache/mixopt/corpora")).expanduser()
+    cache = cache_folder()
     folder, partial = cache / fingerprint, cache / f"{fingerprint}{storage.PARTIAL}"
     if _in_full_length(folder):
         return folder
