@@ -12,9 +12,9 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import TextIO
 
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
@@ -29,7 +29,7 @@ MOST_BYTES = 5_000_000
 class _Lines(logging.Formatter):
     """`2026-11-30T12:00:00Z WARNING mixopt.study.loop: what happened`, in UTC; no URL shows a password."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
@@ -44,7 +44,7 @@ class _LogFile(RotatingFileHandler):
         super().__init__(path, maxBytes=MOST_BYTES, backupCount=1, encoding="utf-8")
         self.setFormatter(_Lines())
 
-    def _open(self) -> TextIO:
+    def _open(self) -> TextIOWrapper:
         def without_links(path: str, flags: int) -> int:
             return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 

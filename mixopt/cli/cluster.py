@@ -162,6 +162,17 @@ def list_studies(address: Address = None, json: Json = False) -> None:
     print_result(found, jobs_table(found), json)
 
 
+@app.command(
+    epilog="Example: mixopt metrics --address http://head:8265 > mixopt.prom     (by a timer)",
+    rich_help_panel=CLUSTER,
+)
+def metrics(address: Address = None) -> None:
+    """Print a cluster's state in numbers, as Prometheus reads them: nodes, and the state of each study."""
+    from mixopt.cluster.metrics import metrics_text
+
+    _write(metrics_text(_cluster(address)))
+
+
 @app.command(epilog="Example: mixopt secrets secrets/     (then: docker compose up)", rich_help_panel=CLUSTER)
 def secrets(
     folder: Annotated[Path, typer.Argument(help="Where to write them; what is there already stays.")],

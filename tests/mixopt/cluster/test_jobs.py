@@ -4,6 +4,7 @@ answers as Ray 2.60 does; tests/e2e/test_jobs.py asks a real one."""
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sys
 import threading
@@ -33,6 +34,7 @@ from mixopt.settings.reading import load
 from mixopt.settings.schema import StudyFile
 from mixopt.supervise import FINAL_STATUS
 from proxies.errors import ProxyError
+from tests.program import mixopt
 from tests.text import write_jsonl
 
 TOKEN = "t" * 40
@@ -482,6 +484,23 @@ def test_addresses_that_are_none_of_a_head(address: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with pytest.raises(ConfigError, match="is not the address"):
         Cluster(address)
+
+
+def test_a_cluster_in_numbers(head: Head) -> None:
+    alive = [{"state": "ALIVE", "resources_total": {"CPU": 4.0, "GPU": 1.0}}, {"state": "DEAD", "resources_total": {}}]
+    head.answers["/api/v0/nodes?limit=10000"] = {"data": {"result": {"result": alive}}}
+    head.answers["/api/jobs/"] = [job("web", 1, "FAILED"), job("web", 2, "FAILED"), job("code", 1, "RUNNING")]
+    done = mixopt("metrics", "--address", head.address)
+    assert done.status == 0, done.stderr
+    lines = done.stdout.splitlines()
+    for line in ("mixopt_head_up 1", "mixopt_nodes 1", "mixopt_cpus 4", "mixopt_gpus 1"):
+        assert line in lines
+    assert 'mixopt_study_state{study="web",state="FAILED"} 1' in lines
+    assert 'mixopt_study_state{study="web",state="RUNNING"} 0' in lines
+    assert 'mixopt_study_attempts{study="web"} 2' in lines
+    assert all(re.fullmatch(r'# (HELP|TYPE) .*|[a-z_]+({(\w+="\w+",?)+})? [\d.]+', line) for line in lines)
+    head.answers["/api/jobs/"] = 503
+    assert mixopt("metrics", "--address", head.address).stdout.splitlines()[-1] == "mixopt_head_up 0"
 
 
 def test_a_token_follows_no_redirect(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
