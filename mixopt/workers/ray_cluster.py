@@ -327,7 +327,7 @@ def _kill(process: int) -> None:
             os.kill(process, signal.SIGKILL)
 
 
-class _NoFolders(JobConfig):  # type: ignore[misc]  # Ray has no types
+class _NoFolders(JobConfig):
     """Workers import modules from where they are installed. Ray would put the folders of the program and of its start
     on their path as well; those may be of data, and a file in them that is called as a module would take its place.
     """
