@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +20,8 @@ from rich.text import Text
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import locked
 from mixopt.base.interrupt import interrupt
+from mixopt.base.log import logging_to
+from mixopt.base.version import VERSION
 from mixopt.report.gather import summarise
 from mixopt.report.kept import KeptReport, keep_report, stamp
 from mixopt.report.page import render
@@ -39,6 +43,8 @@ from proxies.data.corpus import Corpus
 from search.errors import ExplainedError
 from tracking import keys
 from tracking.recorder import Recorder
+
+log = logging.getLogger(__name__)
 
 
 def prepare(file: StudyFile, console: Console) -> Corpus:
@@ -90,7 +96,10 @@ def run(
         )
     # Only the main thread may handle signals.
     handles_signals = threading.current_thread() is threading.main_thread()
-    with locked(file.work_directory, f"study {file.study}"), ExitStack() as stack:
+    with ExitStack() as stack:
+        stack.enter_context(locked(file.work_directory, f"study {file.study}"))
+        stack.enter_context(logging_to(file.work_directory))
+        stack.enter_context(_logged(file))
         if handles_signals:
             stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
         if told := os.environ.get(JOURNAL_VARIABLE):
@@ -131,9 +140,25 @@ def run(
                 _write_report(plan, recorder, study, answer)
         except Exception as error:
             # Whatever it is, the study has its answer, and a report can be made again.
+            log.exception("the report is not complete")
             reason = str(error) if isinstance(error, ExplainedError | OSError) else f"{type(error).__name__}: {error}"
             console.print(f"the report is not complete: {reason}; mixopt report {file.file}", soft_wrap=True)
     return answer
+
+
+@contextmanager
+def _logged(file: StudyFile) -> Iterator[None]:
+    """How a run begins and ends."""
+    log.info("mixopt %s runs %s as process %d of %s", VERSION, file.file, os.getpid(), socket.gethostname())
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.warning("interrupted")
+        raise
+    except Exception:
+        log.exception("the run ended")
+        raise
+    log.info("the study has ended")
 
 
 @contextmanager

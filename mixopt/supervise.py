@@ -41,7 +41,8 @@ def supervise(arguments: list[str]) -> int:
     """Returns the exit status of the last run."""
     study, *options = arguments
     # Ray may unpack the job's folder anew while it runs: whoever stands in it then stands in one that was deleted.
-    command = [sys.executable, "-m", "mixopt", "run", str(Path(study).absolute()), *options]
+    # -P: nor is the folder in which it stands a place to import modules from.
+    command = [sys.executable, "-P", "-m", "mixopt", "run", str(Path(study).absolute()), *options]
     child: subprocess.Popen[bytes] | None = None
     asked_to_end = 0
 

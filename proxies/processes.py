@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
@@ -30,7 +31,7 @@ class Process(SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        with _STARTING, _main_without_file():
+        with _STARTING, _main_without_file(), _safe_path():
             return SpawnProcess._Popen(process_obj)
 
 
@@ -39,6 +40,8 @@ class Context(SpawnContext):
 
     def __init__(self) -> None:
         super().__init__()
+        with _STARTING, _safe_path():
+            resource_tracker.ensure_running()  # else the first lock starts its process
         self.started: list[Process] = []
 
     def Process(self, *arguments: Any, **options: Any) -> Process:  # type: ignore[override]  # a class elsewhere
@@ -90,6 +93,21 @@ def _end_with_parent() -> None:
     assert parent is not None, "a child has one"
     wait([parent.sentinel])
     os._exit(1)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """For this moment, Python starts without the current folder on its path: it may be one of data, and a file in it
+    that is called as one of Python's own modules would be run in its place."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from proxies.errors import ProxyError
 from proxies.retry import retry
@@ -192,6 +192,16 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
+def url_options(place: str) -> dict[str, Any]:
+    """What fsspec is told about opening a URL: to go by the proxies that the environment names, and by ~/.netrc."""
+    if not place.startswith(("http://", "https://")):
+        return {}
+    import fsspec.config
+
+    ours: dict[str, Any] = fsspec.config.conf.get(place.partition(":")[0], {}).get("client_kwargs", {})
+    return {"client_kwargs": {"trust_env": True, **ours}}
+
+
 def _opened(place: str | Path) -> tuple[AbstractFileSystem, str]:
     """The file system of a place, and the place's name there."""
     from fsspec.core import url_to_fs
@@ -199,7 +209,7 @@ def _opened(place: str | Path) -> tuple[AbstractFileSystem, str]:
 
     if "://" not in str(place):
         return LocalFileSystem(), str(Path(place).absolute())
-    fs, path = url_to_fs(str(place))
+    fs, path = url_to_fs(str(place), **url_options(str(place)))
     return fs, path
 
 

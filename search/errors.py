@@ -1,13 +1,20 @@
 """What this room raises when its input, not its code, is wrong; and what such errors have in common."""
 
+from __future__ import annotations
+
+from search.shown import fit_to_show
+
 
 class ExplainedError(Exception):
-    """One line that says what is wrong, and one that says what to do about it; of the rooms that know this one."""
+    """One line that says what is wrong, and one that says what to do about it; of the rooms that know this one.
+
+    No URL in them holds a password.
+    """
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = fit_to_show(message)
+        self.hint = fit_to_show(hint)
+        super().__init__(self.message)
 
 
 def first_line(error: BaseException) -> str:

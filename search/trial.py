@@ -13,6 +13,9 @@ from functools import cached_property
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.mixture import Mixture
+from search.shown import fit_to_show
+
+LONGEST_TRACEBACK = 10_000  # characters, its end: a journal keeps them
 
 
 @dataclass(frozen=True)
@@ -133,8 +136,17 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial has no measurement."""
+    """Why a trial has no measurement; no URL in its words holds a password.
+
+    Attributes:
+        traceback: where in the code it died, as Python shows it; "" where nothing was raised, as when a worker is lost.
+    """
 
     kind: FailureKind
     message: str
     seconds: float = 0.0
+    traceback: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", fit_to_show(self.message))
+        object.__setattr__(self, "traceback", fit_to_show(self.traceback[-LONGEST_TRACEBACK:]))

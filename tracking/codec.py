@@ -56,11 +56,12 @@ def measurement_from_plain(data: Mapping[str, Any]) -> Measurement:
 
 
 def failure_to_plain(failure: Failure) -> dict[str, Any]:
-    return {"kind": failure.kind.value, "message": failure.message, "seconds": failure.seconds}
+    plain = {"kind": failure.kind.value, "message": failure.message, "seconds": failure.seconds}
+    return plain | ({"traceback": failure.traceback} if failure.traceback else {})
 
 
 def failure_from_plain(data: Mapping[str, Any]) -> Failure:
-    return Failure(FailureKind(data["kind"]), data["message"], data["seconds"])
+    return Failure(FailureKind(data["kind"]), data["message"], data["seconds"], data.get("traceback", ""))
 
 
 def _losses_to_plain(losses: Mapping[str, Loss]) -> dict[str, list[float]]:

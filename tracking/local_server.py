@@ -44,14 +44,20 @@ def local_server(store_uri: str, port: int) -> Iterator[LocalServer]:
     address = f"http://127.0.0.1:{port}"
     # Without its job runners, and with two workers, MLflow takes a quarter of the memory.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store_uri]
+    # Not among the arguments, which every user of the machine can read: it may hold a password.
+    environment["MLFLOW_BACKEND_STORE_URI"] = store_uri
+    # Without folders of data on the path: a file in them that is called as a module would be run in its place.
+    environment["PYTHONSAFEPATH"] = "1"
+    command = [sys.executable, "-P", "-m", "mlflow", "server"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
+    # Else MLflow would put what is sent through the server into the folder in which it is started.
+    artifacts = Path.cwd() / "mlartifacts"
     if store_uri.startswith("sqlite:///"):
-        # Else MLflow would put what is sent through the server into the folder in which it was started.
         artifacts = Path(store_uri.removeprefix("sqlite:///")).absolute().parent / "artifacts"
-        command += ["--artifacts-destination", artifacts.as_uri()]
-    with tempfile.TemporaryFile() as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    command += ["--artifacts-destination", artifacts.as_uri()]
+    with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory(prefix="mixopt-") as empty:
+        # uvicorn puts the folder that it is started in on the path, whatever Python is told.
+        server = subprocess.Popen(command, cwd=empty, env=environment, stdout=log, stderr=log)
         try:
             _wait_until_up(server, address, log)
             yield LocalServer(address, server)

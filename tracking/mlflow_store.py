@@ -52,6 +52,7 @@ LOG_IN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_T
 LONGEST_METRIC_NAME = 250
 ANSWER_WITHIN_SECONDS = 5.0
 LONGEST_REASON = 160  # characters; HTTP clients put their whole state into theirs
+LONGEST_TRACEBACK = 2_000  # characters, its end: MLflow takes 5,000 in a tag
 # A copy of the journal that is renewed while it is read is read once more.
 READ_AGAIN = 3
 AT_THE_STUDY = "look at it where the study runs; its journal has everything"
@@ -60,6 +61,8 @@ AT_THE_STUDY = "look at it where the study runs; its journal has everything"
 CLIENT_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    # What is sent, and the login that it is sent with, is for the server that was named.
+    "MLFLOW_ALLOW_HTTP_REDIRECTS": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
@@ -92,21 +95,11 @@ class Store:
     def __init__(self, uri: str, experiment: str, artifacts: Path | None = None) -> None:
         """`artifacts`: folder for the experiment's files where the store keeps none itself (SQLite)."""
         self.uri = uri
-        # The first use of a new SQLite file logs each of its tables otherwise.
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        # Of each statement that a database does not take, its traceback; what is raised says it in one line.
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-        for name, value in CLIENT_SETTINGS.items():
-            os.environ.setdefault(name, value)
-        if uri.startswith(("http://", "https://")):
-            _ping(uri)
-        else:
-            if uri.startswith("sqlite:///"):
-                _make_database(Path(uri.removeprefix("sqlite:///")))
-            require_database(uri)
+        if uri.startswith("sqlite:///"):
+            _be_quiet()
+            _make_database(Path(uri.removeprefix("sqlite:///")))
         with _answering(uri):
-            self.client = MlflowClient(tracking_uri=uri)
+            self.client = _connect(uri)
             location = artifacts.absolute().as_uri() if artifacts is not None and uri.startswith("sqlite:") else None
             self.experiment_id = self._experiment(experiment, location)
 
@@ -166,6 +159,39 @@ class Store:
                 with _answering(self.uri):
                     self.client.delete_run(created.info.run_id)
         return run
+
+
+def count_experiments(uri: str) -> int:
+    """How many experiments a store has, a thousand at most; nothing is made in it.
+
+    Raises:
+        TrackingError: it does not answer, or is none that this MLflow can read.
+    """
+    with _answering(uri):
+        return len(_connect(uri).search_experiments(max_results=PAGE))
+
+
+def _connect(uri: str) -> MlflowClient:
+    """
+    Raises:
+        TrackingError: no MLflow server, or database, answers there.
+    """
+    _be_quiet()
+    for name, value in CLIENT_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    if uri.startswith(("http://", "https://")):
+        _ping(uri)
+    else:
+        require_database(uri)
+    return MlflowClient(tracking_uri=uri)
+
+
+def _be_quiet() -> None:
+    # The first use of a new SQLite file logs each of its tables otherwise.
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Of each statement that a database does not take, its traceback; what is raised says it in one line.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 class StudyRun:
@@ -343,7 +369,7 @@ class StudyRun:
                 state = keys.STATE_COMPLETED if outcome.stopped_at is None else keys.STATE_STOPPED
                 status = "FINISHED"
             else:
-                note = {keys.NOTE: f"{outcome.kind.value}: {outcome.message}"}
+                note = {keys.NOTE: _failure_note(outcome)}
                 self._log(trial, [], note)
                 state, status = keys.STATE_FAILED, "FAILED"
             client.set_tag(run_id, keys.STATE, state)
@@ -484,6 +510,14 @@ class StudyRun:
         )
 
 
+def _failure_note(failure: Failure) -> str:
+    """What stands at the head of a failed trial's page, in Markdown: why it failed, and the end of its traceback."""
+    said = f"{failure.kind.value}: {failure.message}"[:LONGEST_TRACEBACK]
+    if not failure.traceback:
+        return said
+    return f"{said}\n\n```\n{failure.traceback[-LONGEST_TRACEBACK:].replace('```', '')}\n```"
+
+
 def _is_closed(run: Run) -> bool:
     return run.data.tags[keys.STATE] not in (keys.STATE_RUNNING, keys.STATE_INTERRUPTED)
 
@@ -529,6 +563,11 @@ def _ping(uri: str) -> None:
         )
     except (MlflowException, RequestException, OSError, ValueError) as error:
         raise TrackingAway(f"no MLflow server answers at {uri} ({_first_line(error)})", hint=hint) from error
+    if answer.is_redirect:
+        raise TrackingError(
+            f"the MLflow server at {uri} redirects to {answer.headers['Location']}, where no login is sent",
+            hint="give the address that answers by itself in tracking.uri or $MLFLOW_TRACKING_URI",
+        )
     if answer.status_code in NOT_LET_IN:
         raise TrackingRefused(f"the MLflow server at {uri} asks who you are (status {answer.status_code})", LOG_IN)
     if answer.status_code != 200:

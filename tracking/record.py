@@ -6,7 +6,7 @@ import gc
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from search.history import History
@@ -63,6 +63,7 @@ class Record:
         tags: what the study has to remember.
         written: the last value of each key.
         ended: ids of the trials that have ended, in the order in which they did.
+        reasons: why trials were started again, each time.
     """
 
     subject: Subject
@@ -71,6 +72,7 @@ class Record:
     tags: Mapping[str, str]
     written: Mapping[str, Mapping[str, Any]]
     ended: tuple[str, ...] = ()
+    reasons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, subject: Subject, entries: Iterable[Entry]) -> Record:
@@ -113,17 +115,19 @@ def _taken_together(subject: Subject, entries: Iterable[Entry]) -> Record:
     starts: dict[str, int] = {}
     tags: dict[str, str] = {}
     written: dict[str, Mapping[str, Any]] = {}
+    reasons: dict[str, tuple[str, ...]] = {}
     for entry in entries:
         match entry:
             case Opened(trial):
                 opened[trial.id] = trial
                 outcomes.pop(trial.id, None)
-            case Restarted(trial):
+            case Restarted(trial, _, reason):
                 starts[trial.id] = starts.get(trial.id, 1) + 1
+                reasons[trial.id] = (*reasons.get(trial.id, ()), reason)
             case Closed(trial, outcome, _):
                 outcomes[trial.id] = outcome
             case StudyMetrics(tags=more):
                 tags |= more
             case Written(key, data, _):
                 written[key] = data
-    return Record(subject, History.of(opened.values(), outcomes), starts, tags, written, tuple(outcomes))
+    return Record(subject, History.of(opened.values(), outcomes), starts, tags, written, tuple(outcomes), reasons)

@@ -25,6 +25,7 @@ INTERRUPTED = 130  # exit status
 
 # Where `mixopt --help` lists a command.
 BEGIN, STUDY, CLUSTER, RUNS = "To begin", "A study", "Studies on a cluster", "Finished runs"
+KEEPING = "Keeping it in order"
 
 
 def print_result(result: Result, view: RenderableType, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.cli.arguments import CLUSTER, INTERRUPTED, Address, Json, RetryFailed, StudyArgument, print_result
 from mixopt.settings.environment import ADDRESS_VARIABLE
 from mixopt.settings.schema import STUDY_FILE, store_of_this_machine
+from search.shown import fit_to_show
 from tracking.errors import TrackingError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ app = typer.Typer()
 StudyOrName = Annotated[str, typer.Argument(metavar="STUDY", help="The study file, or the study's name.")]
 
 NOT_SUCCEEDED = 1  # exit status
+WHICH_CLUSTER = f"give --address http://head:8265, or set {ADDRESS_VARIABLE} to it"
 
 
 @app.command(
@@ -86,23 +88,35 @@ def status(study: str, address: str, json: bool) -> bool:
 
 
 @app.command(
-    epilog="Examples:\n\nmixopt logs my-study --follow\n\nmixopt logs my-study --job 1     (before it was resumed)",
+    epilog="Examples:\n\nmixopt logs my-study --follow --address http://head:8265\n\n"
+    "mixopt logs my-study --job 1     (before it was resumed)\n\n"
+    "mixopt logs study.yaml     (what happened on this machine)\n\nmixopt logs study.yaml --trial 3f9a",
     rich_help_panel=CLUSTER,
 )
 def logs(
     study: StudyOrName = str(STUDY_FILE),
     address: Address = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the study ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the submitted study ends.")] = False,
     number: Annotated[
         int | None, typer.Option("--job", min=1, help="Of an earlier submission: 1 is the first. Default: the last.")
     ] = None,
+    trial: Annotated[
+        str | None, typer.Option(help="What became of this trial, with its traceback; the beginning of its id will do.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Show what a submitted study prints. With -f, exit status 1 where it did not succeed."""
+    """Show what a submitted study prints, or what was logged of one that ran here.
+
+    With -f, exit status 1 where it did not succeed.
+    """
     from mixopt.results.jobs import JobLog
 
+    name, file = name_and_file(study)
+    if trial is not None or not address:
+        _show_log_of_here(name, file, trial, follow, json)
+        return
     cluster = the_cluster(address)
-    job = cluster.job(name_and_file(study)[0], number)
+    job = cluster.job(name, number)
     if follow:
         try:
             job = cluster.follow(job, _discard if json else _write, err.print)
@@ -119,6 +133,28 @@ def logs(
         raise typer.Exit(NOT_SUCCEEDED)
 
 
+def _show_log_of_here(name: str, file: StudyFile | None, trial: str | None, follow: bool, json: bool) -> None:
+    from mixopt.cli.tables.logs import trial_table
+    from mixopt.study.logs import log_path, read_log, trial_log
+    from mixopt.study.record import read_record
+
+    if file is None:
+        raise ConfigError(
+            f"no cluster is named, and {name} is no study file", hint=f"name the file, or {WHICH_CLUSTER}"
+        )
+    if trial is not None:
+        found = trial_log(read_record(file, apart_from="file"), trial)
+        print_result(found, trial_table(found), json)
+        return
+    if follow:
+        raise ConfigError("-f follows submitted studies", hint=f"{WHICH_CLUSTER}; or: tail -F {log_path(file)}")
+    log = read_log(file)
+    if json:
+        print(log.json_text())
+    else:
+        _write(log.log)
+
+
 @app.command("list", epilog="Example: mixopt list --address http://head:8265 --json", rich_help_panel=CLUSTER)
 def list_studies(address: Address = None, json: Json = False) -> None:
     """List the studies that were submitted to a cluster."""
@@ -127,6 +163,17 @@ def list_studies(address: Address = None, json: Json = False) -> None:
 
     found = JobList(studies=tuple(job.summary for job in the_cluster(address).jobs()))
     print_result(found, jobs_table(found), json)
+
+
+@app.command(
+    epilog="Example: mixopt metrics --address http://head:8265 > mixopt.prom     (by a timer)",
+    rich_help_panel=CLUSTER,
+)
+def metrics(address: Address = None) -> None:
+    """Print a cluster's state in numbers, as Prometheus reads them: nodes, and the state of each study."""
+    from mixopt.cluster.metrics import metrics_text
+
+    _write(metrics_text(the_cluster(address)))
 
 
 @app.command(epilog="Example: mixopt secrets secrets/     (then: docker compose up)", rich_help_panel=CLUSTER)
@@ -147,9 +194,7 @@ def the_cluster(address: str | None) -> Cluster:
     from mixopt.cluster.jobs import Cluster
 
     if not address:
-        raise ConfigError(
-            "no cluster is named", hint=f"give --address http://head:8265, or set {ADDRESS_VARIABLE} to it"
-        )
+        raise ConfigError("no cluster is named", hint=WHICH_CLUSTER)
     return Cluster(address)
 
 
@@ -181,12 +226,12 @@ def _job_with_trials(job: StudyJob, file: StudyFile | None) -> JobWithTrials | J
     if uri is None:
         return alone(f"to see its trials from here, set {STORE_VARIABLE}")
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        return alone(f"its trials cannot be seen from here: there is no {uri}")
+        return alone(f"its trials cannot be seen from here: there is no {fit_to_show(uri)}")
     try:
         run = Store(uri, job.experiment).find(job.study)
         record = None if run is None else run.record()
         if record is None:
-            return alone(f"no trial is recorded yet in {uri}")
+            return alone(f"no trial is recorded yet in {fit_to_show(uri)}")
         found = build_status(record, uri, job_has_ended=job.has_ended)
         return JobWithTrials(**(dict(job.summary) | dict(found)))
     except TrackingError as error:

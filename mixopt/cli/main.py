@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -11,9 +12,11 @@ import typer
 from mixopt.base.console import err
 from mixopt.base.errors import ClusterLost
 from mixopt.base.version import VERSION
-from mixopt.cli import begin, calibration, cluster, compare, control, export, finished_runs, report, study
+from mixopt.cli import begin, calibration, cluster, compare, control, export, finished_runs, keeping, report, study
+from mixopt.settings.environment import DEBUG_VARIABLE
 from proxies.errors import ProxyError
 from search.errors import ExplainedError
+from search.shown import fit_to_show
 from tracking.errors import TrackingAway
 
 app = typer.Typer(
@@ -25,7 +28,7 @@ app = typer.Typer(
 )
 
 # In the order in which `mixopt --help` lists them.
-for commands in (begin, study, control, report, export, compare, calibration, finished_runs, cluster):
+for commands in (begin, study, control, report, export, compare, calibration, finished_runs, cluster, keeping):
     app.add_typer(commands.app)
 
 # Exit statuses. What supervises a submitted study starts it again after the second.
@@ -43,8 +46,13 @@ def program(
     version: Annotated[
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help=f"Show where in the code a mistake was noticed (or set {DEBUG_VARIABLE}).")
+    ] = False,
 ) -> None:
     """Find the share of each pool of text that a language model should be trained on."""
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
 
 
 def main() -> None:
@@ -61,16 +69,23 @@ def main() -> None:
     try:
         app()
     except (ExplainedError, ProxyError) as mistake:
+        _show_traceback()
         for line in mistake.message.splitlines():
             _complain(f"{line}; {mistake.hint}" if mistake.hint else line)
         sys.exit(_status_if_it_may_pass() if isinstance(mistake, ClusterLost | TrackingAway) else USER_MISTAKE)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
+        _show_traceback()
         _complain(
             f"{error.filename or 'the system'}: {error.strerror}; check the path, its permissions and the free space"
         )
         sys.exit(_status_if_it_may_pass())
+
+
+def _show_traceback() -> None:
+    if os.environ.get(DEBUG_VARIABLE):
+        err.print(fit_to_show(traceback.format_exc()), soft_wrap=True, end="")
 
 
 def _status_if_it_may_pass() -> int:
@@ -81,4 +96,4 @@ def _status_if_it_may_pass() -> int:
 
 def _complain(line: str) -> None:
     err.print("error:", style="bold red", end=" ")
-    err.print(line, soft_wrap=True)
+    err.print(fit_to_show(line), soft_wrap=True)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from mixopt.base.errors import ConfigError
 from mixopt.settings.environment import ADDRESS_VARIABLE
-from mixopt.workers.ray_token import MODE_VARIABLE, use_cluster_token
+from mixopt.workers.ray_token import MODE_VARIABLE, TOKEN_VARIABLE, use_cluster_token
+from search.shown import holds_password
 
 if TYPE_CHECKING:
     from requests import Response
@@ -33,6 +34,11 @@ class Head:
     """
 
     def __init__(self, address: str) -> None:
+        if holds_password(address):
+            raise ConfigError(
+                "--address holds a password, which would stand in what is recorded",
+                hint=f"a cluster takes a token, in {TOKEN_VARIABLE}; give the address alone",
+            )
         if not re.match(r"https?://[^/\s]+/?$", address):
             raise ConfigError(
                 f"--address {address} is not the address of a cluster's head", hint="write it as http://head:8265"
@@ -41,6 +47,11 @@ class Head:
         usual = os.environ.get(ADDRESS_VARIABLE, "").rstrip("/")
         self.option = "" if usual == self.address else f" --address {self.address}"
         self._token = use_cluster_token()
+
+    @property
+    def token(self) -> str | None:
+        """What it is shown; None where the user opened the cluster to all."""
+        return self._token.value if self._token else None
 
     def ask(self, path: str, method: str = "GET") -> Any:
         """What the head answers.
@@ -52,7 +63,7 @@ class Head:
         from mixopt.base.http import ask
 
         with self.answering():
-            answer = ask(self.address + path, self._token.value if self._token else None, method)
+            answer = ask(self.address + path, self.token, method)
             if answer.ok:
                 return answer.json()
         raise self._refusal(answer, path)

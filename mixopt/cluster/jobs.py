@@ -279,10 +279,14 @@ class Cluster:
         assert again is not None, "it was one"
         return again
 
+    def nodes(self) -> list[dict[str, float]]:
+        """The resources of each node that is alive, as Ray names them: CPU, GPU and others."""
+        answer = self.head.ask("/api/v0/nodes?limit=10000")
+        return [node["resources_total"] for node in answer["data"]["result"]["result"] if node["state"] == "ALIVE"]
+
     def _require_room(self, executor: ExecutorSettings) -> None:
         """Raises ConfigError where a trial would wait for a node that does not exist, and that nobody starts."""
-        answer = self.head.ask("/api/v0/nodes?limit=10000")
-        nodes = [node["resources_total"] for node in answer["data"]["result"]["result"] if node["state"] == "ALIVE"]
+        nodes = self.nodes()
         have = Counter((node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
         cpus, gpus = executor.cpus_per_trial, executor.gpus_per_trial
         if any(cpus <= node_cpus and gpus <= node_gpus for node_cpus, node_gpus in have) or self._can_grow():
@@ -305,10 +309,10 @@ class Cluster:
         return starts_nodes((status.get("autoscalerReport") or {}).get("nodeTypeMapping"))
 
     def _submit(self, file: StudyFile, job_id: str, settings: str, retry_failed: bool) -> None:
-        from mixopt.cluster.shipment import packed, shipped_files
+        from mixopt.cluster.shipment import FOLDER, packed, shipped_files
 
-        # `exec`: the signal that stops the job reaches the supervisor, and not a shell.
-        command = f"exec python -m mixopt.supervise {shlex.quote(file.file.name)}"
+        # `exec`: the signal that stops the job reaches the supervisor, and not a shell. `-P`: its folder holds data.
+        command = f"exec python -P -m mixopt.supervise {FOLDER}/{shlex.quote(file.file.name)}"
         with packed(shipped_files(file)) as archive, self.head.answering():
             self._client().submit_job(
                 entrypoint=f"{command} {RETRY_FAILED}" if retry_failed else command,

@@ -20,6 +20,9 @@ MAX_BYTES = 100_000_000  # all of them go through the memory of the head
 
 # The same content is the same archive, whose copy on a node is then used again.
 NO_DATE = (1980, 1, 1, 0, 0, 0)
+# In the job's folder, which Ray puts on the path of all its processes: everything lies below a name that no module can
+# have, so that no file of data is imported in a module's place.
+FOLDER = "shipped-study"
 SAVED_SPLITS = "dataset_dict.json"
 ON_THE_CLUSTER = "put it on a volume that all nodes share, and give its absolute path there, or an s3:// URL"
 
@@ -61,7 +64,7 @@ def without_absent_runs(file: StudyFile) -> StudyFile:
 
 
 def shipped_files(file: StudyFile) -> dict[str, Path]:
-    """Place in the job's folder -> file here.
+    """Place in FOLDER, in the job's folder -> file here.
 
     Raises:
         ConfigError, ProxyError: a path leaves the study's folder, leads to nothing or to what cannot be read, or all
@@ -93,7 +96,8 @@ def packed(files: dict[str, Path]) -> Iterator[Path]:
         path = Path(folder) / "study.zip"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for place in sorted(files):
-                archive.writestr(zipfile.ZipInfo(place, NO_DATE), files[place].read_bytes(), zipfile.ZIP_DEFLATED)
+                entry = zipfile.ZipInfo(f"{FOLDER}/{place}", NO_DATE)
+                archive.writestr(entry, files[place].read_bytes(), zipfile.ZIP_DEFLATED)
         yield path
 
 

@@ -16,8 +16,10 @@ from pydantic import BeforeValidator, ConfigDict, Field, RootModel
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import text_in
+from mixopt.settings.passwords import remedy
 from mixopt.settings.reading import validate
 from mixopt.settings.units import Amount
+from search.shown import holds_password
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Locations:
         seen: dict[str, str] = {}
         for domain, places in self.of.items():
             for place in places:
+                if holds_password(place):
+                    raise ConfigError(
+                        f"the place of {domain} holds a password, which would stand in the trainer's file",
+                        hint=f"give the place without it; {remedy(place)}",
+                    )
                 if place in seen:
                     raise ConfigError(
                         f"{place} is the place of both {seen[place]} and {domain}", hint="give each domain its own"

@@ -9,6 +9,8 @@ STORE_VARIABLE = "MLFLOW_TRACKING_URI"
 JOB_VARIABLE = "MIXOPT_JOB"
 # Set by the supervisor of a study: the file that it is to write its journal's path to.
 JOURNAL_VARIABLE = "MIXOPT_JOURNAL_PATH"
+# Set: mistakes are shown with their traceback.
+DEBUG_VARIABLE = "MIXOPT_DEBUG"
 # The head of the cluster that commands are meant for; Ray's own.
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
 # Set where a supervisor starts a study again that has died.

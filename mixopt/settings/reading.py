@@ -18,6 +18,7 @@ from pydantic import (
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import text_in
+from mixopt.settings.passwords import passwords_in
 from mixopt.settings.schema import StudyFile
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -59,6 +60,7 @@ def validate(text: str, path: Path, schema: type[Schema]) -> tuple[Schema, yaml.
         if not isinstance(root, yaml.MappingNode):
             raise ConfigError(f"{path}: no settings in this file", hint="start from: mixopt init")
         _check_keys(root, path)
+        _check_passwords(root, text, path)
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -71,6 +73,16 @@ def validate(text: str, path: Path, schema: type[Schema]) -> tuple[Schema, yaml.
         return schema.model_validate(data), root
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(problem, root, path) for problem in error.errors())) from error
+
+
+def _check_passwords(root: yaml.Node, text: str, path: Path) -> None:
+    found = [
+        f"{path}:{line + 1}: {'.'.join(location) or 'this line'} holds a password in a URL, "
+        f"which would be recorded; {remedy}"
+        for location, line, remedy in passwords_in(root, text)
+    ]
+    if found:
+        raise ConfigError("\n".join(found))
 
 
 def _cross_checks(study: StudyFile) -> list[tuple[tuple[str, ...], str]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import parse_qs, urlsplit
 
 from pydantic import (
     BaseModel,
@@ -24,6 +23,7 @@ from pydantic import (
 from mixopt.base.errors import ConfigError
 from mixopt.settings.environment import DIRECTORY_VARIABLE, STORE_VARIABLE
 from mixopt.settings.units import Amount, Count, Duration, Number, Share
+from search.shown import holds_password
 
 # Names become MLflow keys, file names and YAML keys, so they keep to characters that all of these take.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
@@ -405,24 +405,17 @@ class ExecutorSettings(Section):
         return self
 
 
-PASSWORD_ELSEWHERE = "give it in MLFLOW_TRACKING_PASSWORD, or PGPASSWORD for a database"
-
-
-def _holds_password(uri: str) -> bool:
-    parts = urlsplit(uri)
-    return parts.password is not None or "password" in parse_qs(parts.query)
-
-
 def store_of_this_machine() -> str | None:
-    """The MLflow store that the environment names.
+    """The MLflow store that the environment names; that of a database with its password, as is usual.
 
     Raises:
-        ConfigError: with a password.
+        ConfigError: it is a server's address with a password.
     """
     uri = os.environ.get(STORE_VARIABLE)
-    if uri is not None and _holds_password(uri):
+    if uri is not None and uri.startswith("http") and holds_password(uri):
         raise ConfigError(
-            f"${STORE_VARIABLE} holds a password, which would be recorded with the study", hint=PASSWORD_ELSEWHERE
+            f"${STORE_VARIABLE} holds a password, which links to the server would show",
+            hint="give it in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
         )
     return uri
 
@@ -439,8 +432,6 @@ class TrackingSettings(Section):
     def _known_store(self) -> Self:
         if self.uri is not None and not self.uri.startswith(STORES):
             raise ValueError(f"uri {self.uri} names no MLflow store; write sqlite:///file.db or http(s)://server")
-        if self.uri is not None and _holds_password(self.uri):
-            raise ValueError(f"uri holds a password, which would be recorded with the study; {PASSWORD_ELSEWHERE}")
         return self
 
 
@@ -507,10 +498,12 @@ class StudyFile(Section):
 
     @property
     def tracking_uri(self) -> str:
-        """Where the MLflow store is; a relative SQLite file is meant relative to the study file.
+        """Where the MLflow store is, to connect with: that of a database may hold its password, and is not to be shown.
+
+        A relative SQLite file is meant relative to the study file.
 
         Raises:
-            ConfigError: the environment names it with a password.
+            ConfigError: the environment names a server with a password.
         """
         uri = self.tracking.uri or store_of_this_machine()
         if uri is None:

@@ -25,6 +25,7 @@ from search.intervals import reach
 from search.problem import BASELINE, PROPORTIONAL
 from search.recommendation.confirmation import Confirmation
 from search.recommendation.recommendation import LEVEL, Recommendation
+from search.shown import fit_to_show
 from tracking import keys
 from tracking.record import Record
 
@@ -94,7 +95,7 @@ def build_answer(
             study_digest=plan.digest,
             corpus=corpus.fingerprint,
             seed=file.seed,
-            tracking_uri=file.tracking_uri,
+            tracking_uri=fit_to_show(file.tracking_uri),
             mlflow_run=run_id,
             inventory=inventory.fingerprint,
         ),

@@ -10,6 +10,7 @@ answer      the mixture of which most is expected after that, beside proportiona
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -38,6 +39,8 @@ from search.trial import Failure, FailureKind, Measurement, Trial
 from tracking import keys
 from tracking.errors import TrackingAway
 from tracking.recorder import Recorder
+
+log = logging.getLogger(__name__)
 
 # So many failures in a row, before any trial has lived and after: a mistake that more trials will not mend.
 FAILURES_AT_FIRST = 4
@@ -218,6 +221,7 @@ class Loop:
             self._predictions,
         )
         self.recorder.write(keys.ANSWER, answer.plain(), keys.ANSWER_FILE)
+        log.info("the answer: %s", answer.verdict)
         self._page.answered(answer)
         return answer
 
@@ -251,8 +255,9 @@ class Loop:
                         self._close(event.trial, event.outcome)
                         due = True
                     case Notice():
-                        self.watcher.remark(event.text)
+                        self._say(event.text)
                     case TrialRestart():
+                        log.warning("trial %s: start %d, because %s", event.trial.id, event.start, event.reason)
                         self.recorder.restarted(event.trial, event.start, event.reason)
                         self._page.restarted()
                         self.watcher.restarted(event)
@@ -281,7 +286,7 @@ class Loop:
             self._stopped = True
             self.executor.close()
         if wish != before:
-            self.watcher.remark(SAID[wish].format(file=self.plan.file.file))
+            self._say(SAID[wish].format(file=self.plan.file.file))
 
     def _tell(self, activity: str) -> None:
         if activity != self._activity:
@@ -299,11 +304,17 @@ class Loop:
     def _remark(self, text: str) -> None:
         """Something that is said now, and in the answer."""
         self._remarks.append(text)
+        self._say(text)
+
+    def _say(self, text: str) -> None:
+        log.warning(text)
         self.watcher.remark(text)
 
     def _launch(self, trial: Trial) -> None:
         self._compile()
         self.recorder.open(trial, self.plan.strategy.foreseen(trial))
+        where = (trial.id, trial.origin, trial.fidelity.proxy, trial.seed)
+        log.info("trial %s (%s, proxy %s, seed %d) is launched", *where)
         job = self.plan.job(trial, self.history)
         self.history = self.history.opened(trial)
         self._page.opened(trial)
@@ -321,10 +332,10 @@ class Loop:
         trouble = self.recorder.trouble
         if not self._mlflow_is_away and trouble is not None:
             self._mlflow_is_away = True
-            self.watcher.remark(f"{trouble}; the trials go on, their records wait for it")
+            self._say(f"{trouble}; the trials go on, their records wait for it")
         elif self._mlflow_is_away and trouble is None and not self.recorder.is_behind:
             self._mlflow_is_away = False
-            self.watcher.remark("MLflow is back, and has every record")
+            self._say("MLflow is back, and has every record")
 
     def _compile(self) -> None:
         """Before the first trial, so that none waits for it; later the machines are busy."""
@@ -346,7 +357,13 @@ class Loop:
         self._ending.closed(trial)
         self.history = self.history.closed(trial, outcome)
         standing = self.plan.problem.standing(trial, self.history)
-        self.recorder.close_trial(trial, outcome, None if standing is None else standing.objective)
+        objective = None if standing is None else standing.objective
+        self.recorder.close_trial(trial, outcome, objective)
+        if isinstance(outcome, Failure):
+            said = f"{outcome.kind.value}: {outcome.message}\n{outcome.traceback}".rstrip()
+            log.warning("trial %s failed: %s", trial.id, said)
+        else:
+            log.info("trial %s is measured in %.1f s, objective %s", trial.id, outcome.seconds, objective)
         # The checkpoint has done its duty only now that the outcome is recorded.
         self.plan.exchange.discard(trial)
         self._page.closed(trial, outcome, standing, self.history)

@@ -20,6 +20,7 @@ from mixopt.results.status import (
 from mixopt.study.inventory import pool_changes
 from mixopt.study.record import is_submitted, journal_path
 from mixopt.study.requests import Wish, asked, driver
+from search.shown import fit_to_show
 
 if TYPE_CHECKING:
     from mixopt.settings.schema import StudyFile
@@ -74,7 +75,7 @@ def build_status(
         ),
         noise=None if file is None else _noise(history, file),
         answer=None if recorded is None else _in_short(Answer.read(recorded)),
-        tracking_uri=tracking_uri,
+        tracking_uri=fit_to_show(tracking_uri),
         pool_changes=() if file is None else pool_changes(file, record),
     )
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +32,7 @@ from mixopt.workers.demand import Demand, Demands, starts_nodes
 from mixopt.workers.executor import Executor
 from mixopt.workers.fair_share import Roll
 from mixopt.workers.messages import Event, Notice, TrialEnd, TrialRestart
-from mixopt.workers.ray_connection import answers, connect, short_folder
+from mixopt.workers.ray_connection import answers, connect
 from mixopt.workers.training import Job, compile_ahead, run_trials
 from proxies.allocator import keep_freed_memory
 from proxies.recipe import Recipe
@@ -139,11 +138,11 @@ class RayCluster(Executor):
         self._lost: _Lost | None = None
         self._losses: list[float] = []  # when, since a trial last ended
         self._head_away: float | None = None  # since when it does not answer
-        self._folder = short_folder() if address is None else None
         self._resources: dict[str, Any] = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial, "max_retries": 0}
         self._waits = False  # for a node that the cluster was asked for
+        self._roll: _Attendance | None = None
+        self._connected = connect(address)
         try:
-            connect(address, self._folder)
             # A cluster that grows is asked for a node, and the first trial waits in its queue.
             self._waits = address is not None and not self._room_now() and _can_grow()
             self._room = 0 if self._waits else self._first_room(wait=address is not None)
@@ -255,7 +254,7 @@ class RayCluster(Executor):
                 del self._running[generator]
                 cause = f"the worker cannot run trials: {type(error.cause).__name__}: {error.cause}"
                 for job in running.jobs.values():
-                    yield TrialEnd(job.trial, Failure(FailureKind.ERROR, cause))
+                    yield TrialEnd(job.trial, Failure(FailureKind.ERROR, cause, traceback=str(error)))
             except (RayError, StopIteration) as error:
                 self._require_local_raylet(error)
                 self._died.append((self._running.pop(generator), error))
@@ -279,9 +278,7 @@ class RayCluster(Executor):
         if self._lost is None and self._roll is not None:
             self._roll.leave()
             self._roll = None
-        ray.shutdown()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._connected.close()
 
     def _require_local_raylet(self, error: BaseException) -> None:
         """
@@ -330,7 +327,7 @@ class RayCluster(Executor):
         self._roll = None
         pause = min(FIRST_PAUSE_SECONDS * 2 ** (len(self._losses) - 1), LONGEST_PAUSE_SECONDS)
         self._lost = _Lost(why, self._losses[0], now + pause, pause)
-        ray.shutdown()
+        self._connected.close()
         if self._address is None:
             remark(f"Ray on this machine died ({why}); it is started anew, and the trials go on from their checkpoints")
         else:
@@ -349,7 +346,7 @@ class RayCluster(Executor):
             time.sleep(min(WAIT_SECONDS, lost.due - now))
             return
         try:
-            connect(self._address, self._folder)
+            self._connected = connect(self._address)
             self._room = self._room_now()
         except ClusterLost as error:
             if now - lost.since > LOST_FOR_SECONDS:
@@ -565,7 +562,7 @@ def _can_grow() -> bool:
     from ray._private.state import state
     from ray.experimental.internal_kv import _internal_kv_get
 
-    if state.get_max_resources_from_cluster_config():  # type: ignore[no-untyped-call]
+    if state.get_max_resources_from_cluster_config():
         return True
     status = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS) or "{}")
     return starts_nodes((status.get("autoscaler_report") or {}).get("node_type_mapping"))

@@ -8,16 +8,17 @@ import re
 import socket
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
 from joblib import cpu_count
 from ray.exceptions import RayError
+from ray.job_config import JobConfig
 
 from mixopt.base.errors import ClusterLost, ConfigError
-from mixopt.workers.ray_token import use_cluster_token, use_fresh_token
+from mixopt.workers.ray_token import fresh_token, use_cluster_token
 from proxies.retry import retry
 from search.errors import first_line
 
@@ -26,8 +27,8 @@ CREDENTIALS = (
     *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
     *("PGUSER", "PGPASSWORD"),
 )
-# Ray's sockets lie some 65 characters below its folder, and their names may have 107 in all.
-LONGEST_FOLDER = 40
+# Ray's sockets lie some 85 characters below the folder for temporary files, and their names may have 107 in all.
+LONGEST_FOLDER = 20
 SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 # On a busy machine Ray may be too slow for itself.
 STARTS, PAUSE_SECONDS = 3, 1.0
@@ -36,60 +37,66 @@ LONGEST_REASON = 160  # characters
 _HOST_AND_PORT = re.compile(r"[^/]+:\d+")
 
 
-def connect(address: str | None, folder: Path | None) -> None:
-    """Be the driver of a cluster: of a new one of this machine, or of that at `address`.
+class _NoFolders(JobConfig):
+    """Workers import modules from where they are installed. Ray would put the folders of the program and of its start
+    on their path as well; those may be of data, and a file in them that is called as a module would take its place.
+    """
 
-    Args:
-        folder: for the files of a new one, where Ray's own choice will not do.
+    def _runtime_env_has_working_dir(self) -> bool:
+        return True  # of such a job Ray adds neither
+
+
+def connect(address: str | None) -> ExitStack:
+    """Be the driver of a cluster: of a new one of this machine, or of that at `address`; the stack undoes it.
 
     Raises:
         ClusterLost: it does not start, or does not answer.
+        ConfigError: there is no folder for the files of a new one.
     """
     # Without GPUs asked for, a task sees none; Ray warns on every start that it will change this.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "job_config": _NoFolders()}
     if address is None:
-        _start_here(folder, quiet)
-        return
+        return _start_here(options)
     use_cluster_token()
-    try:
-        # Ray itself would try for more than three minutes.
-        if _HOST_AND_PORT.fullmatch(address) and not answers(address):
-            raise ConnectionError("nothing listens there")
-        ray.init(address=address, **quiet)
-    except (ConnectionError, RayError, ValueError, RuntimeError) as error:
-        ray.shutdown()
-        raise ClusterLost(
-            f"no Ray cluster answers at executor.address {address}: {first_line(error)}",
-            hint="start it with `ray start --head`, or remove executor.address for a local one",
-        ) from error
+    with ExitStack() as connected:
+        connected.callback(ray.shutdown)
+        try:
+            # Ray itself would try for more than three minutes.
+            if _HOST_AND_PORT.fullmatch(address) and not answers(address):
+                raise ConnectionError("nothing listens there")
+            ray.init(address=address, **options)
+        except (ConnectionError, RayError, ValueError, RuntimeError) as error:
+            raise ClusterLost(
+                f"no Ray cluster answers at executor.address {address}: {first_line(error)}",
+                hint="start it with `ray start --head`, or remove executor.address for a local one",
+            ) from error
+        return connected.pop_all()
 
 
-def _start_here(folder: Path | None, options: dict[str, Any]) -> None:
+def _start_here(options: dict[str, Any]) -> ExitStack:
     """A cluster of this machine, tried again where a busy machine was too slow for Ray.
 
     Raises:
         ClusterLost: it does not start.
     """
-    if folder is not None:
-        options = options | {"_temp_dir": str(folder)}
 
-    def start() -> None:
-        use_fresh_token()
-        with _kept_to_ourselves(CREDENTIALS):
-            ray.init(address="local", num_cpus=cpu_count(), include_dashboard=False, **options)
+    def start() -> ExitStack:
+        with ExitStack() as connected:
+            connected.enter_context(fresh_token())
+            folder = connected.enter_context(private_folder())
+            connected.callback(ray.shutdown)
+            with _kept_to_ourselves(CREDENTIALS):
+                ray.init(
+                    address="local", num_cpus=cpu_count(), include_dashboard=False, _temp_dir=f"{folder}/ray", **options
+                )
+            return connected.pop_all()
 
     try:
-        retry(
-            start,
-            [PAUSE_SECONDS] * (STARTS - 1),
-            may_pass=lambda error: not isinstance(error, ConfigError),
-            before_pause=lambda error: ray.shutdown(),
-        )
+        return retry(start, [PAUSE_SECONDS] * (STARTS - 1), may_pass=lambda error: not isinstance(error, ConfigError))
     except ConfigError:
         raise
     except Exception as error:  # Ray raises plain ones, of many kinds
-        ray.shutdown()
         raise ClusterLost(
             f"Ray does not start on this machine ({STARTS} times tried): {first_line(error)[:LONGEST_REASON]}",
             hint="is it very busy, or short of memory or disk? Run the same command again, or use "
@@ -97,16 +104,26 @@ def _start_here(folder: Path | None, options: dict[str, Any]) -> None:
         ) from error
 
 
-def short_folder() -> Path | None:
-    """A private folder for Ray's files where that for temporary files has too long a name for its sockets."""
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A folder for what Ray keeps of a cluster, closed to others: Ray opens all that it makes to everybody.
+
+    It lies where a name is short enough for Ray's sockets.
+
+    Raises:
+        ConfigError: there is no such place.
+    """
     usual = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
-    if len(os.fsencode(usual)) <= LONGEST_FOLDER:
-        return None
-    for place in SHORT_FOLDERS:
-        with suppress(OSError):
-            return Path(tempfile.mkdtemp(prefix="mixopt-", dir=place))
+    for place in (usual, *SHORT_FOLDERS) if len(os.fsencode(usual)) <= LONGEST_FOLDER else SHORT_FOLDERS:
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="mixopt-", dir=place, ignore_cleanup_errors=True)
+        except OSError:
+            continue
+        with folder as path:
+            yield Path(path)
+        return
     raise ConfigError(
-        f"the name of the folder for temporary files, {usual}, is longer than Ray bears ({LONGEST_FOLDER} characters)",
+        f"no folder for the files of Ray: {usual} is gone, or its name is longer than {LONGEST_FOLDER} characters",
         hint="set TMPDIR to a folder with a short name",
     )
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -56,10 +58,21 @@ def use_cluster_token() -> Token | None:
     return token
 
 
-def use_fresh_token() -> None:
-    """Guard the local cluster that this process is about to start with a token that only its children get."""
+@contextmanager
+def fresh_token() -> Iterator[None]:
+    """Guard the local cluster that this process is about to start with a token that only its children get; afterwards
+    the user's own is in its place again."""
+    before = {name: os.environ.get(name) for name in (TOKEN_VARIABLE, MODE_VARIABLE)}
     os.environ[TOKEN_VARIABLE] = secrets.token_urlsafe(SHORTEST_TOKEN)
-    _use_tokens()
+    try:
+        _use_tokens()
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _use_tokens() -> None:

@@ -114,11 +114,12 @@ def _failure(error: Exception, seconds: float) -> Failure:
     if isinstance(error, Diverged):
         return Failure(FailureKind.DIVERGED, str(error), seconds)
     # torch raises a plain RuntimeError where the system refuses it memory on a CPU.
+    whole = "".join(traceback.format_exception(error))
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
-        return Failure(FailureKind.OUT_OF_MEMORY, str(error) or "no memory left", seconds)
+        return Failure(FailureKind.OUT_OF_MEMORY, str(error) or "no memory left", seconds, whole)
     place = traceback.extract_tb(error.__traceback__)[-1]
     message = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
-    return Failure(FailureKind.ERROR, message, seconds)
+    return Failure(FailureKind.ERROR, message, seconds, whole)
 
 
 def _train(jobs: Sequence[Job]) -> Iterator[Event]:

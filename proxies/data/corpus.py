@@ -184,6 +184,24 @@ def find_prepared(
     return _unchanged(directory, _inputs(domains, evaluations, settings, files))
 
 
+def leftovers(directory: Path) -> Iterator[tuple[Path, str]]:
+    """What a finished corpus in `directory` has no use for, and why; nothing where there is none. To be called while
+    nobody prepares one there."""
+    try:
+        corpus = Corpus.open(directory)
+    except ProxyError:
+        return
+    extra = corpus.evaluation_sets[len(corpus.domains) :]
+    for group, names in (("domains", corpus.domains), ("evaluations", extra)):
+        used = {quote(name, safe="") for name in names}
+        for folder in sorted((directory / group).glob("*")):
+            if folder.name not in used and not folder.is_symlink():
+                yield folder, "of a source that the corpus has no more; it is read again where it is named again"
+    for tokenizer in sorted(directory.glob("tokenizer-*.json")):
+        if tokenizer != corpus.tokenizer_file:
+            yield tokenizer, "of a corpus that was here before"
+
+
 def _check_names(domains: Sequence[Source], evaluations: Sequence[Source]) -> None:
     if not domains:
         raise ProxyError("a corpus without a domain", hint="name at least one")

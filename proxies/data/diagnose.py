@@ -11,6 +11,7 @@ import pyarrow
 import zstandard
 
 from proxies.errors import ProxyError
+from proxies.storage import url_options
 
 READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, zstandard.ZstdError, pyarrow.ArrowException)
 
@@ -60,7 +61,7 @@ class WholeZst(io.RawIOBase):
 
 
 def _first_bad_utf8(url: str) -> str:
-    with fsspec.open(url, "rb", compression="infer") as file:
+    with fsspec.open(url, "rb", compression="infer", **url_options(url)) as file:
         offset = 0
         for number, line in enumerate(file, 1):
             try:

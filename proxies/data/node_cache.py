@@ -22,6 +22,11 @@ CACHE_VARIABLE = "MIXOPT_CACHE"
 AT_A_TIME = 8  # files; one alone seldom fills a network
 
 
+def cache_folder() -> Path:
+    """Where this node keeps its copies of corpora."""
+    return Path(os.environ.get(CACHE_VARIABLE, "~/.cache/mixopt/corpora")).expanduser()
+
+
 def publish(corpus: Corpus, place: str) -> None:
     """Upload a corpus, or those of its files that `place` lacks.
 
@@ -54,7 +59,7 @@ def fetch_corpus(place: str, fingerprint: str) -> Path:
     Raises:
         ProxyError: it cannot be read, is not whole, is another one, or finds no room here.
     """
-    cache = _cache()
+    cache = cache_folder()
     folder, partial = cache / fingerprint, _partial(fingerprint)
     if _in_full_length(folder):
         return folder
@@ -69,12 +74,8 @@ def fetch_corpus(place: str, fingerprint: str) -> Path:
     return folder
 
 
-def _cache() -> Path:
-    return Path(os.environ.get(CACHE_VARIABLE, "~/.cache/mixopt/corpora")).expanduser()
-
-
 def _partial(fingerprint: str) -> Path:
-    return _cache() / f"{fingerprint}{storage.PARTIAL}"
+    return cache_folder() / f"{fingerprint}{storage.PARTIAL}"
 
 
 def _download(place: str, fingerprint: str, folder: Path) -> None:

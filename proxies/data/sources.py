@@ -26,6 +26,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from proxies.data.diagnose import READ_ERRORS, WholeZst, located
 from proxies.errors import ProxyError
+from proxies.storage import url_options
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -212,7 +213,7 @@ def documents(source: Source, files: tuple[SourceFile, ...], start: Position = P
 
 def _files_at(source: Source, path: str) -> list[SourceFile]:
     try:
-        fs, root = fsspec.core.url_to_fs(path)
+        fs, root = fsspec.core.url_to_fs(path, **url_options(path))
         if fs.isdir(root):
             return _files_below(source, fs, root)
         if fs.exists(root):
@@ -328,7 +329,7 @@ def _records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[st
 def _parquet_columns(file: SourceFile) -> list[str]:
     import pyarrow.parquet
 
-    with fsspec.open(file.url) as opened:
+    with fsspec.open(file.url, **url_options(file.url)) as opened:
         names: list[str] = pyarrow.parquet.read_schema(opened).names
     return names
 
@@ -389,7 +390,12 @@ def _no_field(where: str, field: str, fields: Iterable[str]) -> ProxyError:
 
 def _lines(file: SourceFile) -> Iterator[str]:
     """The lines of a file of text, each with its line break."""
-    lines = _zst_lines(file) if file.url.endswith(".zst") else _streamed_lines(file)
+    if file.url.endswith(".zst"):
+        lines = _zst_lines(file)
+    elif file.url.startswith(("http://", "https://")):
+        lines = _web_lines(file)
+    else:
+        lines = _streamed_lines(file)
     yield next(lines, "").removeprefix("\ufeff")
     yield from lines
 
@@ -400,8 +406,14 @@ def _streamed_lines(file: SourceFile) -> Iterator[str]:
         yield from table["text"].to_pylist()
 
 
+def _web_lines(file: SourceFile) -> Iterator[str]:
+    # datasets opens text with options that fsspec hands on to the HTTP client, which does not know them.
+    with fsspec.open(file.url, "rb", compression="infer", **url_options(file.url)) as opened:
+        yield from io.TextIOWrapper(opened, encoding="utf-8")
+
+
 def _zst_lines(file: SourceFile) -> Iterator[str]:
-    with fsspec.open(file.url, "rb") as packed:
+    with fsspec.open(file.url, "rb", **url_options(file.url)) as packed:
         yield from io.TextIOWrapper(io.BufferedReader(WholeZst(packed), 1 << 18), encoding="utf-8")
 
 

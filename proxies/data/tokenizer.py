@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from proxies.errors import ProxyError
+from proxies.storage import url_options
 
 END_OF_TEXT = "<|endoftext|>"
 END_OF_TEXT_NAMES = (
@@ -150,7 +151,7 @@ def load_tokenizer(file: str) -> CorpusTokenizer:
         ProxyError: the file cannot be read, or see `CorpusTokenizer`.
     """
     try:
-        with fsspec.open(file, "rb") as opened:
+        with fsspec.open(file, "rb", **url_options(file)) as opened:
             return CorpusTokenizer(opened.read().decode(), file)
     except (OSError, UnicodeDecodeError) as error:
         raise ProxyError(f"tokenizer {file} cannot be read: {error}", hint="check tokenizer_file") from error

@@ -23,6 +23,7 @@ from mixopt.study.requests import driver
 from tests.e2e.head import Head, new_head
 from tests.e2e.study import BASELINES, STUDY, answer_of, write_study
 from tests.program import COMMAND
+from tests.traps import set_traps
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +48,9 @@ def head() -> Iterator[Head]:
 
 
 def test_a_study_is_submitted_once_and_ends_although_it_is_stopped_and_killed(head: Head, tmp_path: Path) -> None:
-    study = write_study(tmp_path, SUBMITTED)
+    # Text that is called as modules are travels with it, and is never run.
+    traps, ran = set_traps(tmp_path, tmp_path / "ran")
+    study = write_study(tmp_path, SUBMITTED.replace("data/prose.jsonl", f"[data/prose.jsonl, {', '.join(traps)}]"))
     (tmp_path / ".mixopt").rename(head.directory)  # the cluster's store, whose tables exist
     cluster = Cluster(head.address)
 
@@ -86,6 +89,7 @@ def test_a_study_is_submitted_once_and_ends_although_it_is_stopped_and_killed(he
     assert not head.drivers(study.name)
     assert measured(head) == TRIALS, "what was measured is not trained again"
 
+    assert not ran.exists()
     assert OWN_PASSWORD not in json.dumps(asked(head, "/api/jobs/"))
     assert asked(head, "/api/jobs/mixopt-small-2")["runtime_env"]["env_vars"] == {"MIXOPT_JOB": "mixopt-small-2"}
     with pytest.MonkeyPatch.context() as patch:

@@ -81,7 +81,7 @@ def test_an_end_that_running_again_would_not_change_is_the_end(supervise: Start,
     supervised = supervise(f"exit {status}")
     assert supervised.end() == status
     assert len(supervised.starts) == 1
-    assert (tmp_path / "arguments").read_text() == f"-m mixopt run {Path.cwd() / 'study.yaml'}\n"
+    assert (tmp_path / "arguments").read_text() == f"-P -m mixopt run {Path.cwd() / 'study.yaml'}\n"
 
 
 def test_a_study_that_was_killed_or_crashed_goes_on(supervise: Start) -> None:

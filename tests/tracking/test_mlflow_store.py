@@ -157,8 +157,11 @@ def test_a_death_between_the_writes_of_a_close_leaves_the_trial_running(sqlite_u
 def test_a_failed_trial_that_is_tried_again_shows_its_new_outcome(sqlite_uri: str, tmp_path: Path) -> None:
     run = study(sqlite_uri, "retried", tmp_path)
     run.open(trial(0.5))
-    run.close(trial(0.5), Failure(FailureKind.ERROR, "x"))
+    run.close(trial(0.5), Failure(FailureKind.ERROR, "x", traceback="of this\n" * 1000 + "in step"))
     assert shown(run, trial(0.5))["status"] == "FAILED"
+    note = shown(run, trial(0.5))[keys.NOTE]
+    assert note.startswith("error: x\n\n```\n")
+    assert note.endswith("of this\nin step\n```"), "the end of its traceback, as a block of code"
     run.open(trial(0.5))
     run.close(trial(0.5), measurement(2.0))
     tags = shown(run, trial(0.5))
@@ -227,6 +230,45 @@ def test_a_port_of_something_else(answer: bytes, says: str, hint: str) -> None:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.mark.parametrize("login", ["MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD"])
+@pytest.mark.parametrize("redirected", ["/health", "/api/"])
+def test_no_login_follows_a_redirect(monkeypatch: pytest.MonkeyPatch, login: str, redirected: str) -> None:
+    """As to a company's login page, from the first request on or later."""
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(f"{self.path} {self.headers}")
+            self.send_response(200)
+            self.end_headers()
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            return None
+
+    class Named(Elsewhere):
+        def do_GET(self) -> None:
+            self.send_response(307 if self.path.startswith(redirected) else 200)
+            self.send_header("Location", f"http://127.0.0.1:{elsewhere.server_port}{self.path}")
+            self.end_headers()
+
+        do_POST = do_GET
+
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    monkeypatch.setenv(login, "hunter2")
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as elsewhere, HTTPServer(("127.0.0.1", 0), Named) as server:
+        for each in (elsewhere, server):
+            Thread(target=each.serve_forever, args=(0.02,), daemon=True).start()
+        with pytest.raises(TrackingError) as caught:
+            Store(f"http://127.0.0.1:{server.server_port}", "tests")
+        for each in (elsewhere, server):
+            each.shutdown()
+    assert not asked
+    if redirected == "/health":
+        assert f"redirects to http://127.0.0.1:{elsewhere.server_port}/health" in caught.value.message
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:

@@ -4,19 +4,23 @@ answers as Ray 2.60 does; tests/e2e/test_jobs.py asks a real one."""
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sys
 import threading
 import zipfile
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import ray
 from datasets import Dataset, DatasetDict
+from ray.exceptions import AuthenticationError
 from typer.testing import CliRunner
 
 from mixopt.base.errors import ConfigError
@@ -25,11 +29,12 @@ from mixopt.cli.schemas import json_schema
 from mixopt.cluster import jobs
 from mixopt.cluster.head import HeadAway
 from mixopt.cluster.jobs import Cluster
-from mixopt.cluster.shipment import check_submittable, packed, shipped_files, without_absent_runs
+from mixopt.cluster.shipment import FOLDER, check_submittable, packed, shipped_files, without_absent_runs
 from mixopt.settings.reading import load
 from mixopt.settings.schema import StudyFile
 from mixopt.supervise import FINAL_STATUS
 from proxies.errors import ProxyError
+from tests.program import mixopt
 from tests.text import write_jsonl
 
 TOKEN = "t" * 40
@@ -62,7 +67,7 @@ def test_files_with_relative_paths_travel_and_nothing_else(tmp_path: Path) -> No
         with zipfile.ZipFile(archive) as opened:
             opened.extractall(tmp_path / "there")
     assert not archive.exists()
-    there = load(tmp_path / "there" / "study.yaml")
+    there = load(tmp_path / "there" / FOLDER / "study.yaml")
     assert set(shipped_files(there)) == set(files), "the study finds there what it found here"
     with packed(shipped_files(there)) as again:
         assert again.read_bytes() == first, "the same files are the same archive, whenever they were written"
@@ -88,7 +93,7 @@ def test_the_splits_of_a_saved_data_set_stay_apart(tmp_path: Path) -> None:
     files = shipped_files(study_file(tmp_path, text))
     with packed(files) as archive, zipfile.ZipFile(archive) as opened:
         opened.extractall(tmp_path / "there")
-    assert set(shipped_files(load(tmp_path / "there" / "study.yaml"))) == set(files)
+    assert set(shipped_files(load(tmp_path / "there" / FOLDER / "study.yaml"))) == set(files)
     assert not any("other" in place for place in files)
 
 
@@ -162,6 +167,7 @@ class Head(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answer)
         self.answers: dict[str, Any] = {"/api/jobs/": []}
         self.asked: list[str] = []
+        self.shown: list[str | None] = []
 
     @property
     def address(self) -> str:
@@ -174,6 +180,7 @@ class _Answer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append(f"{self.command} {self.path}")
         shown = self.headers.get("Authorization")
+        self.server.shown.append(shown)
         answer = self.server.answers.get(self.path, 404)
         if isinstance(answer, deque):
             answer = answer.popleft()
@@ -214,7 +221,7 @@ def job(study: str, number: int, state: str, **more: Any) -> dict[str, Any]:
         "submission_id": f"mixopt-{study}-{number}",
         "status": state,
         "message": None,
-        "entrypoint": "exec python -m mixopt.supervise study.yaml",
+        "entrypoint": "exec python -P -m mixopt.supervise shipped-study/study.yaml",
         "start_time": 1_800_000_000_000,
         "end_time": None,
         "metadata": metadata,
@@ -605,6 +612,23 @@ def test_addresses_that_are_none_of_a_head(address: str, monkeypatch: pytest.Mon
         Cluster(address)
 
 
+def test_a_cluster_in_numbers(head: Head) -> None:
+    alive = [{"state": "ALIVE", "resources_total": {"CPU": 4.0, "GPU": 1.0}}, {"state": "DEAD", "resources_total": {}}]
+    head.answers["/api/v0/nodes?limit=10000"] = {"data": {"result": {"result": alive}}}
+    head.answers["/api/jobs/"] = [job("web", 1, "FAILED"), job("web", 2, "FAILED"), job("code", 1, "RUNNING")]
+    done = mixopt("metrics", "--address", head.address)
+    assert done.status == 0, done.stderr
+    lines = done.stdout.splitlines()
+    for line in ("mixopt_head_up 1", "mixopt_nodes 1", "mixopt_cpus 4", "mixopt_gpus 1"):
+        assert line in lines
+    assert 'mixopt_study_state{study="web",state="FAILED"} 1' in lines
+    assert 'mixopt_study_state{study="web",state="RUNNING"} 0' in lines
+    assert 'mixopt_study_attempts{study="web"} 2' in lines
+    assert all(re.fullmatch(r'# (HELP|TYPE) .*|[a-z_]+({(\w+="\w+",?)+})? [\d.]+', line) for line in lines)
+    head.answers["/api/jobs/"] = 503
+    assert mixopt("metrics", "--address", head.address).stdout.splitlines()[-1] == "mixopt_head_up 0"
+
+
 def test_a_token_follows_no_redirect(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a wrong address, a company's login page or a captive network would have it."""
     with Head() as elsewhere:
@@ -617,6 +641,27 @@ def test_a_token_follows_no_redirect(head: Head, monkeypatch: pytest.MonkeyPatch
         thread.join()
     assert f"{head.address}/api/jobs/ redirects to {elsewhere.address}/api/jobs/" in caught.value.message
     assert not elsewhere.asked
+
+
+@pytest.mark.parametrize("shown", ["/api/version", "/api/jobs/mixopt-a-1/logs/tail"])
+def test_nor_does_it_where_rays_own_client_asks(head: Head, shown: str) -> None:
+    """To submit, and to follow a log."""
+    with Head() as elsewhere:
+        thread = threading.Thread(target=elsewhere.serve_forever, args=(0.02,))
+        thread.start()
+        elsewhere.answers["/api/version"] = {"ray_version": ray.__version__}
+        head.answers["/api/version"] = {"ray_version": ray.__version__}
+        head.answers[shown] = f"{elsewhere.address}{shown}"
+        head.answers["/api/jobs/mixopt-a-1"] = job("a", 1, "SUCCEEDED")
+        head.answers["/api/jobs/mixopt-a-1/logs"] = {"logs": ""}
+        head.answers["/api/jobs/"] = [job("a", 1, "RUNNING")]
+        cluster = Cluster(head.address)
+        with suppress(AuthenticationError):
+            cluster.follow(cluster.job("a"), lambda text: None, lambda text: None)
+        elsewhere.shutdown()
+        thread.join()
+    assert f"GET {shown}" in head.asked
+    assert not [line for line in elsewhere.shown if line and TOKEN in line]
 
 
 def test_a_password_that_the_machine_keeps_does_not_take_the_tokens_place(

@@ -294,18 +294,47 @@ def test_every_setting_is_documented() -> None:
     assert not {name for section in sections for name in section["properties"] if f"{name}`" not in documented}
 
 
-@pytest.mark.parametrize(
-    "uri",
-    ["postgresql://mixopt:hunter2@db/mlflow", "https://me:hunter2@mlflow", "postgresql://db/mlflow?password=hunter2"],
-)
-def test_a_password_in_the_environment_is_refused_where_it_would_be_recorded(
-    monkeypatch: pytest.MonkeyPatch, uri: str
-) -> None:
+@pytest.mark.parametrize("uri", ["https://me:hunter2@mlflow", "https://hunter2@mlflow", "http://m/?token=hunter2"])
+def test_a_servers_password_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(ConfigError) as caught:
         parsed(GOOD).tracking_uri  # noqa: B018
     assert "hunter2" not in caught.value.message + caught.value.hint
     assert "MLFLOW_TRACKING_PASSWORD" in caught.value.hint
+
+
+def test_a_databases_password_in_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://mixopt:hunter2@db/mlflow")
+    assert parsed(GOOD).tracking_uri == "postgresql://mixopt:hunter2@db/mlflow"
+
+
+@pytest.mark.parametrize(
+    ("lines", "place", "remedy"),
+    [
+        ("tracking: {uri: 'postgresql://mixopt:hunter2@db/mlflow'}", "tracking.uri", "$MLFLOW_TRACKING_URI"),
+        ("tracking: {uri: 'postgresql://db/mlflow?user=a&password=hunter2'}", "tracking.uri", "$MLFLOW_TRACKING_URI"),
+        ("tracking: {uri: 'https://me:hunter2@mlflow'}", "tracking.uri", "MLFLOW_TRACKING_PASSWORD"),
+        ("evaluation: {e: {paths: 'http://user:hunter2@host/x.jsonl'}}", "evaluation.e.paths", "~/.netrc"),
+        ("evaluation: {e: {paths: [a.txt, 'simplecache::https://u:hunter2@h/x']}}", "evaluation.e.paths", "~/.netrc"),
+        ("evaluation: {e: {paths: ['https://h/x.txt?X-Amz-Signature=hunter2']}}", "evaluation.e.paths", "~/.netrc"),
+        ("executor: {shared: 's3://AKIAKEY:hunter2/+x@bucket/a'}", "executor.shared", "~/.aws/credentials"),
+        ("executor: {shared: 'sftp://me:hunter2@host/a'}", "executor.shared", "~/.config/fsspec"),
+        ("executor: {address: 'ray://me:hunter2@head:10001'}", "executor.address", "RAY_AUTH_TOKEN"),
+        ("reuse: {runs: 'http://hunter2@host/runs.csv'}", "reuse.runs", "~/.netrc"),
+        ("# was: s3://key:hunter2@bucket", "this line", "~/.aws/credentials"),
+        ("directory: >-\n  http://user:hunter2@host/x", "directory", "~/.netrc"),
+        (r'directory: "http://user\u003ahunter2@host/x"', "directory", "~/.netrc"),
+    ],
+)
+def test_a_password_in_a_url_of_the_file_is_refused(lines: str, place: str, remedy: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parsed(f"{GOOD}\n{lines}\n")
+    (line,) = caught.value.message.splitlines()
+    assert line.startswith("folder/study.yaml:10: ")
+    assert f" {place} holds a password in a URL" in line
+    assert remedy in line
+    assert "hunter2" not in line
+    assert len(line) <= 300
 
 
 @pytest.mark.parametrize("name", ["artifacts", "mlflow.db"])

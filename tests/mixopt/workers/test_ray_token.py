@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mixopt.base.errors import ConfigError
-from mixopt.workers.ray_token import Token, use_cluster_token, use_fresh_token
+from mixopt.workers.ray_token import Token, fresh_token, use_cluster_token
 
 STRONG = "k" * 16 + "-secret-" + "z" * 16
 
@@ -65,25 +65,30 @@ def test_an_open_cluster_is_the_users_own_choice(monkeypatch: pytest.MonkeyPatch
     assert os.environ["RAY_AUTH_MODE"] == "disabled"
 
 
-def test_each_local_cluster_has_a_strong_token_of_its_own() -> None:
-    use_fresh_token()
-    first = os.environ["RAY_AUTH_TOKEN"]
-    use_fresh_token()
-    assert os.environ["RAY_AUTH_TOKEN"] != first
-    assert use_cluster_token() == Token(os.environ["RAY_AUTH_TOKEN"], "RAY_AUTH_TOKEN")
+def test_each_local_cluster_has_a_strong_token_of_its_own_and_leaves_the_users_in_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "of-the-user" * 4)
+    seen = []
+    for _ in range(2):
+        with fresh_token():
+            seen.append(os.environ["RAY_AUTH_TOKEN"])
+            assert use_cluster_token() == Token(seen[-1], "RAY_AUTH_TOKEN")
+    assert len({*seen, "of-the-user" * 4}) == 3
+    assert use_cluster_token() == Token("of-the-user" * 4, "RAY_AUTH_TOKEN")
 
 
 def test_ray_heeds_it_even_when_it_was_imported_before() -> None:
     program = """
 import ray
-from mixopt.workers.ray_token import use_fresh_token
+from mixopt.workers.ray_token import fresh_token
 from ray._raylet import AuthenticationMode, AuthenticationTokenLoader, get_authentication_mode
 for _ in range(2):
-    use_fresh_token()
-    shown = AuthenticationTokenLoader.instance().get_token_for_http_header()
-    import os
-    assert os.environ["RAY_AUTH_TOKEN"] in str(shown)
-    assert get_authentication_mode() == AuthenticationMode.TOKEN
+    with fresh_token():
+        shown = AuthenticationTokenLoader.instance().get_token_for_http_header()
+        import os
+        assert os.environ["RAY_AUTH_TOKEN"] in str(shown)
+        assert get_authentication_mode() == AuthenticationMode.TOKEN
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -93,7 +98,7 @@ def test_a_ray_that_ignores_tokens_is_refused(tmp_path: Path) -> None:
     old = tmp_path / "ray-2.51.2.dist-info"
     old.mkdir()
     (old / "METADATA").write_text("Metadata-Version: 2.1\nName: ray\nVersion: 2.51.2\n")
-    program = "from mixopt.workers.ray_token import use_fresh_token; use_fresh_token()"
+    program = "from mixopt.workers.ray_token import fresh_token; fresh_token().__enter__()"
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
     assert "ConfigError: Ray 2.51.2 ignores tokens" in done.stderr

@@ -166,3 +166,4 @@ def test_what_kills_the_process_of_a_pack_is_the_failure_of_each(jobs: list[Job]
         assert isinstance(outcome, Failure)
         assert outcome.kind is FailureKind.ERROR
         assert "/nowhere" in outcome.message
+        assert "training.py" in outcome.traceback.partition("/nowhere")[0], "where it was noticed"

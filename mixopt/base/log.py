@@ -1,0 +1,85 @@
+"""The log of a study, for whoever keeps it: what happened when, with tracebacks.
+
+What a person watches is printed (mixopt/base/console.py), and what counts is in the journal. This is neither: it may be
+lost, and a disk that takes no more of it ends no study.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from mixopt.base.console import err
+from mixopt.base.errors import ConfigError
+from search.shown import fit_to_show
+
+LOG_FILE = "mixopt.log"
+ROOMS = ("mixopt", "proxies", "search", "tracking")
+# Of the file, and of the one that came before it.
+MOST_BYTES = 5_000_000
+
+
+class _Lines(logging.Formatter):
+    """`2026-11-30T12:00:00Z WARNING mixopt.study.loop: what happened`, in UTC; no URL shows a password."""
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return fit_to_show(super().format(record))
+
+
+class _LogFile(RotatingFileHandler):
+    def __init__(self, path: Path) -> None:
+        self._complained = False
+        super().__init__(path, maxBytes=MOST_BYTES, backupCount=1, encoding="utf-8")
+        self.setFormatter(_Lines())
+
+    def _open(self) -> TextIOWrapper:
+        def without_links(path: str, flags: int) -> int:
+            return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=without_links)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self._complained:
+            self._complained = True
+            err.print(f"{self.baseFilename} cannot be written; the study goes on without a log", soft_wrap=True)
+
+
+@contextmanager
+def logging_to(folder: Path) -> Iterator[None]:
+    """Have what the rooms log go to `mixopt.log` in a folder, which is there, while the block runs.
+
+    Raises:
+        ConfigError: the file is a link, which may lead to another's file.
+    """
+    path = folder / LOG_FILE
+    try:
+        file = _LogFile(path)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise ConfigError(f"{path} is a symbolic link, and is not followed", hint="remove it") from error
+    loggers = [logging.getLogger(room) for room in ROOMS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(file)
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.removeHandler(file)
+            logger.setLevel(level)
+        with suppress(OSError):  # a disk that has no room for the last lines either
+            file.close()

@@ -1,0 +1,38 @@
+"""What `mixopt doctor` and `mixopt prune` show a person."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from mixopt.cli.tables.table import plain_table
+from mixopt.results.doctor import Diagnosis
+from mixopt.results.prune import Pruned
+
+STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
+UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
+
+def diagnosis_table(diagnosis: Diagnosis) -> RenderableType:
+    lines = []
+    for each in diagnosis.findings:
+        remedy = f"; {each.remedy}" if each.remedy else ""
+        state = (f"{each.state:4}", STYLES[each.state])
+        lines.append(Text.assemble(state, f"  {each.about} {each.what}: {each.found}{remedy}"))
+    bad = sum(each.state == "bad" for each in diagnosis.findings)
+    return Group(*lines, Text(f"{bad} to mend" if bad else "nothing stands in the way", style="bold"))
+
+
+def pruned_table(pruned: Pruned) -> RenderableType:
+    table = plain_table(">size", "path", "why")
+    for item in pruned.items:
+        table.add_row(show_bytes(item.bytes), item.path, item.why)
+    kept = [Text(f"left alone: {each.path}: {each.why}") for each in pruned.kept]
+    if not pruned.items:
+        return Group(*kept, Text("nothing to remove"))
+    done = "removed" if pruned.removed else "can go; remove them with --yes"
+    return Group(table, *kept, Text(f"{len(pruned.items)}, {show_bytes(pruned.bytes)}: {done}", style="bold"))
+
+
+def show_bytes(count: int) -> str:
+    return next((f"{count / size:.1f} {unit}" for size, unit in UNITS if count >= size), f"{count} B")
