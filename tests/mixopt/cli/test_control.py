@@ -47,7 +47,8 @@ def test_what_is_asked_lies_beside_the_journal_of_a_study_that_runs(
 
 @pytest.mark.parametrize(("verb", "wish"), [("stop", Wish.STOP), ("cancel", Wish.CANCEL)])
 def test_who_ends_a_study_waits_until_nobody_runs_it(plan: Plan, verb: str, wish: Wish) -> None:
-    folder, heard = plan.file.work_directory, []
+    folder = plan.file.work_directory
+    heard: list[Wish | None] = []
 
     def drive() -> None:
         with locked(folder, "study small"):

@@ -100,15 +100,12 @@ def test_a_paused_study_ends_what_runs_begins_nothing_and_goes_on_as_if_nothing_
 
     answer, lines = driven(plan, asks)
     assert looks_while_paused == [6] * 4, "of the two that ran one ended, and nothing took its place"
-    told = [entry.tags[keys.ACTIVITY] for entry in read(journal_path(plan.file)) if _tells(entry)]
+    tags = [entry.tags for entry in read(journal_path(plan.file)) if isinstance(entry, StudyMetrics)]
+    told = [each[keys.ACTIVITY] for each in tags if keys.ACTIVITY in each]
     assert told == ["running", "pausing", "paused", "running", "ended"]
     assert any(line.startswith("paused: ") and f"mixopt resume {plan.file.file}" in line for line in lines)
     same(answer, undisturbed)
     assert answer.notes == undisturbed.notes
-
-
-def _tells(entry: object) -> bool:
-    return isinstance(entry, StudyMetrics) and keys.ACTIVITY in entry.tags
 
 
 def test_a_stopped_study_answers_from_what_is_there_and_goes_on_when_it_is_run_again(
