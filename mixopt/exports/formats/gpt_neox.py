@@ -6,8 +6,7 @@ into another of the files that it is given.
 
 from __future__ import annotations
 
-import yaml
-
+from mixopt.base import plain_yaml
 from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
 from mixopt.exports.formats.yaml_text import yaml_text
 
@@ -28,5 +27,5 @@ class GptNeox(Exporter):
         return yaml_text(content)
 
     def read(self, text: str) -> Weights:
-        content = yaml.safe_load(text)
+        content = plain_yaml.load(text)
         return list(zip(content["train-data-paths"], content["train-data-weights"], strict=True))
