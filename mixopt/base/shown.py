@@ -1,4 +1,4 @@
-"""What others wrote, as it is shown: on one line, without what a terminal would obey, and no longer than can be read."""
+"""What others wrote, as it is shown: on one line, without what a terminal would obey, and no longer than is read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 # Of a line that says what is wrong and what to do about it.
 LONGEST_LINE = 300
-# Of what to do about it, which is kept where the rest has to be shortened.
-LONGEST_HINT = 150
+# Of what is wrong, at least, where what to do about it is long.
+SHORTEST_MESSAGE = 120
 # Of a value, or a name, within a line.
 LONGEST_VALUE = 60
 # Of mistakes in one file: whoever mends these sees the others next.
@@ -55,7 +55,9 @@ def error_line(message: str, hint: str = "") -> str:
     """What is wrong and what to do about it, on one line of at most LONGEST_LINE characters."""
     # Nobody reads, and nothing has to go through, more than that.
     message, hint = (shortened(text, 10 * LONGEST_LINE) for text in (message, hint))
-    message, hint = escaped(message), shortened(escaped(hint), LONGEST_HINT)
+    message, hint = escaped(message), escaped(hint)
     if not hint:
         return shortened(message, LONGEST_LINE)
+    # The hint is what helps, so the message gives way first.
+    hint = shortened(hint, LONGEST_LINE - min(len(message), SHORTEST_MESSAGE) - 2)
     return f"{shortened(message, LONGEST_LINE - len(hint) - 2)}; {hint}"

@@ -14,7 +14,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.runs import table as run_table
 from mixopt.settings.schema import ProxySettings, StudyFile
 from mixopt.study.corpus import relative_to_study
-from mixopt.study.notes import confirmation_notes, evaluation_notes, repetition_notes, stopping_notes
+from mixopt.study.notes import confirmation_notes, evaluation_notes, pool_notes, repetition_notes, stopping_notes
 from mixopt.study.objective import objective_of
 from mixopt.study.plan import Plan
 from proxies.data.corpus import Corpus
@@ -102,7 +102,7 @@ def make_plan(file: StudyFile, corpus: Corpus) -> Plan:
         for name, domain in file.domains.items()
         if domain.sample is not None and domain.tokens is None
     ]
-    notes += repetition_notes(corpus, available)
+    notes += [*pool_notes(file, corpus), *repetition_notes(corpus, available)]
     strategy = STRATEGIES[file.search.strategy](problem, _settings(file))
     notes += [*evaluation_notes(corpus, recipes), *stopping_notes(file, recipes), *confirmation_notes(file, corpus)]
     plan = Plan(file, corpus, problem, strategy, recipes, available, tuple(notes))

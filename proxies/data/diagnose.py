@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
+import gzip
 import io
 import zlib
-from typing import IO
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, cast
 
-import fsspec
 import pyarrow
 import zstandard
 
 from proxies.errors import ProxyError
+
+# Compressed with --long: what may have to be kept in memory to unpack it.
+LARGEST_WINDOW = 1 << 31
+BLOCK = 1 << 18  # bytes that are read at once
 
 READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, zstandard.ZstdError, pyarrow.ArrowException)
 
@@ -38,7 +46,7 @@ class WholeZst(io.RawIOBase):
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._frame = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW).decompressobj()
         self._content = memoryview(b"")
 
     def readable(self) -> bool:
@@ -52,21 +60,58 @@ class WholeZst(io.RawIOBase):
             if not block:
                 return 0
             if self._frame.eof:
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
+                self._frame = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW).decompressobj()
             self._content = memoryview(self._frame.decompress(block))
         size = min(len(buffer), len(self._content))
         buffer[:size], self._content = self._content[:size], self._content[size:]
         return size
 
 
+@contextmanager
+def open_bytes(url: str) -> Iterator[IO[bytes]]:
+    """What is in a file, here or behind a URL, unpacked where its name ends in .gz or .zst."""
+    with ExitStack() as stack:
+        packed = stack.enter_context(_packed(url))
+        if url.endswith(".gz"):
+            yield cast(IO[bytes], stack.enter_context(gzip.GzipFile(fileobj=packed)))
+        elif url.endswith(".zst"):
+            yield cast(IO[bytes], io.BufferedReader(WholeZst(packed), BLOCK))
+        else:
+            yield packed
+
+
+def _packed(url: str) -> IO[bytes]:
+    if "://" not in url:
+        return Path(url).open("rb")
+    # Tries again where a server hangs up, which fsspec does not.
+    from datasets.utils.file_utils import xopen
+
+    return cast(IO[bytes], xopen(url, "rb"))
+
+
+@contextmanager
+def open_text(url: str) -> Iterator[io.TextIOBase]:
+    """The same as text; \\r and \\r\\n end a line as \\n does."""
+    with open_bytes(url) as content, io.TextIOWrapper(cast(IO[bytes], content), encoding="utf-8") as text:
+        yield text
+
+
 def _first_bad_utf8(url: str) -> str:
-    with fsspec.open(url, "rb", compression="infer") as file:
-        offset = 0
-        for number, line in enumerate(file, 1):
+    """Where it is, for a person: the line and the byte."""
+    decode, before, lines, pending = codecs.utf_8_decode, 0, 1, b""
+    with open_bytes(url) as content:
+        while block := content.read(BLOCK):
+            pending += block
             try:
-                line.decode()
+                done = decode(pending, "strict", False)[1]
             except UnicodeDecodeError as error:
-                byte = line[error.start]
-                return f"line {number} is not UTF-8: byte 0x{byte:02x} at offset {offset + error.start}"
-            offset += len(line)
-    return "is not UTF-8"
+                lines += _line_ends(pending[: error.start])
+                byte = pending[error.start]
+                return f"line {lines} is not UTF-8: byte 0x{byte:02x} at offset {before + error.start}"
+            lines += _line_ends(pending[:done])
+            before, pending = before + done, pending[done:]
+    return f"line {lines} is not UTF-8: it ends within a character"
+
+
+def _line_ends(text: bytes) -> int:
+    return text.count(b"\n") or text.count(b"\r")

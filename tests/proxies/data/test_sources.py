@@ -56,7 +56,12 @@ def test_json_lines(tmp_path: Path, ending: str) -> None:
 def test_brackets_in_names(tmp_path: Path) -> None:
     assert read(source("web", write_jsonl(tmp_path / "pool [1].jsonl", TEXTS))) == TEXTS
     (tmp_path / "pool [1].txt.gz").write_bytes(gzip.compress(b"text"))
-    fails(source("web", tmp_path / "pool [1].txt.gz"), "[1].txt.gz")
+    assert read(source("web", tmp_path / "pool [1].txt.gz")) == ["text"]
+    (tmp_path / "a [b] c").mkdir()
+    write_jsonl(tmp_path / "a [b] c" / "1.jsonl", TEXTS[:1])
+    write_jsonl(tmp_path / "a [b] c" / "2" / "2.jsonl", TEXTS[1:])
+    assert read(source("web", tmp_path / "a [b] c" / "*.jsonl")) == TEXTS[:1]
+    assert read(source("web", tmp_path / "a [b] c" / "**" / "*.jsonl")) == TEXTS
 
 
 def test_parquet_and_arrow_and_saved_folders(tmp_path: Path) -> None:
@@ -177,8 +182,8 @@ def test_missing_and_wrong_fields(tmp_path: Path) -> None:
     pq.write_table(pa.table({"body": TEXTS, "n": [1, 2, 3]}), tmp_path / "web.parquet")
     assert "body, n" in fails(source("web", tmp_path / "web.parquet"), "web.parquet", "no field text").hint
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "numbers.parquet")
-    fails(source("web", tmp_path / "numbers.parquet"), "row 1", "holds int")
-    fails(source("web", write_jsonl(tmp_path / "n.jsonl", ["a", 7])), "line 2", "holds int")
+    fails(source("web", tmp_path / "numbers.parquet"), "row 1", "holds a number")
+    fails(source("web", write_jsonl(tmp_path / "n.jsonl", ["a", 7])), "line 2", "holds a number")
     (tmp_path / "list.jsonl").write_text('{"text": "a"}\n"b"\n')
     fails(source("web", tmp_path / "list.jsonl"), "line 2", "not an object")
     (tmp_path / "half.jsonl").write_text('{"text": "a\\ud83d"}\n')
