@@ -244,4 +244,10 @@ def _remembered(file: StudyFile) -> dict[str, dict[str, str]]:
         pools = json.loads(Path(file.work_directory / POOLS).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return pools if isinstance(pools, dict) else {}
+    if not isinstance(pools, dict):
+        return {}
+    return {
+        name: files
+        for name, files in pools.items()
+        if isinstance(files, dict) and all(isinstance(stamp, str) for stamp in files.values())
+    }

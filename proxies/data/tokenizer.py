@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from proxies.data.format import LARGEST_VOCABULARY
 from proxies.errors import ProxyError
 
 END_OF_TEXT = "<|endoftext|>"
@@ -31,7 +32,6 @@ END_OF_TEXT_NAMES = (
     "[SEP]",
 )
 OTHER_TOKENIZER = "give a tokenizer made for this text, or leave tokenizer_file out to train one"
-LARGEST_VOCABULARY = 1_000_000
 LARGEST_FILE = 1 << 28  # bytes of a tokenizer.json
 SMALLEST_VOCABULARY = 257  # one token a byte, and the end of text
 
