@@ -192,8 +192,8 @@ def check_readable(source: Source, files: Iterable[SourceFile]) -> None:
             next(_read(source, file), None)
 
 
-def record_fields(source: Source, file: SourceFile) -> tuple[str, ...]:
-    """The fields of the first record of a file, whatever `source` wants of it; none of a text file.
+def text_fields(source: Source, file: SourceFile) -> tuple[str, ...]:
+    """The fields of the first record of a file that hold text, whatever `source` wants of it; none of a text file.
 
     Raises:
         ProxyError: the file is broken.
@@ -202,9 +202,10 @@ def record_fields(source: Source, file: SourceFile) -> tuple[str, ...]:
         return ()
     try:
         if file.kind == "parquet":
-            return tuple(_parquet_columns(file))
-        return tuple(next((record for _, record in _records(source, file)), {}))
-    except READ_ERRORS as error:
+            return tuple(name for name, is_text in _parquet_columns(file).items() if is_text)
+        record = next((record for _, record in _records(source, file)), {})
+        return tuple(name for name, value in record.items() if isinstance(value, str))
+    except (*READ_ERRORS, AttributeError) as error:
         raise located(error, source.name, file.url) from error
 
 
@@ -382,12 +383,14 @@ def _records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[st
         yield f"row {number}", row
 
 
-def _parquet_columns(file: SourceFile) -> list[str]:
+def _parquet_columns(file: SourceFile) -> dict[str, bool]:
+    """The names of the columns, and whether each holds text."""
     import pyarrow.parquet
 
     with fsspec.open(file.url) as opened:
-        names: list[str] = pyarrow.parquet.read_schema(opened).names
-    return names
+        schema = pyarrow.parquet.read_schema(opened)
+    types = pyarrow.types
+    return {each.name: types.is_string(each.type) or types.is_large_string(each.type) for each in schema}
 
 
 def _json_records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -32,5 +32,11 @@ class LlamaFactory(Exporter):
 
     def read(self, text: str) -> Weights:
         arguments = plain_yaml.load(text)
+        # Concatenation is also what it does where nothing is said.
+        if arguments.get("mix_strategy", "concat") == "concat":
+            raise ConfigError(
+                "LLaMA-Factory concatenates these datasets, and its interleave_probs mean nothing",
+                hint="set mix_strategy: interleave_over in it, where the probabilities are meant",
+            )
         names = [name.strip() for name in arguments["dataset"].split(",")]
         return list(zip(names, map(float, arguments["interleave_probs"].split(",")), strict=True))
