@@ -9,6 +9,7 @@ shares of tokens; shares of documents are not, unless all documents are of one l
 
 from __future__ import annotations
 
+import csv
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from mixopt.results.export import Draws as Draws
 from mixopt.settings.units import parse_number
 from search.mixture import Mixture
 
+FAILURES = (ValueError, LookupError, TypeError, AttributeError, SyntaxError, ArithmeticError, csv.Error)
 OTHER_FORMAT = "is it in another format? mixopt export --list shows all"
 
 # Names with their weights, in a file's order; a name may stand there twice.
@@ -159,8 +161,8 @@ def _weights(exporter: Exporter, text: str) -> list[tuple[str, float]]:
         raise ConfigError(f"this is no {exporter.name} file{place}: {error.message}", hint=OTHER_FORMAT) from error
     except ConfigError:
         raise
-    # A text of another format fails in whatever way its reader happens to.
-    except (ValueError, LookupError, TypeError, AttributeError, SyntaxError, RecursionError, ArithmeticError) as error:
+    # A text of another format fails in whatever way its reader happens to; too deep a text has no room to be parsed.
+    except (*FAILURES, RecursionError, MemoryError) as error:
         raise ConfigError(f"this is no {exporter.name} file", hint=OTHER_FORMAT) from error
     if not weights:
         raise ConfigError(f"this {exporter.name} file has no weights", hint=OTHER_FORMAT)

@@ -61,7 +61,7 @@ class Csv(Exporter):
         return text.getvalue()
 
     def read(self, text: str) -> Weights:
-        return [(row["domain"], float(row["weight"])) for row in csv.DictReader(io.StringIO(text))]
+        return [(row["domain"], float(row["weight"])) for row in csv.DictReader(io.StringIO(text, newline=""))]
 
 
 def _content(exportable: Exportable) -> dict[str, Any]:
