@@ -27,7 +27,9 @@ class _Escaped:
             yield segment if segment.control else Segment(escaped(segment.text, keep="\n"), segment.style)
 
 
-class _EscapeAll(RenderHook):
+class EscapeAll(RenderHook):
+    """For `Console.push_render_hook`: no control character in what is printed reaches the terminal."""
+
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         return [_Escaped(each) for each in renderables]
 
@@ -35,7 +37,7 @@ class _EscapeAll(RenderHook):
 def _console(to_errors: bool) -> Console:
     # What is printed holds paths and patterns, whose [a-z] is no markup.
     console = Console(stderr=to_errors, highlight=False, markup=False)
-    console.push_render_hook(_EscapeAll())
+    console.push_render_hook(EscapeAll())
     return console
 
 

@@ -142,10 +142,10 @@ def spoiled_bytes(draw: st.DrawFn, content: bytes) -> bytes:
 
 # fmt: off
 PUT = [
-    b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\x1b[31m", b"\r", b"\n", b"\r\n\n", b"\t", b'"', b"'", b"{", b"}", b"[" * 2000,
-    b"- " * 200, b"&a [*a]", b"*a", b"!!int x", b"!!binary x", b": ", b"#", b"?", b"|", b"9" * 5000, b"1e999", b"NaN",
-    b"-Infinity", b"null", b"\xed\xa0\x80", b"\xe2\x80\xa8", b"0b", b"010", b"<<: ", b"---\n", b"%YAML 9\n", b",", b";",
-    b"%", b"x" * 3000, b'{"a":' * 3000,
+    b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\x1b[31m", b"\r", b"\n", b"\r\n\n", b"\t", b'"', b"'", b"{", b"}",
+    b"[" * 2000, b"- " * 200, b"&a [*a]", b"*a", b"!!int x", b"!!binary x", b": ", b"#", b"?", b"|", b"9" * 5000,
+    b"1e999", b"NaN", b"-Infinity", b"null", b"\xed\xa0\x80", b"\xe2\x80\xa8", b"0b", b"010", b"<<: ", b"---\n",
+    b"%YAML 9\n", b",", b";", b"%", b"x" * 3000, b'{"a":' * 3000,
 ]
 # fmt: on
 
