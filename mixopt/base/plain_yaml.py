@@ -124,6 +124,7 @@ def _measure(text: str) -> None:
     whole = _Open(None)
     inside = [whole]
     size_of_anchor: dict[str, int] = {}
+    event: Any  # of classes without types
     for event in yaml.parse(text, Loader=_Loader):
         line = event.start_mark.line + 1
         if isinstance(event, yaml.CollectionEndEvent):

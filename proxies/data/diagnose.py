@@ -92,7 +92,7 @@ def _packed(url: str) -> IO[bytes]:
 @contextmanager
 def open_text(url: str) -> Iterator[io.TextIOBase]:
     """The same as text; \\r and \\r\\n end a line as \\n does."""
-    with open_bytes(url) as content, io.TextIOWrapper(cast(IO[bytes], content), encoding="utf-8") as text:
+    with open_bytes(url) as content, io.TextIOWrapper(content, encoding="utf-8") as text:
         yield text
 
 

@@ -22,7 +22,7 @@ from tests.program import mixopt
 
 def test_control_characters_are_shown_and_styles_stay() -> None:
     printed_to = io.StringIO()
-    terminal = Console(file=printed_to, force_terminal=True, color_system="standard", width=80)
+    terminal = Console(file=printed_to, force_terminal=True, color_system="standard", highlight=False, width=80)
     terminal.push_render_hook(EscapeAll())
     table = Table()
     table.add_column("domain\x1b[2J")

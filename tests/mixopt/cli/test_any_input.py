@@ -76,7 +76,7 @@ def ends_well(read: Callable[[], object]) -> None:
 
 
 # fmt: off
-ODD = [
+ODD: list[Any] = [
     None, True, False, 0, -1, 1, 3, 2**31, 2**63, 10**30, 10**400, -0.0, 0.5, 1e-320, 1e308, math.inf, -math.inf,
     math.nan, "", " ", "a", "0", "-1", "5%", "120%", "1e400", "2B", "9" * 5000, "1_0", "010", "1:30", "6h", "1e300h",
     "no", "~", "null", "\x1b[31m", "\0", "a\nb", "a\u2028b", "é", "\u202e", "x" * 5000, "../..", "/dev/null", "s3://",

@@ -188,7 +188,7 @@ CASES: dict[str, tuple[Spoil, str]] = {
     "an empty study file": (written(""), "no settings"),
     "a study file that is a list": (written("- a\n"), "no settings"),
     "a folder for a study file": (
-        lambda folder: none(((folder / "study.yaml").unlink(), (folder / "study.yaml").mkdir())),
+        after(lambda folder: (folder / "study.yaml").unlink(), lambda folder: (folder / "study.yaml").mkdir()),
         "is a folder",
     ),
     "a pipe for a study file": (pipe("study.yaml"), "pipe"),
