@@ -1,5 +1,6 @@
 """What a study file becomes: its objective, its search settings, and the earlier runs that it reuses."""
 
+import json
 from pathlib import Path
 
 import pytest
