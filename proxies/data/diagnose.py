@@ -26,7 +26,11 @@ READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, zstandard.ZstdError, p
 def located(error: Exception, name: str, url: str) -> ProxyError:
     """What to tell the user about `error`, which reading the file at `url` of domain `name` raised."""
     if isinstance(error, UnicodeDecodeError):
-        return ProxyError(f"{name}: {url} {_first_bad_utf8(url)}", hint="convert the file to UTF-8")
+        try:
+            where = _first_bad_utf8(url)
+        except READ_ERRORS as damage:  # what is wrong with its text is not all that is wrong
+            return located(damage, name, url)
+        return ProxyError(f"{name}: {url} {where}", hint="convert the file to UTF-8")
     if isinstance(error, EOFError):
         return ProxyError(f"{name}: {url} is truncated: {error}", hint="copy or download the file again")
     if isinstance(error, FileNotFoundError):

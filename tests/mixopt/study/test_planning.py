@@ -1,6 +1,5 @@
 """What a study file becomes: its objective, its search settings, and the earlier runs that it reuses."""
 
-import json
 from pathlib import Path
 
 import pytest
