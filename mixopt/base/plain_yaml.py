@@ -123,7 +123,7 @@ def _measure(text: str) -> None:
     """
     whole = _Open(None)
     inside = [whole]
-    size_of_anchor: dict[str, int] = {}
+    size_of_anchor: dict[str | None, int] = {}
     event: Any  # of classes without types
     for event in yaml.parse(text, Loader=_Loader):
         line = event.start_mark.line + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,6 +32,7 @@ END_OF_TEXT_NAMES = (
     "[EOS]",
     "[SEP]",
 )
+LONG_RUN = re.compile(r"\S{1000}(?=\S)")
 OTHER_TOKENIZER = "give a tokenizer made for this text, or leave tokenizer_file out to train one"
 LARGEST_FILE = 1 << 28  # bytes of a tokenizer.json
 SMALLEST_VOCABULARY = 257  # one token a byte, and the end of text
@@ -235,8 +237,18 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> CorpusTokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator((part for text in texts for part in _parts(text)), trainer)
     return CorpusTokenizer(tokenizer.to_str())
+
+
+def _parts(text: str) -> Iterator[str]:
+    """A text cut where it runs on without white space: pairs are counted anew in the whole of a word that one is in,
+    so that proteins or base64 would take minutes a million letters."""
+    start = 0
+    for run in LONG_RUN.finditer(text):
+        yield text[start : run.end()]
+        start = run.end()
+    yield text[start:]
 
 
 def content_hash(text: str) -> int:

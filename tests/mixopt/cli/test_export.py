@@ -191,13 +191,15 @@ def test_each_domain_has_its_own_cap(study: Path) -> None:
     answer = mixopt.Study(study).answer
     free = ExportRequest.of(file, "olmix", None, None, None, "10M", None)
     mixture = Mixture.of(answer.mixture)
-    assert "beyond about 4 epochs" in free.cautions(answer, mixture)[0], "no cap is known, so nothing is refused"
+    assert "beyond about 4 epochs" in free.cautions(Known.of(answer), mixture)[0], (
+        "no cap is known, so nothing is refused"
+    )
     assert free.text(Known.of(answer), mixture)
     prose = file.domains["prose"].model_copy(update={"max_epochs": 0.5})
     own = file.model_copy(update={"domains": {**file.domains, "prose": prose}})
     capped = ExportRequest.of(own, "olmix", None, None, None, "10M", None)
     with pytest.raises(ConfigError, match=r"domain prose would be read .* and the most is 0.5"):
-        capped.text(Known.of(answer), mixture)
+        capped.text(known, mixture)
 
 
 def test_the_list_says_what_weights_count() -> None:
