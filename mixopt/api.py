@@ -165,7 +165,7 @@ class Study:
         """The answer as a trainer's configuration, as `mixopt export` writes it; the options are the command's.
 
         Args:
-            mixture: another one than the answer.
+            mixture: another one than the answer; the study need not have run for it.
 
         Raises:
             ConfigError: an option is wrong, or a domain would be repeated in `tokens` more often than it may, and
@@ -174,9 +174,15 @@ class Study:
         request = export_request.ExportRequest.of(
             self.file, format, location, _path(locations), draws, tokens, max_epochs, allow_repeats
         )
-        answer = self.answer
-        weights = Mixture.of(answer.mixture) if mixture is None else mixture.reordered(tuple(answer.mixture))
-        return request.text(answer, weights)
+        from mixopt.exports.mixtures import known_now
+
+        known, _ = known_now(self.file, needs_answer=mixture is None)
+        if mixture is not None:
+            weights = mixture.reordered(tuple(self.file.domains))
+        else:
+            assert known.answer is not None
+            weights = Mixture.of(known.answer.mixture)
+        return request.text(known, weights)
 
 
 def space(

@@ -18,9 +18,9 @@ from statistics import mean
 from typing import Literal
 
 import numpy as np
-import yaml
 from pydantic import JsonValue
 
+from mixopt.base import plain_yaml
 from mixopt.base.errors import ConfigError
 from mixopt.exports.mixtures import mixture_in_file
 from mixopt.results.answer import Answer
@@ -205,8 +205,8 @@ def _is_study(given: Path | str) -> bool:
     if not _is_file(given) or Path(given).suffix in (".json", ".csv"):
         return False
     try:
-        content = yaml.safe_load(text_of(Path(given)))
-    except yaml.YAMLError:
+        content = plain_yaml.load(text_of(Path(given)))
+    except plain_yaml.NotPlain:
         return True  # whoever reads it as a study says in which line it is none
     return not isinstance(content, dict) or ("weights" not in content and bool(STUDY_SECTIONS & content.keys()))
 

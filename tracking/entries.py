@@ -114,15 +114,15 @@ def entry_from_plain(plain: Mapping[str, Any], trials: Mapping[str, Trial]) -> E
     match plain:
         case {"opened": trial, "at": at}:
             return Opened(codec.trial_from_plain(trial), at, _pair(plain.get("foreseen")))
-        case {"restarted": trial_id, "start": start, "reason": reason}:
+        case {"restarted": str(trial_id), "start": int(start), "reason": str(reason)}:
             return Restarted(trials[trial_id], start, reason)
-        case {"closed": trial_id, "measurement": measurement, "objective": objective, "at": at}:
+        case {"closed": str(trial_id), "measurement": dict(measurement), "objective": objective, "at": at}:
             return Closed(trials[trial_id], codec.measurement_from_plain(measurement), objective, at)
-        case {"closed": trial_id, "failure": failure, "at": at}:
+        case {"closed": str(trial_id), "failure": dict(failure), "at": at}:
             return Closed(trials[trial_id], codec.failure_from_plain(failure), at=at)
-        case {"reported": metrics, "step": step, "at": at, "tags": tags}:
+        case {"reported": dict(metrics), "step": int(step), "at": at, "tags": dict(tags)}:
             return StudyMetrics(metrics, step, at, tags)
-        case {"written": key, "data": data, "file": file}:
+        case {"written": str(key), "data": dict(data), "file": str(file)}:
             return Written(key, data, file)
         case {"finished": True}:
             return Finished()

@@ -34,6 +34,8 @@ UNCHAINED = 3
 # Of versions before 0.2: no checksums, and a subject that is only a digest.
 SCHEMA_BEFORE = 2
 WITHOUT_IT = "remove it: the study then resumes from what MLflow has"
+# What is raised by reading what nobody has written.
+WRONG = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 CHECKSUM = b',"crc":"'
 NOT_AS_WRITTEN = "its checksum is not that of what it says, or a line before it is gone"
 
@@ -197,7 +199,7 @@ class Journal:
             sent = json.loads(self._sent_path.read_text())
             # A death between the two renames of `create` leaves the count of the journal before.
             return max(0, int(sent["sent"])) if sent["id"] == self.id else 0
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        except (OSError, *WRONG):
             return 0
 
 
@@ -229,7 +231,7 @@ def entries_in(file: BinaryIO, name: Path | str, hint: str = WITHOUT_IT) -> Iter
             return  # it is being written
         try:
             entry = entry_from_plain(chain.plain(line), trials)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except WRONG as error:
             raise DamagedJournal(
                 f"{name}:{number} is damaged ({str(error)[:100] or type(error).__name__})", hint=hint
             ) from error
@@ -267,7 +269,7 @@ def last_written(path: Path, key: str) -> Mapping[str, Any] | None:
     number, line, last = found
     try:
         data: Mapping[str, Any] = _Chain(header.schema, last).plain(line)["data"]
-    except (ValueError, KeyError, RecursionError) as error:
+    except WRONG as error:
         raise DamagedJournal(f"{path}:{number} is damaged ({str(error)[:100]})", hint=WITHOUT_IT) from error
     return data
 
@@ -347,7 +349,7 @@ def _header(line: bytes, name: Path | str) -> Header:
             digest, _, corpus = plain["subject"].partition(" ")
             return Header(schema, str(plain["id"]), Subject("", None, corpus), digest, line)
         reason = f"it is of schema {schema}, this version of mixopt writes {SCHEMA}"
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except WRONG:
         reason = "its first line is no journal's"
     raise TrackingError(f"{name} cannot be read: {reason}", hint=WITHOUT_IT)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from mixopt.base.shown import MOST_LINES, error_line
+from proxies.errors import ProxyError
 from search.errors import ExplainedError
 
 
@@ -9,5 +13,25 @@ class ConfigError(ExplainedError, ValueError):
     """Something in the study file, or about the state that it refers to, is wrong."""
 
 
+class Mistakes(ConfigError):
+    """Several at once, a line for each that says where it is and what to do about it.
+
+    Attributes:
+        lines: the first of them, and a last one where there are more.
+    """
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        more = len(lines) - MOST_LINES
+        self.lines = tuple(error_line(line) for line in lines[:MOST_LINES])
+        if more > 0:
+            self.lines += (f"{more} more mistakes in this file; mend these first",)
+        super().__init__("\n".join(self.lines))
+
+
 class ClusterLost(ConfigError):
     """The cluster went away, or has no room yet, and may well come back: whoever waits may try again."""
+
+
+def error_lines(mistake: ExplainedError | ProxyError) -> tuple[str, ...]:
+    """A mistake as it is shown: a line of at most 300 characters, or one for each of several mistakes."""
+    return mistake.lines if isinstance(mistake, Mistakes) else (error_line(mistake.message, mistake.hint),)

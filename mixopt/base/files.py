@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from mixopt.base.errors import ConfigError
 from proxies import lock
@@ -15,6 +18,9 @@ DEVICES = Path("/dev")
 # Whoever looks whether somebody holds the folder may hold it for a moment.
 LOOKED_AT_SECONDS = 0.3
 
+# A file that a person writes, with a thousand domains and the paths of each.
+LARGEST_TEXT = 4_000_000  # bytes
+
 
 def text_in(path: Path, what: str, hint: str) -> str:
     """
@@ -23,18 +29,50 @@ def text_in(path: Path, what: str, hint: str) -> str:
         hint: where there is none.
 
     Raises:
-        ConfigError: there is none, or it is no text.
+        ConfigError: there is none, it is no file that ends, or no text, or too large for what a person writes.
     """
-    if not path.exists():
-        raise ConfigError(f"{path}: no such {what}", hint=hint)
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder", hint=f"name the {what} in it")
+    content = bytes_in(path, what, hint, LARGEST_TEXT)
     try:
-        return path.read_text(encoding="utf-8")
+        return content.decode()
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{path}: byte {error.start} is not UTF-8", hint=f"is this really a {what}? Save it as UTF-8"
         ) from error
+
+
+def bytes_in(path: Path, what: str, hint: str, most: int) -> bytes:
+    """What is in a file of at most `most` bytes.
+
+    Raises:
+        ConfigError: as `text_in`.
+    """
+    with opened(path, what, hint) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ConfigError(f"{path} is larger than {most / 1e6:g} MB", hint=f"is this really a {what}?")
+    return content
+
+
+def opened(path: Path, what: str, hint: str) -> BinaryIO:
+    """A file that ends: not a device or a pipe, which could give text for ever, or make whoever opens it wait.
+
+    Raises:
+        ConfigError: it is none, or there is none.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ConfigError(f"{path}: no such {what}", hint=hint) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"{path} cannot be opened: {reason}", "check the path and its permissions") from error
+    file = os.fdopen(descriptor, "rb", closefd=True) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    if file is None:
+        os.close(descriptor)
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder", hint=f"name the {what} in it")
+        raise ConfigError(f"{path} is a pipe or a device", hint=f"write the {what} into a file")
+    return file
 
 
 def write_text(path: Path, text: str) -> None:

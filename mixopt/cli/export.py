@@ -64,13 +64,11 @@ def export(
     from mixopt.base.errors import ConfigError
     from mixopt.base.files import write_text
     from mixopt.cli.tables.export import formats, formats_table, supplies_table
-    from mixopt.exports.mixtures import mixture_in_file, on_front
+    from mixopt.exports.mixtures import known_now, mixture_in_file, on_front
     from mixopt.exports.request import ExportRequest
     from mixopt.results.export import ExportResult
     from mixopt.settings.reading import load
-    from mixopt.study.answer import answer_so_far
     from mixopt.study.inventory import pool_changes
-    from mixopt.study.record import read_record
     from search.mixture import Mixture
 
     if list_formats:
@@ -81,19 +79,20 @@ def export(
         return
     file = load(study)
     request = ExportRequest.of(file, format, location, locations, draws, tokens, max_epochs, allow_repeats)
-    record = read_record(file, apart_from="inventory")
-    answer = answer_so_far(file, record)
     if mixture is not None and front is not None:
         raise ConfigError("mixture and front both say what to export", hint="give one of them")
+    known, record = known_now(file, needs_answer=mixture is None)
+    answer = known.answer
     if mixture is not None:
         weights = mixture_in_file(mixture, file.domains)
     else:
+        assert answer is not None
         weights = on_front(answer, front) if front is not None else Mixture.of(answer.mixture)
-    supplies = request.supplies(answer, weights)
+    supplies = request.supplies(known, weights)
     if supplies and not json:
         err.print(supplies_table(supplies))
-    text = request.text(answer, weights)
-    notes = (*request.cautions(answer, weights), *pool_changes(file, record))
+    text = request.text(known, weights)
+    notes = (*request.cautions(known, weights), *(pool_changes(file, record) if record else ()))
     for note in notes if not json else ():
         err.print(f"note: {note}", style="yellow", soft_wrap=True)
     if output is not None:
@@ -105,7 +104,7 @@ def export(
             weights_count=request.draws,
             text=text,
             supplies=tuple(supplies),
-            inventory=answer.inventory,
+            inventory=answer.inventory if answer else None,
             notes=notes,
         )
         print(result.json_text())

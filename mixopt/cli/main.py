@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from mixopt.base.console import err
-from mixopt.base.errors import ClusterLost
+from mixopt.base.console import degrade, err
+from mixopt.base.errors import ClusterLost, error_lines
+from mixopt.base.shown import error_line
 from mixopt.base.version import VERSION
 from mixopt.cli import begin, calibration, cluster, compare, control, export, finished_runs, keeping, report, study
 from mixopt.settings.environment import DEBUG_VARIABLE
@@ -66,20 +67,20 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     # MLflow would tell its makers what it is used for.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    degrade()
     try:
         app()
     except (ExplainedError, ProxyError) as mistake:
         _show_traceback()
-        for line in mistake.message.splitlines():
-            _complain(f"{line}; {mistake.hint}" if mistake.hint else line)
+        for line in error_lines(mistake):
+            _complain(line)
         sys.exit(_status_if_it_may_pass() if isinstance(mistake, ClusterLost | TrackingAway) else USER_MISTAKE)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
         _show_traceback()
-        _complain(
-            f"{error.filename or 'the system'}: {error.strerror}; check the path, its permissions and the free space"
-        )
+        place = error.filename or "the system"
+        _complain(error_line(f"{place}: {error.strerror}", "check the path, its permissions and the free space"))
         sys.exit(_status_if_it_may_pass())
 
 

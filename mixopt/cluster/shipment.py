@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mixopt.base.errors import ConfigError
+from mixopt.base.errors import ConfigError, Mistakes
 from mixopt.settings.schema import StudyFile, TextSource
 from proxies.data.sources import Source, check_readable, find_files
 
@@ -53,7 +53,7 @@ def check_submittable(file: StudyFile) -> None:
             "remove it, and the cluster's MLFLOW_TRACKING_URI is taken, or give a server's http(s):// address"
         )
     if found:
-        raise ConfigError("\n".join(f"{file.file}: {line}" for line in found))
+        raise Mistakes([f"{file.file}: {line}" for line in found])
 
 
 def without_absent_runs(file: StudyFile) -> StudyFile:

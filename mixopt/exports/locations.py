@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, RootModel
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import text_in
+from mixopt.base.shown import shown
 from mixopt.settings.passwords import remedy
 from mixopt.settings.reading import validate
 from mixopt.settings.units import Amount
@@ -86,7 +87,7 @@ def _with_sizes(value: Any) -> Any:
         return dict.fromkeys(value)
     if isinstance(value, dict):
         return value
-    raise ValueError(f"{value!r} is no place; write a path, a list of paths, or {{path: size}}")
+    raise ValueError(f"{shown(value)} is no place; write a path, a list of paths, or {{path: size}}")
 
 
 Sizes = Annotated[dict[str, Amount | None], BeforeValidator(_with_sizes), Field(min_length=1)]

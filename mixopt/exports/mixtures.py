@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from mixopt.base.errors import ConfigError
@@ -14,9 +15,10 @@ from mixopt.results.answer import Answer
 from mixopt.settings.schema import StudyFile
 from mixopt.study.answer import answer_so_far
 from mixopt.study.corpus import find_corpus
-from mixopt.study.record import read_record
+from mixopt.study.record import HasNotRun, read_record
 from search.errors import SearchError
 from search.mixture import Mixture
+from tracking.record import Record
 
 EXPORTED = "give one that mixopt export, or you, wrote"
 
@@ -82,6 +84,49 @@ def _lengths_here(file: StudyFile) -> dict[str, float]:
 def document_lengths(answer: Answer) -> dict[str, float]:
     """Mean tokens of a document, by domain."""
     return {name: domain.mean_document_tokens for name, domain in answer.domains.items()}
+
+
+@dataclass(frozen=True)
+class Known:
+    """What an export knows of a study: its domains, and its answer where it has one.
+
+    Attributes:
+        tokens: the supply of each domain; of those for which it is known.
+        document_tokens: mean tokens of a document, by domain; of none before the text is prepared.
+        answer: None before the study has one.
+    """
+
+    tokens: Mapping[str, int]
+    document_tokens: Mapping[str, float]
+    answer: Answer | None = None
+
+    @classmethod
+    def of(cls, answer: Answer) -> Known:
+        return cls({name: each.tokens for name, each in answer.domains.items()}, document_lengths(answer), answer)
+
+    @classmethod
+    def before(cls, file: StudyFile) -> Known:
+        """Of a study that has no answer yet: what the file says, and its text where that is prepared."""
+        corpus = find_corpus(file)
+        counted = {} if corpus is None else {name: each.train_tokens for name, each in corpus.domains.items()}
+        said = {name: each.tokens for name, each in file.domains.items() if each.tokens is not None}
+        lengths = {} if corpus is None else {name: each.mean_document_tokens for name, each in corpus.domains.items()}
+        return cls(counted | said, lengths)
+
+
+def known_now(file: StudyFile, needs_answer: bool) -> tuple[Known, Record | None]:
+    """What is known of a study, and its record where it has one.
+
+    Raises:
+        ConfigError, SearchError: there is no answer, and one is needed.
+    """
+    try:
+        record = read_record(file, apart_from="inventory")
+        return Known.of(answer_so_far(file, record)), record
+    except (HasNotRun, SearchError):
+        if needs_answer:
+            raise
+        return Known.before(file), None
 
 
 @contextmanager

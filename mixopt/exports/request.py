@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mixopt.base.errors import ConfigError
+from mixopt.base.version import VERSION
 from mixopt.exports.formats import Draws, Exportable, Exporter, exporter
 from mixopt.exports.locations import Locations, locations_by_pattern, read_locations
-from mixopt.exports.mixtures import document_lengths
-from mixopt.results.answer import Answer
+from mixopt.exports.mixtures import Known
 from mixopt.results.export import Supply
 from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import parse_count, show_count
@@ -129,25 +129,25 @@ class ExportRequest:
         target = self.file.target
         return target.max_epochs if target.tokens or "max_epochs" in target.model_fields_set else None
 
-    def supplies(self, answer: Answer, mixture: Mixture) -> list[Supply]:
+    def supplies(self, known: Known, mixture: Mixture) -> list[Supply]:
         """What each domain gives in the run; nothing where its tokens are not known."""
-        if self.tokens is None:
+        if self.tokens is None or not known.tokens.keys() >= set(mixture.domains):
             return []
         return [
             Supply(
                 domain=name,
                 share=mixture[name],
                 taken=taken,
-                there=answer.domains[name].tokens,
+                there=known.tokens[name],
                 max_epochs=self.most_epochs(name),
             )
             for name, taken in counts(mixture, self.tokens).items()
         ]
 
-    def cautions(self, answer: Answer, mixture: Mixture) -> list[str]:
+    def cautions(self, known: Known, mixture: Mixture) -> list[str]:
         """A sentence for each domain that is read more often than it may, where that is allowed, or than is free."""
         found, run = [], show_count(self.tokens or 0)
-        for each in self.supplies(answer, mixture):
+        for each in self.supplies(known, mixture):
             read = f"domain {each.domain} is read {each.epochs:.3g} times in {run} tokens"
             if _is_beyond(each):
                 found.append(f"{read}, and {each.max_epochs:g} times is the most: --allow-repeats lets it")
@@ -158,13 +158,19 @@ class ExportRequest:
                 )
         return found
 
-    def text(self, answer: Answer, mixture: Mixture) -> str:
+    def text(self, known: Known, mixture: Mixture) -> str:
         """The trainer's file, of the answer or of another mixture of the study.
 
         Raises:
-            ConfigError: a domain would be repeated too often, or the format cannot say this mixture.
+            ConfigError: a domain would be repeated too often, or the format cannot say this mixture; or documents are
+                drawn, and how long they are is not known before the text is prepared.
         """
-        supplies = self.supplies(answer, mixture)
+        if self.draws is Draws.DOCUMENTS and not known.document_tokens:
+            raise ConfigError(
+                f"{self.exporter.name} draws documents, and how long they are is not known yet",
+                hint=f"count them: mixopt prepare {self.file.file}",
+            )
+        supplies = self.supplies(known, mixture)
         if supplies:
             # By how much it is beyond what it may be.
             each = max(supplies, key=lambda supply: supply.epochs / (supply.max_epochs or math.inf))
@@ -177,26 +183,33 @@ class ExportRequest:
                     "target.tokens: then its answer keeps inside the supply",
                 )
         # What was found out about the answer says nothing about another mixture.
-        answered = mixture.same_as(Mixture.of(answer.mixture))
-        verdict = answer.verdict if answered else "another mixture than the answer of this study"
+        answer = known.answer
+        verdict = "another mixture than the answer of this study"
+        provenance: dict[str, str | int] = {"mixopt": VERSION, "study": self.file.study, "seed": self.file.seed}
+        if answer is None:
+            verdict = "a mixture that somebody gave; this study has no answer yet"
+        else:
+            provenance = answer.provenance.model_dump(exclude_none=True)
+            if mixture.same_as(Mixture.of(answer.mixture)):
+                verdict = answer.verdict
         repeats = self._repeats(supplies)
         text = self.exporter.render(
             Exportable(
                 mixture,
                 self.draws,
-                document_lengths(answer),
+                known.document_tokens,
                 self.locations,
                 self.tokens,
                 max(repeats.values()),
                 self.file.seed,
-                {"verdict": verdict, **answer.provenance.model_dump(exclude_none=True)},
+                {"verdict": verdict, **provenance},
                 repeats,
             )
         )
         if self.exporter.suffix not in WITH_COMMENTS or self.exporter.name == "yaml":  # which says it in its fields
             return text
         head = [f"By mixopt, study {self.file.study}: {verdict}.", f"Weights count {WEIGHTS_COUNT[self.draws]}."]
-        if (pools := answer.inventory) is not None:
+        if answer is not None and (pools := answer.inventory) is not None:
             there = f"{show_count(pools.tokens)} tokens in {len(pools.domains)} domains"
             head.append(f"Epochs are counted by inventory {pools.fingerprint}: {there}.")
         return "".join(f"# {line}\n" for line in head) + text

@@ -10,7 +10,9 @@ from typing import Literal
 import numpy as np
 
 from mixopt.base.errors import ConfigError
+from mixopt.base.shown import shown_name
 from mixopt.runs.table import _some
+from search.mixture import FloatArray
 from search.runs import Runs
 
 # Words of metric names; where both kinds are there, as in mmlu_bpb, it is a loss.
@@ -42,7 +44,13 @@ def directions(
             raise ConfigError(f"metric {name!r} is not among those used", hint=f"choose from {', '.join(runs.metrics)}")
         if name in maximize and name in minimize:
             raise ConfigError(f"metric {name} is both to be maximised and minimised", hint="leave out one of the two")
-    guessed = {name: _kind(name) for name in runs.metrics if name not in maximize and name not in minimize}
+    asked = [name for name in runs.metrics if name not in maximize and name not in minimize]
+    if unclear := _unclear(runs, asked):
+        raise ConfigError(
+            f"more of {_some(unclear, 4)} may be better or worse: the values are between 0 and 1, as scores are",
+            hint=f"say which: --maximize {shown_name(unclear[0])} or --minimize {shown_name(unclear[0])}",
+        )
+    guessed = {name: _kind(name) for name in asked}
     scores = [name for name, kind in guessed.items() if kind == "score"]
     notes = []
     for kind, choice in (
@@ -69,6 +77,21 @@ def _kind(metric: str) -> Literal["score", "loss", "unknown"]:
     if words & LOSS_WORDS or any(word.endswith("loss") for word in words):
         return "loss"
     return "score" if words & SCORE_WORDS else "unknown"
+
+
+def _unclear(runs: Runs, names: Collection[str]) -> list[str]:
+    """Metrics of which nothing is known, and whose values could be scores, beside others that are."""
+    if not any(_kind(name) == "score" for name in runs.metrics):
+        return []
+    return [
+        name
+        for name, values_N in zip(runs.metrics, runs.values_NM.T, strict=True)
+        if name in names and _kind(name) == "unknown" and _within(values_N[np.isfinite(values_N)], 0, 1)
+    ]
+
+
+def _within(values_N: FloatArray, low: float, high: float) -> bool:
+    return bool(len(values_N)) and bool((values_N >= low).all() and (values_N <= high).all())
 
 
 def _rises_with_cost(runs: Runs, metric: str) -> bool | None:

@@ -194,7 +194,11 @@ def save(result: FitResult, directory: Path) -> FitResult:
     else:
         # Not that of an earlier fit.
         front.unlink(missing_ok=True)
-    return result.model_copy(update={"files": tuple(str(path) for path in (*written, *draw_fit(result, directory)))})
+    files = tuple(str(path) for path in (*written, *draw_fit(result, directory)))
+    notes = result.notes
+    if result.predictions and not result.predictions.measured:
+        notes = (*notes, f"no picture of predictions: no run at {result.predictions.fidelity} was predicted unseen")
+    return result.model_copy(update={"files": files, "notes": notes})
 
 
 def _first_answer(

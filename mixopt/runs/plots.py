@@ -31,7 +31,9 @@ def draw_fit(result: FitResult, directory: Path) -> list[Path]:
     """Write every picture that the result has the numbers for, into a folder that exists."""
     pictures = {
         "weights.png": _weights(result),
-        "predictions.png": _predictions(result, result.predictions) if result.predictions else None,
+        "predictions.png": _predictions(result, result.predictions)
+        if result.predictions and result.predictions.measured
+        else None,
         "effects.png": _effects(result) if result.recommendation.effects else None,
         "front.png": _front(result) if result.recommendation.front else None,
         "scale.png": _path(result.path) if result.path else None,

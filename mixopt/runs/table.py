@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixopt.base.errors import ConfigError
+from mixopt.base.files import bytes_in, opened
+from mixopt.base.shown import UNSEEN, shown
+from mixopt.settings.units import MOST_AMOUNT, parse_amount
+from search.errors import first_line
 from search.fidelity import Fidelity
 from search.mixture import FloatArray
 from search.runs import BoolArray, IntArray, Runs
@@ -40,10 +45,16 @@ ONLY_FIDELITY = "runs"
 
 # Weights are often published rounded to three digits; a sum further from one lacks a domain or is in other units.
 SUM_TOLERANCE = 0.05
-# Sums this near one are worth no note.
-ROUNDING = 1e-6
+# Sums this near one are worth no note: weights of six digits.
+ROUNDING = 1e-5
 # Costs that differ by less are one cost.
 SAME_COST = 1e-6
+
+# What costs, parameters and tokens are at least, and what a measurement is at most.
+SMALLEST_AMOUNT, LARGEST_VALUE = 1e-30, 1e100
+# Of a column's name, in characters; and of a file, in bytes.
+LONGEST_NAME, LARGEST_TABLE = 300, 1_000_000_000
+TABLE_HINT = "give a table of runs, .csv or .parquet: docs/run-tables.md"
 
 # A value further from the median than so many times what separates the quartiles is pointed out.
 OUTLIER = 20.0
@@ -94,6 +105,7 @@ def read_all(source: TableSource) -> tuple[Runs, tuple[str, ...]]:
     table = _of_the_search(table, notes)
     weights_ND = _mixtures(table, domains, notes)
     values_NM = table.numbers([METRIC + name for name in metrics])
+    _check_measured(table, metrics, values_NM)
     given_names = table.texts("run")
     fidelity_names = [name or ONLY_FIDELITY for name in table.texts("fidelity")]
     fidelities = _fidelities(table, fidelity_names, notes)
@@ -117,7 +129,7 @@ def choose_metrics(runs: Runs, source: TableSource, metrics: Collection[str]) ->
         ConfigError: a metric without a value, or infinite in every run.
     """
     notes: list[str] = []
-    chosen = runs.of(*dict.fromkeys(metrics or runs.metrics))
+    chosen = runs.of(*dict.fromkeys(metrics or _measuring(runs, notes)))
     if (overlooked_N := _infinite(runs) & ~_infinite(chosen)).any():
         notes.append(f"runs with an infinite metric that is not used count all the same: {_named(runs, overlooked_N)}")
     chosen = _without_diverged(chosen, source, notes)
@@ -129,6 +141,23 @@ def choose_metrics(runs: Runs, source: TableSource, metrics: Collection[str]) ->
     _note_replicates(chosen, notes)
     _note_outliers(chosen, notes)
     return chosen, tuple(f"{source.name}: {note}" for note in notes)
+
+
+def _measuring(runs: Runs, notes: list[str]) -> list[str]:
+    """The metrics that count where none is named: each once, and none that only says how sure another is."""
+    doubts = [name for name in runs.metrics if "stderr" in name.lower().replace("_", "")]
+    if len(doubts) < len(runs.metrics) and doubts:
+        notes.append(f"standard errors are no metrics, and left out: {_some(doubts)}")
+    first: dict[bytes, str] = {}
+    copies: dict[str, list[str]] = {}
+    for name, values_N in zip(runs.metrics, runs.values_NM.T, strict=True):
+        if name in doubts:
+            continue
+        if (same := first.setdefault(values_N.tobytes(), name)) != name:
+            copies.setdefault(same, []).append(name)
+    for name, others in copies.items():
+        notes.append(f"metrics that equal {name} in every run count once: {_some(others)}")
+    return list(first.values()) or list(runs.metrics)
 
 
 def text(rows: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> str:
@@ -187,14 +216,32 @@ class _Table:
         if _is_missing(cell):
             return math.nan
         try:
-            return float(cell)
-        except (TypeError, ValueError):
-            raise self.error(
-                place, column, f"{cell!r} is not a number", "write one such as 0.25, or leave it empty"
-            ) from None
+            return _as_number(cell, column)
+        except (TypeError, ValueError, OverflowError):
+            hint = "write one such as 0.25" + ("" if column.startswith(WEIGHT) else ", or leave it empty")
+            if isinstance(cell, str) and re.fullmatch(r"[-+]?[\d.]*,\d+", cell.strip()):
+                hint = f"write a decimal point: {cell.strip().replace('.', '').replace(',', '.')}"
+            raise self.error(place, column, f"{shown(cell)} is not a number", hint) from None
 
     def error(self, place: int, column: str, what: str, hint: str) -> ConfigError:
         return ConfigError(f"{self.source}: row {self.rows[place]}, column {column}: {what}", hint)
+
+
+def _as_number(cell: Any, column: str) -> float:
+    """A cell as a number: 12% is 0.12, and parameters and tokens may be written 20M.
+
+    Raises:
+        TypeError, ValueError, OverflowError: it is none.
+    """
+    if isinstance(cell, str) and cell.strip().endswith("%"):
+        return float(cell.strip()[:-1]) / 100
+    if (
+        isinstance(cell, str)
+        and column in ("params", "tokens")
+        and cell.strip()[-1:].lower() in ("k", "m", "b", "g", "t")
+    ):
+        return parse_amount(cell)
+    return float(cell)
 
 
 def _is_missing(cell: Any) -> bool:
@@ -204,14 +251,18 @@ def _is_missing(cell: Any) -> bool:
 def _cells(source: TableSource) -> _Table:
     if isinstance(source, Frame):
         header, lines = _frame_lines(source.frame, first_row=0)
-    elif not source.is_file():
-        raise ConfigError(f"{source}: no such table", hint="give a table of runs, .csv or .parquet: docs/run-tables.md")
     elif source.suffix.lower() == ".parquet":
         header, lines = _parquet_lines(source)
     elif source.suffix.lower() in (".csv", ".tsv", ".txt"):
         header, lines = _csv_lines(source)
     else:
         raise ConfigError(f"{source}: a table ends in .csv, .tsv or .parquet", hint="export it as one of these")
+    for number, name in enumerate(header, start=1):
+        if len(name) > LONGEST_NAME or UNSEEN.search(name):
+            raise ConfigError(
+                f"{source}: the name of column {number}, {shown(name)}, is no name",
+                hint=f"write at most {LONGEST_NAME} characters, on one line",
+            )
     repeated = [name for name, count in Counter(filter(None, header)).items() if count > 1]
     if repeated:
         raise ConfigError(f"{source}: column {repeated[0]} stands there twice", hint="remove or rename one of the two")
@@ -229,12 +280,17 @@ def _cells(source: TableSource) -> _Table:
 
 def _csv_lines(path: Path) -> tuple[list[str], list[tuple[int, list[Any]]]]:
     """The header, and each further line that is not blank, with its number; commas, semicolons or tabs."""
+    content = bytes_in(path, "table", TABLE_HINT, LARGEST_TABLE)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with io.StringIO(content.decode("utf-8-sig"), newline="") as file:
             first = file.readline()
-            file.seek(0)
+            if first.startswith("sep="):  # of Excel
+                first = first[4:5]
+            else:
+                file.seek(0)
             reader = csv.reader(file, delimiter=max(",;\t", key=first.count), strict=True)
-            lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+            skipped = 1 if len(first) == 1 else 0
+            lines = [(reader.line_num + skipped, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: byte {error.start} is not UTF-8", hint="save the table as UTF-8") from error
     except csv.Error as error:
@@ -247,13 +303,13 @@ def _csv_lines(path: Path) -> tuple[list[str], list[tuple[int, list[Any]]]]:
 def _parquet_lines(path: Path) -> tuple[list[str], list[tuple[int, list[Any]]]]:
     import pandas as pd
 
-    with path.open("rb") as file:
+    with opened(path, "table", TABLE_HINT) as file:
         try:
             frame = pd.read_parquet(file)
-        except (ValueError, OSError) as error:
-            raise ConfigError(
-                f"{path}: not Parquet: {str(error).splitlines()[0]}", hint="write the file again"
-            ) from error
+        except MemoryError:
+            raise
+        except Exception as error:  # of damaged files, the library raises whatever it happens to
+            raise ConfigError(f"{path}: not Parquet: {first_line(error)}", hint="write the file again") from error
     return _frame_lines(frame, first_row=1)
 
 
@@ -265,6 +321,36 @@ def _frame_lines(frame: DataFrame, first_row: int) -> tuple[list[str], list[tupl
 def _unused_columns(table: _Table) -> list[str]:
     unused = [name for name in table.columns if name not in OPTIONAL and not name.startswith((WEIGHT, METRIC))]
     return [f"columns that are not used: {_some(name or '(without a name)' for name in unused)}"] if unused else []
+
+
+def _check_measured(table: _Table, metrics: Sequence[str], values_NM: FloatArray) -> None:
+    """
+    Raises:
+        ConfigError: a value is none that anybody measures, or one metric is in two units.
+    """
+    for name, values_N in zip(metrics, values_NM.T, strict=True):
+        odd_N = np.isfinite(values_N) & (np.abs(values_N) > LARGEST_VALUE)
+        if odd_N.any():
+            place = int(np.flatnonzero(odd_N)[0])
+            what = f"{values_N[place]:g} is no measurement"
+            raise table.error(place, METRIC + name, what, "write inf for a run that diverged")
+        # A share of right answers as 0.25 in one row and as 25 in another.
+        share_N = (values_N > 0) & (values_N <= 1)
+        percent_N = (values_N > 1) & (values_N <= 100)
+        if not (share_N.any() and percent_N.any()) or (share_N | percent_N | ~np.isfinite(values_N)).sum() < len(
+            values_N
+        ):
+            continue
+        gap = values_N[percent_N].min() / values_N[share_N].max()
+        middle = np.median(values_N[percent_N]) / np.median(values_N[share_N])
+        if gap > 10 and 100 / 4 < middle < 100 * 4:
+            one, other = (int(np.flatnonzero(where)[0]) for where in (share_N, percent_N))
+            raise table.error(
+                other,
+                METRIC + name,
+                f"{values_N[other]:g}, where row {table.rows[one]} has {values_N[one]:g}: two units in one metric",
+                "write all of it as shares, or all as percentages",
+            )
 
 
 def _of_the_search(table: _Table, notes: list[str]) -> _Table:
@@ -301,7 +387,7 @@ def _mixtures(table: _Table, domains: Sequence[str], notes: list[str]) -> FloatA
     off_N = np.abs(sum_N - 1) > ROUNDING
     if off_N.any():
         notes.append(
-            f"the weights of {off_N.sum()} rows summed to {sum_N[off_N].min():.4g} to {sum_N[off_N].max():.4g}: "
+            f"the weights of {off_N.sum()} rows summed to {sum_N[off_N].min():.6g} to {sum_N[off_N].max():.6g}: "
             "divided by that"
         )
     normalised_ND: FloatArray = weights_ND / sum_N[:, None]
@@ -339,8 +425,9 @@ def _one_each(table: _Table, column: str, fidelity_N: Sequence[str]) -> dict[str
     for place, (fidelity, value) in enumerate(zip(fidelity_N, table.numbers([column])[:, 0], strict=True)):
         if math.isnan(value):
             continue
-        if not (math.isfinite(value) and value > 0):
-            raise table.error(place, column, f"{value:g} is not above 0", "correct it, or leave the cell empty")
+        if not SMALLEST_AMOUNT <= value <= MOST_AMOUNT:
+            what = f"{value:g} is not above 0" if value <= 0 else f"{value:g} is out of range"
+            raise table.error(place, column, what, "correct it, or leave the cell empty")
         earlier, row = first.setdefault(fidelity, (float(value), table.rows[place]))
         if abs(value - earlier) > SAME_COST * earlier:
             raise table.error(

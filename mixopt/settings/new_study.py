@@ -11,7 +11,7 @@ from textwrap import indent
 import yaml
 
 from mixopt.base.errors import ConfigError
-from proxies.data.sources import KIND_OF_ENDING, Source, find_files, record_fields
+from proxies.data.sources import KIND_OF_ENDING, Source, find_files, text_fields
 from proxies.errors import ProxyError
 
 TEMPLATE = """\
@@ -78,6 +78,7 @@ PAIRS = (
     *(("prompt", "completion"), ("prompt", "response"), ("question", "answer")),
     *(("instruction", "output"), ("instruction", "response"), ("input", "output"), ("problem", "solution")),
 )
+ABOUT = ("README", "LICENSE", "LICENCE", "COPYING", "NOTICE", "CHANGELOG", "CITATION", "AUTHORS")
 TEXT_FIELDS = ("content", "body", "document", "raw_content", "markdown")
 
 
@@ -107,9 +108,12 @@ def _domains(data: Path, output: Path) -> dict[str, dict[str, str]]:
             continue
         try:
             source = Source(entry.name, (str(entry),))
-            fields = record_fields(source, find_files(source)[0])
+            first = find_files(source)[0]
+            fields = text_fields(source, first)
         except ProxyError:
             continue  # an empty folder, a picture: no text for a domain
+        if _is_about(entry) or (first.kind != "text" and not fields):
+            continue  # what says something about the pools; ids and vectors
         plain = _name(entry.name if entry.is_dir() else entry.name.partition(".")[0], "domain")
         numbered = (f"{plain}_{number}" for number in count(2))
         name = next(name for name in chain([plain], numbered) if name not in found)
@@ -120,6 +124,11 @@ def _domains(data: Path, output: Path) -> dict[str, dict[str, str]]:
             hint=f"put each pool of text into a folder or file of its own ({', '.join(list(KIND_OF_ENDING)[:6])}, ...)",
         )
     return found
+
+
+def _is_about(entry: Path) -> bool:
+    """Whether a file's name is one that projects and downloads keep beside what they are about."""
+    return entry.is_file() and entry.name.partition(".")[0].upper() in ABOUT
 
 
 def _fields(fields: tuple[str, ...]) -> dict[str, str]:

@@ -6,7 +6,9 @@ baselines, search, objective, reuse, confirm, budget, executor, tracking.
 
 from __future__ import annotations
 
+import math
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -21,12 +23,17 @@ from pydantic import (
 )
 
 from mixopt.base.errors import ConfigError
+from mixopt.base.shown import UNSEEN, shown, shown_name
 from mixopt.settings.environment import DIRECTORY_VARIABLE, STORE_VARIABLE
 from mixopt.settings.units import Amount, Count, Duration, Number, Share
 from search.shown import holds_password
 
 # Names become MLflow keys, file names and YAML keys, so they keep to characters that all of these take.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
+# Of domains, and of whatever is named in a list or a section.
+MOST_NAMES = 1000
+# A trial that tells of itself at each evaluation would be ended for nothing within less.
+SHORTEST_PATIENCE = 5.0  # seconds
 
 
 STORES = ("sqlite:///", "http://", "https://", "postgresql://", "postgresql+", "mysql://", "mysql+")
@@ -100,7 +107,7 @@ class DomainSettings(TextSource):
 class GroupSettings(Section):
     """A limit on the sum of several domains' shares."""
 
-    domains: Annotated[list[str], Field(min_length=1)]
+    domains: Annotated[list[str], Field(min_length=1, max_length=MOST_NAMES)]
     """The domains that are added up."""
     min: Share = 0.0
     """Smallest sum of their shares."""
@@ -144,13 +151,13 @@ class CorpusSettings(Section):
     """A tokenizer.json to use. Default: a byte-level BPE is trained on the corpus."""
     vocabulary: Annotated[Count, Field(ge=258, le=1_000_000)] = 4096
     """Size of the trained tokenizer's vocabulary: small, so that proxies are cheap."""
-    validation_tokens: Count = 65_536
+    validation_tokens: Annotated[Count, Field(le=1_000_000_000)] = 65_536
     """Validation tokens of each domain and evaluation set, at most."""
     validation_share: Share = 0.1
     """... and at most this share of a domain."""
     sequence_length: Annotated[Count, Field(ge=16, le=131_072)] = 256
     """Tokens in a training sequence."""
-    workers: Count | None = None
+    workers: Annotated[Count, Field(le=1024)] | None = None
     """Tokenising processes. Default: one per core."""
 
 
@@ -159,29 +166,29 @@ class ProxySettings(Section):
 
     kind: Literal["dense", "moe"] = "dense"
     """dense, or moe: a mixture of experts."""
-    depth: Count = 2
+    depth: Annotated[Count, Field(le=1000)] = 2
     """Layers; width, heads, feed-forward and learning rate follow from it."""
-    tokens: Count
+    tokens: Annotated[Count, Field(le=10**13)]
     """Training tokens of one trial."""
-    trials: Annotated[int, Field(ge=0)] = 24
+    trials: Annotated[int, Field(ge=0, le=100_000)] = 24
     """How many mixtures of the design are trained with this proxy, the baselines not counted."""
-    width: Count | None = None
+    width: Annotated[Count, Field(le=131_072)] | None = None
     """Model width."""
-    heads: Count | None = None
+    heads: Annotated[Count, Field(le=4096)] | None = None
     """Attention heads."""
-    feed_forward: Count | None = None
+    feed_forward: Annotated[Count, Field(le=1_000_000)] | None = None
     """Hidden width of the (dense) feed-forward layers."""
-    experts: Count | None = None
+    experts: Annotated[Count, Field(le=10_000)] | None = None
     """moe: routed experts a layer."""
-    top_k: Count | None = None
+    top_k: Annotated[Count, Field(le=10_000)] | None = None
     """moe: routed experts a token."""
-    expert_feed_forward: Count | None = None
+    expert_feed_forward: Annotated[Count, Field(le=1_000_000)] | None = None
     """moe: hidden width of one routed expert."""
-    shared_feed_forward: Count | None = None
+    shared_feed_forward: Annotated[Count, Field(le=1_000_000)] | None = None
     """moe: hidden width of the shared expert."""
     learning_rate: Annotated[Number, Field(gt=0)] | None = None
     """Peak learning rate. Default: step law (2503.04715), clamped."""
-    batch_rows: Count | None = None
+    batch_rows: Annotated[Count, Field(le=1_000_000)] | None = None
     """Sequences in a training step. Default: step law, clamped."""
     evaluations: Annotated[int, Field(ge=1, le=100)] = 4
     """How often the losses are measured, evenly spaced before the learning rate decays, and at the end."""
@@ -316,8 +323,13 @@ class ObjectiveSettings(Section):
         if self.families is not None and self.kind == "worst_case":
             raise ValueError("families mean nothing to kind: worst_case; remove them, or name its metrics")
         named = [metric for family in (self.families or {}).values() for metric in family.metrics]
-        if twice := [metric for metric in named if named.count(metric) > 1]:
-            raise ValueError(f"{twice[0]} is in the families twice; name each evaluation set once")
+        if twice := [metric for metric, count in Counter(named).items() if count > 1]:
+            raise ValueError(f"{shown_name(twice[0])} is in the families twice; name each evaluation set once")
+        each = [family.weight for family in (self.families or {}).values()]
+        if not math.isfinite(sum(self.weights.values() if self.weights is not None else each)):
+            raise ValueError(
+                "the weights sum to more than a number can hold; write them in proportion, such as 2 and 1"
+            )
         if self.weights is not None and not any(self.weights.values()):
             raise ValueError("all weights are 0; give at least one evaluation set a weight above 0")
         return self
@@ -344,6 +356,8 @@ class ReuseSettings(Section):
             raise ValueError("renamed and split say how to read earlier runs; give their table in runs")
         if len(set(self.keep)) < len(self.keep):
             raise ValueError("keep names a domain twice; name each once")
+        if self.at is not None and not math.isfinite(sum(self.at.values())):
+            raise ValueError("the weights of at sum to more than a number can hold; write them in proportion")
         if self.at is not None and set(self.at) != set(self.keep):
             raise ValueError("at and keep name different domains; give a weight to each domain of keep")
         if self.at is not None and not any(self.at.values()):
@@ -376,19 +390,19 @@ class ExecutorSettings(Section):
     """ray: processes of a local or remote Ray cluster; in_process: one after the other, under a debugger."""
     address: str | None = None
     """Address of a running Ray cluster. Default: a local one, for this study alone."""
-    slots: Count | None = None
+    slots: Annotated[Count, Field(le=100_000)] | None = None
     """Trials at a time. Default: as many as the cluster has room for."""
-    cpus_per_trial: Annotated[Number, Field(gt=0)] = 1.0
+    cpus_per_trial: Annotated[Number, Field(gt=0, le=10_000)] = 1.0
     """Processor cores of a trial."""
-    gpus_per_trial: Annotated[Number, Field(ge=0)] = 0.0
+    gpus_per_trial: Annotated[Number, Field(ge=0, le=1000)] = 0.0
     """GPUs of a trial, or of a pack of them; 0.25 puts four on one."""
-    pack: Count = 1
+    pack: Annotated[Count, Field(le=1000)] = 1
     """Trials of one proxy that share those GPUs, trained side by side; `mixopt plan` measures how many one takes."""
     compile: Literal["auto", "always", "never"] = "auto"
     """Compile a proxy's steps. auto: where the study takes enough of them to be worth the wait."""
-    attempts: Count = 3
+    attempts: Annotated[Count, Field(le=1000)] = 3
     """How often a trial is started, the first start included, when its worker dies or falls silent."""
-    patience: Duration = 600.0
+    patience: Annotated[Duration, Field(ge=SHORTEST_PATIENCE)] = 600.0
     """A trial that has told nothing for so long is ended, and started again from its checkpoint."""
     shared: str | None = None
     """A folder or fsspec URL (s3://...) that every node reaches: tokens and checkpoints go through it, and each node
@@ -431,7 +445,13 @@ class TrackingSettings(Section):
     @model_validator(mode="after")
     def _known_store(self) -> Self:
         if self.uri is not None and not self.uri.startswith(STORES):
-            raise ValueError(f"uri {self.uri} names no MLflow store; write sqlite:///file.db or http(s)://server")
+            raise ValueError(
+                f"uri {shown_name(self.uri)} names no MLflow store; write sqlite:///file.db or http(s)://server"
+            )
+        if self.uri is not None and self.uri.startswith("sqlite:///") and self.uri.endswith(("///", "/.", "/..")):
+            raise ValueError(f"uri {shown_name(self.uri)} names no file; write sqlite:///file.db")
+        if {".", ".."} & set(self.experiment.split("/")) or UNSEEN.search(self.experiment):
+            raise ValueError(f"experiment {shown(self.experiment)} is no name for a folder; write letters and digits")
         return self
 
 
@@ -442,15 +462,15 @@ class StudyFile(Section):
     """The study's name: running it again under this name resumes it."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Every random choice follows from it."""
-    domains: Annotated[dict[Name, DomainSettings], Field(min_length=2, max_length=1000)]
+    domains: Annotated[dict[Name, DomainSettings], Field(min_length=2, max_length=MOST_NAMES)]
     """The pools of text, by name."""
-    evaluation: dict[Name, TextSource] = {}
+    evaluation: Annotated[dict[Name, TextSource], Field(max_length=MOST_NAMES)] = {}
     """Further evaluation sets, such as tasks; each domain's own validation split is always one."""
-    groups: dict[Name, GroupSettings] = {}
+    groups: Annotated[dict[Name, GroupSettings], Field(max_length=MOST_NAMES)] = {}
     """Limits on sums of shares, by name."""
     target: TargetSettings = TargetSettings()
     corpus: CorpusSettings = CorpusSettings()
-    proxies: Annotated[dict[Name, ProxySettings], Field(min_length=1)]
+    proxies: Annotated[dict[Name, ProxySettings], Field(min_length=1, max_length=100)]
     """The proxies, cheapest first; the answer is given, and confirmed, for the last."""
     baselines: list[Literal["proportional", "uniform", "unimax", "temperature"]] = [
         "proportional",
@@ -490,7 +510,7 @@ class StudyFile(Section):
     @property
     def home(self) -> Path:
         """The folder of everything that the study keeps."""
-        return self._file.parent / (self.directory or os.environ.get(DIRECTORY_VARIABLE, ".mixopt"))
+        return self._file.parent / Path(self.directory or os.environ.get(DIRECTORY_VARIABLE, ".mixopt")).expanduser()
 
     @property
     def work_directory(self) -> Path:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from mixopt.base.errors import ConfigError
 from mixopt.settings.reading import text_of, validate
-from mixopt.settings.schema import DomainSettings, Name, Paths, ProxySettings, StudyFile
+from mixopt.settings.schema import MOST_NAMES, DomainSettings, Name, Paths, ProxySettings, StudyFile
 from search.space import DomainLimits, Group, Space
 
 
@@ -90,7 +90,7 @@ class _Sections(StudyFile):
 
     study: Name = "space"
     # Any name that a table's column can have.
-    domains: Annotated[dict[str, _Pool], Field(min_length=2)]  # type: ignore[assignment]
+    domains: Annotated[dict[str, _Pool], Field(min_length=2, max_length=MOST_NAMES)]  # type: ignore[assignment]
     proxies: dict[Name, ProxySettings] = Field({})
 
 

@@ -123,8 +123,8 @@ def how_to_reuse(file: StudyFile) -> str:
     unit = "" if file.objective.unit == "nats_per_token" else f" --unit {file.objective.unit}"
     name = f"{file.study}-runs.csv"
     return (
-        f"mixopt runs {file.file} -o {file.file.with_name(name)}{unit}, then give the file another name "
-        f"under `study:`, and the line `reuse: {{runs: {name}}}`"
+        f"mixopt runs {_from_here(file.file)} -o {_from_here(file.file.with_name(name))}{unit}, then give the file "
+        f"another name under `study:`, and the line `reuse: {{runs: {name}}}`"
     )
 
 
@@ -137,8 +137,13 @@ def hinting_at_reuse(file: StudyFile) -> Iterator[None]:
         if not error.concerns("domains", "groups", "target", "corpus", "order"):
             raise
         raise OtherSubject(
-            error.message, f"{error.hint}; so that its runs count there: {how_to_reuse(file)}", error.changed
+            error.message, f"restore it; or keep its runs: {how_to_reuse(file)}", error.changed
         ) from error
+
+
+def _from_here(path: Path) -> str:
+    """A path as it is typed: the shorter one, from this folder or from the root."""
+    return min(str(path), os.path.relpath(path), key=len)
 
 
 @dataclass(frozen=True)
@@ -239,4 +244,10 @@ def _remembered(file: StudyFile) -> dict[str, dict[str, str]]:
         pools = json.loads(Path(file.work_directory / POOLS).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return pools if isinstance(pools, dict) else {}
+    if not isinstance(pools, dict):
+        return {}
+    return {
+        name: files
+        for name, files in pools.items()
+        if isinstance(files, dict) and all(isinstance(stamp, str) for stamp in files.values())
+    }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import show_count
+from mixopt.study.corpus import domain_sources
 from proxies.data.corpus import Corpus
+from proxies.data.sources import beside_records
 
 if TYPE_CHECKING:
     from proxies.recipe import Recipe
@@ -15,6 +19,34 @@ if TYPE_CHECKING:
 
 # Of a trial's training; more is worth a note.
 MUCH_EVALUATION = 0.05
+
+
+# Documents of a domain; of fewer, chance decides which are held out.
+FEW_DOCUMENTS = 20
+
+
+def pool_notes(file: StudyFile, corpus: Corpus) -> list[str]:
+    """Pools that are not what they seem: the same text twice, hardly any, or files that are not read."""
+    notes, domains_of = list[str](), defaultdict[str, list[str]](list)
+    for name in file.domains:
+        domains_of[corpus.content(name)].append(name)
+    notes += [
+        f"domains {', '.join(names)} hold the same text, which counts as supply in each of them"
+        for names in domains_of.values()
+        if len(names) > 1
+    ]
+    notes += [
+        f"domain {name} has {corpus.domains[name].documents} documents, too few to validate on: its loss says how well "
+        "these are known; give it more, or leave it out of the objective with objective.weights"
+        for name in file.domains
+        if corpus.domains[name].documents < FEW_DOCUMENTS
+    ]
+    for source in domain_sources(file):
+        if beside := beside_records(source):
+            named = ", ".join(Path(path).name for path in beside[:3])
+            more = f" and {len(beside) - 3} more" if len(beside) > 3 else ""
+            notes.append(f"domain {source.name}: files beside its records are not read: {named}{more}")
+    return notes
 
 
 def repetition_notes(corpus: Corpus, available: Mapping[str, Mapping[str, int] | None]) -> list[str]:

@@ -18,6 +18,7 @@ from mixopt.study.notes import (
     confirmation_notes,
     evaluation_notes,
     family_notes,
+    pool_notes,
     repetition_notes,
     stopping_notes,
     target_notes,
@@ -110,7 +111,8 @@ def make_plan(file: StudyFile, corpus: Corpus) -> Plan:
         for name, domain in file.domains.items()
         if domain.sample is not None and domain.tokens is None
     ]
-    notes += [*target_notes(file), *family_notes(file), *repetition_notes(corpus, available)]
+    notes += [*target_notes(file), *family_notes(file), *pool_notes(file, corpus)]
+    notes += repetition_notes(corpus, available)
     strategy = STRATEGIES[file.search.strategy](problem, _settings(file))
     notes += [*evaluation_notes(corpus, recipes), *stopping_notes(file, recipes), *confirmation_notes(file, corpus)]
     plan = Plan(file, corpus, problem, strategy, recipes, available, tuple(notes))

@@ -37,6 +37,10 @@ def journal_path(file: StudyFile) -> Path:
 Apart = Literal["nothing", "inventory", "file"]
 
 
+class HasNotRun(ConfigError):
+    """Nothing is recorded of the study."""
+
+
 def read_record(file: StudyFile, apart_from: Apart = "nothing") -> Record:
     """The record of a study that has run.
 
@@ -47,7 +51,7 @@ def read_record(file: StudyFile, apart_from: Apart = "nothing") -> Record:
         apart_from: what in the file may have changed since the study began, for whoever only shows what was recorded.
 
     Raises:
-        ConfigError: it has not run.
+        HasNotRun: it has not.
         TrackingError: it was begun with another file; its journal is damaged; or MLflow is needed and does not answer.
     """
     path = journal_path(file)
@@ -62,7 +66,7 @@ def read_record(file: StudyFile, apart_from: Apart = "nothing") -> Record:
     else:
         record = journal.read_record(path)
     if record is None:
-        raise ConfigError(f"study {file.study} has not run yet", hint=f"run it: mixopt run {file.file}")
+        raise HasNotRun(f"study {file.study} has not run yet", hint=f"run it: mixopt run {file.file}")
     record = _with_settings(record, file)
     if apart_from == "nothing" or record.subject.settings is None:
         require_subject(record, file)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import gzip
 import io
 import zlib
-from typing import IO
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, cast
 
 import fsspec
 import pyarrow
@@ -13,13 +18,21 @@ import zstandard
 from proxies.errors import ProxyError
 from proxies.storage import url_options
 
+# Compressed with --long: what may have to be kept in memory to unpack it.
+LARGEST_WINDOW = 1 << 31
+BLOCK = 1 << 18  # bytes that are read at once
+
 READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, zstandard.ZstdError, pyarrow.ArrowException)
 
 
 def located(error: Exception, name: str, url: str) -> ProxyError:
     """What to tell the user about `error`, which reading the file at `url` of domain `name` raised."""
     if isinstance(error, UnicodeDecodeError):
-        return ProxyError(f"{name}: {url} {_first_bad_utf8(url)}", hint="convert the file to UTF-8")
+        try:
+            where = _first_bad_utf8(url)
+        except READ_ERRORS as damage:  # what is wrong with its text is not all that is wrong
+            return located(damage, name, url)
+        return ProxyError(f"{name}: {url} {where}", hint="convert the file to UTF-8")
     if isinstance(error, EOFError):
         return ProxyError(f"{name}: {url} is truncated: {error}", hint="copy or download the file again")
     if isinstance(error, FileNotFoundError):
@@ -39,7 +52,7 @@ class WholeZst(io.RawIOBase):
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._frame = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW).decompressobj()
         self._content = memoryview(b"")
 
     def readable(self) -> bool:
@@ -53,21 +66,60 @@ class WholeZst(io.RawIOBase):
             if not block:
                 return 0
             if self._frame.eof:
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
+                self._frame = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW).decompressobj()
             self._content = memoryview(self._frame.decompress(block))
         size = min(len(buffer), len(self._content))
         buffer[:size], self._content = self._content[:size], self._content[size:]
         return size
 
 
+@contextmanager
+def open_bytes(url: str) -> Iterator[IO[bytes]]:
+    """What is in a file, here or behind a URL, unpacked where its name ends in .gz or .zst."""
+    with ExitStack() as stack:
+        packed = stack.enter_context(_packed(url))
+        if url.endswith(".gz"):
+            yield cast(IO[bytes], stack.enter_context(gzip.GzipFile(fileobj=packed)))
+        elif url.endswith(".zst"):
+            yield cast(IO[bytes], io.BufferedReader(WholeZst(packed), BLOCK))
+        else:
+            yield packed
+
+
+def _packed(url: str) -> IO[bytes]:
+    if "://" not in url:
+        return Path(url).open("rb")
+    if url.startswith(("http://", "https://")):
+        return cast(IO[bytes], fsspec.open(url, "rb", **url_options(url)).open())
+    # Tries again where a server hangs up, which fsspec does not.
+    from datasets.utils.file_utils import xopen
+
+    return cast(IO[bytes], xopen(url, "rb"))
+
+
+@contextmanager
+def open_text(url: str) -> Iterator[io.TextIOBase]:
+    """The same as text; \\r and \\r\\n end a line as \\n does."""
+    with open_bytes(url) as content, io.TextIOWrapper(content, encoding="utf-8") as text:
+        yield text
+
+
 def _first_bad_utf8(url: str) -> str:
-    with fsspec.open(url, "rb", compression="infer", **url_options(url)) as file:
-        offset = 0
-        for number, line in enumerate(file, 1):
+    """Where it is, for a person: the line and the byte."""
+    decode, before, lines, pending = codecs.utf_8_decode, 0, 1, b""
+    with open_bytes(url) as content:
+        while block := content.read(BLOCK):
+            pending += block
             try:
-                line.decode()
+                done = decode(pending, "strict", False)[1]
             except UnicodeDecodeError as error:
-                byte = line[error.start]
-                return f"line {number} is not UTF-8: byte 0x{byte:02x} at offset {offset + error.start}"
-            offset += len(line)
-    return "is not UTF-8"
+                lines += _line_ends(pending[: error.start])
+                byte = pending[error.start]
+                return f"line {lines} is not UTF-8: byte 0x{byte:02x} at offset {before + error.start}"
+            lines += _line_ends(pending[:done])
+            before, pending = before + done, pending[done:]
+    return f"line {lines} is not UTF-8: it ends within a character"
+
+
+def _line_ends(text: bytes) -> int:
+    return text.count(b"\n") or text.count(b"\r")

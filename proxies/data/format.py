@@ -8,6 +8,8 @@ from typing import Any
 
 from proxies.storage import write_whole
 
+# Rows of an embedding table: more is a mistake in a tokenizer.
+LARGEST_VOCABULARY = 1_000_000
 FORMAT = 2  # raised when the same inputs give other files
 
 

@@ -57,6 +57,9 @@ class Progress:
 
 OnProgress = Callable[[Progress], None]
 
+# What reading JSON raises that is not what was written.
+WRONG_SHAPE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+
 
 @dataclass(frozen=True)
 class Intake:
@@ -413,7 +416,10 @@ def _write(documents: Iterable[TokenisedDocument], directory: Path, name: str, d
 def made_by_earlier_version(folder: Path) -> bool:
     """Whether what is in `folder` was begun by a version that held out one set, or goes on so."""
     saved = read_json(folder / STATE_FILE)
-    return saved is not None and len(_sets(saved)) == 1
+    try:
+        return saved is not None and len(_sets(saved)) == 1
+    except WRONG_SHAPE:
+        return False
 
 
 def _sets(saved: dict[str, Any]) -> list[dict[str, Any]]:
@@ -425,12 +431,15 @@ def _sets(saved: dict[str, Any]) -> list[dict[str, Any]]:
 def _saved(intake: Intake, directory: Path, dtype: TokenType) -> tuple[IntakeState, HeldOut] | None:
     """What an earlier call left, if it worked on the same inputs and its shards are there in full length."""
     saved = read_json(directory / intake.folder / STATE_FILE)
-    if saved is None or saved["state"]["inputs"] != intake.inputs:
-        return None
-    state = IntakeState.from_json(saved["state"])
-    if not all(shard.in_full_length(directory, dtype) for shard in state.all_shards):
-        return None
-    return state, HeldOut.from_json(intake.held_out_tokens, _sets(saved))
+    try:
+        if saved is None or saved["state"]["inputs"] != intake.inputs:
+            return None
+        state = IntakeState.from_json(saved["state"])
+        if not all(shard.in_full_length(directory, dtype) for shard in state.all_shards):
+            return None
+        return state, HeldOut.from_json(intake.held_out_tokens, _sets(saved))
+    except WRONG_SHAPE:
+        return None  # damaged, or of somebody else
 
 
 def _forget(intake: Intake, directory: Path) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from proxies.data.format import read_json
+from proxies.data.format import LARGEST_VOCABULARY, read_json
 from proxies.data.shards import Shard, TokenArray, TokenType
 from proxies.errors import ProxyError
 
@@ -20,6 +22,9 @@ MANIFEST = "manifest.json"
 MOST_GROUPS = 32
 # Of the digest of a domain's tokens, hexadecimal.
 DIGITS = 16
+
+
+_Amount = Annotated[int, Field(ge=0, le=1 << 60)]
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,43 @@ def bytes_of_groups(bytes_N: NDArray[np.int64]) -> list[int]:
     return [int(total) for total in np.bincount(group_of_documents(len(bytes_N)), weights=bytes_N)]
 
 
+class _Checked(BaseModel):
+    """A part of a manifest as `prepare` writes it; whatever is not so was damaged."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class _Set(_Checked):
+    """A held-out set."""
+
+    held_out: Shard
+
+
+class _Confirmation(_Set):
+    group_bytes: Annotated[list[_Amount], Field(min_length=1, max_length=MOST_GROUPS)]
+
+
+class _Evaluation(_Set):
+    loss_bytes: _Amount
+    confirmation: _Confirmation | None = None
+
+
+class _Domain(_Evaluation):
+    summary: DomainSummary
+    train: Annotated[list[Shard], Field(min_length=1)]
+
+
+class _Manifest(_Checked):
+    fingerprint: str
+    vocabulary: Annotated[int, Field(ge=1, le=LARGEST_VOCABULARY)]
+    end_of_text_id: _Amount
+    tokenizer: str
+    inputs: str
+    dtype: Literal["<u2", "<u4"]
+    domains: Annotated[dict[str, _Domain], Field(min_length=1)]
+    evaluations: dict[str, _Evaluation]
+
+
 class Corpus:
     """A prepared corpus, read-only. Cheap to open; pickled, only its directory travels.
 
@@ -125,7 +167,17 @@ class Corpus:
                 f"no finished corpus in {directory}",
                 hint="prepare it; what is there already is used",
             )
-        return cls(directory, manifest)
+        try:
+            _Manifest.model_validate_json(json.dumps(manifest))
+            return cls(directory, manifest)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        except (TypeError, LookupError) as error:
+            reason = str(error)
+        raise ProxyError(
+            f"{directory / MANIFEST} is damaged: {reason}", hint="remove it, and prepare the text again: mixopt prepare"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Corpus.open, (self.directory,)

@@ -15,25 +15,34 @@ import json
 import logging
 import os
 import posixpath
+import re
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import glob_translate
 
-from proxies.data.diagnose import READ_ERRORS, WholeZst, located
+from proxies.data.diagnose import READ_ERRORS, located, open_text
 from proxies.errors import ProxyError
 from proxies.storage import url_options
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
 
+DEFAULT_FIELD = "text"
+
 # Longer texts are cut into pieces: no validation set could hold a book of 100 MB. Pairs of prompt and completion
 # stay whole.
 LONGEST_PIECE = 65_536  # characters
+# Of a file of text; a record, or a file without line breaks, may be a large book.
+LONGEST_LINE = 1 << 28  # characters
+BLOCK = 1 << 16  # characters that are read at once
 
 Kind = Literal["json", "text", "parquet", "arrow", "hub"]
 
@@ -53,6 +62,14 @@ KIND_OF_ENDING: dict[str, Kind] = {
     **dict.fromkeys(TEXT_ENDINGS, "text"),
 }
 
+# Fields of lists of {role, content}.
+TURNS = ("messages", "conversations", "conversation", "turns")
+# Fields in a message.
+MOST_NAMED = 12
+# Of files that hold records beyond doubt, one a line or as a table.
+RECORD_ENDINGS = (".jsonl", ".ndjson", ".parquet", ".arrow")
+READABLE = f"{', '.join(RECORD_ENDINGS)}, .json, .txt, .md and other text"  # for messages
+
 
 @dataclass(frozen=True)
 class Source:
@@ -71,7 +88,7 @@ class Source:
 
     name: str
     paths: tuple[str, ...]
-    text_field: str = "text"
+    text_field: str = DEFAULT_FIELD
     prompt_field: str | None = None
     completion_field: str | None = None
     split: str = "train"
@@ -164,7 +181,10 @@ def find_files(source: Source) -> tuple[SourceFile, ...]:
     for path in source.paths:
         for file in [_hub_file(source, path)] if path.startswith("hf:") else _files_at(source, path):
             found[file.url] = file
-    urls = sorted(found)
+    # A link to a file that is there as well is the same text once.
+    real = {url: os.path.realpath(url) if "://" not in url and not url.startswith("hf:") else url for url in found}
+    first = {real[url]: url for url in sorted(found, key=lambda url: (real[url] != url, url), reverse=True)}
+    urls = sorted(first.values())
     if source.max_tokens is not None:
         # Left out, so that where a pool lies does not change its sample. By characters: these are no paths only.
         shared = len(os.path.commonprefix(urls))  # noqa: RUF071
@@ -183,8 +203,8 @@ def check_readable(source: Source, files: Iterable[SourceFile]) -> None:
             next(_read(source, file), None)
 
 
-def record_fields(source: Source, file: SourceFile) -> tuple[str, ...]:
-    """The fields of the first record of a file, whatever `source` wants of it; none of a text file.
+def text_fields(source: Source, file: SourceFile) -> tuple[str, ...]:
+    """The fields of the first record of a file that hold text, whatever `source` wants of it; none of a text file.
 
     Raises:
         ProxyError: the file is broken.
@@ -193,9 +213,10 @@ def record_fields(source: Source, file: SourceFile) -> tuple[str, ...]:
         return ()
     try:
         if file.kind == "parquet":
-            return tuple(_parquet_columns(file))
-        return tuple(next((record for _, record in _records(source, file)), {}))
-    except READ_ERRORS as error:
+            return tuple(name for name, is_text in _parquet_columns(file).items() if is_text)
+        record = next((record for _, record in _records(source, file)), {})
+        return tuple(name for name, value in record.items() if isinstance(value, str))
+    except (*READ_ERRORS, AttributeError) as error:
         raise located(error, source.name, file.url) from error
 
 
@@ -218,7 +239,7 @@ def _files_at(source: Source, path: str) -> list[SourceFile]:
             return _files_below(source, fs, root)
         if fs.exists(root):
             return [_file(source, fs, root)]
-        matches = sorted(fs.glob(root)) if glob.has_magic(root) else []
+        matches = _matches(fs, root)
         files = [
             file
             for match in matches
@@ -237,6 +258,24 @@ def _files_at(source: Source, path: str) -> list[SourceFile]:
     return files
 
 
+def _matches(fs: fsspec.AbstractFileSystem, pattern: str) -> list[str]:
+    """What a pattern matches; brackets in the name of a folder that is there, above its first star, are no pattern."""
+    if not glob.has_magic(pattern):
+        return []
+    if not isinstance(fs, LocalFileSystem):
+        return sorted(fs.glob(pattern))
+    folder = pattern
+    while not Path(folder).is_dir():
+        folder = posixpath.dirname(folder)
+    if not glob.has_magic(folder):
+        return sorted(fs.glob(pattern))
+    rest = pattern.removeprefix(folder).lstrip("/")
+    depth = None if "**" in rest else rest.count("/") + 1
+    wanted = re.compile(glob_translate(rest))
+    found = fs.find(folder, maxdepth=depth, withdirs=True)
+    return sorted(path for path in found if wanted.match(path.removeprefix(folder).lstrip("/")))
+
+
 def _files_below(source: Source, fs: fsspec.AbstractFileSystem, root: str) -> list[SourceFile]:
     root = root.rstrip("/")
     if fs.exists(f"{root}/dataset_dict.json"):
@@ -247,10 +286,36 @@ def _files_below(source: Source, fs: fsspec.AbstractFileSystem, root: str) -> li
     # save_to_disk lays two files about the data beside the data.
     saved = {posixpath.dirname(path) for path in paths if path.endswith("/dataset_info.json")}
     about = {f"{folder}/{name}" for folder in saved for name in ("state.json", "dataset_info.json")}
-    files = [_file(source, fs, path) for path in paths if path not in about and _ending(path) in KIND_OF_ENDING]
-    if not files:
-        raise ProxyError(f"{source.name}: no text below {root}", hint=f"readable: {', '.join(KIND_OF_ENDING)}")
-    return files
+    readable = [path for path in paths if path not in about and _ending(path) in KIND_OF_ENDING]
+    if not readable:
+        raise ProxyError(f"{source.name}: no text below {root}", hint=f"readable: {READABLE}")
+    chosen, _ = _records_alone(readable)
+    return [_file(source, fs, path) for path in chosen]
+
+
+def _records_alone(paths: list[str]) -> tuple[list[str], list[str]]:
+    """Of the files in a folder those that are read, and those that only say something about them.
+
+    Beside records a README.md is no document of the pool; and beside files of one record a line, or tables, a .json
+    file is no pool but a description of one.
+    """
+    for kinds in (RECORD_ENDINGS, (".json",)):
+        chosen = [path for path in paths if _ending(path) in kinds]
+        if chosen:
+            return chosen, [path for path in paths if _ending(path) not in kinds]
+    return paths, []
+
+
+def beside_records(source: Source) -> list[str]:
+    """The files on this machine in the folders of `source` that are not read, as records lie beside them."""
+    beside: list[str] = []
+    for path in source.paths:
+        if "://" in path or path.startswith("hf:") or not Path(path).is_dir():
+            continue
+        below = sorted(each for each in LocalFileSystem().find(path) if "/." not in each.removeprefix(path))
+        names = [each for each in below if _ending(each) in KIND_OF_ENDING]
+        beside += _records_alone(names)[1]
+    return [path for path in beside if posixpath.basename(path) not in ("state.json", "dataset_info.json")]
 
 
 def _file(source: Source, fs: fsspec.AbstractFileSystem, path: str) -> SourceFile:
@@ -258,7 +323,7 @@ def _file(source: Source, fs: fsspec.AbstractFileSystem, path: str) -> SourceFil
     if kind is None:
         raise ProxyError(
             f"{source.name}: {path} has an ending that is not known",
-            hint=f"readable are {', '.join(KIND_OF_ENDING)}, and these with .gz or .zst",
+            hint=f"readable are {READABLE}, and these with .gz or .zst",
         )
     if kind in ("parquet", "arrow") and path.endswith((".gz", ".zst")):
         raise ProxyError(f"{source.name}: {path} is compressed a second time", hint="decompress it")
@@ -266,11 +331,18 @@ def _file(source: Source, fs: fsspec.AbstractFileSystem, path: str) -> SourceFil
         raise ProxyError(
             f"{source.name}: {path} is plain text and has no field {source.prompt_field}", hint="leave prompt_field out"
         )
+    if kind == "text" and source.text_field != DEFAULT_FIELD:
+        raise ProxyError(
+            f"{source.name}: {path} is one document of plain text and has no field {source.text_field}",
+            hint="leave text out; or write what is a table as .jsonl or .parquet, a record a line",
+        )
     local = isinstance(fs, LocalFileSystem)
-    if "[" in path and (not local or path.endswith((".gz", ".zst"))):
+    if "[" in path and not local:
         raise ProxyError(f"{source.name}: {path} has a [ in its name", hint="rename it: it is taken for an address")
     if local:
         found = os.stat(path)  # noqa: PTH116 - of ten thousand files, paths would take as long as the rest
+        if not stat.S_ISREG(found.st_mode):
+            raise ProxyError(f"{source.name}: {path} is a pipe or a device", hint="write the text into a file")
         return SourceFile(path, kind, found.st_size, _stamp(found))
     return SourceFile(fs.unstrip_protocol(path), kind, fs.info(path).get("size"), fs.ukey(path))
 
@@ -326,23 +398,40 @@ def _records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[st
         yield f"row {number}", row
 
 
-def _parquet_columns(file: SourceFile) -> list[str]:
+def _parquet_columns(file: SourceFile) -> dict[str, bool]:
+    """The names of the columns, and whether each holds text."""
     import pyarrow.parquet
 
     with fsspec.open(file.url, **url_options(file.url)) as opened:
-        names: list[str] = pyarrow.parquet.read_schema(opened).names
-    return names
+        schema = pyarrow.parquet.read_schema(opened)
+    types = pyarrow.types
+    return {each.name: types.is_string(each.type) or types.is_large_string(each.type) for each in schema}
 
 
 def _json_records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    begun = False
     for number, line in enumerate(_lines(file), 1):
-        if number == 1 and line.lstrip().startswith("["):
-            whole = "".join(_lines(file))
-            for index, record in enumerate(_parsed(source, file, "", whole), 1):
-                yield f"record {index}", record
+        if not line.strip():
+            continue
+        if not begun and line.lstrip().startswith("["):
+            yield from _list_records(source, file)
             return
-        if line.strip():
-            yield f"line {number}", _parsed(source, file, f" line {number}", line)
+        begun = True
+        yield f"line {number}", _parsed(source, file, f" line {number}", line)
+
+
+def _list_records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The records of a file that is one JSON list, which has to be read as a whole."""
+    whole, length = io.StringIO(), 0
+    for line in _lines(file):
+        length += whole.write(line)
+        if length > LONGEST_LINE:
+            raise ProxyError(
+                f"{source.name}: {file.url} is one JSON list of more than {LONGEST_LINE:,} characters",
+                hint="write one record a line, which is read line by line",
+            )
+    for index, record in enumerate(_parsed(source, file, "", whole.getvalue()), 1):
+        yield f"record {index}", record
 
 
 def _parsed(source: Source, file: SourceFile, place: str, text: str) -> Any:
@@ -352,6 +441,10 @@ def _parsed(source: Source, file: SourceFile, place: str, text: str) -> Any:
         raise ProxyError(
             f"{source.name}: {file.url}{place} is not JSON: {error}",
             hint="every line is one JSON object, or the whole file one JSON list",
+        ) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise ProxyError(
+            f"{source.name}: {file.url}{place} cannot be read: {error}", hint="take the record out"
         ) from error
     except RecursionError as error:
         raise ProxyError(
@@ -363,7 +456,7 @@ def _text(source: Source, file: SourceFile, place: str, record: Mapping[str, Any
     """The text in `field`; a null counts as an empty text."""
     where = f"{source.name}: {file.url} {place}"
     if not isinstance(record, Mapping):
-        raise ProxyError(f"{where} is {type(record).__name__}, not an object", hint=f'write {{"{field}": "..."}}')
+        raise ProxyError(f"{where} is {_kind_of(record)}, not an object", hint=f'write {{"{field}": "..."}}')
     if field not in record:
         raise _no_field(where, field, record)
     value = record[field]
@@ -371,8 +464,8 @@ def _text(source: Source, file: SourceFile, place: str, record: Mapping[str, Any
         return ""
     if not isinstance(value, str):
         raise ProxyError(
-            f"{where}: field {field} holds {type(value).__name__}, not text",
-            hint=f"name the text's field; there are {', '.join(record)}",
+            f"{where}: field {field} holds {_kind_of(value)}, not text",
+            hint=_other_fields(field, record),
         )
     try:
         value.encode()
@@ -385,36 +478,51 @@ def _text(source: Source, file: SourceFile, place: str, record: Mapping[str, Any
 
 
 def _no_field(where: str, field: str, fields: Iterable[str]) -> ProxyError:
-    return ProxyError(f"{where} has no field {field}", hint=f"name the text's field; there are {', '.join(fields)}")
+    return ProxyError(f"{where} has no field {field}", hint=_other_fields(field, fields))
+
+
+def _other_fields(field: str, fields: Iterable[str]) -> str:
+    """What to do where a field is missing or holds no text."""
+    names = list(fields)
+    if field.partition(".")[0] in names and "." in field:
+        return "fields within others are not read: write the text into a field of its own"
+    if set(names) & set(TURNS) and not set(names) & {DEFAULT_FIELD, "prompt"}:
+        return "turns of a conversation are not read: write each into one field of text, or as prompt and completion"
+    some = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+    return f"name the text's field; there are {some}"
+
+
+def _kind_of(value: object) -> str:
+    """As JSON calls it."""
+    match value:
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case Mapping():
+            return "an object"
+        case list():
+            return "a list"
+    return type(value).__name__
 
 
 def _lines(file: SourceFile) -> Iterator[str]:
-    """The lines of a file of text, each with its line break."""
-    if file.url.endswith(".zst"):
-        lines = _zst_lines(file)
-    elif file.url.startswith(("http://", "https://")):
-        lines = _web_lines(file)
-    else:
-        lines = _streamed_lines(file)
-    yield next(lines, "").removeprefix("\ufeff")
-    yield from lines
+    """The lines of a file of text, each with its line break, which is "\\n" for all kinds.
 
-
-def _streamed_lines(file: SourceFile) -> Iterator[str]:
-    tables = _stream(file, keep_linebreaks=True).with_format("arrow").iter(batch_size=1024)  # 4x faster than by row
-    for table in tables:
-        yield from table["text"].to_pylist()
-
-
-def _web_lines(file: SourceFile) -> Iterator[str]:
-    # datasets opens text with options that fsspec hands on to the HTTP client, which does not know them.
-    with fsspec.open(file.url, "rb", compression="infer", **url_options(file.url)) as opened:
-        yield from io.TextIOWrapper(opened, encoding="utf-8")
-
-
-def _zst_lines(file: SourceFile) -> Iterator[str]:
-    with fsspec.open(file.url, "rb", **url_options(file.url)) as packed:
-        yield from io.TextIOWrapper(io.BufferedReader(WholeZst(packed), 1 << 18), encoding="utf-8")
+    Raises:
+        ValueError: one is longer than LONGEST_LINE, as it is in a few compressed bytes that unpack to gigabytes.
+    """
+    first = True
+    with open_text(file.url) as text:
+        while block := text.read(BLOCK):
+            if not block.endswith("\n"):
+                rest = text.readline(LONGEST_LINE)
+                if len(rest) == LONGEST_LINE and not rest.endswith("\n"):
+                    raise ValueError(f"it has a line of more than {LONGEST_LINE:,} characters")
+                block += rest
+            # A StringIO ends lines at "\n" alone, as the file does by now.
+            yield from io.StringIO(block.removeprefix("\ufeff") if first else block)
+            first = False
 
 
 def _pieces(lines: Iterable[str]) -> Iterator[tuple[str, bool]]:
@@ -436,9 +544,8 @@ def _stream(file: SourceFile, **options: Any) -> IterableDataset:
     # The builders themselves: load_dataset asks the hub to count a download, for local files too.
     from datasets.packaged_modules.arrow.arrow import Arrow
     from datasets.packaged_modules.parquet.parquet import Parquet
-    from datasets.packaged_modules.text.text import Text
 
-    builder = {"arrow": Arrow, "parquet": Parquet}.get(file.kind, Text)
+    builder = {"arrow": Arrow, "parquet": Parquet}[file.kind]
     # What it logs as an error, it raises as well.
     logging.getLogger(builder.__module__).setLevel(logging.CRITICAL)
     # The cache would get one lock file for each file that is read.

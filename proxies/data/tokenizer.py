@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import fsspec
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from proxies.data.format import LARGEST_VOCABULARY
 from proxies.errors import ProxyError
 from proxies.storage import url_options
 
@@ -27,6 +33,9 @@ END_OF_TEXT_NAMES = (
     "[EOS]",
     "[SEP]",
 )
+LONG_RUN = re.compile(r"\S{1000}(?=\S)")
+OTHER_TOKENIZER = "give a tokenizer made for this text, or leave tokenizer_file out to train one"
+LARGEST_FILE = 1 << 28  # bytes of a tokenizer.json
 SMALLEST_VOCABULARY = 257  # one token a byte, and the end of text
 
 # A tokenizer that does not match its corpus: measured on a sample of each domain.
@@ -61,20 +70,19 @@ class CorpusTokenizer:
     """
 
     def __init__(self, definition: str, name: str = "tokenizer.json") -> None:
-        try:
+        _check_ids(definition, name)
+        hint = "give a tokenizer.json as Hugging Face tokenizers saves it"
+        with _explained(f"{name} is no tokenizer", hint), _quiet():
             self._tokenizer = Tokenizer.from_str(definition)
-        except Exception as error:  # the library raises nothing narrower
-            raise ProxyError(
-                f"{name} is no tokenizer: {error}", hint="give a tokenizer.json as Hugging Face tokenizers saves it"
-            ) from error
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        # Saved in sorted form, so that the hash depends on the tokenizer alone.
-        self.definition = json.dumps(json.loads(self._tokenizer.to_str()), sort_keys=True)
+            self._tokenizer.no_truncation()
+            self._tokenizer.no_padding()
+            # Saved in sorted form, so that the hash depends on the tokenizer alone.
+            self.definition = json.dumps(json.loads(self._tokenizer.to_str()), sort_keys=True)
+            self._tokenizer.encode_special_tokens = True
+            ids = self._tokenizer.get_vocab(with_added_tokens=True)
         self.hash = hashlib.sha256(self.definition.encode()).hexdigest()
-        self._tokenizer.encode_special_tokens = True
-        ids = self._tokenizer.get_vocab(with_added_tokens=True)
-        self.vocabulary: int = max(ids.values()) + 1
+        self._name = name
+        self.vocabulary: int = max(ids.values(), default=0) + 1
         self.end_of_text = next((token for token in END_OF_TEXT_NAMES if token in ids), "")
         if not self.end_of_text:
             raise ProxyError(
@@ -115,12 +123,11 @@ class CorpusTokenizer:
         ids = self._ids(texts)
         tokens = sum(map(len, ids))
         unknowns = sum(row.count(unknown) for row in ids) if unknown is not None else 0
-        hint = "give a tokenizer made for this text, or leave tokenizer_file out to train one"
         if unknowns > HIGHEST_UNKNOWN_SHARE * tokens:
             raise ProxyError(
                 f"{name}: the tokenizer does not match the text: {unknowns / tokens:.1%} of {tokens:,} sampled tokens"
                 " are unknown to it",
-                hint=hint,
+                hint=OTHER_TOKENIZER,
             )
         known = [(text, row) for text, row in zip(texts, ids, strict=True) if unknown is None or unknown not in row]
         changed = sum(
@@ -130,11 +137,12 @@ class CorpusTokenizer:
             raise ProxyError(
                 f"{name}: the tokenizer does not match the text: {changed} of {len(known)} sampled documents come back"
                 " changed from encoding and decoding",
-                hint=hint,
+                hint=OTHER_TOKENIZER,
             )
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        with _explained(f"{self._name} fails on the text", OTHER_TOKENIZER):
+            return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def _unknown_id(self) -> int | None:
         model = json.loads(self.definition)["model"]
@@ -144,17 +152,70 @@ class CorpusTokenizer:
         return None if token is None else self._tokenizer.token_to_id(token)
 
 
+def _check_ids(definition: str, name: str) -> None:
+    """Before the library reads it, which would take room for every id up to the largest.
+
+    Raises:
+        ProxyError: an id is larger than that of any token.
+    """
+    try:
+        model = json.loads(definition)["model"]["vocab"]
+        ids = [each for each in model.values() if isinstance(each, int)] if isinstance(model, dict) else []
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return  # whoever reads it says what is wrong with it
+    if max(ids, default=0) >= LARGEST_VOCABULARY:
+        raise ProxyError(
+            f"{name}: a token has the id {max(ids):,}, and a model has a row for each id",
+            hint=f"number the tokens from 0 on, below {LARGEST_VOCABULARY:,}",
+        )
+
+
+@contextmanager
+def _explained(what: str, hint: str) -> Iterator[None]:
+    """The library raises nothing narrower than Exception; and where it panics, what does not even derive from that.
+
+    Raises:
+        ProxyError: for whatever it raises.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:
+        raise ProxyError(f"{what}: {' '.join(str(error).split())}", hint) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the library writes to the standard error of the process where it panics is left out: it raises the same."""
+    sys.stderr.flush()
+    with ExitStack() as stack:
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        stack.callback(os.close, kept)
+        stack.callback(os.dup2, kept, 2)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+
+
 def load_tokenizer(file: str) -> CorpusTokenizer:
     """The tokenizer in a tokenizer.json, on a disk or behind an fsspec URL.
 
     Raises:
         ProxyError: the file cannot be read, or see `CorpusTokenizer`.
     """
+    if "://" not in file and Path(file).exists() and not Path(file).is_file():
+        raise ProxyError(f"tokenizer {file} is a folder, a pipe or a device", hint="name a tokenizer.json")
     try:
         with fsspec.open(file, "rb", **url_options(file)) as opened:
-            return CorpusTokenizer(opened.read().decode(), file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProxyError(f"tokenizer {file} cannot be read: {error}", hint="check tokenizer_file") from error
+            content = opened.read(LARGEST_FILE + 1)
+        definition = content.decode()
+    except Exception as error:  # every file system has its own; the cause stays attached
+        reason = " ".join(str(error).split())
+        raise ProxyError(f"tokenizer {file} cannot be read: {reason}", hint="name a tokenizer.json") from error
+    if len(content) > LARGEST_FILE:
+        raise ProxyError(f"tokenizer {file} is larger than {LARGEST_FILE >> 20} MB", hint="name a tokenizer.json")
+    return CorpusTokenizer(definition, file)
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> CorpusTokenizer:
@@ -177,8 +238,18 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> CorpusTokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator((part for text in texts for part in _parts(text)), trainer)
     return CorpusTokenizer(tokenizer.to_str())
+
+
+def _parts(text: str) -> Iterator[str]:
+    """A text cut where it runs on without white space: pairs are counted anew in the whole of a word that one is in,
+    so that proteins or base64 would take minutes a million letters."""
+    start = 0
+    for run in LONG_RUN.finditer(text):
+        yield text[start : run.end()]
+        start = run.end()
+    yield text[start:]
 
 
 def content_hash(text: str) -> int:

@@ -9,19 +9,21 @@ shares of tokens; shares of documents are not, unless all documents are of one l
 
 from __future__ import annotations
 
+import csv
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import yaml
-
 from mixopt.base.errors import ConfigError
+from mixopt.base.plain_yaml import NotPlain
+from mixopt.base.shown import shown, shown_name
 from mixopt.exports.locations import Locations
 from mixopt.results.export import Draws as Draws
 from mixopt.settings.units import parse_number
 from search.mixture import Mixture
 
+FAILURES = (ValueError, LookupError, TypeError, AttributeError, SyntaxError, ArithmeticError, csv.Error)
 OTHER_FORMAT = "is it in another format? mixopt export --list shows all"
 
 # Names with their weights, in a file's order; a name may stand there twice.
@@ -146,7 +148,7 @@ def amounts_in(
     for name, weight in _weights(exporter, text):
         domain = locations.domain(name) if exporter.by_place else name
         if domain not in amounts:
-            raise ConfigError(f"no domain {name}", hint=f"the study has {', '.join(amounts)}")
+            raise ConfigError(f"no domain {shown_name(name)}", hint=f"the study has {', '.join(amounts)}")
         amounts[domain] += weight * (mean_document_tokens[domain] if draws is Draws.DOCUMENTS else 1.0)
     return amounts
 
@@ -154,10 +156,13 @@ def amounts_in(
 def _weights(exporter: Exporter, text: str) -> list[tuple[str, float]]:
     try:
         weights = [(str(name), weight) for name, weight in exporter.read(text)]
+    except NotPlain as error:
+        place = f", line {error.line}" if error.line else ""
+        raise ConfigError(f"this is no {exporter.name} file{place}: {error.message}", hint=OTHER_FORMAT) from error
     except ConfigError:
         raise
-    # A text of another format fails in whatever way its reader happens to.
-    except (ValueError, LookupError, TypeError, AttributeError, SyntaxError, yaml.YAMLError) as error:
+    # A text of another format fails in whatever way its reader happens to; too deep a text has no room to be parsed.
+    except (*FAILURES, RecursionError, MemoryError) as error:
         raise ConfigError(f"this is no {exporter.name} file", hint=OTHER_FORMAT) from error
     if not weights:
         raise ConfigError(f"this {exporter.name} file has no weights", hint=OTHER_FORMAT)
@@ -172,4 +177,4 @@ def _number(name: str, weight: Any) -> float:
             return number
     except ValueError:
         pass
-    raise ConfigError(f"{name}: {weight!r} is no weight", hint="weights are numbers, 0 or above")
+    raise ConfigError(f"{shown_name(name)}: {shown(weight)} is no weight", hint="weights are numbers, 0 or above")

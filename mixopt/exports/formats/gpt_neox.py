@@ -6,8 +6,8 @@ into another of the files that it is given.
 
 from __future__ import annotations
 
-import yaml
-
+from mixopt.base import plain_yaml
+from mixopt.base.errors import ConfigError
 from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
 from mixopt.exports.formats.yaml_text import yaml_text
 
@@ -28,5 +28,11 @@ class GptNeox(Exporter):
         return yaml_text(content)
 
     def read(self, text: str) -> Weights:
-        content = yaml.safe_load(text)
+        # It takes underscores and hyphens alike.
+        content = {str(key).replace("_", "-"): value for key, value in plain_yaml.load(text).items()}
+        if content.get("weight-by-num-documents"):
+            raise ConfigError(
+                "with weight_by_num_documents GPT-NeoX overrules the weights in this file",
+                hint="set weight_by_num_documents: false in it, where the weights are meant",
+            )
         return list(zip(content["train-data-paths"], content["train-data-weights"], strict=True))

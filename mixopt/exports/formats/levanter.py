@@ -9,8 +9,7 @@ Written after its source in marin-community/marin, where it lives now and `confi
 
 from __future__ import annotations
 
-import yaml
-
+from mixopt.base import plain_yaml
 from mixopt.base.errors import ConfigError
 from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
 from mixopt.exports.formats.yaml_text import yaml_text
@@ -38,7 +37,7 @@ class Levanter(Exporter):
         return yaml_text({"data": data})
 
     def read(self, text: str) -> Weights:
-        weights: dict[str, float] = yaml.safe_load(text)["data"]["train_weights"]
+        weights: dict[str, float] = plain_yaml.load(text)["data"]["train_weights"]
         if isinstance(weights, list):
             raise ConfigError("train_weights has stages", hint="give a file with the weights of one")
         return list(weights.items())

@@ -6,8 +6,7 @@ at cutoff_len, and then the shares of tokens are others.
 
 from __future__ import annotations
 
-import yaml
-
+from mixopt.base import plain_yaml
 from mixopt.base.errors import ConfigError
 from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
 from mixopt.exports.formats.yaml_text import yaml_text
@@ -32,6 +31,12 @@ class LlamaFactory(Exporter):
         return yaml_text(content)
 
     def read(self, text: str) -> Weights:
-        arguments = yaml.safe_load(text)
+        arguments = plain_yaml.load(text)
+        # Concatenation is also what it does where nothing is said.
+        if arguments.get("mix_strategy", "concat") == "concat":
+            raise ConfigError(
+                "LLaMA-Factory concatenates these datasets, and its interleave_probs mean nothing",
+                hint="set mix_strategy: interleave_over in it, where the probabilities are meant",
+            )
         names = [name.strip() for name in arguments["dataset"].split(",")]
         return list(zip(names, map(float, arguments["interleave_probs"].split(",")), strict=True))

@@ -7,8 +7,7 @@ The dataset takes streams or a `local` and `remote` of its own, not both; its `s
 
 from __future__ import annotations
 
-import yaml
-
+from mixopt.base import plain_yaml
 from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
 from mixopt.exports.formats.streaming import stream, weights_of
 from mixopt.exports.formats.yaml_text import yaml_text
@@ -30,4 +29,4 @@ class LlmFoundry(Exporter):
         return yaml_text({"train_loader": {"dataset": {"streams": streams}}})
 
     def read(self, text: str) -> Weights:
-        return weights_of(list(yaml.safe_load(text)["train_loader"]["dataset"]["streams"].values()))
+        return weights_of(list(plain_yaml.load(text)["train_loader"]["dataset"]["streams"].values()))

@@ -8,8 +8,7 @@ a recipe that has a `blend_per_split` too.
 
 from __future__ import annotations
 
-import yaml
-
+from mixopt.base import plain_yaml
 from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
 from mixopt.exports.formats.yaml_text import yaml_text
 
@@ -25,5 +24,5 @@ class MegatronBridge(Exporter):
         return yaml_text({"dataset": {"blend": [list(weights), list(weights.values())]}})
 
     def read(self, text: str) -> Weights:
-        places, weights = yaml.safe_load(text)["dataset"]["blend"]
+        places, weights = plain_yaml.load(text)["dataset"]["blend"]
         return list(zip(places, weights, strict=True))

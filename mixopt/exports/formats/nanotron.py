@@ -5,8 +5,7 @@ It has stages, each with weights of its own; a mixture is one stage.
 
 from __future__ import annotations
 
-import yaml
-
+from mixopt.base import plain_yaml
 from mixopt.base.errors import ConfigError
 from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
 from mixopt.exports.formats.yaml_text import yaml_text
@@ -31,7 +30,7 @@ class Nanotron(Exporter):
         return yaml_text({"data_stages": [stage]})
 
     def read(self, text: str) -> Weights:
-        stages = yaml.safe_load(text)["data_stages"]
+        stages = plain_yaml.load(text)["data_stages"]
         if len(stages) != 1:
             raise ConfigError(f"it has {len(stages)} data_stages", hint="give a file with one of them")
         dataset = stages[0]["data"]["dataset"]

@@ -6,8 +6,7 @@ Topics within sources are neither written nor read.
 
 from __future__ import annotations
 
-import yaml
-
+from mixopt.base import plain_yaml
 from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
 from mixopt.exports.formats.yaml_text import yaml_text
 
@@ -31,4 +30,4 @@ class Olmix(Exporter):
         return yaml_text(content)
 
     def read(self, text: str) -> Weights:
-        return [(source, part["weight"]) for source, part in yaml.safe_load(text)["mix"].items()]
+        return [(source, part["weight"]) for source, part in plain_yaml.load(text)["mix"].items()]

@@ -10,8 +10,7 @@ part, version 3.0.0 reads the beginning of each file.
 
 from __future__ import annotations
 
-import yaml
-
+from mixopt.base import plain_yaml
 from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
 from mixopt.exports.formats.yaml_text import yaml_text
 
@@ -36,4 +35,4 @@ class OlmoCore(Exporter):
         return yaml_text({"sources": sources})
 
     def read(self, text: str) -> Weights:
-        return [(source["source_name"], source["target_ratio"]) for source in yaml.safe_load(text)["sources"]]
+        return [(source["source_name"], source["target_ratio"]) for source in plain_yaml.load(text)["sources"]]

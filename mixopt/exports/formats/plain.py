@@ -7,8 +7,7 @@ import io
 import json
 from typing import Any
 
-import yaml
-
+from mixopt.base import plain_yaml
 from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
 from mixopt.exports.formats.yaml_text import yaml_text
 from search.mixture import counts
@@ -39,7 +38,7 @@ class Yaml(Exporter):
         return yaml_text(_content(exportable))
 
     def read(self, text: str) -> Weights:
-        return _weights(yaml.safe_load(text))
+        return _weights(plain_yaml.load(text))
 
 
 class Csv(Exporter):
@@ -62,7 +61,7 @@ class Csv(Exporter):
         return text.getvalue()
 
     def read(self, text: str) -> Weights:
-        return [(row["domain"], float(row["weight"])) for row in csv.DictReader(io.StringIO(text))]
+        return [(row["domain"], float(row["weight"])) for row in csv.DictReader(io.StringIO(text, newline=""))]
 
 
 def _content(exportable: Exportable) -> dict[str, Any]:

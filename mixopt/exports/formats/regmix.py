@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
-import yaml
-
+from mixopt.base import plain_yaml
 from mixopt.base.errors import ConfigError
 from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
 from mixopt.exports.formats.yaml_text import yaml_text
@@ -38,4 +37,4 @@ class Regmix(Exporter):
         return yaml_text(content)
 
     def read(self, text: str) -> Weights:
-        return [(name.removeprefix("train_"), weight) for name, weight in yaml.safe_load(text)["train"].items()]
+        return [(name.removeprefix("train_"), weight) for name, weight in plain_yaml.load(text)["train"].items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import resource
 import subprocess
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mixopt.base.shown import LONGEST_LINE, UNSEEN
 from tests.e2e.study import STUDY, write_study
 from tests.program import COMMAND, mixopt
 
@@ -68,6 +70,65 @@ def after(first: Spoil, second: Spoil) -> Spoil:
     return both
 
 
+def pipe(name: str) -> Spoil:
+    """A pipe in the place of a file, into which nobody writes."""
+
+    def spoil(folder: Path) -> None:
+        (folder / name).unlink(missing_ok=True)
+        os.mkfifo(folder / name)
+
+    return spoil
+
+
+def bomb(name: str, begin: bytes) -> Spoil:
+    """A few compressed bytes that unpack to a line of a few hundred million."""
+
+    def spoil(folder: Path) -> None:
+        with gzip.open(folder / "data" / name, "wb", compresslevel=1) as file:
+            file.write(begin)
+            for _ in range(300):
+                file.write(b"a" * 1_000_000)
+        study("prose.jsonl", name)(folder)
+
+    return spoil
+
+
+def tokenizer(**changed: object) -> Spoil:
+    """A tokenizer.json in which sections were replaced."""
+
+    def spoil(folder: Path) -> None:
+        a_tokenizer_of_other_text(folder)
+        path = folder / "tokenizer.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+
+    return spoil
+
+
+def written(text: str) -> Spoil:
+    """A study file that is this text."""
+    return lambda folder: none((folder / "study.yaml").write_text(text, encoding="utf-8"))
+
+
+def appended(text: str) -> Spoil:
+    """A study file with this at its end."""
+    return after_study(lambda before: before + text)
+
+
+def after_study(change: Callable[[str], str]) -> Spoil:
+    def spoil(folder: Path) -> None:
+        path = folder / "study.yaml"
+        path.write_text(change(path.read_text()), encoding="utf-8")
+
+    return spoil
+
+
+def none(_: object) -> None:
+    pass
+
+
+ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{depth}: &a{depth} [{', '.join([f'*a{depth - 1}'] * 10)}]\n" for depth in range(1, 10)
+)
 GOOD_LINES = "\n".join(json.dumps({"text": f"line {number} of some text"}) for number in range(40))
 
 CASES: dict[str, tuple[Spoil, str]] = {
@@ -88,6 +149,87 @@ CASES: dict[str, tuple[Spoil, str]] = {
     "a tokenizer of other text": (a_tokenizer_of_other_text, "tokenizer"),
     "a missing tokenizer": (study("corpus: {", "corpus: {tokenizer: none.json, "), "none.json"),
     "a tokenizer that is none": (study("corpus: {", "corpus: {tokenizer: data/prose.jsonl, "), "prose.jsonl"),
+    "aliases of aliases": (appended(ALIASES), "more than 200,000 values"),
+    "an alias of itself": (appended("x: &a [*a]\n"), "refers to itself"),
+    "5,000 levels of lists": (appended("x: " + "[" * 5000 + "]" * 5000), "nested more than"),
+    "5,000 levels of settings": (appended("x: " + "{a: " * 5000 + "1" + "}" * 5000), "nested more than"),
+    "a list of 100,000": (study("data/prose.jsonl", f"[{'a, ' * 100_000}a]"), "longer than 10,000"),
+    "100,000 keys": (appended("".join(f"k{number}: 1\n" for number in range(100_000))), "values"),
+    "1,001 domains": (
+        study("groups:", "".join(f"  d{number}: {{paths: x}}\n" for number in range(1001)) + "groups:"),
+        "longer than 1,000",
+    ),
+    "a name of 4,096 letters": (study("study: small", f"study: {'p' * 4096}"), "longer than 100"),
+    "a key of 4,096 letters": (appended(f"? {'p' * 4096}\n: 1\n"), "unknown key"),
+    "a path of 10,000 letters": (study("data/prose", f"data/{'p' * 10_000}"), "no file matches"),
+    "a value of 3 MB": (study("seed: 3", f"seed: {'a' * 3_000_000}"), "seed"),
+    "a study file of 10 MB": (appended(f"# {'a' * 10_000_000}\n"), "larger than 4 MB"),
+    "a number of 5,000 digits": (study("seed: 3", f"seed: {'9' * 5000}"), "5,000 digits"),
+    "an octal number": (study("seed: 3", "seed: 010"), "decimal numbers"),
+    "a hexadecimal number": (study("seed: 3", "seed: 0x1F"), "decimal numbers"),
+    "a binary number": (study("seed: 3", "seed: 0b1"), "decimal numbers"),
+    "a sexagesimal number": (study("seed: 3", "seed: 1:39:39"), "decimal numbers"),
+    "a sexagesimal fraction": (study("tokens: 40k", "tokens: 1:30.5"), "decimal numbers"),
+    "half a binary number": (study("seed: 3", "seed: 0b"), "seed: '0b'"),
+    "a day that there is not": (study("seed: 3", "seed: 2024-13-45"), "seed: '2024-13-45'"),
+    "a tag of a number": (study("seed: 3", "seed: !!int abc"), "without a tag"),
+    "a tag of a fraction": (study("seed: 3", "seed: !!float x"), "without a tag"),
+    "a tag of a date": (study("seed: 3", "seed: !!timestamp 1"), "without a tag"),
+    "a tag of an object": (study("seed: 3", "seed: !!python/object/apply:os.getcwd []"), "without a tag"),
+    "a key from elsewhere": (study("seed: 3", "<<: {seed: 3}"), "the key <<"),
+    "an escape in a key": (appended('"\\e[31m\\nx": 1\n'), r"\x1b[31m\nx"),
+    "an escape in a domain's name": (study("prose:", '"\\e]0;x\\a":'), r"\x1b]0;x\x07"),
+    "an escape in a path": (study("data/prose.jsonl", '"data/\\e[31m.jsonl"'), r"\x1b[31m"),
+    "an escape in a field's name": (study("prose.jsonl}", 'prose.jsonl, text: "\\e[31m\\r"}'), r"\x1b[31m\r"),
+    "an escape in the data's field": (data('{"\\u001b[31m\\n": "a"}\n'), r"\x1b[31m\n"),
+    "a control character": (study("seed: 3", "seed: \x1b[31m"), "U+001B"),
+    "NUL": (study("seed: 3", "seed: \0"), "U+0000"),
+    "UTF-16": (lambda folder: none((folder / "study.yaml").write_text(STUDY, encoding="utf-16")), "not UTF-8"),
+    "an empty study file": (written(""), "no settings"),
+    "a study file that is a list": (written("- a\n"), "no settings"),
+    "a folder for a study file": (
+        after(lambda folder: (folder / "study.yaml").unlink(), lambda folder: (folder / "study.yaml").mkdir()),
+        "is a folder",
+    ),
+    "a pipe for a study file": (pipe("study.yaml"), "pipe"),
+    "a pipe for a pool": (pipe("data/prose.jsonl"), "pipe"),
+    "a pipe for a tokenizer": (
+        after(pipe("tokenizer.json"), study("corpus: {", "corpus: {tokenizer: tokenizer.json, ")),
+        "pipe",
+    ),
+    "a billion trials": (study("trials: 8", "trials: 1000000000"), "trials"),
+    "a width of a billion": (study("width: 32, heads: 2, tokens", "width: 1e9, heads: 2, tokens"), "width"),
+    "a depth of a billion": (study("depth: 1,", "depth: 1e9,"), "depth"),
+    "1e300 tokens": (study("tokens: 40k", "tokens: 1e300"), "target.tokens"),
+    "1e300 validation tokens": (study("validation_tokens: 1k", "validation_tokens: 1e300"), "validation_tokens"),
+    "a billion workers": (study("corpus: {", "corpus: {workers: 1e9, "), "workers"),
+    "weights beyond numbers": (study("{prose: 2, code: 1}", "{prose: 1e308, code: 1e308}"), "weights"),
+    "no patience": (study("kind: in_process}", "kind: in_process, patience: 0s}"), "patience"),
+    "an experiment elsewhere": (appended("tracking: {experiment: ../..}\n"), "experiment"),
+    "a study called like the store": (study("study: small", "study: mlflow.db-wal"), "mlflow.db-wal"),
+    "a number of 5,000 digits in the data": (data(f'{{"text": "a", "n": {"9" * 5000}}}\n'), "prose.jsonl line 1"),
+    "deep JSON": (data(GOOD_LINES + "\n" + '{"text": ' + "[" * 100_000), "prose.jsonl line 41"),
+    "UTF-16 data": (data(GOOD_LINES.encode("utf-16")), "prose.jsonl line 1 is not UTF-8"),
+    "half a character at the end": (data(GOOD_LINES.encode() + b'\n{"text": "\xc3'), "prose.jsonl line 41"),
+    "invalid UTF-8 after carriage returns": (data(GOOD_LINES.replace("\n", "\r").encode() + b'\r"\xe9'), "line 41"),
+    "a conversation": (data('{"messages": [{"role": "user", "content": "a"}]}\n'), "turns of a conversation"),
+    "a field in a field": (
+        after(data('{"content": {"text": "a"}}\n'), study("prose.jsonl}", "prose.jsonl, text: content.text}")),
+        "fields within others",
+    ),
+    "a field of a CSV": (
+        after(data("review,stars\na,1\n", "prose.csv"), study("prose.jsonl}", "prose.csv, text: review}")),
+        "no field review",
+    ),
+    "a token of id 2^31": (tokenizer(model={"type": "WordLevel", "vocab": {"a": 2**31}, "unk_token": "a"}), "2,147"),
+    "a tokenizer that panics": (
+        tokenizer(normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+        "no tokenizer",
+    ),
+    "a tokenizer without a token for the unknown": (
+        tokenizer(model={"type": "Unigram", "unk_id": None, "vocab": [["</s>", 0.0]]}),
+        "unknown token",
+    ),
     "no MLflow server": (
         study("study: small", "study: small\ntracking: {uri: 'http://127.0.0.1:9'}"),
         "no MLflow server",
@@ -98,6 +240,10 @@ CASES: dict[str, tuple[Spoil, str]] = {
         "proxies",
     ),
 }
+BOMBS = {
+    "a compressed line without end": (bomb("prose.jsonl.gz", b'{"text": "'), "a line of more than"),
+    "a compressed text without end": (bomb("prose.txt.gz", b""), "a line of more than"),
+}
 NO_GPU = study("executor: {kind: in_process}", "executor: {kind: ray, gpus_per_trial: 1}")
 
 
@@ -105,6 +251,7 @@ NO_GPU = study("executor: {kind: in_process}", "executor: {kind: ray, gpus_per_t
     ("spoil", "says"),
     [
         *(pytest.param(*case, id=name) for name, case in CASES.items()),
+        *(pytest.param(*case, id=name, marks=pytest.mark.slow) for name, case in BOMBS.items()),
         pytest.param(NO_GPU, "GPU", id="no GPU", marks=pytest.mark.slow),  # Ray has to start
     ],
 )
@@ -112,9 +259,11 @@ def test_bad_input(tmp_path: Path, spoil: Spoil, says: str) -> None:
     path = write_study(tmp_path)
     spoil(tmp_path)
     done = mixopt("run", path)
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert done.status == 2, done.stderr
-    assert len(errors) == 1, done.stderr
+    errors = [line for line in done.stderr.split("\n") if line.startswith("error: ")]
+    assert done.status == 2, done.stderr[:1000]
+    assert len(errors) == 1, done.stderr[:1000]
+    assert len(errors[0]) <= len("error: ") + LONGEST_LINE
+    assert not UNSEEN.search(errors[0])
     assert says in errors[0]
     assert "; " in errors[0], "a remedy follows"
     assert "Traceback" not in done.stderr

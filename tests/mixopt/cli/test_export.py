@@ -13,6 +13,7 @@ import mixopt
 from mixopt.base.errors import ConfigError
 from mixopt.cli.export import app
 from mixopt.exports.formats import EXPORTERS
+from mixopt.exports.mixtures import Known
 from mixopt.exports.request import ExportRequest
 from mixopt.settings.reading import load
 from search.mixture import Mixture
@@ -85,6 +86,23 @@ def test_a_file_can_be_read_before_the_study_has_run(study: Path) -> None:
     mixopt.Study(other).plan(probe=False)
     back = json.loads(called("import", "drawn.yaml", other, "-f", "llama-factory", "--json").stdout)["weights"]
     assert back == pytest.approx(answer(study), abs=1e-6)
+
+
+def test_a_mixture_can_be_exported_before_the_study_has_run(study: Path) -> None:
+    new = study.with_name("new.yaml")
+    new.write_text(study.read_text().replace("study: small", "study: new"))
+    Path("mine.yaml").write_text("prose: 0.5\ncode: 0.3\nsums: 0.2\n")
+    assert "0.5 prose 0.3 code 0.2 sums" in exported(new, "-f", "megatron", "--mixture", "mine.yaml")
+    assert "this study has no answer yet" in exported(new, "--mixture", "mine.yaml")
+    with pytest.raises(ConfigError, match="draws documents") as error:
+        called("export", new, "-f", "llama-factory", "--mixture", "mine.yaml")
+    assert error.value.hint == f"count them: mixopt prepare {new}"
+    with pytest.raises(ConfigError, match="has not run yet"):
+        called("export", new)
+    mine = Mixture.of({"prose": 0.5, "code": 0.3, "sums": 0.2})
+    assert mixopt.Study(new).export("megatron", mixture=mine) == exported(
+        new, "-f", "megatron", "--mixture", "mine.yaml"
+    )
 
 
 def test_megatron_arguments_are_found_among_others(study: Path) -> None:
@@ -173,13 +191,15 @@ def test_each_domain_has_its_own_cap(study: Path) -> None:
     answer = mixopt.Study(study).answer
     free = ExportRequest.of(file, "olmix", None, None, None, "10M", None)
     mixture = Mixture.of(answer.mixture)
-    assert "beyond about 4 epochs" in free.cautions(answer, mixture)[0], "no cap is known, so nothing is refused"
-    assert free.text(answer, mixture)
+    assert "beyond about 4 epochs" in free.cautions(Known.of(answer), mixture)[0], (
+        "no cap is known, so nothing is refused"
+    )
+    assert free.text(Known.of(answer), mixture)
     prose = file.domains["prose"].model_copy(update={"max_epochs": 0.5})
     own = file.model_copy(update={"domains": {**file.domains, "prose": prose}})
     capped = ExportRequest.of(own, "olmix", None, None, None, "10M", None)
     with pytest.raises(ConfigError, match=r"domain prose would be read .* and the most is 0.5"):
-        capped.text(answer, mixture)
+        capped.text(Known.of(answer), mixture)
 
 
 def test_the_list_says_what_weights_count() -> None:

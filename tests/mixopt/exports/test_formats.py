@@ -227,3 +227,22 @@ def test_webdataset_gives_the_shares_and_does_not_end_with_its_shortest_part(tmp
         read.add(sample["__url__"])
     assert len(read) == 9
     assert shares_of(tokens) == pytest.approx(mixture.as_dict(), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        (
+            "gpt-neox",
+            "train_data_paths: [web, code]\ntrain_data_weights: [1, 2]\nweight_by_num_documents: true\n",
+            "overrules the weights",
+        ),
+        ("llama-factory", "dataset: web,code\nmix_strategy: concat\ninterleave_probs: '0.3,0.7'\n", "mean nothing"),
+        ("llama-factory", "dataset: web,code\ninterleave_probs: '0.3,0.7'\n", "mean nothing"),
+    ],
+)
+def test_weights_that_the_trainer_overrules_are_refused(name: str, text: str, says: str) -> None:
+    format, places = exporter(name), Locations({"web": {"web": None}, "code": {"code": None}})
+    with pytest.raises(ConfigError, match=says) as error:
+        mixture_in(format, text, format.draws[0], dict.fromkeys(places.of, 1.0), places)
+    assert "set " in error.value.hint

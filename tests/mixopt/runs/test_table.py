@@ -100,6 +100,22 @@ MISTAKES: dict[str, tuple[str, tuple[str, ...], str]] = {
         ("small,1,1,0,2", "small,2,1,0,2"),
         "row 3, column cost: 2, where row 2 of the same fidelity small has 1",
     ),
+    "a decimal comma between semicolons": (
+        "weight.a;weight.b;metric.loss",
+        ("1;0;3,25",),
+        "write a decimal point: 3.25",
+    ),
+    "a weight that is no number": (LOSS, ("much,0,2",), "write one such as 0.25"),
+    "shares and percentages": (
+        "weight.a,weight.b,metric.mmlu",
+        ("1,0,.25", "0,1,.26", ".5,.5,.24", ".2,.8,25"),
+        "row 5, column metric.mmlu: 25, where row 2 has 0.25: two units in one metric",
+    ),
+    "a loss that is none": (LOSS, ("1,0,1e300",), "row 2, column metric.loss: 1e+300 is no measurement"),
+    "parameters beyond numbers": ("params,tokens," + LOSS, ("1e300,1,1,0,2",), "column params: 1e+300 is out of range"),
+    "an escape in a name": (LOSS + "\x1b[31m", ("1,0,2",), r"'metric.loss\x1b[31m'"),
+    "a name of 4,096 letters": (LOSS + "x" * 4096, ("1,0,2",), "the name of column 3"),
+    "a number of 5,000 digits": (LOSS, (f"{'9' * 5000},0,2",), "row 2, column weight.a: inf is not a share"),
     "no cost above 0": ("cost," + LOSS, ("0,1,0,2",), "row 2, column cost: 0 is not above 0"),
 }
 
@@ -132,6 +148,46 @@ def test_files_that_are_no_tables(tmp_path: Path, name: str, content: bytes) -> 
         read(tmp_path / name)
     assert str(tmp_path / name) in error.value.message
     assert error.value.hint
+
+
+def test_tables_of_spreadsheets(tmp_path: Path) -> None:
+    text = "sep=;\nweight.a;weight.b;params;tokens;metric.acc\n50%;50%;20M;1B;31%\n25%;75%;20M;1B;0.4\n"
+    (tmp_path / "r.csv").write_text(text)
+    runs, _ = read(tmp_path / "r.csv")
+    assert runs.weights_ND.tolist() == [[0.5, 0.5], [0.25, 0.75]]
+    assert runs.fidelities[0].params == 20_000_000
+    assert runs.values_NM.tolist() == [[0.31], [0.4]]
+    (tmp_path / "wrong.csv").write_text(text.replace("25%", "some"))
+    with pytest.raises(ConfigError, match=r"row 4, column weight\.a"):
+        read(tmp_path / "wrong.csv")
+
+
+def test_weights_of_six_digits_are_worth_no_note(tmp_path: Path) -> None:
+    header = "weight.a,weight.b,weight.c,metric.loss"
+    _, notes = read(written(tmp_path / "r.csv", "0.333333,0.333333,0.333333,2", "1,0,0,3", header=header))
+    assert notes == ()
+
+
+def test_metrics_that_say_the_same_count_once_and_standard_errors_not_at_all(tmp_path: Path) -> None:
+    header = LOSS + ",metric.loss__MIN,metric.acc,metric.acc_stderr"
+    path = written(tmp_path / "r.csv", "1,0,2,2,.5,.01", "0,1,3,3,.4,.02", header=header)
+    runs, notes = read(path)
+    assert runs.metrics == ("loss", "acc")
+    assert notes == (
+        "r.csv: standard errors are no metrics, and left out: acc_stderr",
+        "r.csv: metrics that equal loss in every run count once: loss__MIN",
+    )
+    assert read(path, ["loss__MIN", "acc_stderr"])[0].metrics == ("loss__MIN", "acc_stderr")
+
+
+def test_where_a_score_may_be_meant_the_direction_is_asked_for(tmp_path: Path) -> None:
+    header = "weight.a,weight.b,metric.arc_easy,metric.gpqa_diamond"
+    runs, _ = read(written(tmp_path / "r.csv", "1,0,.5,.3", "0,1,.4,.2", header=header))
+    with pytest.raises(ConfigError, match="gpqa_diamond may be better or worse") as error:
+        directions(runs, (), ())
+    assert "--maximize gpqa_diamond" in error.value.hint
+    assert directions(runs, ["gpqa_diamond"], ())[0] == {"arc_easy", "gpqa_diamond"}
+    assert directions(runs, (), ["gpqa_diamond"])[0] == {"arc_easy"}
 
 
 def only_note(path: Path, says: str) -> Runs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import jsonschema
+import pandas as pd
 import pytest
 import yaml
 
@@ -280,6 +281,27 @@ def test_init_names_the_fields_of_records_and_leaves_out_what_is_no_text(tmp_pat
     assert (domains["chat"].prompt, domains["chat"].completion) == ("question", "answer")
     assert domains["code"].text == "content"
     assert domains["web"].text is None
+
+
+def test_init_leaves_out_what_comes_with_a_download(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("README.md", "LICENSE.txt"):
+        (data / name).write_text("about it")
+    pd.DataFrame({"id": [1], "vector": [[0.5]]}).to_parquet(data / "vectors.parquet")
+    pd.DataFrame({"id": [1], "page": ["a"]}).to_parquet(data / "pages.parquet")
+    (data / "code.jsonl").write_text('{"id": 1, "body": "print()"}\n')
+    domains = parse(study_text(data, tmp_path / "study.yaml"), tmp_path / "study.yaml").domains
+    assert {name: domain.text for name, domain in domains.items()} == {"code": "body", "pages": "page"}
+
+
+def test_a_day_is_a_name_and_a_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = (
+        "study: 2024-12-05\ndirectory: ~/studies\ndomains: {a: {paths: x}, b: {paths: y}}\nproxies: {p: {tokens: 1M}}\n"
+    )
+    file = parse(text, Path("study.yaml"))
+    assert file.work_directory == tmp_path / "studies" / "2024-12-05"
 
 
 def test_init_on_one_domain_says_what_is_missing(tmp_path: Path) -> None:

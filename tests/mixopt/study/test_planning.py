@@ -154,3 +154,24 @@ def test_a_study_goes_on_in_the_number_format_that_it_began_in(
     [note] = set(again.notes) - set(elsewhere.notes)
     assert note.startswith(f"proxy dense goes on in {began}, as the study began; this machine alone would use {here}")
     assert ("longer" in note) == (began == "bf16")
+
+
+def test_pools_that_are_not_what_they_seem_are_noted(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    (tmp_path / "data" / "copy.jsonl").write_bytes((tmp_path / "data" / "code.jsonl").read_bytes())
+    (tmp_path / "data" / "few.jsonl").write_text(
+        "".join(f'{{"text": "{f"document {n} of few " * 20}"}}\n' for n in range(3))
+    )
+    (tmp_path / "data" / "pool").mkdir()
+    (tmp_path / "data" / "prose.jsonl").rename(tmp_path / "data" / "pool" / "prose.jsonl")
+    (tmp_path / "data" / "pool" / "README.md").write_text("a card")
+    domains = "  copy: {paths: data/copy.jsonl}\n  few: {paths: data/few.jsonl}\ngroups:"
+    notes = plan(
+        tmp_path,
+        ("data/prose.jsonl", "data/pool"),
+        ("groups:", domains),
+        ("target: {tokens: 40k", "target: {tokens: 4k"),
+    ).notes
+    assert any(note.startswith("domains code, copy hold the same text") for note in notes), notes
+    assert any(note.startswith("domain few has 3 documents, too few to validate on") for note in notes), notes
+    assert "domain prose: files beside its records are not read: README.md" in notes

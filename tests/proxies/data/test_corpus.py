@@ -287,6 +287,31 @@ def test_text_that_lies_elsewhere_is_known_again(tmp_path: Path, how: str) -> No
     assert found is not None and found.fingerprint == again.fingerprint
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("vocabulary", "many"),
+        ("domains", []),
+        ("dtype", "<f8"),
+        ("end_of_text_id", -1),
+        ("domains.web.train", [{"a": 1}]),
+    ],
+)
+def test_a_manifest_of_another_shape_is_damaged(tmp_path: Path, place: str, value: object) -> None:
+    write_jsonl(tmp_path / "web.jsonl", sentences(40, seed=1))
+    prepared = prepare([source("web", tmp_path / "web.jsonl")], [], SETTINGS, tmp_path / "corpus")
+    manifest = json.loads((prepared.directory / "manifest.json").read_text())
+    *path, last = place.split(".")
+    inner = manifest
+    for name in path:
+        inner = inner[name]
+    inner[last] = value
+    (prepared.directory / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ProxyError, match="is damaged") as error:
+        Corpus.open(prepared.directory)
+    assert error.value.hint
+
+
 def test_unchanged_inputs_are_not_read_again(tmp_path: Path) -> None:
     web = source("web", write_jsonl(tmp_path / "web.jsonl", sentences(50, seed=1)))
     code = source("code", write_jsonl(tmp_path / "code.jsonl", sentences(50, seed=2)))

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxies.data import sources
-from proxies.data.sources import Position, Source, check_readable, documents, find_files
+from proxies.data.sources import Position, Source, beside_records, check_readable, documents, find_files
 from proxies.errors import ProxyError
 from tests.proxies.data.conftest import sentences, source, write_jsonl
 
@@ -56,7 +56,12 @@ def test_json_lines(tmp_path: Path, ending: str) -> None:
 def test_brackets_in_names(tmp_path: Path) -> None:
     assert read(source("web", write_jsonl(tmp_path / "pool [1].jsonl", TEXTS))) == TEXTS
     (tmp_path / "pool [1].txt.gz").write_bytes(gzip.compress(b"text"))
-    fails(source("web", tmp_path / "pool [1].txt.gz"), "[1].txt.gz")
+    assert read(source("web", tmp_path / "pool [1].txt.gz")) == ["text"]
+    (tmp_path / "a [b] c").mkdir()
+    write_jsonl(tmp_path / "a [b] c" / "1.jsonl", TEXTS[:1])
+    write_jsonl(tmp_path / "a [b] c" / "2" / "2.jsonl", TEXTS[1:])
+    assert read(source("web", tmp_path / "a [b] c" / "*.jsonl")) == TEXTS[:1]
+    assert read(source("web", tmp_path / "a [b] c" / "**" / "*.jsonl")) == TEXTS
 
 
 def test_parquet_and_arrow_and_saved_folders(tmp_path: Path) -> None:
@@ -177,8 +182,8 @@ def test_missing_and_wrong_fields(tmp_path: Path) -> None:
     pq.write_table(pa.table({"body": TEXTS, "n": [1, 2, 3]}), tmp_path / "web.parquet")
     assert "body, n" in fails(source("web", tmp_path / "web.parquet"), "web.parquet", "no field text").hint
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "numbers.parquet")
-    fails(source("web", tmp_path / "numbers.parquet"), "row 1", "holds int")
-    fails(source("web", write_jsonl(tmp_path / "n.jsonl", ["a", 7])), "line 2", "holds int")
+    fails(source("web", tmp_path / "numbers.parquet"), "row 1", "holds a number")
+    fails(source("web", write_jsonl(tmp_path / "n.jsonl", ["a", 7])), "line 2", "holds a number")
     (tmp_path / "list.jsonl").write_text('{"text": "a"}\n"b"\n')
     fails(source("web", tmp_path / "list.jsonl"), "line 2", "not an object")
     (tmp_path / "half.jsonl").write_text('{"text": "a\\ud83d"}\n')
@@ -259,3 +264,64 @@ except ProxyError as error:
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("web: cannot open hf:nobody/nothing@en:")
     assert "network" in done.stdout
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_lines_end_as_any_system_writes_them(tmp_path: Path, ending: str) -> None:
+    rows = [json.dumps({"text": text}) for text in TEXTS]
+    (tmp_path / "a.jsonl").write_bytes(ending.join(rows).encode())
+    assert read(source("web", tmp_path / "a.jsonl")) == TEXTS
+    (tmp_path / "a.txt").write_bytes(ending.join(["one", "two"]).encode())
+    assert read(source("web", tmp_path / "a.txt")) == ["one\ntwo"]
+
+
+def test_a_pretty_list_after_blank_lines(tmp_path: Path) -> None:
+    text = json.dumps([{"text": text} for text in TEXTS], indent=2)
+    (tmp_path / "a.json").write_text(f"\n \n{text}")
+    assert read(source("web", tmp_path / "a.json")) == TEXTS
+
+
+def test_a_line_longer_than_any_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "LONGEST_LINE", 100_000)
+    for name in ("a.jsonl", "a.txt", "a.json"):
+        (tmp_path / name).write_text("[\n" * name.endswith("json") + "x" * 300_000)
+        fails(source("web", tmp_path / name), name, "a line of more than 100,000 characters")
+    (tmp_path / "many.json").write_text(json.dumps([{"text": "x" * 90}] * 3000, indent=1))
+    fails(source("web", tmp_path / "many.json"), "one JSON list of more than 100,000 characters")
+
+
+def test_zst_with_a_long_window(tmp_path: Path) -> None:
+    raw = write_jsonl(tmp_path / "raw", TEXTS).read_bytes()
+    long = zstandard.ZstdCompressor(compression_params=zstandard.ZstdCompressionParameters(window_log=28))
+    packer = long.compressobj()
+    (tmp_path / "a.jsonl.zst").write_bytes(packer.compress(raw) + packer.flush())
+    assert read(source("web", tmp_path / "a.jsonl.zst")) == TEXTS
+
+
+def test_what_lies_beside_records_is_not_read_but_named(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "pool" / "1.jsonl", TEXTS)
+    (tmp_path / "pool" / "README.md").write_text("# A card\n")
+    (tmp_path / "pool" / "stats.json").write_text(json.dumps({"rows": 3}, indent=2))
+    assert read(source("web", tmp_path / "pool")) == TEXTS
+    left = beside_records(source("web", tmp_path / "pool"))
+    assert [Path(path).name for path in left] == ["README.md", "stats.json"]
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "README.md").write_text("text alone")
+    assert read(source("web", tmp_path / "notes")) == ["text alone"]
+    assert beside_records(source("web", tmp_path / "notes")) == []
+
+
+def test_a_link_to_a_file_of_the_pool_is_the_same_file(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "b.jsonl", TEXTS)
+    (tmp_path / "a.jsonl").symlink_to(file)
+    assert read(source("web", tmp_path)) == TEXTS
+    assert [Path(found.url).name for found in find_files(source("web", tmp_path))] == ["b.jsonl"]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "c.jsonl").symlink_to(file)
+    assert read(source("web", tmp_path / "elsewhere")) == TEXTS, "a link alone is read"
+
+
+def test_a_table_of_text_has_no_fields(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("review,stars\na,1\n")
+    fails(source("web", tmp_path / "a.csv", text_field="review"), "a.csv", "no field review")
+    assert read(source("web", tmp_path / "a.csv")) == ["review,stars\na,1\n"]

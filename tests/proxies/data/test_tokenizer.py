@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -120,3 +122,14 @@ def test_files_that_are_no_tokenizer(tmp_path: Path) -> None:
 def test_a_vocabulary_too_small_for_bytes() -> None:
     with pytest.raises(ProxyError, match="vocabulary of 100"):
         train_tokenizer(TEXTS, 100)
+
+
+def test_text_without_spaces_is_learned_from_in_parts() -> None:
+    """As a whole, 150,000 letters would take ten times as long."""
+    letters = "".join(Random(0).choices("ACDEFGHIKLMNPQRSTVWY", k=150_000))
+    begun = time.process_time()
+    tokenizer = train_tokenizer([letters], 2000)
+    assert time.process_time() - begun < 5
+    assert tokenizer.vocabulary == 2000
+    [document] = tokenizer.encode([(None, letters)])
+    assert len(document.tokens_N) < 75_000
