@@ -86,12 +86,13 @@ def _unclear(runs: Runs, names: Collection[str]) -> list[str]:
     return [
         name
         for name, values_N in zip(runs.metrics, runs.values_NM.T, strict=True)
-        if name in names and _kind(name) == "unknown" and _within(values_N[np.isfinite(values_N)], 0, 1)
+        if name in names and _kind(name) == "unknown" and _like_a_score(values_N[np.isfinite(values_N)])
     ]
 
 
-def _within(values_N: FloatArray, low: float, high: float) -> bool:
-    return bool(len(values_N)) and bool((values_N >= low).all() and (values_N <= high).all())
+def _like_a_score(values_N: FloatArray) -> bool:
+    """Between 0 and 1, and not the same in every run: that decides nothing, whatever its direction."""
+    return len(values_N) > 0 and 0 <= values_N.min() < values_N.max() <= 1
 
 
 def _rises_with_cost(runs: Runs, metric: str) -> bool | None:

@@ -190,11 +190,9 @@ def test_each_domain_has_its_own_cap(study: Path) -> None:
         study.write_text(text)
     answer = mixopt.Study(study).answer
     free = ExportRequest.of(file, "olmix", None, None, None, "10M", None)
-    mixture = Mixture.of(answer.mixture)
-    assert "beyond about 4 epochs" in free.cautions(Known.of(answer), mixture)[0], (
-        "no cap is known, so nothing is refused"
-    )
-    assert free.text(Known.of(answer), mixture)
+    known, mixture = Known.of(answer), Mixture.of(answer.mixture)
+    assert "beyond about 4 epochs" in free.cautions(known, mixture)[0], "no cap is known, so nothing is refused"
+    assert free.text(known, mixture)
     prose = file.domains["prose"].model_copy(update={"max_epochs": 0.5})
     own = file.model_copy(update={"domains": {**file.domains, "prose": prose}})
     capped = ExportRequest.of(own, "olmix", None, None, None, "10M", None)
