@@ -33,6 +33,8 @@ SUBMITTED = (
     STUDY.replace("data/prose.jsonl", "/data/prose.jsonl")
     .replace("data/sums.jsonl", "/data/sums.jsonl")
     .replace("trials: 3}", "trials: 2}")
+    .replace("tokens: 4k", "tokens: 100k")
+    .replace("target: {tokens: 40k, max_epochs: 4}\n", "")
     .replace("executor: {kind: in_process}\n", "search: {strategy: regmix, surrogate: linear}\n")
 )
 TRIALS = (8 + BASELINES) + (2 + BASELINES)
@@ -119,6 +121,7 @@ def test_a_study_survives_the_death_of_a_worker_and_of_mlflow(stack: Stack, stud
     worker, mlflow = stack.containers("ray-worker")[0], stack.containers("mlflow")[0]
     stack.kill(worker)
     stack.kill(mlflow)
+    assert job(study)["state"] == "RUNNING", "it has ended before anything died"
     for container in (worker, mlflow):
         stack.wait(container)
     until(lambda: job(study)["state"] not in ("PENDING", "RUNNING"), "the end", stack)

@@ -17,13 +17,27 @@ pytestmark = pytest.mark.slow
 # Ray's own nodes for tests: processes of this machine.
 AUTOSCALING = """\
 cluster_name: growing
-provider: {type: fake_multinode, gcs_address: "GCS"}
+provider: {type: fake_multinode, gcs_address: "GCS", use_node_id_as_ip: true}
 max_workers: 2
-idle_timeout_minutes: 0.1
+upscaling_speed: 1
+idle_timeout_minutes: 0.2
 head_node_type: ray.head.default
 available_node_types:
-  ray.head.default: {resources: {}, node_config: {}, max_workers: 0}
+  ray.head.default: {resources: {CPU: 0}, node_config: {}, max_workers: 0}
   trains: {resources: {CPU: 2, object_store_memory: 100000000}, node_config: {}, min_workers: 0, max_workers: 1}
+auth: {}
+docker: {}
+file_mounts: {}
+file_mounts_sync_continuously: false
+cluster_synced_files: []
+rsync_exclude: []
+rsync_filter: []
+initialization_commands: []
+setup_commands: []
+head_setup_commands: []
+worker_setup_commands: []
+head_start_ray_commands: []
+worker_start_ray_commands: []
 """
 FAKE_CLUSTER = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
 SUBMITTED = """\
