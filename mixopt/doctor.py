@@ -28,7 +28,7 @@ from mixopt.results.doctor import Diagnosis, Finding, State
 from mixopt.settings.environment import DIRECTORY_VARIABLE, STORE_VARIABLE
 from mixopt.settings.schema import StudyFile, store_of_this_machine
 from search.errors import ExplainedError
-from search.shown import fit_to_show
+from search.urls import fit_to_show
 
 PACKAGES = ("torch", "ray", "mlflow", "botorch", "lightgbm", "datasets", "tokenizers")
 GB = 1e9

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search.shown import fit_to_show
+from search.urls import fit_to_show
 
 
 class ExplainedError(Exception):

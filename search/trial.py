@@ -13,7 +13,7 @@ from functools import cached_property
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.mixture import Mixture
-from search.shown import fit_to_show
+from search.urls import fit_to_show
 
 LONGEST_TRACEBACK = 10_000  # characters, its end: a journal keeps them
 

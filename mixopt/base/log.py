@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
-from search.shown import fit_to_show
+from search.urls import fit_to_show
 
 LOG_FILE = "mixopt.log"
 ROOMS = ("mixopt", "proxies", "search", "tracking")

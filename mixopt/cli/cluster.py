@@ -14,7 +14,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.cli.arguments import CLUSTER, INTERRUPTED, Address, Json, RetryFailed, StudyArgument, print_result
 from mixopt.settings.environment import ADDRESS_VARIABLE
 from mixopt.settings.schema import STUDY_FILE, store_of_this_machine
-from search.shown import fit_to_show
+from search.urls import fit_to_show
 from tracking.errors import TrackingError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from mixopt.cli import begin, calibration, cluster, compare, control, export, fi
 from mixopt.settings.environment import DEBUG_VARIABLE
 from proxies.errors import ProxyError
 from search.errors import ExplainedError
-from search.shown import fit_to_show
+from search.urls import fit_to_show
 from tracking.errors import TrackingAway
 
 app = typer.Typer(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mixopt.base.errors import ConfigError
 from mixopt.settings.environment import ADDRESS_VARIABLE
 from mixopt.workers.ray_token import MODE_VARIABLE, TOKEN_VARIABLE, use_cluster_token
-from search.shown import holds_password
+from search.urls import holds_password
 
 if TYPE_CHECKING:
     from requests import Response

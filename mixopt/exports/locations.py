@@ -20,7 +20,7 @@ from mixopt.base.shown import shown
 from mixopt.settings.passwords import remedy
 from mixopt.settings.reading import validate
 from mixopt.settings.units import Amount
-from search.shown import holds_password
+from search.urls import holds_password
 
 
 @dataclass(frozen=True)

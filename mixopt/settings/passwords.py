@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from search.shown import holds_password
+from search.urls import holds_password
 
 # Where else the password can be given, by how the URL begins.
 ELSEWHERE = (

@@ -26,7 +26,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.base.shown import UNSEEN, shown, shown_name
 from mixopt.settings.environment import DIRECTORY_VARIABLE, STORE_VARIABLE
 from mixopt.settings.units import Amount, Count, Duration, Number, Share
-from search.shown import holds_password
+from search.urls import holds_password
 
 # Names become MLflow keys, file names and YAML keys, so they keep to characters that all of these take.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]

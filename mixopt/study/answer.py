@@ -25,7 +25,7 @@ from search.intervals import reach
 from search.problem import BASELINE, PROPORTIONAL
 from search.recommendation.confirmation import Confirmation
 from search.recommendation.recommendation import LEVEL, Recommendation
-from search.shown import fit_to_show
+from search.urls import fit_to_show
 from tracking import keys
 from tracking.record import Record
 

@@ -20,7 +20,7 @@ from mixopt.results.status import (
 from mixopt.study.inventory import pool_changes
 from mixopt.study.record import is_submitted, journal_path
 from mixopt.study.requests import Wish, asked, driver
-from search.shown import fit_to_show
+from search.urls import fit_to_show
 
 if TYPE_CHECKING:
     from mixopt.settings.schema import StudyFile

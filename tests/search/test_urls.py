@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from search.errors import SearchError
-from search.shown import fit_to_show, holds_password
 from search.trial import Failure, FailureKind
+from search.urls import fit_to_show, holds_password
 
 
 @pytest.mark.parametrize(
