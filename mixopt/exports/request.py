@@ -156,7 +156,35 @@ class ExportRequest:
                     f"{read}: beyond about {EPOCHS:g} epochs, repeated text is worth less than new; "
                     f"domains.{each.domain}.max_epochs, with target.tokens, keeps the answer inside its supply"
                 )
+        if self.draws is Draws.DOCUMENTS:
+            found += [
+                f"domain {name} is left out: {run} tokens hold less than one document of its share, {mixture[name]:.2g}"
+                for name in self._never_drawn(known, mixture)
+            ]
+        if self.exporter.until_exhausted and (passes := self._drawn_in_a_pass(known, mixture)):
+            found.append(
+                f"{self.exporter.name} reads until every domain is read through, which is about {show_count(passes)} "
+                f"tokens by these weights{f', and the run {run}' if self.tokens else ''}: end it there, by max_steps"
+            )
         return found
+
+    def _drawn_in_a_pass(self, known: Known, mixture: Mixture) -> float:
+        """Tokens until the last domain is read through; 0 where that is not known."""
+        if not known.tokens.keys() >= set(mixture.domains):
+            return 0.0
+        left_out = self._never_drawn(known, mixture)
+        shares = {name: share for name, share in mixture.as_dict().items() if share > 0 and name not in left_out}
+        return max(known.tokens[name] / share for name, share in shares.items())
+
+    def _never_drawn(self, known: Known, mixture: Mixture) -> list[str]:
+        """The domains of which the run draws less than one document.
+
+        A trainer that reads until every domain is read through would draw the others for ever.
+        """
+        if self.tokens is None or self.draws is not Draws.DOCUMENTS or not known.document_tokens:
+            return []
+        lengths = known.document_tokens
+        return [name for name, share in mixture.as_dict().items() if 0 < share * self.tokens < lengths[name]]
 
     def text(self, known: Known, mixture: Mixture) -> str:
         """The trainer's file, of the answer or of another mixture of the study.
@@ -192,10 +220,11 @@ class ExportRequest:
             provenance = answer.provenance.model_dump(exclude_none=True)
             if mixture.same_as(Mixture.of(answer.mixture)):
                 verdict = answer.verdict
-        repeats = self._repeats(supplies)
+        repeats, left_out = self._repeats(supplies), self._never_drawn(known, mixture)
+        drawn = Mixture.of({name: 0.0 if name in left_out else share for name, share in mixture.as_dict().items()})
         text = self.exporter.render(
             Exportable(
-                mixture,
+                drawn,
                 self.draws,
                 known.document_tokens,
                 self.locations,
@@ -204,6 +233,7 @@ class ExportRequest:
                 self.file.seed,
                 {"verdict": verdict, **provenance},
                 repeats,
+                sum(known.tokens.values()) or None,
             )
         )
         if self.exporter.suffix not in WITH_COMMENTS or self.exporter.name == "yaml":  # which says it in its fields

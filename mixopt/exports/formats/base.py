@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -38,6 +38,7 @@ class Exportable:
         draws: what the trainer draws by its weights.
         mean_document_tokens: by domain.
         tokens: of the run that the mixture is for, where that is known.
+        tokens_there: of all domains together, where that is known.
         max_epochs: how often the run may read a domain, for trainers that have to be told.
         own_max_epochs: the same of domains for which it is another number.
         provenance: where the mixture comes from, for formats that have room for it.
@@ -52,6 +53,7 @@ class Exportable:
     seed: int = 0
     provenance: Mapping[str, str | int] = field(default_factory=dict)
     own_max_epochs: Mapping[str, float] = field(default_factory=dict)
+    tokens_there: int | None = None
 
     def most_epochs(self, domain: str) -> float:
         """How often the run may read a domain."""
@@ -67,10 +69,11 @@ class Exportable:
 
     @property
     def documents(self) -> int | None:
-        """How many the run draws, where it draws documents and its tokens are known."""
-        if self.tokens is None or self.draws is not Draws.DOCUMENTS:
+        """How many the run draws, where it draws documents; of a run that nobody told of, as many as there are."""
+        tokens = self.tokens or self.tokens_there
+        if tokens is None or self.draws is not Draws.DOCUMENTS:
             return None
-        return round(self.tokens / sum(self.mean_document_tokens[name] * part for name, part in self.weights.items()))
+        return round(tokens / sum(self.mean_document_tokens[name] * part for name, part in self.weights.items()))
 
     @property
     def weighted_places(self) -> dict[str, float]:
@@ -91,6 +94,7 @@ class Exporter(ABC):
         draws: what weights can count there; the first unless somebody says otherwise.
         suffix: of a file that holds it.
         by_place: a file is read back by the places that it names, not by the domains.
+        until_exhausted: it draws until every domain is read through, and its file cannot say where to end.
     """
 
     name: ClassVar[str]
@@ -98,6 +102,7 @@ class Exporter(ABC):
     draws: ClassVar[tuple[Draws, ...]]
     suffix: ClassVar[str]
     by_place: ClassVar[bool] = True
+    until_exhausted: ClassVar[bool] = False
 
     @abstractmethod
     def render(self, exportable: Exportable) -> str:
@@ -114,6 +119,17 @@ class Exporter(ABC):
         Raises:
             ConfigError: it is not of this format.
         """
+
+
+def in_pairs(places: Sequence[Any], weights: Sequence[Any]) -> Weights:
+    """Places with their weights, of formats that keep the two in lists of their own.
+
+    Raises:
+        ConfigError: one list is longer.
+    """
+    if len(places) != len(weights):
+        raise ConfigError(f"{len(places)} places have {len(weights)} weights", hint="give each place its weight")
+    return list(zip(places, weights, strict=True))
 
 
 def mixture_in(

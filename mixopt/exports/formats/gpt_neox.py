@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mixopt.base import plain_yaml
 from mixopt.base.errors import ConfigError
-from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
+from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights, in_pairs
 from mixopt.exports.formats.yaml_text import yaml_text
 
 
@@ -35,4 +35,4 @@ class GptNeox(Exporter):
                 "with weight_by_num_documents GPT-NeoX overrules the weights in this file",
                 hint="set weight_by_num_documents: false in it, where the weights are meant",
             )
-        return list(zip(content["train-data-paths"], content["train-data-weights"], strict=True))
+        return in_pairs(content["train-data-paths"], content["train-data-weights"])

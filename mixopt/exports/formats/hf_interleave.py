@@ -7,14 +7,14 @@ mixed = interleave_datasets(parts, probabilities=settings["probabilities"],
 mixed = mixed.take(settings["take"])
 
 A pass ends when the last domain was read through, and has read the others many times by then; `take` ends with the
-run's tokens. It is there where these are known and documents are drawn.
+run's tokens, or, where nobody told these, with as many documents as there are. It is there where documents are drawn.
 """
 
 from __future__ import annotations
 
 import json
 
-from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
+from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights, in_pairs
 
 
 class HfInterleave(Exporter):
@@ -37,4 +37,4 @@ class HfInterleave(Exporter):
 
     def read(self, text: str) -> Weights:
         settings = json.loads(text)
-        return list(zip(settings["datasets"], settings["probabilities"], strict=True))
+        return in_pairs(settings["datasets"], settings["probabilities"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mixopt.base import plain_yaml
 from mixopt.base.errors import ConfigError
-from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
+from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights, in_pairs
 from mixopt.exports.formats.yaml_text import yaml_text
 
 
@@ -17,6 +17,7 @@ class LlamaFactory(Exporter):
     describes = "LLaMA-Factory: training arguments; places are names in its dataset_info.json"
     draws = (Draws.DOCUMENTS,)
     suffix = ".yaml"
+    until_exhausted = True
 
     def render(self, exportable: Exportable) -> str:
         weights = exportable.weighted_places
@@ -39,4 +40,4 @@ class LlamaFactory(Exporter):
                 hint="set mix_strategy: interleave_over in it, where the probabilities are meant",
             )
         names = [name.strip() for name in arguments["dataset"].split(",")]
-        return list(zip(names, map(float, arguments["interleave_probs"].split(",")), strict=True))
+        return in_pairs(names, [part.strip() for part in arguments["interleave_probs"].split(",")])

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from mixopt.base.errors import ConfigError
-from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
+from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights, in_pairs
 
 OPTION = "--data-path"
 
@@ -26,7 +26,10 @@ class Megatron(Exporter):
         return f"{OPTION} " + shlex.join(_in_turn(exportable)) + "\n"
 
     def read(self, text: str) -> Weights:
-        words = shlex.split(text, comments=True)
+        # As a shell does with a line that ends in a backslash.
+        words = shlex.split(text.replace("\\\n", " ").replace("\\\r\n", " "), comments=True)
+        if words and not any(word.startswith("--") for word in words):
+            return _pairs(words)  # a file for --data-args-path
         if OPTION not in words:
             raise ConfigError(f"there is no {OPTION}", hint="it is followed by weight and prefix in turn")
         after = words[words.index(OPTION) + 1 :]
@@ -58,4 +61,4 @@ def _pairs(words: Sequence[str]) -> Weights:
         raise ConfigError(
             f"{len(words)} words are no pairs", hint="Megatron would read them as prefixes without weights"
         )
-    return [(place, float(weight)) for weight, place in zip(words[::2], words[1::2], strict=True)]
+    return in_pairs(words[1::2], words[::2])

@@ -9,7 +9,7 @@ a recipe that has a `blend_per_split` too.
 from __future__ import annotations
 
 from mixopt.base import plain_yaml
-from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
+from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights, in_pairs
 from mixopt.exports.formats.yaml_text import yaml_text
 
 
@@ -25,4 +25,4 @@ class MegatronBridge(Exporter):
 
     def read(self, text: str) -> Weights:
         places, weights = plain_yaml.load(text)["dataset"]["blend"]
-        return list(zip(places, weights, strict=True))
+        return in_pairs(places, weights)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mixopt.base import plain_yaml
 from mixopt.base.errors import ConfigError
-from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
+from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights, in_pairs
 from mixopt.exports.formats.yaml_text import yaml_text
 
 
@@ -34,4 +34,4 @@ class Nanotron(Exporter):
         if len(stages) != 1:
             raise ConfigError(f"it has {len(stages)} data_stages", hint="give a file with one of them")
         dataset = stages[0]["data"]["dataset"]
-        return list(zip(dataset["dataset_folder"], dataset["dataset_weights"], strict=True))
+        return in_pairs(dataset["dataset_folder"], dataset["dataset_weights"])

@@ -181,6 +181,18 @@ def test_repeats_are_allowed_where_somebody_says_so_and_said(study: Path) -> Non
     assert told["notes"] and told["inventory"]["domains"].keys() == there.keys()
 
 
+def test_a_domain_of_which_nothing_would_be_drawn_is_left_out_and_named(study: Path) -> None:
+    Path("mixture.yaml").write_text("prose: 0.69999\ncode: 0.3\nsums: 0.00001\n")
+    done = called("export", study, "--mixture", "mixture.yaml", "-f", "hf", "--tokens", "50k")
+    settings = json.loads(done.stdout)
+    assert settings["datasets"] == ["prose", "code"] and settings["take"] > 0
+    assert "domain sums is left out: 50k tokens hold less than one document of its share, 1e-05" in done.stderr
+    long = json.loads(exported(study, "--mixture", "mixture.yaml", "-f", "hf", "--tokens", "1T", "--allow-repeats"))
+    assert long["datasets"] == ["prose", "code", "sums"]
+    told = called("export", study, "--mixture", "mixture.yaml", "-f", "llama-factory", "--tokens", "50k").stderr
+    assert "reads until every domain is read through" in told and "max_steps" in told
+
+
 def test_each_domain_has_its_own_cap(study: Path) -> None:
     text = study.read_text()
     try:
@@ -253,7 +265,7 @@ def test_bad_options_of_export(study: Path, options: str, mistake: str, hint: st
         ("", "-f megatron", "there is no --data-path", ""),
         ("--data-path 0.5", "-f megatron", "1 words are no pairs", "without weights"),
         ("--data-path 0.5 /data/all", "-f megatron", "given: /data/all is no domain's place", "locations"),
-        ("--data-path much /data/code", "-f megatron", "this is no megatron file", "--list"),
+        ("--data-path much /data/code", "-f megatron", "/data/code: 'much' is no weight", "numbers"),
         ("{]", "-f json", "this is no json file", "--list"),
         ("{}", "-f json", "has no weights", "--list"),
         ("prose: 1.0\n", "-f olmo-core", "this is no olmo-core file", "--list"),

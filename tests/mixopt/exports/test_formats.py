@@ -229,6 +229,33 @@ def test_webdataset_gives_the_shares_and_does_not_end_with_its_shortest_part(tmp
     assert shares_of(tokens) == pytest.approx(mixture.as_dict(), abs=0.02)
 
 
+MEGATRON = "0.5 web \\\n0.5 code"
+
+
+@pytest.mark.parametrize(
+    "text", [f"python pretrain.py --data-path {MEGATRON} \\\n  --seed 3", f"{MEGATRON}\n"], ids=["a command", "a file"]
+)
+def test_megatrons_lines_may_end_in_a_backslash_and_be_a_file_of_their_own(text: str) -> None:
+    places = Locations({"web": {"web": None}, "code": {"code": None}})
+    assert mixture_in(exporter("megatron"), text, Draws.SEQUENCES, {}, places).as_dict() == {"web": 0.5, "code": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("megatron", "--data-path 0.5 web O.5 code", "code: 'O.5' is no weight"),
+        ("megatron", "--data-path 0.5 web code", "3 words are no pairs"),
+        ("gpt-neox", "train-data-paths: [web, code]\ntrain-data-weights: [1]\n", "2 places have 1 weights"),
+        ("nanotron", "data_stages: [{data: {dataset: {dataset_folder: [web], dataset_weights: [1, 2]}}}]", "1 places"),
+        ("hf", '{"datasets": ["web", "code"], "probabilities": [1]}', "2 places have 1 weights"),
+    ],
+)
+def test_what_is_wrong_in_a_trainers_file_is_named(name: str, text: str, says: str) -> None:
+    format, places = exporter(name), Locations({"web": {"web": None}, "code": {"code": None}})
+    with pytest.raises(ConfigError, match=says):
+        mixture_in(format, text, format.draws[0], dict.fromkeys(places.of, 1.0), places)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
