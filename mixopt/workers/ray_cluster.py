@@ -402,7 +402,7 @@ def _can_grow() -> bool:
     from ray._private.state import state
     from ray.experimental.internal_kv import _internal_kv_get
 
-    if state.get_max_resources_from_cluster_config():  # type: ignore[no-untyped-call]
+    if state.get_max_resources_from_cluster_config():
         return True
     status = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS) or "{}")
     return starts_nodes((status.get("autoscaler_report") or {}).get("node_type_mapping"))

@@ -20,14 +20,14 @@ EXPERIMENT = """
 url = sys.argv[1]
 engine = sqlalchemy.create_engine(url)
 Base.metadata.create_all(engine)
-config = _get_alembic_config(url)
+config = _get_alembic_config(url)  # type: ignore[no-untyped-call]
 revisions = list(ScriptDirectory.from_config(config).walk_revisions())  # the newest first
 with engine.begin() as connection:
     config.attributes["connection"] = connection
     command.upgrade(config, revisions[OLDER_BY].revision)
     connection.execute(sqlalchemy.text(EXPERIMENT))
 try:
-    _verify_schema(engine)
+    _verify_schema(engine)  # type: ignore[no-untyped-call]
 except MlflowException as error:
     assert "out-of-date" in str(error), error
 else:
