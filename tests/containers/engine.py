@@ -105,7 +105,8 @@ class Podman:
             **options,
         )
         assert done.returncode == 0, f"{shlex.join(command)}:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
-        return str(done.stdout)
+        said: str = done.stdout
+        return said
 
     def has(self, image: str) -> bool:
         found = subprocess.run(["podman", "image", "exists", image], env=self.environment, check=False)

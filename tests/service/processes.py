@@ -188,7 +188,7 @@ class Site:
         return [self._translate(word) for word in [*settings.get("entrypoint", []), *settings["command"]]]
 
     def _environment(self, service: str) -> dict[str, str]:
-        settings = dict(services()[service].get("environment", {}))
+        settings = dict(services().get(service, {}).get("environment", {}))  # S3 is nobody's service
         if service == "mlflow":
             settings |= {name: value or "" for name, value in read(S3_FILE)["services"][service]["environment"].items()}
             settings["MLFLOW_ARTIFACTS_DESTINATION"] = f"s3://{BUCKET}"
