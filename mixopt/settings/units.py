@@ -17,7 +17,7 @@ SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # More than there is to count, so that what is computed from it stays a number: tokens, operations, seconds (10 years).
 MOST_COUNTED, MOST_AMOUNT, LONGEST_SECONDS = 1e15, 1e40, 3650 * 86_400.0
 
-NUMBER = r"\d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d+)?"
+NUMBER = r"(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 
 
 def parse_number(value: Any) -> float:

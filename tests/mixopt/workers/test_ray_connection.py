@@ -45,12 +45,12 @@ def test_rays_files_are_private_and_lie_where_names_are_short(
 
 
 def test_a_ray_that_does_not_start_is_tried_again_and_then_said(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ray_connection, "PAUSE_SECONDS", 0.0)
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
-    # A program without its right to start others stands for whatever keeps Ray from starting.
-    monkeypatch.setenv("RAY_RAYLET_START_WAIT_TIME_S", "nonsense")
+    # Nonsense in Ray's own settings stands for whatever keeps it from starting.
+    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", "nonsense")
     with pytest.raises(ClusterLost, match=r"Ray does not start on this machine \(3 times tried\): ") as caught:
         connect(None)
     assert "\n" not in caught.value.message
