@@ -47,6 +47,8 @@ AWAY_AT_MOST_SECONDS = 120.0
 LOOK_AGAIN_SECONDS = 1.0
 # A line may have died without a word, a new one begins with the whole log.
 SILENCE_SECONDS = 600.0
+# The autoscaler of a head that was just started says what it can start after some seconds.
+REPORTED_WITHIN = 10
 
 
 @dataclass(frozen=True)
@@ -303,10 +305,16 @@ class Cluster:
 
     def _can_grow(self) -> bool:
         """Whether the cluster starts nodes by itself. Ray's second autoscaler says nothing here; it may."""
-        status = self.head.ask("/api/cluster_status")["data"].get("clusterStatus")
-        if status is None:
-            return True
-        return starts_nodes((status.get("autoscalerReport") or {}).get("nodeTypeMapping"))
+        report = None
+        for pause in (*[1.0] * REPORTED_WITHIN, 0.0):
+            status = self.head.ask("/api/cluster_status")["data"].get("clusterStatus")
+            if status is None:
+                return True
+            # A head that was started a moment ago has no report, or one without even itself in it.
+            if report := (status.get("autoscalerReport") or {}).get("nodeTypeMapping"):
+                break
+            time.sleep(pause)
+        return starts_nodes(report)
 
     def _submit(self, file: StudyFile, job_id: str, settings: str, retry_failed: bool) -> None:
         from mixopt.cluster.shipment import FOLDER, packed, shipped_files

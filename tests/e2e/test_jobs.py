@@ -68,7 +68,7 @@ def test_a_study_is_submitted_once_and_ends_although_it_is_stopped_and_killed(he
     assert answer_of("pause", "small")["job"] == "mixopt-small-1"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIXOPT_DIRECTORY", str(head.directory))
-        until(lambda: answer_of("status", study)["activity"] == "paused")
+        until(lambda: answer_of("status", study).get("activity") == "paused")
     began = time.monotonic()
     job = cluster.cancel(job)
     assert time.monotonic() - began < STOPPED_WITHIN_SECONDS

@@ -390,6 +390,7 @@ def test_a_cluster_that_grows_needs_no_node_yet(
     grows: bool,
 ) -> None:
     monkeypatch.setattr("ray.job_submission.JobSubmissionClient", Desk(head))
+    monkeypatch.setattr("mixopt.cluster.jobs.REPORTED_WITHIN", 0)
     file = study_file(tmp_path, f"{STUDY}executor: {{cpus_per_trial: 2}}\n")
     head.answers |= {NODES: nodes(*have), STATUS: status}
     cluster = Cluster(head.address)
