@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import platform
 import resource
 import sys
@@ -29,6 +28,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from joblib import cpu_count
 from rich.console import Console
 from rich.table import Table
 
@@ -331,7 +331,7 @@ def machine(device: Device) -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
         "device": torch.cuda.get_device_name() if device == "cuda" else processor,
         "processor": processor,
-        "cores": os.cpu_count(),
+        "cores": cpu_count(),
         "python": platform.python_version(),
         **versions,
     }

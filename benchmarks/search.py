@@ -40,6 +40,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float, Int
+from joblib import cpu_count
 
 # One thread per process: what is timed is one core, and processes do not share theirs.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -269,9 +270,9 @@ def own_sets(options: argparse.Namespace) -> list[dict[str, Any]]:
     jobs = [
         (domains, judged, worth, seed, strategy, OWN_SETS[domains])
         for domains in options.domains
-        for judged in (domains, 3, 1)
+        for judged in options.judged or (domains, 3, 1)
         for worth in WORTHS_OF_OTHERS
-        for strategy in OWN_SETS_PLAYED
+        for strategy in options.strategies
         for seed in range(options.seeds)
     ]
     keys = ("domains", "judged", "worth_of_others", "search", "runs")
@@ -433,8 +434,10 @@ def main() -> None:
     parser.add_argument(
         "--domains", type=int, nargs="+", choices=list(OWN_SETS), default=list(OWN_SETS), help="of own_sets"
     )
+    parser.add_argument("--judged", type=int, nargs="+", help="own_sets: of how many sets the mean counts")
+    parser.add_argument("--strategies", nargs="+", default=OWN_SETS_PLAYED, help="own_sets: those that search")
     parser.add_argument("--replays", type=int, default=20, help="seeds of each replay")
-    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--processes", type=int, default=cpu_count())
     parser.add_argument("--json", type=Path, help="write the results here")
     options = parser.parse_args()
     unknown = set(options.sections) - set(SECTIONS)
@@ -459,7 +462,7 @@ def main() -> None:
         document = {
             "date": time.strftime("%Y-%m-%d"),
             "machine": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
+            "cores": cpu_count(),
             "python": platform.python_version(),
             **{package: version(package) for package in ("numpy", "scipy", "botorch", "torch", "lightgbm")},
             **{name: [valid_json(row) for row in rows] for name, rows in results.items()},
