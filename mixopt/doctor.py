@@ -25,7 +25,7 @@ from joblib import cpu_count
 
 from mixopt.base.version import VERSION
 from mixopt.results.doctor import Diagnosis, Finding, State
-from mixopt.settings.environment import DIRECTORY_VARIABLE, STORE_VARIABLE
+from mixopt.settings.environment import STORE_VARIABLE, studies_folder
 from mixopt.settings.schema import StudyFile, store_of_this_machine
 from search.errors import ExplainedError
 from search.urls import fit_to_show
@@ -89,8 +89,8 @@ def _findings(check: Check) -> Iterator[Finding]:
             yield Finding(about=about, what=what, state=state, found=fit_to_show(found), remedy=remedy)
     except ExplainedError as error:
         yield Finding(about=about, what=what, state="bad", found=error.message, remedy=error.hint or None)
-    except OSError as error:
-        said = fit_to_show(f"cannot be looked at: {error}")
+    except Exception as error:  # a package that is broken, a file of another shape: what it is about says the rest
+        said = fit_to_show(f"cannot be looked at: {type(error).__name__}: {error}")
         yield Finding(about=about, what=what, state="warn", found=said, remedy="look at it by hand")
 
 
@@ -120,11 +120,11 @@ def _processors() -> Iterator[tuple[State, str, str | None]]:
 def _memory() -> Iterator[tuple[State, str, str | None]]:
     lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     free = int(lines["MemAvailable"].split()[0]) * 1024.0
-    limit = Path("/sys/fs/cgroup/memory.max")
-    said = f"{free / GB:.1f} GB are free"
-    if limit.exists() and (most := limit.read_text().strip()).isdecimal():
-        free = min(free, int(most))
-        said += f", of the {int(most) / GB:.1f} GB that the container may have"
+    group, of = Path("/sys/fs/cgroup"), ""
+    if (group / "memory.max").exists() and (most := (group / "memory.max").read_text().strip()).isdecimal():
+        free = min(free, int(most) - int((group / "memory.current").read_text()))
+        of = f", of the {int(most) / GB:.1f} GB that the container may have"
+    said = f"{free / GB:.1f} GB are free{of}"
     yield ("warn", said, "trials may be killed; lower executor.slots") if free < MEMORY_WARN else ("ok", said, None)
     shared = shutil.disk_usage("/dev/shm").free
     if shared < SHARED_MEMORY_WARN:
@@ -158,7 +158,7 @@ def _compiler() -> Iterator[tuple[State, str, str | None]]:
 
 
 def _space(file: StudyFile | None) -> Iterator[tuple[State, str, str | None]]:
-    home = file.home if file is not None else Path(os.environ.get(DIRECTORY_VARIABLE, ".mixopt"))
+    home = file.home if file is not None else studies_folder()
     for folder in dict.fromkeys((home.absolute(), Path(tempfile.gettempdir()))):
         there = next(each for each in (folder, *folder.parents) if each.exists())
         free = shutil.disk_usage(there).free

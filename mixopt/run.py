@@ -102,9 +102,9 @@ def run(
         stack.enter_context(_logged(file))
         if handles_signals:
             stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, interrupt)
         if told := os.environ.get(JOURNAL_VARIABLE):
             Path(told).write_text(str(journal_path(file).absolute()))
-            signal.signal(signal.SIGTERM, interrupt)
         # The signal cuts short whatever the driver is at; in another thread only the loop looks.
         end = partial(os.kill, os.getpid(), signal.SIGTERM) if handles_signals else lambda: None
         requests = stack.enter_context(Requests(file.work_directory, end))

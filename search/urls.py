@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 # user:password@, where a colon and digits up to a slash are a port instead. A password may hold slashes, as keys of S3
-# do, so that it ends at the last @ of the word.
-_LOGIN = re.compile(r"(?<=://)(?P<user>[^\s/?#@:,'\"\[]*):(?!\d{1,5}(?:[/?#]|\s|$))\S*@")
-# Of a web address whatever stands before the @ may be a token.
+# do, so that it ends at the last @ of the word; a bucket has no port.
+_LOGIN = re.compile(r"(?<=://)(?P<user>[^\s/?#@:,'\"\[]*):(?!\d{1,5}(?:[/?#,;)\]}'\"]|\s|$))\S*@")
+_KEY = re.compile(r"(?:(?<=s3://)|(?<=s3a://)|(?<=s3n://))[^\s/?#@:,'\"\[]*:\S*@")
+# Of a web address whatever stands before the @ may be a token. (What looks behind has to be of one length.)
 _TOKEN = re.compile(r"(?<=http://|ttps://)[^\s/?#@:,'\"]+@")
 _PARAMETER = re.compile(
     r"""(?<=[?&;])
@@ -17,6 +18,7 @@ _PARAMETER = re.compile(
     = [^\s&;\#'"]* &?""",
     re.VERBOSE | re.IGNORECASE,
 )
+_QUERY = re.compile(r"\S*[?&;]\S*")
 # Of a database the user's name is part of the address; elsewhere it is a key or a token as often as a name.
 _DATABASE = re.compile(r"(?:postgres|mysql|mariadb|mssql|oracle)[\w+]*://$")
 
@@ -30,8 +32,13 @@ def fit_to_show(text: str) -> str:
     def login(found: re.Match[str]) -> str:
         return f"{found['user']}@" if _DATABASE.search(text[: found.start()]) else ""
 
-    shown, removed = _PARAMETER.subn("", _TOKEN.sub("", _LOGIN.sub(login, text)))
-    return re.sub(r"[?&;]+(?=$|[\s#'\")])", "", shown) if removed else shown
+    return _QUERY.sub(_without_secrets, _TOKEN.sub("", _LOGIN.sub(login, _KEY.sub("", text))))
+
+
+def _without_secrets(query: re.Match[str]) -> str:
+    """A word that holds parameters, without those that are secret, nor what stood before a last one."""
+    shown, removed = _PARAMETER.subn("", query[0])
+    return re.sub(r"[?&]+(?=;*(?:$|[#'\")]))", "", shown) if removed else shown
 
 
 def holds_password(text: str) -> bool:

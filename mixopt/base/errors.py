@@ -20,11 +20,11 @@ class Mistakes(ConfigError):
         lines: the first of them, and a last one where there are more.
     """
 
-    def __init__(self, lines: Sequence[str]) -> None:
-        more = len(lines) - MOST_LINES
+    def __init__(self, lines: Sequence[str], found: int | None = None) -> None:
+        """`found`: how many there are, where that is more than `lines` has."""
         self.lines = tuple(error_line(line) for line in lines[:MOST_LINES])
-        if more > 0:
-            self.lines += (f"{more} more mistakes in this file; mend these first",)
+        if max(found or 0, len(lines)) > len(self.lines):
+            self.lines += ("there are more mistakes in this file; mend these first",)
         super().__init__("\n".join(self.lines))
 
 

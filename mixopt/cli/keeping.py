@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from mixopt.base.console import err
 from mixopt.cli.arguments import KEEPING, Address, Json, print_result
-from mixopt.settings.environment import DIRECTORY_VARIABLE
+from mixopt.settings.environment import DIRECTORY_VARIABLE, studies_folder
 
 app = typer.Typer()
 
@@ -53,6 +52,6 @@ def prune(
     from mixopt.cli.tables.keeping import pruned_table
     from mixopt.prune import prune
 
-    folder = directory or Path(os.environ.get(DIRECTORY_VARIABLE, ".mixopt"))
+    folder = directory or studies_folder()
     found = prune(folder, remove=yes)
     print_result(found, pruned_table(found), json)

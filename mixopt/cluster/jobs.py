@@ -26,7 +26,7 @@ from mixopt.cluster.head import Head, HeadAway
 from mixopt.results.jobs import Job
 from mixopt.settings.environment import ADDRESS_VARIABLE, JOB_VARIABLE
 from mixopt.settings.schema import ExecutorSettings, StudyFile
-from mixopt.workers.demand import starts_nodes
+from mixopt.workers.demand import fitting, starts_nodes
 from proxies.retry import pauses_within
 from search.errors import first_line
 
@@ -207,7 +207,7 @@ class Cluster:
             ConfigError: nobody heard it.
         """
         where = [job.study, *([job.directory] if job.directory else [])]
-        command = ["exec", "python", "-m", "mixopt.study.requests", word, *map(shlex.quote, where)]
+        command = ["exec", "python", "-P", "-m", "mixopt.study.requests", word, *map(shlex.quote, where)]
         id = f"mixopt-ask-{job.study}-{secrets.token_hex(4)}"
         with self.head.answering():
             try:
@@ -291,7 +291,7 @@ class Cluster:
         nodes = self.nodes()
         have = Counter((node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
         cpus, gpus = executor.cpus_per_trial, executor.gpus_per_trial
-        if any(cpus <= node_cpus and gpus <= node_gpus for node_cpus, node_gpus in have) or self._can_grow():
+        if any(fitting(node, cpus, gpus) for node in nodes) or self._can_grow():
             return
         if not any(node_cpus for node_cpus, _ in have):
             raise ConfigError(

@@ -174,7 +174,7 @@ class ExportRequest:
             return 0.0
         left_out = self._never_drawn(known, mixture)
         shares = {name: share for name, share in mixture.as_dict().items() if share > 0 and name not in left_out}
-        return max(known.tokens[name] / share for name, share in shares.items())
+        return max((known.tokens[name] / share for name, share in shares.items()), default=0.0)
 
     def _never_drawn(self, known: Known, mixture: Mixture) -> list[str]:
         """The domains of which the run draws less than one document.
@@ -221,6 +221,11 @@ class ExportRequest:
             if mixture.same_as(Mixture.of(answer.mixture)):
                 verdict = answer.verdict
         repeats, left_out = self._repeats(supplies), self._never_drawn(known, mixture)
+        if len(left_out) == sum(share > 0 for share in mixture.weights):
+            raise ConfigError(
+                f"{show_count(self.tokens or 0)} tokens hold less than one document of each domain's share",
+                hint="give the tokens of the run that the mixture is for",
+            )
         drawn = Mixture.of({name: 0.0 if name in left_out else share for name, share in mixture.as_dict().items()})
         text = self.exporter.render(
             Exportable(

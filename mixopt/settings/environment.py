@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 # Where studies are kept, and where their MLflow store is.
 DIRECTORY_VARIABLE = "MIXOPT_DIRECTORY"
 STORE_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -15,3 +18,8 @@ DEBUG_VARIABLE = "MIXOPT_DEBUG"
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
 # Set where a supervisor starts a study again that has died.
 RESTARTED_VARIABLE = "MIXOPT_RESTARTED"
+
+
+def studies_folder(given: str | None = None) -> Path:
+    """Where studies are kept, as `given`, or as this machine says; beside the study file, where it is relative."""
+    return Path(given or os.environ.get(DIRECTORY_VARIABLE, ".mixopt")).expanduser()

@@ -44,7 +44,7 @@ def text_of(path: Path) -> str:
 def parse(text: str, path: Path) -> StudyFile:
     """As `load`, from text; `path` says where it stands, for messages and relative paths."""
     study, root = validate(text, path, StudyFile)
-    # One more than are shown, which is enough to say that there are more.
+    # As many as are shown, and one: to look for all that a long file has would take long.
     problems = list(islice(_cross_checks(study), MOST_LINES + 1))
     if problems:
         raise Mistakes([f"{_place(location, root, path)}: {message}" for location, message in problems])
@@ -70,10 +70,7 @@ def validate(text: str, path: Path, schema: type[Schema]) -> tuple[Schema, yaml.
         return schema.model_validate(data), root
     except ValidationError as error:
         problems = error.errors(include_url=False)
-        raise Mistakes(
-            # The lines of what is not shown would take long to find.
-            [_explain(problem, root, path) for problem in problems[:MOST_LINES]] + [""] * (len(problems) - MOST_LINES)
-        ) from error
+        raise Mistakes([_explain(problem, root, path) for problem in problems[:MOST_LINES]], len(problems)) from error
 
 
 def _check_passwords(root: yaml.Node, text: str, path: Path) -> None:

@@ -24,7 +24,7 @@ from pydantic import (
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.shown import UNSEEN, shown, shown_name
-from mixopt.settings.environment import DIRECTORY_VARIABLE, STORE_VARIABLE
+from mixopt.settings.environment import STORE_VARIABLE, studies_folder
 from mixopt.settings.units import Amount, Count, Duration, Number, Share
 from search.urls import holds_password
 
@@ -510,7 +510,7 @@ class StudyFile(Section):
     @property
     def home(self) -> Path:
         """The folder of everything that the study keeps."""
-        return self._file.parent / Path(self.directory or os.environ.get(DIRECTORY_VARIABLE, ".mixopt")).expanduser()
+        return self._file.parent / studies_folder(self.directory)
 
     @property
     def work_directory(self) -> Path:

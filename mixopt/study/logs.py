@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from mixopt.base.errors import ConfigError
-from mixopt.base.files import text_in
-from mixopt.base.log import LOG_FILE
+from mixopt.base.files import bytes_in
+from mixopt.base.log import LOG_FILE, MOST_BYTES
 from mixopt.results.logs import StudyLog, TrialLog
 from mixopt.settings.schema import StudyFile
 from search.history import History
@@ -26,9 +26,9 @@ def read_log(file: StudyFile) -> StudyLog:
     """
     path = log_path(file)
     before = path.with_name(f"{path.name}.1")  # rotated
-    text = text_in(path, "log", f"it is written while the study runs here: mixopt run {file.file}")
-    older = before.read_text(encoding="utf-8") if before.exists() else ""
-    return StudyLog(study=file.study, file=str(path), log=older + text)
+    hint = f"it is written while the study runs here: mixopt run {file.file}"
+    parts = [bytes_in(each, "log", hint, 2 * MOST_BYTES) for each in (before, path) if each == path or each.exists()]
+    return StudyLog(study=file.study, file=str(path), log=b"".join(parts).decode(errors="replace"))
 
 
 def trial_log(record: Record, begins: str) -> TrialLog:

@@ -29,7 +29,7 @@ from mixopt.study.predictions import foretell, kept, past_calibration, read_pred
 from mixopt.study.progress import Watcher
 from mixopt.study.requests import LOOK_SECONDS, Wish
 from mixopt.workers.executor import Executor
-from mixopt.workers.messages import Notice, TrialEnd, TrialProgress, TrialRestart
+from mixopt.workers.messages import Event, Notice, TrialEnd, TrialProgress, TrialRestart
 from search.recommendation.confirmation import Confirmation, confirm
 from search.recommendation.confirmation_trials import confirmation_size, next_confirmations
 from search.recommendation.predictor import Predictor
@@ -250,23 +250,27 @@ class Loop:
                 due = True
                 continue
             for event in self.executor.events():
-                match event:
-                    case TrialEnd():
-                        self._close(event.trial, event.outcome)
-                        due = True
-                    case Notice():
-                        self._say(event.text)
-                    case TrialRestart():
-                        log.warning("trial %s: start %d, because %s", event.trial.id, event.start, event.reason)
-                        self.recorder.restarted(event.trial, event.start, event.reason)
-                        self._page.restarted()
-                        self.watcher.restarted(event)
-                    case TrialProgress():
-                        self.watcher.progressed(event)
-                        if event.losses:
-                            self.recorder.progress(event.trial, event.tokens, event.losses)
+                self._hear(event)
+                due = due or isinstance(event, TrialEnd)
             self._look_after_mlflow()
             self._page.refresh()
+
+    def _hear(self, event: Event) -> None:
+        """What the executor has to say."""
+        match event:
+            case TrialEnd():
+                self._close(event.trial, event.outcome)
+            case Notice():
+                self._say(event.text)
+            case TrialRestart():
+                log.warning("trial %s: start %d, because %s", event.trial.id, event.start, event.reason)
+                self.recorder.restarted(event.trial, event.start, event.reason)
+                self._page.restarted()
+                self.watcher.restarted(event)
+            case TrialProgress():
+                self.watcher.progressed(event)
+                if event.losses:
+                    self.recorder.progress(event.trial, event.tokens, event.losses)
 
     def _heed(self) -> None:
         """Look what is asked of the study, and say so where it is something new.
@@ -298,6 +302,9 @@ class Loop:
         began = time.monotonic()
         while self._asked() is Wish.PAUSE:
             self._look_after_mlflow()
+            # A cluster that goes away meanwhile has to be let go of.
+            for event in self.executor.events():
+                self._hear(event)
             time.sleep(LOOK_SECONDS)
         self._began += time.monotonic() - began
 

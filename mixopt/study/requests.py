@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mixopt.settings.environment import DIRECTORY_VARIABLE, RESTARTED_VARIABLE
+from mixopt.settings.environment import DIRECTORY_VARIABLE, RESTARTED_VARIABLE, studies_folder
 from proxies import lock
 from proxies.storage import write_whole
 
@@ -109,10 +109,10 @@ class Requests(AbstractContextManager["Requests"]):
 def main(arguments: list[str]) -> str | None:
     """Returns what is wrong, if something is."""
     word, study, *directory = arguments
-    home = directory[0] if directory else os.environ.get(DIRECTORY_VARIABLE)
-    if home is None:
+    if not directory and DIRECTORY_VARIABLE not in os.environ:
         return f"{DIRECTORY_VARIABLE} is not set on the cluster's head"
-    folder = Path(home) / study
+    home = studies_folder(*directory)
+    folder = home / study
     if driver(folder) is None:
         return f"nobody runs study {study} in {home} at this moment; ask again once it has begun"
     ask(folder, None if word == "resume" else Wish(word))

@@ -96,6 +96,12 @@ class Demands:
             self._asked = wanted
 
 
+def fitting(node: Mapping[str, float], cpus: float, gpus: float) -> int:
+    """How many tasks, of so many CPUs and GPUs each, a node with these resources has room for at a time."""
+    room = int(node.get("CPU", 0) / cpus)
+    return min(room, int(node.get("GPU", 0) / gpus)) if gpus > 0 else room
+
+
 def starts_nodes(report: Mapping[str, Any] | None) -> bool:
     """Whether the autoscaler that reports this starts nodes by itself. Each cluster has one; where it cannot start any,
     it takes every node for a type of its own, and calls the type after the node.

@@ -28,7 +28,7 @@ from ray.exceptions import GetTimeoutError, LocalRayletDiedError, OutOfMemoryErr
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mixopt.base.errors import ClusterLost, ConfigError
-from mixopt.workers.demand import Demand, Demands, starts_nodes
+from mixopt.workers.demand import Demand, Demands, fitting, starts_nodes
 from mixopt.workers.executor import Executor
 from mixopt.workers.fair_share import Roll
 from mixopt.workers.messages import Event, Notice, TrialEnd, TrialRestart
@@ -143,13 +143,12 @@ class RayCluster(Executor):
         self._roll: _Attendance | None = None
         self._connected = connect(address)
         try:
-            # A cluster that grows is asked for a node, and the first trial waits in its queue.
-            self._waits = address is not None and not self._room_now() and _can_grow()
-            self._room = 0 if self._waits else self._first_room(wait=address is not None)
-        except ConfigError:
+            self._room = self._first_room(wait=address is not None)
+            self._waits = not self._room
+            self._join()
+        except BaseException:
             self.close()
             raise
-        self._join()
 
     def _join(self) -> None:
         """Begin to work on the cluster that this process is connected to."""
@@ -185,7 +184,7 @@ class RayCluster(Executor):
         compiling: Any = ray.remote(num_returns="streaming", **self._resources)(_compile_in_worker).remote(recipe, pack)
         deadline = None  # it may wait long for room, beside other studies
         while deadline is None or time.monotonic() < deadline:
-            if not ray.wait([compiling], timeout=LOOK_SECONDS, fetch_local=False)[0]:
+            if not _ready([compiling], LOOK_SECONDS):
                 self._require_head()
                 continue
             try:
@@ -193,8 +192,11 @@ class RayCluster(Executor):
             except (RayError, StopIteration) as error:
                 if not isinstance(error, RayTaskError):
                     self._require_local_raylet(error)
-                    self._require_head()
-                return f"the worker that compiled died: {first_line(error) or 'it ended'}"
+                    # Whether its worker died or the cluster did, is known only while the head answers.
+                    while not self._require_head():
+                        time.sleep(WAIT_SECONDS)
+                reason = "it ended" if isinstance(error, StopIteration) else first_line(error)
+                return f"the worker that compiled died: {reason}"
             if not isinstance(said, _Started):
                 return said
             deadline = time.monotonic() + COMPILE_SECONDS
@@ -228,11 +230,7 @@ class RayCluster(Executor):
         yield from self._silent()
         if not self._running:
             time.sleep(WAIT_SECONDS)
-        try:
-            ready: list[Any] = ray.wait(list(self._running), timeout=WAIT_SECONDS, fetch_local=False)[0]
-        except (RayError, ConnectionError) as error:
-            raise _Gone(first_line(error)) from error
-        yield from self._heard_from(ready)
+        yield from self._heard_from(_ready(list(self._running), WAIT_SECONDS))
         # Whether its worker died or the cluster did, is known only while the head answers.
         if self._died and self._require_head():
             died, self._died = self._died, []
@@ -326,7 +324,7 @@ class RayCluster(Executor):
         self._died.clear()
         self._roll = None
         pause = min(FIRST_PAUSE_SECONDS * 2 ** (len(self._losses) - 1), LONGEST_PAUSE_SECONDS)
-        self._lost = _Lost(why, self._losses[0], now + pause, pause)
+        self._lost = _Lost(why, now, now + pause, pause)
         self._connected.close()
         if self._address is None:
             remark(f"Ray on this machine died ({why}); it is started anew, and the trials go on from their checkpoints")
@@ -348,17 +346,18 @@ class RayCluster(Executor):
         try:
             self._connected = connect(self._address)
             self._room = self._room_now()
-        except ClusterLost as error:
+            self._join()
+        except (ClusterLost, RayError, ConnectionError) as error:
+            self._connected.close()
             if now - lost.since > LOST_FOR_SECONDS:
                 raise ClusterLost(
-                    f"the Ray cluster went away ({lost.why}) and is not back: {error.message}",
+                    f"the Ray cluster went away ({lost.why}) and is not back: {first_line(error)}",
                     hint="when it is back, run the same command again",
                 ) from error
             pause = min(2 * lost.pause, LONGEST_PAUSE_SECONDS)
             self._lost = _Lost(lost.why, lost.since, time.monotonic() + pause, pause)
             return
         self._lost = None
-        self._join()
         again, self._again = self._again, []
         for running in again:
             self._start(list(running.jobs.values()), running.attempt)
@@ -403,7 +402,7 @@ class RayCluster(Executor):
                     del self._running[generator]
                     yield from self._started_again(running, TimeoutError())
             elif running.started is not None and now - running.heard > self._patience:
-                if ray.wait([generator], timeout=0, fetch_local=False)[0]:
+                if _ready([generator], 0):
                     continue  # it has spoken, but the driver was busy, or stood still, and did not listen
                 running.ended = now
                 _end(running.started)
@@ -437,7 +436,8 @@ class RayCluster(Executor):
         return Demand.of(busy, hungry, self.slots, self._most, self._pack, self._cpus, self._gpus)
 
     def _first_room(self, wait: bool) -> int:
-        """
+        """Room for so many trials; 0 on a cluster that grows: it is asked for a node, and trials wait in its queue.
+
         Args:
             wait: a node that is large enough may still come.
 
@@ -447,6 +447,9 @@ class RayCluster(Executor):
         """
         deadline = time.monotonic() + NODES_WITHIN_SECONDS
         while not (room := self._room_now()):
+            # Asked again: an autoscaler says what it can start some seconds after its head was started.
+            if wait and _can_grow():
+                return 0
             nodes = _nodes()
             if not wait or time.monotonic() > deadline:
                 kind = ClusterLost if wait else ConfigError
@@ -459,7 +462,7 @@ class RayCluster(Executor):
 
     def _room_now(self) -> int:
         """How many trials the nodes that are alive have room for at a time."""
-        return self._pack * sum(_fitting(node, self._cpus, self._gpus) for node in _nodes())
+        return self._pack * sum(fitting(node, self._cpus, self._gpus) for node in _nodes())
 
 
 class _ClusterRoll:
@@ -544,6 +547,19 @@ def _kill(process: int) -> None:
             os.kill(process, signal.SIGKILL)
 
 
+def _ready(generators: list[Any], seconds: float) -> list[Any]:
+    """Those of the tasks that have something to say, within so many seconds.
+
+    Raises:
+        _Gone: the cluster.
+    """
+    try:
+        ready: list[Any] = ray.wait(generators, timeout=seconds, fetch_local=False)[0]
+    except (RayError, ConnectionError) as error:
+        raise _Gone(first_line(error)) from error
+    return ready
+
+
 def _nodes() -> list[dict[str, float]]:
     """The resources of each node that is alive."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
@@ -566,12 +582,6 @@ def _can_grow() -> bool:
         return True
     status = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS) or "{}")
     return starts_nodes((status.get("autoscaler_report") or {}).get("node_type_mapping"))
-
-
-def _fitting(node: dict[str, float], cpus: float, gpus: float) -> int:
-    """How many tasks a node has room for at a time."""
-    room = int(node.get("CPU", 0) / cpus)
-    return min(room, int(node.get("GPU", 0) / gpus)) if gpus > 0 else room
 
 
 def _described(nodes: Sequence[dict[str, float]]) -> str:

@@ -445,7 +445,7 @@ def test_what_is_asked_of_a_submitted_study_travels_as_a_job(
     head.answers |= {"/api/jobs/": [running], "/api/jobs/mixopt-a-1": job("a", 1, "SUCCEEDED")}
     asked = CliRunner().invoke(cli.app, [*command, "a", "--address", head.address, "--json"])
     assert asked.exit_code == 0, asked.exception
-    assert messenger.entrypoints == [f"exec python -m mixopt.study.requests {word} a '/shared/my studies'"]
+    assert messenger.entrypoints == [f"exec python -P -m mixopt.study.requests {word} a '/shared/my studies'"]
     jsonschema.validate(json.loads(asked.stdout), json_schema("job-stopped" if command == ["stop"] else "asked"))
 
 
