@@ -46,6 +46,8 @@ class OneByOne(Simulated):
         return len(self._launched)
 
     def events(self) -> Iterator[TrialEnd]:
+        if not self._launched:
+            return
         trial = self._launched.pop(0).trial
         self.ended += 1
         yield TrialEnd(trial, measured(trial))
