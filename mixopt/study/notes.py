@@ -1,4 +1,6 @@
-"""What a careful reader wants to know before a study runs: repetition, evaluation's cost, early stopping."""
+"""What a careful reader wants to know before a study runs: its pools, settings that come to
+nothing, repetition, evaluation's cost, early stopping.
+"""
 
 from __future__ import annotations
 
