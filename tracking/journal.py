@@ -28,6 +28,7 @@ from tracking.errors import TrackingError
 from tracking.record import Record, Subject
 from tracking.whole_file import open_whole
 
+JOURNAL = "journal.jsonl"  # its name in the folder of its study
 SCHEMA = 4
 # Of 0.2 while it was made: each checksum is of its own line alone.
 UNCHAINED = 3

@@ -18,6 +18,7 @@ from ray.exceptions import RayError
 from ray.job_config import JobConfig
 
 from mixopt.base.errors import ClusterLost, ConfigError
+from mixopt.workers.ray_folders import LONGEST_FOLDER, PREFIX, places, usual_place
 from mixopt.workers.ray_token import fresh_token, use_cluster_token
 from proxies.retry import retry
 from search.errors import first_line
@@ -27,9 +28,6 @@ CREDENTIALS = (
     *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
     *("PGUSER", "PGPASSWORD"),
 )
-# Ray's sockets lie some 85 characters below the folder for temporary files, and their names may have 107 in all.
-LONGEST_FOLDER = 20
-SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 # On a busy machine Ray may be too slow for itself.
 STARTS, PAUSE_SECONDS = 3, 1.0
 ANSWERS_WITHIN_SECONDS = 2.0
@@ -113,10 +111,10 @@ def private_folder() -> Iterator[Path]:
     Raises:
         ConfigError: there is no such place.
     """
-    usual = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
-    for place in (usual, *SHORT_FOLDERS) if len(os.fsencode(usual)) <= LONGEST_FOLDER else SHORT_FOLDERS:
+    usual = usual_place()
+    for place in places(usual):
         try:
-            folder = tempfile.TemporaryDirectory(prefix="mixopt-", dir=place, ignore_cleanup_errors=True)
+            folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=place, ignore_cleanup_errors=True)
         except OSError:
             continue
         with folder as path:
