@@ -21,7 +21,7 @@ from mixopt.base.errors import ClusterLost, ConfigError
 from mixopt.workers.ray_folders import LONGEST_FOLDER, PREFIX, places, usual_place
 from mixopt.workers.ray_token import fresh_token, use_cluster_token
 from proxies.retry import retry
-from search.errors import first_line
+from search.errors import LONGEST_REASON, first_line
 
 # Of the driver alone: workers record nothing.
 CREDENTIALS = (
@@ -31,7 +31,6 @@ CREDENTIALS = (
 # On a busy machine Ray may be too slow for itself.
 STARTS, PAUSE_SECONDS = 3, 1.0
 ANSWERS_WITHIN_SECONDS = 2.0
-LONGEST_REASON = 160  # characters
 _HOST_AND_PORT = re.compile(r"[^/]+:\d+")
 
 
@@ -96,7 +95,7 @@ def _start_here(options: dict[str, Any]) -> ExitStack:
         raise
     except Exception as error:  # Ray raises plain ones, of many kinds
         raise ClusterLost(
-            f"Ray does not start on this machine ({STARTS} times tried): {first_line(error)[:LONGEST_REASON]}",
+            f"Ray does not start on this machine ({STARTS} times tried): {first_line(error, LONGEST_REASON)}",
             hint="is it very busy, or short of memory or disk? Run the same command again, or use "
             "executor.kind: in_process",
         ) from error
