@@ -6,32 +6,32 @@ What a study measured, and the tokens that it measured it on, stay.
     <directory>/<study>/checkpoints/    of trials that are recorded as closed
     <directory>/<study>/corpus/         domains that the corpus has no more, files that were never finished
     $MIXOPT_CACHE                       a node's copies of corpora
-    <temporary files>/mixopt-*          what Ray kept of local clusters that were killed
+    /tmp/mixopt-*, and the like         what Ray kept of local clusters that were killed
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import locked
 from mixopt.results.prune import Kept, Pruned, Removable
-from mixopt.study.exchange import CHECKPOINT
+from mixopt.study.exchange import not_gone_on_from
+from mixopt.workers.ray_folders import cluster_folders
 from proxies.data.corpus import leftovers
 from proxies.data.node_cache import cache_folder
+from proxies.errors import ProxyError
 from proxies.lock import LockHeld
 from proxies.lock import locked as lock_file
 from proxies.storage import PARTIAL
 from search.errors import ExplainedError
 from tracking.entries import Finished
-from tracking.journal import read, read_record
-
-JOURNAL = "journal.jsonl"
+from tracking.journal import JOURNAL, read, read_header, read_record
+from tracking.record import Record
 
 
 def prune(directory: Path, remove: bool) -> Pruned:
@@ -52,16 +52,18 @@ def prune(directory: Path, remove: bool) -> Pruned:
     kept: list[Kept] = []
     needed: set[str] = set()  # fingerprints of corpora of studies that may go on
     for study in sorted(directory.iterdir()):
-        if study.is_symlink() or not ((study / JOURNAL).exists() or (study / "corpus").is_dir()):
-            continue
-        try:
-            with locked(study, f"study {study.name}"):
+        with ExitStack() as held:
+            try:
+                if study.is_symlink() or not ((study / JOURNAL).exists() or (study / "corpus").is_dir()):
+                    continue
+                held.enter_context(locked(study, f"study {study.name}"))
                 found = list(_of_study(study, needed))
-                items += found
-                _remove(found if remove else [])
-        except ExplainedError as error:
-            kept.append(Kept(path=str(study), why=error.message))
-            needed |= _corpus_of(study)
+            except (ExplainedError, ProxyError, OSError) as error:
+                kept.append(Kept(path=str(study), why=_why(error)))
+                needed |= _corpus_of(study)
+                continue
+            items += found
+            _remove(found if remove else [])
     found, left = _of_cache(needed, remove)
     items += [*found, *_of_ray(remove)]
     kept += left
@@ -78,23 +80,26 @@ def _of_study(study: Path, needed: set[str]) -> Iterator[Removable]:
     """
     Raises:
         TrackingError: the journal cannot be read.
+        OSError: a file cannot.
     """
-    checkpoints = sorted(path for path in _within(study / "checkpoints") if path.is_file())
+    checkpoints = {path.name: path for path in _within(study / "checkpoints") if path.is_file()}
     if (study / JOURNAL).exists():
-        record = read_record(study / JOURNAL)
-        finished = any(isinstance(entry, Finished) for entry in read(study / JOURNAL))
-        if not finished:
+        entries = list(read(study / JOURNAL))
+        record = Record.of(read_header(study / JOURNAL).subject, entries)
+        # A study that was finished once may have been begun again, with more trials.
+        if record.history.running or not entries or not isinstance(entries[-1], Finished):
             needed.add(record.subject.corpus)
-        open_trials = {trial.id for trial in record.history.running}
-        closed = record.history.trial_ids - open_trials
-        for path in checkpoints:
-            if path.name.endswith(PARTIAL):
-                yield _item(path, "half-written when its worker died")
-            elif path.name.removesuffix(CHECKPOINT) in closed:
-                yield _item(path, "the trial is recorded; nothing goes on from its checkpoint")
+        for name, why in not_gone_on_from(checkpoints, record.history).items():
+            yield _item(checkpoints[name], why)
     if (study / "corpus").is_dir():
         for path, why in leftovers(study / "corpus"):
             yield _item(path, why)
+
+
+def _why(error: ExplainedError | ProxyError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"it cannot be looked at: {error}"
+    return error.message
 
 
 def _corpus_of(study: Path) -> set[str]:
@@ -129,12 +134,17 @@ def _of_ray(remove: bool) -> list[Removable]:
     """What is left of local clusters whose driver was killed: folders of this user that no process speaks of."""
     items = [
         _item(folder, "of a local cluster that was killed; no process uses it")
-        for folder in sorted(Path(tempfile.gettempdir()).glob("mixopt-*"))
-        if not folder.is_symlink() and (folder / "ray").is_dir() and folder.stat().st_uid == os.getuid()
-        if not _is_open(folder)
+        for folder in cluster_folders()
+        if _is_ours(folder) and (folder / "ray").is_dir() and not _is_open(folder)
     ]
     _remove(items if remove else [])
     return items
+
+
+def _is_ours(folder: Path) -> bool:
+    with suppress(FileNotFoundError):  # its cluster has ended meanwhile
+        return folder.stat().st_uid == os.getuid()
+    return False
 
 
 def _within(folder: Path) -> list[Path]:

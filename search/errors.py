@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from search.urls import fit_to_show
 
+LONGEST_REASON = 160  # characters, of what others say: HTTP clients put their whole state into their errors
+
 
 class ExplainedError(Exception):
     """One line that says what is wrong, and one that says what to do about it; of the rooms that know this one.
@@ -17,9 +19,14 @@ class ExplainedError(Exception):
         super().__init__(self.message)
 
 
-def first_line(error: BaseException) -> str:
-    """What an error of others says, without what follows; its class where it says nothing."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def first_line(error: BaseException, most: int | None = None) -> str:
+    """What an error of others says, without what follows; its class where it says nothing.
+
+    Args:
+        most: characters; what is longer is cut. None for all of it.
+    """
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return line if most is None or len(line) <= most else f"{line[:most]}..."
 
 
 class SearchError(ExplainedError, ValueError):

@@ -11,15 +11,15 @@ from typing import Any
 
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError, StatementError
 from sqlalchemy.pool import NullPool
 
+from search.errors import LONGEST_REASON, first_line
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
 
 ANSWER_WITHIN_SECONDS = 5
 MOVE_IT = "move it away, or restore it: a new store gets everything from the journals of studies that run again"
 LOG_IN = "check the user in tracking.uri, and PGPASSWORD for PostgreSQL"
-LONGEST_REASON = 120  # characters
 # How drivers call the time to wait for a server, or for a lock.
 TIME_OUTS: Mapping[str, dict[str, Any]] = {
     "sqlite": {"timeout": ANSWER_WITHIN_SECONDS - 2},
@@ -77,7 +77,7 @@ def _require_file(url: URL) -> None:
 def _without_driver(uri: str, error: Exception) -> TrackingError:
     kind = uri.partition("://")[0]
     return TrackingError(
-        f"the MLflow store {kind}:// needs a package that is not installed ({_shortened(error)})",
+        f"the MLflow store {kind}:// needs a package that is not installed ({_said(error)})",
         hint="for PostgreSQL: pip install 'mixopt[service]', and write postgresql+psycopg2://; for another database "
         "its SQLAlchemy driver",
     )
@@ -88,19 +88,18 @@ def _in_our_words(uri: str, error: SQLAlchemyError) -> TrackingError:
     if damaged := damage(uri, error):
         return TrackingError(f"the MLflow store {uri} is damaged: {damaged}", hint=MOVE_IT)
     if any(each in said for each in NOT_LET_IN):
-        return TrackingRefused(f"the MLflow store {uri} does not let this user in: {_shortened(error)}", hint=LOG_IN)
+        return TrackingRefused(f"the MLflow store {uri} does not let this user in: {_said(error)}", hint=LOG_IN)
     if "database is locked" in said:
         return TrackingAway(
             f"the MLflow store {uri} is locked by another program", hint="end that, or wait, then run this again"
         )
     return TrackingAway(
-        f"the MLflow store {uri} does not answer: {_shortened(error)}",
+        f"the MLflow store {uri} does not answer: {_said(error)}",
         hint="start it, or correct tracking.uri or $MLFLOW_TRACKING_URI",
     )
 
 
-def _shortened(error: Exception) -> str:
-    """Its first line, without the name of the driver's exception before it."""
-    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    line = line.partition(") ")[2] or line if line.startswith("(") else line
-    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}..."
+def _said(error: Exception) -> str:
+    """What the driver says, without the name of its exception that SQLAlchemy puts before it."""
+    cause = error.orig if isinstance(error, StatementError) else None
+    return first_line(cause or error, LONGEST_REASON)

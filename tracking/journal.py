@@ -28,6 +28,7 @@ from tracking.errors import TrackingError
 from tracking.record import Record, Subject
 from tracking.whole_file import open_whole
 
+JOURNAL = "journal.jsonl"  # its name in the folder of its study
 SCHEMA = 4
 # Of 0.2 while it was made: each checksum is of its own line alone.
 UNCHAINED = 3
@@ -114,6 +115,7 @@ class Journal:
         os.truncate(path, _whole_lines(path))
         self._schema = header.schema
         self._last = _checksum_of(_last_line(path))
+        self._cut_to: int | None = None  # so long is what is whole, where half a line after it could not be removed
         self._file = path.open("ab", buffering=0)  # of which nothing waits to be written when this is closed
 
     @classmethod
@@ -166,21 +168,33 @@ class Journal:
         """Keep an entry; it is on the disk when this returns.
 
         Raises:
-            OSError: with the journal's path; it is as it was.
+            OSError: with the journal's path; it is as it was, or will be before anything else is appended.
         """
         assert self._schema == SCHEMA, "an earlier version's is upgraded first"
         line, checksum = _line(entry_to_plain(entry), self._last)
-        size = self._file.seek(0, os.SEEK_END)
         try:
+            self._cut()
+            self._cut_to = self._file.seek(0, os.SEEK_END)
             rest = memoryview(line)
             while rest:
                 rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
         except OSError as error:
-            with suppress(OSError):
-                self._file.truncate(size)  # else what comes next would stick to half a line
+            with suppress(OSError):  # on a volume that is away; then before the next entry
+                self._cut()
             raise OSError(error.errno, error.strerror, str(self.path)) from error
+        self._cut_to = None
         self._last = checksum
+
+    def _cut(self) -> None:
+        """Remove half a line, to which what comes next would stick.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        if self._cut_to is not None:
+            self._file.truncate(self._cut_to)
+            self._cut_to = None
 
     def mark_sent(self, count: int) -> None:
         """MLflow has the first `count` entries. Where this is lost all are sent again, so a full disk is no trouble."""

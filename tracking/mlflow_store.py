@@ -21,12 +21,12 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import zstandard
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
@@ -35,6 +35,7 @@ from mlflow.utils.rest_utils import http_request
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
+from search.errors import LONGEST_REASON, first_line
 from search.trial import Failure, Loss, Measurement, Trial
 from tracking import keys
 from tracking.database import MOVE_IT, damage, require_database
@@ -51,8 +52,8 @@ LOG_IN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_T
 # Metric names end in a domain's or an expert's name; MLflow refuses longer keys.
 LONGEST_METRIC_NAME = 250
 ANSWER_WITHIN_SECONDS = 5.0
-LONGEST_REASON = 160  # characters; HTTP clients put their whole state into theirs
-LONGEST_TRACEBACK = 2_000  # characters, its end: MLflow takes 5,000 in a tag
+MADE_WITHIN_SECONDS = 120.0  # the tables of a new SQLite store
+LONGEST_IN_NOTE = 2_000  # characters of a message, and of the end of a traceback: MLflow takes 5,000 in a tag
 # A copy of the journal that is renewed while it is read is read once more.
 READ_AGAIN = 3
 AT_THE_STUDY = "look at it where the study runs; its journal has everything"
@@ -323,8 +324,9 @@ class StudyRun:
             except TrackingError:
                 raise
             except Exception as error:  # each kind of artifact store raises its own
+                reason = first_line(error, LONGEST_REASON)
                 raise TrackingAway(
-                    f"the MLflow store {self.store.uri} did not give {file}: {_first_line(error)}", hint=RESUME
+                    f"the MLflow store {self.store.uri} did not give {file}: {reason}", hint=RESUME
                 ) from error
 
     def open(self, trial: Trial, new: bool = False, at: int | None = None) -> None:
@@ -416,8 +418,9 @@ class StudyRun:
         except TrackingError:
             raise
         except Exception as error:  # each kind of artifact store raises its own
+            reason = first_line(error, LONGEST_REASON)
             raise TrackingAway(
-                f"the MLflow store {self.store.uri} did not keep {file}: {_first_line(error)}", hint=RESUME
+                f"the MLflow store {self.store.uri} did not keep {file}: {reason}", hint=RESUME
             ) from error
 
     def begin(self) -> None:
@@ -512,10 +515,10 @@ class StudyRun:
 
 def _failure_note(failure: Failure) -> str:
     """What stands at the head of a failed trial's page, in Markdown: why it failed, and the end of its traceback."""
-    said = f"{failure.kind.value}: {failure.message}"[:LONGEST_TRACEBACK]
+    said = f"{failure.kind.value}: {failure.message}"[:LONGEST_IN_NOTE]
     if not failure.traceback:
         return said
-    return f"{said}\n\n```\n{failure.traceback[-LONGEST_TRACEBACK:].replace('```', '')}\n```"
+    return f"{said}\n\n```\n{failure.traceback[-LONGEST_IN_NOTE:].replace('```', '')}\n```"
 
 
 def _is_closed(run: Run) -> bool:
@@ -562,7 +565,9 @@ def _ping(uri: str) -> None:
             raise_on_status=False,
         )
     except (MlflowException, RequestException, OSError, ValueError) as error:
-        raise TrackingAway(f"no MLflow server answers at {uri} ({_first_line(error)})", hint=hint) from error
+        raise TrackingAway(
+            f"no MLflow server answers at {uri} ({first_line(error, LONGEST_REASON)})", hint=hint
+        ) from error
     if answer.is_redirect:
         raise TrackingError(
             f"the MLflow server at {uri} redirects to {answer.headers['Location']}, where no login is sent",
@@ -583,7 +588,7 @@ def _make_database(path: Path) -> None:
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock"), timeout=120):
+    with _alone(path.with_name(f".{path.name}.lock")):
         if path.exists():
             return  # another process made it meanwhile
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
@@ -593,6 +598,23 @@ def _make_database(path: Path) -> None:
             temporary.rename(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """
+    Raises:
+        TrackingError: another process holds the lock, and does not let go of it.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(FileLock(lock, timeout=MADE_WITHIN_SECONDS))
+        except Timeout as error:
+            raise TrackingError(
+                f"another process has been making the MLflow store beside {lock} for {MADE_WITHIN_SECONDS:g} s",
+                hint="wait for it, or end it, then run this again",
+            ) from error
+        yield
 
 
 @contextmanager
@@ -611,10 +633,9 @@ def _answering(uri: str) -> Iterator[None]:
         if status in NOT_LET_IN:
             raise TrackingRefused(f"the MLflow store {uri} does not let you in (status {status})", LOG_IN) from error
         if 400 <= status < 500 and status not in (408, 429):
-            raise TrackingRefused(f"the MLflow store {uri} refused: {_first_line(error)}", hint=RESUME) from error
-        raise TrackingAway(f"the MLflow store {uri} does not work: {_first_line(error)}", hint=RESUME) from error
-
-
-def _first_line(error: Exception) -> str:
-    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}..."
+            raise TrackingRefused(
+                f"the MLflow store {uri} refused: {first_line(error, LONGEST_REASON)}", hint=RESUME
+            ) from error
+        raise TrackingAway(
+            f"the MLflow store {uri} does not work: {first_line(error, LONGEST_REASON)}", hint=RESUME
+        ) from error

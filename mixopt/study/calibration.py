@@ -20,7 +20,7 @@ from search.recommendation.calibration import FEWEST, FEWEST_STUDIES, Calibratio
 from tracking import keys
 from tracking.entries import Closed, Entry, Opened, Written
 from tracking.errors import TrackingError
-from tracking.journal import read, read_header
+from tracking.journal import JOURNAL, read, read_header
 from tracking.record import Subject
 
 HOME = ".mixopt"
@@ -94,8 +94,8 @@ def _kept_at(place: Path, damaged: list[str]) -> Iterable[tuple[str, _Kept]]:
         file = load(place)
         yield str(journal_path(file).absolute()), _kept_of(file)
         return
-    home = place if any(place.glob("*/journal.jsonl")) else place / HOME
-    paths = sorted(home.glob("*/journal.jsonl"))
+    home = place if any(place.glob(f"*/{JOURNAL}")) else place / HOME
+    paths = sorted(home.glob(f"*/{JOURNAL}"))
     if not paths:
         raise ConfigError(f"{place}: no study has run here", hint="name a study file, or the folder of its `directory`")
     for path in paths:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,11 +69,21 @@ class Exchange:
 
     def sweep(self, history: History) -> None:
         """Remove what a killed run left: half-written files, and checkpoints of trials that are closed."""
-        closed = history.trial_ids - {trial.id for trial in history.running}
         with suppress(ProxyError):  # they harm nobody until the next start
-            for name in storage.sizes(self.checkpoints):
-                if name.endswith(storage.PARTIAL) or name.removesuffix(CHECKPOINT) in closed:
-                    storage.remove(f"{self.checkpoints}/{name}")
+            for name in not_gone_on_from(storage.sizes(self.checkpoints), history):
+                storage.remove(f"{self.checkpoints}/{name}")
+
+
+def not_gone_on_from(names: Iterable[str], history: History) -> dict[str, str]:
+    """Of the files in a folder of checkpoints those from which no trial goes on, and why."""
+    closed = history.trial_ids - {trial.id for trial in history.running}
+    reasons = {}
+    for name in names:
+        if name.endswith(storage.PARTIAL):
+            reasons[name] = "half-written when its worker died"
+        elif name.removesuffix(CHECKPOINT) in closed:
+            reasons[name] = "the trial is recorded; nothing goes on from its checkpoint"
+    return reasons
 
 
 def check_reachable(file: StudyFile) -> None:

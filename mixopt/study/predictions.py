@@ -21,7 +21,7 @@ from search.mixture import Mixture
 from search.problem import BASELINE, PROPORTIONAL
 from tracking import keys
 from tracking.errors import TrackingError
-from tracking.journal import last_written
+from tracking.journal import JOURNAL, last_written
 
 if TYPE_CHECKING:
     # Both load SciPy, which reading a record does without.
@@ -146,7 +146,7 @@ def read_predictions(recorded: Mapping[str, Any] | None) -> Predictions | None:
 def predictions_in(home: Path) -> dict[str, Predictions]:
     """What is recorded in a folder of studies, by study."""
     found = {}
-    for path in sorted(home.glob("*/journal.jsonl")):
+    for path in sorted(home.glob(f"*/{JOURNAL}")):
         try:
             predictions = read_predictions(last_written(path, keys.PREDICTIONS))
         except (TrackingError, OSError):

@@ -30,7 +30,7 @@ LOOK_AGAIN_SECONDS = 2.0
 
 
 def journal_path(file: StudyFile) -> Path:
-    return file.work_directory / "journal.jsonl"
+    return file.work_directory / journal.JOURNAL
 
 
 # What of its study file a record is read apart from: where the pools lie and what they hold, or all that is asked.

@@ -18,22 +18,19 @@ from ray.exceptions import RayError
 from ray.job_config import JobConfig
 
 from mixopt.base.errors import ClusterLost, ConfigError
+from mixopt.workers.ray_folders import LONGEST_FOLDER, PREFIX, places, usual_place
 from mixopt.workers.ray_token import fresh_token, use_cluster_token
 from proxies.retry import retry
-from search.errors import first_line
+from search.errors import LONGEST_REASON, first_line
 
 # Of the driver alone: workers record nothing.
 CREDENTIALS = (
     *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
     *("PGUSER", "PGPASSWORD"),
 )
-# Ray's sockets lie some 85 characters below the folder for temporary files, and their names may have 107 in all.
-LONGEST_FOLDER = 20
-SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 # On a busy machine Ray may be too slow for itself.
 STARTS, PAUSE_SECONDS = 3, 1.0
 ANSWERS_WITHIN_SECONDS = 2.0
-LONGEST_REASON = 160  # characters
 _HOST_AND_PORT = re.compile(r"[^/]+:\d+")
 
 
@@ -98,7 +95,7 @@ def _start_here(options: dict[str, Any]) -> ExitStack:
         raise
     except Exception as error:  # Ray raises plain ones, of many kinds
         raise ClusterLost(
-            f"Ray does not start on this machine ({STARTS} times tried): {first_line(error)[:LONGEST_REASON]}",
+            f"Ray does not start on this machine ({STARTS} times tried): {first_line(error, LONGEST_REASON)}",
             hint="is it very busy, or short of memory or disk? Run the same command again, or use "
             "executor.kind: in_process",
         ) from error
@@ -113,10 +110,10 @@ def private_folder() -> Iterator[Path]:
     Raises:
         ConfigError: there is no such place.
     """
-    usual = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
-    for place in (usual, *SHORT_FOLDERS) if len(os.fsencode(usual)) <= LONGEST_FOLDER else SHORT_FOLDERS:
+    usual = usual_place()
+    for place in places(usual):
         try:
-            folder = tempfile.TemporaryDirectory(prefix="mixopt-", dir=place, ignore_cleanup_errors=True)
+            folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=place, ignore_cleanup_errors=True)
         except OSError:
             continue
         with folder as path:

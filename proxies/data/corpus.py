@@ -156,7 +156,7 @@ def prepare(
         evaluation_entries = {source.name: held_out_entries[source.name] for source in evaluations}
         manifest = {
             "inputs": inputs,
-            "text": _wherever(domains, evaluations, settings, files) | {"sha256": _content(files)},
+            "text": {"shape": _shape(domains, evaluations, settings, files), "sha256": _content(files)},
             "fingerprint": _fingerprint(tokenizer, domain_entries, evaluation_entries),
             "tokenizer": tokenizer_file,
             "vocabulary": tokenizer.vocabulary,
@@ -260,12 +260,18 @@ def _sha256(*parts: object) -> str:
 
 def _unchanged(directory: Path, inputs: str) -> Corpus | None:
     """The corpus in `directory`, if it was made of these inputs and its shards are there in full length."""
+    corpus = _whole(directory)
+    return corpus if corpus is not None and corpus.inputs == inputs else None
+
+
+def _whole(directory: Path) -> Corpus | None:
+    """The corpus in `directory`, if its shards are there in full length."""
     try:
         corpus = Corpus.open(directory)
         corpus.verify()
     except ProxyError:  # prepared again, whatever it lacks
         return None
-    return corpus if corpus.inputs == inputs else None
+    return corpus
 
 
 def _moved(
@@ -277,25 +283,26 @@ def _moved(
     inputs: str,
 ) -> Corpus | None:
     """The corpus in `directory`, if it was made of the same text where that lay before; now it is this text's."""
+    corpus = _whole(directory)
+    if corpus is None or corpus.text.get("sha256") is None:
+        return None
+    if corpus.text["shape"] != _shape(domains, evaluations, settings, files):
+        return None
+    if corpus.text["sha256"] != _content(files):
+        return None
     manifest = read_json(directory / MANIFEST)
-    text = {} if manifest is None else manifest.get("text", {})  # of versions before it was kept: none
-    if manifest is None or not text.get("sha256"):
-        return None
-    if text["shape"] != _wherever(domains, evaluations, settings, files)["shape"] or text["sha256"] != _content(files):
-        return None
-    if _unchanged(directory, manifest["inputs"]) is None:
-        return None
+    assert manifest is not None, "it was opened"
     write_json(directory / MANIFEST, manifest | {"inputs": inputs})
     return Corpus.open(directory)
 
 
-def _wherever(
+def _shape(
     domains: Sequence[Source],
     evaluations: Sequence[Source],
     settings: CorpusSettings,
     files: Mapping[str, Sequence[SourceFile]],
-) -> dict[str, str]:
-    """What a corpus is made of but for the content, and the same where files only lie in another folder."""
+) -> str:
+    """A digest of what a corpus is made of but for the content: the same where files only lie in another folder."""
 
     def described(source: Source) -> object:
         mine = files[source.name]
@@ -306,9 +313,7 @@ def _wherever(
 
     tokenizer = load_tokenizer(settings.tokenizer_file).hash if settings.tokenizer_file else None
     how = asdict(settings) | {"workers": None, "tokenizer_file": None}
-    return {
-        "shape": _sha256(how, tokenizer, [[described(source) for source in each] for each in (domains, evaluations)])
-    }
+    return _sha256(how, tokenizer, [[described(source) for source in each] for each in (domains, evaluations)])
 
 
 def _content(files: Mapping[str, Sequence[SourceFile]]) -> str | None:

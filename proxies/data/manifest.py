@@ -108,12 +108,18 @@ class _Domain(_Evaluation):
     train: Annotated[list[Shard], Field(min_length=1)]
 
 
+class _Text(_Checked):
+    shape: str
+    sha256: str | None
+
+
 class _Manifest(_Checked):
     fingerprint: str
     vocabulary: Annotated[int, Field(ge=1, le=LARGEST_VOCABULARY)]
     end_of_text_id: _Amount
     tokenizer: str
     inputs: str
+    text: _Text | None = None
     dtype: Literal["<u2", "<u4"]
     domains: Annotated[dict[str, _Domain], Field(min_length=1)]
     evaluations: dict[str, _Evaluation]
@@ -130,6 +136,8 @@ class Corpus:
         evaluation_sets: all domains, then the extra evaluation sets.
         has_confirmation_sets: False of a corpus that a version before 0.2 prepared, which held out one set of each.
         inputs: fingerprint of the files and settings that it was made of.
+        text: `shape`, a digest of the same but for where the files lie and what they hold, and `sha256`, of what they
+            hold, None where one changed meanwhile; empty of a corpus of a version that kept neither.
     """
 
     def __init__(self, directory: Path, manifest: Mapping[str, Any]) -> None:
@@ -139,6 +147,7 @@ class Corpus:
         self.end_of_text_id: int = manifest["end_of_text_id"]
         self.tokenizer_file = directory / manifest["tokenizer"]
         self.inputs: str = manifest["inputs"]
+        self.text: Mapping[str, str | None] = manifest.get("text") or {}
         self.domains = {name: DomainSummary(**entry["summary"]) for name, entry in manifest["domains"].items()}
         held_out = manifest["domains"] | manifest["evaluations"]
         self.evaluation_sets = tuple(held_out)

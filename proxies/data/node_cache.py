@@ -19,6 +19,7 @@ from proxies.errors import ProxyError
 from proxies.lock import FOREVER, locked
 
 CACHE_VARIABLE = "MIXOPT_CACHE"
+COMPARED = "compared"  # in a folder that has another name yet: a byte for each shard that was compared
 AT_A_TIME = 8  # files; one alone seldom fills a network
 
 
@@ -42,7 +43,8 @@ def publish(corpus: Corpus, place: str) -> None:
 
 
 def fetched_bytes(fingerprint: str) -> int:
-    """How much of that corpus, which is being downloaded, is on this node by now, whoever downloads it."""
+    """How much of that corpus, which is being downloaded, is on this node by now, whoever downloads it; it goes on
+    changing while what came is compared with the manifest."""
     total = 0
     for file in _partial(fingerprint).rglob("*"):
         with suppress(FileNotFoundError):  # it gets its own name just now
@@ -100,6 +102,10 @@ def _download(place: str, fingerprint: str, folder: Path) -> None:
             for name in shard.files:
                 (folder / name).unlink()
             raise
+        # Whoever waits for the corpus sees it; on a full disk it is done in silence.
+        with suppress(OSError), (folder / COMPARED).open("ab") as count:
+            count.write(b".")
+    (folder / COMPARED).unlink(missing_ok=True)
 
 
 def _files(corpus: Corpus) -> list[str]:

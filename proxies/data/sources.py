@@ -179,7 +179,7 @@ def find_files(source: Source) -> tuple[SourceFile, ...]:
     """
     found: dict[str, SourceFile] = {}
     for path in source.paths:
-        for file in [_hub_file(source, path)] if path.startswith("hf:") else _files_at(source, path):
+        for file in [_hub_file(source, path)] if path.startswith("hf:") else _files_at(source, path)[0]:
             found[file.url] = file
     # A link to a file that is there as well is the same text once.
     real = {url: os.path.realpath(url) if "://" not in url and not url.startswith("hf:") else url for url in found}
@@ -190,6 +190,19 @@ def find_files(source: Source) -> tuple[SourceFile, ...]:
         shared = len(os.path.commonprefix(urls))  # noqa: RUF071
         urls.sort(key=lambda url: hashlib.sha256(url[shared:].encode()).digest())
     return tuple(found[url] for url in urls)
+
+
+def beside_records(source: Source) -> list[str]:
+    """The files on this machine, in the folders of `source`, that are not read, as records lie beside them.
+
+    Raises:
+        ProxyError: see `find_files`.
+    """
+    here = [path for path in source.paths if "://" not in path and not path.startswith("hf:")]
+    found = [_files_at(source, path) for path in here]
+    # Another path may name one of them.
+    read = {file.url for files, _ in found for file in files}
+    return sorted({path for _, beside in found for path in beside} - read)
 
 
 def check_readable(source: Source, files: Iterable[SourceFile]) -> None:
@@ -232,19 +245,16 @@ def documents(source: Source, files: tuple[SourceFile, ...], start: Position = P
             yield Document(text, prompt, last, Position(number, index + 1))
 
 
-def _files_at(source: Source, path: str) -> list[SourceFile]:
+def _files_at(source: Source, path: str) -> tuple[list[SourceFile], list[str]]:
+    """The files that are read, and those in the same folders that are not, as records lie beside them."""
     try:
         fs, root = fsspec.core.url_to_fs(path, **url_options(path))
-        if fs.isdir(root):
-            return _files_below(source, fs, root)
-        if fs.exists(root):
-            return [_file(source, fs, root)]
-        matches = _matches(fs, root)
-        files = [
-            file
-            for match in matches
-            for file in (_files_below(source, fs, match) if fs.isdir(match) else [_file(source, fs, match)])
-        ]
+        files: list[SourceFile] = []
+        beside: list[str] = []
+        for match in [root] if fs.isdir(root) or fs.exists(root) else _matches(fs, root):
+            chosen, left = _paths_below(source, fs, match) if fs.isdir(match) else ([match], [])
+            files += [_file(source, fs, each) for each in chosen]
+            beside += left
     except ProxyError:
         raise
     except ImportError as error:
@@ -255,7 +265,7 @@ def _files_at(source: Source, path: str) -> list[SourceFile]:
         raise ProxyError(f"{source.name}: cannot list {path}: {reason}", hint="check address and access") from error
     if not files:
         raise ProxyError(f"{source.name}: no file matches {path}", hint="check the path")
-    return files
+    return files, beside
 
 
 def _matches(fs: fsspec.AbstractFileSystem, pattern: str) -> list[str]:
@@ -276,7 +286,8 @@ def _matches(fs: fsspec.AbstractFileSystem, pattern: str) -> list[str]:
     return sorted(path for path in found if wanted.match(path.removeprefix(folder).lstrip("/")))
 
 
-def _files_below(source: Source, fs: fsspec.AbstractFileSystem, root: str) -> list[SourceFile]:
+def _paths_below(source: Source, fs: fsspec.AbstractFileSystem, root: str) -> tuple[list[str], list[str]]:
+    """As `_records_alone`, of all below a folder that can be read."""
     root = root.rstrip("/")
     if fs.exists(f"{root}/dataset_dict.json"):
         root = f"{root}/{source.split}"
@@ -289,8 +300,7 @@ def _files_below(source: Source, fs: fsspec.AbstractFileSystem, root: str) -> li
     readable = [path for path in paths if path not in about and _ending(path) in KIND_OF_ENDING]
     if not readable:
         raise ProxyError(f"{source.name}: no text below {root}", hint=f"readable: {READABLE}")
-    chosen, _ = _records_alone(readable)
-    return [_file(source, fs, path) for path in chosen]
+    return _records_alone(readable)
 
 
 def _records_alone(paths: list[str]) -> tuple[list[str], list[str]]:
@@ -304,18 +314,6 @@ def _records_alone(paths: list[str]) -> tuple[list[str], list[str]]:
         if chosen:
             return chosen, [path for path in paths if _ending(path) not in kinds]
     return paths, []
-
-
-def beside_records(source: Source) -> list[str]:
-    """The files on this machine in the folders of `source` that are not read, as records lie beside them."""
-    beside: list[str] = []
-    for path in source.paths:
-        if "://" in path or path.startswith("hf:") or not Path(path).is_dir():
-            continue
-        below = sorted(each for each in LocalFileSystem().find(path) if "/." not in each.removeprefix(path))
-        names = [each for each in below if _ending(each) in KIND_OF_ENDING]
-        beside += _records_alone(names)[1]
-    return [path for path in beside if posixpath.basename(path) not in ("state.json", "dataset_info.json")]
 
 
 def _file(source: Source, fs: fsspec.AbstractFileSystem, path: str) -> SourceFile:

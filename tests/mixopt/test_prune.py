@@ -29,7 +29,10 @@ CLOSED, RUNNING = trial(0.2), trial(0.3)
 def own_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIXOPT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("mixopt.workers.ray_folders.SHORT_FOLDERS", (str(tmp_path / "short"),))
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "ray"))
+    for name in ("tmp", "short", "ray"):
+        (tmp_path / name).mkdir()
 
 
 def study_with(folder: Path, *more: Entry, corpus: str = "f" * 16) -> Path:
@@ -82,9 +85,29 @@ def test_nothing_of_a_running_study_or_a_damaged_one_is_touched(tmp_path: Path) 
     assert checkpoint(study, CLOSED).exists()
 
 
-@pytest.mark.parametrize("finished", [False, True])
-def test_a_fetched_corpus_stays_while_a_study_may_go_on_with_it(tmp_path: Path, finished: bool) -> None:
-    study = study_with(tmp_path, *([Finished()] if finished else []))
+ALL_CLOSED = Closed(RUNNING, measurement(3.5))
+MORE = trial(0.5)
+
+
+@pytest.mark.parametrize(
+    ("more", "finished"),
+    [
+        ((), False),
+        ((ALL_CLOSED,), False),
+        ((Finished(),), False),  # a trial still runs
+        ((ALL_CLOSED, Finished()), True),
+        ((ALL_CLOSED, Finished(), Opened(MORE)), False),
+        (
+            (ALL_CLOSED, Finished(), Opened(MORE), Closed(MORE, measurement(3.5))),
+            False,
+        ),  # begun again
+        ((ALL_CLOSED, Finished(), Opened(MORE), Closed(MORE, measurement(3.5)), Finished()), True),
+    ],
+)
+def test_a_fetched_corpus_stays_while_a_study_may_go_on_with_it(
+    tmp_path: Path, more: tuple[Entry, ...], finished: bool
+) -> None:
+    study = study_with(tmp_path, *more)
     for fingerprint in ("f" * 16, "e" * 16):
         (tmp_path / "cache" / fingerprint).mkdir(parents=True)
         (tmp_path / "cache" / fingerprint / "a.tokens").write_bytes(b"x" * 100)
@@ -106,9 +129,30 @@ def test_a_fetched_corpus_stays_while_a_process_has_it_open(tmp_path: Path) -> N
     assert not tokens.exists()
 
 
-def test_what_ray_left_goes_and_links_are_not_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["link", "folder", "journal"])
+def test_a_study_that_cannot_be_looked_at_is_told_and_keeps_no_other(tmp_path: Path, damage: str) -> None:
     study = study_with(tmp_path)
-    left, other = tmp_path / "tmp" / "mixopt-left", tmp_path / "other"
+    other = study_with(tmp_path / "more")
+    other.rename(study.parent / "tiny")
+    if damage == "link":
+        (study / "lock").symlink_to(tmp_path / "any")
+    elif damage == "folder":
+        (study / "lock").mkdir()
+    else:
+        (study / "journal.jsonl").unlink()
+        (study / "journal.jsonl").mkdir()
+    found = pruned(study.parent, "--yes")
+    [kept] = found["kept"]
+    assert kept["path"] == str(study)
+    assert ("symbolic link" if damage == "link" else "it cannot be looked at") in kept["why"]
+    assert checkpoint(study, CLOSED).exists()
+    assert not checkpoint(study.parent / "tiny", CLOSED).exists()
+
+
+@pytest.mark.parametrize("place", ["tmp", "short", "ray"])
+def test_what_ray_left_goes_and_links_are_not_followed(tmp_path: Path, place: str) -> None:
+    study = study_with(tmp_path)
+    left, other = tmp_path / place / "mixopt-left", tmp_path / "other"
     for folder in (left / "ray" / "session", other / "ray"):
         folder.mkdir(parents=True)
     (tmp_path / "tmp" / "mixopt-linked").symlink_to(other)

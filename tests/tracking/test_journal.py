@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import itertools
 import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -239,6 +242,40 @@ def test_a_full_disk_names_the_journal_and_leaves_it_whole(written: Path, one_tr
     journal.append(Finished())
     journal.close()
     assert len(list(read(written))) == len(before.splitlines())
+
+
+class Away(io.FileIO):
+    """A file on a volume that goes away after half a line, and takes no orders until it is back."""
+
+    away = False
+
+    def write(self, content: Any) -> int:
+        if self.away:
+            raise OSError(errno.EIO, "Input/output error")
+        self.away = True
+        return super().write(bytes(content)[: len(content) // 2])
+
+    def truncate(self, size: int | None = None) -> int:
+        if self.away:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().truncate(size)
+
+
+def test_a_volume_that_goes_away_and_comes_back_leaves_no_half_line(written: Path, one_trial: Trial) -> None:
+    journal, before = Journal(written), list(read(written))
+    journal._file.close()
+    journal._file = file = Away(written, "ab")
+    for _ in range(2):
+        with pytest.raises(OSError, match="Input/output error"):
+            journal.append(Opened(one_trial))
+    assert not written.read_bytes().endswith(b"\n")
+    file.away = False
+    journal._file = written.open("ab", buffering=0)
+    file.close()
+    journal.append(Finished())
+    journal.close()
+    assert list(read(written)) == [*before, Finished()]
+    assert checked_lines(written)[1] == len(before) + 1
 
 
 def test_a_count_that_cannot_be_kept_stops_nothing(written: Path) -> None:

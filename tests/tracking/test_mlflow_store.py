@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from filelock import FileLock
 from mlflow import MlflowClient
 
 from search.trial import Failure, FailureKind, Trial
@@ -275,6 +276,18 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("this is not a database, and long enough to be taken for a damaged one" * 20)
     with pytest.raises(TrackingError, match="is damaged: file is not a database"):
         Store(f"sqlite:///{tmp_path}/mlflow.db", "tests")
+
+
+def test_a_new_store_that_another_process_goes_on_making_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracking.mlflow_store.MADE_WITHIN_SECONDS", 0.1)
+    with (
+        FileLock(tmp_path / ".mlflow.db.lock"),
+        pytest.raises(TrackingError, match="another process has been making the MLflow store") as caught,
+    ):
+        Store(f"sqlite:///{tmp_path}/mlflow.db", "waits")
+    assert "end it" in caught.value.hint
 
 
 @pytest.mark.slow

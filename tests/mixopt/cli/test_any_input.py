@@ -12,7 +12,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -319,10 +319,24 @@ def written_journal(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def signed(entry: Any) -> bytes:
-    """A line of a journal whose checksum is right, whatever it says."""
-    text = json.dumps(entry).encode()
-    return text[:-1] + b',"crc":"' + f'{zlib.crc32(text):08x}"}}\n'.encode()
+def signed(entries: Iterable[Any]) -> bytes:
+    """A journal whose checksums are right, whatever it says: each is of all lines up to its own."""
+    lines, last = [], 0
+    for entry in entries:
+        text = json.dumps(entry).encode()
+        last = zlib.crc32(text, last)
+        lines.append(text[:-1] + b',"crc":"' + f'{last:08x}"}}\n'.encode())
+    return b"".join(lines)
+
+
+def test_only_what_a_signed_journal_says_can_be_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    entries = [json.loads(line) for line in written_journal(path).splitlines()]
+    before = list(journal.read(path))
+    for entry in entries:
+        del entry["crc"]
+    path.write_bytes(signed(entries))
+    assert list(journal.read(path)) == before
 
 
 def read_journal(path: Path) -> None:
@@ -350,7 +364,7 @@ def test_a_journal_that_says_something_else(tmp_path: Path, data: st.DataObject)
     for entry in entries:
         del entry["crc"]
     spoiled = data.draw(spoiled_data(entries))
-    path.write_bytes(b"".join(signed(entry) for entry in spoiled if isinstance(entry, dict) and entry))
+    path.write_bytes(signed(entry for entry in spoiled if isinstance(entry, dict) and entry))
     ends_well(lambda: read_journal(path))
 
 

@@ -12,7 +12,8 @@ import ray
 
 from mixopt.base.errors import ClusterLost
 from mixopt.workers import ray_connection
-from mixopt.workers.ray_connection import LONGEST_FOLDER, connect, private_folder
+from mixopt.workers.ray_connection import connect, private_folder
+from mixopt.workers.ray_folders import LONGEST_FOLDER
 from tests.processes import free_port
 
 TOKEN = "a token of this test that is long enough"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from proxies.data import node_cache
 from proxies.data.corpus import Corpus
 from proxies.data.mixing import MixedStream
 from proxies.data.node_cache import CACHE_VARIABLE, publish
+from proxies.data.shards import Shard
 from proxies.member import Member
 from proxies.recipe import Recipe
 from proxies.result import TrainingResult
@@ -69,6 +71,28 @@ def test_a_worker_whose_node_fetches_the_tokens_says_so_as_long_as_they_come(
     silent.start()
     fetching = [event for event in events if isinstance(event, Fetching)]
     assert len(fetching) < 10, "it is not said again and again while nothing comes"
+
+
+def test_a_worker_whose_node_compares_what_it_fetched_says_so(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow disk this takes long, and nothing comes any more."""
+    corpus = Corpus.open(Path(jobs[0].corpus))
+    place = f"file://{tmp_path}/shared"
+    publish(corpus, place)
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "node"))
+    monkeypatch.setattr(training, "LOOK_SECONDS", 0.02)
+    began, compare = threading.Event(), Shard.check_content
+
+    def slowly(shard: Shard, folder: Path) -> None:
+        began.set()
+        time.sleep(0.1)
+        compare(shard, folder)
+
+    monkeypatch.setattr(Shard, "check_content", slowly)
+    said = [began.is_set() for event in run_trials([replace(jobs[0], corpus=place)]) if isinstance(event, Fetching)]
+    assert said.count(True) >= len(corpus.shards) // 2
+    assert not list((tmp_path / "node").rglob("compared"))
 
 
 def outcomes(jobs: list[Job]) -> dict[str, Measurement | Failure]:

@@ -295,6 +295,10 @@ def test_text_that_lies_elsewhere_is_known_again(tmp_path: Path, how: str) -> No
         ("dtype", "<f8"),
         ("end_of_text_id", -1),
         ("domains.web.train", [{"a": 1}]),
+        ("inputs", None),
+        ("text", "none"),
+        ("text", {"sha256": "0123"}),
+        ("text.sha256", 3),
     ],
 )
 def test_a_manifest_of_another_shape_is_damaged(tmp_path: Path, place: str, value: object) -> None:
@@ -310,6 +314,9 @@ def test_a_manifest_of_another_shape_is_damaged(tmp_path: Path, place: str, valu
     with pytest.raises(ProxyError, match="is damaged") as error:
         Corpus.open(prepared.directory)
     assert error.value.hint
+    (tmp_path / "web.jsonl").rename(tmp_path / "moved.jsonl")
+    again = prepare([source("web", tmp_path / "moved.jsonl")], [], SETTINGS, tmp_path / "corpus")
+    assert again.fingerprint == prepared.fingerprint
 
 
 def test_unchanged_inputs_are_not_read_again(tmp_path: Path) -> None:

@@ -311,6 +311,31 @@ def test_what_lies_beside_records_is_not_read_but_named(tmp_path: Path) -> None:
     assert beside_records(source("web", tmp_path / "notes")) == []
 
 
+def test_what_is_not_read_is_told_of_the_folders_that_are(tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        write_jsonl(tmp_path / "pools" / name / "a.jsonl", TEXTS)
+        (tmp_path / "pools" / name / "state.json").write_text("{}")
+
+    def told(*paths: Path) -> list[str]:
+        each = Source("web", tuple(map(str, paths)))
+        left = beside_records(each)
+        assert not set(left) & {file.url for file in find_files(each)}
+        return [str(Path(path).relative_to(tmp_path)) for path in left]
+
+    # Of folders that a pattern matches, and whatever their name where nothing says that the data was saved with it.
+    assert told(tmp_path / "pools" / "*") == ["pools/1/state.json", "pools/2/state.json"]
+    assert told(tmp_path / "pools" / "1", tmp_path / "pools") == ["pools/1/state.json", "pools/2/state.json"]
+    (tmp_path / "pools" / "1" / "dataset_info.json").write_text("{}")
+    assert told(tmp_path / "pools" / "*") == ["pools/2/state.json"]
+    # Of the one split that is read.
+    (tmp_path / "pools" / "dataset_dict.json").write_text("{}")
+    (tmp_path / "pools" / "1").rename(tmp_path / "pools" / "train")
+    (tmp_path / "pools" / "train" / "README.md").write_text("# A card")
+    assert told(tmp_path / "pools") == ["pools/train/README.md"]
+    # What another path names is read after all.
+    assert told(tmp_path / "pools" / "train", tmp_path / "pools" / "train" / "README.md") == []
+
+
 def test_a_link_to_a_file_of_the_pool_is_the_same_file(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "b.jsonl", TEXTS)
     (tmp_path / "a.jsonl").symlink_to(file)
