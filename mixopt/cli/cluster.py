@@ -15,6 +15,7 @@ from mixopt.cli.arguments import CLUSTER, INTERRUPTED, Address, Json, RetryFaile
 from mixopt.settings.environment import ADDRESS_VARIABLE
 from mixopt.settings.schema import STUDY_FILE, store_of_this_machine
 from search.urls import fit_to_show
+from tracking.address import may_exist
 from tracking.errors import TrackingError
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ def _job_with_trials(job: StudyJob, file: StudyFile | None) -> JobWithTrials | J
         uri = file.tracking_uri
     if uri is None:
         return alone(f"to see its trials from here, set {STORE_VARIABLE}")
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    if not may_exist(uri):
         return alone(f"its trials cannot be seen from here: there is no {fit_to_show(uri)}")
     try:
         run = Store(uri, job.experiment).find(job.study)

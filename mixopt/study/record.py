@@ -19,6 +19,7 @@ from mixopt.study.inventory import hinting_at_reuse, without_inventory
 from proxies.data.corpus import Corpus
 from proxies.retry import pauses_within, retry
 from tracking import journal
+from tracking.address import may_exist
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
 from tracking.record import Record, Subject
 
@@ -102,15 +103,10 @@ def measured_corpus(file: StudyFile, record: Record) -> Corpus | None:
 
 def fetch_record(file: StudyFile) -> Record | None:
     """The record of the study in MLflow; None where it has none."""
-    if not _may_exist(file.tracking_uri):
+    if not may_exist(file.tracking_uri):
         return None
     run = open_store(file).find(file.study)
     return None if run is None else run.record()
-
-
-def _may_exist(uri: str) -> bool:
-    """Whether there may be a store: to look makes no new one."""
-    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
 def check_begun(file: StudyFile, store: Store) -> Subject | None:

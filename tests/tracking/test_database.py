@@ -120,3 +120,12 @@ def test_an_experiment_that_was_deleted_names_what_restores_it(tmp_path: Path) -
         Store(uri, "studies")
     assert not isinstance(caught.value, TrackingAway | TrackingRefused)
     assert f"mlflow experiments restore --experiment-id {experiment}" in caught.value.hint
+
+
+def test_a_store_that_may_exist_is_known_without_making_one(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    assert not may_exist(f"sqlite:///{path}")
+    assert not path.exists()
+    path.touch()
+    assert may_exist(f"sqlite:///{path}")
+    assert may_exist("http://there:5000"), "for all that its address says"
