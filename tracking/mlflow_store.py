@@ -233,9 +233,8 @@ class StudyRun:
         journal = self._journal()
         if journal is None:
             return None
-        return subject_in(journal, self._copy_name, AT_THE_STUDY), list(
-            entries_in(journal, self._copy_name, AT_THE_STUDY)
-        )
+        where = (journal, self._copy_name, AT_THE_STUDY)
+        return subject_in(*where), list(entries_in(*where))
 
     def subject(self) -> Subject | None:
         """What the study is about, as `entries`; None where nothing was recorded yet."""

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 
 from tests.processes import free_port
 from tests.tracking.new_store import new_store
+from tracking.address import may_exist
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
 from tracking.mlflow_store import Store
 
