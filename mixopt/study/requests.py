@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 FILE = "asked"
 LOOK_SECONDS = 0.5
+CANCELLED_WITHIN_SECONDS = 60.0
+# A study that is stopped in good order makes its answer first.
+ANSWER_WITHIN_SECONDS = 900.0
 
 
 class Wish(StrEnum):
