@@ -19,7 +19,7 @@ from tests.contracts.test_results import RECORDED
 from tests.program import mixopt
 from tests.simulated import planned
 from tracking import keys
-from tracking.entries import Opened, Written
+from tracking.entries import Entry, Opened, Written
 from tracking.journal import Journal
 from tracking.record import Subject
 
@@ -74,7 +74,7 @@ def test_who_ends_a_study_waits_until_nobody_runs_it_and_learns_whether_it_has_a
 ) -> None:
     folder = plan.file.work_directory
     heard: list[Wish | None] = []
-    entries = {"trial": Opened(plan.problem.baseline_trials[0]), "answer": answered}
+    entries: dict[str, Entry] = {"trial": Opened(plan.problem.baseline_trials[0]), "answer": answered}
     path = journal_path(plan.file)
     path.unlink(missing_ok=True)
 
