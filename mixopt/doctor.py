@@ -214,13 +214,14 @@ def _is_loopback(address: str) -> bool:
 
 
 def _store(file: StudyFile | None) -> Iterator[tuple[State, str, str | None]]:
+    from tracking.address import may_exist
     from tracking.mlflow_store import count_experiments
 
     uri = file.tracking_uri if file is not None else store_of_this_machine()
     if uri is None:
         yield "ok", f"${STORE_VARIABLE} is not set: each study has its own, in its folder", None
         return
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    if not may_exist(uri):
         yield "ok", f"{uri} is made when a study first runs", None
         return
     began = time.monotonic()

@@ -34,6 +34,7 @@ SCHEMA = 4
 UNCHAINED = 3
 # Of versions before 0.2: no checksums, and a subject that is only a digest.
 SCHEMA_BEFORE = 2
+WITH_THAT_VERSION = "read it with that version of mixopt"
 WITHOUT_IT = "remove it: the study then resumes from what MLflow has"
 # What is raised by reading what nobody has written.
 WRONG = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -238,7 +239,7 @@ def read(path: Path) -> Iterator[Entry]:
 
 def entries_in(file: BinaryIO, name: Path | str, hint: str = WITHOUT_IT) -> Iterator[Entry]:
     """As `read`, from an open file; `name` and `hint` stand in what is raised."""
-    chain = _header(file.readline(), name).chain()
+    chain = _header(file.readline(), name, hint).chain()
     trials: dict[str, Trial] = {}
     for number, line in enumerate(file, start=2):
         if not line.endswith(b"\n"):
@@ -288,9 +289,9 @@ def last_written(path: Path, key: str) -> Mapping[str, Any] | None:
     return data
 
 
-def subject_in(file: BinaryIO, name: Path | str) -> Subject:
-    """What an open journal is about; the file stands at its beginning again."""
-    subject = _header(file.readline(), name).subject
+def subject_in(file: BinaryIO, name: Path | str, hint: str = WITHOUT_IT) -> Subject:
+    """What an open journal is about, as `entries_in`; the file stands at its beginning again."""
+    subject = _header(file.readline(), name, hint).subject
     file.seek(0)
     return subject
 
@@ -348,7 +349,12 @@ def _json(line: bytes) -> dict[str, Any]:
     return plain
 
 
-def _header(line: bytes, name: Path | str) -> Header:
+def _header(line: bytes, name: Path | str, hint: str = WITHOUT_IT) -> Header:
+    """
+    Raises:
+        TrackingError: it is no first line of a journal, or one of another version; `hint` says what then helps, where
+            that is not a later version of mixopt.
+    """
     try:
         plain = _json(line)
         schema = plain["schema"]
@@ -362,10 +368,14 @@ def _header(line: bytes, name: Path | str) -> Header:
         if schema == SCHEMA_BEFORE:
             digest, _, corpus = plain["subject"].partition(" ")
             return Header(schema, str(plain["id"]), Subject("", None, corpus), digest, line)
-        reason = f"it is of schema {schema}, this version of mixopt writes {SCHEMA}"
+        if schema > SCHEMA:
+            hint = WITH_THAT_VERSION
+            reason = f"it is of schema {schema}, of a later version of mixopt; this one writes {SCHEMA}"
+        else:
+            reason = f"it is of schema {schema}, this version of mixopt writes {SCHEMA}"
     except WRONG:
         reason = "its first line is no journal's"
-    raise TrackingError(f"{name} cannot be read: {reason}", hint=WITHOUT_IT)
+    raise TrackingError(f"{name} cannot be read: {reason}", hint=hint)
 
 
 def _whole_lines(path: Path) -> int:

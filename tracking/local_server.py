@@ -16,6 +16,7 @@ from typing import IO
 
 import requests
 
+from tracking.address import sqlite_file
 from tracking.errors import TrackingError
 
 START_WITHIN_SECONDS = 90.0
@@ -52,8 +53,8 @@ def local_server(store_uri: str, port: int) -> Iterator[LocalServer]:
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
     # Else MLflow would put what is sent through the server into the folder in which it is started.
     artifacts = Path.cwd() / "mlartifacts"
-    if store_uri.startswith("sqlite:///"):
-        artifacts = Path(store_uri.removeprefix("sqlite:///")).absolute().parent / "artifacts"
+    if (file := sqlite_file(store_uri)) is not None:
+        artifacts = file.absolute().parent / "artifacts"
     command += ["--artifacts-destination", artifacts.as_uri()]
     with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory(prefix="mixopt-") as empty:
         # uvicorn puts the folder that it is started in on the path, whatever Python is told.

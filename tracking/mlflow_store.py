@@ -38,6 +38,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from search.errors import LONGEST_REASON, first_line
 from search.trial import Failure, Loss, Measurement, Trial
 from tracking import keys
+from tracking.address import sqlite_file
 from tracking.database import MOVE_IT, damage, require_database
 from tracking.entries import Entry
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
@@ -96,9 +97,9 @@ class Store:
     def __init__(self, uri: str, experiment: str, artifacts: Path | None = None) -> None:
         """`artifacts`: folder for the experiment's files where the store keeps none itself (SQLite)."""
         self.uri = uri
-        if uri.startswith("sqlite:///"):
+        if (file := sqlite_file(uri)) is not None:
             _be_quiet()
-            _make_database(Path(uri.removeprefix("sqlite:///")))
+            _make_database(file)
         with _answering(uri):
             self.client = _connect(uri)
             location = artifacts.absolute().as_uri() if artifacts is not None and uri.startswith("sqlite:") else None
@@ -233,14 +234,15 @@ class StudyRun:
         journal = self._journal()
         if journal is None:
             return None
-        return subject_in(journal, self._copy_name), list(entries_in(journal, self._copy_name, AT_THE_STUDY))
+        where = (journal, self._copy_name, AT_THE_STUDY)
+        return subject_in(*where), list(entries_in(*where))
 
     def subject(self) -> Subject | None:
         """What the study is about, as `entries`; None where nothing was recorded yet."""
         if self._is_of_before:
             return subject_in_tags(self.tags)
         journal = self._journal()
-        return None if journal is None else subject_in(journal, self._copy_name)
+        return None if journal is None else subject_in(journal, self._copy_name, AT_THE_STUDY)
 
     @property
     def _is_of_before(self) -> bool:

@@ -15,6 +15,7 @@ from mixopt.cli.arguments import CLUSTER, INTERRUPTED, Address, Json, RetryFaile
 from mixopt.settings.environment import ADDRESS_VARIABLE
 from mixopt.settings.schema import STUDY_FILE, store_of_this_machine
 from search.urls import fit_to_show
+from tracking.address import may_exist
 from tracking.errors import TrackingError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ app = typer.Typer()
 StudyOrName = Annotated[str, typer.Argument(metavar="STUDY", help="The study file, or the study's name.")]
 
 NOT_SUCCEEDED = 1  # exit status
+WITHOUT_HEAD = "what is known without it:"
 WHICH_CLUSTER = f"give --address http://head:8265, or set {ADDRESS_VARIABLE} to it"
 
 
@@ -70,17 +72,14 @@ def status(study: str, address: str, json: bool) -> bool:
     name, file = name_and_file(study)
     cluster = the_cluster(address)
     try:
-        job = cluster.find(name) if file else cluster.job(name)
+        job = _job(cluster, name, file)
     except HeadAway as away:
-        if file is None and store_of_this_machine() is None:
+        if store_of_this_machine() is None:
             raise
-        err.print(f"{away.message}; what is known without it:", soft_wrap=True)
-        if file is not None:
-            return False
+        err.print(f"{away.message}; {WITHOUT_HEAD}", soft_wrap=True)
         print_result(*_recorded(name, away), json)
         return True
     if job is None:
-        err.print(f"study {name} was never submitted to {address}; on this machine:", soft_wrap=True)
         return False
     result = _job_with_trials(job, file)
     print_result(result, job_status_table(result), json)
@@ -112,11 +111,25 @@ def logs(
     from mixopt.results.jobs import JobLog
 
     name, file = name_and_file(study)
-    if trial is not None or not address:
-        _show_log_of_here(name, file, trial, follow, json)
+    if trial is not None:
+        if number is not None or follow:
+            raise ConfigError(
+                "--trial shows what is recorded of a trial, whichever submission trained it",
+                hint=f"leave out {'--job' if number is not None else '-f'}",
+            )
+        _show_log_of_trial(name, file, trial, json)
+        return
+    if not address:
+        if number is not None:
+            raise ConfigError("--job is of studies that were submitted, and no cluster is named", hint=WHICH_CLUSTER)
+        _show_log_of_here(name, file, follow, json)
         return
     cluster = the_cluster(address)
-    job = cluster.job(name, number)
+    # What was logged here is neither followed nor numbered.
+    job = cluster.job(name, number) if follow or number is not None else _job(cluster, name, file)
+    if job is None:
+        _show_log_of_here(name, file, follow, json)
+        return
     if follow:
         try:
             job = cluster.follow(job, _discard if json else _write, err.print)
@@ -133,19 +146,27 @@ def logs(
         raise typer.Exit(NOT_SUCCEEDED)
 
 
-def _show_log_of_here(name: str, file: StudyFile | None, trial: str | None, follow: bool, json: bool) -> None:
+def _show_log_of_trial(name: str, file: StudyFile | None, trial: str, json: bool) -> None:
     from mixopt.cli.tables.logs import trial_table
-    from mixopt.study.logs import log_path, read_log, trial_log
+    from mixopt.study.logs import trial_log
     from mixopt.study.record import read_record
+
+    if file is None:
+        raise ConfigError(
+            f"{name} is no study file, by which the record of a trial is found",
+            hint=f"name the file, such as {STUDY_FILE}",
+        )
+    found = trial_log(read_record(file, apart_from="file"), trial)
+    print_result(found, trial_table(found), json)
+
+
+def _show_log_of_here(name: str, file: StudyFile | None, follow: bool, json: bool) -> None:
+    from mixopt.study.logs import log_path, read_log
 
     if file is None:
         raise ConfigError(
             f"no cluster is named, and {name} is no study file", hint=f"name the file, or {WHICH_CLUSTER}"
         )
-    if trial is not None:
-        found = trial_log(read_record(file, apart_from="file"), trial)
-        print_result(found, trial_table(found), json)
-        return
     if follow:
         raise ConfigError("-f follows submitted studies", hint=f"{WHICH_CLUSTER}; or: tail -F {log_path(file)}")
     log = read_log(file)
@@ -198,6 +219,26 @@ def the_cluster(address: str | None) -> Cluster:
     return Cluster(address)
 
 
+def _job(cluster: Cluster, name: str, file: StudyFile | None) -> StudyJob | None:
+    """The study's latest job; None, which is said, where a study file is given of which the cluster knows none now.
+
+    Raises:
+        ConfigError: no file is given, and the cluster has none of this name, or does not answer.
+    """
+    from mixopt.cluster.head import HeadAway
+
+    if file is None:
+        return cluster.job(name)
+    try:
+        job = cluster.find(name)
+    except HeadAway as away:
+        err.print(f"{away.message}; {WITHOUT_HEAD}", soft_wrap=True)
+        return None
+    if job is None:
+        err.print(f"study {name} was never submitted to {cluster.head.address}; on this machine:", soft_wrap=True)
+    return job
+
+
 def name_and_file(study: str) -> tuple[str, StudyFile | None]:
     """The name of a study, and its file where that was given."""
     from mixopt.settings.reading import load
@@ -225,7 +266,7 @@ def _job_with_trials(job: StudyJob, file: StudyFile | None) -> JobWithTrials | J
         uri = file.tracking_uri
     if uri is None:
         return alone(f"to see its trials from here, set {STORE_VARIABLE}")
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    if not may_exist(uri):
         return alone(f"its trials cannot be seen from here: there is no {fit_to_show(uri)}")
     try:
         run = Store(uri, job.experiment).find(job.study)

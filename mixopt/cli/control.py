@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -15,14 +16,14 @@ from mixopt.settings.schema import STUDY_FILE
 
 if TYPE_CHECKING:
     from mixopt.cluster.jobs import Cluster, StudyJob
+    from mixopt.results.request import Asked
     from mixopt.settings.schema import StudyFile
     from mixopt.study.requests import Wish
 
 app = typer.Typer()
 
-CANCELLED_WITHIN_SECONDS = 60.0
-ANSWER_WITHIN_SECONDS = 900.0
 LOOK_AGAIN_SECONDS = 0.2
+NO_ANSWER = 1  # exit status
 
 
 @app.command(epilog="Example: mixopt pause study.yaml     (then: mixopt resume study.yaml)", rich_help_panel=STUDY)
@@ -30,13 +31,15 @@ def pause(study: StudyOrName = str(STUDY_FILE), address: Address = None, json: J
     """Train what runs to its end, begin nothing new, and wait for mixopt resume; the study's time stands still."""
     from mixopt.study.requests import Wish
 
-    _ask(study, address, json, "pause", Wish.PAUSE, "pauses once what runs has ended; mixopt resume goes on")
+    asked = _who_runs(study, address).ask("pause", Wish.PAUSE)
+    print_result(asked, f"study {asked.study} pauses once what runs has ended; mixopt resume goes on", json)
 
 
 @app.command(epilog="Example: mixopt resume study.yaml", rich_help_panel=STUDY)
 def resume(study: StudyOrName = str(STUDY_FILE), address: Address = None, json: Json = False) -> None:
     """Go on with a paused study; one that nobody runs goes on with mixopt run, or mixopt submit."""
-    _ask(study, address, json, "resume", None, "goes on")
+    asked = _who_runs(study, address).ask("resume", None)
+    print_result(asked, f"study {asked.study} goes on", json)
 
 
 @app.command(
@@ -53,40 +56,174 @@ def stop(
 ) -> None:
     """End a study in good order: it trains nothing more, and answers from what is there. Run again, it goes on.
 
-    With --confirm only the search ends, as by a spent budget.
+    With --confirm only the search ends, as by a spent budget. Without, exit status 1 where it ended without an answer.
     """
     from mixopt.study.requests import Wish
 
+    runner = _who_runs(study, address)
     if confirm:
-        done = "ends its search once what runs has ended, then confirms its answer"
-        _ask(study, address, json, "stop", Wish.CONFIRM, done)
+        asked = runner.ask("stop", Wish.CONFIRM)
+        said = f"study {asked.study} ends its search once what runs has ended, then confirms its answer"
+        print_result(asked, said, json)
         return
-    there, file = _who_runs(study, address)
-    if there is not None:
-        _end_job(*there, "stop", json)
-    else:
-        assert file is not None
-        said = f"has ended; mixopt best {file.file} shows its answer"
-        _end(file, Wish.STOP, "stop", ANSWER_WITHIN_SECONDS, said, json)
+    ended = runner.end("stop")
+    print_result(ended.asked, ended.said, json)
+    if not ended.has_answer:
+        raise typer.Exit(NO_ANSWER)
 
 
 @app.command(epilog="Example: mixopt cancel study.yaml", rich_help_panel=STUDY)
 def cancel(study: StudyOrName = str(STUDY_FILE), address: Address = None, json: Json = False) -> None:
     """End a study at once, as Ctrl-C does: no answer is made, what was recorded is kept. Run again, it goes on."""
-    from mixopt.study.requests import Wish
-
-    there, file = _who_runs(study, address)
-    if there is not None:
-        _end_job(*there, "cancel", json)
-    else:
-        assert file is not None
-        said = f"was cancelled; mixopt run {file.file} goes on with it where it is now"
-        _end(file, Wish.CANCEL, "cancel", CANCELLED_WITHIN_SECONDS, said, json)
+    ended = _who_runs(study, address).end("cancel")
+    print_result(ended.asked, ended.said, json)
 
 
-def _who_runs(study: str, address: str | None) -> tuple[tuple[Cluster, StudyJob] | None, StudyFile | None]:
-    """The cluster and the job that runs a study, or None, where it is one of this machine; and its file.
+@dataclass(frozen=True)
+class Ended:
+    """A study that nobody runs any more.
 
+    Attributes:
+        said: what people are told of it.
+        has_answer: whether it ended with one.
+    """
+
+    asked: Asked
+    said: str
+    has_answer: bool
+
+
+@dataclass(frozen=True)
+class OnThisMachine:
+    """A study whose folder this machine sees, whoever runs it there."""
+
+    file: StudyFile
+
+    def ask(self, verb: Literal["pause", "resume", "stop"], wish: Wish | None) -> Asked:
+        """Ask something of the driver, who will do it in its own time.
+
+        Raises:
+            ConfigError: nobody runs the study.
+        """
+        from mixopt.results.request import Asked
+        from mixopt.study.requests import ask, driver
+
+        runs = driver(self.file.work_directory)
+        if runs is None:
+            raise ConfigError(self._not_run, hint=f"go on with it: mixopt run {self.file.file}")
+        ask(self.file.work_directory, wish)
+        return Asked(study=self.file.study, asked=verb, job=None, driver=runs, ended=False)
+
+    def end(self, verb: Literal["stop", "cancel"]) -> Ended:
+        """Ask the driver to end, and wait until it has.
+
+        Raises:
+            ConfigError: it does not end, or its answer cannot be read.
+            TrackingError: its journal is damaged.
+        """
+        from mixopt.results.request import Asked
+        from mixopt.study.record import has_ended_with_answer, is_submitted
+        from mixopt.study.requests import Wish, ask, driver
+
+        study, file = self.file.study, self.file.file
+        runs = driver(self.file.work_directory)
+        if runs is not None:
+            ask(self.file.work_directory, Wish(verb))
+            self._await_end(runs, verb)
+        # Of a study that went on elsewhere the journal here does not have the last word.
+        has_answer = (runs is not None or not is_submitted(self.file)) and has_ended_with_answer(self.file)
+        if runs is None:
+            said = f"{self._not_run}; mixopt best {file} shows what its trials say"
+        elif verb == "cancel":
+            said = f"study {study} was cancelled; mixopt run {file} goes on with it where it is now"
+        elif has_answer:
+            said = f"study {study} has ended; mixopt best {file} shows its answer"
+        else:
+            said = f"study {study} has ended without an answer; mixopt logs {file} shows what happened"
+        return Ended(Asked(study=study, asked=verb, job=None, driver=runs, ended=True), said, has_answer)
+
+    def _await_end(self, runs: str, verb: Literal["stop", "cancel"]) -> None:
+        from mixopt.study.requests import ANSWER_WITHIN_SECONDS, CANCELLED_WITHIN_SECONDS, driver
+
+        within_seconds = ANSWER_WITHIN_SECONDS if verb == "stop" else CANCELLED_WITHIN_SECONDS
+        deadline = time.monotonic() + within_seconds
+        with err.status(f"waiting for {runs} to end"):
+            while driver(self.file.work_directory) == runs:
+                if time.monotonic() > deadline:
+                    raise ConfigError(
+                        f"study {self.file.study} is still being run by {runs} after {within_seconds:.0f} s",
+                        hint=f"look there, or ask again: mixopt {verb} {self.file.file}",
+                    )
+                time.sleep(LOOK_AGAIN_SECONDS)
+
+    @property
+    def _not_run(self) -> str:
+        from mixopt.study.record import is_submitted
+
+        elsewhere = "; it was submitted to a cluster: give its --address" if is_submitted(self.file) else ""
+        return f"study {self.file.study} is not being run on this machine{elsewhere}"
+
+
+@dataclass(frozen=True)
+class OnCluster:
+    """A study that was submitted, and its latest job."""
+
+    cluster: Cluster
+    job: StudyJob
+
+    def ask(self, verb: Literal["pause", "resume", "stop"], wish: Wish | None) -> Asked:
+        """As of one on this machine.
+
+        Raises:
+            ConfigError: its job has ended, or nobody heard it.
+        """
+        if self.job.has_ended:
+            raise ConfigError(self._not_run, hint="go on with it: mixopt submit")
+        with err.status(f"asking {self.job.id}"):
+            self.cluster.ask(self.job, wish or "resume")
+        return _asked(self.job, verb)
+
+    def end(self, verb: Literal["stop", "cancel"]) -> Ended:
+        """As of one on this machine.
+
+        Raises:
+            ConfigError: it does not end, or nobody heard it.
+        """
+        from mixopt.study.requests import ANSWER_WITHIN_SECONDS, Wish
+
+        job = self.job
+        if job.has_ended:
+            return Ended(_asked(job, verb), self._not_run, _succeeded(job))
+        if verb == "cancel":
+            with err.status(f"cancelling {job.id}"):
+                job = self.cluster.cancel(job)
+            then = "mixopt submit goes on with it where it is now"
+        else:
+            with err.status(f"stopping {job.id}"):
+                self.cluster.ask(job, Wish.STOP)
+                job = self.cluster.await_end(job, ANSWER_WITHIN_SECONDS)
+            shows = "its answer" if _succeeded(job) else "what happened"
+            then = f"mixopt logs {job.study}{self.cluster.head.option} shows {shows}"
+        return Ended(_asked(job, verb), f"study {job.study} is {now(job)}; {then}", _succeeded(job))
+
+    @property
+    def _not_run(self) -> str:
+        return f"study {self.job.study} is not running: {self.job.id} is {now(self.job)}"
+
+
+def _asked(job: StudyJob, verb: Literal["pause", "resume", "stop", "cancel"]) -> Asked:
+    from mixopt.results.request import Asked
+
+    return Asked(study=job.study, asked=verb, job=job.id, state=job.state, driver=None, ended=job.has_ended)
+
+
+def _succeeded(job: StudyJob) -> bool:
+    """Whether its driver ended with an answer."""
+    return job.state == "SUCCEEDED"
+
+
+def _who_runs(study: str, address: str | None) -> OnThisMachine | OnCluster:
+    """
     Raises:
         ConfigError: it is not known which study is meant, or the cluster has none of this name.
     """
@@ -103,105 +240,10 @@ def _who_runs(study: str, address: str | None) -> tuple[tuple[Cluster, StudyJob]
                 raise
             job = None
         if job is not None and not (job.has_ended and file and driver(file.work_directory)):
-            return (cluster, job), file
+            return OnCluster(cluster, job)
     if file is None:
         raise ConfigError(
             f"study {name}: one of this machine is known by its file, one of a cluster by its name",
             hint=f"give the file, such as {STUDY_FILE}, or the cluster with --address",
         )
-    return None, file
-
-
-def _ask(
-    study: str,
-    address: str | None,
-    json: bool,
-    verb: Literal["pause", "resume", "stop"],
-    wish: Wish | None,
-    said: str,
-) -> None:
-    """Ask something of the driver, who will do it in its own time.
-
-    Raises:
-        ConfigError: nobody runs the study.
-    """
-    from mixopt.results.request import Asked
-    from mixopt.study.requests import ask, driver
-
-    there, file = _who_runs(study, address)
-    if there is not None:
-        cluster, job = there
-        if job.has_ended:
-            raise ConfigError(
-                f"study {job.study} is not running: {job.id} is {now(job)}", hint="go on with it: mixopt submit"
-            )
-        with err.status(f"asking {job.id}"):
-            cluster.ask(job, wish or "resume")
-        asked = Asked(study=job.study, asked=verb, job=job.id, driver=None, ended=False)
-    else:
-        assert file is not None
-        runs = driver(file.work_directory)
-        if runs is None:
-            raise ConfigError(_not_run(file), hint=f"go on with it: mixopt run {file.file}")
-        ask(file.work_directory, wish)
-        asked = Asked(study=file.study, asked=verb, job=None, driver=runs, ended=False)
-    print_result(asked, f"study {asked.study} {said}", json)
-
-
-def _end(
-    file: StudyFile, wish: Wish, verb: Literal["stop", "cancel"], within_seconds: float, said: str, json: bool
-) -> None:
-    """Ask the driver on this machine to end, and wait until it has.
-
-    Raises:
-        ConfigError: it does not end.
-    """
-    from mixopt.results.request import Asked
-    from mixopt.study.requests import ask, driver
-
-    runs = driver(file.work_directory)
-    if runs is None:
-        said = f"{_not_run(file)}; mixopt best {file.file} shows what its trials say"
-        print_result(Asked(study=file.study, asked=verb, job=None, driver=None, ended=True), said, json)
-        return
-    ask(file.work_directory, wish)
-    deadline = time.monotonic() + within_seconds
-    with err.status(f"waiting for {runs} to end"):
-        while driver(file.work_directory) == runs:
-            if time.monotonic() > deadline:
-                raise ConfigError(
-                    f"study {file.study} is still being run by {runs} after {within_seconds:.0f} s",
-                    hint=f"look there, or ask again: mixopt {verb} {file.file}",
-                )
-            time.sleep(LOOK_AGAIN_SECONDS)
-    print_result(
-        Asked(study=file.study, asked=verb, job=None, driver=runs, ended=True), f"study {file.study} {said}", json
-    )
-
-
-def _end_job(cluster: Cluster, job: StudyJob, verb: Literal["stop", "cancel"], json: bool) -> None:
-    """End a submitted study, and wait until it has ended."""
-    from mixopt.cluster.jobs import ANSWER_WITHIN_SECONDS
-    from mixopt.results.jobs import StoppedJob
-    from mixopt.study.requests import Wish
-
-    if job.has_ended:
-        said = f"study {job.study} is not running: {job.id} is {now(job)}"
-    elif verb == "cancel":
-        with err.status(f"cancelling {job.id}"):
-            job = cluster.cancel(job)
-        said = f"study {job.study} is {now(job)}; mixopt submit goes on with it where it is now"
-    else:
-        with err.status(f"stopping {job.id}"):
-            cluster.ask(job, Wish.STOP)
-            job = cluster.await_end(job, ANSWER_WITHIN_SECONDS)
-        said = f"study {job.study} is {now(job)}; mixopt logs {job.study}{cluster.head.option} shows its answer"
-    print_result(StoppedJob(**dict(job.summary)), said, json)
-
-
-def _not_run(file: StudyFile) -> str:
-    """Nobody runs the study on this machine."""
-    from mixopt.study.record import is_submitted
-
-    elsewhere = "; it was submitted to a cluster: give its --address" if is_submitted(file) else ""
-    return f"study {file.study} is not being run on this machine{elsewhere}"
+    return OnThisMachine(file)

@@ -27,7 +27,6 @@ RESULTS: Mapping[str, str] = MappingProxyType(
         "job": "mixopt.results.jobs:JobWithTrials",
         "job-alone": "mixopt.results.jobs:JobAlone",
         "job-log": "mixopt.results.jobs:JobLog",
-        "job-stopped": "mixopt.results.jobs:StoppedJob",
         "job-submitted": "mixopt.results.jobs:SubmittedJob",
         "jobs": "mixopt.results.jobs:JobList",
         "log": "mixopt.results.logs:StudyLog",

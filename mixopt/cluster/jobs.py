@@ -26,6 +26,7 @@ from mixopt.cluster.head import Head, HeadAway
 from mixopt.results.jobs import Job
 from mixopt.settings.environment import ADDRESS_VARIABLE, JOB_VARIABLE
 from mixopt.settings.schema import ExecutorSettings, StudyFile
+from mixopt.study.requests import CANCELLED_WITHIN_SECONDS
 from mixopt.workers.demand import fitting, starts_nodes
 from proxies.retry import pauses_within
 from search.errors import first_line
@@ -39,9 +40,6 @@ DIRECTORY = "mixopt.directory"
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 RETRY_FAILED = "--retry-failed"
 
-STOP_WITHIN_SECONDS = 60.0
-# A study that is stopped in good order makes its answer first.
-ANSWER_WITHIN_SECONDS = 900.0
 ASKED_WITHIN_SECONDS = 60.0
 AWAY_AT_MOST_SECONDS = 120.0
 LOOK_AGAIN_SECONDS = 1.0
@@ -183,18 +181,24 @@ class Cluster:
         """
         if not job.has_ended:
             self.head.ask(f"/api/jobs/{job.id}/stop", "POST")
-        job = self.await_end(job, STOP_WITHIN_SECONDS)
-        if job.has_ended:
-            return job
-        raise ConfigError(f"{job.id} is still {job.state} after {STOP_WITHIN_SECONDS:.0f} s", hint="look into its logs")
+        return self.await_end(job, CANCELLED_WITHIN_SECONDS)
 
     def await_end(self, job: StudyJob, seconds: float) -> StudyJob:
-        """The job as it ended, or as it is after so long."""
+        """The job as it ended.
+
+        Raises:
+            ConfigError: after so long it has not.
+        """
         for pause in pauses_within(seconds, LOOK_AGAIN_SECONDS / 4):
             if job.has_ended:
                 break
             time.sleep(pause)
             job = self._again(job)
+        if not job.has_ended:
+            raise ConfigError(
+                f"{job.id} is still {job.state.lower()} after {seconds:.0f} s",
+                hint=f"look into its log: mixopt logs {job.study}{self.head.option}",
+            )
         return job
 
     def ask(self, job: StudyJob, word: str) -> None:

@@ -1,4 +1,4 @@
-"""Studies that were submitted to a cluster: what `submit`, `status --address`, `logs`, `stop` and `list` print."""
+"""Studies that were submitted to a cluster: what `submit`, `status --address`, `logs` and `list` print."""
 
 from __future__ import annotations
 
@@ -24,12 +24,6 @@ class Job(Part):
     """In UTC, ISO 8601."""
     ended: str | None
     experiment: str
-
-
-class StoppedJob(Job, Result):
-    """What `mixopt stop` and `mixopt cancel` leave of a submitted study."""
-
-    schema_version: Literal[1] = 1
 
 
 class SubmittedJob(Job, Result):

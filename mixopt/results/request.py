@@ -15,6 +15,8 @@ class Asked(Result):
     asked: Literal["pause", "resume", "stop", "cancel"]
     job: str | None
     """Its id in the cluster, of a submitted study."""
+    state: str | None = None
+    """Of that job, when this was printed: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
     driver: str | None
     """Who runs it on this machine, or did; null where nobody does."""
     ended: bool

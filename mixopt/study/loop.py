@@ -27,7 +27,7 @@ from mixopt.study.mlflow_page.keeper import PageKeeper
 from mixopt.study.plan import Plan
 from mixopt.study.predictions import foretell, kept, past_calibration, read_predictions, with_outcomes
 from mixopt.study.progress import Watcher
-from mixopt.study.requests import LOOK_SECONDS, Wish
+from mixopt.study.requests import LOOK_SECONDS, Wish, activity
 from mixopt.workers.executor import Executor
 from mixopt.workers.messages import Event, Notice, TrialEnd, TrialProgress, TrialRestart
 from search.recommendation.confirmation import Confirmation, confirm
@@ -282,20 +282,17 @@ class Loop:
         self._wish = wish
         if wish is Wish.CANCEL:
             raise KeyboardInterrupt
-        if wish is Wish.PAUSE:
-            self._tell(keys.ACTIVITY_PAUSING if self._in_flight else keys.ACTIVITY_PAUSED)
-        else:
-            self._tell(keys.ACTIVITY_RUNNING if wish is None else keys.ACTIVITY_STOPPING)
+        self._tell(activity(wish, trains=bool(self._in_flight)))
         if wish is Wish.STOP:
             self._stopped = True
             self.executor.close()
         if wish != before:
             self._say(SAID[wish].format(file=self.plan.file.file))
 
-    def _tell(self, activity: str) -> None:
-        if activity != self._activity:
-            self._activity = activity
-            self.recorder.tell(activity)
+    def _tell(self, told: str) -> None:
+        if told != self._activity:
+            self._activity = told
+            self.recorder.tell(told)
 
     def _wait(self) -> None:
         """Until something else is asked than a pause, which is no part of the study's time."""

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Literal
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import write_text
+from mixopt.results.answer import Answer
 from mixopt.settings.environment import JOB_VARIABLE
 from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import find_corpus
 from mixopt.study.inventory import hinting_at_reuse, without_inventory
 from proxies.data.corpus import Corpus
 from proxies.retry import pauses_within, retry
-from tracking import journal
+from tracking import journal, keys
+from tracking.address import may_exist
+from tracking.entries import Closed, Opened, Written
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
 from tracking.record import Record, Subject
 
@@ -77,6 +80,23 @@ def read_record(file: StudyFile, apart_from: Apart = "nothing") -> Record:
     return record
 
 
+def has_ended_with_answer(file: StudyFile) -> bool:
+    """Whether the journal here has the answer in which the study ended, and nothing was trained since.
+
+    Raises:
+        TrackingError: it is damaged.
+        ConfigError: the answer cannot be read.
+    """
+    path, answered = journal_path(file), False
+    for entry in journal.read(path) if path.exists() else ():
+        match entry:
+            case Written(key=keys.ANSWER, data=data):
+                answered = Answer.read(data).ended
+            case Opened() | Closed():
+                answered = False
+    return answered
+
+
 def require_subject(record: Record, file: StudyFile) -> None:
     """
     Raises:
@@ -102,15 +122,10 @@ def measured_corpus(file: StudyFile, record: Record) -> Corpus | None:
 
 def fetch_record(file: StudyFile) -> Record | None:
     """The record of the study in MLflow; None where it has none."""
-    if not _may_exist(file.tracking_uri):
+    if not may_exist(file.tracking_uri):
         return None
     run = open_store(file).find(file.study)
     return None if run is None else run.record()
-
-
-def _may_exist(uri: str) -> bool:
-    """Whether there may be a store: to look makes no new one."""
-    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
 def check_begun(file: StudyFile, store: Store) -> Subject | None:

@@ -19,14 +19,20 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from mixopt.settings.environment import DIRECTORY_VARIABLE, RESTARTED_VARIABLE, studies_folder
 from proxies import lock
 from proxies.storage import write_whole
 
+if TYPE_CHECKING:
+    from mixopt.results.status import Activity
+
 FILE = "asked"
 LOOK_SECONDS = 0.5
+CANCELLED_WITHIN_SECONDS = 60.0
+# A study that is stopped in good order makes its answer first.
+ANSWER_WITHIN_SECONDS = 900.0
 
 
 class Wish(StrEnum):
@@ -56,6 +62,17 @@ def asked(folder: Path) -> Wish | None:
         return Wish((folder / FILE).read_text(encoding="utf-8", errors="replace").strip())
     except (FileNotFoundError, ValueError):
         return None
+
+
+def activity(wish: Wish | None, trains: bool) -> Activity:
+    """What a driver is at of which this is asked; `trains`: whether it still trains anything."""
+    match wish:
+        case None:
+            return "running"
+        case Wish.PAUSE:
+            return "pausing" if trains else "paused"
+        case _:
+            return "stopping"
 
 
 def driver(folder: Path) -> str | None:

@@ -19,7 +19,8 @@ from mixopt.results.status import (
 )
 from mixopt.study.inventory import pool_changes
 from mixopt.study.record import is_submitted, journal_path
-from mixopt.study.requests import Wish, asked, driver
+from mixopt.study.requests import activity as activity_of
+from mixopt.study.requests import asked, driver
 from search.urls import fit_to_show
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def build_status(
     history, recorded = record.history, record.written.get(keys.ANSWER)
     activity, who = _activity(record, file, job_has_ended)
     going_on = _count(history.running)
-    nobody = activity in (keys.ACTIVITY_INTERRUPTED, keys.ACTIVITY_ENDED)
+    nobody = activity in (keys.ACTIVITY_PAUSED, keys.ACTIVITY_INTERRUPTED, keys.ACTIVITY_ENDED)
     return Status(
         study=record.subject.study,
         activity=activity,
@@ -84,7 +85,7 @@ def _activity(record: Record, file: StudyFile | None, job_has_ended: bool | None
     """What the study's driver is at, and who that is where it can be seen from here.
 
     What the driver recorded last holds, where nothing says that it is gone; a driver that sees the same folder as this
-    machine is known by its lock.
+    machine is known by its lock, and heeds at once what is asked of it there.
     """
     from tracking import keys
 
@@ -99,13 +100,9 @@ def _activity(record: Record, file: StudyFile | None, job_has_ended: bool | None
     runs = driver(file.work_directory)
     if runs is None:
         return over, None
-    match asked(file.work_directory):
-        case None:
-            return "running", runs
-        case Wish.PAUSE:
-            return ("pausing" if record.history.running else "paused"), runs
-        case _:
-            return "stopping", runs
+    # Whether it trains anything the driver knows alone: an open trial may be an interrupted one.
+    trains = activity != keys.ACTIVITY_PAUSED
+    return activity_of(asked(file.work_directory), trains), runs
 
 
 def _has_ended(record: Record) -> bool:

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 
 from tests.processes import free_port
 from tests.tracking.new_store import new_store
+from tracking.address import may_exist
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
 from tracking.mlflow_store import Store
 
@@ -120,3 +121,12 @@ def test_an_experiment_that_was_deleted_names_what_restores_it(tmp_path: Path) -
         Store(uri, "studies")
     assert not isinstance(caught.value, TrackingAway | TrackingRefused)
     assert f"mlflow experiments restore --experiment-id {experiment}" in caught.value.hint
+
+
+def test_a_store_that_may_exist_is_known_without_making_one(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    assert not may_exist(f"sqlite:///{path}")
+    assert not path.exists()
+    path.touch()
+    assert may_exist(f"sqlite:///{path}")
+    assert may_exist("http://there:5000"), "for all that its address says"

@@ -6,6 +6,7 @@ import errno
 import io
 import itertools
 import resource
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,17 @@ from search.trial import Failure, FailureKind, Measurement, Trial
 from tests.tracking.strategies import failures, measurements, trials
 from tracking.entries import Closed, Entry, Finished, Opened, Restarted, StudyMetrics, Written, entries_of
 from tracking.errors import TrackingError
-from tracking.journal import SCHEMA, Journal, checked_lines, last_written, read, read_header, read_record
+from tracking.journal import (
+    SCHEMA,
+    Journal,
+    checked_lines,
+    entries_in,
+    last_written,
+    read,
+    read_header,
+    read_record,
+    subject_in,
+)
 from tracking.record import Record, Subject
 
 DATA = Path(__file__).parents[1] / "data"
@@ -119,7 +130,7 @@ def test_how_much_was_sent_is_remembered_and_belongs_to_one_journal(written: Pat
     [
         (b"", "no journal's"),
         (b"\x89PNG\r\n", "no journal's"),
-        (b'{"schema": 99, "id": "x", "subject": "y"}\n', "of schema 99"),
+        (b'{"schema": 1, "id": "x", "subject": "y"}\n', "of schema 1, this version"),
         (b'{"schema": 2, "id": "x", "subject": "y"}\n{"closed": "abc", "failure": {}}\n', "journal.jsonl:2 is damaged"),
         (b'{"schema": 2, "id": "x", "subject": "y"}\n{"what": 1}\n', "of no known kind"),
     ],
@@ -130,6 +141,25 @@ def test_a_file_that_is_no_journal(tmp_path: Path, content: bytes, says: str) ->
     with pytest.raises(TrackingError, match=says) as caught:
         list(read(path))
     assert "remove it" in caught.value.hint
+
+
+def test_what_helps_where_a_copy_is_no_journal_is_said_by_its_reader() -> None:
+    with pytest.raises(TrackingError) as caught:
+        subject_in(BytesIO(b"[]\n"), "the copy", "look elsewhere")
+    assert caught.value.hint == "look elsewhere"
+    with pytest.raises(TrackingError) as caught:
+        list(entries_in(BytesIO(b"[]\n"), "the copy", "look elsewhere"))
+    assert caught.value.hint == "look elsewhere"
+
+
+def test_a_journal_of_a_later_version_is_to_be_read_by_that_and_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b'{"schema": 99, "id": "x"}\n')
+    with path.open("rb") as copy, pytest.raises(TrackingError) as of_copy:
+        subject_in(copy, "the copy", "look elsewhere")
+    with pytest.raises(TrackingError, match="of schema 99, of a later version") as caught:
+        list(read(path))
+    assert caught.value.hint == of_copy.value.hint == "read it with that version of mixopt"
 
 
 @given(st.lists(st.tuples(trials, st.one_of(st.none(), measurements, failures)), max_size=6))

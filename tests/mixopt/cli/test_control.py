@@ -11,10 +11,17 @@ import pytest
 
 from mixopt.base.files import locked
 from mixopt.cli.schemas import json_schema
+from mixopt.study import requests
 from mixopt.study.plan import Plan
+from mixopt.study.record import journal_path
 from mixopt.study.requests import Wish, ask, asked
+from tests.contracts.test_results import RECORDED
 from tests.program import mixopt
 from tests.simulated import planned
+from tracking import keys
+from tracking.entries import Entry, Opened, Written
+from tracking.journal import Journal
+from tracking.record import Subject
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +52,31 @@ def test_what_is_asked_lies_beside_the_journal_of_a_study_that_runs(
     assert (answer["study"], answer["asked"], answer["ended"]) == ("small", command[0], False)
 
 
-@pytest.mark.parametrize(("verb", "wish"), [("stop", Wish.STOP), ("cancel", Wish.CANCEL)])
-def test_who_ends_a_study_waits_until_nobody_runs_it(plan: Plan, verb: str, wish: Wish) -> None:
+@pytest.fixture(scope="module")
+def answered() -> Written:
+    """The answer in which a study ended."""
+    answer = json.loads((RECORDED / "answer.json").read_text())
+    return Written(keys.ANSWER, answer | {"ended": True}, keys.ANSWER_FILE)
+
+
+@pytest.mark.parametrize(
+    ("verb", "wish", "records", "status", "says"),
+    [
+        ("stop", Wish.STOP, ["trial", "answer"], 0, "has ended; mixopt best"),
+        ("stop", Wish.STOP, ["trial"], 1, "has ended without an answer; mixopt logs"),
+        ("stop", Wish.STOP, ["answer", "trial"], 1, "has ended without an answer"),
+        ("stop", Wish.STOP, None, 1, "has ended without an answer"),
+        ("cancel", Wish.CANCEL, ["trial"], 0, "was cancelled"),
+    ],
+)
+def test_who_ends_a_study_waits_until_nobody_runs_it_and_learns_whether_it_has_an_answer(
+    plan: Plan, answered: Written, verb: str, wish: Wish, records: list[str] | None, status: int, says: str
+) -> None:
     folder = plan.file.work_directory
     heard: list[Wish | None] = []
+    entries: dict[str, Entry] = {"trial": Opened(plan.problem.baseline_trials[0]), "answer": answered}
+    path = journal_path(plan.file)
+    path.unlink(missing_ok=True)
 
     def drive() -> None:
         with locked(folder, "study small"):
@@ -56,6 +84,9 @@ def test_who_ends_a_study_waits_until_nobody_runs_it(plan: Plan, verb: str, wish
             while asked(folder) is None:
                 ended.wait(0.02)
             heard.append(asked(folder))
+            if records is not None:
+                subject = Subject(plan.file.study, plan.deciding(), plan.corpus.fingerprint)
+                Journal.create(path, subject, (), [entries[each] for each in records]).close()
 
     begun, ended = threading.Event(), threading.Event()
     ask(folder, None)
@@ -64,8 +95,20 @@ def test_who_ends_a_study_waits_until_nobody_runs_it(plan: Plan, verb: str, wish
     assert begun.wait(10)
     done = mixopt(verb, plan.file.file)
     driver.join(10)
-    assert (done.status, heard) == (0, [wish]), done.stderr
-    assert f"study small {'has ended' if verb == 'stop' else 'was cancelled'}" in done.stdout
+    path.unlink(missing_ok=True)
+    assert (done.status, heard) == (status, [wish]), done.stderr
+    assert f"study small {says}" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["stop", "cancel"])
+def test_a_study_that_does_not_end_is_an_error(plan: Plan, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("ANSWER_WITHIN_SECONDS", "CANCELLED_WITHIN_SECONDS"):
+        monkeypatch.setattr(requests, limit, 0.1)
+    with locked(plan.file.work_directory, "study small"):
+        done = mixopt(verb, plan.file.file)
+    ask(plan.file.work_directory, None)
+    assert done.status == 2
+    assert "study small is still being run by process" in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume"])
@@ -77,10 +120,12 @@ def test_a_study_that_nobody_runs_can_be_neither_paused_nor_resumed(plan: Plan, 
     )
 
 
-@pytest.mark.parametrize("verb", ["stop", "cancel"])
-def test_a_study_that_nobody_runs_has_ended_already(plan: Plan, verb: str) -> None:
+@pytest.mark.parametrize(("verb", "status"), [("stop", 1), ("cancel", 0)])
+def test_a_study_that_nobody_runs_has_ended_already_and_this_one_without_an_answer(
+    plan: Plan, verb: str, status: int
+) -> None:
     done = mixopt(verb, plan.file.file)
-    assert done.status == 0
+    assert done.status == status
     assert "study small is not being run on this machine; mixopt best" in done.stdout
 
 

@@ -71,12 +71,23 @@ def test_a_lost_trial_says_why_each_time(study: Path) -> None:
         (("--trial", ""), "2 trials begin with"),
         ((), "mixopt.log: no such log; it is written while the study runs here: mixopt run"),
         (("--follow",), "-f follows submitted studies; give --address"),
+        (("--job", "1"), "--job is of studies that were submitted, and no cluster is named; give --address"),
+        (("--trial", "3f", "--job", "1"), "whichever submission trained it; leave out --job"),
+        (("--trial", "3f", "-f"), "whichever submission trained it; leave out -f"),
     ],
 )
 def test_what_is_not_there(study: Path, arguments: tuple[str, ...], says: str) -> None:
     done = mixopt("logs", study, *arguments)
     assert done.status == 2
     assert says in done.stderr.replace("\n", " ")
+
+
+def test_a_trial_is_shown_by_the_study_file_and_by_no_name() -> None:
+    done = mixopt("logs", "small", "--trial", "3f", "--address", "http://head:8265")
+    assert done.status == 2
+    assert done.stderr == (
+        "error: small is no study file, by which the record of a trial is found; name the file, such as study.yaml\n"
+    )
 
 
 def test_the_log_is_shown_with_what_was_rotated_away(study: Path) -> None:

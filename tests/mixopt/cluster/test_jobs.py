@@ -32,6 +32,7 @@ from mixopt.cluster.jobs import Cluster
 from mixopt.cluster.shipment import FOLDER, check_submittable, packed, shipped_files, without_absent_runs
 from mixopt.settings.reading import load
 from mixopt.settings.schema import StudyFile
+from mixopt.study import requests
 from mixopt.supervise import FINAL_STATUS
 from proxies.errors import ProxyError
 from tests.program import mixopt
@@ -352,7 +353,7 @@ def test_the_status_of_a_job_has_no_empty_lines(head: Head) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "command"), [("jobs", ["list"]), ("job-alone", ["status", "a"]), ("job-stopped", ["cancel", "a"])]
+    ("schema", "command"), [("jobs", ["list"]), ("job-alone", ["status", "a"]), ("asked", ["cancel", "a"])]
 )
 def test_what_programs_are_told_of_jobs_is_what_its_schema_says(head: Head, schema: str, command: list[str]) -> None:
     head.answers["/api/jobs/"] = [job("a", 1, "STOPPED", end_time=1_800_000_060_000)]
@@ -446,7 +447,51 @@ def test_what_is_asked_of_a_submitted_study_travels_as_a_job(
     asked = CliRunner().invoke(cli.app, [*command, "a", "--address", head.address, "--json"])
     assert asked.exit_code == 0, asked.exception
     assert messenger.entrypoints == [f"exec python -P -m mixopt.study.requests {word} a '/shared/my studies'"]
-    jsonschema.validate(json.loads(asked.stdout), json_schema("job-stopped" if command == ["stop"] else "asked"))
+    jsonschema.validate(json.loads(asked.stdout), json_schema("asked"))
+    state, ended = ("SUCCEEDED", True) if command == ["stop"] else ("RUNNING", False)
+    answer = json.loads(asked.stdout)
+    told = ("a", command[0], "mixopt-a-1", state, ended)
+    assert tuple(answer[key] for key in ("study", "asked", "job", "state", "ended")) == told
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize(
+    ("verb", "state", "status"),
+    [("stop", "SUCCEEDED", 0), ("stop", "FAILED", 1), ("stop", "STOPPED", 1), ("cancel", "STOPPED", 0)],
+)
+def test_who_stops_a_submitted_study_learns_by_the_status_whether_it_has_an_answer(
+    head: Head, verb: str, state: str, status: int, running: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", Messenger(head, "SUCCEEDED"))
+    monkeypatch.setattr(jobs, "LOOK_AGAIN_SECONDS", 0.01)
+    head.answers |= {
+        "/api/jobs/": [job("a", 1, "RUNNING" if running else state)],
+        "/api/jobs/mixopt-a-1": job("a", 1, state),
+        "/api/jobs/mixopt-a-1/stop": {"stopped": True},
+    }
+    asked = CliRunner().invoke(cli.app, [verb, "a", "--address", head.address])
+    assert asked.exit_code == status, asked.exception
+    assert f"is {state.lower()}" in asked.stdout
+    assert ("shows its answer" in asked.stdout) == (running and state == "SUCCEEDED")
+
+
+@pytest.mark.parametrize(("verb", "limit"), [("stop", "ANSWER_WITHIN_SECONDS"), ("cancel", "CANCELLED_WITHIN_SECONDS")])
+def test_a_submitted_study_that_does_not_end_is_an_error(
+    head: Head, verb: str, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", Messenger(head, "SUCCEEDED"))
+    monkeypatch.setattr(jobs, "LOOK_AGAIN_SECONDS", 0.01)
+    for module in (requests, jobs):
+        monkeypatch.setattr(module, limit, 0.1, raising=False)
+    head.answers |= {
+        "/api/jobs/": [job("a", 1, "RUNNING")],
+        "/api/jobs/mixopt-a-1": job("a", 1, "RUNNING"),
+        "/api/jobs/mixopt-a-1/stop": {"stopped": True},
+    }
+    asked = CliRunner().invoke(cli.app, [verb, "a", "--address", head.address])
+    assert isinstance(asked.exception, ConfigError)
+    assert "mixopt-a-1 is still running after" in asked.exception.message
+    assert "mixopt logs a" in asked.exception.hint
 
 
 def test_a_study_that_did_not_hear_says_why_and_how_it_is_ended_all_the_same(
@@ -482,6 +527,23 @@ def test_the_log_of_an_earlier_submission_is_shown_by_its_number(head: Head) -> 
     assert isinstance(asked.exception, ConfigError)
     assert f"study a has no job 2 at {head.address}" in asked.exception.message
     assert asked.exception.hint == "it has 1, 3"
+
+
+@pytest.mark.parametrize(("answer", "says"), [([], "was never submitted"), (503, "what is known without it")])
+def test_the_log_of_a_study_that_ran_here_is_shown_though_a_cluster_is_named(
+    head: Head, tmp_path: Path, answer: object, says: str
+) -> None:
+    head.answers["/api/jobs/"] = answer
+    file = study_file(tmp_path)
+    file.work_directory.mkdir(parents=True)
+    (file.work_directory / "mixopt.log").write_text("what happened here\n")
+    asked = CliRunner().invoke(cli.app, ["logs", str(file.file), "--address", head.address])
+    assert (asked.exit_code, asked.stdout) == (0, "what happened here\n")
+    assert says in asked.stderr
+    for more in (["-f"], ["--job", "1"]):
+        asked = CliRunner().invoke(cli.app, ["logs", str(file.file), *more, "--address", head.address])
+        assert isinstance(asked.exception, ConfigError), "what ran here is neither followed nor numbered"
+        assert head.address in asked.exception.message
 
 
 def test_a_head_that_is_away_takes_nothing_from_what_is_known_here(

@@ -193,6 +193,23 @@ def test_the_status_says_what_is_asked_of_a_driver_that_is_alive(
     assert found.driver is not None and found.driver.startswith("process ")
 
 
+def test_a_study_that_goes_on_while_it_is_paused_trains_nothing_and_says_so(tmp_path: Path) -> None:
+    plan = planned(tmp_path, STUDY)
+    with begin(plan, open_store(plan.file)) as recorder:
+        recorder.open(plan.problem.baseline_trials[0])
+    looks: list[Status] = []
+
+    def asks(machines: OneByOne) -> Wish | None:
+        looks.append(status(plan))
+        return Wish.PAUSE if len(looks) < 3 else Wish.CANCEL
+
+    with locked(plan.file.work_directory, "study small"), pytest.raises(KeyboardInterrupt):
+        ask(plan.file.work_directory, Wish.PAUSE)
+        driven(plan, asks)
+    seen = [(each.activity, each.trials.running.total, each.trials.interrupted.total) for each in looks]
+    assert seen == [("pausing", 1, 0), ("paused", 0, 1), ("paused", 0, 1)], "the first before the driver has looked"
+
+
 # The file
 
 

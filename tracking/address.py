@@ -1,0 +1,18 @@
+"""What the address of an MLflow store says by itself; nothing heavy is loaded for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SQLITE = "sqlite:///"
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file that the store is; None where it is no SQLite store."""
+    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
+
+
+def may_exist(uri: str) -> bool:
+    """Whether there may be a store, which to look at makes no new one: any but an SQLite file that is not there."""
+    file = sqlite_file(uri)
+    return file is None or file.exists()
