@@ -114,7 +114,7 @@ def gather(problem: Problem, history: History) -> Evidence:
     if not runs.at_target_N.any():
         raise SearchError(
             f"no trial of proxy {problem.target.proxy} was completed, the one that the answer is for",
-            hint="see why they failed: mixopt status",
+            hint="what became of them shows: mixopt status",
         )
     return evidence_of(problem, history, runs)
 

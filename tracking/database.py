@@ -62,7 +62,7 @@ def require_database(uri: str) -> None:
 def damage(uri: str, error: Exception) -> str:
     """What SQLite says of a file that no waiting will mend; "" where it says nothing like it."""
     said = str(error)
-    kinds = ("file is not a database", "database disk image is malformed")
+    kinds = ("file is not a database", "database disk image is malformed", "malformed database schema")
     return next((kind for kind in kinds if uri.startswith("sqlite:") and kind in said), "")
 
 

@@ -38,11 +38,14 @@ def prepare(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     from mixopt.cli.tables.study import corpus_table
     from mixopt.run import prepared
     from mixopt.study.corpus import summarise_corpus
+    from mixopt.study.notes import pool_notes
 
     file = load_study(study)
     corpus = prepared(file, err)
     summary = summarise_corpus(corpus)
     print_result(summary, corpus_table(summary), json)
+    for note in pool_notes(file, corpus):
+        err.print(f"note: {note}", style="yellow", soft_wrap=True)
     _say_pool_changes(file, corpus.fingerprint)
 
 

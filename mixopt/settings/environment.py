@@ -22,4 +22,4 @@ RESTARTED_VARIABLE = "MIXOPT_RESTARTED"
 
 def studies_folder(given: str | None = None) -> Path:
     """Where studies are kept, as `given`, or as this machine says; beside the study file, where it is relative."""
-    return Path(given or os.environ.get(DIRECTORY_VARIABLE, ".mixopt")).expanduser()
+    return Path(given or os.environ.get(DIRECTORY_VARIABLE) or ".mixopt").expanduser()

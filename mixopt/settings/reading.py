@@ -168,6 +168,8 @@ def _explain(problem: Any, root: yaml.Node, path: Path) -> str:
             return f"{place}: missing; add it"
         case "value_error":
             return f"{place}: {problem['ctx']['error']}"
+        case "string_type" if isinstance(problem["input"], int | float):
+            return f'{place}: {shown(problem["input"])} is read as a number; put it in quotes: "{problem["input"]}"'
         case "string_pattern_mismatch":
             return f"{place}: {shown(problem['input'])} is not a name; use letters, digits, _ . and -"
         case "too_long" | "string_too_long":

@@ -379,7 +379,7 @@ class BudgetSettings(Section):
 
     flops: Amount | None = None
     """Floating-point operations of all trials, confirmation included."""
-    time: Duration | None = None
+    time: Annotated[Duration, Field(gt=0)] | None = None
     """Wall-clock time of the study, over all resumes, after which the search asks for no more trials."""
 
 
@@ -425,7 +425,7 @@ def store_of_this_machine() -> str | None:
     Raises:
         ConfigError: it is a server's address with a password.
     """
-    uri = os.environ.get(STORE_VARIABLE)
+    uri = os.environ.get(STORE_VARIABLE) or None  # empty is unset, as for MLflow
     if uri is not None and uri.startswith("http") and holds_password(uri):
         raise ConfigError(
             f"${STORE_VARIABLE} holds a password, which links to the server would show",

@@ -70,6 +70,10 @@ class _Gone(Exception):
     """The cluster is gone, with all that ran on it."""
 
 
+class _CompilerDied(Exception):
+    """A worker died while it compiled."""
+
+
 @dataclass
 class _Lost:
     """A cluster that is gone: why, since when, when it is tried again, and after which pause once more."""
@@ -167,9 +171,15 @@ class RayCluster(Executor):
         return max(1, min(self._share, self._most or self._share))
 
     def compile(self, recipe: Recipe, remark: Callable[[str], object] = lambda text: None) -> str | None:
+        deaths = 0
         while True:
             try:
                 return self._compile(recipe)
+            except _CompilerDied as death:
+                deaths += 1
+                if deaths >= self._attempts:
+                    return str(death)
+                remark(f"{death}; once more")
             except _Gone as gone:
                 self._lose(str(gone), remark)
             while self._lost is not None:
@@ -178,6 +188,7 @@ class RayCluster(Executor):
     def _compile(self, recipe: Recipe) -> str | None:
         """
         Raises:
+            _CompilerDied: the worker that did it, for whatever reason.
             _Gone: the cluster.
         """
         pack = min(self._pack, self.slots)
@@ -196,7 +207,7 @@ class RayCluster(Executor):
                     while not self._require_head():
                         time.sleep(WAIT_SECONDS)
                 reason = "it ended" if isinstance(error, StopIteration) else first_line(error)
-                return f"the worker that compiled died: {reason}"
+                raise _CompilerDied(f"the worker that compiled died: {reason}") from error
             if not isinstance(said, _Started):
                 return said
             deadline = time.monotonic() + COMPILE_SECONDS

@@ -486,6 +486,8 @@ def _other_fields(field: str, fields: Iterable[str]) -> str:
         return "fields within others are not read: write the text into a field of its own"
     if set(names) & set(TURNS) and not set(names) & {DEFAULT_FIELD, "prompt"}:
         return "turns of a conversation are not read: write each into one field of text, or as prompt and completion"
+    if names == [field]:
+        return "write it as text, or leave the record out"
     some = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
     return f"name the text's field; there are {some}"
 

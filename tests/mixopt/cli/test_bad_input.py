@@ -204,6 +204,8 @@ CASES: dict[str, tuple[Spoil, str]] = {
     "1e300 validation tokens": (study("validation_tokens: 1k", "validation_tokens: 1e300"), "validation_tokens"),
     "a billion workers": (study("corpus: {", "corpus: {workers: 1e9, "), "workers"),
     "weights beyond numbers": (study("{prose: 2, code: 1}", "{prose: 1e308, code: 1e308}"), "weights"),
+    "no time": (study("kind: in_process}", "kind: in_process}\nbudget: {time: 0s}"), "budget.time: '0s'"),
+    "a number as a name": (study("study: small", "study: 2026"), 'put it in quotes: "2026"'),
     "no patience": (study("kind: in_process}", "kind: in_process, patience: 0s}"), "patience"),
     "an experiment elsewhere": (appended("tracking: {experiment: ../..}\n"), "experiment"),
     "a study called like the store": (study("study: small", "study: mlflow.db-wal"), "mlflow.db-wal"),
