@@ -616,5 +616,18 @@ def _answering(uri: str) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    why = _why_unanswered(error) or error
+    line = next(iter(str(why).strip().splitlines()), type(why).__name__)
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}..."
+
+
+def _why_unanswered(error: BaseException) -> BaseException | None:
+    """Of a request that was not answered the innermost error, in the system's own words, such as "timed out".
+
+    What MLflow and `requests` say around it begins with long addresses. None where no request failed.
+    """
+    asking, inner = isinstance(error, RequestException), error
+    while (further := inner.__cause__ if inner.__suppress_context__ else inner.__context__) is not None:
+        inner = further
+        asking = asking or isinstance(inner, RequestException)
+    return inner if asking else None
