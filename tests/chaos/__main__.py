@@ -263,7 +263,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=16, help="of a study's design")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder, new_site() as site, Service(site) as service:
         console.print(f"{time.monotonic() - began:6.0f} s  the service is up")

@@ -88,19 +88,31 @@ def awaited(seen: Callable[[], str], seconds: float = SEEN_WITHIN_SECONDS) -> st
 
 
 def fill_disk(service: Service, target: Target) -> Came:
-    """No room where the study works, until the driver has died of it and some seconds more."""
+    """No room where the study works, until the driver has died of it and some seconds more.
+
+    What is removed meanwhile, such as the checkpoint of a trial that has ended, makes no room either.
+    """
     assert service.has_own_disk, "another's would be filled"
     said = len(target.said)
     filler = service.studies / "filler"
+
+    def died() -> str:
+        _fill(filler)
+        words = f"{re.escape(str(service.studies))}.*No space left on device"
+        return next((line for line in target.said[said:] if re.search(words, line)), "")
+
     try:
-        with filler.open("wb", buffering=0) as file, suppress(OSError):
-            while True:
-                file.write(bytes(4096))
-        seen = target.says(f"{re.escape(str(service.studies))}.*No space left on device", said)
+        seen = awaited(died)
         time.sleep(AWAY_SECONDS)
     finally:
-        filler.unlink()
+        filler.unlink(missing_ok=True)
     return Came(seen)
+
+
+def _fill(filler: Path) -> None:
+    with filler.open("ab", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
 
 
 def hang_mlflow(service: Service, target: Target) -> Came:
