@@ -310,9 +310,6 @@ def _report(chaos: Chaos, trials: int, minutes: float, options: argparse.Namespa
     if lost:
         console.print(f"training lost with a killed worker: {median(lost):.1f} s, at most {max(lost):.1f} s")
     if options.json:
-        said: dict[str, list[str]] = {
-            kind: [each.came.seen for each in verified if each.kind == kind] for kind in kinds
-        }
         document: dict[str, Any] = {
             "date": date.today().isoformat(),
             "cores": cpu_count(),

@@ -203,18 +203,17 @@ def starve_node(service: Service, target: Target, chance: random.Random) -> Came
 
 def kill_driver_often(service: Service, target: Target) -> Came | None:
     """A driver that dies more often than its supervisor bears, each time after one more trial has ended."""
-    job, deaths = target.job, 0
-    while deaths < DEATHS and target.state not in ENDED:
-        ended = target.ended
-        if not killed(drivers(service)):
-            break
+    job, said, deaths = target.job, len(target.said), 0
+    while deaths < DEATHS and target.state not in ENDED and killed(drivers(service)):
         deaths += 1
+        ended = target.ended  # of a journal that nobody writes to at present
         if not awaited(lambda: "more" if target.ended > ended else "", TRIAL_WITHIN_SECONDS):  # noqa: B023
             break
-    if not deaths:
-        return None
-    kept_up = deaths == DEATHS and target.job == job and target.state in ("RUNNING", "SUCCEEDED")
-    return Came(f"{deaths} deaths, a trial ended after each, one job" if kept_up else "")
+    else:
+        known = sum("the study died by signal SIGKILL; it goes on" in line for line in target.said[said:])
+        if deaths == known == DEATHS and target.job == job and target.state in ("RUNNING", "SUCCEEDED"):
+            return Came(f"its supervisor went on after {known} deaths, and a trial ended after each")
+    return Came("") if deaths else None
 
 
 def kill_driver_until_given_up(service: Service, target: Target) -> Came | None:

@@ -133,7 +133,7 @@ def test_trials_outlive_the_ray_that_this_machine_started(tmp_path: Path, monkey
 
 
 def test_trials_outlive_the_head_at_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = planned(tmp_path, STUDY.replace("tokens: 4k", "tokens: 60k"))
+    plan = planned(tmp_path, STUDY.replace("tokens: 4k", "tokens: 120k"))
     trial = Trial(plan.problem.baselines["uniform"], plan.problem.rungs[0].fidelity, seed=0)
     job = plan.job(trial, History())
     monkeypatch.setattr(ray_cluster, "HEAD_AWAY_SECONDS", 1.0)
