@@ -31,7 +31,7 @@ fast: $(READY)          ## the tests that take seconds
 containers: $(READY)    ## docker-compose.yml in real containers, with podman as root: ten minutes, and 5 GB below /var/tmp
 	MIXOPT_CONTAINERS=1 $(BIN)/pytest -n 0 -s tests/containers
 
-chaos: $(READY)         ## real studies while everything is killed, about an hour; see docs/reliability.md
+chaos: $(READY)         ## real studies while everything is killed, more than an hour; see docs/reliability.md
 	$(BIN)/python -m tests.chaos
 
 check: $(READY)         ## style, types, arrows between rooms, declared dependencies

@@ -567,9 +567,7 @@ def _ping(uri: str) -> None:
             raise_on_status=False,
         )
     except (MlflowException, RequestException, OSError, ValueError) as error:
-        raise TrackingAway(
-            f"no MLflow server answers at {uri} ({first_line(error, LONGEST_REASON)})", hint=hint
-        ) from error
+        raise TrackingAway(f"no MLflow server answers at {uri} ({_reason(error)})", hint=hint) from error
     if answer.is_redirect:
         raise TrackingError(
             f"the MLflow server at {uri} redirects to {answer.headers['Location']}, where no login is sent",
@@ -635,9 +633,21 @@ def _answering(uri: str) -> Iterator[None]:
         if status in NOT_LET_IN:
             raise TrackingRefused(f"the MLflow store {uri} does not let you in (status {status})", LOG_IN) from error
         if 400 <= status < 500 and status not in (408, 429):
-            raise TrackingRefused(
-                f"the MLflow store {uri} refused: {first_line(error, LONGEST_REASON)}", hint=RESUME
-            ) from error
-        raise TrackingAway(
-            f"the MLflow store {uri} does not work: {first_line(error, LONGEST_REASON)}", hint=RESUME
-        ) from error
+            raise TrackingRefused(f"the MLflow store {uri} refused: {_reason(error)}", hint=RESUME) from error
+        raise TrackingAway(f"the MLflow store {uri} does not work: {_reason(error)}", hint=RESUME) from error
+
+
+def _reason(error: Exception) -> str:
+    return first_line(_why_unanswered(error) or error, LONGEST_REASON)
+
+
+def _why_unanswered(error: BaseException) -> BaseException | None:
+    """Of a request that was not answered the innermost error, in the system's own words, such as "timed out".
+
+    What MLflow and `requests` say around it begins with long addresses. None where no request failed.
+    """
+    asking, inner = isinstance(error, RequestException), error
+    while (further := inner.__cause__ if inner.__suppress_context__ else inner.__context__) is not None:
+        inner = further
+        asking = asking or isinstance(inner, RequestException)
+    return inner if asking else None

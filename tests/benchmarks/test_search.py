@@ -15,12 +15,11 @@ from benchmarks.worlds import Laws
 def options(monkeypatch: pytest.MonkeyPatch) -> Namespace:
     """Two seeds, in this process."""
     monkeypatch.setattr(search, "parallel", lambda options, work, jobs: list(map(work, jobs)))
-    return Namespace(seeds=2, domains=[5], nine_pools=None)
+    return Namespace(seeds=2, domains=[5], judged=None, strategies=("random",), nine_pools=None)
 
 
 def test_own_sets(options: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "OWN_SETS", {5: 10})
-    monkeypatch.setattr(search, "OWN_SETS_PLAYED", ("random",))
     monkeypatch.setattr(search, "WORTHS_OF_OTHERS", (0.01,))
     rows = search.own_sets(options)
     assert [row["judged"] for row in rows] == [5, 3, 1]

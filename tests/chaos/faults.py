@@ -1,14 +1,15 @@
 """What can die, and how it comes back: each fault is injected with kill -9, where not said otherwise.
 
-Names of processes are those that Ray and mixopt give them. A fault says whether it came: one that found nothing to
-kill, or whose victims are still there, has not, and is tried again later.
+Names of processes are those that Ray and mixopt give them. A fault says what became of it, a `Came`: one that found
+nothing to kill did not come, and is tried again later. What hurts and does not kill is in tests/chaos/troubles.py.
 """
 
 from __future__ import annotations
 
 import random
+import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,14 +26,31 @@ END_WITHIN_SECONDS = 180.0
 AWAY_SECONDS = 5.0  # of a service that dies, until it is started again
 
 
+# Of the disk that studies get for themselves: what one keeps is some MB.
+DISK_BYTES = 64_000_000
+
+
+@dataclass(frozen=True)
+class Came:
+    """What became of a fault that was injected.
+
+    Attributes:
+        seen: what shows that it met whom it was meant for, such as words of the driver; "" where nothing did.
+        seconds_lost: of a worker that was killed, for how long its trial had not been saved, at most.
+    """
+
+    seen: str
+    seconds_lost: float | None = None
+
+
 @dataclass(frozen=True)
 class Injected:
-    """One fault: its study, when it came, and for a killed worker how long ago its trial was last safe on the disk."""
+    """One fault, the study that it was for, and when it came, in seconds since that was submitted."""
 
     kind: str
     study: str
     at: float
-    seconds_lost: float | None = None
+    came: Came
 
 
 class Service:
@@ -42,24 +60,36 @@ class Service:
         self.site = site
         self._parts: dict[str, ExitStack] = {}
         self._processes: dict[str, Any] = {}
+        self.studies = site.folder / "shared" / "studies"
+        self.has_own_disk = False  # for the studies, so that it can be filled
 
     def __enter__(self) -> Service:
-        for name in PARTS:
-            self.start(name)
+        self.studies.mkdir(parents=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "studies", str(self.studies)]
+        self.has_own_disk = subprocess.run(command, capture_output=True, check=False).returncode == 0
+        try:
+            for name in PARTS:
+                self.start(name)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         for stack in reversed(self._parts.values()):
             stack.close()
+        if self.has_own_disk:
+            subprocess.run(["umount", "--lazy", str(self.studies)], check=True)
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, variables: Mapping[str, str] | None = None) -> None:
+        """`variables`: what a node gets in its environment."""
         contexts: dict[str, Callable[[], AbstractContextManager[Any]]] = {
             "postgres": self.site.postgres,
             "s3": self.site.s3,
             "mlflow": self.site.mlflow,
             "head": self.site.ray_head,
         }
-        begin = contexts.get(name) or (lambda: self.site.ray_worker(name))
+        begin = contexts.get(name) or (lambda: self.site.ray_worker(name, variables=variables))
         if name in self._parts:
             self._parts.pop(name).close()
         stack = ExitStack()
@@ -104,12 +134,19 @@ def matching(processes: list[psutil.Process], words: str) -> Iterator[psutil.Pro
             continue
 
 
-def kill_worker(service: Service, chance: random.Random, checkpoints: Path) -> float | None:
-    """A process that trains, on any node; returns for how long its trial had not been saved, at most.
+def drivers(service: Service) -> list[psutil.Process]:
+    """The processes of `mixopt run` on the cluster."""
+    return list(matching(service.family("head"), "-m mixopt run"))
 
-    Which trial it was is not known, so the trial that was saved longest ago counts.
-    """
-    found = [each for node in NODES for each in matching(service.family(node), "ray::_run_in_worker")]
+
+def workers(service: Service) -> list[psutil.Process]:
+    """The processes that train, on any node."""
+    return [each for node in NODES for each in matching(service.family(node), "ray::_run_in_worker")]
+
+
+def kill_worker(service: Service, chance: random.Random, checkpoints: Path) -> Came | None:
+    """Which trial it trained is not known, so the one that was saved longest ago counts as lost."""
+    found = workers(service)
     if not found:
         return None
     victim = chance.choice(found)
@@ -117,58 +154,63 @@ def kill_worker(service: Service, chance: random.Random, checkpoints: Path) -> f
     if len(saved) < len(found):
         saved.append(victim.create_time())  # one has not been saved yet
     lost = time.time() - max(min(saved), victim.create_time())
-    return lost if killed([victim]) else None
+    return Came(gone(killed([victim])), lost)
 
 
-def kill_raylet(service: Service, chance: random.Random) -> bool:
+def kill_raylet(service: Service, chance: random.Random) -> Came | None:
     """A node's scheduler alone; its workers notice, and end."""
     node = chance.choice(NODES)
-    gone = killed(list(matching(service.family(node), "raylet/raylet")))
+    found = list(matching(service.family(node), "raylet/raylet"))
+    if not found:
+        return None
+    died = killed(found)
     time.sleep(AWAY_SECONDS)
     service.start(node)
-    return gone
+    return Came(gone(died))
 
 
-def kill_node(service: Service, chance: random.Random) -> bool:
+def kill_node(service: Service, chance: random.Random) -> Came:
     """A machine that loses its power, and is replaced."""
-    node = chance.choice(NODES)
-    gone = service.kill(node)
-    time.sleep(AWAY_SECONDS)
-    service.start(node)
-    return gone
+    return kill_part(service, chance.choice(NODES))
 
 
-def kill_driver(service: Service) -> bool:
+def kill_driver(service: Service) -> Came | None:
     """The process of `mixopt run`; its supervisor starts it again."""
-    return killed(list(matching(service.family("head"), "-m mixopt run")))
+    found = drivers(service)
+    return Came(gone(killed(found))) if found else None
 
 
-def kill_server(service: Service, name: str) -> bool:
-    """MLflow, or the database under it."""
-    gone = service.kill(name)
+def kill_part(service: Service, name: str) -> Came:
+    """A node, MLflow, or the database under it."""
+    died = service.kill(name)
     time.sleep(AWAY_SECONDS)
     service.start(name)
-    return gone
+    return Came(gone(died))
 
 
-def kill_head(service: Service, submit: Callable[[], object]) -> bool:
+def kill_head(service: Service, submit: Callable[[], object]) -> Came:
     """The cluster's head with its memory of jobs, and the driver on it.
 
     Nodes end by themselves when their head is gone for good; whatever keeps the service starts them again.
     """
-    gone = service.kill("head")
+    died = service.kill("head")
     service.await_end(NODES)
     service.start("head")
     for node in NODES:
         service.start(node)
     submit()
-    return gone
+    return Came(gone(died))
 
 
-def kill_everything(service: Service, submit: Callable[[], object]) -> bool:
+def kill_everything(service: Service, submit: Callable[[], object]) -> Came:
     """A power failure: the whole service at once."""
-    gone = [service.kill(name) for name in PARTS]
+    died = [service.kill(name) for name in PARTS]
     for name in PARTS:
         service.start(name)
     submit()
-    return all(gone)
+    return Came(gone(all(died)))
+
+
+def gone(died: bool) -> str:
+    """What is seen of a death."""
+    return "its process is gone" if died else ""

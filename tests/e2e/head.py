@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from ray.util import get_node_ip_address
 from tests.processes import family, free_ports, kill, named
 
 
-@dataclass(frozen=True)
+@dataclass
 class Head:
     """
     Attributes:
@@ -34,6 +34,15 @@ class Head:
     gcs: str
     process: int
     directory: Path
+    _start: Callable[[], int]
+
+    def kill(self) -> None:
+        """With all that runs on it."""
+        kill(family(psutil.Process(self.process)))
+
+    def start_again(self) -> None:
+        """At the same address; it has forgotten everything."""
+        self.process = self._start()
 
     def drivers(self, study_file: str) -> list[int]:
         """The processes that run a study here."""
@@ -71,17 +80,22 @@ def new_head(cpus: int, autoscaling: str = "", variables: Mapping[str, str] | No
             **(variables or {}),
         }
         log = stack.enter_context((folder / "log").open("wb"))
-        head = subprocess.Popen(
-            [*command, f"--temp-dir={folder}"], env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-        stack.callback(head.wait)
-        stack.callback(lambda: kill(family(psutil.Process(head.pid))))
+
+        def start() -> int:
+            head = subprocess.Popen(
+                [*command, f"--temp-dir={folder}"], env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+            stack.callback(head.wait)
+            stack.callback(lambda: kill(family(psutil.Process(head.pid))) if head.poll() is None else None)
+            _wait_for_agent(ports[3])
+            return head.pid
+
+        process = start()
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", token)
-        started = Head(f"http://127.0.0.1:{ports[1]}", gcs, head.pid, folder / "studies")
+        started = Head(f"http://127.0.0.1:{ports[1]}", gcs, process, folder / "studies", start)
         patch.setenv("RAY_API_SERVER_ADDRESS", started.address)
-        _wait_for_agent(ports[3])
         yield started
 
 

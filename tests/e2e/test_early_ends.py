@@ -16,6 +16,7 @@ from mixopt.workers.ray_cluster import RayCluster
 from search.history import History
 from search.mixture import Mixture
 from search.trial import Measurement, Trial
+from tests.e2e.head import new_head
 from tests.e2e.study import STUDY, answer_of, recorded, write_study
 from tests.processes import family, kill, named
 from tests.simulated import planned
@@ -129,3 +130,27 @@ def test_trials_outlive_the_ray_that_this_machine_started(tmp_path: Path, monkey
         with pytest.raises(ClusterLost, match=r"died 1 times .* does not answer"):
             while True:
                 assert not any(isinstance(event, TrialEnd) for event in cluster.events())
+
+
+def test_trials_outlive_the_head_at_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = planned(tmp_path, STUDY.replace("tokens: 4k", "tokens: 120k"))
+    trial = Trial(plan.problem.baselines["uniform"], plan.problem.rungs[0].fidelity, seed=0)
+    job = plan.job(trial, History())
+    monkeypatch.setattr(ray_cluster, "HEAD_AWAY_SECONDS", 1.0)
+    monkeypatch.setattr(ray_cluster, "LOOK_SECONDS", 0.5)
+    seen: list[Event] = []
+    with new_head(cpus=1) as head, RayCluster("outlived", head.gcs, attempts=1) as cluster:
+        cluster.launch(replace(job, recipe=replace(job.recipe, compiled=False)))
+        while not any(isinstance(event, TrialEnd) for event in seen):
+            for event in cluster.events():
+                if isinstance(event, TrialProgress) and not any(isinstance(each, TrialProgress) for each in seen):
+                    head.kill()
+                if isinstance(event, Notice) and "went away" in event.text:
+                    head.start_again()
+                seen.append(event)
+    went, back = (event.text for event in seen if isinstance(event, Notice))
+    assert went.startswith(f"the Ray cluster at {head.gcs} went away") and went.endswith("the study waits for it")
+    assert "there again" in back
+    assert not any(isinstance(event, TrialRestart) for event in seen), "that its cluster died is no death of a trial"
+    (closed,) = (event for event in seen if isinstance(event, TrialEnd))
+    assert isinstance(closed.outcome, Measurement), closed.outcome

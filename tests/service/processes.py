@@ -142,13 +142,15 @@ class Site:
             yield server
 
     @contextmanager
-    def ray_worker(self, name: str = "worker", cpus: int = 1) -> Iterator[psutil.Popen]:
+    def ray_worker(
+        self, name: str = "worker", cpus: int = 1, variables: Mapping[str, str] | None = None
+    ) -> Iterator[psutil.Popen]:
         """One more node of the cluster; several need different names."""
         agent = free_port()
         command = [*self._command("ray-worker"), *self._apart(name), f"--num-cpus={cpus}"]
         command = [word.replace(str(self.ports["agent"]), str(agent)) for word in command]
         check = [word.replace(str(self.ports["agent"]), str(agent)) for word in self._health_check("ray-worker")]
-        with self._running("ray-worker", command, agent, name=name, check=check) as server:
+        with self._running("ray-worker", command, agent, name=name, check=check, variables=variables) as server:
             yield server
 
     def _apart(self, node: str) -> list[str]:

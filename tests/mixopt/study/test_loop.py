@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mixopt.base.errors import ConfigError
 from mixopt.study.answer import answer_so_far
 from mixopt.study.estimate import estimate
-from mixopt.study.record import open_store, read_record
+from mixopt.study.record import journal_path, open_store, read_record
 from mixopt.study.recording import begin
 from search.randomness import generator
 from search.seeds import SEARCH_SEED, is_of_search
 from search.trial import Loss, Measurement, Trial
 from tests.e2e.study import STUDY, recorded
+from tests.processes import family, free_port
 from tests.simulated import ROUNDS, ROUNDS_TRIALS, measured, planned, run
-from tracking import keys
+from tests.tracking.new_store import new_store
+from tracking import journal, keys
+from tracking.local_server import local_server
 
 SETS = ("prose", "code", "sums")
 
@@ -96,3 +101,40 @@ def test_an_answer_of_a_later_version_is_not_overwritten(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="99"):
         run(plan)
     assert read_record(plan.file).written[keys.ANSWER] == before
+
+
+@pytest.mark.slow
+def test_an_mlflow_that_hangs_stops_no_trial_and_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGSTOP: it takes every connection, and answers none."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "4")
+    monkeypatch.setattr("tracking.recorder.LONGEST_PAUSE", 0.5)
+    trials: list[str] = []
+    with local_server(new_store(tmp_path / "store"), port := free_port()) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        plan = planned(tmp_path / "study", ROUNDS)
+        members = family(psutil.Process(server.process.pid))
+
+        def while_it_hangs(trial: Trial) -> Measurement:
+            trials.append(trial.id)
+            if len(trials) == 3:
+                for each in members:
+                    each.suspend()
+            if 3 < len(trials) < 12:
+                time.sleep(0.7)
+            if len(trials) == 12:
+                there = journal.read_record(journal_path(plan.file)).history
+                assert len(there.completed) >= 10, "they are recorded here meanwhile"
+                for each in members:
+                    each.resume()
+            return measured(trial)
+
+        _, lines = run(plan, while_it_hangs)
+        assert len(trials) == len(set(trials)) == ROUNDS_TRIALS + plan.confirmation_size
+        run_in_mlflow = open_store(plan.file).find(plan.file.study)
+        assert run_in_mlflow is not None
+        record = run_in_mlflow.record()
+        assert record is not None and record.history == journal.read_record(journal_path(plan.file)).history
+    (said,) = (line for line in lines if "MLflow store" in line)
+    assert said.endswith(f":{port} does not work: timed out; the trials go on, their records wait for it")
