@@ -227,7 +227,8 @@ def read(path: Path) -> Iterator[Entry]:
     """
     sent, count = _sent_of(path), 0  # looked at first: whoever writes to it counts afterwards
     with path.open("rb") as file:
-        for count, entry in enumerate(entries_in(file, path), start=1):
+        for entry in entries_in(file, path):
+            count += 1
             yield entry
     if count < sent:
         raise DamagedJournal(f"{path} was cut: MLflow has had {sent} entries of it, and {count} are left", WITHOUT_IT)
