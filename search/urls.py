@@ -18,7 +18,7 @@ _PARAMETER = re.compile(
     = [^\s&;\#'"]* &?""",
     re.VERBOSE | re.IGNORECASE,
 )
-_QUERY = re.compile(r"\S*[?&;]\S*")
+_WORD = re.compile(r"\S+")
 # Of a database the user's name is part of the address; elsewhere it is a key or a token as often as a name.
 _DATABASE = re.compile(r"(?:postgres|mysql|mariadb|mssql|oracle)[\w+]*://$")
 
@@ -32,12 +32,12 @@ def fit_to_show(text: str) -> str:
     def login(found: re.Match[str]) -> str:
         return f"{found['user']}@" if _DATABASE.search(text[: found.start()]) else ""
 
-    return _QUERY.sub(_without_secrets, _TOKEN.sub("", _LOGIN.sub(login, _KEY.sub("", text))))
+    return _WORD.sub(_without_secrets, _TOKEN.sub("", _LOGIN.sub(login, _KEY.sub("", text))))
 
 
-def _without_secrets(query: re.Match[str]) -> str:
-    """A word that holds parameters, without those that are secret, nor what stood before a last one."""
-    shown, removed = _PARAMETER.subn("", query[0])
+def _without_secrets(word: re.Match[str]) -> str:
+    """A word, without the parameters in it that are secret, nor what stood before a last one."""
+    shown, removed = _PARAMETER.subn("", word[0])
     return re.sub(r"[?&]+(?=;*(?:$|[#'\")]))", "", shown) if removed else shown
 
 

@@ -223,7 +223,7 @@ def test_policies_speak_of_pods_that_exist() -> None:
 
 def test_the_jobs_command_exists() -> None:
     [job] = [each for each in manifests() if each["kind"] == "RayJob"]
-    assert job["spec"]["entrypoint"].startswith("python -m mixopt.supervise /study/")
+    assert job["spec"]["entrypoint"].startswith("python -P -m mixopt.supervise /study/")
     assert importlib.util.find_spec("mixopt.supervise")
     [head] = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"]
     # Without it mixopt would start a Ray of its own on the head.

@@ -125,16 +125,6 @@ def test_how_much_was_sent_is_remembered_and_belongs_to_one_journal(written: Pat
     assert Journal(written).sent == 0, f"the count of another journal than {new.id}"
 
 
-def test_a_journal_that_was_cut_is_not_taken_for_a_whole_one(written: Path) -> None:
-    journal = Journal(written)
-    journal.mark_sent(len(list(read(written))))
-    lines = written.read_bytes().splitlines(keepends=True)
-    written.write_bytes(b"".join(lines[:-2]))
-    with pytest.raises(TrackingError, match=rf"was cut: MLflow has had {len(lines) - 1} entries of it, and") as caught:
-        list(read(written))
-    assert "remove it" in caught.value.hint
-
-
 @pytest.mark.parametrize(
     ("content", "says"),
     [

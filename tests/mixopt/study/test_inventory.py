@@ -11,7 +11,7 @@ import pytest
 
 from mixopt.settings.reading import load
 from mixopt.study.corpus import prepare_corpus
-from mixopt.study.inventory import POOLS, inventory_of, pool_changes
+from mixopt.study.inventory import POOLS, how_to_reuse, inventory_of, pool_changes
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
 from mixopt.study.record import fetch_record, open_store, read_record
@@ -101,7 +101,7 @@ def test_a_changed_file_is_said_at_once_and_counted_by_prepare(study: Path, tmp_
     [said] = changes(study)
     assert said == f"domain prose: {tokens / 1000:.3g}k tokens measured, {now / 1000:.3g}k now; 1 file changed"
     assert said in prepared.stderr
-    assert f"mixopt runs {study} -o {study.with_name('small-runs.csv')}" in prepared.stderr
+    assert how_to_reuse(load(study)) in prepared.stderr
 
 
 def yaml_weights(text: str) -> bool:
