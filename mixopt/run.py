@@ -36,8 +36,8 @@ from mixopt.study.planning import as_begun, check_settings, make_plan
 from mixopt.study.progress import watcher_for
 from mixopt.study.record import await_store, check_begun, journal_path
 from mixopt.study.recording import begin
-from mixopt.study.requests import Requests
 from mixopt.study.stages import Stages
+from mixopt.study.wishes import Wishes
 from mixopt.workers import executor
 from proxies.data.corpus import Corpus
 from search.errors import ExplainedError
@@ -107,7 +107,7 @@ def run(
             Path(told).write_text(str(journal_path(file).absolute()))
         # The signal cuts short whatever the driver is at; in another thread only the loop looks.
         end = partial(os.kill, os.getpid(), signal.SIGTERM) if handles_signals else lambda: None
-        requests = stack.enter_context(Requests(file.work_directory, end))
+        wishes = stack.enter_context(Wishes(file.work_directory, end))
         # First, before any work: does the store answer, and is the study in it this file's?
         with _status(console, "opening the record") as tell:
             check_reachable(file)
@@ -126,7 +126,7 @@ def run(
             if handles_signals:
                 signal.signal(signal.SIGTERM, interrupt)
             with watcher_for(console) as watcher:
-                study = Loop(plan, recorder, workers, watcher, retry_failed, lambda: requests.latest)
+                study = Loop(plan, recorder, workers, watcher, retry_failed, lambda: wishes.latest)
                 answer = study.run()
         on_answer(answer, recorder)
         if away := recorder.trouble:

@@ -107,11 +107,11 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open the journal that `create` made, for the only process that writes to it."""
         self.path = path
-        self._sent_path = _sent_beside(path)
+        self._sent_path = path.with_suffix(".sent")
         header = read_header(path)
         self.id = header.id
         self.subject = header.subject
-        self.sent = _sent_of(path)
+        self.sent = self._read_sent()
         # What comes next must not stick to a line that a death cut off.
         os.truncate(path, _whole_lines(path))
         self._schema = header.schema
@@ -209,6 +209,14 @@ class Journal:
     def close(self) -> None:
         self._file.close()
 
+    def _read_sent(self) -> int:
+        try:
+            sent = json.loads(self._sent_path.read_text())
+            # A death between the two renames of `create` leaves the count of the journal before.
+            return max(0, int(sent["sent"])) if sent["id"] == self.id else 0
+        except (OSError, *WRONG):
+            return 0
+
 
 def read_header(path: Path) -> Header:
     """
@@ -227,20 +235,6 @@ def read(path: Path) -> Iterator[Entry]:
     """
     with path.open("rb") as file:
         yield from entries_in(file, path)
-
-
-def _sent_of(path: Path) -> int:
-    """How many entries of this journal MLflow has, as far as that is written beside it."""
-    try:
-        sent = json.loads(_sent_beside(path).read_text())
-        # A death between the two renames of `create` leaves the count of the journal before.
-        return max(0, int(sent["sent"])) if sent["id"] == read_header(path).id else 0
-    except (OSError, *WRONG):
-        return 0
-
-
-def _sent_beside(path: Path) -> Path:
-    return path.with_suffix(".sent")
 
 
 def entries_in(file: BinaryIO, name: Path | str, hint: str = WITHOUT_IT) -> Iterator[Entry]:

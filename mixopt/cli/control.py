@@ -16,9 +16,9 @@ from mixopt.settings.schema import STUDY_FILE
 
 if TYPE_CHECKING:
     from mixopt.cluster.jobs import Cluster, StudyJob
-    from mixopt.results.request import Asked
+    from mixopt.results.asked import Asked
     from mixopt.settings.schema import StudyFile
-    from mixopt.study.requests import Wish
+    from mixopt.study.wishes import Wish
 
 app = typer.Typer()
 
@@ -29,7 +29,7 @@ NO_ANSWER = 1  # exit status
 @app.command(epilog="Example: mixopt pause study.yaml     (then: mixopt resume study.yaml)", rich_help_panel=STUDY)
 def pause(study: StudyOrName = str(STUDY_FILE), address: Address = None, json: Json = False) -> None:
     """Train what runs to its end, begin nothing new, and wait for mixopt resume; the study's time stands still."""
-    from mixopt.study.requests import Wish
+    from mixopt.study.wishes import Wish
 
     asked = _who_runs(study, address).ask("pause", Wish.PAUSE)
     print_result(asked, f"study {asked.study} pauses once what runs has ended; mixopt resume goes on", json)
@@ -58,7 +58,7 @@ def stop(
 
     With --confirm only the search ends, as by a spent budget. Without, exit status 1 where it ended without an answer.
     """
-    from mixopt.study.requests import Wish
+    from mixopt.study.wishes import Wish
 
     runner = _who_runs(study, address)
     if confirm:
@@ -105,8 +105,8 @@ class OnThisMachine:
         Raises:
             ConfigError: nobody runs the study.
         """
-        from mixopt.results.request import Asked
-        from mixopt.study.requests import ask, driver
+        from mixopt.results.asked import Asked
+        from mixopt.study.wishes import ask, driver
 
         runs = driver(self.file.work_directory)
         if runs is None:
@@ -121,9 +121,9 @@ class OnThisMachine:
             ConfigError: it does not end, or its answer cannot be read.
             TrackingError: its journal is damaged.
         """
-        from mixopt.results.request import Asked
+        from mixopt.results.asked import Asked
         from mixopt.study.record import has_ended_with_answer, is_submitted
-        from mixopt.study.requests import Wish, ask, driver
+        from mixopt.study.wishes import Wish, ask, driver
 
         study, file = self.file.study, self.file.file
         runs = driver(self.file.work_directory)
@@ -143,7 +143,7 @@ class OnThisMachine:
         return Ended(Asked(study=study, asked=verb, job=None, driver=runs, ended=True), said, has_answer)
 
     def _await_end(self, runs: str, verb: Literal["stop", "cancel"]) -> None:
-        from mixopt.study.requests import ANSWER_WITHIN_SECONDS, CANCELLED_WITHIN_SECONDS, driver
+        from mixopt.study.wishes import ANSWER_WITHIN_SECONDS, CANCELLED_WITHIN_SECONDS, driver
 
         within_seconds = ANSWER_WITHIN_SECONDS if verb == "stop" else CANCELLED_WITHIN_SECONDS
         deadline = time.monotonic() + within_seconds
@@ -189,7 +189,7 @@ class OnCluster:
         Raises:
             ConfigError: it does not end, or nobody heard it.
         """
-        from mixopt.study.requests import ANSWER_WITHIN_SECONDS, Wish
+        from mixopt.study.wishes import ANSWER_WITHIN_SECONDS, Wish
 
         job = self.job
         if job.has_ended:
@@ -212,7 +212,7 @@ class OnCluster:
 
 
 def _asked(job: StudyJob, verb: Literal["pause", "resume", "stop", "cancel"]) -> Asked:
-    from mixopt.results.request import Asked
+    from mixopt.results.asked import Asked
 
     return Asked(study=job.study, asked=verb, job=job.id, state=job.state, driver=None, ended=job.has_ended)
 
@@ -228,7 +228,7 @@ def _who_runs(study: str, address: str | None) -> OnThisMachine | OnCluster:
         ConfigError: it is not known which study is meant, or the cluster has none of this name.
     """
     from mixopt.cluster.head import HeadAway
-    from mixopt.study.requests import driver
+    from mixopt.study.wishes import driver
 
     name, file = name_and_file(study)
     if address:

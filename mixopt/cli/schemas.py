@@ -15,7 +15,7 @@ STUDY_SCHEMA = "study"
 RESULTS: Mapping[str, str] = MappingProxyType(
     {
         "answer": "mixopt.results.answer:Answer",
-        "asked": "mixopt.results.request:Asked",
+        "asked": "mixopt.results.asked:Asked",
         "backtest": "mixopt.results.backtest:BacktestResult",
         "calibration": "mixopt.results.calibration:CalibrationResult",
         "comparison": "mixopt.results.comparison:Comparison",

@@ -83,7 +83,7 @@ def plan(
     from mixopt.run import prepared
     from mixopt.study.estimate import estimate
     from mixopt.study.planning import make_plan
-    from mixopt.study.requests import driver
+    from mixopt.study.wishes import driver
 
     file = load_study(study)
     plan = make_plan(file, prepared(file, err))

@@ -26,7 +26,7 @@ from mixopt.cluster.head import Head, HeadAway
 from mixopt.results.jobs import Job
 from mixopt.settings.environment import ADDRESS_VARIABLE, JOB_VARIABLE
 from mixopt.settings.schema import ExecutorSettings, StudyFile
-from mixopt.study.requests import CANCELLED_WITHIN_SECONDS
+from mixopt.study.wishes import CANCELLED_WITHIN_SECONDS
 from mixopt.workers.demand import fitting, starts_nodes
 from proxies.retry import pauses_within
 from search.errors import first_line
@@ -211,7 +211,7 @@ class Cluster:
             ConfigError: nobody heard it.
         """
         where = [job.study, *([job.directory] if job.directory else [])]
-        command = ["exec", "python", "-P", "-m", "mixopt.study.requests", word, *map(shlex.quote, where)]
+        command = ["exec", "python", "-P", "-m", "mixopt.study.wishes", word, *map(shlex.quote, where)]
         id = f"mixopt-ask-{job.study}-{secrets.token_hex(4)}"
         with self.head.answering():
             try:

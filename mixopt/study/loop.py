@@ -2,7 +2,7 @@
 
 resume      the history is what the journal holds; a first start finds it empty
 search      ask -> open -> launch -> collect -> close, until the strategy has nothing to ask, the budget is spent, or
-            what the study names as enough is reached; somebody may pause or stop it (mixopt/study/requests.py)
+            what the study names as enough is reached; somebody may pause or stop it (mixopt/study/wishes.py)
 recommend   from the search's trials alone: strategies look at no other seed; what is expected of it is kept now
 confirm     the candidates and the baselines again, at the target fidelity, with seeds that chose nothing
 answer      the mixture of which most is expected after that, beside proportional and the best baseline
@@ -27,7 +27,7 @@ from mixopt.study.mlflow_page.keeper import PageKeeper
 from mixopt.study.plan import Plan
 from mixopt.study.predictions import foretell, kept, past_calibration, read_predictions, with_outcomes
 from mixopt.study.progress import Watcher
-from mixopt.study.requests import LOOK_SECONDS, Wish, activity
+from mixopt.study.wishes import LOOK_SECONDS, Wish, activity
 from mixopt.workers.executor import Executor
 from mixopt.workers.messages import Event, Notice, TrialEnd, TrialProgress, TrialRestart
 from search.recommendation.confirmation import Confirmation, confirm

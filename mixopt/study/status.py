@@ -19,8 +19,8 @@ from mixopt.results.status import (
 )
 from mixopt.study.inventory import pool_changes
 from mixopt.study.record import is_submitted, journal_path
-from mixopt.study.requests import activity as activity_of
-from mixopt.study.requests import asked, driver
+from mixopt.study.wishes import activity as activity_of
+from mixopt.study.wishes import asked, driver
 from search.urls import fit_to_show
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from tests.containers.engine import Podman, Stack, new_stack, why_not
 from tests.e2e.study import BASELINES, STUDY, answer_of
 from tests.service.compose import ROOT, services
 from tests.text import write_jsonl
+from tests.waiting import until
 
 REASON = why_not()
 pytestmark = [
@@ -117,14 +118,14 @@ def test_quotas_are_seen(stack: Stack) -> None:
 
 def test_a_study_survives_the_death_of_a_worker_and_of_mlflow(stack: Stack, study: Path) -> None:
     assert answer_of("submit", study)["submitted"]
-    until(lambda: trials(study) >= 2 or job(study)["state"] == "FAILED", "two trials", stack)
+    await_it(lambda: trials(study) >= 2 or job(study)["state"] == "FAILED", "two trials", stack)
     worker, mlflow = stack.containers("ray-worker")[0], stack.containers("mlflow")[0]
     stack.kill(worker)
     stack.kill(mlflow)
     assert job(study)["state"] == "RUNNING", "it has ended before anything died"
     for container in (worker, mlflow):
         stack.wait(container)
-    until(lambda: job(study)["state"] not in ("PENDING", "RUNNING"), "the end", stack)
+    await_it(lambda: job(study)["state"] not in ("PENDING", "RUNNING"), "the end", stack)
     assert job(study)["state"] == "SUCCEEDED", answer_of("logs", study)["log"]
     answer = answer_of("best", study)
     assert answer["ended"]
@@ -140,7 +141,7 @@ def test_nothing_is_lost_when_all_of_it_goes_down_and_comes_back(stack: Stack, s
     assert answer_of("best", study) == before
     # The new head knows no jobs; the study has its answer, and trains nothing again.
     assert answer_of("submit", study)["submitted"]
-    until(lambda: job(study)["state"] not in ("PENDING", "RUNNING"), "the end", stack)
+    await_it(lambda: job(study)["state"] not in ("PENDING", "RUNNING"), "the end", stack)
     assert job(study)["state"] == "SUCCEEDED"
     assert answer_of("best", study) == before
 
@@ -156,8 +157,8 @@ def trials(study: Path) -> int:
     return 0 if states is None else int(states["completed"]["total"])
 
 
-def until(condition: Callable[[], object], what: str, stack: Stack) -> None:
-    deadline = time.monotonic() + STUDY_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come\n{stack.said(stack.containers('ray-head')[0])}"
-        time.sleep(2.0)
+def await_it(condition: Callable[[], object], what: str, stack: Stack) -> None:
+    def otherwise() -> str:
+        return f"{what} did not come\n{stack.said(stack.containers('ray-head')[0])}"
+
+    until(condition, STUDY_SECONDS, 2.0, otherwise)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import pytest
 
 from tests.e2e.study import SEARCH_TRIALS, STUDY, answer_of, write_study
 from tests.program import COMMAND, mixopt
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -58,10 +57,3 @@ def completed(study: Path) -> int:
     """How many trials are, none before the study has begun."""
     done = mixopt("status", study, "--json")
     return 0 if done.status else int(json.loads(done.stdout)["trials"]["completed"]["total"])
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)

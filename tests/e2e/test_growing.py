@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from mixopt.cluster.jobs import Cluster
 from tests.e2e.head import Head, new_head
 from tests.e2e.study import answer_of, write_study
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -67,25 +67,20 @@ def test_a_study_asks_for_a_node_and_gives_it_back(head: Head, tmp_path: Path) -
 
     assert answer_of("submit", study)["submitted"]
 
-    until(lambda: cluster.job("small").has_ended, cluster)
+    await_it(lambda: cluster.job("small").has_ended, cluster)
     log = cluster.log(cluster.job("small"))
     assert cluster.job("small").state == "SUCCEEDED", log
     assert "no node has room for a trial yet; the cluster was asked for one" in log
     assert "there is room for 2 trials now" in log
     assert nodes(cluster) == [2]
     # Nothing is asked for any more, so the node goes once it was idle for a while.
-    until(lambda: nodes(cluster) == [], cluster)
+    await_it(lambda: nodes(cluster) == [], cluster)
 
 
-def nodes(cluster: Cluster) -> list[int]:
+def nodes(cluster: Cluster) -> list[float]:
     """The processors of each node that trains."""
-    answer = cluster.head.ask("/api/v0/nodes?limit=100")["data"]["result"]["result"]
-    alive = [node["resources_total"].get("CPU", 0) for node in answer if node["state"] == "ALIVE"]
-    return [int(cpus) for cpus in alive if cpus]
+    return [node["CPU"] for node in cluster.nodes() if node.get("CPU")]
 
 
-def until(condition: Callable[[], bool], cluster: Cluster) -> None:
-    deadline = time.monotonic() + WITHIN_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, cluster.log(cluster.job("small"))
-        time.sleep(0.5)
+def await_it(condition: Callable[[], bool], cluster: Cluster) -> None:
+    until(condition, WITHIN_SECONDS, otherwise=lambda: cluster.log(cluster.job("small")))

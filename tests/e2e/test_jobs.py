@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ import pytest
 from mixopt.base.errors import ConfigError
 from mixopt.cluster.jobs import Cluster
 from mixopt.settings.reading import load
-from mixopt.study.requests import driver
+from mixopt.study.wishes import driver
 from tests.e2e.head import Head, new_head
 from tests.e2e.study import BASELINES, STUDY, answer_of, write_study
 from tests.program import COMMAND
 from tests.traps import set_traps
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -104,13 +105,6 @@ def test_a_study_is_submitted_once_and_ends_although_it_is_stopped_and_killed(he
 def measured(head: Head) -> int:
     """How many trials the study's journal has the measurements of."""
     return sum(journal.read_text().count('"measurement":') for journal in head.directory.glob("**/journal.jsonl"))
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @contextmanager

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from search.trial import Failure, FailureKind
 from tests.processes import family, free_port, kill
 from tests.tracking.new_store import new_store
 from tests.tracking.trials import SETTINGS, measurement, trial, trial_runs
+from tests.waiting import until
 from tracking import keys
 from tracking.entries import Opened
 from tracking.errors import TrackingError
@@ -58,13 +58,6 @@ def recorder_of(uri: str, study: str, journal: Path) -> Iterator[Recorder]:
     there = Journal(journal) if journal.exists() else Journal.create(journal, Subject(study, SETTINGS, "corpus"))
     with Recorder(record_of(uri, study), there) as recorder:
         yield recorder
-
-
-def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_server_that_dies_and_comes_back_misses_nothing(

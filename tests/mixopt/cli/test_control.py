@@ -11,10 +11,10 @@ import pytest
 
 from mixopt.base.files import locked
 from mixopt.cli.schemas import json_schema
-from mixopt.study import requests
+from mixopt.study import wishes
 from mixopt.study.plan import Plan
 from mixopt.study.record import journal_path
-from mixopt.study.requests import Wish, ask, asked
+from mixopt.study.wishes import Wish, ask, asked
 from tests.contracts.test_results import RECORDED
 from tests.program import mixopt
 from tests.simulated import planned
@@ -103,7 +103,7 @@ def test_who_ends_a_study_waits_until_nobody_runs_it_and_learns_whether_it_has_a
 @pytest.mark.parametrize("verb", ["stop", "cancel"])
 def test_a_study_that_does_not_end_is_an_error(plan: Plan, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in ("ANSWER_WITHIN_SECONDS", "CANCELLED_WITHIN_SECONDS"):
-        monkeypatch.setattr(requests, limit, 0.1)
+        monkeypatch.setattr(wishes, limit, 0.1)
     with locked(plan.file.work_directory, "study small"):
         done = mixopt(verb, plan.file.file)
     ask(plan.file.work_directory, None)

@@ -32,7 +32,7 @@ from mixopt.cluster.jobs import Cluster
 from mixopt.cluster.shipment import FOLDER, check_submittable, packed, shipped_files, without_absent_runs
 from mixopt.settings.reading import load
 from mixopt.settings.schema import StudyFile
-from mixopt.study import requests
+from mixopt.study import wishes
 from mixopt.supervise import FINAL_STATUS
 from proxies.errors import ProxyError
 from tests.program import mixopt
@@ -446,7 +446,7 @@ def test_what_is_asked_of_a_submitted_study_travels_as_a_job(
     head.answers |= {"/api/jobs/": [running], "/api/jobs/mixopt-a-1": job("a", 1, "SUCCEEDED")}
     asked = CliRunner().invoke(cli.app, [*command, "a", "--address", head.address, "--json"])
     assert asked.exit_code == 0, asked.exception
-    assert messenger.entrypoints == [f"exec python -P -m mixopt.study.requests {word} a '/shared/my studies'"]
+    assert messenger.entrypoints == [f"exec python -P -m mixopt.study.wishes {word} a '/shared/my studies'"]
     jsonschema.validate(json.loads(asked.stdout), json_schema("asked"))
     state, ended = ("SUCCEEDED", True) if command == ["stop"] else ("RUNNING", False)
     answer = json.loads(asked.stdout)
@@ -481,7 +481,7 @@ def test_a_submitted_study_that_does_not_end_is_an_error(
 ) -> None:
     monkeypatch.setattr("ray.job_submission.JobSubmissionClient", Messenger(head, "SUCCEEDED"))
     monkeypatch.setattr(jobs, "LOOK_AGAIN_SECONDS", 0.01)
-    for module in (requests, jobs):
+    for module in (wishes, jobs):
         monkeypatch.setattr(module, limit, 0.1, raising=False)
     head.answers |= {
         "/api/jobs/": [job("a", 1, "RUNNING")],

@@ -45,15 +45,20 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     return [replace(plan.job(Trial(each, dense, seed=0), History()), checkpoint=None) for each in mixtures]
 
 
-def test_a_worker_whose_node_fetches_the_tokens_says_so_as_long_as_they_come(
-    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Over a network that stands still in the middle: nothing is said meanwhile, so that it can be noticed."""
-    corpus = Corpus.open(Path(jobs[0].corpus))
+@pytest.fixture
+def far(jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """A job whose tokens this node has to fetch."""
     place = f"file://{tmp_path}/shared"
-    publish(corpus, place)
+    publish(Corpus.open(Path(jobs[0].corpus)), place)
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "node"))
     monkeypatch.setattr(training, "LOOK_SECONDS", 0.02)
+    return replace(jobs[0], corpus=place)
+
+
+def test_a_worker_whose_node_fetches_the_tokens_says_so_as_long_as_they_come(
+    far: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over a network that stands still in the middle: nothing is said meanwhile, so that it can be noticed."""
     stands_still, goes_on = threading.Event(), threading.Event()
     copy = LocalFileSystem.get_file
 
@@ -65,7 +70,7 @@ def test_a_worker_whose_node_fetches_the_tokens_says_so_as_long_as_they_come(
 
     monkeypatch.setattr(LocalFileSystem, "get_file", slowly)
     monkeypatch.setattr(node_cache, "AT_A_TIME", 1)
-    events = run_trials([replace(jobs[0], corpus=place)])
+    events = run_trials([far])
     assert isinstance(next(events), Fetching)
     silent = threading.Timer(0.3, goes_on.set)
     silent.start()
@@ -74,14 +79,9 @@ def test_a_worker_whose_node_fetches_the_tokens_says_so_as_long_as_they_come(
 
 
 def test_a_worker_whose_node_compares_what_it_fetched_says_so(
-    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    far: Job, jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a slow disk this takes long, and nothing comes any more."""
-    corpus = Corpus.open(Path(jobs[0].corpus))
-    place = f"file://{tmp_path}/shared"
-    publish(corpus, place)
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "node"))
-    monkeypatch.setattr(training, "LOOK_SECONDS", 0.02)
     began, compare = threading.Event(), Shard.check_content
 
     def slowly(shard: Shard, folder: Path) -> None:
@@ -90,8 +90,8 @@ def test_a_worker_whose_node_compares_what_it_fetched_says_so(
         compare(shard, folder)
 
     monkeypatch.setattr(Shard, "check_content", slowly)
-    said = [began.is_set() for event in run_trials([replace(jobs[0], corpus=place)]) if isinstance(event, Fetching)]
-    assert said.count(True) >= len(corpus.shards) // 2
+    said = [began.is_set() for event in run_trials([far]) if isinstance(event, Fetching)]
+    assert said.count(True) >= len(Corpus.open(Path(jobs[0].corpus)).shards) // 2
     assert not list((tmp_path / "node").rglob("compared"))
 
 

@@ -6,7 +6,7 @@ The file is written whole, whoever sees the study's folder can write it, and the
 to an end takes it away; one that dies leaves it to the one that its supervisor starts in its place. Who starts a study
 by hand wants it to go on: what was asked before is forgotten.
 
-For a study on a cluster `python -m mixopt.study.requests WORD STUDY [DIRECTORY]` writes it there.
+For a study on a cluster `python -m mixopt.study.wishes WORD STUDY [DIRECTORY]` writes it there.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def driver(folder: Path) -> str | None:
     return lock.holder(folder / "lock")
 
 
-class Requests(AbstractContextManager["Requests"]):
+class Wishes(AbstractContextManager["Wishes"]):
     """What is asked of a driver while it runs; it holds the folder's lock.
 
     Args:
@@ -95,7 +95,7 @@ class Requests(AbstractContextManager["Requests"]):
         self._folder = folder
         self._on_cancel = on_cancel
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look_on, name="requests", daemon=True)
+        self._thread = threading.Thread(target=self._look_on, name="wishes", daemon=True)
 
     def __enter__(self) -> Self:
         if RESTARTED_VARIABLE not in os.environ or asked(self._folder) is Wish.CANCEL:

@@ -20,8 +20,8 @@ from mixopt.study.plan import Plan
 from mixopt.study.progress import LineWatcher
 from mixopt.study.record import journal_path, open_store, read_record
 from mixopt.study.recording import begin
-from mixopt.study.requests import FILE, Requests, Wish, ask, asked, main
 from mixopt.study.status import build_status
+from mixopt.study.wishes import FILE, Wish, Wishes, ask, asked, main
 from mixopt.workers.messages import TrialEnd
 from search.seeds import is_of_search
 from tests.e2e.study import STUDY, recorded
@@ -217,27 +217,27 @@ def test_what_was_asked_of_an_earlier_driver_is_forgotten_unless_a_supervisor_st
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask(tmp_path, Wish.PAUSE)
-    with pytest.raises(ValueError, match="as if it crashed"), Requests(tmp_path) as requests:
-        assert requests.latest is None
+    with pytest.raises(ValueError, match="as if it crashed"), Wishes(tmp_path) as wishes:
+        assert wishes.latest is None
         ask(tmp_path, Wish.STOP)
         raise ValueError("as if it crashed")
     monkeypatch.setenv(RESTARTED_VARIABLE, "1")
-    with Requests(tmp_path) as requests:
-        assert requests.latest is Wish.STOP
+    with Wishes(tmp_path) as wishes:
+        assert wishes.latest is Wish.STOP
     assert asked(tmp_path) is None, "it came to its end"
     ask(tmp_path, Wish.CANCEL)
-    with Requests(tmp_path) as requests:
-        assert requests.latest is None, "who was cancelled is gone"
+    with Wishes(tmp_path) as wishes:
+        assert wishes.latest is None, "who was cancelled is gone"
 
 
 def test_whoever_cancels_is_heard_whatever_the_driver_does(tmp_path: Path) -> None:
     heard = threading.Event()
-    with Requests(tmp_path, heard.set) as requests:
+    with Wishes(tmp_path, heard.set) as wishes:
         (tmp_path / FILE).write_text("a word of a later version")
         assert asked(tmp_path) is None
         ask(tmp_path, Wish.CANCEL)
         assert heard.wait(10)
-        assert requests.latest is Wish.CANCEL
+        assert wishes.latest is Wish.CANCEL
 
 
 def test_a_messenger_writes_where_a_driver_is_and_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
