@@ -210,7 +210,7 @@ def prepare(directory: Path, study: str) -> Contest:
     path.write_text(study)
     file = load(path)
     plan = make_plan(file, prepare_corpus(file, lambda step: None))
-    return Contest(plan.problem, plan.recipes, plan.exchange.corpus, plan.corpus.fingerprint, directory)
+    return Contest(plan.problem, plan.recipes, plan.exchange.corpus, plan.pools.fingerprint, directory)
 
 
 def prepare_demo(directory: Path) -> Contest:

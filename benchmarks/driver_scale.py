@@ -65,7 +65,7 @@ executor: {{compile: never}}
 """
 
 
-class SimulatedMachines(Executor):
+class SimulatedMachines(Executor[Job]):
     """Machines on a virtual clock: the driver's real time passes on it as well, waiting for trials takes none.
 
     Attributes:

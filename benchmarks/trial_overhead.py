@@ -75,7 +75,7 @@ def main() -> None:
         file = load(path)
         plan = make_plan(file, prepare_corpus(file, lambda progress: None))
         clock = Clock()
-        with begin(plan, open_store(file)) as record, executor(file.executor, file.study) as workers:
+        with begin(plan, open_store(file)) as record, executor(file.executor, file.study, Path(folder)) as workers:
             Loop(plan, record, workers, clock).run()
     spent = [later - earlier for earlier, later in pairwise(clock.ends)]
     overheads = [between - trained for between, trained in zip(spent, clock.trained[1:], strict=True)]

@@ -45,8 +45,8 @@ from mixopt.settings.reading import load, text_of
 from mixopt.settings.schema import STUDY_FILE
 from mixopt.study.answer import answer_so_far, describe_objective
 from mixopt.study.plan import Plan
-from mixopt.study.planning import make_plan
-from mixopt.study.record import measured_corpus, read_record
+from mixopt.study.planning import plan_as_measured
+from mixopt.study.record import read_record
 from mixopt.study.status import build_status
 from search.errors import SearchError
 from search.evidence import gather
@@ -93,13 +93,13 @@ class RanStudy:
 
     @cached_property
     def plan(self) -> Plan:
-        corpus = measured_corpus(self.file, self.record)
-        if corpus is None:
+        plan = plan_as_measured(self.file, self.record)
+        if plan is None:
             raise ConfigError(
                 f"the text of study {self.file.study} is not prepared here, or has changed",
                 hint=f"prepare it: mixopt prepare {self.file.file}",
             )
-        return make_plan(self.file, corpus)
+        return plan
 
 
 @dataclass(frozen=True)

@@ -47,24 +47,28 @@ from tracking.recorder import Recorder
 log = logging.getLogger(__name__)
 
 
-def prepare(file: StudyFile, console: Console) -> Corpus:
-    """The study's tokens; `console` shows the stages.
+def prepare(file: StudyFile, console: Console) -> Corpus | None:
+    """The study's tokens; `console` shows the stages. None where another trainer has the text.
 
     Raises:
         ConfigError, SearchError, ProxyError: the file, or the text, is wrong.
     """
     check_settings(file)
+    if file.executor.is_foreign:
+        return None
     with Stages(console) as stages:
         return prepare_corpus(file, lambda step: stages.advance(step.stage, step.done, step.total, step.unit))
 
 
-def prepared(file: StudyFile, console: Console) -> Corpus:
+def prepared(file: StudyFile, console: Console) -> Corpus | None:
     """The study's tokens, for whoever does not run it: as they are, also while it runs; made where they are not there.
 
     Raises:
         ConfigError, SearchError, ProxyError: as `prepare`; or its text has changed, and the study is being run.
     """
     check_settings(file)
+    if file.executor.is_foreign:
+        return None
     with console.status("looking for the prepared text"):
         corpus = find_corpus(file)
     if corpus is None:
@@ -89,6 +93,11 @@ def run(
         ConfigError, SearchError, ProxyError, TrackingError: the study cannot be run, or has no answer.
         KeyboardInterrupt: somebody, by Ctrl-C, SIGTERM or `mixopt cancel`, ended it; what was recorded is kept.
     """
+    if file.executor.kind == "external":
+        raise ConfigError(
+            f"{file.file}: executor.kind is external: trials are trained elsewhere",
+            hint="ask for some: mixopt ask, and tell what they measured: mixopt tell; or set executor.kind: command",
+        )
     if JOB_VARIABLE in os.environ and not file.home.is_absolute():
         raise ConfigError(
             f"the cluster does not say where studies are kept: {DIRECTORY_VARIABLE} is not set",
@@ -121,7 +130,8 @@ def run(
         # Ray prints to standard output when a worker dies, some of it only as it ends.
         with redirect_stdout(sys.stderr), ExitStack() as running:
             with console.status("starting the workers"):
-                workers = running.enter_context(executor(file.executor, f"{file.tracking.experiment}/{file.study}"))
+                name = f"{file.tracking.experiment}/{file.study}"
+                workers = running.enter_context(executor(file.executor, name, file.file.parent))
             # Once more after Ray has started, which answers the signal with a stack trace.
             if handles_signals:
                 signal.signal(signal.SIGTERM, interrupt)

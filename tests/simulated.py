@@ -41,7 +41,7 @@ def measured(trial: Trial, stopped: bool = False) -> Measurement:
     return Measurement(losses, curve, {}, {}, flops, seconds=1.0, stopped_at=half if stopped else None)
 
 
-class Simulated(Executor):
+class Simulated(Executor[Job]):
     """Stands for the machines: a trial is measured as soon as somebody asks."""
 
     slots = 2

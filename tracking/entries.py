@@ -17,11 +17,13 @@ class Opened:
 
     Attributes:
         foreseen: mean and standard deviation of the objective that is expected of it, where it was asked for by that.
+        client: who trains it, where that is somebody who asked for it.
     """
 
     trial: Trial
     at: int | None = None
     foreseen: tuple[float, float] | None = None
+    client: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,12 @@ def entries_of(history: History) -> Iterator[Entry]:
 def entry_to_plain(entry: Entry) -> dict[str, Any]:
     plain: dict[str, Any]
     match entry:
-        case Opened(trial, at, foreseen):
+        case Opened(trial, at, foreseen, client):
             plain = {"opened": codec.trial_to_plain(trial), "at": at}
             if foreseen is not None:
                 plain["foreseen"] = list(foreseen)
+            if client is not None:
+                plain["client"] = client
         case Restarted(trial, start, reason):
             plain = {"restarted": trial.id, "start": start, "reason": reason}
         case Closed(trial, Failure() as failure, _, at):
@@ -113,7 +117,10 @@ def entry_from_plain(plain: Mapping[str, Any], trials: Mapping[str, Trial]) -> E
     """
     match plain:
         case {"opened": trial, "at": at}:
-            return Opened(codec.trial_from_plain(trial), at, _pair(plain.get("foreseen")))
+            client = plain.get("client")
+            if not isinstance(client, str | None):
+                raise TypeError("a client is a name")
+            return Opened(codec.trial_from_plain(trial), at, _pair(plain.get("foreseen")), client)
         case {"restarted": str(trial_id), "start": int(start), "reason": str(reason)}:
             return Restarted(trials[trial_id], start, reason)
         case {"closed": str(trial_id), "measurement": dict(measurement), "objective": objective, "at": at}:

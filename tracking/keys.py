@@ -35,6 +35,7 @@ ACTIVITY = "mixopt.activity"  # what the study's driver is at: one of these, run
 ACTIVITY_PAUSED = "paused"
 ACTIVITY_INTERRUPTED = "interrupted"
 ACTIVITY_ENDED = "ended"
+ACTIVITY_WAITING = "waiting"  # for somebody to ask for trials, or to tell of them
 JOURNAL = "mixopt.journal"  # the id of the journal that wrote last
 SENT = "mixopt.journal_sent"  # so many of its entries are here, at least
 DRIVER = "mixopt.driver"  # who runs the study, and its heartbeat (tracking/heartbeat.py); empty when nobody does

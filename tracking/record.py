@@ -64,6 +64,7 @@ class Record:
         written: the last value of each key.
         ended: ids of the trials that have ended, in the order in which they did.
         reasons: why trials were started again, each time.
+        clients: who trains the trials that somebody asked for, by id.
     """
 
     subject: Subject
@@ -73,6 +74,7 @@ class Record:
     written: Mapping[str, Mapping[str, Any]]
     ended: tuple[str, ...] = ()
     reasons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    clients: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, subject: Subject, entries: Iterable[Entry]) -> Record:
@@ -116,10 +118,13 @@ def _taken_together(subject: Subject, entries: Iterable[Entry]) -> Record:
     tags: dict[str, str] = {}
     written: dict[str, Mapping[str, Any]] = {}
     reasons: dict[str, tuple[str, ...]] = {}
+    clients: dict[str, str] = {}
     for entry in entries:
         match entry:
-            case Opened(trial):
+            case Opened(trial, client=client):
                 opened[trial.id] = trial
+                if client is not None:
+                    clients[trial.id] = client
                 outcomes.pop(trial.id, None)
             case Restarted(trial, _, reason):
                 starts[trial.id] = starts.get(trial.id, 1) + 1
@@ -130,4 +135,4 @@ def _taken_together(subject: Subject, entries: Iterable[Entry]) -> Record:
                 tags |= more
             case Written(key, data, _):
                 written[key] = data
-    return Record(subject, History.of(opened.values(), outcomes), starts, tags, written, tuple(outcomes), reasons)
+    return Record(subject, History.of(opened.values(), outcomes), starts, tags, written, tuple(outcomes), reasons, clients)

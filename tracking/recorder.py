@@ -69,12 +69,14 @@ class Recorder:
     gave up, if it did: MLflow refused for long, or another driver has taken the study over.
 
     Attributes:
+        leaves_open: whether open trials are trained elsewhere, and so not interrupted when the recorder ends.
         run_id: of the study's run in MLflow.
         experiment_id: of the MLflow experiment that it is in.
         begun: what the journal said when the recorder began.
     """
 
     def __init__(self, run: StudyRun, journal: Journal) -> None:
+        self.leaves_open = False
         self.run_id = run.run_id
         self.experiment_id = run.store.experiment_id
         self._run = run
@@ -133,10 +135,14 @@ class Recorder:
         """How often MLflow did not take what it was sent, since the recorder began."""
         return self._troubles
 
-    def open(self, trial: Trial, foreseen: tuple[float, float] | None = None) -> None:
-        """`foreseen`: the objective that is expected of it, and its standard deviation."""
+    def open(self, trial: Trial, foreseen: tuple[float, float] | None = None, client: str | None = None) -> None:
+        """
+        Args:
+            foreseen: the objective that is expected of it, and its standard deviation.
+            client: for whom it is opened.
+        """
         self._running[trial.id] = trial
-        self._enter(Opened(trial, _now(), foreseen))
+        self._enter(Opened(trial, _now(), foreseen, client))
 
     def restarted(self, trial: Trial, start: int, reason: str) -> None:
         self._enter(Restarted(trial, start, reason))
@@ -205,7 +211,8 @@ class Recorder:
                     self._run.keep(self._journal, self._heartbeat.check)
                 if status is not None:
                     self._run.end(status)
-                self._show_interrupted()
+                if not self.leaves_open:
+                    self._show_interrupted()
                 self._heartbeat.release()
         self._journal.close()
 

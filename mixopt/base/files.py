@@ -94,8 +94,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def locked(directory: Path, what: str) -> Iterator[None]:
+def locked(directory: Path, what: str, wait_seconds: float = LOOKED_AT_SECONDS) -> Iterator[None]:
     """Hold a folder for this process alone; the system lets go of it when the process dies, however it dies.
+
+    Args:
+        wait_seconds: for another process to let go of it.
 
     Raises:
         ConfigError: another process holds it.
@@ -103,7 +106,7 @@ def locked(directory: Path, what: str) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
-            stack.enter_context(lock.locked(directory / "lock", LOOKED_AT_SECONDS))
+            stack.enter_context(lock.locked(directory / "lock", wait_seconds))
         except lock.LockHeld as error:
             raise ConfigError(
                 f"{what} is being run by {error.holder}", hint="wait for it, or end it; watch it with mixopt status"

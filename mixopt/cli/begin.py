@@ -51,11 +51,16 @@ def validate(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
 
     file = load_study(study)
     check_settings(file)
-    check_sources(file)
-    corpus = find_corpus(file)
-    if corpus is not None:
+    foreign = file.executor.is_foreign
+    corpus = None
+    if not foreign:
+        check_sources(file)
+        corpus = find_corpus(file)
+    if corpus is not None or foreign:
         make_plan(file, corpus)
     checked = "and its corpus" if corpus else "(the limits are checked against token counts after mixopt prepare)"
+    if foreign:
+        checked = "(its text and its proxies are your trainer's)"
     print_result(Validity(study=file.study, corpus_checked=corpus is not None), f"{study} is valid {checked}", json)
 
 

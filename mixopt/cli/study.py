@@ -42,6 +42,11 @@ def prepare(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
 
     file = load_study(study)
     corpus = prepared(file, err)
+    if corpus is None:
+        raise ConfigError(
+            f"{study}: executor.kind: {file.executor.kind} reads no text, so there is nothing to prepare",
+            hint="go on with: mixopt plan",
+        )
     summary = summarise_corpus(corpus)
     print_result(summary, corpus_table(summary), json)
     for note in pool_notes(file, corpus):
@@ -92,7 +97,7 @@ def plan(
     with err.status("measuring the speed of each proxy") if probe else err.status("counting"):
         estimated = estimate(plan, probe)
     print_result(estimated, plan_table(estimated), json)
-    _say_pool_changes(file, plan.corpus.fingerprint)
+    _say_pool_changes(file, plan.pools.fingerprint)
 
 
 @app.command(epilog="Example: mixopt run study.yaml     (again, to resume)", rich_help_panel=STUDY)

@@ -75,7 +75,7 @@ def read_trainer_file(format: Exporter, config: Path, file: StudyFile, draws: Dr
 
 def _lengths_here(file: StudyFile) -> dict[str, float]:
     """Mean tokens of a document, by domain, as the study's text or else its answer has them."""
-    corpus = find_corpus(file)
+    corpus = None if file.executor.is_foreign else find_corpus(file)
     if corpus is not None:
         return {name: domain.mean_document_tokens for name, domain in corpus.domains.items()}
     return document_lengths(answer_so_far(file, read_record(file, apart_from="inventory")))
@@ -83,7 +83,11 @@ def _lengths_here(file: StudyFile) -> dict[str, float]:
 
 def document_lengths(answer: Answer) -> dict[str, float]:
     """Mean tokens of a document, by domain."""
-    return {name: domain.mean_document_tokens for name, domain in answer.domains.items()}
+    return {
+        name: domain.mean_document_tokens
+        for name, domain in answer.domains.items()
+        if domain.mean_document_tokens is not None
+    }
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class Known:
     @classmethod
     def before(cls, file: StudyFile) -> Known:
         """Of a study that has no answer yet: what the file says, and its text where that is prepared."""
-        corpus = find_corpus(file)
+        corpus = None if file.executor.is_foreign else find_corpus(file)
         counted = {} if corpus is None else {name: each.train_tokens for name, each in corpus.domains.items()}
         said = {name: each.tokens for name, each in file.domains.items() if each.tokens is not None}
         lengths = {} if corpus is None else {name: each.mean_document_tokens for name, each in corpus.domains.items()}

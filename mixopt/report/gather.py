@@ -44,9 +44,9 @@ from mixopt.study.answer import answer_so_far, how_far
 from mixopt.study.calibration import gain_score
 from mixopt.study.growth import why_no_path
 from mixopt.study.plan import Plan
-from mixopt.study.planning import make_plan
+from mixopt.study.planning import plan_as_measured
 from mixopt.study.predictions import confirmed_gains, judged, predictions_in
-from mixopt.study.record import journal_path, measured_corpus
+from mixopt.study.record import journal_path
 from search.errors import TooFewMixtures
 from search.evidence import gather
 from search.fidelity import Fidelity
@@ -72,13 +72,13 @@ def report_content(file: StudyFile, record: Record) -> Content:
         ConfigError: its tokens are not here.
         SearchError, TrackingError: the surrogate cannot be fitted again, or there is nothing to report yet.
     """
-    corpus = measured_corpus(file, record)
-    if corpus is None:
+    plan = plan_as_measured(file, record)
+    if plan is None:
         raise ConfigError(
             f"the tokens of study {file.study} are not prepared here, or its text has changed",
             hint=f"write the report where the study ran, or: mixopt prepare {file.file}",
         )
-    return summarise(make_plan(file, corpus), record.history, answer_so_far(file, record))
+    return summarise(plan, record.history, answer_so_far(file, record))
 
 
 def summarise(plan: Plan, history: History, answer: Answer, fitted: Predictor | None = None) -> Content:

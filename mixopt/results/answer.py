@@ -31,7 +31,8 @@ class DomainAnswer(Part):
     """Its share in the answer."""
     epochs: float | None
     """How often the final run repeats it, where the tokens of that run are known."""
-    mean_document_tokens: float
+    mean_document_tokens: float | None
+    """Null where mixopt does not read the text."""
     max_epochs: float | None = None
     """How often that run may, where its tokens are known; null in answers of 0.1.0."""
 

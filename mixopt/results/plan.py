@@ -21,6 +21,7 @@ class ProxyPlan(Part):
 
     proxy: str
     kind: str
+    """dense or moe; `yours` where another trainer trains it."""
     params: int
     tokens: int
     """Of one trial."""
@@ -58,9 +59,10 @@ class PlanEstimate(Result):
 
     schema_version: Literal[1] = 1
     study: str
-    device: str
-    slots: int
-    """Trials, or packs of them, at a time."""
+    device: str | None
+    """Null where another trainer trains."""
+    slots: int | None
+    """Trials, or packs of them, at a time; null where nobody says."""
     proxies: tuple[ProxyPlan, ...]
     trials: int
     total_tokens: int
@@ -69,8 +71,9 @@ class PlanEstimate(Result):
     training_seconds: float | None
     """Null where nothing was measured."""
     wall_seconds: float | None
-    gpu_hours: float
-    gpu_hours_are: str
+    gpu_hours: float | None
+    """Null where another trainer trains."""
+    gpu_hours_are: str | None
     """Whether they are measured, or by which speed they are assumed."""
     target_tokens: int | None = None
     """Of the final run."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from mixopt.results.base import Part, Result, Shares
 
-Activity = Literal["running", "pausing", "paused", "stopping", "interrupted", "ended"]
+Activity = Literal["running", "pausing", "paused", "stopping", "waiting", "interrupted", "ended"]
 
 
 class TrialCount(Part):

@@ -23,7 +23,7 @@ from mixopt.base.errors import ConfigError, Mistakes
 from mixopt.base.files import text_in
 from mixopt.base.shown import MOST_LINES, shown, shown_name
 from mixopt.settings.passwords import passwords_in
-from mixopt.settings.schema import StudyFile
+from mixopt.settings.schema import SHAPE, StudyFile
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -91,6 +91,7 @@ def _cross_checks(study: StudyFile) -> Iterator[tuple[tuple[str, ...], str]]:
         for domain in settings.domains:
             if domain not in study.domains:
                 yield ("groups", group, "domains"), f"no domain {_unknown(domain, study.domains)}"
+    yield from _of_the_trainer(study)
     for name in study.evaluation:
         if name in study.domains:
             yield ("evaluation", name), f"{name} is also a domain; give the evaluation set another name"
@@ -144,6 +145,41 @@ def _cross_checks(study: StudyFile) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("domains",), f"the minimums and pins sum to {least:g}, above 1; lower some of them"
     if most < 1 - 1e-9:
         yield ("domains",), f"the maximums and pins sum to {most:g}, below 1; raise some of them"
+
+
+def _of_the_trainer(study: StudyFile) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What belongs to a study whose proxies mixopt trains, and what to one of another trainer."""
+    kind = study.executor.kind
+    if not study.executor.is_foreign:
+        for section, sources in (("domains", study.domains), ("evaluation", study.evaluation)):
+            for name, source in sources.items():
+                if not source.paths:
+                    yield (section, name, "paths"), "missing; add it"
+        for name, proxy in study.proxies.items():
+            if proxy.params is not None:
+                message = "params is of a model that another trainer trains; write depth, or set executor.kind: external"
+                yield ("proxies", name, "params"), message
+        if study.metrics is not None:
+            yield ("metrics",), "these are of another trainer; write evaluation, or set executor.kind: external"
+        return
+    for name, domain in study.domains.items():
+        if domain.tokens is None:
+            yield ("domains", name, "tokens"), f"missing; executor.kind: {kind} reads no text, so say how much there is"
+    for name, proxy in study.proxies.items():
+        if proxy.params is None:
+            yield ("proxies", name, "params"), "missing; say how large the model is that your trainer trains"
+        for field in sorted(proxy.model_fields_set & SHAPE):
+            message = f"{field} is of a model that mixopt trains; remove it, executor.kind: {kind} trains elsewhere"
+            yield ("proxies", name, field), message
+    if study.evaluation:
+        yield ("evaluation",), f"executor.kind: {kind} reads no text; name what your trainer measures in metrics"
+    if study.target.repetition_matched:
+        message = f"executor.kind: {kind} limits no text; let your trainer draw from less, and remove this"
+        yield ("target", "repetition_matched"), message
+    if study.search.stop_hopeless:
+        yield ("search", "stop_hopeless"), f"executor.kind: {kind} tells nothing before a trial's end; remove it"
+    if "corpus" in study.model_fields_set:
+        yield ("corpus",), f"executor.kind: {kind} reads no text; remove this section"
 
 
 def _unknown(name: str, known: Any) -> str:

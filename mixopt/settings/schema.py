@@ -58,8 +58,9 @@ class Section(BaseModel):
 class TextSource(Section):
     """Where text comes from: files, folders, globs, fsspec URLs or a hub data set."""
 
-    paths: Paths
-    """Files, folders, globs, URLs (s3://...) or hub names (hf:owner/name@config); relative to the study file."""
+    paths: Paths = []
+    """Files, folders, globs, URLs (s3://...) or hub names (hf:owner/name@config); relative to the study file. Needed
+    wherever mixopt trains the proxies; one's own trainer has the text."""
     text: str | None = None
     """The field that holds the text, in JSONL, Parquet and Arrow. Default: text."""
     prompt: str | None = None
@@ -164,6 +165,8 @@ class CorpusSettings(Section):
 class ProxySettings(Section):
     """A small model that stands for the large one. `depth` derives the rest; any value can be set."""
 
+    params: Count | None = None
+    """Of the model that one's own trainer trains (executor.kind: external or command), embeddings left out."""
     kind: Literal["dense", "moe"] = "dense"
     """dense, or moe: a mixture of experts."""
     depth: Annotated[Count, Field(le=1000)] = 2
@@ -383,11 +386,24 @@ class BudgetSettings(Section):
     """Wall-clock time of the study, over all resumes, after which the search asks for no more trials."""
 
 
+# Of an executor whose trials mixopt trains itself.
+TRAINING_HERE = {"address", "cpus_per_trial", "gpus_per_trial", "pack", "compile", "shared"}
+# Of a proxy that it trains.
+SHAPE = {
+    *("kind", "depth", "width", "heads", "feed_forward", "experts", "top_k", "expert_feed_forward"),
+    *("shared_feed_forward", "learning_rate", "batch_rows", "evaluations", "precision"),
+}
+
+
 class ExecutorSettings(Section):
     """Where trials are trained."""
 
-    kind: Literal["ray", "in_process"] = "ray"
-    """ray: processes of a local or remote Ray cluster; in_process: one after the other, under a debugger."""
+    kind: Literal["ray", "in_process", "external", "command"] = "ray"
+    """ray: processes of a local or remote Ray cluster; in_process: one after the other, under a debugger; external:
+    one's own trainer, whose losses are told (mixopt ask, mixopt tell); command: one's own trainer, which `run`
+    starts."""
+    run: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
+    """command: what trains a trial, for the shell, such as `sbatch --wait train.sh {mixture_file} {out}`."""
     address: str | None = None
     """Address of a running Ray cluster. Default: a local one, for this study alone."""
     slots: Annotated[Count, Field(le=100_000)] | None = None
@@ -403,15 +419,29 @@ class ExecutorSettings(Section):
     attempts: Annotated[Count, Field(le=1000)] = 3
     """How often a trial is started, the first start included, when its worker dies or falls silent."""
     patience: Annotated[Duration, Field(ge=SHORTEST_PATIENCE)] = 600.0
-    """A trial that has told nothing for so long is ended, and started again from its checkpoint."""
+    """A trial that has told nothing for so long is ended, and started again from its checkpoint. command: how long its
+    losses may still come once `run` has ended well, as where a batch system only takes the trial in."""
     shared: str | None = None
     """A folder or fsspec URL (s3://...) that every node reaches: tokens and checkpoints go through it, and each node
     keeps its own copy of the tokens. Default: `directory`, which several nodes then have to share."""
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether trials are trained by another trainer than mixopt's own."""
+        return self.kind in ("external", "command")
+
     @model_validator(mode="after")
-    def _packs_only_on_gpus(self) -> Self:
+    def _fields_of_its_kind(self) -> Self:
         if self.pack > 1 and self.kind == "in_process":
             raise ValueError("pack is for kind: ray; in_process trains one trial at a time")
+        if (self.kind == "command") != (self.run is not None):
+            raise ValueError(
+                "run belongs to kind: command; remove it or set kind: command"
+                if self.run is not None
+                else "kind: command needs run, what trains a trial: give it, or set kind: external and tell the losses"
+            )
+        if self.is_foreign and (odd := sorted(self.model_fields_set & TRAINING_HERE)):
+            raise ValueError(f"{odd[0]} is for trials that mixopt trains; remove it, {self.kind} trains elsewhere")
         if self.pack > 1 and self.gpus_per_trial == 0:
             raise ValueError(
                 "pack is for GPUs: on a CPU each trial has a core of its own; remove it or set gpus_per_trial"
@@ -466,6 +496,8 @@ class StudyFile(Section):
     """The pools of text, by name."""
     evaluation: Annotated[dict[Name, TextSource], Field(max_length=MOST_NAMES)] = {}
     """Further evaluation sets, such as tasks; each domain's own validation split is always one."""
+    metrics: Annotated[list[Name], Field(min_length=1, max_length=MOST_NAMES)] | None = None
+    """What one's own trainer measures, losses or other numbers that are to be low. Default: a loss of each domain."""
     groups: Annotated[dict[Name, GroupSettings], Field(max_length=MOST_NAMES)] = {}
     """Limits on sums of shares, by name."""
     target: TargetSettings = TargetSettings()
@@ -505,7 +537,7 @@ class StudyFile(Section):
 
     @property
     def evaluation_sets(self) -> tuple[str, ...]:
-        return (*self.domains, *self.evaluation)
+        return (*self.domains, *self.evaluation) if self.metrics is None else tuple(self.metrics)
 
     @property
     def home(self) -> Path:

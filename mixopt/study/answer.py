@@ -17,9 +17,8 @@ from mixopt.settings.schema import StudyFile
 from mixopt.study.growth import path_to_final_run
 from mixopt.study.inventory import inventory_of, pool_changes
 from mixopt.study.plan import Plan
-from mixopt.study.planning import make_plan
+from mixopt.study.planning import plan_as_measured
 from mixopt.study.predictions import foretell, past_calibration
-from mixopt.study.record import measured_corpus
 from search.history import Failed, History
 from search.intervals import reach
 from search.problem import BASELINE, PROPORTIONAL
@@ -48,10 +47,10 @@ def build_answer(
         predictions: what was expected before anything was confirmed.
     """
     mixture = confirmation.winner.mixture if confirmation else recommendation.mixture
-    space, corpus, file = plan.problem.space, plan.corpus, plan.file
+    space, pools, file = plan.problem.space, plan.pools, plan.file
     path = path_to_final_run(plan, history) if ended else None
     epochs = space.epochs(mixture) if space.target_tokens else {}
-    inventory = inventory_of(file, corpus)
+    inventory = inventory_of(file, pools)
     # As it was trained: limits may have moved it.
     proportional = plan.problem.baselines[PROPORTIONAL]
     return Answer(
@@ -67,7 +66,7 @@ def build_answer(
                 proportional=proportional[limits.name],
                 weight=mixture[limits.name],
                 epochs=epochs.get(limits.name),
-                mean_document_tokens=corpus.domains[limits.name].mean_document_tokens,
+                mean_document_tokens=pools.domains[limits.name].mean_document_tokens,
                 max_epochs=space.most_epochs(limits.name),
             )
             for limits in space.limits
@@ -93,7 +92,7 @@ def build_answer(
             mixopt=VERSION,
             study=file.study,
             study_digest=plan.digest,
-            corpus=corpus.fingerprint,
+            corpus=pools.fingerprint,
             seed=file.seed,
             tracking_uri=fit_to_show(file.tracking_uri),
             mlflow_run=run_id,
@@ -190,10 +189,9 @@ def answer_so_far(file: StudyFile, record: Record) -> Answer:
         if newer > 0:
             notes.append(f"{newer} trials have completed since this answer: mixopt run {file.file} renews it")
         return answer.model_copy(update={"notes": (*answer.notes, *notes)}) if notes else answer
-    corpus = measured_corpus(file, record)
-    if corpus is None:
+    plan = plan_as_measured(file, record)
+    if plan is None:
         raise ConfigError(f"study {file.study} has no answer yet", hint=f"go on with: mixopt run {file.file}")
-    plan = make_plan(file, corpus)
     recommendation = plan.strategy.recommend(history)
     remark = f"the search goes on: {how_far(plan, history)} have ended"
     predictions = foretell(plan, recommendation, past_calibration(plan))

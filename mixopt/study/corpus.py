@@ -32,8 +32,8 @@ def open_corpus(file: StudyFile) -> Corpus | None:
 
 
 def domain_sources(file: StudyFile) -> list[Source]:
-    """Where the text of each domain lies."""
-    return [_source(file, name, domain, domain.sample) for name, domain in file.domains.items()]
+    """Where the text of each domain lies; of those that say it, where another trainer has the text."""
+    return [_source(file, name, domain, domain.sample) for name, domain in file.domains.items() if domain.paths]
 
 
 def check_sources(file: StudyFile) -> None:

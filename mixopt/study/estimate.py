@@ -29,11 +29,12 @@ ASSUMED_GPU_FLOPS = 1e14
 
 
 def estimate(plan: Plan, probe: bool) -> PlanEstimate:
-    """What will run, at most; with `probe`, each proxy is trained for a moment and nothing kept.
+    """What will run, at most; with `probe`, each proxy that mixopt trains is trained for a moment and nothing kept.
 
     Raises:
         ConfigError: a proxy does not train, or there is no GPU here to measure it on.
     """
+    probe = probe and not plan.file.executor.is_foreign
     if probe and plan.file.executor.gpus_per_trial > 0:
         import torch
 
@@ -52,7 +53,7 @@ def estimate(plan: Plan, probe: bool) -> PlanEstimate:
         proxies.append(
             ProxyPlan(
                 proxy=fidelity.proxy,
-                kind=plan.file.proxies[fidelity.proxy].kind,
+                kind=plan.file.proxies[fidelity.proxy].kind if plan.recipes else "yours",
                 params=fidelity.params,
                 tokens=fidelity.tokens,
                 flops=fidelity.flops,
@@ -64,12 +65,14 @@ def estimate(plan: Plan, probe: bool) -> PlanEstimate:
                 pack=_best_pack(plan.recipes[fidelity.proxy]) if probe else None,
             )
         )
-    device, at_a_time = next(iter(plan.recipes.values())).device, slots(plan)
+    device, at_a_time = next((recipe.device for recipe in plan.recipes.values()), None), slots(plan)
     flops = sum(each.total_flops for each in proxies)
     training = sum(each.total_tokens / _task_speed(plan, each) for each in proxies) if probe else None
+    gpu_hours: float | None = None
+    gpu_hours_are: str | None = None
     if training is not None and device == "cuda":
         gpu_hours, gpu_hours_are = training * plan.file.executor.gpus_per_trial / 3600, "measured"
-    else:
+    elif device is not None:
         gpu_hours, gpu_hours_are = flops / ASSUMED_GPU_FLOPS / 3600, f"assumed at {ASSUMED_GPU_FLOPS:.0e} FLOP/s"
     return PlanEstimate(
         study=plan.file.study,
@@ -81,7 +84,7 @@ def estimate(plan: Plan, probe: bool) -> PlanEstimate:
         total_flops=flops,
         notes=(*plan.notes, *_few_mixtures(plan), *_resolution(plan)),
         training_seconds=training,
-        wall_seconds=None if training is None else training / at_a_time,
+        wall_seconds=None if training is None or at_a_time is None else training / at_a_time,
         gpu_hours=gpu_hours,
         gpu_hours_are=gpu_hours_are,
         target_tokens=plan.problem.space.target_tokens,
@@ -160,9 +163,14 @@ def _early_ends(plan: Plan) -> list[str]:
     ]
 
 
-def slots(plan: Plan) -> int:
-    """How many trials, or packs of them, will run at a time, without asking a cluster: by the file, or this machine."""
+def slots(plan: Plan) -> int | None:
+    """How many trials, or packs of them, will run at a time, without asking a cluster: by the file, or this machine.
+
+    None where that is up to another trainer.
+    """
     settings = plan.file.executor
+    if settings.is_foreign:
+        return settings.slots or (1 if settings.kind == "command" else None)
     if settings.kind == "in_process":
         return 1
     here = int(cpu_count() / settings.cpus_per_trial)
@@ -206,6 +214,7 @@ def _measure_speed(plan: Plan, proxy: str) -> float:
     trial = Trial(plan.problem.baselines[PROPORTIONAL], fidelity, seed=0, origin="probe")
     keep_freed_memory()  # as workers do
     deadline = None  # from the first report on: before, its steps may be compiled
+    assert plan.corpus is not None, "mixopt trains it"
     job = replace(plan.job(trial, History()), corpus=str(plan.corpus.directory), checkpoint=None)
     for event in run_trials([job]):
         if isinstance(event, TrialEnd):

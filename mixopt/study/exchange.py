@@ -32,7 +32,7 @@ PROBE = b"mixopt looks whether it can write here"
 class Exchange:
     """
     Attributes:
-        corpus: folder or URL of the prepared corpus; what has a URL is copied to each node.
+        corpus: folder or URL of the prepared corpus; what has a URL is copied to each node. "" where there is none.
         checkpoints: folder or URL of the checkpoints.
     """
 
@@ -40,21 +40,22 @@ class Exchange:
     checkpoints: str
 
     @classmethod
-    def of(cls, file: StudyFile, corpus: Corpus) -> Exchange:
-        if file.executor.shared is None:
-            return cls(str(corpus.directory.absolute()), str(file.work_directory.absolute() / "checkpoints"))
+    def of(cls, file: StudyFile, corpus: Corpus | None) -> Exchange:
+        if file.executor.shared is None or corpus is None:
+            tokens = "" if corpus is None else str(corpus.directory.absolute())
+            return cls(tokens, str(file.work_directory.absolute() / "checkpoints"))
         shared = _url(file)
         return cls(
             f"{shared}/corpora/{corpus.fingerprint}", f"{shared}/checkpoints/{file.tracking.experiment}/{file.study}"
         )
 
-    def publish(self, corpus: Corpus) -> None:
-        """Hand the tokens over; what is there already is left as it is.
+    def publish(self, corpus: Corpus | None) -> None:
+        """Hand the tokens over, where mixopt has them; what is there already is left as it is.
 
         Raises:
             ClusterLost: they cannot be written.
         """
-        if "://" in self.corpus:
+        if corpus is not None and "://" in self.corpus:
             with _mistakes_of_the_file():
                 publish(corpus, self.corpus)
 

@@ -24,6 +24,7 @@ from mixopt.results.inventory import DomainInventory, Inventory
 from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import show_count
 from mixopt.study.corpus import domain_sources, find_corpus, open_corpus
+from mixopt.study.pools import Pools
 from proxies.data.corpus import Corpus
 from proxies.data.sources import Source, find_files
 from proxies.errors import ProxyError
@@ -37,20 +38,21 @@ MOST_NAMED = 6
 SETTINGS = ("paths", "tokens", "sample")
 
 
-def inventory_of(file: StudyFile, corpus: Corpus) -> Inventory:
+def inventory_of(file: StudyFile, pools: Pools) -> Inventory:
     """What there is of each domain, counted and declared."""
-    return Inventory.of(
-        {
-            name: DomainInventory(
-                tokens=domain.tokens or corpus.domains[name].train_tokens,
-                declared=domain.tokens is not None,
-                counted=corpus.domains[name].train_tokens,
-                documents=corpus.domains[name].documents,
-                content=corpus.content(name),
-            )
-            for name, domain in file.domains.items()
-        }
-    )
+    domains = {}
+    for name, domain in file.domains.items():
+        pool = pools.domains[name]
+        tokens = domain.tokens or pool.counted
+        assert tokens is not None, "checked with the file"
+        domains[name] = DomainInventory(
+            tokens=tokens,
+            declared=domain.tokens is not None,
+            counted=pool.counted,
+            documents=pool.documents,
+            content=pool.content,
+        )
+    return Inventory.of(domains)
 
 
 def without_inventory(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,7 +162,7 @@ class _Today:
 
 
 def _today(file: StudyFile, measured: str) -> _Today:
-    corpus = open_corpus(file)
+    corpus = None if file.executor.is_foreign else open_corpus(file)
     if corpus is None or corpus.fingerprint == measured:
         return _Today()
     try:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import accumulate
 from types import MappingProxyType
+from typing import Any
 
 from mixopt.base.errors import ConfigError
 from mixopt.results.answer import Answer
@@ -66,7 +67,7 @@ class Loop:
         self,
         plan: Plan,
         recorder: Recorder,
-        executor: Executor,
+        executor: Executor[Any],
         watcher: Watcher,
         retry_failed: bool = False,
         asked: Callable[[], Wish | None] = lambda: None,
@@ -81,7 +82,7 @@ class Loop:
             self.history = self.history.opened(*(entry.trial for entry in self.history.failed))
         self.predictor: Predictor | None = None  # of the answer, once there is one
         self._predictions: Predictions | None = None
-        self._in_flight: set[str] = set()
+        self._in_flight: dict[str, Trial] = {}
         self._compiled = False
         self._remarks: list[str] = []
         self._out_of_budget = False
@@ -148,7 +149,7 @@ class Loop:
 
         expected = self.plan.strategy.expected
         self.watcher.begin("search", expected, self.plan.searched(self.history))
-        self._work(ask)
+        self._work(ask, lambda trial: is_of_search(trial.seed))
         self._search_stopped = self._stopped or self._wish is Wish.CONFIRM
         if self._search_stopped:
             return
@@ -179,7 +180,7 @@ class Loop:
         expected = confirmation_size(problem, len(candidates), seeds)
         if not self._stopped:
             self.watcher.begin("confirm", Counter({problem.target: expected}), Counter({problem.target: done}))
-            self._work(ask)
+            self._work(ask, lambda trial: not is_of_search(trial.seed))
         if self._stopped and next_confirmations(problem, candidates, seeds, self.history.without_running()):
             return None
         trust = self.plan.strategy.settings.trust
@@ -225,13 +226,13 @@ class Loop:
         self._page.answered(answer)
         return answer
 
-    def _work(self, ask: Callable[[int], list[Trial]]) -> None:
-        """Keep the executor's slots filled with what `ask` gives, until it gives nothing and nothing runs.
+    def _work(self, ask: Callable[[int], list[Trial]], of_phase: Callable[[Trial], bool]) -> None:
+        """Keep the executor's slots filled with what `ask` gives, until it gives nothing and nothing of this phase runs.
 
         It is asked again once a trial has closed, before which it knows no more, or where more slots have come; not at
         all while the study is paused. Where it is stopped, what runs is ended.
         """
-        due, left_free = True, 0
+        due, left_free, over = True, 0, False
         while True:
             self._heed()
             if self._stopped:
@@ -240,10 +241,13 @@ class Loop:
             free = self.executor.slots - len(self._in_flight)
             if not paused and (due or free > left_free):
                 due = False
-                for trial in ask(free) if free > 0 else []:
+                asked = ask(free) if free > 0 else []
+                self.executor.announce(asked)
+                for trial in asked:
                     self._launch(trial)
                 left_free = self.executor.slots - len(self._in_flight)
-            if not self._in_flight:
+                over = len(asked) < free
+            if not any(map(of_phase, self._in_flight.values())) and (over or not self._in_flight):
                 if not paused:
                     return
                 self._wait()
@@ -316,15 +320,15 @@ class Loop:
 
     def _launch(self, trial: Trial) -> None:
         self._compile()
-        self.recorder.open(trial, self.plan.strategy.foreseen(trial))
+        self.recorder.open(trial, self.plan.strategy.foreseen(trial), self.executor.client)
         where = (trial.id, trial.origin, trial.fidelity.proxy, trial.seed)
         log.info("trial %s (%s, proxy %s, seed %d) is launched", *where)
-        job = self.plan.job(trial, self.history)
+        job = self.plan.given(trial, self.history)
         self.history = self.history.opened(trial)
         self._page.opened(trial)
         self.watcher.launched(trial)
         self.executor.launch(job)
-        self._in_flight.add(trial.id)
+        self._in_flight[trial.id] = trial
 
     def _look_after_mlflow(self) -> None:
         """Say when it goes away, and when it has everything again.
@@ -357,7 +361,7 @@ class Loop:
                     self._remark(f"proxy {proxy} is trained without being compiled, slower: {reason}")
 
     def _close(self, trial: Trial, outcome: Measurement | Failure) -> None:
-        self._in_flight.remove(trial.id)
+        del self._in_flight[trial.id]
         self._ending.closed(trial)
         self.history = self.history.closed(trial, outcome)
         standing = self.plan.problem.standing(trial, self.history)
@@ -378,6 +382,8 @@ class Loop:
         if isinstance(outcome, Measurement):
             self._failures_in_a_row = 0
             return
+        if self.plan.file.executor.kind == "external":
+            return  # whoever tells of failures sees them
         self._failures_in_a_row += 1
         if self._failures_in_a_row >= (FAILURES_LATER if self.history.completed else FAILURES_AT_FIRST):
             raise ConfigError(
@@ -387,7 +393,7 @@ class Loop:
 
     def _remedy(self, trial: Trial, failure: Failure) -> str:
         """What mends a failure: how proxies are trained is part of the study, so to change that begins another."""
-        if failure.kind is FailureKind.DIVERGED:
+        if failure.kind is FailureKind.DIVERGED and self.plan.recipes:
             proxy = f"proxies.{trial.fidelity.proxy}"
             rate = self.plan.recipes[trial.fidelity.proxy].learning_rate
             return (

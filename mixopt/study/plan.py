@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mixopt.settings.schema import StudyFile
 from mixopt.study.exchange import Exchange
+from mixopt.study.pools import Pools
+from mixopt.workers.foreign import Order
 from proxies.data.corpus import Corpus
 from search.fidelity import Fidelity
 from search.history import History
@@ -28,16 +30,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """A study file and a prepared corpus, understood.
+    """A study file and its pools, understood.
 
     Attributes:
-        recipes: how each proxy is trained, by its name.
+        pools: what is known of its text.
+        corpus: its text as tokens; None where another trainer has it.
+        recipes: how each proxy is trained, by its name; none where another trainer trains them.
         available_tokens: by proxy, the tokens of each domain that it may use; None where it may use all.
         notes: sentences that a careful reader wants to know before the study runs.
     """
 
     file: StudyFile
-    corpus: Corpus
+    pools: Pools
+    corpus: Corpus | None
     problem: Problem
     strategy: Strategy
     recipes: Mapping[str, Recipe]
@@ -59,8 +64,12 @@ class Plan:
     def confirmation_flops(self) -> float:
         return self.confirmation_size * self.problem.target.flops
 
+    def given(self, trial: Trial, history: History) -> Job | Order:
+        """What whoever trains the trial needs for it, which is launched with so much known."""
+        return self.order(trial) if self.file.executor.is_foreign else self.job(trial, history)
+
     def job(self, trial: Trial, history: History) -> Job:
-        """What a worker needs for the trial, which is launched with so much known."""
+        """What one of mixopt's workers needs for the trial."""
         from mixopt.workers.training import Job
 
         proxy = trial.fidelity.proxy
@@ -69,11 +78,22 @@ class Plan:
             trial,
             self.recipes[proxy],
             corpus=self.exchange.corpus,
-            corpus_fingerprint=self.corpus.fingerprint,
+            corpus_fingerprint=self.pools.fingerprint,
             checkpoint=self.exchange.checkpoint(trial),
             study_seed=self.file.seed,
             available_tokens=self.available_tokens[proxy],
             stopping=stopping_rule(self.problem, trial, history) if stops else None,
+        )
+
+    def order(self, trial: Trial) -> Order:
+        """What another trainer needs for the trial."""
+        space = self.problem.space
+        return Order(
+            trial,
+            metrics=self.problem.objective.metrics,
+            supply={limits.name: limits.tokens for limits in space.limits},
+            study_seed=self.file.seed,
+            folder=self.file.work_directory.absolute() / "trials" / trial.id,
         )
 
     @property

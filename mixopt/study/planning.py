@@ -14,6 +14,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.runs import table as run_table
 from mixopt.settings.schema import ProxySettings, StudyFile
 from mixopt.study.corpus import relative_to_study
+from mixopt.study.inventory import inventory_of
 from mixopt.study.notes import (
     confirmation_notes,
     evaluation_notes,
@@ -25,6 +26,8 @@ from mixopt.study.notes import (
 )
 from mixopt.study.objective import objective_of
 from mixopt.study.plan import Plan
+from mixopt.study.pools import Pools
+from mixopt.study.record import measured_corpus, require_subject
 from proxies.data.corpus import Corpus
 from proxies.data.mixing import MixedStream
 from proxies.errors import ProxyError
@@ -42,7 +45,7 @@ from search.strategies import STRATEGIES
 from search.strategies.base import Settings
 from search.surrogates import SCALING_LAW
 from search.trust_region import TrustRegion
-from tracking.record import Subject
+from tracking.record import Record, Subject
 
 if TYPE_CHECKING:
     from proxies.recipe import Recipe
@@ -70,25 +73,38 @@ def check_settings(file: StudyFile) -> None:
     if (kept := _kept(file, space)) and (counted or file.reuse.at):
         FrozenSpace(space, kept)
     _earlier_runs(file, space, ())
-    for name, settings in file.proxies.items():
-        _recipe(file, name, settings, file.corpus.vocabulary)
+    if not file.executor.is_foreign:
+        for name, settings in file.proxies.items():
+            _recipe(file, name, settings, file.corpus.vocabulary)
 
 
-def make_plan(file: StudyFile, corpus: Corpus) -> Plan:
+def make_plan(file: StudyFile, corpus: Corpus | None) -> Plan:
     """
+    Args:
+        corpus: None where another trainer has the text (`executor.is_foreign`).
+
     Raises:
         ConfigError, SearchError, ProxyError: the settings contradict each other or the corpus.
     """
-    # Says so now, and not in the first trial, where a domain is too short for a single row.
-    MixedStream(corpus, dict.fromkeys(corpus.domains, 1 / len(corpus.domains)), file.corpus.sequence_length, seed=0)
-    recipes = {name: _recipe(file, name, settings, corpus.vocabulary) for name, settings in file.proxies.items()}
-    supply = {name: domain.tokens or corpus.domains[name].train_tokens for name, domain in file.domains.items()}
+    recipes: dict[str, Recipe] = {}
+    pools = Pools.declared(file)
+    if corpus is not None:
+        # Says so now, and not in the first trial, where a domain is too short for a single row.
+        MixedStream(corpus, dict.fromkeys(corpus.domains, 1 / len(corpus.domains)), file.corpus.sequence_length, seed=0)
+        recipes = {name: _recipe(file, name, settings, corpus.vocabulary) for name, settings in file.proxies.items()}
+        pools = Pools.counted(corpus)
+    inventory = inventory_of(file, pools)
+    supply = {name: each.tokens for name, each in inventory.domains.items()}
     space = _space(file, supply)
     available = {name: _available_tokens(file, space, recipe) for name, recipe in recipes.items()}
-    held = {name: corpus.domains[name].train_tokens for name in file.domains}
+    held = {name: each.counted or each.tokens for name, each in inventory.domains.items()}
     rungs = tuple(
-        Rung(_fidelity(name, recipe), file.proxies[name].trials, _drawn_from(available[name], held))
-        for name, recipe in recipes.items()
+        Rung(
+            _fidelity(name, recipes[name]) if name in recipes else _told_fidelity(name, proxy),
+            proxy.trials,
+            _drawn_from(available.get(name), held),
+        )
+        for name, proxy in file.proxies.items()
     )
     named = baselines(space, dict.fromkeys((PROPORTIONAL, *file.baselines)))
     earlier, reuse_notes = _earlier_runs(file, space, [rung.fidelity for rung in rungs])
@@ -111,13 +127,27 @@ def make_plan(file: StudyFile, corpus: Corpus) -> Plan:
         for name, domain in file.domains.items()
         if domain.sample is not None and domain.tokens is None
     ]
-    notes += [*target_notes(file), *family_notes(file), *pool_notes(file, corpus)]
-    notes += repetition_notes(corpus, available)
+    notes += [*target_notes(file), *family_notes(file)]
+    if corpus is not None:
+        notes += [*pool_notes(file, corpus), *repetition_notes(corpus, available), *evaluation_notes(corpus, recipes)]
+        notes += [*stopping_notes(file, recipes), *confirmation_notes(file, corpus)]
     strategy = STRATEGIES[file.search.strategy](problem, _settings(file))
-    notes += [*evaluation_notes(corpus, recipes), *stopping_notes(file, recipes), *confirmation_notes(file, corpus)]
-    plan = Plan(file, corpus, problem, strategy, recipes, available, tuple(notes))
+    plan = Plan(file, pools, corpus, problem, strategy, recipes, available, tuple(notes))
     _check_budget(plan)
     return _with_compiled_recipes(plan)
+
+
+def plan_as_measured(file: StudyFile, record: Record) -> Plan | None:
+    """The plan of a study that has run; None where its tokens are not prepared here, or no longer those of its text.
+
+    Raises:
+        TrackingError: it began with another file, or the text was prepared anew since, and is another.
+    """
+    if file.executor.is_foreign:
+        require_subject(record, file)
+        return make_plan(file, None)
+    corpus = measured_corpus(file, record)
+    return None if corpus is None else make_plan(file, corpus)
 
 
 def _space(file: StudyFile, supply: Mapping[str, int], with_supply: bool = True) -> Space:
@@ -237,6 +267,12 @@ def as_begun(plan: Plan, begun: Subject | None) -> Plan:
     return replace(plan, recipes=recipes, notes=tuple(notes))
 
 
+def _told_fidelity(name: str, settings: ProxySettings) -> Fidelity:
+    """Of a model that another trainer trains, at six operations for each parameter and token (2001.08361)."""
+    assert settings.params is not None, "checked with the file"
+    return Fidelity(name, settings.params, settings.tokens, 6.0 * settings.params * settings.tokens)
+
+
 def _fidelity(name: str, recipe: Recipe) -> Fidelity:
     from proxies.flops import training_flops
 
@@ -262,7 +298,7 @@ def _with_compiled_recipes(plan: Plan) -> Plan:
     from proxies.compilation import missing
 
     settings = plan.file.executor
-    if settings.compile == "never":
+    if settings.compile == "never" or not plan.recipes:
         return plan
     trials = plan.strategy.expected + Counter({plan.problem.target: plan.confirmation_size})
     recipes, notes = dict(plan.recipes), list(plan.notes)

@@ -39,17 +39,17 @@ def begin(plan: Plan, store: Store, remark: Callable[[str], None] = lambda text:
     path = journal_path(file)
     await_silence(run, path, remark)
     with hinting_at_reuse(file):
-        journal = _journal(run, path, Subject(file.study, plan.deciding(), plan.corpus.fingerprint), plan.digest)
+        journal = _journal(run, path, Subject(file.study, plan.deciding(), plan.pools.fingerprint), plan.digest)
     unmark_submitted(file)
     remember_pools(file)
-    inventory = inventory_of(file, plan.corpus)
+    inventory = inventory_of(file, plan.pools)
     store.tag_experiment(views(plan))
     run.attach(file.text, keys.STUDY_FILE)
     run.keep(journal)
     run.set_tags(
         {
             keys.SCHEMA_VERSION: keys.SCHEMA,
-            keys.CORPUS: plan.corpus.fingerprint,
+            keys.CORPUS: plan.pools.fingerprint,
             keys.INVENTORY: inventory.fingerprint,
             keys.VERSION: VERSION,
             keys.PYTHON: platform.python_version(),

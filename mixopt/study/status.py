@@ -99,7 +99,8 @@ def _activity(record: Record, file: StudyFile | None, job_has_ended: bool | None
         return activity, None
     runs = driver(file.work_directory)
     if runs is None:
-        return over, None
+        # Between turns nobody runs a study whose trials are trained elsewhere.
+        return activity if activity == keys.ACTIVITY_WAITING else over, None
     # Whether it trains anything the driver knows alone: an open trial may be an interrupted one.
     trains = activity != keys.ACTIVITY_PAUSED
     return activity_of(asked(file.work_directory), trains), runs

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Any
 
 from mixopt.settings.environment import JOB_VARIABLE
 from mixopt.settings.schema import ExecutorSettings
@@ -19,11 +21,17 @@ TO_ITSELF = {
 }
 
 
-def executor(settings: ExecutorSettings, study: str) -> Executor:
+def executor(settings: ExecutorSettings, study: str, home: Path) -> Executor[Any]:
     """
     Args:
         study: whose trials they are.
+        home: folder of the study file.
     """
+    if settings.kind == "command":
+        from mixopt.workers.command import Command
+
+        assert settings.run is not None, "checked with the file"
+        return Command(settings.run, home.absolute(), settings.slots or 1, settings.attempts, settings.patience)
     if settings.kind == "in_process":
         from mixopt.workers.in_process import InProcess
 

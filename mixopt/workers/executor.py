@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from mixopt.workers.messages import Event
 
 if TYPE_CHECKING:
-    from mixopt.workers.training import Job
     from proxies.recipe import Recipe
+    from search.trial import Trial
 
 
-class Executor(ABC):
-    """Trains jobs and tells how they go; a context, at whose end all that it started is gone."""
+# What an executor is given of a trial: mixopt.workers.training.Job where mixopt trains it, else workers.foreign.Order.
+JobT = TypeVar("JobT", contravariant=True)
+
+
+class Executor(ABC, Generic[JobT]):
+    """Trains jobs and tells how they go; a context, at whose end all that it started is gone.
+
+    Attributes:
+        client: for whom trials are opened, where that is somebody.
+    """
+
+    client: str | None = None
 
     @property
     @abstractmethod
@@ -32,8 +42,12 @@ class Executor(ABC):
         """
         return None
 
+    def announce(self, trials: Sequence[Trial]) -> None:
+        """Told what is about to be recorded and launched."""
+        return None
+
     @abstractmethod
-    def launch(self, job: Job) -> None:
+    def launch(self, job: JobT) -> None:
         """Begin a job."""
 
     @abstractmethod

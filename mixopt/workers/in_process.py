@@ -10,7 +10,7 @@ from mixopt.workers.training import Job, compile_ahead, run_trials
 from proxies.recipe import Recipe
 
 
-class InProcess(Executor):
+class InProcess(Executor[Job]):
     slots = 1
 
     def __init__(self) -> None:

@@ -99,7 +99,7 @@ class _Running:
     ended: float | None = None
 
 
-class RayCluster(Executor):
+class RayCluster(Executor[Job]):
     """
     Args:
         study: by this name the study takes its turn among others on the cluster.

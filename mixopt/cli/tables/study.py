@@ -32,6 +32,7 @@ ACTIVITIES: Mapping[Activity, str] = MappingProxyType(
         "pausing": "is pausing: what runs is trained to its end, then it waits for mixopt resume",
         "paused": "is paused: it waits for mixopt resume",
         "stopping": "is stopping",
+        "waiting": "waits for its trials to be asked for (mixopt ask) and told of (mixopt tell)",
         "interrupted": "is not being run, and not at its end",
         "ended": "has ended",
     }
@@ -71,7 +72,7 @@ def plan_table(plan: PlanEstimate) -> RenderableType:
             str(proxy.confirmation_trials),
             show_count(speed) if speed else "-",
         )
-    gpu_hours = f"{plan.gpu_hours:.2g} GPU hours ({plan.gpu_hours_are})"
+    gpu_hours = "" if plan.gpu_hours is None else f"{plan.gpu_hours:.2g} GPU hours ({plan.gpu_hours_are})"
     tokens, flops = show_count(plan.total_tokens), f"{plan.total_flops:.2g}"
     lines = [f"at most {plan.trials} trials, {tokens} tokens, {flops} FLOPs"]
     if plan.wall_seconds is not None and plan.training_seconds is not None:
@@ -85,7 +86,7 @@ def plan_table(plan: PlanEstimate) -> RenderableType:
             for proxy in plan.proxies
             if proxy.pack
         ]
-    else:
+    elif plan.device is not None:
         lines.append(f"time not measured (--no-probe); {gpu_hours}")
     return Group(table, Text("\n".join(lines)), *_planned_domains(plan), *_notes(plan.notes))
 

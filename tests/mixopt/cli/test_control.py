@@ -85,7 +85,7 @@ def test_who_ends_a_study_waits_until_nobody_runs_it_and_learns_whether_it_has_a
                 ended.wait(0.02)
             heard.append(asked(folder))
             if records is not None:
-                subject = Subject(plan.file.study, plan.deciding(), plan.corpus.fingerprint)
+                subject = Subject(plan.file.study, plan.deciding(), plan.pools.fingerprint)
                 Journal.create(path, subject, (), [entries[each] for each in records]).close()
 
     begun, ended = threading.Event(), threading.Event()

@@ -72,7 +72,7 @@ def test_weights_of_sequences_are_shares_of_tokens(study: Path) -> None:
 def test_weights_of_documents_are_shares_divided_by_the_length_of_a_document(study: Path) -> None:
     drawn = yaml.safe_load(exported(study, "-f", "llama-factory"))
     documents = dict(zip(drawn["dataset"].split(","), map(float, drawn["interleave_probs"].split(",")), strict=True))
-    lengths = {name: domain.mean_document_tokens for name, domain in mixopt.Study(study).answer.domains.items()}
+    lengths = {name: domain.mean_document_tokens or 0.0 for name, domain in mixopt.Study(study).answer.domains.items()}
     assert max(lengths.values()) > 1.2 * min(lengths.values())
     tokens = Mixture.of({name: documents[name] * lengths[name] for name in documents})
     assert tokens.as_dict() == pytest.approx(answer(study), abs=1e-9)

@@ -63,6 +63,7 @@ def plan(request: pytest.FixtureRequest, tmp_path: Path) -> Plan:
 
 def test_a_trial_measures_the_same_and_ends_on_another_node(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     job = plan.job(a_trial(plan), History())
+    assert plan.corpus is not None
     at_home = measured(replace(job, corpus=str(plan.corpus.directory), checkpoint=None))
     shutil.rmtree(plan.file.work_directory)
 
@@ -151,6 +152,7 @@ def test_two_nodes_share_a_trial_over_s3(s3: dict[str, str], tmp_path: Path, mon
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     plan = planned(tmp_path, study_text(f"s3://{BUCKET}/team"))
     job = plan.job(a_trial(plan), History())
+    assert plan.corpus is not None
     at_home = measured(replace(job, corpus=str(plan.corpus.directory), checkpoint=None))
 
     check_reachable(plan.file)

@@ -72,9 +72,9 @@ def test_the_same_pools_have_the_same_inventory_wherever_they_lie(
 ) -> None:
     elsewhere = planned(tmp_path_factory.mktemp("elsewhere"), TEXT)
     here = answer_of("best", study)["inventory"]["fingerprint"]
-    assert inventory_of(elsewhere.file, elsewhere.corpus).fingerprint == here
+    assert inventory_of(elsewhere.file, elsewhere.pools).fingerprint == here
     other = planned(tmp_path_factory.mktemp("other"), TEXT.replace("tokens: 40k,", "tokens: 50k,"))
-    assert inventory_of(other.file, other.corpus).fingerprint != here
+    assert inventory_of(other.file, other.pools).fingerprint != here
 
 
 def test_pools_that_are_as_they_were_are_not_mentioned(study: Path) -> None:

@@ -142,15 +142,15 @@ def test_a_study_goes_on_in_the_number_format_that_it_began_in(
     text = STUDY.replace("moe:   {", "moe:   {precision: fp32, ")
     monkeypatch.setattr("proxies.recipe.native_precision", lambda device: began)
     first = planned(tmp_path, text)
-    subject = Subject(first.file.study, json.loads(json.dumps(first.deciding())), first.corpus.fingerprint)
+    subject = Subject(first.file.study, json.loads(json.dumps(first.deciding())), first.pools.fingerprint)
     assert as_begun(first, subject) == first == as_begun(first, None)
 
     monkeypatch.setattr("proxies.recipe.native_precision", lambda device: here)
     elsewhere = planned(tmp_path, text)
     with pytest.raises(TrackingError, match=r"changed: recipes\.dense\.precision"):
-        subject.require(elsewhere.deciding(), elsewhere.corpus.fingerprint)
+        subject.require(elsewhere.deciding(), elsewhere.pools.fingerprint)
     again = as_begun(elsewhere, subject)
-    subject.require(again.deciding(), again.corpus.fingerprint)
+    subject.require(again.deciding(), again.pools.fingerprint)
     [note] = set(again.notes) - set(elsewhere.notes)
     assert note.startswith(f"proxy dense goes on in {began}, as the study began; this machine alone would use {here}")
     assert ("longer" in note) == (began == "bf16")

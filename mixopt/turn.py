@@ -1,0 +1,201 @@
+"""One turn of a study that another trainer trains: somebody asks for trials, or tells what became of them.
+
+No driver runs between turns. Each takes the study's lock, reads the journal, lets the loop of mixopt/study/loop.py go on
+until it would wait for somebody, and lets go: what is recorded is whole whenever a client dies, and a turn that was cut
+short is simply taken again.
+"""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from mixopt.base.errors import ConfigError
+from mixopt.base.files import locked
+from mixopt.base.log import logging_to
+from mixopt.results.answer import Answer
+from mixopt.settings.schema import StudyFile
+from mixopt.study.loop import Loop
+from mixopt.study.plan import Plan
+from mixopt.study.planning import check_settings, make_plan
+from mixopt.study.progress import Watcher
+from mixopt.study.record import await_store, check_begun
+from mixopt.study.recording import begin
+from mixopt.workers.foreign import Order
+from mixopt.workers.turn import Turn, TurnOver
+from search.history import History
+from search.seeds import is_of_search
+from search.trial import Failure, Measurement, Trial
+from tracking import keys
+from tracking.record import Record
+from tracking.recorder import Recorder
+
+log = logging.getLogger(__name__)
+
+# One after the other has its turn, and a turn may fit a surrogate.
+TURN_WITHIN_SECONDS = 600.0
+
+Outcome = Measurement | Failure
+
+
+def this_client() -> str:
+    """Who asks, where nobody says: the user on this machine."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):  # a container's user may have no name
+        return socket.gethostname()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """
+    Attributes:
+        orders: open trials of the client, those that were open before first.
+        new: how many of them were opened now.
+        others: how many trials are open for other clients.
+        answer: where nothing is left to train.
+    """
+
+    orders: tuple[Order, ...]
+    new: int
+    others: int
+    answer: Answer | None
+
+
+@dataclass(frozen=True)
+class Told:
+    """
+    Attributes:
+        recorded: ids of the trials that were closed now.
+        known: ids of those of which the same was told before.
+        still_open: how many trials are.
+        answer: where nothing is left to train.
+    """
+
+    recorded: tuple[str, ...]
+    known: tuple[str, ...]
+    still_open: int
+    answer: Answer | None
+
+
+def ask(file: StudyFile, count: int, client: str, console: Console) -> Asked:
+    """At most `count` trials for a client: those that it has not told of yet, then new ones.
+
+    Asked twice, the same trials are given; fewer than `count` where nothing more is known to be worth training before
+    others are told, and none, with the answer, where nothing is left.
+
+    Raises:
+        ConfigError, SearchError, TrackingError: the study cannot be taken up.
+    """
+    with _taken_up(file, console) as (plan, recorder):
+        open_now = {trial.id: trial for trial in recorder.begun.history.running}
+        own = [trial for trial_id, trial in open_now.items() if recorder.begun.clients.get(trial_id) == client]
+        own, wanted = own[:count], max(0, count - len(own))
+        turn, answer = Turn(open_now, wanted, client=client), None
+        if wanted:
+            answer = _take(turn, plan, recorder, console)
+        new = [order for trial_id, order in turn.orders.items() if trial_id not in open_now]
+        orders = [plan.order(trial) for trial in own] + new
+        return Asked(tuple(orders), len(new), len(open_now) - len(own), answer)
+
+
+def tell(file: StudyFile, told: Callable[[Plan, Record], Mapping[str, Outcome]], console: Console) -> Told:
+    """Record what became of trials that are open.
+
+    Args:
+        told: gives it, by the trials' ids, of what is recorded.
+
+    Raises:
+        ConfigError: a trial was never asked for, or has another outcome already.
+    """
+    with _taken_up(file, console) as (plan, recorder):
+        history = recorder.begun.history
+        outcomes = told(plan, recorder.begun)
+        open_now = {trial.id for trial in history.running}
+        _check_known(outcomes, history)
+        fresh = {trial_id: outcome for trial_id, outcome in outcomes.items() if trial_id in open_now}
+        known = tuple(trial_id for trial_id in outcomes if trial_id not in open_now)
+        answer = None
+        if fresh or not open_now:
+            answer = _take(Turn(open_now, told=fresh), plan, recorder, console)
+        return Told(tuple(fresh), known, len(open_now) - len(fresh), answer)
+
+
+def _check_known(outcomes: Mapping[str, Outcome], history: History) -> None:
+    """
+    Raises:
+        ConfigError: a trial was never asked for, or something else was told of it.
+    """
+    measured = {entry.trial.id: entry.measurement for entry in history.completed}
+    failed = {entry.trial.id: entry.failure for entry in history.failed}
+    for trial_id, outcome in outcomes.items():
+        if trial_id not in history.trial_ids:
+            raise ConfigError(f"no trial {trial_id} was asked for", hint="mixopt trials lists them")
+        before = measured.get(trial_id) or failed.get(trial_id)
+        if before is None:
+            continue
+        same = (
+            isinstance(before, Measurement)
+            and isinstance(outcome, Measurement)
+            and before.losses == outcome.losses
+            or (isinstance(before, Failure) and isinstance(outcome, Failure))
+        )
+        if not same:
+            raise ConfigError(
+                f"trial {trial_id} is recorded already, with another outcome",
+                hint="a record is not changed; ask for other trials",
+            )
+
+
+@contextmanager
+def _taken_up(file: StudyFile, console: Console) -> Iterator[tuple[Plan, Recorder]]:
+    """The study, for this process alone, as it was left."""
+    if file.executor.kind != "external":
+        raise ConfigError(
+            f"{file.file}: executor.kind is {file.executor.kind}: its trials are not asked for",
+            hint="mixopt run trains them; set executor.kind: external for a trainer of your own",
+        )
+    check_settings(file)
+    with (
+        console.status("waiting for its turn"),
+        locked(file.work_directory, f"study {file.study}", TURN_WITHIN_SECONDS),
+        logging_to(file.work_directory),
+    ):
+        store = await_store(file, log.warning)
+        check_begun(file, store)
+        plan = make_plan(file, None)
+        with begin(plan, store, log.info) as recorder:
+            recorder.leaves_open = True
+            yield plan, recorder
+        if recorder.trouble is not None:
+            console.print(f"{recorder.trouble}; the next turn sends what it lacks", soft_wrap=True)
+
+
+def _take(turn: Turn, plan: Plan, recorder: Recorder, console: Console) -> Answer | None:
+    """Let the study go on as far as this turn goes; the answer, where it came to its end."""
+    # What ended the search was said when it did.
+    confirming = any(not is_of_search(trial.seed) for trial in recorder.begun.history.trials)
+    loop = Loop(plan, recorder, turn, Watcher() if confirming else _Remarks(console))
+    try:
+        answer = loop.run()
+    except TurnOver:
+        recorder.tell(keys.ACTIVITY_WAITING)
+        return None
+    loop.finish()
+    return answer
+
+
+class _Remarks(Watcher):
+    """What a careful reader wants to know, and nothing of trials, which train elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def remark(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
