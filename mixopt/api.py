@@ -24,6 +24,7 @@ from mixopt.results.fit import FitResult, SkippedSurrogate
 from mixopt.results.plan import PlanEstimate
 from mixopt.results.recommendation import Interval, Score
 from mixopt.results.status import Status
+from mixopt.results.turns import AskedTrials, ToldTrials
 from mixopt.runs import backtest as backtest_runs
 from mixopt.runs import fit as fit_runs
 from mixopt.runs import replay as replay_runs
@@ -82,6 +83,37 @@ class Study:
         from mixopt.run import run
 
         return run(self.file, retry_failed, err)
+
+    def ask(self, count: int = 1, client: str | None = None) -> AskedTrials:
+        """Mixtures to train with a trainer of one's own (executor.kind: external), as `mixopt ask --json`.
+
+        Args:
+            client: who trains them: asked again, it is given what it owes. Default: user@machine.
+        """
+        from mixopt.turn import ask, this_client
+
+        return ask(self.file, count, client or this_client(), err)
+
+    def tell(
+        self, trial: str, losses: Mapping[str, float] | None = None, *, seconds: float = 0.0, failed: str | None = None
+    ) -> ToldTrials:
+        """What became of a trial that was asked for, as `mixopt tell --json`.
+
+        Args:
+            losses: of each of its metrics; others are kept beside them.
+            seconds: that it was trained.
+            failed: why it has no losses.
+
+        Raises:
+            ConfigError: nobody asked for it, something else was told of it before, or a metric is missing.
+        """
+        from mixopt.study.telling import Heard
+        from mixopt.turn import tell
+
+        if (losses is None) == (failed is None):
+            raise ConfigError("a trial has losses, or it failed", hint="give one of losses and failed")
+        what = {"losses": losses} if failed is None else {"failed": failed}
+        return tell(self.file, lambda orders: Heard({trial: {**what, "seconds": seconds}}), err)
 
     @property
     def status(self) -> Status:

@@ -1,8 +1,8 @@
 """One turn of a study that another trainer trains: somebody asks for trials, or tells what became of them.
 
-No driver runs between turns. Each takes the study's lock, reads the journal, lets the loop of mixopt/study/loop.py go on
-until it would wait for somebody, and lets go: what is recorded is whole whenever a client dies, and a turn that was cut
-short is simply taken again.
+No driver runs between turns. Each takes the study's lock, reads the journal, lets the loop of mixopt/study/loop.py go
+on until it would wait for somebody, and lets go: what is recorded is whole whenever a client dies, and a turn that was
+cut short is simply taken again.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import logging
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from rich.console import Console
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import locked
 from mixopt.base.log import logging_to
+from mixopt.base.shown import shown_name
 from mixopt.results.answer import Answer
+from mixopt.results.turns import AskedTrial, AskedTrials, ToldTrials
 from mixopt.settings.schema import StudyFile
 from mixopt.study.loop import Loop
 from mixopt.study.plan import Plan
@@ -27,13 +28,13 @@ from mixopt.study.planning import check_settings, make_plan
 from mixopt.study.progress import Watcher
 from mixopt.study.record import await_store, check_begun
 from mixopt.study.recording import begin
+from mixopt.study.telling import Heard
 from mixopt.workers.foreign import Order
 from mixopt.workers.turn import Turn, TurnOver
 from search.history import History
 from search.seeds import is_of_search
-from search.trial import Failure, Measurement, Trial
+from search.trial import Failure, Measurement
 from tracking import keys
-from tracking.record import Record
 from tracking.recorder import Recorder
 
 log = logging.getLogger(__name__)
@@ -52,39 +53,7 @@ def this_client() -> str:
         return socket.gethostname()
 
 
-@dataclass(frozen=True)
-class Asked:
-    """
-    Attributes:
-        orders: open trials of the client, those that were open before first.
-        new: how many of them were opened now.
-        others: how many trials are open for other clients.
-        answer: where nothing is left to train.
-    """
-
-    orders: tuple[Order, ...]
-    new: int
-    others: int
-    answer: Answer | None
-
-
-@dataclass(frozen=True)
-class Told:
-    """
-    Attributes:
-        recorded: ids of the trials that were closed now.
-        known: ids of those of which the same was told before.
-        still_open: how many trials are.
-        answer: where nothing is left to train.
-    """
-
-    recorded: tuple[str, ...]
-    known: tuple[str, ...]
-    still_open: int
-    answer: Answer | None
-
-
-def ask(file: StudyFile, count: int, client: str, console: Console) -> Asked:
+def ask(file: StudyFile, count: int, client: str, console: Console) -> AskedTrials:
     """At most `count` trials for a client: those that it has not told of yet, then new ones.
 
     Asked twice, the same trials are given; fewer than `count` where nothing more is known to be worth training before
@@ -95,57 +64,83 @@ def ask(file: StudyFile, count: int, client: str, console: Console) -> Asked:
     """
     with _taken_up(file, console) as (plan, recorder):
         open_now = {trial.id: trial for trial in recorder.begun.history.running}
-        own = [trial for trial_id, trial in open_now.items() if recorder.begun.clients.get(trial_id) == client]
-        own, wanted = own[:count], max(0, count - len(own))
-        turn, answer = Turn(open_now, wanted, client=client), None
-        if wanted:
+        # In the order in which they were asked for.
+        owed = [trial for trial, owner in recorder.begun.clients.items() if owner == client and trial in open_now]
+        own = [open_now[trial] for trial in owed]
+        turn, answer = Turn(open_now, max(0, count - len(own)), client=client), None
+        if count > len(own):
             answer = _take(turn, plan, recorder, console)
         new = [order for trial_id, order in turn.orders.items() if trial_id not in open_now]
-        orders = [plan.order(trial) for trial in own] + new
-        return Asked(tuple(orders), len(new), len(open_now) - len(own), answer)
+        orders = [plan.order(trial) for trial in own[:count]] + new
+        return AskedTrials(
+            study=file.study,
+            client=client,
+            trials=tuple(AskedTrial.model_validate(order.plain()) for order in orders),
+            new=len(new),
+            others=len(open_now) - len(own),
+            ended=answer is not None,
+            verdict=None if answer is None else answer.verdict,
+        )
 
 
-def tell(file: StudyFile, told: Callable[[Plan, Record], Mapping[str, Outcome]], console: Console) -> Told:
+def tell(file: StudyFile, hear: Callable[[Mapping[str, Order]], Heard], console: Console) -> ToldTrials:
     """Record what became of trials that are open.
 
     Args:
-        told: gives it, by the trials' ids, of what is recorded.
+        hear: what became of them; given all that were ever asked for, by id.
 
     Raises:
-        ConfigError: a trial was never asked for, or has another outcome already.
+        ConfigError: a trial was never asked for, or has another outcome already; or what was told cannot be it.
     """
     with _taken_up(file, console) as (plan, recorder):
         history = recorder.begun.history
-        outcomes = told(plan, recorder.begun)
+        orders = {trial.id: plan.order(trial) for trial in history.trials}
+        heard = hear(orders)
+        outcomes = {trial: _outcome(orders, trial, told) for trial, told in heard.told.items()}
+        _check_unchanged(outcomes, history)
         open_now = {trial.id for trial in history.running}
-        _check_known(outcomes, history)
-        fresh = {trial_id: outcome for trial_id, outcome in outcomes.items() if trial_id in open_now}
-        known = tuple(trial_id for trial_id in outcomes if trial_id not in open_now)
+        fresh = {trial: outcome for trial, outcome in outcomes.items() if trial in open_now}
         answer = None
         if fresh or not open_now:
             answer = _take(Turn(open_now, told=fresh), plan, recorder, console)
-        return Told(tuple(fresh), known, len(open_now) - len(fresh), answer)
+        return ToldTrials(
+            study=file.study,
+            recorded=tuple(fresh),
+            known=tuple(trial for trial in outcomes if trial not in open_now),
+            left_out=heard.left_out,
+            still_open=len(open_now) - len(fresh),
+            ended=answer is not None,
+            verdict=None if answer is None else answer.verdict,
+        )
 
 
-def _check_known(outcomes: Mapping[str, Outcome], history: History) -> None:
+def _outcome(orders: Mapping[str, Order], trial: str, told: object) -> Outcome:
     """
     Raises:
-        ConfigError: a trial was never asked for, or something else was told of it.
+        ConfigError: what was told cannot be it; or nobody asked for such a trial.
+    """
+    if trial not in orders:
+        raise ConfigError(f"no trial {shown_name(trial)} was asked for", hint="mixopt trials lists them")
+    try:
+        return orders[trial].outcome(told)
+    except ConfigError as error:
+        raise ConfigError(f"trial {trial}: {error.message}", error.hint) from error
+
+
+def _check_unchanged(outcomes: Mapping[str, Outcome], history: History) -> None:
+    """
+    Raises:
+        ConfigError: something else was told of a trial before.
     """
     measured = {entry.trial.id: entry.measurement for entry in history.completed}
     failed = {entry.trial.id: entry.failure for entry in history.failed}
     for trial_id, outcome in outcomes.items():
-        if trial_id not in history.trial_ids:
-            raise ConfigError(f"no trial {trial_id} was asked for", hint="mixopt trials lists them")
         before = measured.get(trial_id) or failed.get(trial_id)
         if before is None:
             continue
         same = (
-            isinstance(before, Measurement)
-            and isinstance(outcome, Measurement)
-            and before.losses == outcome.losses
-            or (isinstance(before, Failure) and isinstance(outcome, Failure))
-        )
+            isinstance(before, Measurement) and isinstance(outcome, Measurement) and before.losses == outcome.losses
+        ) or (isinstance(before, Failure) and isinstance(outcome, Failure))
         if not same:
             raise ConfigError(
                 f"trial {trial_id} is recorded already, with another outcome",

@@ -135,4 +135,6 @@ def _taken_together(subject: Subject, entries: Iterable[Entry]) -> Record:
                 tags |= more
             case Written(key, data, _):
                 written[key] = data
-    return Record(subject, History.of(opened.values(), outcomes), starts, tags, written, tuple(outcomes), reasons, clients)
+    return Record(
+        subject, History.of(opened.values(), outcomes), starts, tags, written, tuple(outcomes), reasons, clients
+    )

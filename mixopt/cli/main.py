@@ -13,7 +13,19 @@ from mixopt.base.console import degrade, err
 from mixopt.base.errors import ClusterLost, error_lines
 from mixopt.base.shown import error_line
 from mixopt.base.version import VERSION
-from mixopt.cli import begin, calibration, cluster, compare, control, export, finished_runs, keeping, report, study
+from mixopt.cli import (
+    ask_tell,
+    begin,
+    calibration,
+    cluster,
+    compare,
+    control,
+    export,
+    finished_runs,
+    keeping,
+    report,
+    study,
+)
 from mixopt.settings.environment import DEBUG_VARIABLE
 from proxies.errors import ProxyError
 from search.errors import ExplainedError
@@ -29,7 +41,8 @@ app = typer.Typer(
 )
 
 # In the order in which `mixopt --help` lists them.
-for commands in (begin, study, control, report, export, compare, calibration, finished_runs, cluster, keeping):
+STUDIES = (study, ask_tell, control, report, export, compare, calibration)
+for commands in (begin, *STUDIES, finished_runs, cluster, keeping):
     app.add_typer(commands.app)
 
 # Exit statuses. What supervises a submitted study starts it again after the second.

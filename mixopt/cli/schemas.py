@@ -15,6 +15,7 @@ STUDY_SCHEMA = "study"
 RESULTS: Mapping[str, str] = MappingProxyType(
     {
         "answer": "mixopt.results.answer:Answer",
+        "ask": "mixopt.results.turns:AskedTrials",
         "asked": "mixopt.results.asked:Asked",
         "backtest": "mixopt.results.backtest:BacktestResult",
         "calibration": "mixopt.results.calibration:CalibrationResult",
@@ -38,6 +39,7 @@ RESULTS: Mapping[str, str] = MappingProxyType(
         "runs": "mixopt.results.run_table:RunTable",
         "secrets": "mixopt.results.secrets:SecretFiles",
         "status": "mixopt.results.status:Status",
+        "tell": "mixopt.results.turns:ToldTrials",
         "validity": "mixopt.results.validity:Validity",
     }
 )

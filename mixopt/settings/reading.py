@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -157,7 +158,9 @@ def _of_the_trainer(study: StudyFile) -> Iterator[tuple[tuple[str, ...], str]]:
                     yield (section, name, "paths"), "missing; add it"
         for name, proxy in study.proxies.items():
             if proxy.params is not None:
-                message = "params is of a model that another trainer trains; write depth, or set executor.kind: external"
+                message = (
+                    "params is of a model that another trainer trains; write depth, or set executor.kind: external"
+                )
                 yield ("proxies", name, "params"), message
         if study.metrics is not None:
             yield ("metrics",), "these are of another trainer; write evaluation, or set executor.kind: external"
@@ -171,6 +174,9 @@ def _of_the_trainer(study: StudyFile) -> Iterator[tuple[tuple[str, ...], str]]:
         for field in sorted(proxy.model_fields_set & SHAPE):
             message = f"{field} is of a model that mixopt trains; remove it, executor.kind: {kind} trains elsewhere"
             yield ("proxies", name, field), message
+    for name, times in Counter(study.metrics or ()).items():
+        if times > 1:
+            yield ("metrics",), f"{shown_name(name)} is named twice; name each metric once"
     if study.evaluation:
         yield ("evaluation",), f"executor.kind: {kind} reads no text; name what your trainer measures in metrics"
     if study.target.repetition_matched:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -388,6 +389,9 @@ class BudgetSettings(Section):
 
 # Of an executor whose trials mixopt trains itself.
 TRAINING_HERE = {"address", "cpus_per_trial", "gpus_per_trial", "pack", "compile", "shared"}
+# What `run` may name of a trial, in braces; the shell's own ${...} and {a,b} are let be.
+PLACES = ("mixture_file", "out", "folder", "trial", "seed", "proxy", "params", "tokens")
+PLACEHOLDER = re.compile(r"(?<!\$)\{([a-z_]+)\}")
 # Of a proxy that it trains.
 SHAPE = {
     *("kind", "depth", "width", "heads", "feed_forward", "experts", "top_k", "expert_feed_forward"),
@@ -440,6 +444,9 @@ class ExecutorSettings(Section):
                 if self.run is not None
                 else "kind: command needs run, what trains a trial: give it, or set kind: external and tell the losses"
             )
+        unknown = [name for name in PLACEHOLDER.findall(self.run or "") if name not in PLACES]
+        if unknown:
+            raise ValueError(f"run has no placeholder {{{unknown[0]}}}; choose from {', '.join(PLACES)}")
         if self.is_foreign and (odd := sorted(self.model_fields_set & TRAINING_HERE)):
             raise ValueError(f"{odd[0]} is for trials that mixopt trains; remove it, {self.kind} trains elsewhere")
         if self.pack > 1 and self.gpus_per_trial == 0:

@@ -227,7 +227,7 @@ class Loop:
         return answer
 
     def _work(self, ask: Callable[[int], list[Trial]], of_phase: Callable[[Trial], bool]) -> None:
-        """Keep the executor's slots filled with what `ask` gives, until it gives nothing and nothing of this phase runs.
+        """Keep the executor's slots filled with what `ask` gives, until it gives nothing and none of the phase runs.
 
         It is asked again once a trial has closed, before which it knows no more, or where more slots have come; not at
         all while the study is paused. Where it is stopped, what runs is ended.
@@ -320,12 +320,13 @@ class Loop:
 
     def _launch(self, trial: Trial) -> None:
         self._compile()
-        self.recorder.open(trial, self.plan.strategy.foreseen(trial), self.executor.client)
-        where = (trial.id, trial.origin, trial.fidelity.proxy, trial.seed)
-        log.info("trial %s (%s, proxy %s, seed %d) is launched", *where)
         job = self.plan.given(trial, self.history)
-        self.history = self.history.opened(trial)
-        self._page.opened(trial)
+        if not (self.executor.trains_on and trial in self.history.running):
+            self.recorder.open(trial, self.plan.strategy.foreseen(trial), self.executor.client)
+            where = (trial.id, trial.origin, trial.fidelity.proxy, trial.seed)
+            log.info("trial %s (%s, proxy %s, seed %d) is launched", *where)
+            self.history = self.history.opened(trial)
+            self._page.opened(trial)
         self.watcher.launched(trial)
         self.executor.launch(job)
         self._in_flight[trial.id] = trial

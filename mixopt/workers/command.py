@@ -41,7 +41,7 @@ ENDS_WITHIN_SECONDS = 10.0
 # Of a log, its end: what is kept of a failure.
 KEPT_BYTES = 8000
 # Its status outlives the driver.
-WRAPPER = '(\n%s\n) >>log.txt 2>&1 </dev/null; echo $? >exit.part && mv exit.part exit'
+WRAPPER = "(\n%s\n) >>log.txt 2>&1 </dev/null; echo $? >exit.part && mv exit.part exit"
 
 
 @dataclass

@@ -23,9 +23,11 @@ class Executor(ABC, Generic[JobT]):
 
     Attributes:
         client: for whom trials are opened, where that is somebody.
+        trains_on: whether open trials are trained on while no driver looks, so that none has to be begun again.
     """
 
     client: str | None = None
+    trains_on: bool = False
 
     @property
     @abstractmethod
@@ -44,7 +46,7 @@ class Executor(ABC, Generic[JobT]):
 
     def announce(self, trials: Sequence[Trial]) -> None:
         """Told what is about to be recorded and launched."""
-        return None
+        return
 
     @abstractmethod
     def launch(self, job: JobT) -> None:

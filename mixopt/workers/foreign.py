@@ -46,10 +46,7 @@ class Order:
 
     @property
     def seed(self) -> int:
-        """For the trainer's own randomness: shared by all mixtures of a replicate, so that these differ in nothing else.
-
-        A number of 31 bits.
-        """
+        """For the trainer's own randomness, of 31 bits: the mixtures of a replicate share it."""
         digest = hashlib.sha256(f"{self.study_seed}/{self.trial.seed}/another trainer".encode()).digest()
         return int.from_bytes(digest[:SEED_BYTES], "big") >> 1
 
@@ -98,7 +95,8 @@ class Order:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             there = ", ".join(map(shown_name, list(losses)[:6])) or "nothing"
             raise ConfigError(
-                f"the loss of {shown_name(missing[0])} is missing{more}", hint=f"tell all that it measures; told: {there}"
+                f"the loss of {shown_name(missing[0])} is missing{more}",
+                hint=f"tell all that it measures; told: {there}",
             )
         values = {name: _number(value, name) for name, value in losses.items() if value is not None}
         if odd := [name for name in self.metrics if not math.isfinite(values[name])]:

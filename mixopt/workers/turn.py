@@ -1,8 +1,8 @@
 """Trials that people train: the executor of one turn, in which somebody asks for some, or tells what became of some.
 
-    mixopt ask     opens trials for a client, and the turn is over
-    mixopt tell    closes trials that are open, and the turn is over; where none is left open, what comes next is looked
-                   at without being opened, so that a study whose last trial is told has its answer at once
+mixopt ask     opens trials for a client, and the turn is over
+mixopt tell    closes trials that are open, and the turn is over; where none is left open, what comes next is looked
+               at without being opened, so that a study whose last trial is told has its answer at once
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ class Turn(Executor[Order]):
     Attributes:
         orders: of all open trials, by id.
     """
+
+    trains_on = True
 
     def __init__(
         self,

@@ -1,0 +1,155 @@
+"""The commands of studies whose trials are trained by a trainer of one's own; mixopt/cli/main.py takes them in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mixopt.base.console import err
+from mixopt.base.errors import ConfigError
+from mixopt.cli.arguments import STUDY, Json, StudyArgument, print_result
+from mixopt.cli.export import Drawn, Location, Locations
+from mixopt.settings.schema import STUDY_FILE
+
+if TYPE_CHECKING:
+    from mixopt.exports.request import ExportRequest
+    from mixopt.results.turns import AskedTrial
+    from mixopt.settings.schema import StudyFile
+    from mixopt.workers.foreign import Order
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Examples:\n\nmixopt ask study.yaml -n 8 --json\n\n"
+    "mixopt ask study.yaml -n 8 -f megatron --location '/data/{domain}_text_document' --output trials/",
+    rich_help_panel=STUDY,
+)
+def ask(
+    study: StudyArgument = STUDY_FILE,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many trials.")] = 1,
+    client: Annotated[
+        str | None, typer.Option(help="Who trains them: asked again, it gets what it owes. Default: user@machine.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder: write TRIAL.json, or a trainer's file, for each.")
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", "-f", help="With --output: a trainer's own. See mixopt export --list.")
+    ] = None,
+    location: Location = None,
+    locations: Locations = None,
+    draws: Drawn = None,
+    json: Json = False,
+) -> None:
+    """Ask for mixtures to train with a trainer of your own (executor.kind: external); tell their losses then."""
+    from mixopt.cli.tables.turns import asked_table
+    from mixopt.exports.request import ExportRequest
+    from mixopt.settings.reading import load
+    from mixopt.turn import ask as take
+    from mixopt.turn import this_client
+
+    file = load(study)
+    if format is None and (location or locations or draws):
+        raise ConfigError("--location, --locations and --draws are of a trainer's format", hint="name it: --format")
+    if format is not None and output is None:
+        raise ConfigError("--format writes a file for each trial", hint="say where: --output FOLDER")
+    if output is not None and output.exists() and not output.is_dir():
+        raise ConfigError(f"{output} is no folder", hint="name a folder: a file is written for each trial")
+    request = None
+    if format is not None:
+        request = ExportRequest.of(file, format, location, locations, draws, None, None, allow_repeats=True)
+    asked = take(file, count, client or this_client(), err)
+    written = [] if output is None else [_write(trial, output, file, request) for trial in asked.trials]
+    print_result(asked, asked_table(asked), json)
+    if written:
+        err.print(f"wrote {', '.join(str(path) for path in written)}", soft_wrap=True)
+
+
+def _write(trial: AskedTrial, folder: Path, file: StudyFile, request: ExportRequest | None) -> Path:
+    """A file about a trial, for its trainer: as JSON, or in the trainer's own format."""
+    from mixopt.base.files import write_text
+    from mixopt.exports.mixtures import Known
+    from search.mixture import Mixture
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if request is None:
+        path, text = folder / f"{trial.trial}.json", f"{trial.json_text()}\n"
+    else:
+        path = folder / f"{trial.trial}{request.exporter.suffix}"
+        text = replace(request, tokens=trial.tokens).text(Known.before(file), Mixture.of(trial.weights))
+    write_text(path, text)
+    return path
+
+
+@app.command(
+    epilog="Examples:\n\nmixopt tell study.yaml 3f0c1d2e4a5b --losses losses.json\n\n"
+    "mixopt tell study.yaml 3f0c1d2e4a5b --loss web=3.1 --loss code=1.2\n\n"
+    "mixopt tell study.yaml --table runs.csv     (an export of W&B, or any table that names trials)",
+    rich_help_panel=STUDY,
+)
+def tell(
+    study: StudyArgument = STUDY_FILE,
+    trial: Annotated[str | None, typer.Argument(help="Its id, as mixopt ask gave it.")] = None,
+    losses: Annotated[Path | None, typer.Option(help='A JSON file: {"web": 3.1, "code": 1.2}.')] = None,
+    loss: Annotated[list[str] | None, typer.Option(metavar="METRIC=NUMBER", help="A loss; may be repeated.")] = None,
+    failed: Annotated[str | None, typer.Option(metavar="REASON", help="It has no losses, and why.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="How long it was trained.")] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Many trials: a .csv that names them, as an export of W&B does.")
+    ] = None,
+    from_mlflow: Annotated[
+        str | None, typer.Option(metavar="URI", help="Many trials: the runs of an MLflow store, with --experiment.")
+    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="With --from-mlflow: its experiment.")] = None,
+    json: Json = False,
+) -> None:
+    """Tell what became of trials that mixopt ask gave."""
+    from mixopt.cli.tables.turns import told_table
+    from mixopt.settings.reading import load
+    from mixopt.study import telling
+    from mixopt.turn import tell as take
+
+    ways = {
+        "--losses": losses,
+        "--loss": loss,
+        "--failed": failed,
+        "--table": table,
+        "--from-mlflow": from_mlflow,
+    }
+    given = [way for way, value in ways.items() if value]
+    if len(given) != 1:
+        said = f"{' and '.join(given)} both say" if given else "nothing says"
+        raise ConfigError(f"{said} what became of the trial", hint=f"give one of {', '.join(ways)}")
+    many = given[0] in ("--table", "--from-mlflow")
+    if many == (trial is not None):
+        raise ConfigError(
+            f"{given[0]} tells of many trials, and {trial} is one" if many else "which trial is it?",
+            hint="leave the id out" if many else f"mixopt tell {study} TRIAL {given[0]} ...",
+        )
+    if (from_mlflow is None) != (experiment is None):
+        raise ConfigError("--from-mlflow and --experiment go together", hint="give both")
+    file = load(study)
+    one: object = None
+    if losses is not None:
+        one = telling.told_in_file(losses)
+    elif loss:
+        one = {"losses": telling.told_as_pairs(loss)}
+    elif failed:
+        one = {"failed": failed}
+    if isinstance(one, dict) and seconds is not None:
+        one = {**one, "seconds": seconds} if {"losses", "failed"} & one.keys() else {"losses": one, "seconds": seconds}
+
+    def hear(orders: Mapping[str, Order]) -> telling.Heard:
+        if table is not None:
+            return telling.told_in_table(table, orders)
+        if from_mlflow is not None and experiment is not None:
+            return telling.told_in_mlflow(from_mlflow, experiment, orders)
+        return telling.Heard({trial or "": one})
+
+    told = take(file, hear, err)
+    print_result(told, told_table(told), json)

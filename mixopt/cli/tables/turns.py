@@ -1,0 +1,49 @@
+"""What people see of trials that they train themselves."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from mixopt.cli.tables.table import plain_table
+from mixopt.results.turns import AskedTrials, ToldTrials
+from mixopt.settings.units import show_count
+
+# Of a trial, by its domains of the largest shares.
+MOST_NAMED = 3
+
+
+def asked_table(asked: AskedTrials) -> RenderableType:
+    if not asked.trials:
+        return Text(_none(asked))
+    table = plain_table("trial", "purpose", "proxy", ">tokens", ">seed", "shares")
+    for trial in asked.trials:
+        largest = sorted(trial.weights.items(), key=lambda share: -share[1])
+        shown = ", ".join(f"{name} {share:.1%}" for name, share in largest[:MOST_NAMED])
+        more = f", {len(largest) - MOST_NAMED} more" if len(largest) > MOST_NAMED else ""
+        table.add_row(
+            trial.trial, trial.purpose, trial.proxy, show_count(trial.tokens), str(trial.seed), f"{shown}{more}"
+        )
+    metrics = ", ".join(asked.trials[0].metrics)
+    before = len(asked.trials) - asked.new
+    owed = f" ({before} of them given before, and not told of yet)" if before else ""
+    return Group(
+        table,
+        Text(f"for {asked.client}{owed}; all shares: --json, or files: --output FOLDER"),
+        Text(f"then: mixopt tell STUDY TRIAL --losses losses.json     (of {metrics})"),
+    )
+
+
+def _none(asked: AskedTrials) -> str:
+    if asked.ended:
+        return f"nothing is left to train: {asked.verdict}"
+    return f"nothing to train before others are told: {asked.others} trials are open for other clients"
+
+
+def told_table(told: ToldTrials) -> RenderableType:
+    lines = [f"recorded {len(told.recorded)}" + (f", {len(told.known)} known before" if told.known else "")]
+    lines[0] += f"; {told.still_open} trials are open"
+    lines += [*told.left_out]
+    if told.ended:
+        lines.append(f"the study has its answer: {told.verdict}")
+    return Text("\n".join(lines))

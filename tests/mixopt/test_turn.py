@@ -1,0 +1,138 @@
+"""A study of another trainer, taken forward by whoever asks for trials and tells of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import mixopt
+from mixopt.base.errors import ConfigError
+from mixopt.results.turns import AskedTrial
+from tests.foreign import STUDY, trained, write_foreign
+from tests.program import mixopt as program
+
+
+def losses(trial: AskedTrial) -> dict[str, float]:
+    return trained(trial.weights, trial.seed)
+
+
+def train_all(study: mixopt.Study, count: int = 12) -> list[AskedTrial]:
+    """Ask and tell until nothing is left; every trial that was asked for."""
+    seen: list[AskedTrial] = []
+    while not (asked := study.ask(count)).ended:
+        assert asked.trials, "nothing is open, so something is asked for"
+        seen += asked.trials
+        for trial in asked.trials:
+            study.tell(trial.trial, losses(trial), seconds=60)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[mixopt.Study, list[AskedTrial]]:
+    study = mixopt.Study(write_foreign(tmp_path_factory.mktemp("ended")))
+    return study, train_all(study)
+
+
+def test_a_study_comes_to_its_confirmed_answer(ended: tuple[mixopt.Study, list[AskedTrial]]) -> None:
+    study, seen = ended
+    assert len({trial.trial for trial in seen}) == len(seen), "no training twice"
+    answer = study.answer
+    assert answer.ended
+    assert answer.confirmed
+    confirmed = [trial for trial in seen if trial.purpose.startswith("confirm")]
+    searched = [trial for trial in seen if not trial.purpose.startswith("confirm")]
+    assert len(searched) == 12
+    assert len({trial.seed for trial in searched}) == 1, "the mixtures of a search differ in nothing else"
+    assert {trial.seed for trial in confirmed}.isdisjoint(trial.seed for trial in searched)
+    assert answer.mixture["code"] > 0.2, "the formula rewards it"
+
+
+def test_what_a_trial_says_adds_up(ended: tuple[mixopt.Study, list[AskedTrial]]) -> None:
+    _, seen = ended
+    for trial in seen:
+        assert sum(trial.domain_tokens.values()) == trial.tokens == 2_000_000_000
+        assert sum(trial.weights.values()) == pytest.approx(1)
+        assert trial.metrics == ("web", "code", "books")
+        assert trial.seed < 2**31
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("status",), ("best",), ("runs",), ("plan",), ("validate",), ("export", "-f", "megatron"), ("calibration",)],
+    ids=lambda command: command[0],
+)
+def test_the_other_commands_know_such_studies(
+    command: tuple[str, ...], ended: tuple[mixopt.Study, list[AskedTrial]]
+) -> None:
+    name, *options = command
+    done = program(name, ended[0].file.file, *options)
+    assert done.status == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_report_is_written(ended: tuple[mixopt.Study, list[AskedTrial]], tmp_path: Path) -> None:
+    done = program("report", ended[0].file.file, "-o", tmp_path / "report.html")
+    assert done.status == 0, done.stderr
+    assert "proportional" in (tmp_path / "report.html").read_text()
+
+
+def test_asked_twice_a_client_gets_what_it_owes_and_another_gets_others(tmp_path: Path) -> None:
+    study = mixopt.Study(write_foreign(tmp_path))
+    first = study.ask(3, client="a")
+    assert first.new == 3
+    again = study.ask(3, client="a")
+    assert again.new == 0
+    assert again.trials == first.trials
+    other = study.ask(2, client="b")
+    assert other.others == 3
+    assert not {trial.trial for trial in other.trials} & {trial.trial for trial in first.trials}
+    study.tell(first.trials[1].trial, losses(first.trials[1]))
+    third = study.ask(3, client="a")
+    assert third.new == 1
+    assert third.trials[:2] == (first.trials[0], first.trials[2])
+    assert study.status.trials.running.total == 5
+    assert study.status.activity == "waiting"
+
+
+def test_nothing_is_told_twice_or_otherwise(tmp_path: Path) -> None:
+    study = mixopt.Study(write_foreign(tmp_path))
+    (trial,) = study.ask().trials
+    assert study.tell(trial.trial, losses(trial)).recorded == (trial.trial,)
+    again = study.tell(trial.trial, losses(trial))
+    assert (again.recorded, again.known) == ((), (trial.trial,))
+    with pytest.raises(ConfigError, match="recorded already, with another outcome"):
+        study.tell(trial.trial, {**losses(trial), "web": 9.0})
+    assert study.status.trials.completed.total == 1
+
+
+def test_what_failed_is_a_failure(tmp_path: Path) -> None:
+    study = mixopt.Study(write_foreign(tmp_path))
+    lost, diverged = study.ask(2).trials
+    study.tell(lost.trial, failed="the node died")
+    study.tell(diverged.trial, {**losses(diverged), "code": float("nan")})
+    failures = study.failures.set_index("trial")
+    assert failures.loc[lost.trial, "message"] == "the node died"
+    assert failures.loc[diverged.trial, "kind"] == "diverged"
+
+
+def test_metrics_are_the_trainers_own(tmp_path: Path) -> None:
+    text = STUDY.replace("target:", "metrics: [mmlu_loss, humaneval_bpb]\ntarget:")
+    study = mixopt.Study(write_foreign(tmp_path, text))
+    (trial,) = study.ask().trials
+    assert trial.metrics == ("mmlu_loss", "humaneval_bpb")
+    study.tell(trial.trial, {"mmlu_loss": 2.0, "humaneval_bpb": 0.5, "gradient_norm": 7.0})
+    row = study.trials.iloc[0]
+    assert (row["metric.mmlu_loss"], row["metric.humaneval_bpb"]) == (2.0, 0.5)
+
+
+def test_several_clients_confirm_side_by_side(tmp_path: Path) -> None:
+    """What is open for one client does not keep another from what comes next."""
+    study = mixopt.Study(write_foreign(tmp_path))
+    while not (asked := study.ask(12)).trials[0].purpose.startswith("confirm"):
+        for trial in asked.trials:
+            study.tell(trial.trial, losses(trial))
+    other = study.ask(1, client="b")
+    assert other.others == len(asked.trials)
+    study.tell(asked.trials[0].trial, losses(asked.trials[0]))
+    assert study.ask(1, client="b").trials == other.trials

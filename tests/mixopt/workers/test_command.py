@@ -1,0 +1,116 @@
+"""Trials that a command of the user's trains: what becomes of them, whatever happens to driver and command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mixopt
+from tests.foreign import STUDY, write_foreign
+from tests.program import COMMAND
+from tests.program import mixopt as program
+from tests.waiting import until
+
+TRAINER = """\
+import json, math, os, sys, time
+mixture, out = sys.argv[1:3]
+with open(mixture) as file:
+    order = json.load(file)
+with open("starts", "a") as starts:
+    starts.write(order["trial"] + "\\n")
+print("training", order["trial"])
+while os.path.exists("hold"):
+    time.sleep(0.05)
+if os.path.exists("broken"):
+    sys.exit("CUDA error: the trainer broke")
+losses = {name: 3 - 0.5 * math.sqrt(share) + 0.1 * share for name, share in order["weights"].items()}
+with open(out + ".part", "w") as file:
+    json.dump({"losses": losses, "seconds": 5}, file)
+os.rename(out + ".part", out)
+"""
+RUN = f"{sys.executable} train.py {{mixture_file}} {{out}}"
+
+
+def write_command(folder: Path, run: str = RUN, more: str = "") -> Path:
+    text = STUDY.replace("{kind: external}", f"{{kind: command, slots: 3, run: {json.dumps(run)}{more}}}")
+    (folder / "train.py").write_text(TRAINER)
+    return write_foreign(
+        folder, text.replace("trials: 10", "trials: 3").replace("regmix", "random").replace(", surrogate: linear", "")
+    )
+
+
+def starts(folder: Path) -> list[str]:
+    path = folder / "starts"
+    return path.read_text().split() if path.exists() else []
+
+
+def test_a_study_comes_to_its_answer_by_a_command(tmp_path: Path) -> None:
+    file = write_command(tmp_path)
+    done = program("run", file)
+    assert done.status == 0, done.stderr
+    study = mixopt.Study(file)
+    assert study.answer.confirmed
+    assert len(starts(tmp_path)) == len(set(starts(tmp_path))) == study.status.trials.completed.total
+    assert study.status.training_seconds == 5 * len(starts(tmp_path)), "as the trainer says"
+
+
+def test_a_driver_that_is_killed_leaves_its_commands_to_the_next(tmp_path: Path) -> None:
+    file = write_command(tmp_path)
+    (tmp_path / "hold").touch()
+    driver = subprocess.Popen([*COMMAND, "run", str(file)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    until(lambda: len(starts(tmp_path)) == 3)
+    driver.kill()
+    driver.wait()
+    (tmp_path / "hold").unlink()
+    done = program("run", file)
+    assert done.status == 0, done.stderr
+    assert len(starts(tmp_path)) == len(set(starts(tmp_path))), "nothing was trained twice"
+
+
+def test_interrupted_commands_are_ended_and_begun_again(tmp_path: Path) -> None:
+    file = write_command(tmp_path)
+    (tmp_path / "hold").touch()
+    driver = subprocess.Popen([*COMMAND, "run", str(file)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    until(lambda: len(starts(tmp_path)) == 3)
+    driver.send_signal(signal.SIGINT)
+    _, said = driver.communicate(timeout=60)
+    assert driver.returncode == 130, said
+    groups = [int(path.read_text()) for path in tmp_path.glob(".mixopt/ours/trials/*/process")]
+    assert len(groups) == 3
+    for group in groups:
+        with pytest.raises(ProcessLookupError):
+            os.killpg(group, 0)
+    (tmp_path / "hold").unlink()
+    assert program("run", file).status == 0
+    assert len(starts(tmp_path)) == len(set(starts(tmp_path))) + 3
+
+
+def test_a_command_that_fails_is_tried_again_and_then_a_failure_with_its_last_words(tmp_path: Path) -> None:
+    file = write_command(tmp_path, more=", attempts: 2")
+    (tmp_path / "broken").touch()
+    done = program("run", file)
+    assert done.status == 2
+    assert "CUDA error: the trainer broke" in done.stderr
+    failures = mixopt.Study(file).failures
+    assert failures["message"].str.contains("ended with status 1: CUDA error: the trainer broke").all()
+    assert len(starts(tmp_path)) == 2 * len(set(starts(tmp_path)))
+    (tmp_path / "broken").unlink()
+    assert program("run", file, "--retry-failed").status == 0
+
+
+def test_losses_may_come_after_a_batch_system_took_the_trial_in(tmp_path: Path) -> None:
+    file = write_command(tmp_path, run=f"({RUN}) >/dev/null 2>&1 & exit 0", more=", patience: 30s")
+    assert program("run", file).status == 0
+
+
+def test_a_command_without_losses_fails(tmp_path: Path) -> None:
+    file = write_command(tmp_path, run="true", more=", patience: 5s")
+    done = program("run", file)
+    assert done.status == 2
+    assert "wrote no whole losses.json within 5 s" in done.stderr
