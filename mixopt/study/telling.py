@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import bytes_in, text_in
@@ -82,38 +82,14 @@ def told_in_mlflow(uri: str, experiment: str, orders: Mapping[str, Order]) -> He
     """What runs of an MLflow experiment tell: those that have a trial's id as a tag, a parameter or in their name.
 
     Raises:
-        ConfigError: there is no such experiment, or the store does not answer.
+        ConfigError: no run names a trial, or a metric is missing.
+        TrackingError: there is no such experiment, or the store does not answer.
     """
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    from search.urls import fit_to_show
-
-    client = mlflow.MlflowClient(tracking_uri=uri)
-    try:
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
-            raise ConfigError(f"{fit_to_show(uri)} has no experiment {shown_name(experiment)}", hint="name another")
-        rows: list[dict[str, Any]] = []
-        page = None
-        while page is None or page.token:
-            page = client.search_runs([found.experiment_id], page_token=page.token if page else None)
-            rows += [
-                {
-                    "status": run.info.status,
-                    "name": run.info.run_name,
-                    SECONDS: None if run.info.end_time is None else (run.info.end_time - run.info.start_time) / 1000,
-                    **{f"tags.{name}": value for name, value in run.data.tags.items()},
-                    **{f"params.{name}": value for name, value in run.data.params.items()},
-                    **{f"metrics.{name}": value for name, value in run.data.metrics.items()},
-                }
-                for run in page
-            ]
-    except MlflowException as error:
-        raise ConfigError(f"{fit_to_show(uri)}: {fit_to_show(str(error))}", hint="does it run there?") from error
     import pandas as pd
 
-    return _heard(pd.DataFrame(rows), f"experiment {experiment}", orders)
+    from tracking.foreign_runs import runs_of
+
+    return _heard(pd.DataFrame(runs_of(uri, experiment)), f"experiment {experiment}", orders)
 
 
 def _heard(frame: pd.DataFrame, place: str, orders: Mapping[str, Order]) -> Heard:
