@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from proxies.device import DTYPES, Device, Precision
+from proxies.device import Device, Precision, dtype_of
 from proxies.models.size import Experts, ModelSize
 from proxies.pack import Pack
 from proxies.recipe import recipe
@@ -158,7 +158,7 @@ def plain_loop(
     forward = torch.compile(loss_of, dynamic=False, mode=compiled) if compiled else loss_of
 
     def step(inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        with torch.autocast(work.device, DTYPES[work.precision], enabled=autocast and work.precision == "bf16"):
+        with torch.autocast(work.device, dtype_of(work.precision), enabled=autocast and work.precision == "bf16"):
             loss = forward(inputs_BT, targets_BT)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -25,7 +25,7 @@ from importlib.util import find_spec
 from itertools import chain, cycle
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from joblib import cpu_count
@@ -34,7 +34,7 @@ from rich.table import Table
 
 from benchmarks.peers import CONTENDERS, Contender, Work
 from proxies.allocator import keep_freed_memory
-from proxies.device import DTYPES, Device, native_precision
+from proxies.device import Device, Precision, dtype_of, native_precision
 from proxies.flops import training_flops_per_token
 from proxies.models.size import ModelSize
 
@@ -169,7 +169,7 @@ class MatrixProducts:
         return {" x ".join(map(str, shape)): self._measured(*shape) for shape in self._shapes}
 
     def _measured(self, rows: int, inner: int, columns: int) -> float:
-        dtype, device = DTYPES[self._work.precision], self._work.device
+        dtype, device = dtype_of(self._work.precision), self._work.device
         left = torch.ones(rows, inner, dtype=dtype, device=device)
         right = torch.ones(columns, inner, dtype=dtype, device=device)
         out = torch.empty(rows, columns, dtype=dtype, device=device)
@@ -220,7 +220,7 @@ def formula_bytes(work: Work) -> int:
     precision of the computation: two normed inputs, query, key, value and what attention gives, the gate, its
     partner and their product. Of the logits, the scores in that precision and their log-probabilities in float32.
     """
-    size, number = work.size, DTYPES[work.precision].itemsize
+    size, number = work.size, dtype_of(work.precision).itemsize
     activations = size.depth * (6 * size.width + 3 * size.feed_forward) * number
     logits = size.vocabulary * (number + 4)
     return work.members * 16 * size.total_parameters + work.step_tokens * (activations + logits)
@@ -341,7 +341,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, default="reference")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--precision", choices=DTYPES, help="by default the fastest that the device has")
+    parser.add_argument("--precision", choices=get_args(Precision), help="by default the fastest that the device has")
     parser.add_argument(
         "--contenders",
         nargs="+",

@@ -292,10 +292,8 @@ def _cluster(address: str) -> Iterator[tuple[State, str, str | None]]:
         yield "ok", f"Ray {there}, as here", None
     else:
         yield "bad", f"Ray {there}, and {here} here", "have the same version here and there"
-    nodes = cluster.nodes()
-    processors, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
-    if processors:
-        yield "ok", f"{len(nodes)} nodes with {processors:g} CPUs and {gpus:g} GPUs", None
+    if any(node.get("CPU", 0) for node in cluster.nodes()):
+        yield "ok", cluster.room, None
     else:
         yield "bad", "no node that trains has joined", "start its workers"
     jobs = cluster.jobs()

@@ -28,6 +28,7 @@ from mixopt.report.page import render
 from mixopt.results.answer import Answer
 from mixopt.settings.environment import DIRECTORY_VARIABLE, JOB_VARIABLE, JOURNAL_VARIABLE
 from mixopt.settings.schema import StudyFile
+from mixopt.study.checking import check_before_run, check_directory
 from mixopt.study.corpus import find_corpus, prepare_corpus
 from mixopt.study.exchange import check_reachable
 from mixopt.study.loop import Loop
@@ -72,6 +73,7 @@ def prepared(file: StudyFile, console: Console) -> Corpus | None:
     with console.status("looking for the prepared text"):
         corpus = find_corpus(file)
     if corpus is None:
+        check_directory(file)
         with locked(file.work_directory, f"study {file.study}"):
             corpus = prepare(file, console)
     return corpus
@@ -103,6 +105,8 @@ def run(
             f"the cluster does not say where studies are kept: {DIRECTORY_VARIABLE} is not set",
             hint="its nodes are started with it: a folder that all of them share; or give it as `directory`",
         )
+    if JOB_VARIABLE not in os.environ:  # where a volume that is away may come back, and is waited for
+        check_before_run(file)
     # Only the main thread may handle signals.
     handles_signals = threading.current_thread() is threading.main_thread()
     with ExitStack() as stack:

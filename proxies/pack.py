@@ -65,7 +65,7 @@ class Pack:
         self.not_compiled: str | None = "not asked for"
         self._training_losses, self._evaluation_losses = _training_losses, _evaluation_losses
         generators = [_generator(seed) for seed in seeds]
-        dtype = device.DTYPES[recipe.precision]
+        dtype = device.dtype_of(recipe.precision)
         self._model = Transformer(recipe.model, generators, dtype).to(recipe.device)
         self._weights = dict(self._model.named_parameters())
         # Each member's weights are a view of the pack's: the optimizer, and checkpoints, know only single models.

@@ -101,5 +101,7 @@ def recipe(model: ModelSize, tokens: int, *, device: Device = "cpu", **overrides
     batch_rows = max(MIN_BATCH_ROWS, round(0.58 * tokens**0.571 / model.sequence_length))
     # 4. ...and, which matters more, enough steps to learn at all.
     batch_rows = max(1, min(batch_rows, tokens // (MIN_STEPS * model.sequence_length)))
-    derived = {"learning_rate": learning_rate, "batch_rows": batch_rows, "precision": native_precision(device)}
+    derived: dict[str, Any] = {"learning_rate": learning_rate, "batch_rows": batch_rows}
+    if "precision" not in overrides:
+        derived["precision"] = native_precision(device)
     return Recipe(model=model, tokens=tokens, device=device, **(derived | overrides))

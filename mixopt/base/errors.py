@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mixopt.base.shown import MOST_LINES, error_line
 from proxies.errors import ProxyError
@@ -26,6 +26,24 @@ class Mistakes(ConfigError):
         if max(found or 0, len(lines)) > len(self.lines):
             self.lines += ("there are more mistakes in this file; mend these first",)
         super().__init__("\n".join(self.lines))
+
+
+def all_at_once(checks: Iterable[Callable[[], object]]) -> None:
+    """Make every check, and tell all that they find together.
+
+    Raises:
+        Mistakes: several are wrong; where it is one alone, what that raised.
+    """
+    found: list[ExplainedError | ProxyError] = []
+    for check in checks:
+        try:
+            check()
+        except (ExplainedError, ProxyError) as mistake:
+            found.append(mistake)
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise Mistakes(list(dict.fromkeys(line for mistake in found for line in error_lines(mistake))))
 
 
 class ClusterLost(ConfigError):

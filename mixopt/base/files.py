@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -75,18 +77,64 @@ def opened(path: Path, what: str, hint: str) -> BinaryIO:
     return file
 
 
+def check_folder(path: Path, named: str) -> None:
+    """Make sure that files can be written in a folder, which need not be there yet; nothing is left in it.
+
+    To be asked before the work whose results go there.
+
+    Args:
+        named: what the folder is to the user, such as an option with its value.
+
+    Raises:
+        ConfigError: what is there is no folder, or takes no files.
+    """
+    there = next(each for each in (path.absolute(), *path.absolute().parents) if os.path.lexists(each))
+    if not there.is_dir():
+        raise ConfigError(f"{named}: {there} is not a folder", hint="choose another")
+    try:
+        # Tried, as permissions do not say it all: of the superuser, of /proc, of a volume that can only be read.
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        # Of a folder that takes no new names the system says that there is no such file.
+        reason = "" if error.errno == errno.ENOENT else f": {error.strerror}"
+        raise ConfigError(
+            f"{named}: {there} cannot be written to{reason}", hint="change its permissions, or choose another"
+        ) from error
+
+
+def check_file(path: Path, named: str) -> None:
+    """Make sure that `write_text` can write a file; as `check_folder`.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    _require_place(path, named)
+    if not _takes_text_as_it_is(path):
+        check_folder(path.parent, named)
+    elif not os.access(path, os.W_OK):
+        raise ConfigError(f"{named} cannot be written to", hint="choose another")
+
+
+def _require_place(path: Path, named: str) -> None:
+    if path.is_dir():
+        raise ConfigError(f"{named} is a folder", hint="name a file in it")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{named}: there is no folder {path.parent}", hint="make it, or choose another")
+
+
+def _takes_text_as_it_is(path: Path) -> bool:
+    """Whether it is a device or a pipe, which no file may take the place of."""
+    return path.parent == DEVICES or (path.exists() and not path.is_file())
+
+
 def write_text(path: Path, text: str) -> None:
     """Write all of it or nothing; to a device or a pipe, such as /dev/stdout, as far as it takes it.
 
     Raises:
         ConfigError: there is no such folder, or one of this name.
     """
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder", hint="name a file in it")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path}: there is no folder {path.parent}", hint="make it, or choose another")
-    if path.parent == DEVICES or (path.exists() and not path.is_file()):
-        # A device or a pipe, which no file may take the place of.
+    _require_place(path, str(path))
+    if _takes_text_as_it_is(path):
         with named_in_errors(path), path.open("w", encoding="utf-8") as stream:
             stream.write(text)
         return

@@ -28,14 +28,19 @@ class _Bearer(AuthBase):
         return request
 
 
-def ask(url: str, token: str | None = None, method: str = "GET") -> requests.Response:
+def ask(
+    url: str, token: str | None = None, method: str = "GET", within: float = ANSWER_WITHIN_SECONDS
+) -> requests.Response:
     """The answer, whatever its status.
+
+    Args:
+        within: seconds in which it connects, and then answers.
 
     Raises:
         ConfigError: it is a redirect.
         requests.RequestException: nothing answers, or what answers speaks no HTTP.
     """
-    answer = requests.request(method, url, auth=_Bearer(token), timeout=ANSWER_WITHIN_SECONDS, allow_redirects=False)
+    answer = requests.request(method, url, auth=_Bearer(token), timeout=within, allow_redirects=False)
     if answer.is_redirect:
         raise ConfigError(
             f"{url} redirects to {answer.headers['Location']}, where no token is sent",

@@ -17,6 +17,7 @@ from mixopt.cli.arguments import (
     headed,
     print_result,
 )
+from mixopt.cli.cluster import the_cluster
 from mixopt.cli.export import export
 from mixopt.cli.schemas import NAMES, STUDY_SCHEMA, json_schema
 from mixopt.cli.study import load_study, run_study
@@ -42,26 +43,42 @@ def init(
     )
 
 
-@app.command(epilog="Example: mixopt validate study.yaml", rich_help_panel=BEGIN)
-def validate(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
-    """Check a study file, that its text can be read, and that its limits leave a mixture."""
+@app.command(
+    epilog="Examples:\n\nmixopt validate study.yaml\n\n"
+    "mixopt validate study.yaml --address http://head:8265     (to be submitted there)",
+    rich_help_panel=BEGIN,
+)
+def validate(
+    study: StudyArgument = STUDY_FILE,
+    address: Annotated[
+        str | None, typer.Option(help="Check what mixopt submit would, at this cluster's head: http://head:8265.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check a study file, and that what it names is there: text, tokenizer, folders, GPUs, MLflow. Changes nothing."""
     from mixopt.results.validity import Validity
-    from mixopt.study.corpus import check_sources, find_corpus
-    from mixopt.study.planning import check_settings, make_plan
+    from mixopt.study.checking import check_study, known_later
+    from mixopt.study.corpus import find_corpus
+    from mixopt.study.planning import make_plan
 
     file = load_study(study)
-    check_settings(file)
-    foreign = file.executor.is_foreign
-    corpus = None
-    if not foreign:
-        check_sources(file)
-        corpus = find_corpus(file)
-    if corpus is not None or foreign:
-        make_plan(file, corpus)
+    corpus, notes, foreign = None, known_later(file), file.executor.is_foreign
+    if address is not None:
+        cluster = the_cluster(address)
+        cluster.check(file)
+        notes = (f"{cluster.head.address} has {cluster.room}", *notes)
+    else:
+        check_study(file)
+        corpus = None if foreign else find_corpus(file)
+        if corpus is not None or foreign:
+            make_plan(file, corpus)
     checked = "and its corpus" if corpus else "(the limits are checked against token counts after mixopt prepare)"
     if foreign:
         checked = "(its text and its proxies are your trainer's)"
-    print_result(Validity(study=file.study, corpus_checked=corpus is not None), f"{study} is valid {checked}", json)
+    found = Validity(study=file.study, corpus_checked=corpus is not None, notes=notes)
+    print_result(found, f"{study} is valid {checked}", json)
+    for note in notes if not json else ():
+        err.print(f"note: {note}", style="yellow", soft_wrap=True)
 
 
 @app.command(

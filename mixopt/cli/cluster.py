@@ -59,6 +59,9 @@ def submit(
         err.print(f"interrupted; whether study {file.study} was submitted shows: mixopt list{cluster.head.option}")
         raise typer.Exit(INTERRUPTED) from None
     said = f"study {job.study} is submitted as {job.id}" if new else f"study {job.study} is already {now(job)}"
+    if not new and not job.tells_settings:
+        unknown = "by an earlier version of mixopt: whether with the settings of this file is not known"
+        err.print(f"note: it was submitted {unknown}", style="yellow", soft_wrap=True)
     which = f"{job.study}{cluster.head.option}"
     commands = ", ".join(f"mixopt {command} {which}" for command in ("logs -f", "status", "pause", "stop"))
     print_result(SubmittedJob(**dict(job.summary), submitted=new), f"{said}; next: {commands}", json)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import secrets
 import shlex
 import time
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mixopt.base.errors import ConfigError
+from mixopt.base.errors import ConfigError, all_at_once
 from mixopt.cluster.head import Head, HeadAway
 from mixopt.results.jobs import Job
 from mixopt.settings.environment import ADDRESS_VARIABLE, JOB_VARIABLE
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 STUDY, EXPERIMENT, SETTINGS = "mixopt.study", "mixopt.experiment", "mixopt.settings"
 DIRECTORY = "mixopt.directory"
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+DIGESTS = re.compile(r"[0-9a-f]{16}\.[0-9a-f]{16}")
 RETRY_FAILED = "--retry-failed"
 
 ASKED_WITHIN_SECONDS = 60.0
@@ -57,7 +59,8 @@ class StudyJob:
         number: which one; the later ones resumed the study.
         state: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED.
         message: Ray's explanation of the state, with the end of the log where it failed.
-        settings: digest of the study file's settings.
+        settings: digests of the study file's settings, as `_digests` has them; those of earlier versions were of another
+            kind, and say nothing here.
         retries_failed: it trains failed trials again.
         directory: that the study file names; "" where that is the cluster's own.
     """
@@ -76,6 +79,11 @@ class StudyJob:
     @property
     def id(self) -> str:
         return _job_id(self.study, self.number)
+
+    @property
+    def tells_settings(self) -> bool:
+        """Whether it is known which settings it was submitted with."""
+        return DIGESTS.fullmatch(self.settings) is not None
 
     @property
     def has_ended(self) -> bool:
@@ -150,16 +158,14 @@ class Cluster:
             ConfigError, ProxyError, SearchError: something is wrong with the file, it runs otherwise than is asked
                 for, its trials fit on no node, or its files cannot travel.
         """
-        from mixopt.cluster.shipment import check_submittable, without_absent_runs
-        from mixopt.study.planning import check_settings
+        from mixopt.cluster.shipment import check_submittable
 
         check_submittable(file)
-        settings = _digest(file)
+        settings = _digests(file)
         latest = self.find(file.study)
         if latest is not None and not latest.has_ended:
             return self._same(latest, settings, retry_failed), False
-        check_settings(without_absent_runs(file))
-        self._require_room(file.executor)
+        self.check(file)
         number = latest.number + 1 if latest else 1
         try:
             self._submit(file, _job_id(file.study, number), settings, retry_failed)
@@ -172,6 +178,25 @@ class Cluster:
                 ) from error
             return self._same(other, settings, retry_failed), False  # somebody else was first, just now
         return self.job(file.study), True
+
+    def check(self, file: StudyFile) -> None:
+        """Whatever would keep a study from being submitted.
+
+        Raises:
+            ConfigError, ProxyError, SearchError: something is wrong with the file, its trials fit on no node, or its
+                files cannot travel; Mistakes where it is several things.
+        """
+        from mixopt.cluster.shipment import check_submittable, shipped_files, without_absent_runs
+        from mixopt.study.planning import check_settings
+
+        all_at_once(
+            (
+                lambda: check_submittable(file),
+                lambda: check_settings(without_absent_runs(file)),
+                lambda: shipped_files(file),
+                lambda: self._require_room(file.executor),
+            )
+        )
 
     def cancel(self, job: StudyJob) -> StudyJob:
         """The job once it has ended; what it recorded is kept.
@@ -290,6 +315,13 @@ class Cluster:
         answer = self.head.ask("/api/v0/nodes?limit=10000")
         return [node["resources_total"] for node in answer["data"]["result"]["result"] if node["state"] == "ALIVE"]
 
+    @property
+    def room(self) -> str:
+        """What its nodes have together."""
+        nodes = self.nodes()
+        processors, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
+        return f"{len(nodes)} nodes with {processors:g} CPUs and {gpus:g} GPUs"
+
     def _require_room(self, executor: ExecutorSettings) -> None:
         """Raises ConfigError where a trial would wait for a node that does not exist, and that nobody starts."""
         nodes = self.nodes()
@@ -344,11 +376,13 @@ class Cluster:
         """The job of a study that is submitted again, where there is nothing else that the user wants."""
         stop_first = f"end it first (mixopt cancel {job.study}{self.head.option})"
         its_state = f"study {job.study} is {job.state.lower()} as {job.id}"
-        if job.settings != settings:
+        if job.tells_settings and job.settings != settings:
+            same_question = job.settings.partition(".")[0] == settings.partition(".")[0]
             raise ConfigError(
                 f"{its_state}, with other settings than this file's",
-                hint=f"{stop_first} to change its trials, budget, search or executor; "
-                "for anything else give this one another name under `study:`",
+                hint=f"{stop_first}, then submit it again: it goes on with these"
+                if same_question
+                else "they ask another question: give this one another name under `study:`",
             )
         if retry_failed and not job.retries_failed:
             raise ConfigError(f"{its_state}, without {RETRY_FAILED}", hint=f"{stop_first}, then submit it again")
@@ -415,5 +449,12 @@ def _shown(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="seconds")
 
 
-def _digest(file: StudyFile) -> str:
-    return hashlib.sha256(json.dumps(file.model_dump(mode="json")).encode()).hexdigest()[:16]
+def _digests(file: StudyFile) -> str:
+    """One of what decides the question, as for the study's record, and one of all that is said: trials and budget, too.
+
+    Neither counts what a file leaves open: versions that know settings of which others know nothing agree about it.
+    """
+    return ".".join(
+        hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        for settings in (file.deciding(), file.model_dump(mode="json", exclude_defaults=True))
+    )

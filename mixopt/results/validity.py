@@ -15,3 +15,5 @@ class Validity(Result):
     study: str
     corpus_checked: bool
     """Whether the limits were checked against counted tokens."""
+    notes: tuple[str, ...] = ()
+    """What is only seen when the study starts."""

@@ -38,6 +38,13 @@ def load(path: Path) -> StudyFile:
     return parse(text_of(path), path)
 
 
+def place_in(file: StudyFile, *location: str) -> str:
+    """Where a setting, or its section, stands: `file:line: dotted.field`."""
+    root, _ = plain_yaml.read(file.text, strict=True)
+    assert root is not None, "it has settings"
+    return _place(location, root, file.file)
+
+
 def text_of(path: Path) -> str:
     return text_in(path, "study file", "write one with: mixopt init")
 

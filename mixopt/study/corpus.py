@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mixopt.results.corpus import CorpusSummary, DomainTokens
 from mixopt.settings.schema import StudyFile, TextSource
 from proxies.data.corpus import Corpus, CorpusSettings, Progress, find_prepared, prepare
-from proxies.data.sources import Source, check_readable, find_files
+from proxies.data.sources import Source
 from proxies.errors import ProxyError
 
 
@@ -36,26 +36,31 @@ def domain_sources(file: StudyFile) -> list[Source]:
     return [_source(file, name, domain, domain.sample) for name, domain in file.domains.items() if domain.paths]
 
 
-def check_sources(file: StudyFile) -> None:
-    """Look for each file of the study's text and read its beginning.
+def named_sources(file: StudyFile) -> Iterator[tuple[str, Source]]:
+    """Each source with the section of the study file that names it."""
+    for source in domain_sources(file):
+        yield "domains", source
+    for source in _evaluation_sources(file):
+        yield "evaluation", source
 
-    Raises:
-        ProxyError: something is missing, or cannot be read.
-    """
-    domains, evaluations, *_ = _corpus_request(file)
-    for source in (*domains, *evaluations):
-        check_readable(source, find_files(source))
+
+def tokenizer_file(file: StudyFile) -> str | None:
+    """The path or URL of the tokenizer that the study names."""
+    return None if file.corpus.tokenizer is None else relative_to_study(file.file, file.corpus.tokenizer)
+
+
+def _evaluation_sources(file: StudyFile) -> list[Source]:
+    return [_source(file, name, evaluation, None) for name, evaluation in file.evaluation.items()]
 
 
 def _corpus_request(file: StudyFile) -> tuple[list[Source], list[Source], CorpusSettings, Path]:
     """Domains, evaluation sets, settings and folder of the study's corpus."""
     settings = file.corpus
-    tokenizer = None if settings.tokenizer is None else relative_to_study(file.file, settings.tokenizer)
     return (
         domain_sources(file),
-        [_source(file, name, evaluation, None) for name, evaluation in file.evaluation.items()],
+        _evaluation_sources(file),
         CorpusSettings(
-            tokenizer_file=tokenizer,
+            tokenizer_file=tokenizer_file(file),
             vocabulary=settings.vocabulary,
             validation_tokens=settings.validation_tokens,
             validation_share=settings.validation_share,

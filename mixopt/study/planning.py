@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mixopt.base.errors import ConfigError
+from mixopt.base.errors import ConfigError, all_at_once
 from mixopt.runs import table as run_table
+from mixopt.settings.reading import place_in
 from mixopt.settings.schema import ProxySettings, StudyFile
 from mixopt.study.corpus import relative_to_study
 from mixopt.study.inventory import inventory_of
@@ -66,16 +68,24 @@ def check_settings(file: StudyFile) -> None:
     """Whatever can be found wrong before any text is read: limits that admit no mixture, impossible models, ...
 
     Raises:
-        ConfigError, SearchError: what is wrong.
+        ConfigError, SearchError: what is wrong; Mistakes where it is several things.
     """
+    trained_here = () if file.executor.is_foreign else tuple(file.proxies)
+    all_at_once([partial(_check_space, file), *(partial(_check_proxy, file, name) for name in trained_here)])
+
+
+def _check_space(file: StudyFile) -> None:
     counted = all(domain.tokens for domain in file.domains.values())
     space = _space(file, {name: domain.tokens or 1 for name, domain in file.domains.items()}, with_supply=counted)
     if (kept := _kept(file, space)) and (counted or file.reuse.at):
         FrozenSpace(space, kept)
     _earlier_runs(file, space, ())
-    if not file.executor.is_foreign:
-        for name, settings in file.proxies.items():
-            _recipe(file, name, settings, file.corpus.vocabulary)
+
+
+def _check_proxy(file: StudyFile, name: str) -> None:
+    # In whichever number format: which of them the processor computes in takes a second to find out.
+    settings = file.proxies[name].model_copy(update={"precision": "fp32"})
+    _recipe(file, name, settings, file.corpus.vocabulary)
 
 
 def make_plan(file: StudyFile, corpus: Corpus | None) -> Plan:
@@ -246,7 +256,7 @@ def _recipe(file: StudyFile, name: str, settings: ProxySettings, vocabulary: int
         model = model_size(settings.kind, settings.depth, vocabulary, file.corpus.sequence_length, **shapes)
         return recipe(model, settings.tokens, device=device, **training)
     except ProxyError as error:
-        raise ConfigError(f"proxies.{name}: {error.message}", error.hint) from error
+        raise ConfigError(f"{place_in(file, 'proxies', name)}: {error.message}", error.hint) from error
 
 
 def as_begun(plan: Plan, begun: Subject | None) -> Plan:

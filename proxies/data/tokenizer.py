@@ -35,6 +35,7 @@ END_OF_TEXT_NAMES = (
 )
 LONG_RUN = re.compile(r"\S{1000}(?=\S)")
 OTHER_TOKENIZER = "give a tokenizer made for this text, or leave tokenizer_file out to train one"
+NAME_A_FILE = "name a tokenizer.json; that of a model on the hub is hf://OWNER/NAME/tokenizer.json"
 LARGEST_FILE = 1 << 28  # bytes of a tokenizer.json
 SMALLEST_VOCABULARY = 257  # one token a byte, and the end of text
 
@@ -204,15 +205,16 @@ def load_tokenizer(file: str) -> CorpusTokenizer:
     Raises:
         ProxyError: the file cannot be read, or see `CorpusTokenizer`.
     """
-    if "://" not in file and Path(file).exists() and not Path(file).is_file():
-        raise ProxyError(f"tokenizer {file} is a folder, a pipe or a device", hint="name a tokenizer.json")
+    if "://" not in file and not Path(file).is_file():
+        what = "is a folder, a pipe or a device" if Path(file).exists() else "is not there"
+        raise ProxyError(f"tokenizer {file} {what}", hint=NAME_A_FILE)
     try:
         with fsspec.open(file, "rb", **url_options(file)) as opened:
             content = opened.read(LARGEST_FILE + 1)
         definition = content.decode()
     except Exception as error:  # every file system has its own; the cause stays attached
         reason = " ".join(str(error).split())
-        raise ProxyError(f"tokenizer {file} cannot be read: {reason}", hint="name a tokenizer.json") from error
+        raise ProxyError(f"tokenizer {file} cannot be read: {reason}", hint=NAME_A_FILE) from error
     if len(content) > LARGEST_FILE:
         raise ProxyError(f"tokenizer {file} is larger than {LARGEST_FILE >> 20} MB", hint="name a tokenizer.json")
     return CorpusTokenizer(definition, file)

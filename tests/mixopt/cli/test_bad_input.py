@@ -14,8 +14,12 @@ import pandas as pd
 import pytest
 
 from mixopt.base.shown import LONGEST_LINE, UNSEEN
+from mixopt.settings.reading import load
+from mixopt.study.record import journal_path
 from tests.e2e.study import STUDY, write_study
-from tests.program import COMMAND, mixopt
+from tests.program import COMMAND, Done, mixopt
+from tracking.journal import Journal
+from tracking.record import Subject
 
 Spoil = Callable[[Path], None]
 
@@ -246,7 +250,6 @@ BOMBS = {
     "a compressed line without end": (bomb("prose.jsonl.gz", b'{"text": "'), "a line of more than"),
     "a compressed text without end": (bomb("prose.txt.gz", b""), "a line of more than"),
 }
-NO_GPU = study("executor: {kind: in_process}", "executor: {kind: ray, gpus_per_trial: 1}")
 
 
 @pytest.mark.parametrize(
@@ -254,13 +257,17 @@ NO_GPU = study("executor: {kind: in_process}", "executor: {kind: ray, gpus_per_t
     [
         *(pytest.param(*case, id=name) for name, case in CASES.items()),
         *(pytest.param(*case, id=name, marks=pytest.mark.slow) for name, case in BOMBS.items()),
-        pytest.param(NO_GPU, "GPU", id="no GPU", marks=pytest.mark.slow),  # Ray has to start
     ],
 )
 def test_bad_input(tmp_path: Path, spoil: Spoil, says: str) -> None:
     path = write_study(tmp_path)
     spoil(tmp_path)
     done = mixopt("run", path)
+    said_in_one_line(done, says)
+    assert "search: " not in done.stderr, "no trial had begun"
+
+
+def said_in_one_line(done: Done, says: str) -> None:
     errors = [line for line in done.stderr.split("\n") if line.startswith("error: ")]
     assert done.status == 2, done.stderr[:1000]
     assert len(errors) == 1, done.stderr[:1000]
@@ -269,7 +276,136 @@ def test_bad_input(tmp_path: Path, spoil: Spoil, says: str) -> None:
     assert says in errors[0]
     assert "; " in errors[0], "a remedy follows"
     assert "Traceback" not in done.stderr
-    assert "search: " not in done.stderr, "no trial had begun"
+
+
+def executor(settings: str) -> Spoil:
+    return study("executor: {kind: in_process}", f"executor: {{{settings}}}")
+
+
+def file_at(name: str) -> Spoil:
+    return lambda folder: none((folder / name).write_text("a file"))
+
+
+# What a study names and is not there: known before anything is read, trained or started, with its place.
+NOT_THERE: dict[str, tuple[Spoil, str]] = {
+    "a directory that is a file": (
+        after(file_at("here"), appended("directory: here\n")),
+        "study.yaml:19: directory: ",
+    ),
+    "a directory below a file": (after(file_at("here"), appended("directory: here/in/it\n")), "here is not a folder"),
+    "a directory that takes no files": (appended("directory: /proc/studies\n"), "/proc cannot be written to"),
+    "a study's folder that is a file": (file_at(".mixopt/small"), "small is not a folder"),
+    "a GPU of this machine": (executor("kind: ray, gpus_per_trial: 999"), "study.yaml:17: executor.gpus_per_trial"),
+    "a GPU of this process": (executor("kind: in_process, gpus_per_trial: 999"), "a trial asks for 999, and "),
+    "processors": (executor("kind: ray, cpus_per_trial: 9999"), "study.yaml:17: executor.cpus_per_trial"),
+    "a shared folder that is a file": (
+        after(file_at("here"), executor("kind: in_process, shared: here")),
+        "study.yaml:17: executor.shared: ",
+    ),
+    "a shared folder that takes no files": (executor("kind: ray, shared: /proc"), "/proc cannot be written to"),
+    "a shared place of an unknown kind": (executor("kind: ray, shared: 's4://a/b'"), "s4://a/b cannot be opened"),
+    "a table of earlier runs": (appended("reuse: {runs: gone.csv}\n"), "gone.csv"),
+    "an impossible proxy": (study("heads: 2, tokens", "heads: 7, tokens"), "study.yaml:12: proxies.dense: "),
+}
+# What a run notices as early, but later than what a table of its own could tell.
+NOT_THERE_FOR_VALIDATE: dict[str, tuple[Spoil, str]] = {
+    "a tokenizer": (
+        study("corpus: {", "corpus: {tokenizer: none.json, "),
+        "study.yaml:10: corpus.tokenizer: tokenizer ",
+    ),
+    "a tokenizer by its name on the hub": (
+        study("corpus: {", "corpus: {tokenizer: hf:gpt2, "),
+        "name a tokenizer.json; that of a model on the hub is hf://OWNER/NAME/tokenizer.json",
+    ),
+    "a tokenizer that is a folder": (
+        study("corpus: {", "corpus: {tokenizer: data, "),
+        "is a folder, a pipe or a device",
+    ),
+    "a text": (study("data/code.jsonl", "data/gone.jsonl"), "study.yaml:5: domains.code.paths: no file matches "),
+    "what a pattern matches": (study("data/code.jsonl", '"data/*.cod"'), "study.yaml:5: domains.code.paths: "),
+    "a text of an evaluation set": (
+        appended("evaluation: {tasks: {paths: data/tasks.jsonl}}\n"),
+        "study.yaml:19: evaluation.tasks.paths: no file matches ",
+    ),
+    "an MLflow server": (
+        appended("tracking: {uri: 'http://127.0.0.1:9'}\n"),
+        "study.yaml:19: tracking.uri: no MLflow server answers at http://127.0.0.1:9",
+    ),
+    "a folder for an MLflow store": (
+        after(file_at("here"), appended("tracking: {uri: 'sqlite:///here/mlflow.db'}\n")),
+        "here is not a folder",
+    ),
+    "a database that is none": (
+        after(file_at("here"), appended("tracking: {uri: 'sqlite:///here'}\n")),
+        "is damaged: file is not a database",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "spoil", "says"),
+    [
+        pytest.param("validate", *case, id=f"validate: {name}")
+        for name, case in (NOT_THERE | NOT_THERE_FOR_VALIDATE).items()
+    ]
+    + [pytest.param("run", *case, id=f"run: {name}") for name, case in NOT_THERE.items()],
+)
+def test_what_is_not_there_is_told_before_anything_begins(
+    tmp_path: Path, command: str, spoil: Spoil, says: str
+) -> None:
+    path = write_study(tmp_path)
+    spoil(tmp_path)
+    before = everything_in(tmp_path)
+    said_in_one_line(mixopt(command, path), says)
+    assert everything_in(tmp_path) == before, "nothing was made, and nothing left"
+
+
+def everything_in(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+def test_all_that_is_wrong_is_told_at_once_and_fast(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    for spoil in (
+        study("data/code.jsonl", "[data/code.jsonl, data/gone.jsonl, data/gone.txt]"),
+        study("corpus: {", "corpus: {tokenizer: none.json, "),
+        study("depth: 1, width: 32, heads: 2", "depth: 1, width: 32, heads: 7"),
+        study("depth: 2, width: 32, heads: 2", "depth: 2, width: 32, heads: 5"),
+        executor("kind: ray, cpus_per_trial: 9999, shared: /proc"),
+        appended("directory: /proc/x\ntracking: {uri: 'http://127.0.0.1:9'}\n"),
+    ):
+        spoil(tmp_path)
+    done = mixopt("validate", path)
+    places = [line.removeprefix(f"error: {path}:").split(": ")[1] for line in done.stderr.splitlines()]
+    assert places == [
+        *("proxies.dense", "proxies.moe", "corpus.tokenizer", "domains.code.paths", "domains.code.paths"),
+        *("directory", "executor.cpus_per_trial", "executor.shared", "tracking.uri"),
+    ]
+    assert done.status == 2
+
+
+def test_a_store_of_this_machine_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    said_in_one_line(mixopt("validate", write_study(tmp_path)), "$MLFLOW_TRACKING_URI: ./mlruns names no MLflow store")
+
+
+def test_a_study_that_was_begun_with_another_file(tmp_path: Path) -> None:
+    file = load(write_study(tmp_path))
+    Journal.create(journal_path(file), Subject(file.study, file.deciding(), "a corpus"), (), ()).close()
+    study("seed: 3", "seed: 4")(tmp_path)
+    said_in_one_line(mixopt("validate", file.file), "study small exists with another study file; changed: seed")
+
+
+def test_what_is_only_known_later_is_said(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    executor("kind: ray, address: 'head:6379', gpus_per_trial: 4")(tmp_path)
+    done = mixopt("validate", path)
+    assert done.status == 0, done.stderr
+    assert done.stderr == (
+        "note: whether the cluster at head:6379 has room for a trial (CPUs: 1, GPUs: 4) is seen when the study starts\n"
+    )
+    [note] = json.loads(mixopt("validate", path, "--json").stdout)["notes"]
+    assert "head:6379" in note
 
 
 def test_a_mended_mistake_goes_on_where_it_was(tmp_path: Path) -> None:

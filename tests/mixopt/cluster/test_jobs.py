@@ -19,6 +19,7 @@ from typing import Any
 import jsonschema
 import pytest
 import ray
+import yaml
 from datasets import Dataset, DatasetDict
 from ray.exceptions import AuthenticationError
 from typer.testing import CliRunner
@@ -31,7 +32,7 @@ from mixopt.cluster.head import HeadAway
 from mixopt.cluster.jobs import Cluster
 from mixopt.cluster.shipment import FOLDER, check_submittable, packed, shipped_files, without_absent_runs
 from mixopt.settings.reading import load
-from mixopt.settings.schema import StudyFile
+from mixopt.settings.schema import ProxySettings, StudyFile, TargetSettings
 from mixopt.study import wishes
 from mixopt.supervise import FINAL_STATUS
 from proxies.errors import ProxyError
@@ -274,12 +275,67 @@ def test_names_that_end_alike_are_different_studies(head: Head) -> None:
 
 
 def test_a_study_that_runs_is_not_submitted_twice_nor_with_other_settings(head: Head, tmp_path: Path) -> None:
+    head.answers["/api/jobs/"] = [submitted_as(study_file(tmp_path))]
+    for changed, hint in (
+        (STUDY.replace("2M", "2M, trials: 7"), "end it first (mixopt cancel test"),
+        (STUDY.replace("2M", "3M"), "give this one another name under `study:`"),
+    ):
+        with pytest.raises(ConfigError, match="mixopt-test-3, with other settings") as caught:
+            Cluster(head.address).submit(study_file(tmp_path, changed))
+        assert hint in caught.value.hint
+    assert head.asked == ["GET /api/jobs/"] * 2
+
+
+def submitted_as(file: StudyFile) -> dict[str, Any]:
+    return job("test", 3, "PENDING", metadata=job("test", 3, "")["metadata"] | {"mixopt.settings": jobs._digests(file)})
+
+
+def test_the_file_of_a_client_that_knows_fewer_settings_is_the_same_study(head: Head, tmp_path: Path) -> None:
+    class LaterProxy(ProxySettings):
+        warmup: float | None = None
+
+    class LaterTarget(TargetSettings):
+        merged: bool | None = None
+
+    class LaterStudy(StudyFile):
+        proxies: dict[str, LaterProxy]  # type: ignore[assignment]
+        target: LaterTarget = LaterTarget()
+        curriculum: list[str] | None = None
+
     file = study_file(tmp_path)
+    later = LaterStudy.model_validate(yaml.safe_load(STUDY) | {"proxies": {"dense": {"tokens": 2_000_000}}})
+    later._file, later._text = file.file, file.text
+    head.answers["/api/jobs/"] = [submitted_as(file)]
+    assert Cluster(head.address).submit(later) == (Cluster(head.address).job("test"), False)
+
+
+def test_a_job_of_a_version_that_told_its_settings_otherwise_is_the_study_of_its_name(
+    head: Head, tmp_path: Path
+) -> None:
     head.answers["/api/jobs/"] = [job("test", 3, "PENDING")]
-    with pytest.raises(ConfigError, match="mixopt-test-3, with other settings") as caught:
-        Cluster(head.address).submit(file)
-    assert "mixopt cancel test" in caught.value.hint
-    assert head.asked == ["GET /api/jobs/"]
+    done = mixopt("submit", study_file(tmp_path).file, "--address", head.address)
+    assert done.status == 0, done.stderr
+    assert "study test is already pending" in done.stdout
+    assert done.stderr == (
+        "note: it was submitted by an earlier version of mixopt: whether with the settings of this file is not known\n"
+    )
+
+
+def test_whether_a_study_could_be_submitted_is_told_with_what_the_cluster_has(head: Head, tmp_path: Path) -> None:
+    file = study_file(tmp_path)
+    head.answers |= {NODES: nodes({"CPU": 8.0, "GPU": 1.0}, {"CPU": 2.0}), STATUS: FIXED}
+    done = mixopt("validate", file.file, "--address", head.address)
+    assert done.status == 0, done.stderr
+    assert done.stderr == f"note: {head.address} has 2 nodes with 10 CPUs and 1 GPUs\n"
+    more = "executor: {kind: in_process, gpus_per_trial: 2}\ncorpus: {tokenizer: gone.json}\n"
+    done = mixopt("validate", study_file(tmp_path, STUDY + more).file, "--address", head.address)
+    assert done.status == 2
+    assert [line.split(";")[0].removeprefix(f"error: {file.file}: ") for line in done.stderr.splitlines()] == [
+        "executor.kind: in_process trains nothing on a cluster",
+        f"error: corpus.tokenizer: there is no file {tmp_path}/gone.json",
+        "error: a trial asks for 1 CPUs and 2 GPUs, no node has them",
+    ]
+    assert not any("POST" in asked for asked in head.asked)
 
 
 class Desk:
