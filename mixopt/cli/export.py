@@ -46,7 +46,7 @@ def export(
     ] = None,
     max_epochs: Annotated[
         float | None,
-        typer.Option(min=0, help="How often any domain may be repeated. Default: as the study says, by domain."),
+        typer.Option(min=0, help="How often any domain may be repeated. Default: as the study says, by domain; else 4."),
     ] = None,
     allow_repeats: Annotated[
         bool, typer.Option("--allow-repeats", help="Export also where domains are repeated more often than they may.")

@@ -15,7 +15,6 @@ from mixopt.exports.mixtures import Known
 from mixopt.results.export import Supply
 from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import parse_count, show_count
-from search.designs.baselines import EPOCHS
 from search.mixture import ROUNDING, Mixture, counts
 
 # Formats that take lines after a #.
@@ -120,14 +119,13 @@ class ExportRequest:
             allow_repeats,
         )
 
-    def most_epochs(self, domain: str) -> float | None:
-        """How often the run may read a domain; None where neither an option nor the study says."""
+    def most_epochs(self, domain: str) -> float:
+        """How often the run may read a domain: as an option says, or the study for it, or for all; 4 where none does."""
         if self.max_epochs is not None:
             return self.max_epochs
         if (own := self.file.domains[domain].max_epochs) is not None:
             return own
-        target = self.file.target
-        return target.max_epochs if target.tokens or "max_epochs" in target.model_fields_set else None
+        return self.file.target.max_epochs
 
     def supplies(self, known: Known, mixture: Mixture) -> list[Supply]:
         """What each domain gives in the run; nothing where its tokens are not known."""
@@ -145,17 +143,14 @@ class ExportRequest:
         ]
 
     def cautions(self, known: Known, mixture: Mixture) -> list[str]:
-        """A sentence for each domain that is read more often than it may, where that is allowed, or than is free."""
-        found, run = [], show_count(self.tokens or 0)
-        for each in self.supplies(known, mixture):
-            read = f"domain {each.domain} is read {each.epochs:.3g} times in {run} tokens"
-            if _is_beyond(each):
-                found.append(f"{read}, and {each.max_epochs:g} times is the most: --allow-repeats lets it")
-            elif each.max_epochs is None and each.epochs > EPOCHS:
-                found.append(
-                    f"{read}: beyond about {EPOCHS:g} epochs, repeated text is worth less than new; "
-                    f"domains.{each.domain}.max_epochs, with target.tokens, keeps the answer inside its supply"
-                )
+        """A sentence for each domain that is read more often than it may, where that is allowed; and what else to know."""
+        run = show_count(self.tokens or 0)
+        found = [
+            f"domain {each.domain} is read {each.epochs:.3g} times in {run} tokens, and "
+            f"{self.most_epochs(each.domain):g} times is the most: --allow-repeats lets it"
+            for each in self.supplies(known, mixture)
+            if self._is_beyond(each)
+        ]
         if self.draws is Draws.DOCUMENTS:
             found += [
                 f"domain {name} is left out: {run} tokens hold less than one document of its share, {mixture[name]:.2g}"
@@ -201,14 +196,14 @@ class ExportRequest:
         supplies = self.supplies(known, mixture)
         if supplies:
             # By how much it is beyond what it may be.
-            each = max(supplies, key=lambda supply: supply.epochs / (supply.max_epochs or math.inf))
-            if _is_beyond(each) and not self.allow_repeats:
+            each = max(supplies, key=lambda supply: supply.epochs / self.most_epochs(supply.domain))
+            if self._is_beyond(each) and not self.allow_repeats:
                 raise ConfigError(
                     f"domain {each.domain} would be read {each.epochs:.3g} times in {show_count(self.tokens or 0)} "
                     f"tokens: it has {show_count(each.there)}, the mixture takes {each.share:.2%}, and the most is "
-                    f"{each.max_epochs:g}",
-                    hint="lower tokens, raise max-epochs, give --allow-repeats, or make these the study's "
-                    "target.tokens: then its answer keeps inside the supply",
+                    f"{self.most_epochs(each.domain):g}",
+                    hint="lower tokens, raise max-epochs or give --allow-repeats; target.tokens keeps the study's answer "
+                    f"inside its supply, and domains.{each.domain}.tokens says how much there is beside a sample",
                 )
         # What was found out about the answer says nothing about another mixture.
         answer = known.answer
@@ -251,11 +246,10 @@ class ExportRequest:
 
     def _repeats(self, supplies: Sequence[Supply]) -> dict[str, float]:
         """How often the trainer is told that it may read each domain: often enough for this mixture."""
-        most = {name: self.most_epochs(name) or EPOCHS for name in self.file.domains}
+        most = {name: self.most_epochs(name) for name in self.file.domains}
         needed = {each.domain: float(math.ceil(each.epochs)) for each in supplies if each.epochs > most[each.domain]}
         return most | needed
 
-
-def _is_beyond(supply: Supply) -> bool:
-    """Whether a domain is read more often than it may be."""
-    return supply.max_epochs is not None and supply.epochs > supply.max_epochs * (1 + ROUNDING)
+    def _is_beyond(self, supply: Supply) -> bool:
+        """Whether a domain is read more often than it may be."""
+        return supply.epochs > self.most_epochs(supply.domain) * (1 + ROUNDING)

@@ -25,7 +25,7 @@ class Supply(Part):
     taken: int
     there: int
     max_epochs: float | None = None
-    """How often the run may read it; null where nothing says."""
+    """How often the run may read it; null where an earlier version did not say."""
 
     @property
     def epochs(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -201,10 +202,13 @@ def test_each_domain_has_its_own_cap(study: Path) -> None:
     finally:
         study.write_text(text)
     answer = mixopt.Study(study).answer
-    free = ExportRequest.of(file, "olmix", None, None, None, "10M", None)
     known, mixture = Known.of(answer), Mixture.of(answer.mixture)
-    assert "beyond about 4 epochs" in free.cautions(known, mixture)[0], "no cap is known, so nothing is refused"
-    assert free.text(known, mixture)
+    of_all = ExportRequest.of(file, "olmix", None, None, None, "10M", None)
+    with pytest.raises(ConfigError, match=r"domain prose would be read .* and the most is 4$"):
+        of_all.text(known, mixture)
+    allowed = replace(of_all, allow_repeats=True)
+    assert "and 4 times is the most: --allow-repeats lets it" in allowed.cautions(known, mixture)[0]
+    assert allowed.text(known, mixture)
     prose = file.domains["prose"].model_copy(update={"max_epochs": 0.5})
     own = file.model_copy(update={"domains": {**file.domains, "prose": prose}})
     capped = ExportRequest.of(own, "olmix", None, None, None, "10M", None)
