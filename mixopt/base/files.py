@@ -90,7 +90,7 @@ def check_folder(path: Path, named: str) -> None:
     """
     there = next(each for each in (path.absolute(), *path.absolute().parents) if os.path.lexists(each))
     if not there.is_dir():
-        raise ConfigError(f"{named}: {there} is not a folder", hint="choose another")
+        raise ConfigError(f"{named}: {there} is not a folder", hint="choose another name")
     try:
         # Tried, as permissions do not say it all: of the superuser, of /proc, of a volume that can only be read.
         tempfile.TemporaryFile(dir=there).close()
@@ -98,7 +98,7 @@ def check_folder(path: Path, named: str) -> None:
         # Of a folder that takes no new names the system says that there is no such file.
         reason = "" if error.errno == errno.ENOENT else f": {error.strerror}"
         raise ConfigError(
-            f"{named}: {there} cannot be written to{reason}", hint="change its permissions, or choose another"
+            f"{named}: {there} cannot be written to{reason}", hint="change its permissions, or choose another name"
         ) from error
 
 

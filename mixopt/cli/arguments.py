@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mixopt.base.console import out
+from mixopt.base.files import check_file, check_folder
 from mixopt.results.base import Result
 from mixopt.settings.environment import ADDRESS_VARIABLE
 
@@ -34,6 +35,20 @@ def print_result(result: Result, view: RenderableType, as_json: bool) -> None:
         print(result.json_text())
     else:
         out.print(view, soft_wrap=not out.is_terminal)
+
+
+def check_output(path: Path, folder: bool = False, option: str = "--output") -> Path:
+    """Where a command is to write: looked at before the work that would be lost.
+
+    Args:
+        folder: it is one, which need not be there yet.
+
+    Raises:
+        ConfigError: nothing can be written there.
+    """
+    check = check_folder if folder else check_file
+    check(path, f"{option} {path}".lstrip())
+    return path
 
 
 def headed(head: str, text: str) -> Text:

@@ -14,6 +14,7 @@ from mixopt.cli.arguments import (
     BEGIN,
     Json,
     StudyArgument,
+    check_output,
     headed,
     print_result,
 )
@@ -37,6 +38,7 @@ def init(
 
     if output.exists():
         raise ConfigError(f"{output} exists", hint="choose another name with --output, or remove it")
+    check_output(output)
     write_text(output, study_text(data, output))
     out.print(
         f"wrote {output}; next: mixopt validate {output}, mixopt plan {output}, mixopt run {output}", soft_wrap=True
@@ -101,6 +103,7 @@ def demo(
     """Run a whole study, on text that this Python installation carries, in a few minutes."""
     from mixopt.settings.demo import write_demo
 
+    check_output(directory, folder=True, option="--directory")
     with err.status("gathering text from this Python installation"):
         study = write_demo(directory)
     err.print(f"study file: {study}")

@@ -11,7 +11,16 @@ import typer
 
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
-from mixopt.cli.arguments import CLUSTER, INTERRUPTED, Address, Json, RetryFailed, StudyArgument, print_result
+from mixopt.cli.arguments import (
+    CLUSTER,
+    INTERRUPTED,
+    Address,
+    Json,
+    RetryFailed,
+    StudyArgument,
+    check_output,
+    print_result,
+)
 from mixopt.settings.environment import ADDRESS_VARIABLE
 from mixopt.settings.schema import STUDY_FILE, store_of_this_machine
 from search.urls import fit_to_show
@@ -209,6 +218,7 @@ def secrets(
     from mixopt.cluster.secrets import write_secrets
     from mixopt.results.secrets import SecretFiles
 
+    check_output(folder, folder=True, option="")
     written = [str(path) for path in write_secrets(folder)]
     said = "\n".join(f"wrote {path}" for path in written) or f"{folder} has them all already"
     print_result(SecretFiles(files=tuple(written)), said, json)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mixopt.base.console import err, out
-from mixopt.cli.arguments import STUDY, Json, StudyArgument
+from mixopt.cli.arguments import STUDY, Json, StudyArgument, check_output
 from mixopt.settings.schema import STUDY_FILE
 
 app = typer.Typer()
@@ -46,7 +46,7 @@ def export(
     ] = None,
     max_epochs: Annotated[
         float | None,
-        typer.Option(min=0, help="How often any domain may be repeated. Default: as the study says, by domain; else 4."),
+        typer.Option(min=0, help="How often any domain may be repeated. Default: as the study says by domain, else 4."),
     ] = None,
     allow_repeats: Annotated[
         bool, typer.Option("--allow-repeats", help="Export also where domains are repeated more often than they may.")
@@ -77,6 +77,8 @@ def export(
         else:
             out.print(formats_table(), soft_wrap=not out.is_terminal)
         return
+    if output is not None:
+        check_output(output)
     file = load(study)
     request = ExportRequest.of(file, format, location, locations, draws, tokens, max_epochs, allow_repeats)
     if mixture is not None and front is not None:

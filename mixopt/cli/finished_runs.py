@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,12 +10,7 @@ import typer
 from rich.console import Console
 
 from mixopt.base.console import err
-from mixopt.base.errors import ConfigError
-from mixopt.cli.arguments import (
-    RUNS,
-    Json,
-    print_result,
-)
+from mixopt.cli.arguments import RUNS, Json, check_output, print_result
 
 if TYPE_CHECKING:
     from mixopt.study.stages import Stages
@@ -101,7 +95,7 @@ def fit(
     from mixopt.settings.space import read
     from mixopt.settings.units import count_of
 
-    folder = _folder(output or Path(f"{runs.stem}-fit"))
+    folder = check_output(output or Path(f"{runs.stem}-fit"), folder=True)
     request = FitRequest(
         runs=runs,
         holdout=holdout,
@@ -179,7 +173,7 @@ def backtest(
     from mixopt.runs.request import BacktestRequest
     from mixopt.settings.space import read
 
-    folder = _folder(output or Path(f"{tables[0].stem}-backtest"))
+    folder = check_output(output or Path(f"{tables[0].stem}-backtest"), folder=True)
     requests = [
         BacktestRequest(
             runs=table,
@@ -246,7 +240,7 @@ def replay(
     from mixopt.runs.replay import replay, save
     from mixopt.runs.request import ReplayRequest
 
-    folder = _folder(output or Path(f"{runs.stem}-replay"))
+    folder = check_output(output or Path(f"{runs.stem}-replay"), folder=True)
     request = ReplayRequest(
         runs=runs,
         metrics=tuple(metrics or ()),
@@ -269,20 +263,6 @@ def replay(
         )
     found = save(found, folder)
     print_result(found, replay_view(found), json)
-
-
-def _folder(path: Path) -> Path:
-    """A folder to write to, which need not exist.
-
-    Raises:
-        ConfigError: it cannot be made or written to; said before the work that would be lost.
-    """
-    there = next(each for each in (path.absolute(), *path.absolute().parents) if os.path.lexists(each))
-    if not there.is_dir():
-        raise ConfigError(f"--output {path}: {there} is not a folder", hint="choose another name")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(f"--output {path}: {there} cannot be written to", hint="choose another name")
-    return path
 
 
 def _stages(json: bool) -> Stages:

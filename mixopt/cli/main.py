@@ -8,6 +8,7 @@ import traceback
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from mixopt.base.console import degrade, err
 from mixopt.base.errors import ClusterLost, error_lines
@@ -26,6 +27,7 @@ from mixopt.cli import (
     report,
     study,
 )
+from mixopt.cli.usage import UsageError, usage_mistake
 from mixopt.settings.environment import DEBUG_VARIABLE
 from proxies.errors import ProxyError
 from search.errors import ExplainedError
@@ -82,7 +84,12 @@ def main() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     degrade()
     try:
-        app()
+        status = app(prog_name="mixopt", standalone_mode=False)
+    except UsageError as mistake:
+        if not str(mistake):  # nothing was given, and help was shown
+            sys.exit(USER_MISTAKE)
+        _complain(error_line(*usage_mistake(mistake, _commands())))
+        sys.exit(USER_MISTAKE)
     except (ExplainedError, ProxyError) as mistake:
         _show_traceback()
         for line in error_lines(mistake):
@@ -95,6 +102,13 @@ def main() -> None:
         place = error.filename or "the system"
         _complain(error_line(f"{place}: {error.strerror}", "check the path, its permissions and the free space"))
         sys.exit(_status_if_it_may_pass())
+    sys.exit(status or 0)
+
+
+def _commands() -> list[str]:
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    return list(group.commands)
 
 
 def _show_traceback() -> None:

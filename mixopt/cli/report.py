@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mixopt.base.console import err, out
-from mixopt.cli.arguments import STUDY, Json, StudyArgument
+from mixopt.cli.arguments import STUDY, Json, StudyArgument, check_output
 from mixopt.settings.schema import STUDY_FILE
 
 app = typer.Typer()
@@ -39,6 +39,7 @@ def report(
     file = load(study)
     if output is None:
         output = Path(f"{file.study}-report.html")
+    check_output(output)
     report, made_from = find_report(file), stamp(file)
     record = read_record(file)  # which also says whether the study is still this file's
     for change in pool_changes(file, record):

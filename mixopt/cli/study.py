@@ -19,6 +19,7 @@ from mixopt.cli.arguments import (
     Json,
     RetryFailed,
     StudyArgument,
+    check_output,
     headed,
     print_result,
 )
@@ -154,13 +155,15 @@ def runs(
     from mixopt.runs.trials import csv_text, run_rows
     from mixopt.study.record import read_record
 
+    if output is not None:
+        check_output(output)
+        if output.suffix != ".csv":
+            raise ConfigError(f"{output}: the table is written as CSV", hint="choose a name that ends in .csv")
     file = load_study(study)
     rows = run_rows(read_record(file, apart_from="file").history, unit)
     if not rows:
         raise ConfigError(f"study {file.study} has no completed trial yet", hint=f"run it: mixopt run {file.file}")
     if output is not None:
-        if output.suffix != ".csv":
-            raise ConfigError(f"{output}: the table is written as CSV", hint="choose a name that ends in .csv")
         write_text(output, csv_text(rows))
     if json:
         print(RunTable(study=file.study, unit=unit, runs=tuple(rows)).json_text())

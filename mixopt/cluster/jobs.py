@@ -59,8 +59,8 @@ class StudyJob:
         number: which one; the later ones resumed the study.
         state: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED.
         message: Ray's explanation of the state, with the end of the log where it failed.
-        settings: digests of the study file's settings, as `_digests` has them; those of earlier versions were of another
-            kind, and say nothing here.
+        settings: digests of the study file's settings, as `_digests` has them; that of earlier versions was another, which
+            says nothing here.
         retries_failed: it trains failed trials again.
         directory: that the study file names; "" where that is the cluster's own.
     """

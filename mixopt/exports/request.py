@@ -120,7 +120,7 @@ class ExportRequest:
         )
 
     def most_epochs(self, domain: str) -> float:
-        """How often the run may read a domain: as an option says, or the study for it, or for all; 4 where none does."""
+        """How often the run may read a domain: as an option says, or the study for it or for all; 4 where none does."""
         if self.max_epochs is not None:
             return self.max_epochs
         if (own := self.file.domains[domain].max_epochs) is not None:
