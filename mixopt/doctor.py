@@ -13,7 +13,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
@@ -53,11 +53,15 @@ About = Literal["machine", "store", "study", "cluster"]
 Check = tuple[About, str, Callable[[], Iterator[tuple[State, str, str | None]]]]
 
 
-def diagnose(file: StudyFile | None = None, address: str | None = None) -> Diagnosis:
-    """
+def findings(
+    file: StudyFile | None, address: str | None, begins: Callable[[str], object] = lambda what: None
+) -> Iterator[Finding]:
+    """What is found, as soon as it is.
+
     Args:
         file: whose folder, store and shared place are looked at as well.
         address: of a cluster's head.
+        begins: told what is looked at next.
     """
     checks: list[Check] = [
         ("machine", "versions", _versions),
@@ -78,8 +82,15 @@ def diagnose(file: StudyFile | None = None, address: str | None = None) -> Diagn
         ]
     if address:
         checks += [("cluster", "head", lambda: _cluster(address))]
-    findings = tuple(finding for check in checks for finding in _findings(check))
-    return Diagnosis(findings=findings, healthy=all(finding.state != "bad" for finding in findings))
+    for check in checks:
+        about, what, _ = check
+        begins(f"{about} {what}")
+        yield from _findings(check)
+
+
+def diagnosis(findings: Iterable[Finding]) -> Diagnosis:
+    found = tuple(findings)
+    return Diagnosis(findings=found, healthy=all(finding.state != "bad" for finding in found))
 
 
 def _findings(check: Check) -> Iterator[Finding]:
@@ -248,11 +259,12 @@ def _way_to(address: str, path: str, token: str | None) -> Iterator[tuple[State,
 
 
 def _folder(file: StudyFile) -> Iterator[tuple[State, str, str | None]]:
+    from mixopt.study.checking import check_directory
+
     home = file.home.absolute()
     there = next(each for each in (home, *home.parents) if each.exists())
-    if not os.access(there, os.W_OK | os.X_OK):
-        yield "bad", f"{there} cannot be written", "change its permissions, or name another `directory`"
-    elif there.stat().st_mode & 0o002:
+    check_directory(file)
+    if there.stat().st_mode & 0o002:
         yield "warn", f"everybody may write in {there}", f"chmod o-w {there}"
     else:
         yield "ok", f"{home} can be written", None

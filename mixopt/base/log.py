@@ -9,12 +9,15 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Literal, get_args
 
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
@@ -24,6 +27,10 @@ LOG_FILE = "mixopt.log"
 ROOMS = ("mixopt", "proxies", "search", "tracking")
 # Of the file, and of the one that came before it.
 MOST_BYTES = 5_000_000
+# From the least to the most serious.
+Level = Literal["info", "warning", "error", "critical"]
+# How an entry begins; the lines below it, such as a traceback, are its own.
+ENTRY = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ([A-Z]+) ")
 
 
 class _Lines(logging.Formatter):
@@ -83,3 +90,33 @@ def logging_to(folder: Path) -> Iterator[None]:
             logger.setLevel(level)
         with suppress(OSError):  # a disk that has no room for the last lines either
             file.close()
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """What of a log is asked for.
+
+    Attributes:
+        level: entries that are at least so serious; None for all.
+        tail: the last so many lines of these; None for all.
+    """
+
+    level: Level | None = None
+    tail: int | None = None
+
+    def of(self, log: str) -> str:
+        lines = [*filter(self.shows(), log.splitlines(keepends=True))]
+        return "".join(lines[-self.tail :] if self.tail else lines)
+
+    def shows(self) -> Callable[[str], bool]:
+        """Whether a line is shown, asked of one line of a log after the other."""
+        levels, shown = [level.upper() for level in get_args(Level)], True
+        wanted = levels[levels.index(self.level.upper()) :] if self.level else levels
+
+        def is_shown(line: str) -> bool:
+            nonlocal shown
+            if (entry := ENTRY.match(line)) is not None:
+                shown = entry[1] in wanted
+            return shown
+
+        return is_shown

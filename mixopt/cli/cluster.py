@@ -11,6 +11,7 @@ import typer
 
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
+from mixopt.base.log import Excerpt, Level
 from mixopt.cli.arguments import (
     CLUSTER,
     INTERRUPTED,
@@ -101,13 +102,20 @@ def status(study: str, address: str, json: bool) -> bool:
 @app.command(
     epilog="Examples:\n\nmixopt logs my-study --follow --address http://head:8265\n\n"
     "mixopt logs my-study --job 1     (before it was resumed)\n\n"
-    "mixopt logs study.yaml     (what happened on this machine)\n\nmixopt logs study.yaml --trial 3f9a",
+    "mixopt logs study.yaml -f --level warning     (what happens on this machine)\n\n"
+    "mixopt logs study.yaml --trial 3f9a",
     rich_help_panel=CLUSTER,
 )
 def logs(
     study: StudyOrName = str(STUDY_FILE),
     address: Address = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the submitted study ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the study ends.")] = False,
+    tail: Annotated[
+        int | None, typer.Option(min=1, help="Only the last so many lines; with -f, of those so far.")
+    ] = None,
+    level: Annotated[
+        Level | None, typer.Option(help="Of a study on this machine: only what is at least so serious.")
+    ] = None,
     number: Annotated[
         int | None, typer.Option("--job", min=1, help="Of an earlier submission: 1 is the first. Default: the last.")
     ] = None,
@@ -116,44 +124,52 @@ def logs(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show what a submitted study prints, or what was logged of one that ran here.
+    """Show what a submitted study prints, or what is logged of one that runs or ran here.
 
-    With -f, exit status 1 where it did not succeed.
+    With -f, exit status 1 where it did not end with an answer.
     """
     from mixopt.results.jobs import JobLog
+    from mixopt.study.wishes import driver
 
     name, file = name_and_file(study)
+    excerpt = Excerpt(level, tail)
     if trial is not None:
-        if number is not None or follow:
+        options = {"--job": number is not None, "-f": follow, "--tail": tail is not None, "--level": level is not None}
+        if given := [option for option, is_given in options.items() if is_given]:
             raise ConfigError(
                 "--trial shows what is recorded of a trial, whichever submission trained it",
-                hint=f"leave out {'--job' if number is not None else '-f'}",
+                hint=f"leave out {given[0]}",
             )
         _show_log_of_trial(name, file, trial, json)
         return
     if not address:
         if number is not None:
             raise ConfigError("--job is of studies that were submitted, and no cluster is named", hint=WHICH_CLUSTER)
-        _show_log_of_here(name, file, follow, json)
+        _show_log_of_here(name, file, excerpt, follow, json)
         return
     cluster = the_cluster(address)
-    # What was logged here is neither followed nor numbered.
-    job = cluster.job(name, number) if follow or number is not None else _job(cluster, name, file)
+    # What was logged here is not numbered, and followed only while it runs here: who follows a job waits for its end.
+    runs_here = file is not None and driver(file.work_directory) is not None
+    job = cluster.job(name, number) if number is not None or (follow and not runs_here) else _job(cluster, name, file)
     if job is None:
-        _show_log_of_here(name, file, follow, json)
+        _show_log_of_here(name, file, excerpt, follow, json)
         return
+    if level is not None:
+        raise ConfigError(f"{job.id} prints lines without levels", hint="leave out --level")
     if follow:
+        log = cluster.log(job) if tail is not None and not json else ""
+        _write(excerpt.of(log))
         try:
-            job = cluster.follow(job, _discard if json else _write, err.print)
+            job = cluster.follow(job, _discard if json else _write, err.print, len(log))
         except KeyboardInterrupt:
             which = f"{job.study}{cluster.head.option}"
             err.print(f"study {job.study} goes on without you; end it with: mixopt stop {which}", soft_wrap=True)
             raise typer.Exit(INTERRUPTED) from None
         err.print(f"{job.id} is {now(job)}")
     if json:
-        print(JobLog(**dict(job.summary), log=cluster.log(job)).json_text())
+        print(JobLog(**dict(job.summary), log=excerpt.of(cluster.log(job))).json_text())
     elif not follow:
-        _write(cluster.log(job))
+        _write(excerpt.of(cluster.log(job)))
     if follow and job.state != "SUCCEEDED":
         raise typer.Exit(NOT_SUCCEEDED)
 
@@ -172,20 +188,29 @@ def _show_log_of_trial(name: str, file: StudyFile | None, trial: str, json: bool
     print_result(found, trial_table(found), json)
 
 
-def _show_log_of_here(name: str, file: StudyFile | None, follow: bool, json: bool) -> None:
-    from mixopt.study.logs import log_path, read_log
+def _show_log_of_here(name: str, file: StudyFile | None, excerpt: Excerpt, follow: bool, json: bool) -> None:
+    from mixopt.study.logs import follow_log, read_log
+    from mixopt.study.record import has_ended_with_answer
 
     if file is None:
         raise ConfigError(
             f"no cluster is named, and {name} is no study file", hint=f"name the file, or {WHICH_CLUSTER}"
         )
     if follow:
-        raise ConfigError("-f follows submitted studies", hint=f"{WHICH_CLUSTER}; or: tail -F {log_path(file)}")
+        try:
+            for part in follow_log(file, excerpt):
+                (_discard if json else _write)(part)
+        except KeyboardInterrupt:
+            err.print(f"study {name} goes on without you; end it with: mixopt stop {file.file}", soft_wrap=True)
+            raise typer.Exit(INTERRUPTED) from None
+        err.print(f"nobody runs study {name} on this machine")
     log = read_log(file)
     if json:
-        print(log.json_text())
-    else:
-        _write(log.log)
+        print(log.model_copy(update={"log": excerpt.of(log.log)}).json_text())
+    elif not follow:
+        _write(excerpt.of(log.log))
+    if follow and not has_ended_with_answer(file):
+        raise typer.Exit(NOT_SUCCEEDED)
 
 
 @app.command("list", epilog="Example: mixopt list --address http://head:8265 --json", rich_help_panel=CLUSTER)

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from mixopt.base.console import err
+from mixopt.base.console import err, out
 from mixopt.cli.arguments import KEEPING, Address, Json, print_result
+from mixopt.results.doctor import Finding
 from mixopt.settings.environment import DIRECTORY_VARIABLE, studies_folder
 
 app = typer.Typer()
@@ -28,14 +29,21 @@ def doctor(
 
     Exit status 1 where something is bad.
     """
-    from mixopt.cli.tables.keeping import diagnosis_table
-    from mixopt.doctor import diagnose
+    from mixopt.cli.tables.keeping import finding_line, verdict_line
+    from mixopt.doctor import diagnosis, findings
     from mixopt.settings.reading import load
 
-    file = None if study is None else load(study)
-    with err.status("looking"):
-        found = diagnose(file, address)
-    print_result(found, diagnosis_table(found), json)
+    file, seen = None if study is None else load(study), list[Finding]()
+    wrap = not out.is_terminal
+    with err.status("looking") as asking:
+        for each in findings(file, address, begins=lambda what: asking.update(f"looking at {what}")):
+            seen.append(each)
+            if not json:
+                asking.stop()  # it would be in the line
+                out.print(finding_line(each), soft_wrap=wrap)
+                asking.start()
+    found = diagnosis(seen)
+    print_result(found, verdict_line(found), json)
     if not found.healthy:
         raise typer.Exit(NOT_HEALTHY)
 

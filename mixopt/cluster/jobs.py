@@ -59,8 +59,8 @@ class StudyJob:
         number: which one; the later ones resumed the study.
         state: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED.
         message: Ray's explanation of the state, with the end of the log where it failed.
-        settings: digests of the study file's settings, as `_digests` has them; that of earlier versions was another, which
-            says nothing here.
+        settings: digests of the study file's settings, as `_digests` has them; that of earlier versions was another
+            kind, and says nothing here.
         retries_failed: it trains failed trials again.
         directory: that the study file names; "" where that is the cluster's own.
     """
@@ -262,14 +262,19 @@ class Cluster:
         text: str = self.head.ask(f"/api/jobs/{job.id}/logs")["logs"] or ""
         return text
 
-    def follow(self, job: StudyJob, write: Callable[[str], object], remark: Callable[[str], object]) -> StudyJob:
+    def follow(
+        self, job: StudyJob, write: Callable[[str], object], remark: Callable[[str], object], written: int = 0
+    ) -> StudyJob:
         """Writes the log as it grows, until the job ends; waits, with a remark, for a head that is away for a moment.
+
+        Args:
+            written: characters of it that are left out.
 
         Returns the job as it ended.
         """
         with self.head.answering():
             client = self._client()
-        return asyncio.run(self._follow(job, client, write, remark))
+        return asyncio.run(self._follow(job, client, write, remark, written))
 
     async def _follow(
         self,
@@ -277,8 +282,8 @@ class Cluster:
         client: JobSubmissionClient,
         write: Callable[[str], object],
         remark: Callable[[str], object],
+        written: int,
     ) -> StudyJob:
-        written = 0
         while not job.has_ended:
             # From its beginning each time, so that what was written before is left out.
             chunks, read = client.tail_job_logs(job.id), 0

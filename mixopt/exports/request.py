@@ -143,7 +143,7 @@ class ExportRequest:
         ]
 
     def cautions(self, known: Known, mixture: Mixture) -> list[str]:
-        """A sentence for each domain that is read more often than it may, where that is allowed; and what else to know."""
+        """A sentence for each domain that is read more often than it may, and for what else there is to know."""
         run = show_count(self.tokens or 0)
         found = [
             f"domain {each.domain} is read {each.epochs:.3g} times in {run} tokens, and "
@@ -202,8 +202,8 @@ class ExportRequest:
                     f"domain {each.domain} would be read {each.epochs:.3g} times in {show_count(self.tokens or 0)} "
                     f"tokens: it has {show_count(each.there)}, the mixture takes {each.share:.2%}, and the most is "
                     f"{self.most_epochs(each.domain):g}",
-                    hint="lower tokens, raise max-epochs or give --allow-repeats; target.tokens keeps the study's answer "
-                    f"inside its supply, and domains.{each.domain}.tokens says how much there is beside a sample",
+                    hint="lower tokens, raise max-epochs or give --allow-repeats; target.tokens keeps the study's "
+                    f"answer inside its supply, domains.{each.domain}.tokens says how much there is beside a sample",
                 )
         # What was found out about the answer says nothing about another mixture.
         answer = known.answer

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from mixopt.doctor import findings
 from mixopt.settings.reading import load
 from mixopt.study.record import journal_path
-from tests.e2e.study import write_study
+from tests.e2e.study import STUDY, write_study
 from tests.processes import free_port
 from tests.program import mixopt
 from tests.tracking.trials import trial
@@ -49,6 +50,23 @@ def test_a_healthy_machine_and_study(tmp_path: Path) -> None:
     assert [each["state"] for what in ("MLflow", "folder", "journal") for each in found[what]] == ["ok"] * 3
     assert "has not run here" in found["journal"][0]["found"]
     assert "nothing stands in the way" in mixopt("doctor", study).stdout
+
+
+def test_what_is_found_is_told_before_the_next_is_looked_at(tmp_path: Path) -> None:
+    began: list[str] = []
+    told = findings(None, None, began.append)
+    assert next(told).what == "versions"
+    assert began == ["machine versions"]
+    done = mixopt("doctor", write_study(tmp_path))
+    assert done.stderr == "", "no progress where nobody watches"
+    assert [line.split()[1:3] for line in done.stdout.splitlines()][-2] == ["study", "executor.shared:"]
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    study = write_study(tmp_path, f"{STUDY}directory: study.yaml\n")
+    [found] = looked(study, status=1)["folder"]
+    assert found["found"] == f"{study}:18: directory: {study} is not a folder"
+    assert found["remedy"] == "choose another name"
 
 
 def test_secrets_that_others_can_read(own_home: Path) -> None:

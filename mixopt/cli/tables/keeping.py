@@ -6,21 +6,22 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mixopt.cli.tables.table import plain_table
-from mixopt.results.doctor import Diagnosis
+from mixopt.results.doctor import Diagnosis, Finding
 from mixopt.results.prune import Pruned
 
 STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
 UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
-def diagnosis_table(diagnosis: Diagnosis) -> RenderableType:
-    lines = []
-    for each in diagnosis.findings:
-        remedy = f"; {each.remedy}" if each.remedy else ""
-        state = (f"{each.state:4}", STYLES[each.state])
-        lines.append(Text.assemble(state, f"  {each.about} {each.what}: {each.found}{remedy}"))
+def finding_line(finding: Finding) -> Text:
+    remedy = f"; {finding.remedy}" if finding.remedy else ""
+    state = (f"{finding.state:4}", STYLES[finding.state])
+    return Text.assemble(state, f"  {finding.about} {finding.what}: {finding.found}{remedy}")
+
+
+def verdict_line(diagnosis: Diagnosis) -> Text:
     bad = sum(each.state == "bad" for each in diagnosis.findings)
-    return Group(*lines, Text(f"{bad} to mend" if bad else "nothing stands in the way", style="bold"))
+    return Text(f"{bad} to mend" if bad else "nothing stands in the way", style="bold")
 
 
 def pruned_table(pruned: Pruned) -> RenderableType:

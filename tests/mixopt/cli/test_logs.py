@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from mixopt.base.files import locked
 from mixopt.settings.reading import load
 from mixopt.study.record import journal_path
 from search.trial import Failure, FailureKind
 from tests.e2e.study import write_study
-from tests.program import mixopt
+from tests.program import COMMAND, mixopt
 from tests.tracking.trials import trial
 from tracking.entries import Closed, Opened, Restarted
 from tracking.journal import Journal
@@ -70,7 +72,10 @@ def test_a_lost_trial_says_why_each_time(study: Path) -> None:
         (("--trial", "zzz"), "no trial begins with zzz; mixopt status names"),
         (("--trial", ""), "2 trials begin with"),
         ((), "mixopt.log: no such log; it is written while the study runs here: mixopt run"),
-        (("--follow",), "-f follows submitted studies; give --address"),
+        (("--follow",), "mixopt.log: no such log; it is written while the study runs here: mixopt run"),
+        (("--trial", "3f", "--tail", "3"), "whichever submission trained it; leave out --tail"),
+        (("--level", "loud"), "mixopt logs: --level loud: must be one of"),
+        (("--tail", "0"), "mixopt logs: --tail 0: must be at least 1"),
         (("--job", "1"), "--job is of studies that were submitted, and no cluster is named; give --address"),
         (("--trial", "3f", "--job", "1"), "whichever submission trained it; leave out --job"),
         (("--trial", "3f", "-f"), "whichever submission trained it; leave out -f"),
@@ -96,6 +101,67 @@ def test_the_log_is_shown_with_what_was_rotated_away(study: Path) -> None:
     (folder / "mixopt.log").write_text("now\n")
     assert mixopt("logs", study).stdout == "before\nnow\n"
     assert json.loads(mixopt("logs", study, "--json").stdout)["log"] == "before\nnow\n"
+
+
+LINES = {
+    "began": "2026-11-30T12:00:00Z INFO mixopt.run: mixopt runs study.yaml\n",
+    "away": "2026-11-30T12:00:01Z WARNING tracking.recorder: MLflow is away\n",
+    "died": f"2026-11-30T12:00:02Z ERROR mixopt.run: the run ended\n{TRACEBACK}",
+    "ended": "2026-11-30T12:00:03Z INFO mixopt.run: the study has ended\n",
+}
+
+
+@pytest.fixture
+def log(study: Path) -> Path:
+    path = load(study).work_directory / "mixopt.log"
+    path.write_text("".join(LINES.values()))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (("--level", "warning"), LINES["away"] + LINES["died"]),
+        (("--level", "error"), LINES["died"]),
+        (("--level", "critical"), ""),
+        (("--level", "info"), "".join(LINES.values())),
+        (("--tail", "2"), TRACEBACK.splitlines()[-1] + "\n" + LINES["ended"]),
+        (("--tail", "1", "--level", "warning"), TRACEBACK.splitlines()[-1] + "\n"),
+        (("--tail", "999"), "".join(LINES.values())),
+    ],
+)
+def test_a_part_of_the_log(study: Path, log: Path, options: tuple[str, ...], shown: str) -> None:
+    assert mixopt("logs", study, *options).stdout == shown
+    assert json.loads(mixopt("logs", study, *options, "--json").stdout)["log"] == shown
+
+
+def test_the_log_of_a_study_that_nobody_runs_is_followed_to_its_end(study: Path, log: Path) -> None:
+    done = mixopt("logs", study, "-f", "--tail", "1")
+    assert done.stdout == LINES["ended"]
+    assert done.stderr == "nobody runs study small on this machine\n"
+    assert done.status == 1, "it has no answer"
+
+
+def test_a_study_that_runs_here_is_followed_until_it_ends(study: Path, log: Path) -> None:
+    log.write_text(LINES["began"])
+    folder, seen = load(study).work_directory, []
+    command = [*COMMAND, "logs", str(study), "--follow", "--level", "warning"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+        with locked(folder, "the study"):
+            with log.open("a") as file:
+                file.write(LINES["away"] + LINES["ended"])
+                file.flush()
+                assert following.stdout is not None
+                seen.append(following.stdout.readline())
+                file.write(LINES["died"][:90])  # a line that is not whole yet
+            log.rename(log.with_name("mixopt.log.1"))
+            with log.with_name("mixopt.log.1").open("a") as file:
+                file.write(LINES["died"][90:])
+            log.write_text(LINES["began"] + LINES["away"])
+            seen += [following.stdout.readline() for _ in range(1 + TRACEBACK.count("\n") + 1)]
+        rest, said = following.communicate(timeout=60)
+    assert "".join(seen) + rest == LINES["away"] + LINES["died"] + LINES["away"]
+    assert said == "nobody runs study small on this machine\n"
 
 
 def test_a_mistake_shows_where_it_was_noticed_only_on_request() -> None:
