@@ -45,9 +45,8 @@ def prune(directory: Path, remove: bool) -> Pruned:
         OSError: something cannot be removed.
     """
     if not directory.is_dir():
-        raise ConfigError(
-            f"{directory}: no such folder", hint="name the folder where studies are kept, such as .mixopt"
-        )
+        what = "not a folder" if directory.exists() else "no such folder"
+        raise ConfigError(f"{directory}: {what}", hint="name the folder where studies are kept, such as .mixopt")
     items: list[Removable] = []
     kept: list[Kept] = []
     needed: set[str] = set()  # fingerprints of corpora of studies that may go on

@@ -42,8 +42,8 @@ def require_database(uri: str) -> None:
     except (ArgumentError, ValueError) as error:
         if not isinstance(error, NoSuchModuleError):
             raise TrackingError(
-                f"tracking.uri {uri} is no address of a database",
-                hint="postgresql+psycopg2://USER@HOST/DATABASE is one",
+                f"the MLflow store {uri} is no address of a database",
+                hint="correct tracking.uri or $MLFLOW_TRACKING_URI; postgresql+psycopg2://USER@HOST/DATABASE is one",
             ) from error
         raise _without_driver(uri, error) from error
     except ImportError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from mixopt.base.errors import ConfigError
 from proxies import lock
 from proxies.storage import named_in_errors, write_whole
 
+URL = re.compile(r"[a-z][a-z0-9+]*:/", re.IGNORECASE)  # as a path, which has one slash where there were two
 DEVICES = Path("/dev")
 
 # Whoever looks whether somebody holds the folder may hold it for a moment.
@@ -64,6 +66,8 @@ def opened(path: Path, what: str, hint: str) -> BinaryIO:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError) as error:
+        if URL.match(str(path)):
+            raise ConfigError(f"{path}: a {what} is read from a disk, not from a URL", hint="download it") from error
         raise ConfigError(f"{path}: no such {what}", hint=hint) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -288,6 +288,20 @@ def name_and_file(study: str) -> tuple[str, StudyFile | None]:
     return file.study, file
 
 
+def study_here(name: str, file: StudyFile | None) -> StudyFile:
+    """The file of a study of this machine.
+
+    Raises:
+        ConfigError: only its name was given.
+    """
+    if file is None:
+        raise ConfigError(
+            f"study {name}: one of this machine is known by its file, one of a cluster by its name",
+            hint=f"give the file, such as {STUDY_FILE}, or the cluster with --address",
+        )
+    return file
+
+
 def _job_with_trials(job: StudyJob, file: StudyFile | None) -> JobWithTrials | JobAlone:
     """The job, and how far the study is, where its MLflow store can be reached from here."""
     from mixopt.results.jobs import JobAlone, JobWithTrials

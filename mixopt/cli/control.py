@@ -11,7 +11,7 @@ import typer
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
 from mixopt.cli.arguments import STUDY, Address, Json, print_result
-from mixopt.cli.cluster import StudyOrName, name_and_file, now, the_cluster
+from mixopt.cli.cluster import StudyOrName, name_and_file, now, study_here, the_cluster
 from mixopt.settings.schema import STUDY_FILE
 
 if TYPE_CHECKING:
@@ -241,9 +241,4 @@ def _who_runs(study: str, address: str | None) -> OnThisMachine | OnCluster:
             job = None
         if job is not None and not (job.has_ended and file and driver(file.work_directory)):
             return OnCluster(cluster, job)
-    if file is None:
-        raise ConfigError(
-            f"study {name}: one of this machine is known by its file, one of a cluster by its name",
-            hint=f"give the file, such as {STUDY_FILE}, or the cluster with --address",
-        )
-    return OnThisMachine(file)
+    return OnThisMachine(study_here(name, file))

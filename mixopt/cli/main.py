@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -100,6 +101,8 @@ def main() -> None:
             raise
         _show_traceback()
         place = error.filename or "the system"
+        if not _has_folder():
+            place = "the folder that this was started in"
         _complain(error_line(f"{place}: {error.strerror}", "check the path, its permissions and the free space"))
         sys.exit(_status_if_it_may_pass())
     sys.exit(status or 0)
@@ -109,6 +112,15 @@ def _commands() -> list[str]:
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
     return list(group.commands)
+
+
+def _has_folder() -> bool:
+    """Whether the folder that this process works in is still there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _show_traceback() -> None:

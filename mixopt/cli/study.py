@@ -123,7 +123,7 @@ def status(study: cluster.StudyOrName = str(STUDY_FILE), address: Address = None
 
     if address and cluster.status(study, address, json):
         return
-    file = load_study(Path(study))
+    file = cluster.study_here(*cluster.name_and_file(study))
     found = build_status(read_record(file, apart_from="inventory"), file.tracking_uri, file)
     print_result(found, status_table(found), json)
 

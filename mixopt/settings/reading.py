@@ -224,6 +224,8 @@ def _explain(problem: Any, root: yaml.Node, path: Path) -> str:
         case "too_long" | "string_too_long":
             most = f"{problem['ctx']['max_length']:,}"
             return f"{place}: {shown(problem['input'])} is longer than {most}; shorten it"
+        case "string_too_short":
+            return f"{place}: {shown(problem['input'])} is empty; write something, or leave the setting out"
         case "too_short":
             return f"{place}: needs at least {problem['ctx']['min_length']}; add more"
         case "model_type" | "model_attributes_type" | "dict_type":

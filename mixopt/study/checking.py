@@ -10,6 +10,7 @@ All of it is looked at, however much is wrong. What is told has its place in the
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,7 +28,7 @@ from mixopt.study.planning import check_settings
 from mixopt.study.record import journal_path
 from proxies.data.sources import Source, check_readable, find_files
 from proxies.errors import ProxyError
-from search.errors import ExplainedError
+from search.errors import ExplainedError, first_line
 from tracking import journal
 from tracking.address import sqlite_file
 
@@ -45,7 +46,15 @@ def check_study(file: StudyFile) -> None:
     Raises:
         ConfigError, SearchError, ProxyError, TrackingError: what is wrong; Mistakes where it is several things.
     """
-    all_at_once([partial(check_settings, file), *_of_text(file), *_of_surroundings(file), partial(_check_store, file)])
+    all_at_once(
+        [
+            partial(check_settings, file),
+            *_of_text(file),
+            *_of_surroundings(file),
+            partial(_check_cluster, file),
+            partial(_check_store, file),
+        ]
+    )
 
 
 def check_before_run(file: StudyFile) -> None:
@@ -158,6 +167,21 @@ def _check_gpus(file: StudyFile) -> None:
             f"{place_in(file, 'executor', 'gpus_per_trial')}: a trial asks for {asked:g}, and {have}",
             hint=f"lower it; mixopt doctor looks for GPUs; {FOR_A_CLUSTER}",
         )
+
+
+def _check_cluster(file: StudyFile) -> None:
+    """Whether something listens at the address of the cluster, where that says at which port."""
+    address = file.executor.address or ""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if file.executor.kind != "ray" or not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_WITHIN_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"{place_in(file, 'executor', 'address')}: no Ray cluster answers at {address}: {first_line(error)}",
+            hint="start it with `ray start --head`, or remove executor.address for a local one",
+        ) from error
 
 
 def _check_shared(file: StudyFile) -> None:

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import resource
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -327,6 +328,7 @@ NOT_THERE_FOR_VALIDATE: dict[str, tuple[Spoil, str]] = {
         appended("evaluation: {tasks: {paths: data/tasks.jsonl}}\n"),
         "study.yaml:19: evaluation.tasks.paths: no file matches ",
     ),
+    "a cluster": (executor("kind: ray, address: '127.0.0.1:9'"), "study.yaml:17: executor.address: no Ray cluster"),
     "an MLflow server": (
         appended("tracking: {uri: 'http://127.0.0.1:9'}\n"),
         "study.yaml:19: tracking.uri: no MLflow server answers at http://127.0.0.1:9",
@@ -398,14 +400,78 @@ def test_a_study_that_was_begun_with_another_file(tmp_path: Path) -> None:
 
 def test_what_is_only_known_later_is_said(tmp_path: Path) -> None:
     path = write_study(tmp_path)
-    executor("kind: ray, address: 'head:6379', gpus_per_trial: 4")(tmp_path)
-    done = mixopt("validate", path)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        executor(f"kind: ray, address: '{address}', gpus_per_trial: 4")(tmp_path)
+        done = mixopt("validate", path)
+        [note] = json.loads(mixopt("validate", path, "--json").stdout)["notes"]
     assert done.status == 0, done.stderr
-    assert done.stderr == (
-        "note: whether the cluster at head:6379 has room for a trial (CPUs: 1, GPUs: 4) is seen when the study starts\n"
+    assert (
+        note
+        == f"whether the cluster at {address} has room for a trial (CPUs: 1, GPUs: 4) is seen when the study starts"
     )
-    [note] = json.loads(mixopt("validate", path, "--json").stdout)["notes"]
-    assert "head:6379" in note
+    assert done.stderr == f"note: {note}\n"
+
+
+# A command on the study `study.yaml` or on the table `runs.csv`, after a file was spoiled, and what it says.
+WRONG_ARGUMENTS: dict[str, tuple[str, Spoil, str]] = {
+    "init: no folder": ("init none -o new.yaml", none, "none is not a folder; name the folder that holds"),
+    "init: a file": ("init runs.csv -o new.yaml", none, "runs.csv is not a folder; name the folder that holds"),
+    "init: one pool": ("init data/one -o new.yaml", lambda folder: (folder / "data/one").mkdir(), "holds 0 domains"),
+    "init: a file that is there": ("init data", none, "study.yaml exists; choose another name with --output"),
+    "validate: a table": ("validate runs.csv", none, "runs.csv: no settings in this file; start from: mixopt init"),
+    "validate: an empty path": ("validate", study("data/code.jsonl", "''"), "domains.code.paths.0: '' is empty; write"),
+    "validate: an address": ("validate --address head", none, "--address head is not the address of a cluster's head"),
+    "validate: a table of something else": (
+        "validate",
+        appended("reuse: {runs: study.yaml}\n"),
+        "study.yaml:19: reuse.runs: ",
+    ),
+    "plan: a text that is gone": ("plan", study("data/code.jsonl", "data/gone.jsonl"), "code: no file matches "),
+    "plan: a budget for nothing": ("plan --no-probe", appended("budget: {flops: 10}\n"), "budget.flops 10 leaves no"),
+    "plan: a folder that is a file": (
+        "plan",
+        after(file_at("here"), appended("directory: here\n")),
+        ":19: directory: ",
+    ),
+    "fit: a URL": ("fit https://example.com/runs.csv", none, "is read from a disk, not from a URL; download it"),
+    "fit: a study": ("fit study.yaml", none, "a table ends in .csv, .tsv or .parquet; export it as one of these"),
+    "fit: no such surrogate": ("fit runs.csv --surrogate gpt", none, "surrogate 'gpt' does not exist; choose from"),
+    "fit: a table of limits": ("fit runs.csv --space runs.csv", none, "runs.csv: no settings in this file"),
+    "best: what has not run": ("best", none, "study small has not run yet; run it: mixopt run"),
+    "best: a store that is none": ("best", none, "the MLflow store ./mlruns is no address of a database; correct"),
+    "export: tokens of nothing": ("export --tokens many", none, "tokens: 'many' is not an amount; write a number"),
+    "export: a mixture of others": ("export --mixture runs.csv", none, "runs.csv: "),
+    "compare: one": ("compare study.yaml", none, "mixopt compare: B is missing; see mixopt compare --help"),
+    "compare: what has not run": ("compare study.yaml uniform", none, "study small has not run yet; run it"),
+    "prune: a file": ("prune study.yaml", none, "study.yaml: not a folder; name the folder where studies are kept"),
+    "prune: nothing": ("prune none", none, "none: no such folder; name the folder where studies are kept"),
+    "submit: nowhere": ("submit", none, "no cluster is named; give --address http://head:8265"),
+    "submit: to a port": ("submit --address head:8265", none, "is not the address of a cluster's head; write it as"),
+    "status: a name": ("status small", none, "study small: one of this machine is known by its file"),
+}
+
+
+@pytest.mark.parametrize(("command", "spoil", "says"), WRONG_ARGUMENTS.values(), ids=WRONG_ARGUMENTS)
+def test_wrong_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, spoil: Spoil, says: str
+) -> None:
+    write_study(tmp_path)
+    (tmp_path / "runs.csv").write_text("weight.web,weight.code,metric.loss\n0.5,0.5,2\n0.4,0.6,1\n")
+    spoil(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    if "mlruns" in says:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    done = mixopt(*command.split())
+    said_in_one_line(done, says)
+    assert done.stdout == ""
+
+
+def test_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    said_in_one_line(mixopt("init"), "the folder that this was started in: No such file or directory; check the path")
 
 
 def test_a_mended_mistake_goes_on_where_it_was(tmp_path: Path) -> None:
