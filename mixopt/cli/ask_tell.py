@@ -11,7 +11,7 @@ import typer
 
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
-from mixopt.cli.arguments import STUDY, Json, StudyArgument, print_result
+from mixopt.cli.arguments import STUDY, Json, StudyArgument, check_output, print_result
 from mixopt.cli.export import Drawn, Location, Locations
 from mixopt.settings.schema import STUDY_FILE
 
@@ -53,13 +53,13 @@ def ask(
     from mixopt.turn import ask as take
     from mixopt.turn import this_client
 
+    if output is not None:
+        check_output(output, folder=True)  # a file for each trial
     file = load(study)
     if format is None and (location or locations or draws):
         raise ConfigError("--location, --locations and --draws are of a trainer's format", hint="name it: --format")
     if format is not None and output is None:
         raise ConfigError("--format writes a file for each trial", hint="say where: --output FOLDER")
-    if output is not None and output.exists() and not output.is_dir():
-        raise ConfigError(f"{output} is no folder", hint="name a folder: a file is written for each trial")
     request = None
     if format is not None:
         request = ExportRequest.of(file, format, location, locations, draws, None, None, allow_repeats=True)

@@ -18,6 +18,7 @@ FOLDERS = {
     "fit": ("runs.csv", "-o"),
     "backtest": ("runs.csv", "-o"),
     "replay": ("runs.csv", "-o"),
+    "ask": ("study.yaml", "-o"),
     "demo": ("--directory",),
     "secrets": (),
 }
