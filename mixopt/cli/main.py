@@ -25,6 +25,7 @@ from mixopt.cli import (
     keeping,
     report,
     study,
+    watch,
 )
 from mixopt.settings.environment import DEBUG_VARIABLE
 from proxies.errors import ProxyError
@@ -41,7 +42,7 @@ app = typer.Typer(
 )
 
 # In the order in which `mixopt --help` lists them.
-STUDIES = (study, ask_tell, control, report, export, compare, calibration)
+STUDIES = (study, watch, ask_tell, control, report, export, compare, calibration)
 for commands in (begin, *STUDIES, finished_runs, cluster, keeping):
     app.add_typer(commands.app)
 
