@@ -180,12 +180,13 @@ class Teller(Watcher):
 
     def progressed(self, event: TrialProgress) -> None:
         with self._lock:
-            found = self._open[event.trial.id]
-            found.tokens, found.tokens_per_second = event.tokens, event.tokens_per_second
+            if (found := self._open.get(event.trial.id)) is not None:
+                found.tokens, found.tokens_per_second = event.tokens, event.tokens_per_second
 
     def restarted(self, event: TrialRestart) -> None:
         with self._lock:
-            self._open[event.trial.id].tokens_per_second = None
+            if (found := self._open.get(event.trial.id)) is not None:
+                found.tokens_per_second = None
 
     def waits(self, why: str | None) -> None:
         with self._lock:
@@ -200,7 +201,7 @@ class Teller(Watcher):
         with self._lock:
             if self._pace is not None:
                 self._pace.close(trial)
-            del self._open[trial.id]
+            self._open.pop(trial.id, None)
 
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
