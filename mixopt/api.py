@@ -118,10 +118,9 @@ class Study:
     @property
     def status(self) -> Status:
         """How far it is, as `mixopt status --json`."""
-        from mixopt.study.record import read_record
-        from mixopt.study.status import build_status
+        from mixopt.study.status import status_of
 
-        return build_status(read_record(self.file, apart_from="inventory"), self.file.tracking_uri, self.file)
+        return status_of(self.file)
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -133,6 +132,17 @@ class Study:
         from mixopt.study.record import read_record
 
         return pd.DataFrame(run_rows(read_record(self.file, apart_from="file").history, "nats_per_token"))
+
+    @property
+    def all_trials(self) -> pd.DataFrame:
+        """Every trial, what runs and what failed too, as `mixopt trials` lists them, with a column `weight:` a domain.
+
+        In the order in which they began.
+        """
+        from mixopt.study.record import read_record
+        from mixopt.study.trials import list_trials, rows_of
+
+        return pd.DataFrame(rows_of(list_trials(read_record(self.file, apart_from="file"), self.file)))
 
     @property
     def failures(self) -> pd.DataFrame:

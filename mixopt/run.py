@@ -32,15 +32,16 @@ from mixopt.study.checking import check_before_run, check_directory
 from mixopt.study.corpus import find_corpus, prepare_corpus
 from mixopt.study.exchange import check_reachable
 from mixopt.study.loop import Loop
+from mixopt.study.now import Teller
 from mixopt.study.plan import Plan
 from mixopt.study.planning import as_begun, check_settings, make_plan
-from mixopt.study.progress import watcher_for
+from mixopt.study.progress import Several, watcher_for
 from mixopt.study.record import await_store, check_begun, journal_path
 from mixopt.study.recording import begin
 from mixopt.study.stages import Stages
 from mixopt.study.wishes import Wishes
 from mixopt.workers import executor
-from proxies.data.corpus import Corpus
+from proxies.data.corpus import Corpus, Progress
 from search.errors import ExplainedError
 from tracking import keys
 from tracking.recorder import Recorder
@@ -48,8 +49,12 @@ from tracking.recorder import Recorder
 log = logging.getLogger(__name__)
 
 
-def prepare(file: StudyFile, console: Console) -> Corpus | None:
-    """The study's tokens; `console` shows the stages. None where another trainer has the text.
+def prepare(file: StudyFile, console: Console, tell: Callable[[Progress], None] = lambda step: None) -> Corpus | None:
+    """The study's tokens; None where another trainer has the text.
+
+    Args:
+        console: shows the stages.
+        tell: hears how far each is.
 
     Raises:
         ConfigError, SearchError, ProxyError: the file, or the text, is wrong.
@@ -58,7 +63,12 @@ def prepare(file: StudyFile, console: Console) -> Corpus | None:
     if file.executor.is_foreign:
         return None
     with Stages(console) as stages:
-        return prepare_corpus(file, lambda step: stages.advance(step.stage, step.done, step.total, step.unit))
+
+        def advance(step: Progress) -> None:
+            stages.advance(step.stage, step.done, step.total, step.unit)
+            tell(step)
+
+        return prepare_corpus(file, advance)
 
 
 def prepared(file: StudyFile, console: Console) -> Corpus | None:
@@ -121,36 +131,44 @@ def run(
         # The signal cuts short whatever the driver is at; in another thread only the loop looks.
         end = partial(os.kill, os.getpid(), signal.SIGTERM) if handles_signals else lambda: None
         wishes = stack.enter_context(Wishes(file.work_directory, end))
+        teller = Teller(file.work_directory)
+        stack.enter_context(teller)
         # First, before any work: does the store answer, and is the study in it this file's?
-        with _status(console, "opening the record") as tell:
+        with _status(console, "opening the record", teller) as tell:
             check_reachable(file)
             store = await_store(file, tell)
             begun = check_begun(file, store)
-        plan = as_begun(make_plan(file, prepare(file, console)), begun)
-        with _status(console, "opening the record") as tell:
+        teller.enters("preparing")
+        plan = as_begun(make_plan(file, prepare(file, console, teller.prepares)), begun)
+        teller.enters("starting")
+        with _status(console, "opening the record", teller) as tell:
             recorder = stack.enter_context(begin(plan, store, tell))
-        with console.status("handing the tokens to the workers"):
+        teller.show_by(recorder.show_now)
+        with _status(console, "handing the tokens to the workers", teller):
             plan.exchange.publish(plan.corpus)
         # Ray prints to standard output when a worker dies, some of it only as it ends.
         with redirect_stdout(sys.stderr), ExitStack() as running:
-            with console.status("starting the workers"):
+            with _status(console, "starting the workers", teller):
                 name = f"{file.tracking.experiment}/{file.study}"
                 workers = running.enter_context(executor(file.executor, name, file.file.parent))
             # Once more after Ray has started, which answers the signal with a stack trace.
             if handles_signals:
                 signal.signal(signal.SIGTERM, interrupt)
-            with watcher_for(console) as watcher:
+            teller.expects(plan.confirmation_flops)
+            with watcher_for(console) as shown:
+                watcher = Several(shown, teller)
                 study = Loop(plan, recorder, workers, watcher, retry_failed, lambda: wishes.latest)
                 answer = study.run()
+            teller.enters("finishing")
         on_answer(answer, recorder)
         if away := recorder.trouble:
             console.print(f"{away}; {recorder.unsent} records wait for it", soft_wrap=True)
-        with console.status("bringing the last records to MLflow"):
+        with _status(console, "bringing the last records to MLflow", teller):
             study.finish()
         if away:
             console.print("MLflow is back, and has every record")
         try:
-            with console.status("writing the report"):
+            with _status(console, "writing the report", teller):
                 _write_report(plan, recorder, study, answer)
         except Exception as error:
             # Whatever it is, the study has its answer, and a report can be made again.
@@ -176,18 +194,20 @@ def _logged(file: StudyFile) -> Iterator[None]:
 
 
 @contextmanager
-def _status(console: Console, doing: str) -> Iterator[Callable[[str], None]]:
-    """A line for what takes a while; gives what puts a remark in its place, and in a log below what came before."""
+def _status(console: Console, doing: str, teller: Teller) -> Iterator[Callable[[str], None]]:
+    """A line for what takes a while; gives what puts in its place, or in a log below it, what that waits for."""
     said: set[str] = set()
-    with console.status(doing) as status:
+    with console.status(doing) as status, teller.busy(doing):
 
         def tell(remark: str) -> None:
             status.update(Text(remark))
+            teller.waits(remark)
             if not console.is_terminal and remark not in said:
                 said.add(remark)
                 console.print(remark, soft_wrap=True)
 
         yield tell
+        teller.waits(None)
 
 
 def _write_report(plan: Plan, recorder: Recorder, study: Loop, answer: Answer) -> None:

@@ -152,17 +152,24 @@ class Problem:
 
     def standing(self, trial: Trial, history: History) -> Standing | None:
         """As `objective_of`, and whether the trial may be the best."""
-        fidelity, seed = trial.fidelity, trial.seed
-        measurement = history.measured(trial.mixture, fidelity, seed)
-        if measurement is None:
+        name = self.objective.baseline
+        return standing_of(self.objective, None if name is None else self.baselines[name], trial, history)
+
+
+def standing_of(objective: Objective, baseline: Mixture | None, trial: Trial, history: History) -> Standing | None:
+    """Where a trial stands; None without its measurement, or that of the baseline it is judged by.
+
+    Args:
+        baseline: the mixture that the objective is measured against, if it is; None where that is not known.
+    """
+    measurement = history.measured(trial.mixture, trial.fidelity, trial.seed)
+    if measurement is None:
+        return None
+    baseline_M = None
+    if objective.baseline is not None:
+        against = None if baseline is None else history.measured(baseline, trial.fidelity, trial.seed)
+        if against is None:
             return None
-        baseline_M = None
-        if self.objective.baseline is not None:
-            baseline = history.measured(self.baselines[self.objective.baseline], fidelity, seed)
-            if baseline is None:
-                return None
-            baseline_M = self.objective.losses(baseline)
-        values_1M = self.objective.losses(measurement)[None]
-        return Standing(
-            float(self.objective.value(values_1M, baseline_M)[0]), float(self.objective.order(values_1M, baseline_M)[0])
-        )
+        baseline_M = objective.losses(against)
+    values_1M = objective.losses(measurement)[None]
+    return Standing(float(objective.value(values_1M, baseline_M)[0]), float(objective.order(values_1M, baseline_M)[0]))

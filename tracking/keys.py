@@ -39,6 +39,7 @@ ACTIVITY_WAITING = "waiting"  # for somebody to ask for trials, or to tell of th
 JOURNAL = "mixopt.journal"  # the id of the journal that wrote last
 SENT = "mixopt.journal_sent"  # so many of its entries are here, at least
 DRIVER = "mixopt.driver"  # who runs the study, and its heartbeat (tracking/heartbeat.py); empty when nobody does
+NOW = "mixopt.now"  # what the driver is at this moment, in its own form; of use only while it runs
 VERSION = "mixopt.version"
 PYTHON = "python"
 RUN = "mixopt.run"  # remembered in the journal: the study's run and experiment here

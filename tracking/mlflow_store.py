@@ -22,7 +22,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import zstandard
@@ -221,7 +221,10 @@ class StudyRun:
     def record(self) -> Record | None:
         """The whole record; as `entries`."""
         found = self.entries()
-        return None if found is None else Record.of(*found)
+        if found is None:
+            return None
+        now = self.tags.get(keys.NOW) if self.tags.get(keys.DRIVER) else None
+        return replace(Record.of(*found), now=now)
 
     def entries(self) -> tuple[Subject, list[Entry]] | None:
         """Everything that was recorded of the study, in one download; None where nothing was recorded yet.

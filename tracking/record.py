@@ -65,6 +65,11 @@ class Record:
         ended: ids of the trials that have ended, in the order in which they did.
         reasons: why trials were started again, each time.
         clients: who trains the trials that somebody asked for, by id.
+        opened_at, closed_at: when trials were launched last, and ended, in ms of Unix time, where that is known; in the
+            order in which they were first launched, and in which they ended.
+        metrics: of the study, as they were reported last.
+        told_at: when something was last recorded, in ms of Unix time.
+        now: what its driver last said of itself, in its own form, where MLflow was asked and somebody runs the study.
     """
 
     subject: Subject
@@ -75,6 +80,11 @@ class Record:
     ended: tuple[str, ...] = ()
     reasons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     clients: Mapping[str, str] = field(default_factory=dict)
+    opened_at: Mapping[str, int | None] = field(default_factory=dict)
+    closed_at: Mapping[str, int | None] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    told_at: int | None = None
+    now: str | None = None
 
     @classmethod
     def of(cls, subject: Subject, entries: Iterable[Entry]) -> Record:
@@ -119,22 +129,44 @@ def _taken_together(subject: Subject, entries: Iterable[Entry]) -> Record:
     written: dict[str, Mapping[str, Any]] = {}
     reasons: dict[str, tuple[str, ...]] = {}
     clients: dict[str, str] = {}
+    opened_at: dict[str, int | None] = {}
+    closed_at: dict[str, int | None] = {}
+    metrics: dict[str, float] = {}
+    told_at: int | None = None
     for entry in entries:
+        told_at = getattr(entry, "at", None) or told_at
         match entry:
-            case Opened(trial, client=client):
+            case Opened(trial, at, client=client):
                 opened[trial.id] = trial
+                opened_at[trial.id] = at
                 if client is not None:
                     clients[trial.id] = client
                 outcomes.pop(trial.id, None)
+                closed_at.pop(trial.id, None)
             case Restarted(trial, _, reason):
                 starts[trial.id] = starts.get(trial.id, 1) + 1
                 reasons[trial.id] = (*reasons.get(trial.id, ()), reason)
-            case Closed(trial, outcome, _):
+            case Closed(trial, outcome, _, at):
                 outcomes[trial.id] = outcome
-            case StudyMetrics(tags=more):
+                closed_at[trial.id] = at
+            case StudyMetrics(reported, tags=more):
+                metrics |= reported
                 tags |= more
             case Written(key, data, _):
                 written[key] = data
+    history = History.of(opened.values(), outcomes)
+    ended = tuple(outcomes)
     return Record(
-        subject, History.of(opened.values(), outcomes), starts, tags, written, tuple(outcomes), reasons, clients
+        subject,
+        history,
+        starts,
+        tags,
+        written,
+        ended,
+        reasons,
+        clients,
+        opened_at,
+        closed_at,
+        metrics,
+        told_at,
     )

@@ -4,8 +4,9 @@ A thread sends what the journal has, in order, and tries again where MLflow is a
 Between entries it renews the copy of the journal that MLflow keeps, from which the study can be read and resumed
 anywhere. Another shows by a heartbeat that the study is being run, and by whom (tracking/heartbeat.py).
 
-Losses in the middle of a run, and the study's description, are for the dashboard alone: they are not in the journal,
-and are left out while MLflow is behind, since the end of the trial brings its whole curve.
+Losses in the middle of a run, the study's description, and what the driver is at this moment are for those who look
+alone: they are not in the journal, and are left out while MLflow is behind, since the end of the trial brings its whole
+curve.
 """
 
 from __future__ import annotations
@@ -50,12 +51,14 @@ class _Progress:
 
 
 @dataclass(frozen=True)
-class _Described:
-    markdown: str
+class _Shown:
+    """Tags of the study for the moment."""
+
+    tags: Mapping[str, str]
 
 
 # For the dashboard alone: neither kept in the journal nor sent again.
-_Passing = _Progress | _Described
+_Passing = _Progress | _Shown
 
 
 class _Wake:
@@ -169,7 +172,11 @@ class Recorder:
 
     def describe(self, markdown: str) -> None:
         """What stands at the head of the study's page until there is something newer."""
-        self._pass(_Described(markdown))
+        self._pass(_Shown({keys.NOTE: markdown}))
+
+    def show_now(self, text: str) -> None:
+        """What the driver is at this moment, in its own form, for whoever does not see its folder."""
+        self._pass(_Shown({keys.NOW: text}))
 
     def attach(self, text: str, file: str) -> None:
         """A file of what can be made again: sent at once, and not kept for a store that is away.
@@ -344,8 +351,8 @@ class Recorder:
                 self._run.restarted(trial, start, reason)
             case _Progress(trial, tokens, losses):
                 self._run.progress(trial, tokens, losses)
-            case _Described(markdown):
-                self._run.set_tags({keys.NOTE: markdown})
+            case _Shown(tags):
+                self._run.set_tags(tags)
             case Closed(trial, outcome, objective, at):
                 self._run.close(trial, outcome, objective, at)
             case StudyMetrics(metrics, step, at, tags):

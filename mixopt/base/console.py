@@ -10,10 +10,16 @@ import io
 import sys
 from collections.abc import Iterator
 
+from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
 from rich.segment import Segment
+from rich.style import Style
 
 from mixopt.base.shown import escaped
+
+# What is drawn, and stands in sentences, for terminals whose encoding may lack it.
+PLAIN = str.maketrans({"\u00b1": "+-", "\u00b7": "-", "\u2026": "~", "\u2022": "*"})
+PLAIN |= str.maketrans({"\u2588": "#", "\u258f": "|", "\u2500": "-", "\u2501": "="})
 
 
 class _Escaped:
@@ -23,8 +29,11 @@ class _Escaped:
         self._renderable = renderable
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        plain = {} if console.encoding.lower().startswith("utf") else PLAIN
         for segment in console.render(self._renderable, options):
-            yield segment if segment.control else Segment(escaped(segment.text, keep="\n"), segment.style)
+            if not segment.control:
+                segment = Segment(escaped(segment.text, keep="\n").translate(plain), segment.style)
+            yield segment
 
 
 class EscapeAll(RenderHook):
@@ -46,6 +55,53 @@ out = _console(to_errors=False)
 
 # Progress and errors: standard output carries the answer alone, so that `--json` can be piped.
 err = _console(to_errors=True)
+
+
+class Hanging:
+    """A text with a head, wrapped at the terminal's width and indented below its beginning.
+
+    Where there is no terminal, at 80 columns: what goes into a file is read by people as well. There no word is broken,
+    for a path or an address that is longer may be looked for; in a terminal, whatever is beyond its width is lost.
+    """
+
+    def __init__(self, head: str, text: str, style: str = "") -> None:
+        self._head = head
+        self._text = text
+        self._style = style
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        style, indent = Style.parse(self._style), " " * len(self._head)
+        # Control characters that are written out take room, so that comes first.
+        width = max(options.max_width - len(self._head), 10)
+        lines = _wrapped(escaped(self._text, keep="\n"), width, breaking=console.is_terminal)
+        for number, line in enumerate(lines):
+            yield Segment((indent if number else self._head) + line, style)
+            yield Segment.line()
+
+
+def _wrapped(text: str, width: int, breaking: bool) -> Iterator[str]:
+    """Its words in lines of so many cells; of a word that is longer its parts, or all of it."""
+    for paragraph in text.split("\n"):
+        words, line = paragraph.split(), ""
+        if breaking:
+            words = [part for word in words for part in chop_cells(word, width)]
+        for word in words:
+            if line and cell_len(line) + 1 + cell_len(word) > width:
+                yield line
+                line = word
+            else:
+                line = f"{line} {word}" if line else word
+        yield line
+
+
+def note(text: str) -> Hanging:
+    """Something that a careful reader wants to know."""
+    return Hanging("note: ", text, "yellow")
+
+
+def say_note(text: str) -> None:
+    """A note beside an answer."""
+    err.print(note(text), soft_wrap=True)
 
 
 def degrade() -> None:

@@ -36,12 +36,14 @@ if TYPE_CHECKING:
     from mixopt.results.jobs import JobAlone, JobWithTrials
     from mixopt.results.status import Status
     from mixopt.settings.schema import StudyFile
+    from tracking.record import Record
 
 app = typer.Typer()
 
 StudyOrName = Annotated[str, typer.Argument(metavar="STUDY", help="The study file, or the study's name.")]
 
 NOT_SUCCEEDED = 1  # exit status
+NAME_IT = f"name the study's file, such as {STUDY_FILE}, or another study"
 WITHOUT_HEAD = "what is known without it:"
 WHICH_CLUSTER = f"give --address http://head:8265, or set {ADDRESS_VARIABLE} to it"
 
@@ -79,7 +81,7 @@ def submit(
 
 def status(study: str, address: str, json: bool) -> bool:
     """The command's part that asks a cluster; false where a study file is given of which that knows no job now."""
-    from mixopt.cli.tables.study import job_status_table
+    from mixopt.cli.tables.status import job_status_table
     from mixopt.cluster.head import HeadAway
 
     name, file = name_and_file(study)
@@ -95,8 +97,36 @@ def status(study: str, address: str, json: bool) -> bool:
     if job is None:
         return False
     result = _job_with_trials(job, file)
-    print_result(result, job_status_table(result), json)
+    print_result(result, job_status_table(result, study), json)
     return True
+
+
+def look(study: str, address: str | None, lately: int) -> Status | JobWithTrials | JobAlone:
+    """What `mixopt status` shows, without a word where the head is away.
+
+    Raises:
+        ConfigError: the study has not run, or nobody who knows it is at hand.
+        TrackingError: MLflow is needed and does not answer, or the study was begun with another file.
+    """
+    from mixopt.cluster.head import HeadAway
+    from mixopt.study.status import build_status, status_of
+
+    name, file = name_and_file(study)
+    if address:
+        try:
+            job = the_cluster(address).find(name)
+        except HeadAway:
+            if file is None and store_of_this_machine() is None:
+                raise
+        else:
+            if job is not None:
+                return _job_with_trials(job, file, lately)
+    if file is not None:
+        return status_of(file, lately)
+    record, _ = recorded(study, None)
+    uri = store_of_this_machine()
+    assert uri is not None, "it was read there"
+    return build_status(record, uri, lately=lately)
 
 
 @app.command(
@@ -216,7 +246,7 @@ def _show_log_of_here(name: str, file: StudyFile | None, excerpt: Excerpt, follo
 @app.command("list", epilog="Example: mixopt list --address http://head:8265 --json", rich_help_panel=CLUSTER)
 def list_studies(address: Address = None, json: Json = False) -> None:
     """List the studies that were submitted to a cluster."""
-    from mixopt.cli.tables.study import jobs_table
+    from mixopt.cli.tables.status import jobs_table
     from mixopt.results.jobs import JobList
 
     found = JobList(studies=tuple(job.summary for job in the_cluster(address).jobs()))
@@ -302,12 +332,12 @@ def study_here(name: str, file: StudyFile | None) -> StudyFile:
     return file
 
 
-def _job_with_trials(job: StudyJob, file: StudyFile | None) -> JobWithTrials | JobAlone:
+def _job_with_trials(job: StudyJob, file: StudyFile | None, lately: int | None = None) -> JobWithTrials | JobAlone:
     """The job, and how far the study is, where its MLflow store can be reached from here."""
     from mixopt.results.jobs import JobAlone, JobWithTrials
     from mixopt.settings.environment import DIRECTORY_VARIABLE, STORE_VARIABLE
     from mixopt.settings.schema import store_of_this_machine
-    from mixopt.study.status import build_status
+    from mixopt.study.status import LATELY, build_status
     from tracking.mlflow_store import Store
 
     def alone(why: str) -> JobAlone:
@@ -325,10 +355,38 @@ def _job_with_trials(job: StudyJob, file: StudyFile | None) -> JobWithTrials | J
         record = None if run is None else run.record()
         if record is None:
             return alone(f"no trial is recorded yet in {fit_to_show(uri)}")
-        found = build_status(record, uri, job_has_ended=job.has_ended)
+        found = build_status(record, uri, job_has_ended=job.has_ended, lately=lately or LATELY)
         return JobWithTrials(**(dict(job.summary) | dict(found)))
     except TrackingError as error:
         return alone(f"its trials cannot be seen from here: {error.message}")
+
+
+def recorded(study: str, address: str | None) -> tuple[Record, StudyFile | None]:
+    """What is recorded of a study that is known by its file, or by its name alone; and the file.
+
+    Raises:
+        ConfigError: nothing is, or it is not known where.
+        TrackingError: MLflow, where that is needed, does not answer.
+    """
+    from mixopt.settings.environment import STORE_VARIABLE
+    from mixopt.settings.schema import TrackingSettings
+    from mixopt.study.record import read_record
+
+    name, file = name_and_file(study)
+    if file is not None:
+        return read_record(file, apart_from="file"), file
+    uri = store_of_this_machine()
+    if uri is None or not may_exist(uri):
+        where = f"set {STORE_VARIABLE}" if uri is None else f"there is no {fit_to_show(uri)}"
+        raise ConfigError(f"{name} is no study file, and its trials cannot be seen from here: {where}", hint=NAME_IT)
+    from tracking.mlflow_store import Store
+
+    experiment = the_cluster(address).job(name).experiment if address else TrackingSettings().experiment
+    run = Store(uri, experiment).find(name)
+    record = None if run is None else run.record()
+    if record is None:
+        raise ConfigError(f"nothing is recorded of study {name} in {fit_to_show(uri)}", hint=NAME_IT)
+    return record, None
 
 
 def _recorded(study: str, away: HeadAway) -> tuple[Status, RenderableType]:
@@ -338,7 +396,7 @@ def _recorded(study: str, away: HeadAway) -> tuple[Status, RenderableType]:
         HeadAway: it has nothing of it.
         TrackingError: it does not answer either.
     """
-    from mixopt.cli.tables.study import status_table
+    from mixopt.cli.tables.status import status_table
     from mixopt.settings.schema import TrackingSettings
     from mixopt.study.status import build_status
     from tracking.mlflow_store import Store
@@ -350,7 +408,7 @@ def _recorded(study: str, away: HeadAway) -> tuple[Status, RenderableType]:
     if record is None:
         raise away
     found = build_status(record, uri)
-    return found, status_table(found)
+    return found, status_table(found, study)
 
 
 def now(job: StudyJob) -> str:

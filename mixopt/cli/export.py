@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mixopt.base.console import err, out
+from mixopt.base.console import err, out, say_note
 from mixopt.cli.arguments import STUDY, Json, StudyArgument, check_output
 from mixopt.settings.schema import STUDY_FILE
 
@@ -95,8 +95,8 @@ def export(
         err.print(supplies_table(supplies))
     text = request.text(known, weights)
     notes = (*request.cautions(known, weights), *(pool_changes(file, record) if record else ()))
-    for note in notes if not json else ():
-        err.print(f"note: {note}", style="yellow", soft_wrap=True)
+    for each in notes if not json else ():
+        say_note(each)
     if output is not None:
         write_text(output, text)
         err.print(f"wrote {output}; its weights count {request.draws}", soft_wrap=True)

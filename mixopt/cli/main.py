@@ -27,6 +27,7 @@ from mixopt.cli import (
     keeping,
     report,
     study,
+    watch,
 )
 from mixopt.cli.usage import UsageError, usage_mistake
 from mixopt.settings.environment import DEBUG_VARIABLE
@@ -44,7 +45,7 @@ app = typer.Typer(
 )
 
 # In the order in which `mixopt --help` lists them.
-STUDIES = (study, ask_tell, control, report, export, compare, calibration)
+STUDIES = (study, watch, ask_tell, control, report, export, compare, calibration)
 for commands in (begin, *STUDIES, finished_runs, cluster, keeping):
     app.add_typer(commands.app)
 

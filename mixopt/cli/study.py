@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mixopt.base.console import err, out
+from mixopt.base.console import err, out, say_note
 from mixopt.base.errors import ConfigError
 from mixopt.base.interrupt import interrupt
 from mixopt.cli import cluster
@@ -50,8 +50,8 @@ def prepare(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
         )
     summary = summarise_corpus(corpus)
     print_result(summary, corpus_table(summary), json)
-    for note in pool_notes(file, corpus):
-        err.print(f"note: {note}", style="yellow", soft_wrap=True)
+    for each in pool_notes(file, corpus):
+        say_note(each)
     _say_pool_changes(file, corpus.fingerprint)
 
 
@@ -75,7 +75,7 @@ def _say_pool_changes(file: StudyFile, prepared: str) -> None:
             # The same text, whatever became of its files.
             remember_pools(file)
         for change in pool_changes(file, record):
-            err.print(f"note: {change}", style="yellow", soft_wrap=True)
+            say_note(change)
 
 
 @app.command(epilog="Example: mixopt plan study.yaml", rich_help_panel=STUDY)
@@ -94,7 +94,7 @@ def plan(
     file = load_study(study)
     plan = make_plan(file, prepared(file, err))
     if probe and (runs := driver(file.work_directory)) is not None:
-        err.print(f"note: the study is being run by {runs}; speeds are those beside it", style="yellow", soft_wrap=True)
+        say_note(f"the study is being run by {runs}; speeds are those beside it")
     with err.status("measuring the speed of each proxy") if probe else err.status("counting"):
         estimated = estimate(plan, probe)
     print_result(estimated, plan_table(estimated), json)
@@ -116,16 +116,51 @@ def run(
     rich_help_panel=STUDY,
 )
 def status(study: cluster.StudyOrName = str(STUDY_FILE), address: Address = None, json: Json = False) -> None:
-    """Show how far a study is: trials by state, every failure; of a submitted study, also its job."""
-    from mixopt.cli.tables.study import status_table
-    from mixopt.study.record import read_record
-    from mixopt.study.status import build_status
+    """Show how far a study is: what runs now, time left, the best so far, failures; of a submitted one its job."""
+    from mixopt.cli.tables.status import status_table
+    from mixopt.study.status import status_of
 
     if address and cluster.status(study, address, json):
         return
     file = cluster.study_here(*cluster.name_and_file(study))
-    found = build_status(read_record(file, apart_from="inventory"), file.tracking_uri, file)
-    print_result(found, status_table(found), json)
+    found = status_of(file)
+    print_result(found, status_table(found, study), json)
+
+
+@app.command(
+    epilog="Examples:\n\nmixopt trials study.yaml --sort objective --limit 10\n\nmixopt trials study.yaml --failed\n\n"
+    "mixopt trials my-study --csv trials.csv     (of a submitted study)",
+    rich_help_panel=STUDY,
+)
+def trials(
+    study: cluster.StudyOrName = str(STUDY_FILE),
+    address: Address = None,
+    sort: Annotated[
+        Literal["began", "ended", "objective", "seconds"],
+        typer.Option(help="The oldest first, or the best of the last proxy, or the longest."),
+    ] = "began",
+    failed: Annotated[bool, typer.Option("--failed", help="Those that failed alone, and why.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many: the first; of those in time the latest.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write them to this file, with every share.")] = None,
+    json: Json = False,
+) -> None:
+    """List a study's trials: what for, what they measured, what they took, and their mixtures."""
+    from mixopt.base.files import write_text
+    from mixopt.cli.tables.trials import TrialTable
+    from mixopt.study.trials import csv_text, list_trials
+
+    if csv is not None and csv.suffix != ".csv":
+        raise ConfigError(f"{csv}: the trials are written as CSV", hint="choose a name that ends in .csv")
+    if csv is not None:
+        check_output(csv, option="--csv")
+    record, file = cluster.recorded(study, address)
+    listed = list_trials(record, file, sort, failed, limit)
+    if csv is not None:
+        write_text(csv, csv_text(listed))
+    if csv is None or json:
+        print_result(listed, TrialTable(listed, study, failures=failed), json)
+    else:
+        out.print(f"wrote {csv}: {len(listed.trials)} trials", soft_wrap=True)
 
 
 @app.command(epilog="Example: mixopt best study.yaml --json", rich_help_panel=STUDY)

@@ -8,6 +8,7 @@ from typing import Literal
 from mixopt.results.base import Part, Result, Shares
 
 Activity = Literal["running", "pausing", "paused", "stopping", "waiting", "interrupted", "ended"]
+Phase = Literal["starting", "preparing", "search", "confirming", "finishing", "ended"]
 
 
 class TrialCount(Part):
@@ -75,6 +76,87 @@ class AnswerInShort(Part):
     verdict: str
 
 
+class Progress(Part):
+    """How far the search is, or the confirmation."""
+
+    ended: int
+    """Trials that have ended, however."""
+    expected: int
+    """At most: a search may end earlier."""
+    tokens_per_second: float | None = None
+    """Of all trials in training together; null where no driver says so, as all that follows."""
+    seconds_left: float | None = None
+    """Of the phase, at most."""
+    seconds_left_in_all: float | None = None
+    """With the confirmation that comes after a search."""
+
+
+class TrialInTraining(Part):
+    """A trial that is being trained."""
+
+    trial: str
+    origin: str
+    """Who asked for it."""
+    proxy: str
+    seed: int
+    tokens: int
+    """That it is to be trained on."""
+    trained: int | None = None
+    """So many tokens of them are done; null where nobody has said so, as before it has begun."""
+    tokens_per_second: float | None = None
+    seconds: float | None = None
+    """Since it was launched."""
+    seconds_left: float | None = None
+
+
+class EndedTrial(Part):
+    """A trial that has ended, and how."""
+
+    trial: str
+    origin: str
+    """Who asked for it."""
+    proxy: str
+    seed: int
+    state: Literal["completed", "stopped", "failed"]
+    objective: float | None
+    """Null where it measured none, or not yet the baseline that it is judged by."""
+    seconds: float
+    ended: str | None
+    """In UTC, ISO 8601; null where it is not known."""
+
+
+class Improvement(Part):
+    """A best trial until then."""
+
+    after: int
+    """So many trials of the target had been measured then."""
+    objective: float
+
+
+class BestSoFar(Part):
+    """The search's best trial of the target, beside the best baseline. It was picked as the best: a part is luck."""
+
+    trial: str
+    origin: str
+    """Who asked for it."""
+    objective: float
+    unit: Literal["nats_per_token", "bits_per_byte"]
+    allowed: bool
+    """Whether it keeps the objective's constraint; where not, none does."""
+    mixture: Shares
+    of: int
+    """How many trials of the target the search has measured."""
+    baseline: str | None = None
+    """The best baseline; null where none was measured."""
+    baseline_objective: float | None = None
+    difference: float | None = None
+    """Its objective minus that of the best baseline, one run each."""
+    resolves: float | None = None
+    """The least difference that one run each shows, more often than not; null where the noise is not known."""
+    improvements: tuple[Improvement, ...] = ()
+    """How it came to that, the first first."""
+
+
 class StatusFields(Part):
     """What is recorded of a study."""
 
@@ -84,7 +166,23 @@ class StatusFields(Part):
     something is left to do. Null where it is not known."""
     driver: str | None = None
     """Who runs it, where that can be seen from here: process and machine."""
+    phase: Phase | None = None
+    """Null where it is not known."""
+    doing: str | None = None
+    """What its driver is at, where that is no training."""
+    waits: str | None = None
+    """What its driver waits for."""
+    known_at: str | None = None
+    """As of when all this is known, by the clock of its driver: in UTC, ISO 8601."""
+    progress: Progress | None = None
+    """Null while there is no trial to count."""
     trials: TrialStates
+    training: tuple[TrialInTraining, ...] = ()
+    """What is being trained, where that is known."""
+    lately: tuple[EndedTrial, ...] = ()
+    """The trials that ended last, the latest last."""
+    best: BestSoFar | None = None
+    """Null before a trial of the target was measured, and where the objective is not known."""
     flops: float
     """Of what was measured."""
     training_seconds: float

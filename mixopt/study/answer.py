@@ -159,18 +159,23 @@ def how_far(plan: Plan, history: History) -> str:
 
 
 def _verdict(recommendation: Recommendation, confirmation: Confirmation | None) -> str:
-    """The sentence that a user should remember."""
+    """What a user should remember, in a few short sentences; the first begins, and the last ends, within others'."""
     if confirmation is None:
         alone = "the best measured mixture" if recommendation.predicted is None else "the prediction"
         return f"not confirmed: {alone} stands alone"
     winner, other = confirmation.winner, confirmation.beside
     if winner in confirmation.candidates:
         called = f" (nearly {' and '.join(winner.names)})" if winner.names else ""
-        beside = f", and {other.sentence}" if other and other.label != BASELINE + PROPORTIONAL else ""
-        return f"the {winner.label} mixture{called} {winner.sentence}{beside}"
-    reason = "" if PROPORTIONAL in winner.names else f", which {winner.sentence}"
-    beside = f"; it {other.sentence}" if other else ""
-    return f"keep {' or '.join(winner.names)}, nothing that was tried is expected to be better{reason}{beside}"
+        said = [f"the {winner.label} mixture{called} {winner.sentence}"]
+        if other and other.label != BASELINE + PROPORTIONAL:
+            said.append(f"It {other.sentence}")
+        return ". ".join(said)
+    said = [f"keep {' or '.join(winner.names)}: nothing that was tried is expected to be better"]
+    if PROPORTIONAL not in winner.names:
+        said.append(f"It {winner.sentence}")
+    if other:
+        said.append(f"It {other.sentence}")
+    return ". ".join(said)
 
 
 def answer_so_far(file: StudyFile, record: Record) -> Answer:

@@ -266,6 +266,8 @@ class Loop:
                 self._close(event.trial, event.outcome)
             case Notice():
                 self._say(event.text)
+                if event.waits is not None:
+                    self.watcher.waits(event.text if event.waits else None)
             case TrialRestart():
                 log.warning("trial %s: start %d, because %s", event.trial.id, event.start, event.reason)
                 self.recorder.restarted(event.trial, event.start, event.reason)
@@ -307,7 +309,8 @@ class Loop:
             for event in self.executor.events():
                 self._hear(event)
             time.sleep(LOOK_SECONDS)
-        self._began += time.monotonic() - began
+        self._began += (paused := time.monotonic() - began)
+        self.watcher.paused(paused)
 
     def _remark(self, text: str) -> None:
         """Something that is said now, and in the answer."""

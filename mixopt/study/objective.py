@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from mixopt.settings.schema import StudyFile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mixopt.settings.schema import ObjectiveSettings, StudyFile
 from search.objective import Hinge, NoWorse, Objective, Pareto, WeightedMean, WorstCase
 
 
 def objective_of(file: StudyFile) -> Objective:
-    settings = file.objective
+    return _objective(file.objective, file.evaluation_sets)
+
+
+def objective_in(settings: Mapping[str, Any] | None) -> Objective | None:
+    """By what a record says that its study began with, for whoever has no file; None where it does not say."""
+    if not settings or "objective" not in settings:
+        return None
+    asked = dict(settings["objective"])
+    # What is recorded has every default, also those that only some kinds take.
+    if not ObjectiveSettings(kind=asked["kind"]).has_baseline:
+        asked.pop("baseline", None)
+    sets = (*settings["order"]["domains"], *settings.get("evaluation", {}))
+    return _objective(ObjectiveSettings.model_validate(asked), sets)
+
+
+def _objective(settings: ObjectiveSettings, evaluation_sets: Sequence[str]) -> Objective:
     if settings.kind == "worst_case":
-        return WorstCase(tuple(settings.metrics or file.evaluation_sets), settings.baseline, settings.unit)
+        return WorstCase(tuple(settings.metrics or evaluation_sets), settings.baseline, settings.unit)
     families = {name: tuple(family.metrics) for name, family in (settings.families or {}).items()}
-    mean = WeightedMean(_weights(file), settings.unit, families=families)
+    mean = WeightedMean(_weights(settings, evaluation_sets), settings.unit, families=families)
     match settings.kind:
         case "weighted":
             return mean
@@ -23,10 +41,9 @@ def objective_of(file: StudyFile) -> Objective:
             return Pareto(mean)
 
 
-def _weights(file: StudyFile) -> dict[str, float]:
+def _weights(settings: ObjectiveSettings, evaluation_sets: Sequence[str]) -> dict[str, float]:
     """Of each evaluation set in the mean: its own, or its part of its family's."""
-    settings = file.objective
     if settings.families is None:
-        return settings.weights or dict.fromkeys(file.evaluation_sets, 1.0)
+        return settings.weights or dict.fromkeys(evaluation_sets, 1.0)
     families = settings.families.values()
     return {metric: family.weight / len(family.metrics) for family in families for metric in family.metrics}

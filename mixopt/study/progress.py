@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -44,6 +44,12 @@ class Watcher(AbstractContextManager["Watcher"]):
     def remark(self, text: str) -> None:
         """Something that a careful reader wants to know."""
 
+    def waits(self, why: str | None) -> None:
+        """Until something else is said, the study waits for machines, and this is why; None: no longer."""
+
+    def paused(self, seconds: float) -> None:
+        """A pause of so long has ended, in which nothing was trained."""
+
     def closed(self, trial: Trial, outcome: Measurement | Failure, standing: Standing | None) -> None: ...
 
     @contextmanager
@@ -55,6 +61,52 @@ class Watcher(AbstractContextManager["Watcher"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
+
+
+class Several(Watcher):
+    """Tells several watchers; whoever made them enters and leaves them."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self._watchers = watchers
+
+    def begin(self, phase: str, expected: Counter[Fidelity], done: Counter[Fidelity]) -> None:
+        for watcher in self._watchers:
+            watcher.begin(phase, expected, done)
+
+    def launched(self, trial: Trial) -> None:
+        for watcher in self._watchers:
+            watcher.launched(trial)
+
+    def progressed(self, event: TrialProgress) -> None:
+        for watcher in self._watchers:
+            watcher.progressed(event)
+
+    def restarted(self, event: TrialRestart) -> None:
+        for watcher in self._watchers:
+            watcher.restarted(event)
+
+    def remark(self, text: str) -> None:
+        for watcher in self._watchers:
+            watcher.remark(text)
+
+    def waits(self, why: str | None) -> None:
+        for watcher in self._watchers:
+            watcher.waits(why)
+
+    def paused(self, seconds: float) -> None:
+        for watcher in self._watchers:
+            watcher.paused(seconds)
+
+    def closed(self, trial: Trial, outcome: Measurement | Failure, standing: Standing | None) -> None:
+        for watcher in self._watchers:
+            watcher.closed(trial, outcome, standing)
+
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        with ExitStack() as all_of_them:
+            for watcher in self._watchers:
+                all_of_them.enter_context(watcher.busy(what))
+            yield
 
 
 class _TimeLeft(ProgressColumn):
@@ -76,7 +128,7 @@ def _columns() -> list[ProgressColumn]:
     ]
 
 
-class _Pace:
+class Pace:
     """Time left of a phase, from the FLOPs of its trials: they differ in cost far more than in FLOPs a second."""
 
     def __init__(self, expected: Counter[Fidelity], done: Counter[Fidelity]) -> None:
@@ -94,6 +146,11 @@ class _Pace:
         """The first trial begins: what came before, such as compiling, is no trial's time."""
         self._began = self._began or time.monotonic()
 
+    def paused(self, seconds: float) -> None:
+        """So long nothing was trained, and nothing was to be."""
+        if self._began is not None:
+            self._began += seconds
+
     def close(self, trial: Trial) -> None:
         if self._left[trial.fidelity] > 0:
             self._left[trial.fidelity] -= 1
@@ -101,18 +158,26 @@ class _Pace:
 
     def seconds(self, partly: float = 0.0) -> float | None:
         """Seconds left, at most; `partly` FLOPs of the running trials are done as well."""
-        flops = self._done_flops + partly
-        if flops <= 0 or self._began is None:
-            return None
         left = sum(fidelity.flops * count for fidelity, count in self._left.items())
-        return max(left - partly, 0.0) * (time.monotonic() - self._began) / flops
+        return self.seconds_for(max(left - partly, 0.0), partly)
+
+    def seconds_for(self, flops: float, partly: float = 0.0) -> float | None:
+        """Seconds that so many FLOPs take at this pace; None before anything is known of it."""
+        done = self._done_flops + partly
+        if done <= 0 or self._began is None:
+            return None
+        return flops * (time.monotonic() - self._began) / done
 
 
 class _Printing(Watcher):
-    """What both kinds of watcher print as lines."""
+    """What both kinds of watcher print as lines, and the pace that both show."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self._pace = Pace(Counter(), Counter())
+
+    def paused(self, seconds: float) -> None:
+        self._pace.paused(seconds)
 
     def restarted(self, event: TrialRestart) -> None:
         self.remark(f"{describe(event.trial)}  start {event.start}, from its checkpoint: {event.reason}")
@@ -124,12 +189,8 @@ class _Printing(Watcher):
 class LineWatcher(_Printing):
     """One line for each closed trial: for logs, and terminals that cannot move their cursor."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
-        self._pace = _Pace(Counter(), Counter())
-
     def begin(self, phase: str, expected: Counter[Fidelity], done: Counter[Fidelity]) -> None:
-        self._pace = _Pace(expected, done)
+        self._pace = Pace(expected, done)
         already = f", {self._pace.done} of them already done" if self._pace.done else ""
         self.console.print(f"{phase}: at most {self._pace.expected} trials{already}")
 
@@ -168,7 +229,6 @@ class LiveWatcher(_Printing):
             TextColumn("{task.fields[note]}"),
             console=console,
         )
-        self._pace = _Pace(Counter(), Counter())
         self._phase: TaskID | None = None
         self._bars: dict[str, TaskID] = {}
         self._best: dict[str, Standing] = {}
@@ -185,7 +245,7 @@ class LiveWatcher(_Printing):
 
     def begin(self, phase: str, expected: Counter[Fidelity], done: Counter[Fidelity]) -> None:
         self._best = {}
-        self._pace = _Pace(expected, done)
+        self._pace = Pace(expected, done)
         self._phase = self._progress.add_task(f"[bold]{phase}", total=self._pace.expected, done="", left=None, note="")
         self._refresh()
 

@@ -43,6 +43,8 @@ class Notice:
     """Something about the machines that a careful reader wants to know."""
 
     text: str
+    waits: bool | None = None
+    """Whether the study waits for them from now on; None where that stays as it was."""
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ class RayCluster(Executor[Job]):
                 yield from self._events()
             except _Gone as gone:
                 self._lose(str(gone), notices.append)
-        yield from map(Notice, notices)
+        yield from (Notice(text, waits=self._lost is not None) for text in notices)
 
     def _events(self) -> Iterator[Event]:
         """
@@ -235,7 +235,7 @@ class RayCluster(Executor[Job]):
         """
         if self._waits:
             self._waits = False
-            yield Notice("no node has room for a trial yet; the cluster was asked for one")
+            yield Notice("no node has room for a trial yet; the cluster was asked for one", waits=True)
         yield from self._look()
         self._start_launched()
         yield from self._silent()
@@ -432,9 +432,9 @@ class RayCluster(Executor[Job]):
             return
         room = self._room_now()
         if room == 0 and self._room > 0:
-            yield Notice("no node has room for a trial any more; the study waits for one")
+            yield Notice("no node has room for a trial any more; the study waits for one", waits=True)
         elif room > 0 and self._room == 0:
-            yield Notice(f"there is room for {room} trials now")
+            yield Notice(f"there is room for {room} trials now", waits=False)
         self._room = room
         if self._roll is None:
             self._share = room

@@ -300,13 +300,13 @@ def _beside(
     if difference is None:
         return None
     margin = _margin(noise, seeds, 1, document_error(best.redrawn, rival.redrawn))
-    what = f"{rival.names[0]}, the best baseline," if of_baselines else rival.name
+    what = f"{rival.names[0]}, the best baseline" if of_baselines else rival.name
     interval = "" if margin is None else f" ± {margin:.4f}"
     by = f"by {abs(difference):.4f}{interval} {UNITS[problem.objective.unit]} ({_count(seeds)})"
     if margin is not None and abs(difference) > margin:
-        sentence = f"{'beats' if difference < 0 else 'is worse than'} {what} {by}"
+        sentence = f"{'beats' if difference < 0 else 'is worse than'} {what}{',' * of_baselines} {by}"
     else:
-        sentence = f"is not shown to differ from {what} {_apart(difference)} {by}"
+        sentence = f"is not shown to differ from {what}: {_apart(difference)} {by}"
     return Comparison(rival.label, difference, margin, seeds, sentence)
 
 

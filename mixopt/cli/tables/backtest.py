@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mixopt.base.console import note
 from mixopt.cli.tables.fit import objective_line
 from mixopt.cli.tables.replay import replay_tables
 from mixopt.cli.tables.table import plain_table
@@ -47,7 +48,7 @@ def _table(table: TableBacktest, subsets: int) -> list[RenderableType]:
         _control(table.controls.permuted, "not shown", "yellow"),
         Text(f"\n{table.recommended.why}\n", style="bold"),
         *(() if table.replay is None else replay_tables(table.replay)),
-        *(Text(f"note: {note}", style="yellow") for note in table.notes),
+        *(note(each) for each in table.notes),
     ]
 
 

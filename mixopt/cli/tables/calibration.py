@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mixopt.base.console import note
 from mixopt.cli.tables.table import plain_table
 from mixopt.results.calibration import CalibrationResult, GainScore, ProposalScore, StudyCalibration, Together
 from search.intervals import reach
@@ -21,7 +22,7 @@ def calibration_view(result: CalibrationResult) -> RenderableType:
         parts += [Text(said) for each in result.together if (said := _next(each.candidates))]
     if any(each.proposals for each in result.studies):
         parts.append(_proposals(result))
-    return Group(*parts, *(Text(f"note: {note}", style="yellow") for note in result.notes))
+    return Group(*parts, *(note(each) for each in result.notes))
 
 
 def _gains(result: CalibrationResult) -> Table:

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mixopt.base.console import note
 from mixopt.cli.tables.table import epochs_of, plain_table
 from mixopt.results.comparison import (
     ComparedEpochs,
@@ -154,4 +155,4 @@ def _setting(value: JsonValue) -> str:
 
 
 def _notes(notes: Iterable[str]) -> list[RenderableType]:
-    return [Text(f"note: {note}", style="yellow") for note in notes]
+    return [note(each) for each in notes]

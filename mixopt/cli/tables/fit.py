@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mixopt.base.console import note
 from mixopt.cli.tables.table import epochs_of, plain_table
 from mixopt.results.fit import FitResult
 from mixopt.results.objective import RunsObjective
@@ -92,7 +93,7 @@ def objective_line(objective: RunsObjective) -> Text:
 
 def remarks(result: FitResult | ReplayResult) -> list[RenderableType]:
     """Notes and the names of files, a line each."""
-    lines = [Text(f"note: {note}", style="yellow") for note in result.notes]
+    lines = [note(each) for each in result.notes]
     written = [Text("wrote " + ", ".join(result.files))] if result.files else []
     return [*lines, *written]
 

@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from mixopt.base.console import Hanging, note
 from mixopt.cli.tables.table import epochs_of, plain_table
-from mixopt.results.answer import Answer, Confirmation, MetricDifference
+from mixopt.results.answer import Answer, Confirmation, MetricDifference, Outcome
 from mixopt.results.corpus import CorpusSummary
-from mixopt.results.jobs import Job, JobAlone, JobList, JobWithTrials
 from mixopt.results.plan import PlanEstimate
 from mixopt.results.recommendation import FrontPoint, Recommendation
-from mixopt.results.status import Activity, StatusFields
 from mixopt.settings.units import show_count, show_duration
-from search.problem import PROPORTIONAL
+from search.problem import BASELINE, PROPORTIONAL
 
 BAR_WIDTH = 16
-# What stands in Ray's explanation before the end of a log.
-LOGS = ", last available logs"
 # More metrics are in the report.
 MOST_METRICS = 12
-# Noise that rests on fewer degrees of freedom may well be half or twice what it seems.
-ROUGH = 5
-ACTIVITIES: Mapping[Activity, str] = MappingProxyType(
-    {
-        "running": "is being run",
-        "pausing": "is pausing: what runs is trained to its end, then it waits for mixopt resume",
-        "paused": "is paused: it waits for mixopt resume",
-        "stopping": "is stopping",
-        "waiting": "waits for its trials to be asked for (mixopt ask) and told of (mixopt tell)",
-        "interrupted": "is not being run, and not at its end",
-        "ended": "has ended",
-    }
-)
 
 
 def corpus_table(corpus: CorpusSummary) -> RenderableType:
@@ -88,7 +71,7 @@ def plan_table(plan: PlanEstimate) -> RenderableType:
         ]
     elif plan.device is not None:
         lines.append(f"time not measured (--no-probe); {gpu_hours}")
-    return Group(table, Text("\n".join(lines)), *_planned_domains(plan), *_notes(plan.notes))
+    return Group(table, *(Hanging("", line) for line in lines), *_planned_domains(plan), *_notes(plan.notes))
 
 
 def _planned_domains(plan: PlanEstimate) -> list[RenderableType]:
@@ -107,61 +90,6 @@ def _planned_domains(plan: PlanEstimate) -> list[RenderableType]:
             "" if domain.epochs_of_most is None else epochs_of(domain.epochs_of_most, domain.max_epochs),
         )
     return [table]
-
-
-def status_table(status: StatusFields) -> RenderableType:
-    proxies = sorted({proxy for count in status.trials.by_name.values() for proxy in count.by_proxy})
-    table = plain_table("trials", *(f">{proxy}" for proxy in proxies), ">all")
-    for state, count in status.trials.by_name.items():
-        table.add_row(state, *(str(count.by_proxy.get(proxy, 0)) for proxy in proxies), str(count.total))
-    lines = [f"{status.flops:.3g} FLOPs in {show_duration(status.training_seconds)} of training"]
-    if status.activity is not None:
-        by = f" by {status.driver}" if status.driver and status.activity == "running" else ""
-        lines.insert(0, f"study {status.study} {ACTIVITIES[status.activity]}{by}")
-    if status.restarts:
-        lines.append(f"trials went on from a checkpoint {status.restarts} times, after their worker had died")
-    if (noise := status.noise) is not None:
-        rough = ", a rough guess yet" if noise.freedom < ROUGH else ""
-        lines.append(
-            f"a run of one mixture is off by {noise.objective.run_sd:.4f} ({noise.mixtures} mixtures with several "
-            f"seeds{rough}), on these documents: {noise.seeds} seeds show differences from {noise.resolves:.4f} up, "
-            f"{noise.seeds_for_half} would show half of that"
-        )
-    lines += [f"failed: {each.trial} ({each.origin}): {each.kind}: {each.message}" for each in status.failures]
-    lines.append(f"answer: {status.answer.verdict}" if status.answer else "no answer yet")
-    return Group(table, Text("\n".join(lines)), *_notes(status.pool_changes))
-
-
-def job_status_table(job: JobWithTrials | JobAlone) -> RenderableType:
-    """Of a submitted study: its job, and its trials where they can be seen."""
-    lines = [f"study {job.study}: {job.job} is {job.state.lower()}"]
-    lines += [f"{what} {moment}" for what, moment in (("started", job.started), ("ended", job.ended)) if moment]
-    if job.attempts > 1:
-        lines.append(f"submitted {job.attempts} times")
-    # Where it failed, Ray's explanation ends with its log, whose last line tells why.
-    explanation, _, log = job.message.partition(LOGS)
-    lines += [line for line in (explanation, *log.splitlines()[-1:]) if line]
-    if isinstance(job, JobAlone):
-        return Group(Text("\n".join(lines)), *_notes([job.note]))
-    return Group(Text("\n".join(lines)), status_table(job))
-
-
-def jobs_table(jobs: JobList) -> RenderableType:
-    if not jobs.studies:
-        return Text("no study was submitted")
-    reasons = [_reason(job) for job in jobs.studies]
-    why = ["why"] if any(reasons) else []
-    table = plain_table("study", "state", ">attempts", "started (UTC)", "ended (UTC)", *why)
-    for job, reason in zip(jobs.studies, reasons, strict=True):
-        moments = [(moment or "")[: len("2026-01-31T12:00")].replace("T", " ") for moment in (job.started, job.ended)]
-        table.add_row(job.study, job.state.lower(), str(job.attempts), *moments, *([reason] if why else []))
-    return table
-
-
-def _reason(job: Job) -> str:
-    """Why a study failed: Ray's explanation ends with its log, whose last line tells."""
-    explanation, _, log = job.message.partition(LOGS)
-    return "" if job.state != "FAILED" else next(reversed(log.strip().splitlines()), explanation)
 
 
 def answer_table(answer: Answer) -> RenderableType:
@@ -184,7 +112,7 @@ def answer_table(answer: Answer) -> RenderableType:
         parts.append(_confirmation_table(answer.confirmation, answer.objective.unit))
         if (trades := _trades_table(answer.confirmation)) is not None:
             parts.append(trades)
-    parts.append(Text(answer.verdict, style="bold"))
+    parts.append(Hanging("", answer.verdict, "bold"))
     parts += _predicted_gain(answer)
     if not answer.confirmation:
         parts += _prediction(answer.recommendation)
@@ -203,7 +131,7 @@ def _predicted_gain(answer: Answer) -> list[RenderableType]:
     )
     if first.measured is not None:
         said += f"; confirmed {first.measured:+.4f}"
-    return [Text(said)]
+    return [Hanging("", said)]
 
 
 def _prediction(recommendation: Recommendation) -> list[RenderableType]:
@@ -214,7 +142,7 @@ def _prediction(recommendation: Recommendation) -> list[RenderableType]:
         sentences.append(f"the proposed mixture's chance of beating a baseline, by the regression: {chances}")
     if recommendation.flat:
         sentences.append(f"domains whose share, changed alone, hardly matters: {', '.join(recommendation.flat)}")
-    return [Text(sentence) for sentence in sentences]
+    return [Hanging("", sentence) for sentence in sentences]
 
 
 def _front_table(front: Sequence[FrontPoint]) -> RenderableType:
@@ -249,19 +177,34 @@ def _confirmation_table(confirmation: Confirmation, unit: str) -> RenderableType
 
 
 def _trades_table(confirmation: Confirmation) -> RenderableType | None:
-    """What each candidate pays and gets: by family, and by metric where these are few; None where all are baselines."""
-    outcomes = [each for each in confirmation.candidates if each.metrics]
+    """What the answer pays and gets, and what each candidate would: by family, and by metric where these are few.
+
+    None where that is nothing: the answer is what all is compared with, and no other mixture was a candidate.
+    """
+    winner = confirmation.winner
+    others = [each for each in confirmation.candidates if each.label != winner.label]
+    outcomes = [each for each in (winner, *others) if _trades(each)]
     if not outcomes:
         return None
     first = outcomes[0]
     metrics = first.metrics if len(first.metrics) <= MOST_METRICS else {}
-    title = "\nWhat it trades: loss less the baseline's (± 95%)"
-    table = plain_table("", *(f">{outcome.label}" for outcome in outcomes), title=title)
+    what = "What it trades" if first is winner else "What others would trade"
+    heads = [f"answer: {_name(each)}" if each is winner else _name(each) for each in outcomes]
+    table = plain_table("", *(f">{head}" for head in heads), title=f"\n{what}: loss less the baseline's (± 95%)")
     for family in first.families:
         table.add_row(f"family {family}", *(_traded(each.families[family]) for each in outcomes))
     for metric in sorted(metrics, key=lambda name: -first.metrics[name].difference):
         table.add_row(metric, *(_traded(each.metrics[metric]) for each in outcomes))
     return table if table.row_count else None
+
+
+def _trades(outcome: Outcome) -> bool:
+    """Whether it is anything else than what it is compared with."""
+    return any(found.difference for found in outcome.metrics.values())
+
+
+def _name(outcome: Outcome) -> str:
+    return outcome.label.removeprefix(BASELINE)
 
 
 def _traded(found: MetricDifference) -> Text:
@@ -271,4 +214,4 @@ def _traded(found: MetricDifference) -> Text:
 
 
 def _notes(notes: Iterable[str]) -> list[RenderableType]:
-    return [Text(f"note: {note}", style="yellow") for note in notes]
+    return [note(each) for each in notes]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
-from mixopt.base.console import EscapeAll
+from mixopt.base.console import EscapeAll, note
 from mixopt.base.errors import ConfigError, Mistakes, error_lines
 from mixopt.base.shown import LONGEST_LINE, UNSEEN, error_line, escaped, shown
 from tests.program import mixopt
@@ -90,3 +90,36 @@ def test_a_terminal_of_ascii(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert rb"w\xe9b" in ended.stdout
     assert rb"loss\u2013x" in ended.stdout
+
+
+def test_what_an_encoding_lacks_is_drawn_with_plain_signs() -> None:
+    for encoding, expected in (("utf-8", "3.0 ± 0.1 █─\n"), ("ascii", "3.0 +- 0.1 #-\n")):
+        written = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        console = Console(file=written, width=80)
+        console.push_render_hook(EscapeAll())
+        console.print("3.0 ± 0.1 █─")
+        written.flush()
+        assert written.buffer.getvalue().decode(encoding) == expected
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_note_is_wrapped_at_the_width_and_indented_below_its_beginning(width: int) -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, width=width)
+    console.push_render_hook(EscapeAll())
+    console.print(note("a [b] word \x1b[31m " * 12), soft_wrap=True)
+    lines = shown.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert lines[0].startswith("note: a [b] word \\x1b[31m")
+    assert len(lines) > 1 and all(line.startswith("      ") and line[6] != " " for line in lines[1:])
+
+
+def test_of_a_word_that_is_longer_than_a_line_nothing_is_lost() -> None:
+    path = "/folder" * 30
+    for terminal in (False, True):
+        shown = io.StringIO()
+        console = Console(file=shown, width=80, force_terminal=terminal, color_system=None)
+        console.print(note(f"it lies in {path}, here"), soft_wrap=not terminal)
+        lines = shown.getvalue().splitlines()
+        assert "".join("".join(lines).removeprefix("note:").split()) == f"itliesin{path},here"
+        assert max(map(len, lines)) <= 80 or not terminal

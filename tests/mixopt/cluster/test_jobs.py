@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 
 from mixopt.base.errors import ConfigError
 from mixopt.cli import main as cli
+from mixopt.cli import watch
 from mixopt.cli.schemas import json_schema
 from mixopt.cluster import jobs
 from mixopt.cluster.head import HeadAway
@@ -613,6 +614,25 @@ def test_a_head_that_is_away_takes_nothing_from_what_is_known_here(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     asked = CliRunner().invoke(cli.app, ["status", "test", "--address", head.address])
     assert isinstance(asked.exception, HeadAway), "by its name alone it is known to MLflow, which nothing names"
+
+
+def test_a_submitted_study_is_watched_through_a_head_that_is_away_until_its_job_has_ended(
+    head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(watch, "ASK_SECONDS", 0.01)
+    monkeypatch.setattr(watch, "LOOKING_SHARE", 1.0)
+    for last, status in (("SUCCEEDED", 0), ("FAILED", 1)):
+        running = [job("a", 1, "RUNNING")]
+        head.answers["/api/jobs/"] = deque([running, running, 503, running, [job("a", 1, last)]])
+        done = mixopt("watch", "a", "--address", head.address)
+        assert done.status == status
+        lines = done.stdout.splitlines()
+        assert lines[:2] == ["study a: mixopt-a-1 is running", "to see its trials from here, set MLFLOW_TRACKING_URI"]
+        assert lines[2] == f"study a: mixopt-a-1 is {last.lower()}", "what is as before is not said again"
+        assert done.stderr.count("answers 503") == 1
+    head.answers["/api/jobs/"] = 503
+    assert mixopt("watch", "a", "--address", head.address).status == 2, "nothing was ever seen"
 
 
 class Line:

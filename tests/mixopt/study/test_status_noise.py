@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mixopt.cli.tables.study import status_table
+from mixopt.cli.tables.status import status_table
 from mixopt.settings.reading import load
 from mixopt.study.status import build_status
 from search.fidelity import Fidelity
@@ -21,7 +21,7 @@ ONE, OTHER = (Mixture.of({"prose": share, "code": 0.3, "sums": 0.7 - share}) for
 def record(losses: dict[tuple[Mixture, int], float]) -> Record:
     completed = [
         Completed(
-            Trial(mixture, MOE, seed),
+            Trial(mixture, MOE, seed, "baseline:uniform" if mixture is OTHER else "design"),
             Measurement({name: Loss(loss, loss) for name in ("prose", "code", "sums")}, (), {}, {}, 1e9, 1.0),
         )
         for (mixture, seed), loss in losses.items()
@@ -48,3 +48,12 @@ def test_repeated_runs_say_what_the_study_resolves(tmp_path: Path) -> None:
 
 def test_without_repeats_nothing_is_said_of_noise(tmp_path: Path) -> None:
     assert "off by" not in text_of(tmp_path, {(ONE, 0): 3.00, (OTHER, 0): 3.20})
+
+
+def test_the_best_so_far_comes_with_what_single_runs_can_show(tmp_path: Path) -> None:
+    losses = {(ONE, 0): 3.00, (ONE, 1001): 3.10, (OTHER, 0): 3.20, (OTHER, 1001): 3.26}
+    text = " ".join(text_of(tmp_path, losses).split())
+    # 2.6 times what two runs are apart by chance, 0.02 * sqrt(2).
+    assert "0.2000 below uniform, the best baseline (one run each; such show 0.0735 or more)" in text
+    text = text_of(tmp_path, {(ONE, 0): 3.00, (OTHER, 0): 3.20})
+    assert "0.2000 below uniform, the best baseline (one run each; their noise is not known yet)" in text
