@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from mixopt.base.errors import ClusterLost
-from mixopt.workers import ray_cluster
+from mixopt.workers import ray_link, ray_room
 from mixopt.workers.messages import Event, Notice, TrialEnd, TrialProgress, TrialRestart
 from mixopt.workers.ray_cluster import RayCluster
 from search.history import History
@@ -123,8 +123,8 @@ def test_trials_outlive_the_ray_that_this_machine_started(tmp_path: Path, monkey
                 assert isinstance(event.outcome, Measurement), event.outcome
 
         # One that goes on dying ends the study, and no trial of it.
-        monkeypatch.setattr(ray_cluster, "MOST_LOSSES", 0)
-        monkeypatch.setattr(ray_cluster, "LOOK_SECONDS", 0.5)
+        monkeypatch.setattr(ray_link, "MOST_LOSSES", 0)
+        monkeypatch.setattr(ray_room, "LOOK_SECONDS", 0.5)
         cluster.launch(replace(jobs[0], checkpoint=None))
         _kill_ours("gcs_server")
         with pytest.raises(ClusterLost, match=r"died 1 times .* does not answer"):
@@ -136,8 +136,8 @@ def test_trials_outlive_the_head_at_an_address(tmp_path: Path, monkeypatch: pyte
     plan = planned(tmp_path, STUDY.replace("tokens: 4k", "tokens: 120k"))
     trial = Trial(plan.problem.baselines["uniform"], plan.problem.rungs[0].fidelity, seed=0)
     job = plan.job(trial, History())
-    monkeypatch.setattr(ray_cluster, "HEAD_AWAY_SECONDS", 1.0)
-    monkeypatch.setattr(ray_cluster, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(ray_link, "HEAD_AWAY_SECONDS", 1.0)
+    monkeypatch.setattr(ray_room, "LOOK_SECONDS", 0.5)
     seen: list[Event] = []
     with new_head(cpus=1) as head, RayCluster("outlived", head.gcs, attempts=1) as cluster:
         cluster.launch(replace(job, recipe=replace(job.recipe, compiled=False)))
