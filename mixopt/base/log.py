@@ -9,12 +9,15 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+
+from rich.console import Console
 
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
@@ -45,15 +48,16 @@ class _LogFile(RotatingFileHandler):
         self.setFormatter(_Lines())
 
     def _open(self) -> TextIOWrapper:
-        def without_links(path: str, flags: int) -> int:
-            return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-
-        return open(self.baseFilename, "a", encoding=self.encoding, opener=without_links)
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=_without_links)
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not self._complained:
             self._complained = True
             err.print(f"{self.baseFilename} cannot be written; the study goes on without a log", soft_wrap=True)
+
+
+def _without_links(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
 
 @contextmanager
@@ -83,3 +87,36 @@ def logging_to(folder: Path) -> Iterator[None]:
             logger.setLevel(level)
         with suppress(OSError):  # a disk that has no room for the last lines either
             file.close()
+
+
+STANDARD_ERROR = 2  # its descriptor
+
+
+@contextmanager
+def others_to_log(folder: Path, console: Console) -> Iterator[None]:
+    """While the block runs, what this process prints goes to the end of `mixopt.log` in a folder, whoever prints it:
+    `console` alone, which prints to standard error, does so where it did.
+
+    Ray writes what it has to say of dead processes to the descriptor itself, from threads that Python knows nothing of,
+    the last of it as it ends this process: so the descriptor leads to the file, and no thread of ours has to copy it.
+    """
+    ours = sys.stderr
+    if not isinstance(ours, TextIOWrapper) or ours.fileno() != STANDARD_ERROR:
+        # Somebody has put another in its place, and has to tell us and others apart himself.
+        with redirect_stdout(ours):
+            yield
+        return
+    ours.flush()
+    with (
+        os.fdopen(os.dup(STANDARD_ERROR), "w", buffering=1, encoding=ours.encoding, errors=ours.errors) as screen,
+        open(folder / LOG_FILE, "ab", opener=_without_links) as log,
+        redirect_stdout(ours),
+    ):
+        os.dup2(log.fileno(), STANDARD_ERROR)
+        console.file = screen
+        try:
+            yield
+        finally:
+            console.file = ours
+            ours.flush()
+            os.dup2(screen.fileno(), STANDARD_ERROR)

@@ -11,7 +11,8 @@ import typer
 
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
-from mixopt.cli.arguments import CLUSTER, INTERRUPTED, Address, Json, RetryFailed, StudyArgument, print_result
+from mixopt.base.interrupt import INTERRUPTED
+from mixopt.cli.arguments import CLUSTER, Address, Json, RetryFailed, StudyArgument, print_result
 from mixopt.settings.environment import ADDRESS_VARIABLE
 from mixopt.settings.schema import STUDY_FILE, store_of_this_machine
 from search.urls import fit_to_show

@@ -10,10 +10,9 @@ import typer
 
 from mixopt.base.console import err, out
 from mixopt.base.errors import ConfigError
-from mixopt.base.interrupt import interrupt
+from mixopt.base.interrupt import INTERRUPTED, interrupt, leaving_at_once
 from mixopt.cli import cluster
 from mixopt.cli.arguments import (
-    INTERRUPTED,
     STUDY,
     Address,
     Json,
@@ -200,10 +199,11 @@ def load_study(study: Path) -> StudyFile:
 
 
 def run_study(file: StudyFile, retry_failed: bool, json: bool) -> None:
-    from mixopt.cli.tables.study import answer_table
-    from mixopt.report.kept import page_path
-    from mixopt.run import run
-    from mixopt.study.mlflow_page.views import study_page
+    with leaving_at_once():
+        from mixopt.cli.tables.study import answer_table
+        from mixopt.report.kept import page_path
+        from mixopt.run import run
+        from mixopt.study.mlflow_page.views import study_page
 
     def show(answer: Answer, recorder: Recorder) -> None:
         print_result(answer, answer_table(answer), json)
@@ -215,7 +215,7 @@ def run_study(file: StudyFile, retry_failed: bool, json: bool) -> None:
             out.print(headed("Dashboard", f"{address}/{page}{how}"), soft_wrap=True)
 
     try:
-        run(file, retry_failed, err, show)
+        run(file, retry_failed, err, show, is_program=True)
     except KeyboardInterrupt:
         err.print("interrupted; what was recorded is kept: run the same command again to go on")
         raise typer.Exit(INTERRUPTED) from None

@@ -21,10 +21,10 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from mixopt.workers.executor import Executor
+from mixopt.workers.executor import Executor, Unwanted
 from mixopt.workers.messages import Event, Notice, TrialEnd, TrialRestart
 from mixopt.workers.ray_link import Gone, Link
-from mixopt.workers.ray_room import LOOK_SECONDS, Room, TaskSize
+from mixopt.workers.ray_room import Room, TaskSize
 from mixopt.workers.training import Job, compile_ahead, run_trials
 from proxies.allocator import keep_freed_memory
 from proxies.recipe import Recipe
@@ -100,13 +100,14 @@ class RayCluster(Executor[Job]):
         self._running: dict[Any, _Running] = {}  # the task's generator -> its jobs
         self._died: list[tuple[_Running, BaseException]] = []  # tasks, of what is yet to be known
         self._again: list[_Running] = []  # of a cluster that was lost
+        self._news: list[str] = []  # of the machines, that nobody was told yet
         self._resources: dict[str, Any] = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial, "max_retries": 0}
         self._task: Any = ray.remote(num_returns="streaming", **self._resources)(_run_in_worker)
         size = TaskSize(cpus_per_trial, gpus_per_trial, pack)
         self._room = Room(study, size, most=slots, shared=address is not None)
         self._link = Link(address)
         try:
-            self._news = self._room.find()
+            self._news += self._room.find()
         except BaseException:
             self.close()
             raise
@@ -115,33 +116,46 @@ class RayCluster(Executor[Job]):
     def slots(self) -> int:
         return self._room.slots
 
-    def compile(self, recipe: Recipe, remark: Callable[[str], object] = lambda text: None) -> str | None:
+    def compile(
+        self,
+        recipe: Recipe,
+        remark: Callable[[str], object] = lambda text: None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> str | None:
         deaths = 0
         while True:
             try:
-                return self._compile(recipe)
+                return self._compile(recipe, remark, wanted)
             except _CompilerDied as death:
                 deaths += 1
                 if deaths >= self._attempts:
                     return str(death)
                 remark(f"{death}; once more")
             except Gone as gone:
-                self._lose(str(gone), remark)
+                self._lose(str(gone))
             while self._link.is_lost:
-                self._find_again(remark)
+                self._tell(remark)
+                if not wanted():
+                    raise Unwanted
+                self._find_again()
 
-    def _compile(self, recipe: Recipe) -> str | None:
+    def _compile(self, recipe: Recipe, remark: Callable[[str], object], wanted: Callable[[], bool]) -> str | None:
         """
         Raises:
             _CompilerDied: the worker that did it, for whatever reason.
             Gone: the cluster.
+            Unwanted: it is not wanted any more.
         """
         pack = min(self._pack, self.slots)
         compiling: Any = ray.remote(num_returns="streaming", **self._resources)(_compile_in_worker).remote(recipe, pack)
         deadline = None  # it may wait long for room, beside other studies
         while deadline is None or time.monotonic() < deadline:
-            if not _ready([compiling], LOOK_SECONDS):
-                self._link.require_head()
+            self._look(begins=True)
+            self._tell(remark)
+            if not wanted():
+                ray.cancel(compiling, force=True)
+                raise Unwanted
+            if not _ready([compiling], WAIT_SECONDS):
                 continue
             try:
                 said: _Started | str | None = ray.get(next(compiling))
@@ -154,6 +168,7 @@ class RayCluster(Executor[Job]):
                 raise _CompilerDied(f"the worker that compiled died: {reason}") from error
             if not isinstance(said, _Started):
                 return said
+            self._see_room(begins=True)
             deadline = time.monotonic() + COMPILE_SECONDS
         ray.cancel(compiling, force=True)
         return f"it took longer than {COMPILE_SECONDS:.0f} s"
@@ -162,15 +177,14 @@ class RayCluster(Executor[Job]):
         self._launched.append(job)
 
     def events(self) -> Iterator[Event]:
-        notices: list[str] = []
         if self._link.is_lost:
-            self._find_again(notices.append)
+            self._find_again()
         else:
             try:
                 yield from self._events()
             except Gone as gone:
-                self._lose(str(gone), notices.append)
-        yield from map(Notice, notices)
+                self._lose(str(gone))
+        yield from self._told()
 
     def close(self) -> None:
         self._launched.clear()
@@ -186,13 +200,12 @@ class RayCluster(Executor[Job]):
         Raises:
             Gone: the cluster.
         """
-        news, self._news = self._news, []
-        yield from map(Notice, news)
-        yield from self._look()
+        self._look()
         self._start_launched()
         yield from self._silent()
         if not self._running:
             time.sleep(WAIT_SECONDS)
+        yield from self._told()
         yield from self._heard_from(_ready(list(self._running), WAIT_SECONDS))
         # Whether its worker died or the cluster did, is known only while the head answers.
         if self._died and self._link.require_head():
@@ -200,8 +213,11 @@ class RayCluster(Executor[Job]):
             for running, death in died:
                 yield from self._started_again(running, death)
 
-    def _look(self) -> Iterator[Event]:
+    def _look(self, begins: bool = False) -> None:
         """How much room there is now, where it is time to look.
+
+        Args:
+            begins: no trial was launched yet.
 
         Raises:
             Gone: the cluster.
@@ -209,7 +225,26 @@ class RayCluster(Executor[Job]):
         if self._room.is_due():
             self._room.put_off()
             if self._link.require_head():
-                yield from map(Notice, self._room.look(self._busy))
+                self._news += self._room.look(self._busy, begins)
+
+    def _see_room(self, begins: bool = False) -> None:
+        """A task has begun: where no room was seen, there is some. It may end before it is time to look.
+
+        Raises:
+            Gone: the cluster.
+        """
+        if self._room.is_unseen:
+            self._link.await_head()
+            self._news += self._room.look(self._busy, begins)
+
+    def _told(self) -> Iterator[Notice]:
+        """The news, each told once."""
+        while self._news:
+            yield Notice(self._news.pop(0))
+
+    def _tell(self, remark: Callable[[str], object]) -> None:
+        for notice in self._told():
+            remark(notice.text)
 
     @property
     def _busy(self) -> int:
@@ -250,6 +285,8 @@ class RayCluster(Executor[Job]):
                 running.heard = time.monotonic()
                 if isinstance(event, _Started):
                     running.started = event
+                    self._see_room()
+                    yield from self._told()
                     continue
                 if isinstance(event, TrialEnd):
                     self._link.has_served()
@@ -290,7 +327,7 @@ class RayCluster(Executor[Job]):
         failure = Failure(kind, f"{reason} (started {running.attempt} times)")
         yield from (TrialEnd(job.trial, failure) for job in jobs)
 
-    def _lose(self, why: str, remark: Callable[[str], object]) -> None:
+    def _lose(self, why: str) -> None:
         """The cluster is gone; what ran begins again, as often as it had, once there is one.
 
         Raises:
@@ -299,19 +336,20 @@ class RayCluster(Executor[Job]):
         self._again += [*self._running.values(), *(running for running, _ in self._died)]
         self._running.clear()
         self._died.clear()
-        self._link.lose(why, remark)
+        self._link.lose(why, self._news.append)
 
-    def _find_again(self, remark: Callable[[str], object]) -> None:
+    def _find_again(self) -> None:
         """
         Raises:
             ClusterLost: it is lost for too long.
         """
-        if not self._link.find_again(self._room.find_again):
+        news: list[str] = []
+        if not self._link.find_again(lambda: news.extend(self._room.find_again())):
             return
         again, self._again = self._again, []
         for running in again:
             self._start(list(running.jobs.values()), running.attempt)
-        remark("Ray is there again; the trials go on")
+        self._news += ["Ray is there again; the trials go on", *news]
 
 
 def _run_in_worker(jobs: Sequence[Job]) -> Iterator[Event | _Started]:

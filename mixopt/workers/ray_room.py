@@ -73,13 +73,19 @@ class Room:
             ClusterLost: none was within NODES_WITHIN_SECONDS.
         """
         self._room = self._first_room()
-        self._take_share()
+        self._take_share(self._room)
         return [] if self._room else ["no node has room for a trial yet; the cluster was asked for one"]
 
-    def find_again(self) -> None:
+    def find_again(self) -> list[str]:
         """As `find`, on a cluster that was lost, without waiting: what trained there takes its place in the queue."""
-        self._room = self._room_now()
-        self._take_share()
+        room = self._room_now()
+        self._take_share(room)
+        return self._seen(room)
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether none was seen when it was last looked for: whatever begins all the same shows that there is some."""
+        return not self._room
 
     def is_due(self) -> bool:
         """Whether it is time to look."""
@@ -89,26 +95,24 @@ class Room:
         """Look later."""
         self._looked = time.monotonic()
 
-    def look(self, busy: int) -> list[str]:
+    def look(self, busy: int, begins: bool = False) -> list[str]:
         """How much room there is now, and how much of it is this study's.
 
         Args:
             busy: trials in flight.
+            begins: none are yet, but they will be.
 
         Returns:
             What is to be said of it.
         """
         self._looked = time.monotonic()
-        room, before = self._room_now(), self._room
-        self._room = room
+        room = self._room_now()
         if self._roll is None:
             self._share = room
         else:
-            hungry = self.slots <= busy < (self._most or inf)
+            hungry = begins or self.slots <= busy < (self._most or inf)
             self._share = self._roll.share(room, busy, hungry, self._demand(busy, hungry))
-        if room == 0 and before > 0:
-            return ["no node has room for a trial any more; the study waits for one"]
-        return [f"there is room for {room} trials now"] if room > 0 and before == 0 else []
+        return self._seen(room)
 
     def leave(self) -> None:
         """Leave it to the others."""
@@ -116,12 +120,19 @@ class Room:
             self._roll.leave()
             self._roll = None
 
-    def _take_share(self) -> None:
+    def _seen(self, room: int) -> list[str]:
+        """Remember it; returns what is to be said of it."""
+        before, self._room = self._room, room
+        if room == 0 and before > 0:
+            return ["no node has room for a trial any more; the study waits for one"]
+        return [f"there is room for {room} trials now"] if room > 0 and before == 0 else []
+
+    def _take_share(self, room: int) -> None:
         self._looked = time.monotonic()
-        self._share = self._room
+        self._share = room
         if self._shared:
             self._roll = _Attendance(self._study)
-            self._share = self._roll.first_share(self._room, self._demand(busy=0, hungry=True))
+            self._share = self._roll.first_share(room, self._demand(busy=0, hungry=True))
 
     def _demand(self, busy: int, hungry: bool) -> Demand:
         size = self._size
