@@ -25,7 +25,7 @@ from mixopt.report.gather import summarise
 from mixopt.report.kept import KeptReport, keep_report, stamp
 from mixopt.report.page import render
 from mixopt.results.answer import Answer
-from mixopt.settings.environment import DIRECTORY_VARIABLE, JOB_VARIABLE, JOURNAL_VARIABLE
+from mixopt.settings.environment import CAME_TO_ITS_END, DIRECTORY_VARIABLE, JOB_VARIABLE, JOURNAL_VARIABLE
 from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import find_corpus, prepare_corpus
 from mixopt.study.exchange import check_reachable
@@ -110,6 +110,7 @@ def run(
         stack.enter_context(_logged(file))
         interrupts = stack.enter_context(Interrupts())
         if told := os.environ.get(JOURNAL_VARIABLE):
+            stack.callback(Path(told).with_suffix(CAME_TO_ITS_END).touch)
             Path(told).write_text(str(journal_path(file).absolute()))
         # The signal cuts short whatever the driver is at; in another thread only the loop looks.
         end = partial(os.kill, os.getpid(), signal.SIGTERM) if interrupts.are_heard else lambda: None
@@ -118,20 +119,26 @@ def run(
         def asked() -> Wish | None:
             return Wish.CANCEL if interrupts.came else wishes.latest
 
+        @contextmanager
+        def stage(doing: str) -> Iterator[Callable[[str], None]]:
+            with _status(console, doing) as tell:
+                yield tell
+            interrupts.check()
+
         # First, before any work: does the store answer, and is the study in it this file's?
-        with _status(console, "opening the record") as tell:
+        with stage("opening the record") as tell:
             check_reachable(file)
             store = await_store(file, tell)
             begun = check_begun(file, store)
         plan = as_begun(make_plan(file, prepare(file, console)), begun)
-        with _status(console, "opening the record") as tell:
+        with stage("opening the record") as tell:
             recorder = stack.enter_context(begin(plan, store, tell))
-        with console.status("handing the tokens to the workers"):
+        with stage("handing the tokens to the workers"):
             plan.exchange.publish(plan.corpus)
         # Ray prints when a worker dies, some of it only as it ends; our own lines say what happened.
         others = others_to_log(file.work_directory, console) if is_program else redirect_stdout(sys.stderr)
         with others, ExitStack() as running:
-            with console.status("starting the workers"):
+            with stage("starting the workers"):
                 name = f"{file.tracking.experiment}/{file.study}"
                 workers = running.enter_context(executor(file.executor, name, file.file.parent))
             watcher = running.enter_context(watcher_for(console))

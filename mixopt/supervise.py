@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import IO
 
 from mixopt.base.interrupt import INTERRUPTED
-from mixopt.settings.environment import JOURNAL_VARIABLE, RESTARTED_VARIABLE
+from mixopt.settings.environment import CAME_TO_ITS_END, JOURNAL_VARIABLE, RESTARTED_VARIABLE
 from mixopt.study.wishes import SUPERVISOR, Wish, ask, asked
 from proxies.errors import ProxyError
 from proxies.lock import locked
@@ -43,8 +43,8 @@ LOOK_SECONDS = 0.5
 LAST_LINES = 5
 CLOSED = b'{"closed":"'  # how a line of a journal begins that tells a trial's end
 PR_SET_PDEATHSIG = 1
-# How Ray ends a process that works with it: a check of its own failed, or did not.
-BY_RAY = (signal.SIGABRT, signal.SIGSEGV)
+# How Ray ends a process that works with it, in the middle of whatever it does.
+BY_RAY = (1, -signal.SIGABRT, -signal.SIGSEGV)
 
 
 def supervise(arguments: list[str]) -> int:
@@ -96,6 +96,7 @@ class _Supervisor:
         self._command = [sys.executable, "-P", "-m", "mixopt", "run", str(Path(study).absolute()), *options]
         self._environment = os.environ | {JOURNAL_VARIABLE: str(told)}
         self._told = told
+        self._came_to_its_end = told.with_suffix(CAME_TO_ITS_END)
         self._has_terminal = has_terminal
         self._child: subprocess.Popen[bytes] | None = None
         self._asked_to_end = 0  # by this signal
@@ -113,7 +114,7 @@ class _Supervisor:
                 if self._setbacks.are_hopeless:
                     self._give_up(end)
                     return 1
-                _say(f"the study died {end.how}; it goes on where it was left")
+                self._say(f"{self._what_happened(end)}; it goes on where it was left")
                 if (status := self._ended_within(self._setbacks.pause)) is not None:
                     return status
 
@@ -124,11 +125,15 @@ class _Supervisor:
             if self._child is not None:
                 self._child.send_signal(number)
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, hand_on)
-        yield
+        before = {number: signal.signal(number, hand_on) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _run_once(self) -> _End:
+        self._came_to_its_end.unlink(missing_ok=True)
         self._child = subprocess.Popen(
             self._command,
             cwd=None if self._has_terminal else "/",
@@ -157,14 +162,26 @@ class _Supervisor:
 
     def _may_go_on(self, end: _End) -> bool:
         """Whether running again may change how it ended, and is not for others to say."""
-        return -end.status in BY_RAY if self._has_terminal else end.status not in FINAL_STATUS
+        if self._has_terminal:
+            return end.status in BY_RAY and self._told.exists() and not self._came_to_its_end.exists()
+        return end.status not in FINAL_STATUS
 
     def _give_up(self, end: _End) -> None:
         if end.said:
-            _say("".join(["the last that the study said:", *(f"\n  {line}" for line in end.said)]))
-        last = end.said[-1][:200] if end.said else "it said nothing"
+            self._say("".join(["the last that the study said:", *(f"\n  {line}" for line in end.said)]))
+        last = end.said[-1][:200] if end.said else "mixopt.log in its folder may say why"
         times = self._setbacks.number
-        _say(f"the study died {times} times, the last time {end.how}, and no trial ended between: {last}")
+        self._say(f"the study died {times} times, the last time {end.how}, and no trial ended between: {last}")
+
+    def _what_happened(self, end: _End) -> str:
+        if self._has_terminal:
+            return f"Ray ended the study's process {end.how}, as it does where its cluster gets another head"
+        return f"the study died {end.how}"
+
+    def _say(self, line: str) -> None:
+        # Whoever showed bars and died has left the terminal without its cursor.
+        cursor = "\x1b[?25h" if self._has_terminal and sys.stderr.isatty() else ""
+        print(f"{cursor}mixopt supervise: {line}", file=sys.stderr, flush=True)
 
     def _ended_within(self, seconds: float) -> int | None:
         """Wait so long; the exit status, where somebody ends the study meanwhile."""
@@ -253,10 +270,6 @@ def _die_with(parent: int) -> Callable[[], None] | None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return kill_me_then
-
-
-def _say(line: str) -> None:
-    print(f"mixopt supervise: {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

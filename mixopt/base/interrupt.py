@@ -91,6 +91,14 @@ class Interrupts(AbstractContextManager["Interrupts"]):
     ) -> None:
         self._handled.__exit__(kind, error, trace)
 
+    def check(self) -> None:
+        """
+        Raises:
+            KeyboardInterrupt: one came.
+        """
+        if self.came:
+            raise KeyboardInterrupt
+
     def _interrupt(self, number: int, _: object) -> None:
         now = time.monotonic()
         is_new = now - self._at > SAME_WITHIN_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,6 +22,7 @@ from mixopt.cli.arguments import (
     headed,
     print_result,
 )
+from mixopt.settings.environment import JOURNAL_VARIABLE
 from mixopt.settings.schema import STUDY_FILE
 
 if TYPE_CHECKING:
@@ -199,6 +201,12 @@ def load_study(study: Path) -> StudyFile:
 
 
 def run_study(file: StudyFile, retry_failed: bool, json: bool) -> None:
+    if file.executor.kind == "ray" and file.executor.address and JOURNAL_VARIABLE not in os.environ:
+        # Ray ends a process whose cluster gets another head. So that is one that can be started again.
+        from mixopt.supervise import supervise_here
+
+        options = {"--retry-failed": retry_failed, "--json": json}
+        raise typer.Exit(supervise_here([str(file.file), *(name for name, given in options.items() if given)]))
     with leaving_at_once():
         from mixopt.cli.tables.study import answer_table
         from mixopt.report.kept import page_path

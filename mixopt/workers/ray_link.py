@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import ray
+from ray._raylet import GcsClient
 from ray.exceptions import LocalRayletDiedError, RayError
 
 from mixopt.base.errors import ClusterLost
@@ -78,12 +79,14 @@ class Link:
         Whoever asks Ray for anything of the head while that is away waits, and is ended by Ray after a minute.
 
         Raises:
-            Gone: it has not answered for long; or it is this machine's, and is dead, or its raylet is, of which Ray
-                itself knows only after some 15 s.
+            Gone: it has not answered for long; or another one answers at its address, which knows nothing of us; or it
+                is this machine's, and is dead, or its raylet is, of which Ray itself knows only after some 15 s.
         """
         if self._raylet is not None and not answers(self._raylet):
             raise Gone("its raylet is dead")
-        if answers(self._head):
+        if (cluster := _cluster_at(self._head)) is not None:
+            if cluster != self._cluster:
+                raise Gone(f"another head answers at {self._head}")
             self._head_away = None
             return True
         now = time.monotonic()
@@ -167,11 +170,26 @@ class Link:
         self._connected = connect(self._address)
         try:
             self._head = ray.get_runtime_context().gcs_address
+            self._cluster = _cluster_at(self._head)
             self._raylet = _only_raylet() if self._address is None else None
         except BaseException:
             self.close()
             raise
         self._head_away = None
+
+
+def _cluster_at(head: str) -> str | None:
+    """The id of the cluster whose head answers there; a head that is started again has another one.
+
+    Ray itself finds that out when it is asked for anything, and ends this process.
+    """
+    if not answers(head):
+        return None
+    try:
+        cluster: str = GcsClient(address=head).cluster_id.hex()
+    except RayError:
+        return None
+    return cluster
 
 
 def _only_raylet() -> str:
