@@ -28,9 +28,9 @@ def _leave() -> NoReturn:
     """End a program that was interrupted, all but the taking apart of the interpreter.
 
     Everything of ours is closed by now, in the order in which it was opened. But an exception that came anywhere may
-    have left threads of libraries at work (a compiler's, Ray's), which crash where the interpreter is taken apart around
-    them; and Python itself ends by SIGINT, without the status that it was given, where the exception passed through code
-    that a library had generated.
+    have left threads of libraries at work (a compiler's, Ray's), which crash where the interpreter is taken apart
+    around them; and Python itself ends by SIGINT, without the status that it was given, where the exception passed
+    through code that a library had generated.
     """
     with suppress(Exception):
         atexit._run_exitfuncs()

@@ -12,7 +12,7 @@ STORE_VARIABLE = "MLFLOW_TRACKING_URI"
 JOB_VARIABLE = "MIXOPT_JOB"
 # Set by the supervisor of a study: the file that it is to write its journal's path to.
 JOURNAL_VARIABLE = "MIXOPT_JOURNAL_PATH"
-# Beside that file, with this suffix, a study leaves an empty one once it has come to its end, whichever: what is killed does not.
+# With this suffix beside that file, a study leaves an empty one as it ends, unless it is killed.
 CAME_TO_ITS_END = ".ended"
 # Set: mistakes are shown with their traceback.
 DEBUG_VARIABLE = "MIXOPT_DEBUG"

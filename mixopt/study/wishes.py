@@ -94,7 +94,7 @@ def has_ended(folder: Path, run_by: str) -> bool:
 
 def _supervisor(folder: Path) -> str | None:
     holder = lock.holder(folder / SUPERVISOR)
-    return None if holder is None else f"the supervisor ({holder}), which starts it again"
+    return None if holder is None else f"the supervisor ({holder})"
 
 
 class Wishes(AbstractContextManager["Wishes"]):
