@@ -54,14 +54,23 @@ def leaving_at_once() -> Iterator[None]:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
+def held_back(say: Callable[[], object] = lambda: None) -> Iterator[None]:
     """While the block runs, nothing is interrupted; what came meanwhile interrupts at its end.
 
     Whatever the block does to the handlers of these signals is undone.
+
+    Args:
+        say: called at once where one comes, for a person who waits.
     """
     came: list[int] = []
+
+    def remember(number: int, _: object) -> None:
+        if not came:
+            say()
+        came.append(number)
+
     try:
-        with _handled(lambda number, _: came.append(number)):
+        with _handled(remember):
             yield
     finally:
         if came:

@@ -17,6 +17,7 @@ from joblib import cpu_count
 from ray.exceptions import RayError
 from ray.job_config import JobConfig
 
+from mixopt.base.console import err
 from mixopt.base.errors import ClusterLost, ConfigError
 from mixopt.base.interrupt import held_back
 from mixopt.workers.ray_folders import LONGEST_FOLDER, PREFIX, places, usual_place
@@ -107,7 +108,7 @@ def _start_here(options: dict[str, Any]) -> ExitStack:
 
 def _init(**options: Any) -> None:
     """`ray.init`, which also takes SIGTERM for itself, to answer it with a stack trace."""
-    with held_back():
+    with held_back(lambda: err.print("interrupted; the end comes once Ray has started")):
         ray.init(**options)
 
 
