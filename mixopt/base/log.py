@@ -27,6 +27,7 @@ LOG_FILE = "mixopt.log"
 ROOMS = ("mixopt", "proxies", "search", "tracking")
 # Of the file, and of the one that came before it.
 MOST_BYTES = 5_000_000
+STANDARD_ERROR = 2  # its descriptor
 
 
 class _Lines(logging.Formatter):
@@ -89,9 +90,6 @@ def logging_to(folder: Path) -> Iterator[None]:
             file.close()
 
 
-STANDARD_ERROR = 2  # its descriptor
-
-
 @contextmanager
 def others_to_log(folder: Path, console: Console) -> Iterator[None]:
     """While the block runs, what this process prints goes to the end of `mixopt.log` in a folder, whoever prints it:
@@ -118,5 +116,6 @@ def others_to_log(folder: Path, console: Console) -> Iterator[None]:
             yield
         finally:
             console.file = ours
-            ours.flush()
+            with suppress(OSError):  # the disk has no room for what others printed
+                ours.flush()
             os.dup2(screen.fileno(), STANDARD_ERROR)
