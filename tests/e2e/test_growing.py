@@ -112,9 +112,12 @@ def test_room_is_said_to_have_come_before_the_first_trial_ends(
     monkeypatch.setattr(ray_room, "LOOK_SECONDS", 1000.0)  # as if the trial ended before it is time to look
     with RayCluster("sees", head.gcs) as cluster:
         cluster.launch(replace(job, recipe=replace(job.recipe, compiled=False), checkpoint=None))
-        until(
-            lambda: seen.extend(cluster.events()) or any(isinstance(event, TrialEnd) for event in seen), WITHIN_SECONDS
-        )
+
+        def ends() -> bool:
+            seen.extend(cluster.events())
+            return any(isinstance(event, TrialEnd) for event in seen)
+
+        until(ends, WITHIN_SECONDS)
     said = [event.text for event in seen if isinstance(event, Notice)]
     assert said == [ASKED_FOR, "there is room for 2 trials now"]
     assert isinstance(seen[-1], TrialEnd)
