@@ -136,7 +136,8 @@ def run(
         with stage("handing the tokens to the workers"):
             plan.exchange.publish(plan.corpus)
         # Ray prints when a worker dies, some of it only as it ends; our own lines say what happened.
-        others = others_to_log(file.work_directory, console) if is_program else redirect_stdout(sys.stderr)
+        apart = is_program and file.executor.kind == "ray"
+        others = others_to_log(file.work_directory, console) if apart else redirect_stdout(sys.stderr)
         with others, ExitStack() as running:
             with stage("starting the workers"):
                 name = f"{file.tracking.experiment}/{file.study}"

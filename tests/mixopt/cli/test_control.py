@@ -118,7 +118,7 @@ def test_who_stops_a_study_whose_driver_dies_waits_for_the_one_that_its_supervis
                 until(lambda: asked(folder) is Wish.STOP, every=0.02)
             time.sleep(1.0)  # it died, and is started again after a pause
             with locked(folder, "study small"):
-                subject = Subject(plan.file.study, plan.deciding(), plan.corpus.fingerprint)
+                subject = Subject(plan.file.study, plan.deciding(), plan.pools.fingerprint)
                 Journal.create(path, subject, (), [Opened(plan.problem.baseline_trials[0]), answered]).close()
             ask(folder, None)
 
