@@ -10,6 +10,6 @@ import mixopt
 if not sys.flags.safe_path and Path(sys.path[0]).resolve() != Path(mixopt.__file__).resolve().parents[1]:
     del sys.path[0]
 
-from mixopt.cli.main import main
+from mixopt.program import main
 
 main()

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
@@ -19,14 +18,14 @@ from rich.text import Text
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import locked
-from mixopt.base.interrupt import interrupt
-from mixopt.base.log import logging_to
+from mixopt.base.interrupt import Interrupts
+from mixopt.base.log import logging_to, others_to_log
 from mixopt.base.version import VERSION
 from mixopt.report.gather import summarise
 from mixopt.report.kept import KeptReport, keep_report, stamp
 from mixopt.report.page import render
 from mixopt.results.answer import Answer
-from mixopt.settings.environment import DIRECTORY_VARIABLE, JOB_VARIABLE, JOURNAL_VARIABLE
+from mixopt.settings.environment import CAME_TO_ITS_END, DIRECTORY_VARIABLE, JOB_VARIABLE, JOURNAL_VARIABLE
 from mixopt.settings.schema import StudyFile
 from mixopt.study.checking import check_before_run, check_directory
 from mixopt.study.corpus import find_corpus, prepare_corpus
@@ -39,7 +38,7 @@ from mixopt.study.progress import Several, watcher_for
 from mixopt.study.record import await_store, check_begun, journal_path
 from mixopt.study.recording import begin
 from mixopt.study.stages import Stages
-from mixopt.study.wishes import Wishes
+from mixopt.study.wishes import Wish, Wishes
 from mixopt.workers import executor
 from proxies.data.corpus import Corpus, Progress
 from search.errors import ExplainedError
@@ -94,12 +93,14 @@ def run(
     retry_failed: bool,
     console: Console,
     on_answer: Callable[[Answer, Recorder], None] = lambda answer, recorder: None,
+    is_program: bool = False,
 ) -> Answer:
     """Run a study to its answer and its report, or go on where it was left.
 
     Args:
         console: shows the progress.
         on_answer: told the answer when it is there, before MLflow has the last of the record.
+        is_program: this process does nothing else, so whatever Ray prints may go to the study's log.
 
     Raises:
         ConfigError, SearchError, ProxyError, TrackingError: the study cannot be run, or has no answer.
@@ -117,49 +118,54 @@ def run(
         )
     if JOB_VARIABLE not in os.environ:  # where a volume that is away may come back, and is waited for
         check_before_run(file)
-    # Only the main thread may handle signals.
-    handles_signals = threading.current_thread() is threading.main_thread()
     with ExitStack() as stack:
         stack.enter_context(locked(file.work_directory, f"study {file.study}"))
         stack.enter_context(logging_to(file.work_directory))
         stack.enter_context(_logged(file))
-        if handles_signals:
-            stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
-            signal.signal(signal.SIGTERM, interrupt)
+        interrupts = stack.enter_context(Interrupts())
         if told := os.environ.get(JOURNAL_VARIABLE):
+            stack.callback(Path(told).with_suffix(CAME_TO_ITS_END).touch)
             Path(told).write_text(str(journal_path(file).absolute()))
         # The signal cuts short whatever the driver is at; in another thread only the loop looks.
-        end = partial(os.kill, os.getpid(), signal.SIGTERM) if handles_signals else lambda: None
+        end = partial(os.kill, os.getpid(), signal.SIGTERM) if interrupts.are_heard else lambda: None
         wishes = stack.enter_context(Wishes(file.work_directory, end))
         teller = Teller(file.work_directory)
         stack.enter_context(teller)
+
+        def asked() -> Wish | None:
+            return Wish.CANCEL if interrupts.came else wishes.latest
+
+        @contextmanager
+        def stage(doing: str) -> Iterator[Callable[[str], None]]:
+            with _status(console, doing, teller) as tell:
+                yield tell
+            interrupts.check()
+
         # First, before any work: does the store answer, and is the study in it this file's?
-        with _status(console, "opening the record", teller) as tell:
+        with stage("opening the record") as tell:
             check_reachable(file)
             store = await_store(file, tell)
             begun = check_begun(file, store)
         teller.enters("preparing")
         plan = as_begun(make_plan(file, prepare(file, console, teller.prepares)), begun)
         teller.enters("starting")
-        with _status(console, "opening the record", teller) as tell:
+        with stage("opening the record") as tell:
             recorder = stack.enter_context(begin(plan, store, tell))
         teller.show_by(recorder.show_now)
-        with _status(console, "handing the tokens to the workers", teller):
+        with stage("handing the tokens to the workers"):
             plan.exchange.publish(plan.corpus)
-        # Ray prints to standard output when a worker dies, some of it only as it ends.
-        with redirect_stdout(sys.stderr), ExitStack() as running:
-            with _status(console, "starting the workers", teller):
+        # Ray prints when a worker dies, some of it only as it ends; our own lines say what happened.
+        apart = is_program and file.executor.kind == "ray"
+        others = others_to_log(file.work_directory, console) if apart else redirect_stdout(sys.stderr)
+        with others, ExitStack() as running:
+            with stage("starting the workers"):
                 name = f"{file.tracking.experiment}/{file.study}"
                 workers = running.enter_context(executor(file.executor, name, file.file.parent))
-            # Once more after Ray has started, which answers the signal with a stack trace.
-            if handles_signals:
-                signal.signal(signal.SIGTERM, interrupt)
             teller.expects(plan.confirmation_flops)
-            with watcher_for(console) as shown:
-                watcher = Several(shown, teller)
-                study = Loop(plan, recorder, workers, watcher, retry_failed, lambda: wishes.latest)
-                answer = study.run()
-            teller.enters("finishing")
+            watcher = Several(running.enter_context(watcher_for(console)), teller)
+            study = Loop(plan, recorder, workers, watcher, retry_failed, asked)
+            answer = study.run()
+        teller.enters("finishing")
         on_answer(answer, recorder)
         if away := recorder.trouble:
             console.print(f"{away}; {recorder.unsent} records wait for it", soft_wrap=True)

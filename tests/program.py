@@ -13,7 +13,7 @@ from unittest.mock import patch
 from mixopt.cli.main import main
 
 # Put before its arguments, this starts the program.
-COMMAND = [sys.executable, "-c", "from mixopt.cli.main import main; main()"]
+COMMAND = [sys.executable, "-c", "from mixopt.program import main; main()"]
 TIMEOUT_SECONDS = 500
 
 

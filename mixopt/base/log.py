@@ -10,14 +10,17 @@ import errno
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Literal, get_args
+
+from rich.console import Console
 
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
@@ -31,6 +34,7 @@ MOST_BYTES = 5_000_000
 Level = Literal["info", "warning", "error", "critical"]
 # How an entry begins; the lines below it, such as a traceback, are its own.
 ENTRY = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ([A-Z]+) ")
+STANDARD_ERROR = 2  # its descriptor
 
 
 class _Lines(logging.Formatter):
@@ -52,15 +56,16 @@ class _LogFile(RotatingFileHandler):
         self.setFormatter(_Lines())
 
     def _open(self) -> TextIOWrapper:
-        def without_links(path: str, flags: int) -> int:
-            return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-
-        return open(self.baseFilename, "a", encoding=self.encoding, opener=without_links)
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=_without_links)
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not self._complained:
             self._complained = True
             err.print(f"{self.baseFilename} cannot be written; the study goes on without a log", soft_wrap=True)
+
+
+def _without_links(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
 
 @contextmanager
@@ -120,3 +125,34 @@ class Excerpt:
             return shown
 
         return is_shown
+
+
+@contextmanager
+def others_to_log(folder: Path, console: Console) -> Iterator[None]:
+    """While the block runs, what this process prints goes to the end of `mixopt.log` in a folder, whoever prints it:
+    `console` alone, which prints to standard error, does so where it did.
+
+    Ray writes what it has to say of dead processes to the descriptor itself, from threads that Python knows nothing of,
+    the last of it as it ends this process: so the descriptor leads to the file, and no thread of ours has to copy it.
+    """
+    ours = sys.stderr
+    if not isinstance(ours, TextIOWrapper) or ours.fileno() != STANDARD_ERROR:
+        # Somebody has put another in its place, and has to tell us and others apart himself.
+        with redirect_stdout(ours):
+            yield
+        return
+    ours.flush()
+    with (
+        os.fdopen(os.dup(STANDARD_ERROR), "w", buffering=1, encoding=ours.encoding, errors=ours.errors) as screen,
+        open(folder / LOG_FILE, "ab", opener=_without_links) as log,
+        redirect_stdout(ours),
+    ):
+        os.dup2(log.fileno(), STANDARD_ERROR)
+        console.file = screen
+        try:
+            yield
+        finally:
+            console.file = ours
+            with suppress(OSError):  # the disk has no room for what others printed
+                ours.flush()
+            os.dup2(screen.fileno(), STANDARD_ERROR)

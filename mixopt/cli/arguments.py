@@ -22,8 +22,6 @@ Address = Annotated[
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train failed trials again.")]
 
-INTERRUPTED = 130  # exit status
-
 # Where `mixopt --help` lists a command.
 BEGIN, STUDY, CLUSTER, RUNS = "To begin", "A study", "Studies on a cluster", "Finished runs"
 KEEPING = "Keeping it in order"

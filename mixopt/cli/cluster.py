@@ -11,10 +11,10 @@ import typer
 
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
+from mixopt.base.interrupt import INTERRUPTED
 from mixopt.base.log import Excerpt, Level
 from mixopt.cli.arguments import (
     CLUSTER,
-    INTERRUPTED,
     Address,
     Json,
     RetryFailed,

@@ -106,9 +106,9 @@ class OnThisMachine:
             ConfigError: nobody runs the study.
         """
         from mixopt.results.asked import Asked
-        from mixopt.study.wishes import ask, driver
+        from mixopt.study.wishes import ask, runner
 
-        runs = driver(self.file.work_directory)
+        runs = runner(self.file.work_directory)
         if runs is None:
             raise ConfigError(self._not_run, hint=f"go on with it: mixopt run {self.file.file}")
         ask(self.file.work_directory, wish)
@@ -123,10 +123,10 @@ class OnThisMachine:
         """
         from mixopt.results.asked import Asked
         from mixopt.study.record import has_ended_with_answer, is_submitted
-        from mixopt.study.wishes import Wish, ask, driver
+        from mixopt.study.wishes import Wish, ask, runner
 
         study, file = self.file.study, self.file.file
-        runs = driver(self.file.work_directory)
+        runs = runner(self.file.work_directory)
         if runs is not None:
             ask(self.file.work_directory, Wish(verb))
             self._await_end(runs, verb)
@@ -143,12 +143,12 @@ class OnThisMachine:
         return Ended(Asked(study=study, asked=verb, job=None, driver=runs, ended=True), said, has_answer)
 
     def _await_end(self, runs: str, verb: Literal["stop", "cancel"]) -> None:
-        from mixopt.study.wishes import ANSWER_WITHIN_SECONDS, CANCELLED_WITHIN_SECONDS, driver
+        from mixopt.study.wishes import ANSWER_WITHIN_SECONDS, CANCELLED_WITHIN_SECONDS, has_ended
 
         within_seconds = ANSWER_WITHIN_SECONDS if verb == "stop" else CANCELLED_WITHIN_SECONDS
         deadline = time.monotonic() + within_seconds
         with err.status(f"waiting for {runs} to end"):
-            while driver(self.file.work_directory) == runs:
+            while not has_ended(self.file.work_directory, runs):
                 if time.monotonic() > deadline:
                     raise ConfigError(
                         f"study {self.file.study} is still being run by {runs} after {within_seconds:.0f} s",
@@ -228,7 +228,7 @@ def _who_runs(study: str, address: str | None) -> OnThisMachine | OnCluster:
         ConfigError: it is not known which study is meant, or the cluster has none of this name.
     """
     from mixopt.cluster.head import HeadAway
-    from mixopt.study.wishes import driver
+    from mixopt.study.wishes import runner
 
     name, file = name_and_file(study)
     if address:
@@ -236,9 +236,9 @@ def _who_runs(study: str, address: str | None) -> OnThisMachine | OnCluster:
         try:
             job = cluster.find(name) if file else cluster.job(name)
         except HeadAway:
-            if file is None or driver(file.work_directory) is None:
+            if file is None or runner(file.work_directory) is None:
                 raise
             job = None
-        if job is not None and not (job.has_ended and file and driver(file.work_directory)):
+        if job is not None and not (job.has_ended and file and runner(file.work_directory)):
             return OnCluster(cluster, job)
     return OnThisMachine(study_here(name, file))

@@ -6,13 +6,14 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from mixopt.base.console import degrade, err
 from mixopt.base.errors import ClusterLost, error_lines
+from mixopt.base.interrupt import INTERRUPTED
 from mixopt.base.shown import error_line
 from mixopt.base.version import VERSION
 from mixopt.cli import (
@@ -36,7 +37,20 @@ from search.errors import ExplainedError
 from search.urls import fit_to_show
 from tracking.errors import TrackingAway
 
+
+class _Commands(TyperGroup):
+    """All commands: one that is interrupted says so."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            err.print("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

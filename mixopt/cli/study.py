@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,10 +11,9 @@ import typer
 
 from mixopt.base.console import err, out, say_note
 from mixopt.base.errors import ConfigError
-from mixopt.base.interrupt import interrupt
+from mixopt.base.interrupt import INTERRUPTED, interrupt, leaving_at_once
 from mixopt.cli import cluster
 from mixopt.cli.arguments import (
-    INTERRUPTED,
     STUDY,
     Address,
     Json,
@@ -23,6 +23,7 @@ from mixopt.cli.arguments import (
     headed,
     print_result,
 )
+from mixopt.settings.environment import JOURNAL_VARIABLE
 from mixopt.settings.schema import STUDY_FILE
 
 if TYPE_CHECKING:
@@ -238,10 +239,17 @@ def load_study(study: Path) -> StudyFile:
 
 
 def run_study(file: StudyFile, retry_failed: bool, json: bool) -> None:
-    from mixopt.cli.tables.study import answer_table
-    from mixopt.report.kept import page_path
-    from mixopt.run import run
-    from mixopt.study.mlflow_page.views import study_page
+    if file.executor.kind == "ray" and file.executor.address and JOURNAL_VARIABLE not in os.environ:
+        # Ray ends a process whose cluster gets another head. So that is one that can be started again.
+        from mixopt.supervise import supervise_here
+
+        options = {"--retry-failed": retry_failed, "--json": json}
+        raise typer.Exit(supervise_here([str(file.file), *(name for name, given in options.items() if given)]))
+    with leaving_at_once():
+        from mixopt.cli.tables.study import answer_table
+        from mixopt.report.kept import page_path
+        from mixopt.run import run
+        from mixopt.study.mlflow_page.views import study_page
 
     def show(answer: Answer, recorder: Recorder) -> None:
         print_result(answer, answer_table(answer), json)
@@ -253,7 +261,7 @@ def run_study(file: StudyFile, retry_failed: bool, json: bool) -> None:
             out.print(headed("Dashboard", f"{address}/{page}{how}"), soft_wrap=True)
 
     try:
-        run(file, retry_failed, err, show)
+        run(file, retry_failed, err, show, is_program=True)
     except KeyboardInterrupt:
         err.print("interrupted; what was recorded is kept: run the same command again to go on")
         raise typer.Exit(INTERRUPTED) from None

@@ -12,6 +12,8 @@ STORE_VARIABLE = "MLFLOW_TRACKING_URI"
 JOB_VARIABLE = "MIXOPT_JOB"
 # Set by the supervisor of a study: the file that it is to write its journal's path to.
 JOURNAL_VARIABLE = "MIXOPT_JOURNAL_PATH"
+# With this suffix beside that file, a study leaves an empty one as it ends, unless it is killed.
+CAME_TO_ITS_END = ".ended"
 # Set: mistakes are shown with their traceback.
 DEBUG_VARIABLE = "MIXOPT_DEBUG"
 # The head of the cluster that commands are meant for; Ray's own.

@@ -29,7 +29,7 @@ from mixopt.study.plan import Plan
 from mixopt.study.predictions import foretell, kept, past_calibration, read_predictions, with_outcomes
 from mixopt.study.progress import Watcher
 from mixopt.study.wishes import LOOK_SECONDS, Wish, activity
-from mixopt.workers.executor import Executor
+from mixopt.workers.executor import Executor, Unwanted
 from mixopt.workers.messages import Event, Notice, TrialEnd, TrialProgress, TrialRestart
 from search.recommendation.confirmation import Confirmation, confirm
 from search.recommendation.confirmation_trials import confirmation_size, next_confirmations
@@ -83,7 +83,7 @@ class Loop:
         self.predictor: Predictor | None = None  # of the answer, once there is one
         self._predictions: Predictions | None = None
         self._in_flight: dict[str, Trial] = {}
-        self._compiled = False
+        self._compiled: set[str] = set()  # proxies, those too of which that failed
         self._remarks: list[str] = []
         self._out_of_budget = False
         self._asked = asked
@@ -233,20 +233,27 @@ class Loop:
         all while the study is paused. Where it is stopped, what runs is ended.
         """
         due, left_free, over = True, 0, False
+        asked: list[Trial] = []  # that were not launched yet
         while True:
             self._heed()
             if self._stopped:
                 return
             paused = self._wish is Wish.PAUSE
             free = self.executor.slots - len(self._in_flight)
-            if not paused and (due or free > left_free):
+            if not paused and (asked or due or free > left_free):
+                asked = asked or (ask(free) if free > 0 else [])
                 due = False
-                asked = ask(free) if free > 0 else []
+                if asked and not self._compile():
+                    if self._asked() is Wish.CONFIRM:
+                        # The search takes up what was begun before, and nothing new; a confirmation is asked again.
+                        begun = {trial.id for trial in self.history.running}
+                        asked, due = [trial for trial in asked if trial.id in begun], True
+                    continue
                 self.executor.announce(asked)
                 for trial in asked:
                     self._launch(trial)
                 left_free = self.executor.slots - len(self._in_flight)
-                over = len(asked) < free
+                over, asked = len(asked) < free, []
             if not any(map(of_phase, self._in_flight.values())) and (over or not self._in_flight):
                 if not paused:
                     return
@@ -322,7 +329,6 @@ class Loop:
         self.watcher.remark(text)
 
     def _launch(self, trial: Trial) -> None:
-        self._compile()
         job = self.plan.given(trial, self.history)
         if not (self.executor.trains_on and trial in self.history.running):
             self.recorder.open(trial, self.plan.strategy.foreseen(trial), self.executor.client)
@@ -349,20 +355,31 @@ class Loop:
             self._mlflow_is_away = False
             self._say("MLflow is back, and has every record")
 
-    def _compile(self) -> None:
-        """Before the first trial, so that none waits for it; later the machines are busy."""
-        if self._compiled:
-            return
-        self._compiled = True
+    def _compile(self) -> bool:
+        """Before the first trial, so that none waits for it; later the machines are busy.
+
+        Returns:
+            Whether that is done; else something new was asked of the study, and it is to be done again.
+        """
         for proxy, recipe in self.plan.recipes.items():
-            if recipe.compiled:
-                with self.watcher.busy(f"compiling proxy {proxy}, once per machine"):
-                    reason = self.executor.compile(recipe, self.watcher.remark)
-                if reason is not None:
-                    # No trial needs to find out again.
-                    recipes = dict(self.plan.recipes) | {proxy: replace(recipe, compiled=False)}
-                    self.plan = replace(self.plan, recipes=recipes)
-                    self._remark(f"proxy {proxy} is trained without being compiled, slower: {reason}")
+            if not recipe.compiled or proxy in self._compiled:
+                continue
+            with self.watcher.busy(f"compiling proxy {proxy}, once per machine"):
+                try:
+                    reason = self.executor.compile(recipe, self.watcher.remark, self._is_heeded)
+                except Unwanted:
+                    return False
+            self._compiled.add(proxy)
+            if reason is not None:
+                # No trial needs to find out again.
+                recipes = dict(self.plan.recipes) | {proxy: replace(recipe, compiled=False)}
+                self.plan = replace(self.plan, recipes=recipes)
+                self._remark(f"proxy {proxy} is trained without being compiled, slower: {reason}")
+        return True
+
+    def _is_heeded(self) -> bool:
+        """Whether nothing was asked of the study since it last looked."""
+        return self._asked() is self._wish
 
     def _close(self, trial: Trial, outcome: Measurement | Failure) -> None:
         del self._in_flight[trial.id]

@@ -228,6 +228,9 @@ class LiveWatcher(_Printing):
             *_columns(),
             TextColumn("{task.fields[note]}"),
             console=console,
+            # Of what others print nothing is shown among the bars.
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._phase: TaskID | None = None
         self._bars: dict[str, TaskID] = {}

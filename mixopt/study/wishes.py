@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from mixopt.results.status import Activity
 
 FILE = "asked"
+# What a supervisor holds, from when it knows the folder to the study's end.
+SUPERVISOR = "supervisor"
 LOOK_SECONDS = 0.5
 CANCELLED_WITHIN_SECONDS = 60.0
 # A study that is stopped in good order makes its answer first.
@@ -78,6 +80,21 @@ def activity(wish: Wish | None, trains: bool) -> Activity:
 def driver(folder: Path) -> str | None:
     """Who runs the study in this folder, in words; None where nobody does."""
     return lock.holder(folder / "lock")
+
+
+def runner(folder: Path) -> str | None:
+    """Who runs the study, or, between two drivers, the supervisor that is about to start it again; None for nobody."""
+    return driver(folder) or _supervisor(folder)
+
+
+def has_ended(folder: Path, run_by: str) -> bool:
+    """Whether `run_by`, who was its runner, is so no more, and nobody starts it again."""
+    return driver(folder) != run_by and _supervisor(folder) is None
+
+
+def _supervisor(folder: Path) -> str | None:
+    holder = lock.holder(folder / SUPERVISOR)
+    return None if holder is None else f"the supervisor ({holder})"
 
 
 class Wishes(AbstractContextManager["Wishes"]):
@@ -130,7 +147,7 @@ def main(arguments: list[str]) -> str | None:
         return f"{DIRECTORY_VARIABLE} is not set on the cluster's head"
     home = studies_folder(*directory)
     folder = home / study
-    if driver(folder) is None:
+    if runner(folder) is None:
         return f"nobody runs study {study} in {home} at this moment; ask again once it has begun"
     ask(folder, None if word == "resume" else Wish(word))
     return None

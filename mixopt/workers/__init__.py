@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from mixopt.base.interrupt import held_back
 from mixopt.settings.environment import JOB_VARIABLE
 from mixopt.settings.schema import ExecutorSettings
 from mixopt.workers.executor import Executor
@@ -41,7 +42,9 @@ def executor(settings: ExecutorSettings, study: str, home: Path) -> Executor[Any
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None:
         os.environ.update(TO_ITSELF)
-    from mixopt.workers.ray_cluster import RayCluster
+    # Ray is loaded whole or not at all: an interruption in the middle of it would be swallowed.
+    with held_back():
+        from mixopt.workers.ray_cluster import RayCluster
 
     return RayCluster(
         study,

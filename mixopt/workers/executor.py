@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from search.trial import Trial
 
 
+class Unwanted(Exception):
+    """What was begun is wanted no more, and was given up."""
+
+
 # What an executor is given of a trial: mixopt.workers.training.Job where mixopt trains it, else workers.foreign.Order.
 JobT = TypeVar("JobT", contravariant=True)
 
@@ -34,13 +38,22 @@ class Executor(ABC, Generic[JobT]):
     def slots(self) -> int:
         """How many jobs may run at a time, at least one; it changes with the machines that there are."""
 
-    def compile(self, recipe: Recipe, remark: Callable[[str], object] = lambda text: None) -> str | None:
+    def compile(
+        self,
+        recipe: Recipe,
+        remark: Callable[[str], object] = lambda text: None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> str | None:
         """Compile a recipe's steps on a machine where its trials may be trained; returns why that failed, if it did.
 
         On other machines of a cluster the first trial compiles.
 
         Args:
             remark: told what is waited for.
+            wanted: whether it is still to be done; asked now and then, since it may wait long for room.
+
+        Raises:
+            Unwanted: it is not.
         """
         return None
 

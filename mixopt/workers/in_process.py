@@ -16,7 +16,12 @@ class InProcess(Executor[Job]):
     def __init__(self) -> None:
         self._current: Iterator[Event] | None = None
 
-    def compile(self, recipe: Recipe, remark: Callable[[str], object] = lambda text: None) -> str | None:
+    def compile(
+        self,
+        recipe: Recipe,
+        remark: Callable[[str], object] = lambda text: None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> str | None:
         return compile_ahead(recipe, members=1)
 
     def launch(self, job: Job) -> None:

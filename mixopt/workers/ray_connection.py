@@ -17,7 +17,9 @@ from joblib import cpu_count
 from ray.exceptions import RayError
 from ray.job_config import JobConfig
 
+from mixopt.base.console import err
 from mixopt.base.errors import ClusterLost, ConfigError
+from mixopt.base.interrupt import held_back
 from mixopt.workers.ray_folders import LONGEST_FOLDER, PREFIX, places, usual_place
 from mixopt.workers.ray_token import fresh_token, use_cluster_token
 from proxies.retry import retry
@@ -46,6 +48,9 @@ class _NoFolders(JobConfig):
 def connect(address: str | None) -> ExitStack:
     """Be the driver of a cluster: of a new one of this machine, or of that at `address`; the stack undoes it.
 
+    Ctrl-C waits until Ray has started, or ended. In the middle of it, its threads may be left without what they work
+    on: the process then crashed as it ended, or went on as if nobody had pressed anything.
+
     Raises:
         ClusterLost: it does not start, or does not answer.
         ConfigError: there is no folder for the files of a new one.
@@ -57,12 +62,12 @@ def connect(address: str | None) -> ExitStack:
         return _start_here(options)
     use_cluster_token()
     with ExitStack() as connected:
-        connected.callback(ray.shutdown)
+        connected.callback(_shut_down)
         try:
             # Ray itself would try for more than three minutes.
             if _HOST_AND_PORT.fullmatch(address) and not answers(address):
                 raise ConnectionError("nothing listens there")
-            ray.init(address=address, **options)
+            _init(address=address, **options)
         except (ConnectionError, RayError, ValueError, RuntimeError) as error:
             raise ClusterLost(
                 f"no Ray cluster answers at executor.address {address}: {first_line(error)}",
@@ -82,9 +87,9 @@ def _start_here(options: dict[str, Any]) -> ExitStack:
         with ExitStack() as connected:
             connected.enter_context(fresh_token())
             folder = connected.enter_context(private_folder())
-            connected.callback(ray.shutdown)
+            connected.callback(_shut_down)
             with _kept_to_ourselves(CREDENTIALS):
-                ray.init(
+                _init(
                     address="local", num_cpus=cpu_count(), include_dashboard=False, _temp_dir=f"{folder}/ray", **options
                 )
             return connected.pop_all()
@@ -99,6 +104,17 @@ def _start_here(options: dict[str, Any]) -> ExitStack:
             hint="is it very busy, or short of memory or disk? Run the same command again, or use "
             "executor.kind: in_process",
         ) from error
+
+
+def _init(**options: Any) -> None:
+    """`ray.init`, which also takes SIGTERM for itself, to answer it with a stack trace."""
+    with held_back(lambda: err.print("interrupted; the end comes once Ray has started")):
+        ray.init(**options)
+
+
+def _shut_down() -> None:
+    with held_back():
+        ray.shutdown()
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,9 @@ import psutil
 import pytest
 
 from mixopt.base.errors import ClusterLost
-from mixopt.workers import ray_cluster
+from mixopt.settings.reading import load
+from mixopt.study.wishes import driver
+from mixopt.workers import ray_link, ray_room
 from mixopt.workers.messages import Event, Notice, TrialEnd, TrialProgress, TrialRestart
 from mixopt.workers.ray_cluster import RayCluster
 from search.history import History
@@ -19,7 +23,9 @@ from search.trial import Measurement, Trial
 from tests.e2e.head import new_head
 from tests.e2e.study import STUDY, answer_of, recorded, write_study
 from tests.processes import family, kill, named
+from tests.program import COMMAND
 from tests.simulated import planned
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -123,8 +129,8 @@ def test_trials_outlive_the_ray_that_this_machine_started(tmp_path: Path, monkey
                 assert isinstance(event.outcome, Measurement), event.outcome
 
         # One that goes on dying ends the study, and no trial of it.
-        monkeypatch.setattr(ray_cluster, "MOST_LOSSES", 0)
-        monkeypatch.setattr(ray_cluster, "LOOK_SECONDS", 0.5)
+        monkeypatch.setattr(ray_link, "MOST_LOSSES", 0)
+        monkeypatch.setattr(ray_room, "LOOK_SECONDS", 0.5)
         cluster.launch(replace(jobs[0], checkpoint=None))
         _kill_ours("gcs_server")
         with pytest.raises(ClusterLost, match=r"died 1 times .* does not answer"):
@@ -136,8 +142,8 @@ def test_trials_outlive_the_head_at_an_address(tmp_path: Path, monkeypatch: pyte
     plan = planned(tmp_path, STUDY.replace("tokens: 4k", "tokens: 120k"))
     trial = Trial(plan.problem.baselines["uniform"], plan.problem.rungs[0].fidelity, seed=0)
     job = plan.job(trial, History())
-    monkeypatch.setattr(ray_cluster, "HEAD_AWAY_SECONDS", 1.0)
-    monkeypatch.setattr(ray_cluster, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(ray_link, "HEAD_AWAY_SECONDS", 1.0)
+    monkeypatch.setattr(ray_room, "LOOK_SECONDS", 0.5)
     seen: list[Event] = []
     with new_head(cpus=1) as head, RayCluster("outlived", head.gcs, attempts=1) as cluster:
         cluster.launch(replace(job, recipe=replace(job.recipe, compiled=False)))
@@ -154,3 +160,38 @@ def test_trials_outlive_the_head_at_an_address(tmp_path: Path, monkeypatch: pyte
     assert not any(isinstance(event, TrialRestart) for event in seen), "that its cluster died is no death of a trial"
     (closed,) = (event for event in seen if isinstance(event, TrialEnd))
     assert isinstance(closed.outcome, Measurement), closed.outcome
+
+
+REPLACED = """\
+study: small
+domains:
+  prose: {paths: data/prose.jsonl}
+  code:  {paths: data/code.jsonl}
+corpus: {vocabulary: 300, validation_tokens: 1k, sequence_length: 32}
+proxies: {dense: {depth: 1, width: 32, heads: 2, tokens: 120k, batch_rows: 8, evaluations: 2, trials: 2}}
+baselines: [proportional]
+confirm: {candidates: 0}
+executor: {address: 'HEAD', compile: never}
+"""
+
+
+def test_a_study_outlives_a_head_that_is_replaced_before_anybody_looks(tmp_path: Path) -> None:
+    with new_head(cpus=1) as head:
+        study = write_study(tmp_path, REPLACED.replace("HEAD", head.gcs))
+        command = [*COMMAND, "run", str(study), "--json"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+            try:
+                until(lambda: driver(load(study).work_directory))
+                until(lambda: recorded(study).running)
+                [of_the_study] = psutil.Process(program.pid).children()
+                of_the_study.suspend()  # so that it notices only once another head is there
+                head.kill()
+                head.start_again()
+                of_the_study.resume()
+                said, errors = program.communicate(timeout=200)
+            finally:
+                program.kill()  # and with it the study
+    assert program.returncode == 0, errors
+    assert json.loads(said)["trials"]["completed"] == 3
+    assert "another head answers" in errors or "Ray ended the study's process" in errors
+    assert "StackTrace" not in errors, "that is in the log"

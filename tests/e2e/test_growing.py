@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mixopt.cluster.jobs import Cluster
+from mixopt.workers import ray_room
+from mixopt.workers.executor import Unwanted
+from mixopt.workers.messages import Event, Notice, TrialEnd
+from mixopt.workers.ray_cluster import RayCluster
+from search.history import History
+from search.trial import Measurement, Trial
 from tests.e2e.head import Head, new_head
 from tests.e2e.study import answer_of, write_study
+from tests.simulated import planned
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -51,6 +60,7 @@ baselines: [proportional]
 confirm: {candidates: 0}
 """
 WITHIN_SECONDS = 180
+ASKED_FOR = "no node has room for a trial yet; the cluster was asked for one"
 
 
 @pytest.fixture(scope="module")
@@ -59,22 +69,59 @@ def head() -> Iterator[Head]:
         yield started
 
 
+@pytest.fixture(autouse=True)
+def without_nodes(head: Head) -> None:
+    """Those of the test before have gone."""
+    until(lambda: nodes(Cluster(head.address)) == [], WITHIN_SECONDS)
+
+
 def test_a_study_asks_for_a_node_and_gives_it_back(head: Head, tmp_path: Path) -> None:
     study = write_study(tmp_path, SUBMITTED)
     (tmp_path / ".mixopt").rename(head.directory)
     cluster = Cluster(head.address)
-    assert nodes(cluster) == []
 
     assert answer_of("submit", study)["submitted"]
 
     await_it(lambda: cluster.job("small").has_ended, cluster)
     log = cluster.log(cluster.job("small"))
     assert cluster.job("small").state == "SUCCEEDED", log
-    assert "no node has room for a trial yet; the cluster was asked for one" in log
+    assert ASKED_FOR in log
     assert "there is room for 2 trials now" in log
     assert nodes(cluster) == [2]
     # Nothing is asked for any more, so the node goes once it was idle for a while.
     await_it(lambda: nodes(cluster) == [], cluster)
+
+
+def test_a_compile_that_waits_for_a_node_is_given_up_once_nobody_wants_it(head: Head, tmp_path: Path) -> None:
+    [recipe] = planned(tmp_path, SUBMITTED).recipes.values()
+    remarks: list[str] = []
+    with RayCluster("unwanted", head.gcs, cpus_per_trial=2.0) as cluster:
+        began = time.monotonic()
+        with pytest.raises(Unwanted):
+            cluster.compile(recipe, remarks.append, lambda: time.monotonic() - began < 2)
+        assert time.monotonic() - began < 10
+    assert remarks[0] == ASKED_FOR
+
+
+def test_room_is_said_to_have_come_before_the_first_trial_ends(
+    head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(tmp_path, SUBMITTED)
+    job = plan.job(Trial(plan.problem.baselines["proportional"], plan.problem.rungs[0].fidelity, seed=0), History())
+    seen: list[Event] = []
+    monkeypatch.setattr(ray_room, "LOOK_SECONDS", 1000.0)  # as if the trial ended before it is time to look
+    with RayCluster("sees", head.gcs) as cluster:
+        cluster.launch(replace(job, recipe=replace(job.recipe, compiled=False), checkpoint=None))
+
+        def ends() -> bool:
+            seen.extend(cluster.events())
+            return any(isinstance(event, TrialEnd) for event in seen)
+
+        until(ends, WITHIN_SECONDS)
+    said = [event.text for event in seen if isinstance(event, Notice)]
+    assert said == [ASKED_FOR, "there is room for 2 trials now"]
+    assert isinstance(seen[-1], TrialEnd)
+    assert isinstance(seen[-1].outcome, Measurement), seen[-1].outcome
 
 
 def nodes(cluster: Cluster) -> list[float]:

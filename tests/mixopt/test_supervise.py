@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from mixopt.study.wishes import Wish, ask, asked, has_ended, main, runner
 from tests.processes import named
 
-# A supervisor whose study is a shell script, without pauses.
+# A supervisor whose study is a shell script.
 PROGRAM = """
 import sys
 from mixopt import supervise
-sys.executable = sys.argv[1]
-supervise.PAUSE_SECONDS = 0
-sys.exit(supervise.supervise(["study.yaml"]))
+sys.executable, supervise.PAUSE_SECONDS = sys.argv[1], float(sys.argv[2])
+sys.exit(getattr(supervise, sys.argv[3])(["study.yaml"]))
 """
 
 
@@ -27,15 +28,18 @@ class Supervised:
     """
     Args:
         script: what the study does each time; `$starts` is how often it was started.
+        pause: seconds, after the first death.
+        how: supervise, or supervise_here.
     """
 
-    def __init__(self, folder: Path, script: str) -> None:
+    def __init__(self, folder: Path, script: str, pause: float = 0, how: str = "supervise") -> None:
         self.folder = folder
         study = folder / "study"
         count = f"echo $$ >> {folder}/starts; starts=$(wc -l < {folder}/starts)"
         study.write_text(f'#!/bin/sh\necho "$@" > {folder}/arguments\n{count}\n{script}\n')
         study.chmod(0o755)
-        self.process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(study)], stderr=subprocess.PIPE, text=True)
+        program = [sys.executable, "-c", PROGRAM, str(study), str(pause), how]
+        self.process = subprocess.Popen(program, stderr=subprocess.PIPE, text=True)
 
     @property
     def starts(self) -> list[int]:
@@ -59,15 +63,15 @@ def _until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-Start = Callable[[str], Supervised]
+Start = Callable[..., Supervised]
 
 
 @pytest.fixture
 def supervise(tmp_path: Path) -> Iterator[Start]:
     started: list[Supervised] = []
 
-    def start(script: str) -> Supervised:
-        started.append(Supervised(tmp_path, script))
+    def start(script: str, pause: float = 0, how: str = "supervise") -> Supervised:
+        started.append(Supervised(tmp_path, script, pause, how))
         return started[-1]
 
     yield start
@@ -142,6 +146,57 @@ def test_who_stops_the_supervisor_stops_the_study(supervise: Start, tmp_path: Pa
     supervised.process.send_signal(number)
     assert supervised.end() == 130
     assert len(supervised.starts) == 1
+
+
+def test_between_two_runs_the_study_is_not_over_and_hears_what_is_asked(supervise: Start, tmp_path: Path) -> None:
+    script = END_TRIAL.replace("FOLDER", str(tmp_path))
+    supervised = supervise(f"{script}sleep 2; kill -9 $$", pause=60)
+    _until(lambda: runner(tmp_path))
+    first = runner(tmp_path)
+    assert first is not None and first == f"the supervisor (process {supervised.process.pid} on {socket.gethostname()})"
+    assert main(["pause", tmp_path.name, str(tmp_path.parent)]) is None
+    assert asked(tmp_path) is Wish.PAUSE, "for the next"
+    _until(lambda: not named(supervised.begun()))
+    assert not has_ended(tmp_path, "process 1 on the machine that ran it")
+    ask(tmp_path, Wish.CANCEL)
+    assert supervised.end() == 130
+    assert len(supervised.starts) == 1
+    assert asked(tmp_path) is None
+    assert has_ended(tmp_path, "process 1 on the machine that ran it")
+
+
+# What a study does that has begun, and that comes to its end.
+BEGUN = END_TRIAL
+ENDS = 'touch "$MIXOPT_JOURNAL_PATH.ended"\n'
+
+
+@pytest.mark.parametrize("death", ["exit 1", "kill -ABRT $$", "kill -SEGV $$"])
+def test_before_a_person_one_that_ray_ended_goes_on(supervise: Start, tmp_path: Path, death: str) -> None:
+    script = BEGUN.replace("FOLDER", str(tmp_path))
+    supervised = supervise(f'{script}[ "$starts" = 1 ] && {death}; {ENDS}exit 0', how="supervise_here")
+    assert supervised.end() == 0
+    assert len(supervised.starts) == 2
+    assert supervised.process.stderr is not None
+    assert "Ray ended the study's process" in supervised.process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        (f"{BEGUN}{ENDS}exit 1", 1),
+        (f"{BEGUN}{ENDS}exit 75", 75),
+        (f"{BEGUN}kill -9 $$", 128 + 9),
+        ("exit 1", 1),
+        (f"{BEGUN}{ENDS}exit 130", 130),
+    ],
+    ids=["an error", "trouble that may pass", "killed by somebody", "before it has begun", "interrupted"],
+)
+def test_before_a_person_every_other_end_is_the_end(supervise: Start, tmp_path: Path, script: str, status: int) -> None:
+    supervised = supervise(script.replace("FOLDER", str(tmp_path)), how="supervise_here")
+    assert supervised.end() == status
+    assert len(supervised.starts) == 1
+    assert supervised.process.stderr is not None
+    assert supervised.process.stderr.read() == ""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot tie a process to its parent")

@@ -66,3 +66,40 @@ print("went on")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout == "went on\n"
     assert done.stderr == f"{tmp_path}/mixopt.log cannot be written; the study goes on without a log\n"
+
+
+# A study's process, and a library in it that writes wherever it likes, to its very end.
+LOUD = """
+import os, sys
+from pathlib import Path
+from mixopt.base.console import err
+from mixopt.base.log import others_to_log
+folder = Path(sys.argv[1])
+err.print("before")
+with others_to_log(folder, err):
+    os.write(2, b"raw line\\n")
+    print("printed")
+    print("to standard error", file=sys.stderr)
+    err.print("ours")
+    if len(sys.argv) == 3:
+        os.write(2, b"last words\\n")
+        os._exit(1)
+print("the answer")
+print("after", file=sys.stderr)
+err.print("the end")
+"""
+
+
+def test_what_others_print_goes_to_the_log_and_ours_to_the_terminal(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", LOUD, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "the answer\n"
+    assert done.stderr == "before\nours\nafter\nthe end\n"
+    assert sorted((tmp_path / "mixopt.log").read_text().splitlines()) == ["printed", "raw line", "to standard error"]
+
+
+def test_the_last_words_of_a_process_that_is_ended_are_in_the_log(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOUD, str(tmp_path), "dies"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, "before\nours\n")
+    assert (tmp_path / "mixopt.log").read_text().endswith("last words\n")

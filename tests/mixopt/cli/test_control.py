@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import jsonschema
@@ -14,10 +15,12 @@ from mixopt.cli.schemas import json_schema
 from mixopt.study import wishes
 from mixopt.study.plan import Plan
 from mixopt.study.record import journal_path
-from mixopt.study.wishes import Wish, ask, asked
+from mixopt.study.wishes import SUPERVISOR, Wish, ask, asked
+from proxies.lock import locked as locked_file
 from tests.contracts.test_results import RECORDED
 from tests.program import mixopt
 from tests.simulated import planned
+from tests.waiting import until
 from tracking import keys
 from tracking.entries import Entry, Opened, Written
 from tracking.journal import Journal
@@ -98,6 +101,44 @@ def test_who_ends_a_study_waits_until_nobody_runs_it_and_learns_whether_it_has_a
     path.unlink(missing_ok=True)
     assert (done.status, heard) == (status, [wish]), done.stderr
     assert f"study small {says}" in done.stdout
+
+
+def test_who_stops_a_study_whose_driver_dies_waits_for_the_one_that_its_supervisor_starts(
+    plan: Plan, answered: Written
+) -> None:
+    folder, path = plan.file.work_directory, journal_path(plan.file)
+    path.unlink(missing_ok=True)
+    ask(folder, None)
+    begun = threading.Event()
+
+    def supervise() -> None:
+        with locked_file(folder / SUPERVISOR):
+            with locked(folder, "study small"):
+                begun.set()
+                until(lambda: asked(folder) is Wish.STOP, every=0.02)
+            time.sleep(1.0)  # it died, and is started again after a pause
+            with locked(folder, "study small"):
+                subject = Subject(plan.file.study, plan.deciding(), plan.pools.fingerprint)
+                Journal.create(path, subject, (), [Opened(plan.problem.baseline_trials[0]), answered]).close()
+            ask(folder, None)
+
+    supervisor = threading.Thread(target=supervise)
+    supervisor.start()
+    assert begun.wait(10)
+    done = mixopt("stop", plan.file.file)
+    supervisor.join(10)
+    path.unlink(missing_ok=True)
+    assert done.status == 0, done.stdout
+    assert "study small has ended; mixopt best" in done.stdout
+
+
+def test_between_two_drivers_a_study_can_be_paused(plan: Plan) -> None:
+    folder = plan.file.work_directory
+    with locked_file(folder / SUPERVISOR):
+        done = mixopt("pause", plan.file.file, "--json")
+        assert asked(folder) is Wish.PAUSE
+    ask(folder, None)
+    assert json.loads(done.stdout)["driver"].startswith("the supervisor (process ")
 
 
 @pytest.mark.parametrize("verb", ["stop", "cancel"])

@@ -6,6 +6,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,10 @@ from mixopt.study.record import journal_path, open_store, read_record
 from mixopt.study.recording import begin
 from mixopt.study.status import build_status
 from mixopt.study.wishes import FILE, Wish, Wishes, ask, asked, main
+from mixopt.workers.executor import Unwanted
 from mixopt.workers.messages import TrialEnd
+from proxies.recipe import Recipe
+from search.errors import SearchError
 from search.seeds import is_of_search
 from tests.e2e.study import STUDY, recorded
 from tests.simulated import Simulated, measured, planned, run
@@ -57,9 +61,33 @@ class OneByOne(Simulated):
         super().close()
 
 
-def driven(plan: Plan, asks: Asks) -> tuple[Answer, list[str]]:
+class WithoutRoom(OneByOne):
+    """Has room to compile only once something was asked of the study, and taken back; `waited` counts the waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited = 0
+        self.looks = 0
+
+    def compile(
+        self,
+        recipe: Recipe,
+        remark: Callable[[str], object] = lambda text: None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> str | None:
+        if self.looks < 0:
+            return None
+        self.waited += 1
+        while wanted():
+            self.looks += 1
+            assert self.looks < 100, "nobody is heard"
+        self.looks = -1
+        raise Unwanted
+
+
+def driven(plan: Plan, asks: Asks, machines: OneByOne | None = None) -> tuple[Answer, list[str]]:
     """The answer of a study of which this is asked, whenever it looks, and the lines that were shown."""
-    machines, shown = OneByOne(), io.StringIO()
+    machines, shown = machines or OneByOne(), io.StringIO()
     watcher = LineWatcher(Console(file=shown, width=300))
     with begin(plan, open_store(plan.file)) as recorder:
         study = Loop(plan, recorder, machines, watcher, asked=lambda: asks(machines))
@@ -140,6 +168,52 @@ def test_a_search_that_is_stopped_to_confirm_trains_what_runs_to_its_end_and_con
     assert (answer.ended, answer.confirmed) == (True, True)
     assert any(note.startswith("mixopt stop ended the search after 13 of at most 15 trials") for note in answer.notes)
     assert not recorded(plan.file.file).running
+
+
+def compiled(plan: Plan) -> Plan:
+    """A plan whose proxies are compiled, also where this machine would not."""
+    return replace(plan, recipes={name: replace(recipe, compiled=True) for name, recipe in plan.recipes.items()})
+
+
+def test_a_study_that_waits_for_room_to_compile_is_paused_all_the_same(tmp_path: Path, undisturbed: Answer) -> None:
+    plan, machines = compiled(planned(tmp_path, STUDY)), WithoutRoom()
+    looks_while_paused: list[int] = []
+
+    def asks(_: OneByOne) -> Wish | None:
+        if machines.looks >= 0:
+            return Wish.PAUSE if machines.looks > 3 else None
+        looks_while_paused.append(machines.running)
+        return Wish.PAUSE if len(looks_while_paused) < 5 else None
+
+    answer, _ = driven(plan, asks, machines)
+    assert machines.waited == 1
+    assert not any(looks_while_paused[:5]), "nothing is begun meanwhile"
+    tags = [entry.tags for entry in read(journal_path(plan.file)) if isinstance(entry, StudyMetrics)]
+    assert [each[keys.ACTIVITY] for each in tags if keys.ACTIVITY in each] == ["running", "paused", "running", "ended"]
+    assert answer.trials.completed == undisturbed.trials.completed
+
+
+@pytest.mark.parametrize("begun", [0, 1])
+def test_a_study_that_waits_for_room_to_compile_is_stopped_all_the_same(tmp_path: Path, begun: int) -> None:
+    plan, machines = compiled(planned(tmp_path, STUDY)), WithoutRoom()
+    with begin(plan, open_store(plan.file)) as recorder:
+        for trial in plan.problem.baseline_trials[:begun]:
+            recorder.open(trial)
+    with pytest.raises(SearchError):  # for an answer nothing is there
+        driven(plan, lambda _: Wish.STOP if machines.looks > 3 or machines.looks < 0 else None, machines)
+    assert (machines.waited, machines.ended, machines.closed) == (1, 0, True)
+    assert len(recorded(plan.file.file).running) == begun
+
+
+def test_a_search_that_waits_for_room_to_compile_and_is_to_confirm_begins_nothing_new(tmp_path: Path) -> None:
+    plan = compiled(planned(tmp_path, STUDY))
+    driven(plan, after(8, Wish.STOP))
+    [begun] = recorded(plan.file.file).running
+    machines = WithoutRoom()
+    answer, _ = driven(plan, lambda _: Wish.CONFIRM if machines.looks > 3 or machines.looks < 0 else None, machines)
+    assert (answer.ended, answer.confirmed) == (True, True)
+    assert begun.id in {entry.trial.id for entry in recorded(plan.file.file).completed}, "it goes on"
+    assert any(note.startswith("mixopt stop ended the search after 9 of at most") for note in answer.notes)
 
 
 def test_a_cancelled_study_has_no_answer_loses_nothing_and_shows_nothing_as_running(
