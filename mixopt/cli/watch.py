@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from mixopt.base.console import err, out
+from mixopt.base.interrupt import INTERRUPTED
 from mixopt.cli import cluster
-from mixopt.cli.arguments import INTERRUPTED, STUDY, Address
+from mixopt.cli.arguments import STUDY, Address
 from mixopt.settings.schema import STUDY_FILE
 from search.errors import ExplainedError
 
