@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -35,7 +36,7 @@ from mixopt.study.loop import Loop
 from mixopt.study.plan import Plan
 from mixopt.study.planning import as_begun, check_settings, make_plan
 from mixopt.study.progress import watcher_for
-from mixopt.study.record import await_store, check_begun, journal_path
+from mixopt.study.record import await_store, check_begun, goes_on_without_store, journal_path
 from mixopt.study.recording import begin
 from mixopt.study.stages import Stages
 from mixopt.study.wishes import Wishes
@@ -43,9 +44,15 @@ from mixopt.workers import executor
 from proxies.data.corpus import Corpus
 from search.errors import ExplainedError
 from tracking import keys
+from tracking.errors import TrackingAway
 from tracking.recorder import Recorder
 
+if TYPE_CHECKING:
+    from tracking.mlflow_store import Store
+
 log = logging.getLogger(__name__)
+
+FROM_JOURNAL = "the study goes on from its journal, and MLflow gets it later"
 
 
 def prepare(file: StudyFile, console: Console) -> Corpus | None:
@@ -124,11 +131,13 @@ def run(
         # First, before any work: does the store answer, and is the study in it this file's?
         with _status(console, "opening the record") as tell:
             check_reachable(file)
-            store = await_store(file, tell)
+            store = _store(file, console, tell)
             begun = check_begun(file, store)
         plan = as_begun(make_plan(file, prepare(file, console)), begun)
         with _status(console, "opening the record") as tell:
             recorder = stack.enter_context(begin(plan, store, tell))
+        if store is not None and (since := recorder.trouble):
+            _say(console, f"{since}; {FROM_JOURNAL}")
         with console.status("handing the tokens to the workers"):
             plan.exchange.publish(plan.corpus)
         # Ray prints to standard output when a worker dies, some of it only as it ends.
@@ -160,6 +169,26 @@ def run(
     return answer
 
 
+def _store(file: StudyFile, console: Console, tell: Callable[[str], None]) -> Store | None:
+    """The store of the study; None where it is away, and the study goes on from its journal.
+
+    Raises:
+        TrackingError: it cannot be used, and nothing else can.
+    """
+    try:
+        return await_store(file, tell)
+    except TrackingAway as away:
+        if not goes_on_without_store(file):
+            raise
+        _say(console, f"{away.message}; {FROM_JOURNAL}")
+        return None
+
+
+def _say(console: Console, text: str) -> None:
+    log.warning(text)
+    console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def _logged(file: StudyFile) -> Iterator[None]:
     """How a run begins and ends."""
@@ -183,8 +212,11 @@ def _status(console: Console, doing: str) -> Iterator[Callable[[str], None]]:
 
         def tell(remark: str) -> None:
             status.update(Text(remark))
-            if not console.is_terminal and remark not in said:
-                said.add(remark)
+            if remark in said:
+                return
+            said.add(remark)
+            log.info(remark)
+            if not console.is_terminal:
                 console.print(remark, soft_wrap=True)
 
         yield tell

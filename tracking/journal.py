@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -65,6 +66,20 @@ class Header:
     def chain(self) -> _Chain:
         """What the lines after it are checked by."""
         return _Chain(self.schema, _checksum_of(self.line))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A journal of which each line is what was written.
+
+    Attributes:
+        entries: how many it has.
+        last: the checksum of its last line, and so of all of them, hexadecimal; "" of versions that wrote none.
+    """
+
+    text: bytes
+    entries: int
+    last: str
 
 
 @dataclass
@@ -302,8 +317,15 @@ def count_entries(path: Path) -> int:
         return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b"")) - 1
 
 
-def checked_lines(path: Path) -> tuple[bytes, int]:
-    """A journal as it is now, without a line that is being written, and how many entries it has.
+def goes_on_after(path: Path, entries: int, last: str) -> bool:
+    """Whether a journal began with so many entries, of which `last` is the checksum; "": whether it has so many."""
+    with path.open("rb") as file:
+        line = next(islice(file, entries, None), b"")
+    return line.endswith(b"\n") and (not last or f"{_checksum_of(line):08x}" == last)
+
+
+def checked_lines(path: Path) -> Checked:
+    """A journal as it is now, without a line that is being written.
 
     Raises:
         DamagedJournal: a line is not what was written.
@@ -315,7 +337,7 @@ def checked_lines(path: Path) -> tuple[bytes, int]:
     for number, line in enumerate(lines[1:], start=2):
         if not chain.is_next(line):
             raise DamagedJournal(f"{path}:{number} is damaged ({NOT_AS_WRITTEN})", WITHOUT_IT)
-    return text, len(lines) - 1
+    return Checked(text, len(lines) - 1, f"{chain.last:08x}" if chain.schema == SCHEMA else "")
 
 
 def _shown(checksum: int) -> bytes:

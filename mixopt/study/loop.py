@@ -93,7 +93,7 @@ class Loop:
         self._ending = Ending(plan, recorder, watcher)
         self._activity = ""
         self._failures_in_a_row = 0
-        self._mlflow_is_away = False
+        self._mlflow_is_away = recorder.trouble is not None  # said by whoever began without it
         self._seconds_before = float(recorder.begun.tags.get(keys.SEARCH_SECONDS, "0"))
         self._began = time.monotonic()
         self._page = PageKeeper(plan, recorder, self.history, recorder.begun.restarts, lambda: self._seconds)
