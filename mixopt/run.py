@@ -138,8 +138,9 @@ def run(
             recorder = stack.enter_context(begin(plan, store, tell))
         if store is not None and (since := recorder.trouble):
             _say(console, f"{since}; {FROM_JOURNAL}")
-        with console.status("handing the tokens to the workers"):
-            plan.exchange.publish(plan.corpus)
+        with Stages(console) as stages:
+            handing = "hand the tokens to the workers"
+            plan.exchange.publish(plan.corpus, lambda done, total: stages.advance(handing, done, total, "bytes"))
         # Ray prints to standard output when a worker dies, some of it only as it ends.
         with redirect_stdout(sys.stderr), ExitStack() as running:
             with console.status("starting the workers"):
