@@ -38,7 +38,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from search.errors import LONGEST_REASON, first_line
 from search.trial import Failure, Loss, Measurement, Trial
 from tracking import keys
-from tracking.address import sqlite_file
+from tracking.address import sqlite_file, with_driver
 from tracking.database import MOVE_IT, damage, require_database
 from tracking.entries import Entry
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
@@ -187,7 +187,7 @@ def _connect(uri: str) -> MlflowClient:
         _ping(uri)
     else:
         require_database(uri)
-    return MlflowClient(tracking_uri=uri)
+    return MlflowClient(tracking_uri=with_driver(uri))
 
 
 def _be_quiet() -> None:
