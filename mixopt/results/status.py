@@ -84,6 +84,9 @@ class StatusFields(Part):
     something is left to do. Null where it is not known."""
     driver: str | None = None
     """Who runs it, where that can be seen from here: process and machine."""
+    mlflow_away: str | None = None
+    """Why MLflow does not take what is recorded, and how much waits for it; null where it does, or the journal is
+    elsewhere."""
     trials: TrialStates
     flops: float
     """Of what was measured."""

@@ -109,6 +109,8 @@ class Loop:
         if (answer := self.recorder.begun.written.get(keys.ANSWER)) is not None:
             Answer.read(answer)  # that of a later version is not overwritten
         self.plan.exchange.sweep(self.history)
+        if self.recorder.trouble is not None:
+            self._remember_mlflow(self.recorder.trouble)
         with self._page:
             self._search()
         with self.watcher.busy("fitting the losses, looking for the best mixture"):
@@ -342,9 +344,15 @@ class Loop:
         if not self._mlflow_is_away and trouble is not None:
             self._mlflow_is_away = True
             self._say(f"{trouble}; the trials go on, their records wait for it")
+            self._remember_mlflow(trouble)
         elif self._mlflow_is_away and trouble is None and not self.recorder.is_behind:
             self._mlflow_is_away = False
             self._say("MLflow is back, and has every record")
+            self._remember_mlflow("")
+
+    def _remember_mlflow(self, trouble: str) -> None:
+        """For whoever asks for the study's status."""
+        self.recorder.log_metrics({}, 0, {keys.AWAY: trouble})
 
     def _compile(self) -> None:
         """Before the first trial, so that none waits for it; later the machines are busy."""

@@ -118,6 +118,8 @@ def status_table(status: StatusFields) -> RenderableType:
     if status.activity is not None:
         by = f" by {status.driver}" if status.driver and status.activity == "running" else ""
         lines.insert(0, f"study {status.study} {ACTIVITIES[status.activity]}{by}")
+    if status.mlflow_away is not None:
+        lines.insert(1, status.mlflow_away)
     if status.restarts:
         lines.append(f"trials went on from a checkpoint {status.restarts} times, after their worker had died")
     if (noise := status.noise) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -298,6 +299,9 @@ def test_a_run_goes_on_without_its_server_says_so_and_says_when_it_is_back(
         status = answer_of("status", path)
         assert status["activity"] == "running" and f"process {second.pid}" in status["driver"]
         assert status["trials"]["completed"]["total"] > before
+        assert re.fullmatch(
+            rf"no MLflow server answers at {uri} \(.*\); \d+ records wait for it", status["mlflow_away"]
+        )
         with local_server(store, port):
             assert second.wait(timeout=300) == 0, (tmp_path / "second").read_text()
             record = fetch_record(file)
@@ -306,3 +310,4 @@ def test_a_run_goes_on_without_its_server_says_so_and_says_when_it_is_back(
         second.wait()
     assert "MLflow is back, and has every record" in (tmp_path / "second").read_text()
     assert record is not None and record.history == read_record(journal_path(file)).history
+    assert answer_of("status", path)["mlflow_away"] is None
