@@ -185,6 +185,7 @@ def test_what_was_begun_elsewhere_and_measured_here_is_no_reason_to_end(plan: Pl
     assert set(in_mlflow(plan).measurements) == {one.id, two.id}
 
 
+@pytest.mark.slow
 def test_an_mlflow_that_goes_away_while_the_text_is_prepared_stops_no_study_that_has_begun(plan: Plan) -> None:
     one, two = trials(plan, 2)
     ran(plan, one)
@@ -273,7 +274,7 @@ def test_a_run_goes_on_without_its_server_says_so_and_says_when_it_is_back(
     port = free_port()
     uri, store = f"http://127.0.0.1:{port}", new_store(tmp_path / "store")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    path = write_study(tmp_path / "study", STUDY.replace("tokens: 4k", "tokens: 16k"))
+    path = write_study(tmp_path / "study", STUDY.replace("tokens: 4k", "tokens: 8k"))
     file = load(path)
 
     def driver(log: Path) -> subprocess.Popen[bytes]:
