@@ -76,8 +76,8 @@ class Away:
 
     Attributes:
         trouble: why.
-        find: the study's run, and how many entries of the journal it has. Raises a TrackingError while the store does
-            not answer; one of FINAL where the study must not go on.
+        find: the study's run, and how many entries of the journal it has, at most so many as were sent. Raises a
+            TrackingError while the store does not answer; one of FINAL where the study must not go on.
         claim: send to the run what comes before any entry.
     """
 
@@ -361,20 +361,23 @@ class Recorder:
         Raises:
             TrackingError: one of FINAL; or TrackingRefused, where it goes on refusing.
         """
-        found: list[tuple[StudyRun, int]] = []
-        if not self._until_taken(lambda _: found.append(away.find())):
-            return
-        [(run, sent)] = found
-        if not self._until_taken(lambda _: away.claim(run)):
-            return
-        lost = max(0, self._journal.sent - sent)
-        self._journal.mark_sent(sent)
-        with self._counting:
-            self._unsent += lost
-        if not self._until_taken(lambda _: self._link(run)):
+        sent_before = self._journal.sent
+
+        def reach(_: bool) -> None:
+            run, sent = away.find()
+            if self._ending.is_set():
+                return
+            away.claim(run)
+            with self._counting:
+                self._unsent += self._journal.sent - sent
+            self._journal.mark_sent(sent)
+            self._link(run)
+
+        # From the beginning where any of it fails: another driver may have the study by then.
+        if not self._until_taken(reach) or self._run is None:
             return
         log.info("MLflow answers, and gets what it lacks")
-        for entry in islice(self._journal.entries(), sent, sent + lost):
+        for entry in islice(self._journal.entries(), self._journal.sent, sent_before):
             self._send(entry)
 
     def _renew_copy(self) -> None:
