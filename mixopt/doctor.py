@@ -278,7 +278,7 @@ def _journal(file: StudyFile) -> Iterator[tuple[State, str, str | None]]:
     if not path.exists():
         yield "ok", f"study {file.study} has not run here", None
     elif read_header(path).schema == SCHEMA:
-        yield "ok", f"{path} is whole, {checked_lines(path)[1]} entries", None
+        yield "ok", f"{path} is whole, {checked_lines(path).entries} entries", None
     else:
         yield "ok", f"{path} is of an earlier version, which the next run upgrades", None
 

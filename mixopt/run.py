@@ -9,9 +9,10 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -35,7 +36,7 @@ from mixopt.study.now import Teller
 from mixopt.study.plan import Plan
 from mixopt.study.planning import as_begun, check_settings, make_plan
 from mixopt.study.progress import Several, watcher_for
-from mixopt.study.record import await_store, check_begun, journal_path
+from mixopt.study.record import await_store, check_begun, goes_on_without_store, journal_path
 from mixopt.study.recording import begin
 from mixopt.study.stages import Stages
 from mixopt.study.wishes import Wish, Wishes
@@ -43,9 +44,15 @@ from mixopt.workers import executor
 from proxies.data.corpus import Corpus, Progress
 from search.errors import ExplainedError
 from tracking import keys
+from tracking.errors import TrackingAway
 from tracking.recorder import Recorder
 
+if TYPE_CHECKING:
+    from tracking.mlflow_store import Store
+
 log = logging.getLogger(__name__)
+
+FROM_JOURNAL = "the study goes on from its journal, and MLflow gets it later"
 
 
 def prepare(file: StudyFile, console: Console, tell: Callable[[Progress], None] = lambda step: None) -> Corpus | None:
@@ -106,18 +113,7 @@ def run(
         ConfigError, SearchError, ProxyError, TrackingError: the study cannot be run, or has no answer.
         KeyboardInterrupt: somebody, by Ctrl-C, SIGTERM or `mixopt cancel`, ended it; what was recorded is kept.
     """
-    if file.executor.kind == "external":
-        raise ConfigError(
-            f"{file.file}: executor.kind is external: trials are trained elsewhere",
-            hint="ask for some: mixopt ask, and tell what they measured: mixopt tell; or set executor.kind: command",
-        )
-    if JOB_VARIABLE in os.environ and not file.home.is_absolute():
-        raise ConfigError(
-            f"the cluster does not say where studies are kept: {DIRECTORY_VARIABLE} is not set",
-            hint="its nodes are started with it: a folder that all of them share; or give it as `directory`",
-        )
-    if JOB_VARIABLE not in os.environ:  # where a volume that is away may come back, and is waited for
-        check_before_run(file)
+    _check(file)
     with ExitStack() as stack:
         stack.enter_context(locked(file.work_directory, f"study {file.study}"))
         stack.enter_context(logging_to(file.work_directory))
@@ -131,57 +127,159 @@ def run(
         wishes = stack.enter_context(Wishes(file.work_directory, end))
         teller = Teller(file.work_directory)
         stack.enter_context(teller)
+        stages = _Stages(file, console, interrupts, teller)
 
         def asked() -> Wish | None:
             return Wish.CANCEL if interrupts.came else wishes.latest
 
-        @contextmanager
-        def stage(doing: str) -> Iterator[Callable[[str], None]]:
-            with _status(console, doing, teller) as tell:
-                yield tell
-            interrupts.check()
-
-        # First, before any work: does the store answer, and is the study in it this file's?
-        with stage("opening the record") as tell:
-            check_reachable(file)
-            store = await_store(file, tell)
-            begun = check_begun(file, store)
-        teller.enters("preparing")
-        plan = as_begun(make_plan(file, prepare(file, console, teller.prepares)), begun)
-        teller.enters("starting")
-        with stage("opening the record") as tell:
-            recorder = stack.enter_context(begin(plan, store, tell))
-        teller.show_by(recorder.show_now)
-        with stage("handing the tokens to the workers"):
-            plan.exchange.publish(plan.corpus)
+        plan, recorder = stages.begin(stack)
         # Ray prints when a worker dies, some of it only as it ends; our own lines say what happened.
         apart = is_program and file.executor.kind == "ray"
-        others = others_to_log(file.work_directory, console) if apart else redirect_stdout(sys.stderr)
-        with others, ExitStack() as running:
-            with stage("starting the workers"):
-                name = f"{file.tracking.experiment}/{file.study}"
-                workers = running.enter_context(executor(file.executor, name, file.file.parent))
-            teller.expects(plan.confirmation_flops)
-            watcher = Several(running.enter_context(watcher_for(console)), teller)
+        with others_to_log(file.work_directory, console) if apart else redirect_stdout(sys.stderr):
+            study, answer = stages.train(plan, recorder, retry_failed, asked)
+        on_answer(answer, recorder)
+        stages.finish(plan, recorder, study, answer)
+    return answer
+
+
+def _check(file: StudyFile) -> None:
+    """
+    Raises:
+        ConfigError: the study cannot be run here.
+    """
+    if file.executor.kind == "external":
+        raise ConfigError(
+            f"{file.file}: executor.kind is external: trials are trained elsewhere",
+            hint="ask for some: mixopt ask, and tell what they measured: mixopt tell; or set executor.kind: command",
+        )
+    if JOB_VARIABLE in os.environ and not file.home.is_absolute():
+        raise ConfigError(
+            f"the cluster does not say where studies are kept: {DIRECTORY_VARIABLE} is not set",
+            hint="its nodes are started with it: a folder that all of them share; or give it as `directory`",
+        )
+    if JOB_VARIABLE not in os.environ:  # where a volume that is away may come back, and is waited for
+        check_before_run(file)
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """What a run does one after the other, and who sees it."""
+
+    file: StudyFile
+    console: Console
+    interrupts: Interrupts
+    teller: Teller
+
+    def begin(self, stack: ExitStack) -> tuple[Plan, Recorder]:
+        """The study's plan, and its recorder, which ends with the stack.
+
+        Raises:
+            ConfigError, SearchError, ProxyError, TrackingError: the study cannot be run.
+        """
+        file = self.file
+        # First, before any work: does the store answer, and is the study in it this file's?
+        with self._stage("opening the record") as tell:
+            check_reachable(file)
+            store = self._store(tell)
+            begun = check_begun(file, store)
+        self.teller.enters("preparing")
+        plan = as_begun(make_plan(file, prepare(file, self.console, self.teller.prepares)), begun)
+        self.teller.enters("starting")
+        with self._stage("opening the record") as tell:
+            recorder = stack.enter_context(begin(plan, store, tell))
+        self.teller.show_by(recorder.show_now)
+        if store is not None and (since := recorder.trouble):
+            self._say(f"{since}; {FROM_JOURNAL}")
+        with Stages(self.console) as bars:
+            handing = "hand the tokens to the workers"
+            plan.exchange.publish(plan.corpus, lambda done, total: bars.advance(handing, done, total, "bytes"))
+        self.interrupts.check()
+        return plan, recorder
+
+    def train(
+        self, plan: Plan, recorder: Recorder, retry_failed: bool, asked: Callable[[], Wish | None]
+    ) -> tuple[Loop, Answer]:
+        """The loop, to the study's answer.
+
+        Raises:
+            ConfigError, SearchError, TrackingError: there is none.
+        """
+        with ExitStack() as running:
+            with self._stage("starting the workers"):
+                name = f"{self.file.tracking.experiment}/{self.file.study}"
+                workers = running.enter_context(executor(self.file.executor, name, self.file.file.parent))
+            self.teller.expects(plan.confirmation_flops)
+            watcher = Several(running.enter_context(watcher_for(self.console)), self.teller)
             study = Loop(plan, recorder, workers, watcher, retry_failed, asked)
             answer = study.run()
-        teller.enters("finishing")
-        on_answer(answer, recorder)
+        self.teller.enters("finishing")
+        return study, answer
+
+    def finish(self, plan: Plan, recorder: Recorder, study: Loop, answer: Answer) -> None:
+        """The last of the record, and the report.
+
+        Raises:
+            TrackingAway: MLflow does not take the record; the journal keeps it.
+        """
         if away := recorder.trouble:
-            console.print(f"{away}; {recorder.unsent} records wait for it", soft_wrap=True)
-        with _status(console, "bringing the last records to MLflow", teller):
+            self.console.print(f"{away}; {recorder.unsent} records wait for it", soft_wrap=True)
+        with self._shown("bringing the last records to MLflow"):
             study.finish()
         if away:
-            console.print("MLflow is back, and has every record")
+            self.console.print("MLflow is back, and has every record")
         try:
-            with _status(console, "writing the report", teller):
+            with self._shown("writing the report"):
                 _write_report(plan, recorder, study, answer)
         except Exception as error:
             # Whatever it is, the study has its answer, and a report can be made again.
             log.exception("the report is not complete")
             reason = str(error) if isinstance(error, ExplainedError | OSError) else f"{type(error).__name__}: {error}"
-            console.print(f"the report is not complete: {reason}; mixopt report {file.file}", soft_wrap=True)
-    return answer
+            said = f"the report is not complete: {reason}; mixopt report {self.file.file}"
+            self.console.print(said, soft_wrap=True)
+
+    def _store(self, tell: Callable[[str], None]) -> Store | None:
+        """The store of the study; None where it is away, and the study goes on from its journal.
+
+        Raises:
+            TrackingError: it cannot be used, and nothing else can.
+        """
+        try:
+            return await_store(self.file, tell)
+        except TrackingAway as away:
+            if not goes_on_without_store(self.file):
+                raise
+            self._say(f"{away.message}; {FROM_JOURNAL}")
+            return None
+
+    def _say(self, text: str) -> None:
+        log.warning(text)
+        self.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def _stage(self, doing: str) -> Iterator[Callable[[str], None]]:
+        """As `_shown`; who was interrupted meanwhile ends after it."""
+        with self._shown(doing) as tell:
+            yield tell
+        self.interrupts.check()
+
+    @contextmanager
+    def _shown(self, doing: str) -> Iterator[Callable[[str], None]]:
+        """A line for what takes a while; gives what puts in its place, or in a log below it, what that waits for."""
+        said: set[str] = set()
+        with self.console.status(doing) as status, self.teller.busy(doing):
+
+            def tell(remark: str) -> None:
+                status.update(Text(remark))
+                self.teller.waits(remark)
+                if remark in said:
+                    return
+                said.add(remark)
+                log.info(remark)
+                if not self.console.is_terminal:
+                    self.console.print(remark, soft_wrap=True)
+
+            yield tell
+            self.teller.waits(None)
 
 
 @contextmanager
@@ -197,23 +295,6 @@ def _logged(file: StudyFile) -> Iterator[None]:
         log.exception("the run ended")
         raise
     log.info("the study has ended")
-
-
-@contextmanager
-def _status(console: Console, doing: str, teller: Teller) -> Iterator[Callable[[str], None]]:
-    """A line for what takes a while; gives what puts in its place, or in a log below it, what that waits for."""
-    said: set[str] = set()
-    with console.status(doing) as status, teller.busy(doing):
-
-        def tell(remark: str) -> None:
-            status.update(Text(remark))
-            teller.waits(remark)
-            if not console.is_terminal and remark not in said:
-                said.add(remark)
-                console.print(remark, soft_wrap=True)
-
-        yield tell
-        teller.waits(None)
 
 
 def _write_report(plan: Plan, recorder: Recorder, study: Loop, answer: Answer) -> None:

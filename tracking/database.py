@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError, St
 from sqlalchemy.pool import NullPool
 
 from search.errors import LONGEST_REASON, first_line
+from tracking.address import with_driver
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
 
 ANSWER_WITHIN_SECONDS = 5
@@ -37,7 +38,7 @@ def require_database(uri: str) -> None:
         TrackingAway: it does not answer, or is locked.
     """
     try:
-        url = make_url(uri)
+        url = make_url(with_driver(uri))
         engine = create_engine(url, poolclass=NullPool, connect_args=TIME_OUTS.get(url.get_backend_name(), {}))
     except (ArgumentError, ValueError) as error:
         if not isinstance(error, NoSuchModuleError):
@@ -78,8 +79,8 @@ def _without_driver(uri: str, error: Exception) -> TrackingError:
     kind = uri.partition("://")[0]
     return TrackingError(
         f"the MLflow store {kind}:// needs a package that is not installed ({_said(error)})",
-        hint="for PostgreSQL: pip install 'mixopt[service]', and write postgresql+psycopg2://; for another database "
-        "its SQLAlchemy driver",
+        hint="for PostgreSQL: pip install 'mixopt[service]', and write postgresql://; for another database its "
+        "SQLAlchemy driver",
     )
 
 

@@ -25,6 +25,10 @@ class OtherSubject(TrackingError):
         return all(name.partition(".")[0] in sections for name in self.changed)
 
 
+class WentOnElsewhere(TrackingError):
+    """MLflow has trials of the study that the journal lacks from which it goes on; a new start has both."""
+
+
 class TrackingAway(TrackingError):
     """The store does not answer, and may well come back."""
 

@@ -81,8 +81,10 @@ def await_silence(run: StudyRun, journal: Path, remark: Callable[[str], None]) -
     deadline = time.monotonic() + SILENT_SECONDS
     while time.monotonic() < deadline:
         time.sleep(min(1.0, SILENT_SECONDS / 10))
-        now = Driver.shown(run.current_tags().get(keys.DRIVER))
+        tags = run.current_tags()
+        now = Driver.shown(tags.get(keys.DRIVER))
         if now is None:
+            run.tags = tags  # it has ended since, and left more
             return
         if now != last:
             raise TakenOver(

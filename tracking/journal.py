@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -67,6 +68,20 @@ class Header:
         return _Chain(self.schema, _checksum_of(self.line))
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A journal of which each line is what was written.
+
+    Attributes:
+        entries: how many it has.
+        last: the checksum of its last line, and so of all of them, hexadecimal; "" of versions that wrote none.
+    """
+
+    text: bytes
+    entries: int
+    last: str
+
+
 @dataclass
 class _Chain:
     """Checks the lines of a journal of this schema, one after the other; `last` is the checksum of the one before."""
@@ -107,11 +122,10 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open the journal that `create` made, for the only process that writes to it."""
         self.path = path
-        self._sent_path = path.with_suffix(".sent")
         header = read_header(path)
         self.id = header.id
         self.subject = header.subject
-        self.sent = self._read_sent()
+        self.sent = _sent(path, header.id)
         # What comes next must not stick to a line that a death cut off.
         os.truncate(path, _whole_lines(path))
         self._schema = header.schema
@@ -200,7 +214,7 @@ class Journal:
     def mark_sent(self, count: int) -> None:
         """MLflow has the first `count` entries. Where this is lost all are sent again, so a full disk is no trouble."""
         self.sent = count
-        with suppress(OSError), open_whole(self._sent_path, durable=False) as file:
+        with suppress(OSError), open_whole(_sent_path(self.path), durable=False) as file:
             file.write(json.dumps({"id": self.id, "sent": count}).encode())
 
     def entries(self) -> Iterator[Entry]:
@@ -208,14 +222,6 @@ class Journal:
 
     def close(self) -> None:
         self._file.close()
-
-    def _read_sent(self) -> int:
-        try:
-            sent = json.loads(self._sent_path.read_text())
-            # A death between the two renames of `create` leaves the count of the journal before.
-            return max(0, int(sent["sent"])) if sent["id"] == self.id else 0
-        except (OSError, *WRONG):
-            return 0
 
 
 def read_header(path: Path) -> Header:
@@ -302,8 +308,24 @@ def count_entries(path: Path) -> int:
         return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b"")) - 1
 
 
-def checked_lines(path: Path) -> tuple[bytes, int]:
-    """A journal as it is now, without a line that is being written, and how many entries it has.
+def count_unsent(path: Path) -> int:
+    """How many of its entries MLflow does not have, as far as is known here.
+
+    Raises:
+        TrackingError: the file is no journal.
+    """
+    return max(0, count_entries(path) - _sent(path, read_header(path).id))
+
+
+def goes_on_after(path: Path, entries: int, last: str) -> bool:
+    """Whether a journal began with so many entries, of which `last` is the checksum; "": whether it has so many."""
+    with path.open("rb") as file:
+        line = next(islice(file, entries, None), b"")
+    return line.endswith(b"\n") and (not last or f"{_checksum_of(line):08x}" == last)
+
+
+def checked_lines(path: Path) -> Checked:
+    """A journal as it is now, without a line that is being written.
 
     Raises:
         DamagedJournal: a line is not what was written.
@@ -315,7 +337,21 @@ def checked_lines(path: Path) -> tuple[bytes, int]:
     for number, line in enumerate(lines[1:], start=2):
         if not chain.is_next(line):
             raise DamagedJournal(f"{path}:{number} is damaged ({NOT_AS_WRITTEN})", WITHOUT_IT)
-    return text, len(lines) - 1
+    return Checked(text, len(lines) - 1, f"{chain.last:08x}" if chain.schema == SCHEMA else "")
+
+
+def _sent_path(path: Path) -> Path:
+    return path.with_suffix(".sent")
+
+
+def _sent(path: Path, id: str) -> int:
+    """How many entries of the journal of this id were sent; 0 where that is not known."""
+    try:
+        sent = json.loads(_sent_path(path).read_text())
+        # A death between the two renames of `create` leaves the count of the journal before.
+        return max(0, int(sent["sent"])) if sent["id"] == id else 0
+    except (OSError, *WRONG):
+        return 0
 
 
 def _shown(checksum: int) -> bytes:

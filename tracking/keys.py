@@ -36,6 +36,7 @@ ACTIVITY_PAUSED = "paused"
 ACTIVITY_INTERRUPTED = "interrupted"
 ACTIVITY_ENDED = "ended"
 ACTIVITY_WAITING = "waiting"  # for somebody to ask for trials, or to tell of them
+AWAY = "mixopt.away"  # why MLflow does not take the driver's records, as it said last; empty where it took them again
 JOURNAL = "mixopt.journal"  # the id of the journal that wrote last
 SENT = "mixopt.journal_sent"  # so many of its entries are here, at least
 DRIVER = "mixopt.driver"  # who runs the study, and its heartbeat (tracking/heartbeat.py); empty when nobody does

@@ -16,7 +16,7 @@ from typing import IO
 
 import requests
 
-from tracking.address import sqlite_file
+from tracking.address import sqlite_file, with_driver
 from tracking.errors import TrackingError
 
 START_WITHIN_SECONDS = 90.0
@@ -46,7 +46,7 @@ def local_server(store_uri: str, port: int) -> Iterator[LocalServer]:
     # Without its job runners, and with two workers, MLflow takes a quarter of the memory.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     # Not among the arguments, which every user of the machine can read: it may hold a password.
-    environment["MLFLOW_BACKEND_STORE_URI"] = store_uri
+    environment["MLFLOW_BACKEND_STORE_URI"] = with_driver(store_uri)
     # Without folders of data on the path: a file in them that is called as a module would be run in its place.
     environment["PYTHONSAFEPATH"] = "1"
     command = [sys.executable, "-P", "-m", "mlflow", "server"]

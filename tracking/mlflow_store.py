@@ -38,7 +38,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from search.errors import LONGEST_REASON, first_line
 from search.trial import Failure, Loss, Measurement, Trial
 from tracking import keys
-from tracking.address import sqlite_file
+from tracking.address import sqlite_file, with_driver
 from tracking.database import MOVE_IT, damage, require_database
 from tracking.entries import Entry
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
@@ -79,12 +79,14 @@ class Copy:
         entries: how many it has.
         sha256: of the compressed file.
         journal: id of the journal that it is a copy of.
+        last: the checksum of its last line, by which a journal is known that goes on there; "" where it was not kept.
     """
 
     file: str
     entries: int
     sha256: str
     journal: str
+    last: str = ""
 
 
 class Store:
@@ -185,7 +187,7 @@ def _connect(uri: str) -> MlflowClient:
         _ping(uri)
     else:
         require_database(uri)
-    return MlflowClient(tracking_uri=uri)
+    return MlflowClient(tracking_uri=with_driver(uri))
 
 
 def _be_quiet() -> None:
@@ -265,7 +267,7 @@ class StudyRun:
                 f"{keys.SCHEMA})",
                 hint="read it with that version, or give this one another name under `study:`",
             )
-        copy = self._copy()
+        copy = self.copy()
         for _ in range(READ_AGAIN):
             if copy is None:
                 return None
@@ -274,7 +276,7 @@ class StudyRun:
                 with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(compressed)) as stream:
                     return io.BytesIO(stream.read())
             self.tags = self.current_tags()  # it was renewed meanwhile
-            copy = self._copy()
+            copy = self.copy()
         raise TrackingError(
             f"{self._copy_name} is damaged: {copy.file if copy else 'its copy'} is not what was kept",
             hint=AT_THE_STUDY,
@@ -289,11 +291,11 @@ class StudyRun:
         Raises:
             DamagedJournal: a line of it is not what was written.
         """
-        text, entries = checked_lines(journal.path)
-        compressed = zstandard.ZstdCompressor(write_checksum=True).compress(text)
+        checked = checked_lines(journal.path)
+        compressed = zstandard.ZstdCompressor(write_checksum=True).compress(checked.text)
         # Never over the copy that the tag names: a death in the middle must leave that one whole. Nor over that of
         # another journal, whose driver may have taken the study over just now.
-        last, names = self._copy(), keys.copies(journal.id)
+        last, names = self.copy(), keys.copies(journal.id)
         file = names[1] if last is not None and last.file == names[0] else names[0]
         folder, _, name = file.rpartition("/")
         with tempfile.TemporaryDirectory() as directory:
@@ -302,17 +304,12 @@ class StudyRun:
             with self._keeping(file):
                 self.store.client.log_artifact(self.run_id, str(path), folder)
         check()
-        copy = Copy(file, entries, hashlib.sha256(compressed).hexdigest(), journal.id)
+        copy = Copy(file, checked.entries, hashlib.sha256(compressed).hexdigest(), journal.id, checked.last)
         self.set_tags({keys.COPY: json.dumps(copy.__dict__)})
-        return entries
+        return checked.entries
 
-    @property
-    def copied(self) -> int:
-        """How many entries the copy of the journal has."""
-        copy = self._copy()
-        return 0 if copy is None else copy.entries
-
-    def _copy(self) -> Copy | None:
+    def copy(self) -> Copy | None:
+        """The last copy of the journal; None where there is none yet."""
         text = self.tags.get(keys.COPY)
         try:
             return None if text is None else Copy(**json.loads(text))

@@ -4,6 +4,8 @@ A thread sends what the journal has, in order, and tries again where MLflow is a
 Between entries it renews the copy of the journal that MLflow keeps, from which the study can be read and resumed
 anywhere. Another shows by a heartbeat that the study is being run, and by whom (tracking/heartbeat.py).
 
+A store that does not answer when a study begins is asked again and again by that thread, before it sends anything.
+
 Losses in the middle of a run, the study's description, and what the driver is at this moment are for those who look
 alone: they are not in the journal, and are left out while MLflow is behind, since the end of the trial brings its whole
 curve.
@@ -12,11 +14,13 @@ curve.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
@@ -24,11 +28,13 @@ from typing import Any, Self
 from search.trial import Failure, Loss, Measurement, Trial
 from tracking import keys
 from tracking.entries import Closed, Entry, Finished, Opened, Restarted, StudyMetrics, Written
-from tracking.errors import TrackingAway, TrackingError, TrackingRefused
+from tracking.errors import OtherSubject, TrackingAway, TrackingError, TrackingRefused, WentOnElsewhere
 from tracking.heartbeat import Driver, Heartbeat, TakenOver
 from tracking.journal import DamagedJournal, Journal
 from tracking.mlflow_store import StudyRun
 from tracking.record import Record
+
+log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 15.0
@@ -39,6 +45,8 @@ MOST_WAITING = 100
 # The copy of the journal is renewed at most so often, and takes no more than this part of the thread's time.
 COPY_SECONDS = 5.0
 COPY_SHARE = 0.05
+# What MLflow says of the study when it is back that no waiting mends.
+FINAL = (TakenOver, DamagedJournal, OtherSubject, WentOnElsewhere)
 # How long the end of a driver that did not finish waits for the request under way and the last copy.
 CLOSE_SECONDS = 5.0
 
@@ -65,6 +73,22 @@ class _Wake:
     """Something is due earlier than the thread thought."""
 
 
+@dataclass(frozen=True)
+class Away:
+    """A store that does not answer when the study begins.
+
+    Attributes:
+        trouble: why.
+        find: the study's run, and how many entries of the journal it has, at most so many as were sent. Raises a
+            TrackingError while the store does not answer; one of FINAL where the study must not go on.
+        claim: send to the run what comes before any entry.
+    """
+
+    trouble: TrackingError
+    find: Callable[[], tuple[StudyRun, int]]
+    claim: Callable[[StudyRun], None]
+
+
 class Recorder:
     """A context: what MLflow does not have at its end stays in the journal for the next driver.
 
@@ -73,25 +97,21 @@ class Recorder:
 
     Attributes:
         leaves_open: whether open trials are trained elsewhere, and so not interrupted when the recorder ends.
-        run_id: of the study's run in MLflow.
-        experiment_id: of the MLflow experiment that it is in.
         begun: what the journal said when the recorder began.
     """
 
-    def __init__(self, run: StudyRun, journal: Journal) -> None:
+    def __init__(self, run: StudyRun | Away, journal: Journal) -> None:
         self.leaves_open = False
-        self.run_id = run.run_id
-        self.experiment_id = run.store.experiment_id
-        self._run = run
         self._journal = journal
-        self._heartbeat = Heartbeat(run, Driver.here(journal.path), self._give_up)
-        self._heartbeat.begin()
-        run.set_tags({keys.JOURNAL: journal.id, keys.SENT: str(journal.sent)})
+        self._away = run if isinstance(run, Away) else None
+        self._run: StudyRun | None = None  # where the store has answered
+        self._heartbeat: Heartbeat | None = None
         self._queue: SimpleQueue[Entry | _Passing | _Wake | None] = SimpleQueue()  # None: there will be no more
         self._unsent = 0
         self._counting = threading.Lock()
+        self._entering = threading.Lock()
         self._ending = threading.Event()
-        self._trouble: TrackingError | None = None  # of entries
+        self._trouble = None if self._away is None else self._away.trouble  # of entries
         self._copy_trouble: TrackingError | None = None
         self._given_up: TrackingError | None = None
         self._troubles = 0
@@ -101,8 +121,20 @@ class Recorder:
         self._copy_pause = FIRST_PAUSE
         self._known = {trial.id for trial in self.begun.history.trials}
         self._running = {trial.id: trial for trial in self.begun.history.running}
+        if not isinstance(run, Away):
+            self._link(run)
         self._thread = threading.Thread(target=self._send_all, name="recorder", daemon=True)
         self._thread.start()
+
+    @property
+    def run_id(self) -> str:
+        """Of the study's run in MLflow; where that has not answered, as the journal remembers it."""
+        return self.begun.tags.get(keys.RUN, "") if self._run is None else self._run.run_id
+
+    @property
+    def experiment_id(self) -> str:
+        """Of the MLflow experiment that it is in, likewise."""
+        return self.begun.tags.get(keys.EXPERIMENT, "") if self._run is None else self._run.store.experiment_id
 
     @property
     def unsent(self) -> int:
@@ -184,6 +216,8 @@ class Recorder:
         Raises:
             TrackingError: the store did not take it.
         """
+        if self._run is None:
+            raise TrackingAway(f"MLflow did not get {file}: {self.trouble}")
         self._run.attach(text, file)
 
     def drain(self, seconds: float) -> bool:
@@ -210,17 +244,20 @@ class Recorder:
         self._ending.set()
         self._queue.put(None)
         self._thread.join(timeout=CLOSE_SECONDS)
-        self._heartbeat.end()
-        if self.trouble is None and self._given_up is None and not self._thread.is_alive():
+        run, heartbeat = self._run, self._heartbeat
+        if heartbeat is not None:
+            heartbeat.end()
+        is_well = self.trouble is None and self._given_up is None and not self._thread.is_alive()
+        if run is not None and heartbeat is not None and is_well:
             # Where these do not arrive, the next driver elsewhere waits for a heartbeat first.
             with suppress(TrackingError, OSError):
                 if self._copied < self.entries:
-                    self._run.keep(self._journal, self._heartbeat.check)
+                    run.keep(self._journal, heartbeat.check)
                 if status is not None:
-                    self._run.end(status)
+                    run.end(status)
                 if not self.leaves_open:
-                    self._show_interrupted()
-                self._heartbeat.release()
+                    self._show_interrupted(run)
+                heartbeat.release()
         self._journal.close()
 
     def __enter__(self) -> Self:
@@ -237,14 +274,14 @@ class Recorder:
                 self.tell(keys.ACTIVITY_INTERRUPTED)
             self.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
 
-    def _show_interrupted(self) -> None:
+    def _show_interrupted(self, run: StudyRun) -> None:
         """In the dashboard no trial runs that nobody trains; of very many, those that there is time for."""
         deadline = time.monotonic() + CLOSE_SECONDS
         for trial in self._running.values():
             if time.monotonic() > deadline:
                 return
             if trial.id in self._known:  # MLflow shows it
-                self._run.interrupt(trial)
+                run.interrupt(trial)
 
     def _unsent_queued(self) -> Iterator[Entry]:
         for number, entry in enumerate(self._journal.entries()):
@@ -253,8 +290,9 @@ class Recorder:
             yield entry
 
     def _enter(self, entry: Entry) -> None:
-        self._journal.append(entry)
-        self._enqueue(entry)
+        with self._entering:  # the thread remembers a run that it found
+            self._journal.append(entry)
+            self._enqueue(entry)
         self.check()
 
     def _pass(self, message: _Passing) -> None:
@@ -267,6 +305,20 @@ class Recorder:
             self._unsent += 1
         self._queue.put(entry)
 
+    def _link(self, run: StudyRun) -> None:
+        """From now on the study is this driver's in MLflow.
+
+        Raises:
+            TrackingError: the store does not answer.
+        """
+        run.set_tags({keys.JOURNAL: self._journal.id, keys.SENT: str(self._journal.sent)})
+        heartbeat = Heartbeat(run, Driver.here(self._journal.path), self._give_up)
+        heartbeat.begin()
+        self._run, self._heartbeat = run, heartbeat
+        where = {keys.RUN: run.run_id, keys.EXPERIMENT: run.store.experiment_id}
+        if any(self.begun.tags.get(name) != value for name, value in where.items()):
+            self._enter(StudyMetrics({}, 0, _now(), where))
+
     # What follows runs in the recorder's threads.
 
     def _give_up(self, error: TrackingError) -> None:
@@ -276,6 +328,8 @@ class Recorder:
 
     def _send_all(self) -> None:
         try:
+            if self._away is not None:
+                self._reach(self._away)
             while not self._ending.is_set():
                 self._renew_copy()
                 wait = self._copy_due - time.monotonic() if self._copied < self.entries else LONGEST_PAUSE
@@ -290,17 +344,43 @@ class Recorder:
         except Exception as error:
             self._give_up(error if isinstance(error, TrackingError) else _unexpected(error))
 
+    def _reach(self, away: Away) -> None:
+        """Wait for the store, link to the study's run, and send what the store has lost of what was sent before.
+
+        Raises:
+            TrackingError: one of FINAL; or TrackingRefused, where it goes on refusing.
+        """
+        sent_before = self._journal.sent
+
+        def reach(_: bool) -> None:
+            run, sent = away.find()
+            if self._ending.is_set():
+                return
+            away.claim(run)
+            with self._counting:
+                self._unsent += self._journal.sent - sent
+            self._journal.mark_sent(sent)
+            self._link(run)
+
+        # From the beginning where any of it fails: another driver may have the study by then.
+        if not self._until_taken(reach) or self._run is None:
+            return
+        log.info("MLflow answers, and gets what it lacks")
+        for entry in islice(self._journal.entries(), self._journal.sent, sent_before):
+            self._send(entry)
+
     def _renew_copy(self) -> None:
         """The copy of the journal, where it is due. A store that does not take it is trouble, and no end.
 
         Raises:
             TakenOver, DamagedJournal: another driver has the study now, or the journal was changed on the disk.
         """
-        began = time.monotonic()
+        began, run, heartbeat = time.monotonic(), self._run, self._heartbeat
         if began < self._copy_due or self._copied >= self.entries:
             return
+        assert run is not None and heartbeat is not None, "the thread has reached the store"
         try:
-            self._copied = self._run.keep(self._journal, self._heartbeat.check)
+            self._copied = run.keep(self._journal, heartbeat.check)
         except (TakenOver, DamagedJournal):
             raise
         except (TrackingError, OSError) as error:
@@ -321,11 +401,27 @@ class Recorder:
         Raises:
             TrackingRefused: the store goes on refusing it.
         """
+        passing = isinstance(entry, _Passing)
+        if self._until_taken(lambda again: self._apply(entry, again), once=passing) and not passing:
+            self._journal.mark_sent(self._journal.sent + 1)
+            with self._counting:
+                self._unsent -= 1
+
+    def _until_taken(self, action: Callable[[bool], object], once: bool = False) -> bool:
+        """Whether the store took it before the end of the driver, or, with `once`, at the first time.
+
+        Args:
+            action: told whether it was tried before.
+
+        Raises:
+            TrackingError: one of FINAL; or TrackingRefused, where the store goes on refusing.
+        """
         pause, again, first_refused = FIRST_PAUSE, False, None
-        while True:
+        while not self._ending.is_set():
             try:
-                self._apply(entry, again)
-                break
+                action(again)
+            except FINAL:
+                raise
             except TrackingError as error:
                 now = time.monotonic()
                 first_refused = (first_refused or now) if isinstance(error, TrackingRefused) else None
@@ -333,34 +429,35 @@ class Recorder:
                     raise
                 self._trouble = error
                 self._troubles += 1
-            if self._ending.wait(pause) or isinstance(entry, _Passing):
-                return
+            else:
+                self._trouble = None
+                return True
+            if self._ending.wait(pause) or once:
+                break
             pause, again = min(2 * pause, LONGEST_PAUSE), True
-        self._trouble = None
-        if not isinstance(entry, _Passing):
-            self._journal.mark_sent(self._journal.sent + 1)
-            with self._counting:
-                self._unsent -= 1
+        return False
 
     def _apply(self, entry: Entry | _Passing, again: bool) -> None:
+        run = self._run
+        assert run is not None, "the thread has reached the store"
         match entry:
             case Opened(trial, at):
-                self._run.open(trial, trial.id not in self._known and not again, at)
+                run.open(trial, trial.id not in self._known and not again, at)
                 self._known.add(trial.id)
             case Restarted(trial, start, reason):
-                self._run.restarted(trial, start, reason)
+                run.restarted(trial, start, reason)
             case _Progress(trial, tokens, losses):
-                self._run.progress(trial, tokens, losses)
+                run.progress(trial, tokens, losses)
             case _Shown(tags):
-                self._run.set_tags(tags)
+                run.set_tags(tags)
             case Closed(trial, outcome, objective, at):
-                self._run.close(trial, outcome, objective, at)
+                run.close(trial, outcome, objective, at)
             case StudyMetrics(metrics, step, at, tags):
-                self._run.log_metrics(metrics, step, at, {**tags, keys.SENT: str(self._journal.sent)})
+                run.log_metrics(metrics, step, at, {**tags, keys.SENT: str(self._journal.sent)})
             case Written(_, data, file):
-                self._run.attach(json.dumps(data, indent=2, allow_nan=False), file)
+                run.attach(json.dumps(data, indent=2, allow_nan=False), file)
             case Finished():
-                self._run.end("FINISHED")
+                run.end("FINISHED")
 
 
 def _now() -> int:

@@ -35,7 +35,7 @@ from mixopt.settings.environment import DEBUG_VARIABLE
 from proxies.errors import ProxyError
 from search.errors import ExplainedError
 from search.urls import fit_to_show
-from tracking.errors import TrackingAway
+from tracking.errors import TrackingAway, WentOnElsewhere
 
 
 class _Commands(TyperGroup):
@@ -65,6 +65,7 @@ for commands in (begin, *STUDIES, finished_runs, cluster, keeping):
 
 # Exit statuses. What supervises a submitted study starts it again after the second.
 USER_MISTAKE, TRY_AGAIN = 2, 75
+MAY_PASS = (ClusterLost, TrackingAway, WentOnElsewhere)
 
 
 def _say_version(wanted: bool) -> None:
@@ -110,7 +111,7 @@ def main() -> None:
         _show_traceback()
         for line in error_lines(mistake):
             _complain(line)
-        sys.exit(_status_if_it_may_pass() if isinstance(mistake, ClusterLost | TrackingAway) else USER_MISTAKE)
+        sys.exit(_status_if_it_may_pass() if isinstance(mistake, MAY_PASS) else USER_MISTAKE)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise

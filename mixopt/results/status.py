@@ -176,6 +176,9 @@ class StatusFields(Part):
     """As of when all this is known, by the clock of its driver: in UTC, ISO 8601."""
     progress: Progress | None = None
     """Null while there is no trial to count."""
+    mlflow_away: str | None = None
+    """Why MLflow does not take what is recorded, and how much waits for it; null where it does, or the journal is
+    elsewhere."""
     trials: TrialStates
     training: tuple[TrialInTraining, ...] = ()
     """What is being trained, where that is known."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,15 +49,18 @@ class Exchange:
             f"{shared}/corpora/{corpus.fingerprint}", f"{shared}/checkpoints/{file.tracking.experiment}/{file.study}"
         )
 
-    def publish(self, corpus: Corpus | None) -> None:
+    def publish(self, corpus: Corpus | None, on_bytes: Callable[[int, int], object] = lambda done, total: None) -> None:
         """Hand the tokens over, where mixopt has them; what is there already is left as it is.
+
+        Args:
+            on_bytes: told how many bytes are there, and how many are to be brought there.
 
         Raises:
             ClusterLost: they cannot be written.
         """
         if corpus is not None and "://" in self.corpus:
             with _mistakes_of_the_file():
-                publish(corpus, self.corpus)
+                publish(corpus, self.corpus, on_bytes)
 
     def checkpoint(self, trial: Trial) -> str:
         """Where the trial's training state is kept while it trains."""

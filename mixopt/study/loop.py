@@ -93,7 +93,7 @@ class Loop:
         self._ending = Ending(plan, recorder, watcher)
         self._activity = ""
         self._failures_in_a_row = 0
-        self._mlflow_is_away = False
+        self._mlflow_is_away = recorder.trouble is not None  # said by whoever began without it
         self._seconds_before = float(recorder.begun.tags.get(keys.SEARCH_SECONDS, "0"))
         self._began = time.monotonic()
         self._page = PageKeeper(plan, recorder, self.history, recorder.begun.restarts, lambda: self._seconds)
@@ -109,6 +109,8 @@ class Loop:
         if (answer := self.recorder.begun.written.get(keys.ANSWER)) is not None:
             Answer.read(answer)  # that of a later version is not overwritten
         self.plan.exchange.sweep(self.history)
+        if self.recorder.trouble is not None:
+            self._remember_mlflow(self.recorder.trouble)
         with self._page:
             self._search()
         with self.watcher.busy("fitting the losses, looking for the best mixture"):
@@ -351,9 +353,15 @@ class Loop:
         if not self._mlflow_is_away and trouble is not None:
             self._mlflow_is_away = True
             self._say(f"{trouble}; the trials go on, their records wait for it")
+            self._remember_mlflow(trouble)
         elif self._mlflow_is_away and trouble is None and not self.recorder.is_behind:
             self._mlflow_is_away = False
             self._say("MLflow is back, and has every record")
+            self._remember_mlflow("")
+
+    def _remember_mlflow(self, trouble: str) -> None:
+        """For whoever asks for the study's status."""
+        self.recorder.log_metrics({}, 0, {keys.AWAY: trouble})
 
     def _compile(self) -> bool:
         """Before the first trial, so that none waits for it; later the machines are busy.

@@ -128,8 +128,11 @@ def fetch_record(file: StudyFile) -> Record | None:
     return None if run is None else run.record()
 
 
-def check_begun(file: StudyFile, store: Store) -> Subject | None:
+def check_begun(file: StudyFile, store: Store | None) -> Subject | None:
     """Make sure that a study of this name, where there is one, was begun with this file, and its journal is whole.
+
+    Args:
+        store: None where it is away, and the study goes on from its journal.
 
     Returns what it was begun with; None where there is none.
 
@@ -140,7 +143,7 @@ def check_begun(file: StudyFile, store: Store) -> Subject | None:
     if path.exists():
         journal.checked_lines(path)
     subject = journal.read_header(path).subject if path.exists() else None
-    if subject is None or subject.settings is None:
+    if store is not None and (subject is None or subject.settings is None):
         run = store.find(file.study)
         subject = None if run is None else run.subject()
     if subject is not None:
@@ -192,15 +195,32 @@ def open_store(file: StudyFile) -> Store:
 
 
 def await_store(file: StudyFile, remark: Callable[[str], None]) -> Store:
-    """As `open_store`; a study that has begun here, or was submitted, waits for a store that is away.
+    """As `open_store`; a study that was submitted, and has no journal to go on from, waits for a store that is away.
 
     Raises:
-        TrackingError: it stays away.
+        TrackingError: it is away, or stays away.
     """
-    waits = journal_path(file).exists() or JOB_VARIABLE in os.environ
+    submitted = JOB_VARIABLE in os.environ
+
+    def may_pass(error: Exception) -> bool:
+        if isinstance(error, TrackingAway):
+            return not goes_on_without_store(file)
+        return isinstance(error, TrackingRefused)
+
     return retry(
         lambda: open_store(file),
-        pauses_within(STORE_AWAY_SECONDS, LOOK_AGAIN_SECONDS) if waits else (),
-        may_pass=lambda error: isinstance(error, TrackingAway | TrackingRefused),
+        pauses_within(STORE_AWAY_SECONDS, LOOK_AGAIN_SECONDS) if submitted else (),
+        may_pass=may_pass,
         before_pause=lambda error: remark(f"waiting for MLflow: {error}"),
     )
+
+
+def goes_on_without_store(file: StudyFile) -> bool:
+    """Whether the study may go on while its store is away: its journal is here, says with which settings it began, and
+    the study was not submitted since.
+
+    Raises:
+        TrackingError: what lies here is no journal.
+    """
+    path = journal_path(file)
+    return path.exists() and not is_submitted(file) and journal.read_header(path).subject.settings is not None

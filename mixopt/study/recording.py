@@ -2,68 +2,124 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 from mixopt.base.version import VERSION
+from mixopt.settings.schema import StudyFile
 from mixopt.study.inventory import hinting_at_reuse, inventory_of, remember_pools
 from mixopt.study.mlflow_page.views import views
 from mixopt.study.plan import Plan
-from mixopt.study.record import journal_path, unmark_submitted
+from mixopt.study.record import goes_on_without_store, journal_path, open_store, unmark_submitted
 from search.history import History
 from tracking import keys
 from tracking.entries import Entry, entries_of
-from tracking.errors import TrackingError
+from tracking.errors import TrackingAway, TrackingError, WentOnElsewhere
 from tracking.heartbeat import await_silence
-from tracking.journal import SCHEMA, Header, Journal, count_entries, read_header, read_record
+from tracking.journal import SCHEMA, Header, Journal, count_entries, goes_on_after, read_header, read_record
 from tracking.mlflow_store import Store, StudyRun
 from tracking.record import Record, Subject
-from tracking.recorder import Recorder
+from tracking.recorder import Away, Recorder
+
+log = logging.getLogger(__name__)
 
 RECORDED_VERSIONS = ("torch", "lightgbm", "ray", "mlflow", "datasets", "tokenizers", "numpy")
 
 
-def begin(plan: Plan, store: Store, remark: Callable[[str], None] = lambda text: None) -> Recorder:
+def begin(plan: Plan, store: Store | None, remark: Callable[[str], None] = lambda text: None) -> Recorder:
     """The study's recorder, new or as it was left, with what reproduces it.
 
     Args:
+        store: None where it does not answer, and the study goes on from its journal: MLflow gets everything later.
         remark: told what is waited for.
 
     Raises:
         TrackingError: the store holds a study of this name with another file or corpus, or another driver runs it.
     """
     file = plan.file
-    run = store.find_or_create(file.study)
-    path = journal_path(file)
-    await_silence(run, path, remark)
-    with hinting_at_reuse(file):
-        journal = _journal(run, path, Subject(file.study, plan.deciding(), plan.pools.fingerprint), plan.digest)
+    subject = Subject(file.study, plan.deciding(), plan.pools.fingerprint)
+    inventory = inventory_of(file, plan.pools)
+
+    def claim(run: StudyRun, journal: Journal) -> None:
+        run.store.tag_experiment(views(plan))
+        run.attach(file.text, keys.STUDY_FILE)
+        run.keep(journal)
+        run.set_tags(
+            {
+                keys.SCHEMA_VERSION: keys.SCHEMA,
+                keys.CORPUS: plan.pools.fingerprint,
+                keys.INVENTORY: inventory.fingerprint,
+                keys.VERSION: VERSION,
+                keys.PYTHON: platform.python_version(),
+                **{keys.package_version(package): version(package) for package in RECORDED_VERSIONS},
+            }
+        )
+        run.begin()
+
+    recorder = None
+    if store is not None:
+        try:
+            recorder = _with_store(store, subject, plan, claim, remark)
+        except TrackingAway as error:  # since it was looked at
+            if not goes_on_without_store(file):
+                raise
+            recorder = _without_store(file, subject, claim, error)
+    else:
+        recorder = _without_store(file, subject, claim, TrackingAway(f"the MLflow store {file.tracking_uri} is away"))
     unmark_submitted(file)
     remember_pools(file)
-    inventory = inventory_of(file, plan.pools)
-    store.tag_experiment(views(plan))
-    run.attach(file.text, keys.STUDY_FILE)
-    run.keep(journal)
-    run.set_tags(
-        {
-            keys.SCHEMA_VERSION: keys.SCHEMA,
-            keys.CORPUS: plan.pools.fingerprint,
-            keys.INVENTORY: inventory.fingerprint,
-            keys.VERSION: VERSION,
-            keys.PYTHON: platform.python_version(),
-            **{keys.package_version(package): version(package) for package in RECORDED_VERSIONS},
-        }
-    )
-    run.begin()
-    recorder = Recorder(run, journal)
-    where = {keys.RUN: run.run_id, keys.EXPERIMENT: store.experiment_id}
-    if any(recorder.begun.tags.get(name) != value for name, value in where.items()):
-        recorder.log_metrics({}, 0, where)
     if recorder.begun.written.get(keys.INVENTORY) != inventory.plain():
         recorder.write(keys.INVENTORY, inventory.plain(), keys.INVENTORY_FILE)
     return recorder
+
+
+def _with_store(
+    store: Store,
+    subject: Subject,
+    plan: Plan,
+    claim: Callable[[StudyRun, Journal], None],
+    remark: Callable[[str], None],
+) -> Recorder:
+    """
+    Raises:
+        TrackingError: as `begin`; or the store does not answer.
+    """
+    run = store.find_or_create(plan.file.study)
+    path = journal_path(plan.file)
+    await_silence(run, path, remark)
+    with hinting_at_reuse(plan.file):
+        journal = _journal(run, path, subject, plan.digest)
+    try:
+        claim(run, journal)
+        return Recorder(run, journal)
+    except TrackingError:
+        journal.close()
+        raise
+
+
+def _without_store(
+    file: StudyFile, subject: Subject, claim: Callable[[StudyRun, Journal], None], trouble: TrackingError
+) -> Recorder:
+    """
+    Raises:
+        TrackingError: the journal is of another file or corpus.
+    """
+    path = journal_path(file)
+    header = read_header(path)
+    with hinting_at_reuse(file):
+        header.subject.require(subject.settings or {}, subject.corpus)
+    journal = _opened(path, header, subject)
+    begun_with = count_entries(path)
+
+    def find() -> tuple[StudyRun, int]:
+        run = open_store(file).find_or_create(file.study)
+        await_silence(run, path, log.info)
+        return run, _sent(run, journal, header, begun_with)
+
+    return Recorder(Away(trouble, find, lambda run: claim(run, journal)), journal)
 
 
 def _journal(run: StudyRun, path: Path, subject: Subject, digest: str) -> Journal:
@@ -79,8 +135,7 @@ def _journal(run: StudyRun, path: Path, subject: Subject, digest: str) -> Journa
     if not path.exists():
         return _from_mlflow(run, path, subject)
     header = read_header(path)
-    last = run.tags.get(keys.JOURNAL)
-    if last == header.id and run.copied <= count_entries(path):  # else it is an old copy of itself
+    if _has_all(run, path, header, count_entries(path)):
         if header.subject.settings is not None:
             header.subject.require(subject.settings or {}, subject.corpus)
         elif (begun := run.subject()) is not None:
@@ -90,7 +145,7 @@ def _journal(run: StudyRun, path: Path, subject: Subject, digest: str) -> Journa
         journal.mark_sent(min(journal.sent, int(run.tags.get(keys.SENT, "0"))))
         return journal
     there = run.record()
-    if last is None and (there is None or not there.history.trials):
+    if run.tags.get(keys.JOURNAL) is None and (there is None or not there.history.trials):
         # MLflow is new, or has lost the study: it gets everything again.
         if not _is_of(header, subject, digest):
             raise TrackingError(
@@ -102,6 +157,37 @@ def _journal(run: StudyRun, path: Path, subject: Subject, digest: str) -> Journa
         return journal
     left_over = read_record(path).history if _is_of(header, subject, digest) else History()
     return _from_mlflow(run, path, subject, left_over)
+
+
+def _has_all(run: StudyRun, path: Path, header: Header, entries: int) -> bool:
+    """Whether the journal that is here, of which so many entries are looked at, wrote to MLflow last, and goes on where
+    MLflow's copy of it ends. Else it is an old copy of itself, or one that went on apart from another."""
+    if run.tags.get(keys.JOURNAL) != header.id:
+        return False
+    copy = run.copy()
+    return copy is None or (copy.entries <= entries and goes_on_after(path, copy.entries, copy.last))
+
+
+def _sent(run: StudyRun, journal: Journal, header: Header, begun_with: int) -> int:
+    """How many entries MLflow has of a journal with which a study went on while MLflow was away.
+
+    Raises:
+        TrackingError: the study is in MLflow with another file or corpus.
+        WentOnElsewhere: MLflow has measurements that the journal lacks.
+    """
+    if _has_all(run, journal.path, header, begun_with):
+        return min(journal.sent, int(run.tags.get(keys.SENT, "0")))
+    there = run.record()
+    if there is not None:
+        there.subject.require(journal.subject.settings or {}, journal.subject.corpus)
+        lacking = there.history.measured_ids - read_record(journal.path).history.measured_ids
+        if lacking:
+            raise WentOnElsewhere(
+                f"study {run.study} went on elsewhere before: MLflow, which is back, has {len(lacking)} trials that "
+                f"{journal.path} lacks",
+                hint="run it again: it goes on from what MLflow has, and adds what was measured here",
+            )
+    return 0
 
 
 def _opened(path: Path, header: Header, subject: Subject) -> Journal:

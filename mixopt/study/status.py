@@ -103,6 +103,7 @@ def build_status(
         waits=None if now is None else now.waits,
         known_at=_known_at(record, now),
         progress=_progress(record, now, _phase(record, now, activity)),
+        mlflow_away=None if file is None else _mlflow_away(record, file),
         trials=TrialStates(
             completed=_count(entry.trial for entry in history.completed),
             stopped=_count(entry.trial for entry in history.stopped),
@@ -159,6 +160,15 @@ def activity_now(
     # Whether it trains anything the driver knows alone: an open trial may be an interrupted one.
     trains = activity != keys.ACTIVITY_PAUSED
     return activity_of(asked(file.work_directory), trains), runs
+
+
+def _mlflow_away(record: Record, file: StudyFile) -> str | None:
+    from tracking import keys
+    from tracking.journal import count_unsent
+
+    why, path = record.tags.get(keys.AWAY), journal_path(file)
+    unsent = count_unsent(path) if why and path.exists() and not is_submitted(file) else 0
+    return f"{why}; {unsent} records wait for it" if unsent else None
 
 
 def _has_ended(record: Record) -> bool:

@@ -1,6 +1,6 @@
 """Preparing a corpus: raw text into token shards on a disk, with a manifest that says what they are.
 
-    tokenizer-<inputs>.json       given, or trained on a sample of the domains
+    tokenizer-<inputs>.json       given, or trained on a sample of the domains by the recipe whose number is in <inputs>
     domains/<name>/               one folder per domain: training shards, two held-out shards, state.json
     evaluations/<name>/           one folder an extra evaluation set: two held-out shards, state.json
     manifest.json                 written last: a corpus without it is not finished
@@ -10,8 +10,8 @@ that chose nothing. No training shard in the manifest holds a document that any 
 confirmation one that any set of the search holds: where one did, the manifest names a `.clean` copy without it. Folders
 of sources that are no longer named stay until somebody deletes them.
 
-Versions before 0.2 held out one set. What they began in a folder goes on so, with the same tokens and fingerprint: a
-study that runs must not change its text.
+Versions before 0.2 held out one set, and learned tokenizers by another recipe. What they began in a folder goes on so,
+with the same tokens and fingerprint: a study that runs must not change its text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,7 +45,7 @@ from proxies.data.intake import (
 from proxies.data.manifest import MANIFEST, Corpus, DomainSummary, bytes_of_groups
 from proxies.data.shards import Shard, ShardWriter, TokenType
 from proxies.data.sources import Source, SourceFile, check_readable, documents, find_files
-from proxies.data.tokenizer import CorpusTokenizer, load_tokenizer, train_tokenizer
+from proxies.data.tokenizer import LEARNING, CorpusTokenizer, load_tokenizer, train_tokenizer
 from proxies.errors import ProxyError
 from proxies.lock import LockHeld, locked
 from proxies.storage import remove_partial, write_whole
@@ -56,6 +56,9 @@ CLEAN = ".clean"
 
 # Starting worker processes costs seconds, in which one process reads about this much.
 SMALL_CORPUS = 2_000_000  # bytes
+PART = 1 << 24  # bytes that are read at once
+# To read and digest so many bytes may take a second, of a slow disk.
+SHOWN_FROM = 1 << 27
 TOKENIZER_SAMPLE = 10_000_000  # characters, over all domains
 MATCH_SAMPLE = 100_000  # characters of each domain
 SAMPLED_FILES = 16  # of each domain, evenly spaced
@@ -117,9 +120,10 @@ def prepare(
     with _alone_in(directory), _told_when_full(directory):
         files = {source.name: find_files(source) for source in sources}
         inputs = _inputs(domains, evaluations, settings, files)
-        corpus = _unchanged(directory, inputs) or _moved(directory, domains, evaluations, settings, files, inputs)
+        corpus = _unchanged(directory, inputs)
+        corpus = corpus or _moved(directory, domains, evaluations, settings, files, inputs, on_progress)
         if corpus is not None:
-            corpus.verify_content()
+            corpus.verify_content(_counted("check the tokens", corpus.compared_bytes, on_progress))
             return corpus
 
         remove_partial(directory)
@@ -138,7 +142,8 @@ def prepare(
         with Tokenisers(tokenizer, _workers(settings, unread)) as tokenisers:
             states = {intake.source.name: take_in(intake, directory, tokenisers, on_progress) for intake in intakes}
 
-        on_progress(Progress("decontaminate", 0, None, "documents"))
+        count = sum(len(states[source.name].shards) for source in domains)
+        on_shard = _counted("decontaminate", count, on_progress, "shards")
         searched = _hashes([state.held_out for state in states.values()], directory)
         second = [state.confirmation for state in states.values() if state.confirmation is not None]
         held_out = np.concatenate([searched, _hashes(second, directory)])
@@ -149,14 +154,23 @@ def prepare(
         domain_entries = {
             source.name: held_out_entries[source.name]
             | _domain_entry(
-                source, states[source.name], held_out_entries[source.name], held_out, directory, tokenizer.dtype
+                source,
+                states[source.name],
+                held_out_entries[source.name],
+                held_out,
+                directory,
+                tokenizer.dtype,
+                on_shard,
             )
             for source in domains
         }
         evaluation_entries = {source.name: held_out_entries[source.name] for source in evaluations}
         manifest = {
             "inputs": inputs,
-            "text": {"shape": _shape(domains, evaluations, settings, files), "sha256": _content(files)},
+            "text": {
+                "shape": _shape(domains, evaluations, settings, files),
+                "sha256": _content(files, "remember the text", on_progress),
+            },
             "fingerprint": _fingerprint(tokenizer, domain_entries, evaluation_entries),
             "tokenizer": tokenizer_file,
             "vocabulary": tokenizer.vocabulary,
@@ -281,6 +295,7 @@ def _moved(
     settings: CorpusSettings,
     files: Mapping[str, Sequence[SourceFile]],
     inputs: str,
+    on_progress: OnProgress,
 ) -> Corpus | None:
     """The corpus in `directory`, if it was made of the same text where that lay before; now it is this text's."""
     corpus = _whole(directory)
@@ -288,7 +303,7 @@ def _moved(
         return None
     if corpus.text["shape"] != _shape(domains, evaluations, settings, files):
         return None
-    if corpus.text["sha256"] != _content(files):
+    if corpus.text["sha256"] != _content(files, "compare the text", on_progress):
         return None
     manifest = read_json(directory / MANIFEST)
     assert manifest is not None, "it was opened"
@@ -316,13 +331,33 @@ def _shape(
     return _sha256(how, tokenizer, [[described(source) for source in each] for each in (domains, evaluations)])
 
 
-def _content(files: Mapping[str, Sequence[SourceFile]]) -> str | None:
+def _counted(stage: str, total: int, on_progress: OnProgress, unit: str = "bytes") -> Callable[[int], None]:
+    """What is told how much more of a stage is done; bytes that are read in a moment are no stage to show."""
+    done = 0
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        if unit != "bytes" or total >= SHOWN_FROM:
+            on_progress(Progress(stage, done, total, unit))
+
+    advance(0)
+    return advance
+
+
+def _content(files: Mapping[str, Sequence[SourceFile]], stage: str, on_progress: OnProgress) -> str | None:
     """A digest of what the local files of all sources hold; None where one of them changes meanwhile."""
     digest = hashlib.sha256()
+    local = [file for each in files.values() for file in each if file.is_local]
+    on_bytes = _counted(stage, sum(file.size or 0 for file in local), on_progress)
     try:
-        for file in (file for each in files.values() for file in each if file.is_local):
+        for file in local:
+            of_file = hashlib.sha256()
             with Path(file.url).open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+                while part := stream.read(PART):
+                    of_file.update(part)
+                    on_bytes(len(part))
+            digest.update(of_file.digest())
             if not file.is_as_it_was:
                 return None
     except OSError:
@@ -354,10 +389,13 @@ def _tokenizer(
         for source in domains:
             tokenizer.check_matches(source.name, list(_sample(source, files[source.name], MATCH_SAMPLE)))
     else:
-        inputs = _sha256(settings.vocabulary, [_described(source, files[source.name]) for source in domains])
-        name = f"tokenizer-{inputs[:12]}.json"
-        if (directory / name).exists():
-            return load_tokenizer(str(directory / name)), name
+        learned_from = [settings.vocabulary, [_described(source, files[source.name]) for source in domains]]
+        names = [_learned_name(learned_from, recipe) for recipe in range(LEARNING, 0, -1)]
+        name = names[0]
+        # What was begun here goes on with the tokenizer that it has, also where this version would learn another.
+        for known in names:
+            if (directory / known).exists():
+                return load_tokenizer(str(directory / known)), known
         on_progress(Progress("train tokenizer", 0, 1, "tokenizer"))
         share = TOKENIZER_SAMPLE // len(domains)
         texts = (text for source in domains for text in _sample(source, files[source.name], share))
@@ -365,6 +403,12 @@ def _tokenizer(
         on_progress(Progress("train tokenizer", 1, 1, "tokenizer"))
     write_whole(directory / name, tokenizer.definition.encode())
     return tokenizer, name
+
+
+def _learned_name(learned_from: Sequence[object], recipe: int) -> str:
+    """The file of a tokenizer that was learned by a recipe of this number; the first had none in its name."""
+    digest = _sha256(*learned_from, *([recipe] if recipe > 1 else []))
+    return f"tokenizer-{digest[:12]}.json"
 
 
 def _sample(source: Source, files: tuple[SourceFile, ...], characters: int) -> Iterator[str]:
@@ -439,9 +483,13 @@ def _domain_entry(
     held_out_hashes: NDArray[np.uint64],
     directory: Path,
     dtype: TokenType,
+    on_shard: Callable[[int], None],
 ) -> dict[str, Any]:
     """What the manifest says of one domain, besides its held-out sets."""
-    shards = [_without(shard, held_out_hashes, directory, dtype) for shard in state.shards]
+    shards = []
+    for each in state.shards:
+        shards.append(_without(each, held_out_hashes, directory, dtype))
+        on_shard(1)
     train = [shard for shard in shards if shard is not None]
     train_pieces = sum(shard.documents for shard in train)
     if not train_pieces:

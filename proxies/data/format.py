@@ -10,7 +10,9 @@ from proxies.storage import write_whole
 
 # Rows of an embedding table: more is a mistake in a tokenizer.
 LARGEST_VOCABULARY = 1_000_000
-FORMAT = 2  # raised when the same inputs give other files
+# Raised when files of before would be misread: nobody reads them then, and no study goes on from them. Where the same
+# inputs give other files, what was begun goes on as it is: see LEARNING in tokenizer.py, `confirmation` in intake.py.
+FORMAT = 2
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

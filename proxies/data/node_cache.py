@@ -9,6 +9,7 @@ The cache is $MIXOPT_CACHE or ~/.cache/mixopt/corpora. What is in it may be dele
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -28,16 +29,26 @@ def cache_folder() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE, "~/.cache/mixopt/corpora")).expanduser()
 
 
-def publish(corpus: Corpus, place: str) -> None:
+def publish(corpus: Corpus, place: str, on_bytes: Callable[[int, int], object] = lambda done, total: None) -> None:
     """Upload a corpus, or those of its files that `place` lacks.
+
+    Args:
+        on_bytes: told how many bytes are there, and how many are to be brought there.
 
     Raises:
         ProxyError: `place` cannot be read or written.
     """
     there = storage.sizes(place)
-    names = [name for name in _files(corpus) if there.get(name) != (corpus.directory / name).stat().st_size]
+    sizes = {name: (corpus.directory / name).stat().st_size for name in _files(corpus)}
+    names = [name for name, size in sizes.items() if there.get(name) != size]
+    done, total = 0, sum(sizes[name] for name in names)
+    if names:
+        on_bytes(done, total)
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        list(pool.map(lambda name: storage.upload(corpus.directory / name, f"{place}/{name}"), names))
+        sent = pool.map(lambda name: storage.upload(corpus.directory / name, f"{place}/{name}"), names)
+        for name, _ in zip(names, sent, strict=True):
+            done += sizes[name]
+            on_bytes(done, total)
     if names or MANIFEST not in there:
         storage.upload(corpus.directory / MANIFEST, f"{place}/{MANIFEST}")
 

@@ -33,6 +33,8 @@ END_OF_TEXT_NAMES = (
     "[EOS]",
     "[SEP]",
 )
+# Raised when the same texts give another tokenizer. 2: text without spaces is learned from in parts.
+LEARNING = 2
 LONG_RUN = re.compile(r"\S{1000}(?=\S)")
 OTHER_TOKENIZER = "give a tokenizer made for this text, or leave tokenizer_file out to train one"
 NAME_A_FILE = "name a tokenizer.json; that of a model on the hub is hf://OWNER/NAME/tokenizer.json"

@@ -97,7 +97,7 @@ def test_a_result_says_its_version_and_cannot_be_changed(name: str) -> None:
 LATER_KEYS = {"predictability", "bounds", "basin", "orders_basin", "run_sd", "noise", "also", "beside"}
 LATER_KEYS |= {"max_epochs", "inventory", "target_tokens", "epochs", "domains", "pool_changes", "notes", "predictions"}
 LATER_KEYS |= {"gain", "metrics", "families", "over", "confirmation_tokens", "tests", "baseline", "goal", "path"}
-LATER_KEYS |= {"activity", "driver", "interrupted"}
+LATER_KEYS |= {"activity", "driver", "interrupted", "mlflow_away"}
 LATER_KEYS |= {"phase", "doing", "waits", "known_at", "progress", "training", "lately", "best"}
 # What they say of results that know nothing of them.
 UNTOLD: tuple[Any, ...] = (None, [], {}, 0, "seeds", "proportional", {"total": 0, "by_proxy": {}})

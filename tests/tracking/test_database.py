@@ -12,10 +12,12 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.processes import free_port
+from tests.service.processes import has_postgres, new_site
 from tests.tracking.new_store import new_store
 from tracking.address import may_exist
 from tracking.errors import TrackingAway, TrackingError, TrackingRefused
-from tracking.mlflow_store import Store
+from tracking.local_server import local_server
+from tracking.mlflow_store import Store, count_experiments
 
 WITHIN_SECONDS = 5.0
 
@@ -47,6 +49,14 @@ def overwritten(folder: Path) -> None:
     file_in(folder).write_bytes(whole[:4096] + os.urandom(60_000) + whole[64_096:])
 
 
+def schema_of_nonsense(folder: Path) -> None:
+    """The file opens, and what it says of a table is not SQL."""
+    path = file_in(folder)
+    sql = b'CREATE TABLE "experiments"'
+    assert path.read_bytes().count(sql) == 1
+    path.write_bytes(path.read_bytes().replace(sql, sql.replace(b"TABLE", b"TIBLE")))
+
+
 def older(folder: Path) -> None:
     database = sqlite3.connect(file_in(folder))
     database.execute("update alembic_version set version_num = 'bd07f7e963c5'")
@@ -59,6 +69,7 @@ SQLITE: list[tuple[Callable[[Path], None], str, str]] = [
     (garbage, "is damaged: file is not a database", "move it away"),
     (torn, "is damaged: database disk image is malformed", "move it away"),
     (overwritten, "is damaged: database disk image is malformed", "move it away"),
+    (schema_of_nonsense, "is damaged: malformed database schema", "move it away"),
     (older, "is of another version of MLflow", "mlflow db upgrade sqlite:///"),
 ]
 
@@ -100,6 +111,7 @@ def test_a_file_that_another_program_locks(tmp_path: Path) -> None:
             "does not answer: .*refused",
             "start it",
         ),
+        ("postgresql://somebody@127.0.0.1:PORT/mlflow", TrackingAway, "does not answer: .*refused", "start it"),
         ("mysql+pymysql://somebody@127.0.0.1:PORT/mlflow", TrackingError, "needs a package", "SQLAlchemy driver"),
         ("oracle9i://somebody@127.0.0.1:PORT/mlflow", TrackingError, "needs a package", "SQLAlchemy driver"),
         ("postgresql://somebody@127.0.0.1:a-port/mlflow", TrackingError, "is no address of a database", ""),
@@ -111,6 +123,20 @@ def test_a_server_that_cannot_be_asked(uri: str, kind: type[TrackingError], says
         Store(uri.replace("PORT", str(free_port())), "any")
     assert time.monotonic() - began < WITHIN_SECONDS
     assert hint in caught.value.hint
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_postgres(), reason="needs PostgreSQL's programs")
+def test_postgresql_needs_no_driver_in_its_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the client, for mixopt doctor and for the server of mixopt dashboard alike."""
+    monkeypatch.chdir(tmp_path)  # where the server puts artifacts
+    with new_site() as site, site.postgres():
+        monkeypatch.setenv("PGPASSWORD", site.secret("postgres_password"))
+        uri = f"postgresql://mlflow@127.0.0.1:{site.ports['postgres']}/mlflow"
+        assert Store(uri, "studies").find_or_create("one").run_id == Store(uri, "studies").find_or_create("one").run_id
+        assert count_experiments(uri) == 2
+        with local_server(uri, free_port()) as server:
+            assert count_experiments(server.address) == 2
 
 
 def test_an_experiment_that_was_deleted_names_what_restores_it(tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def test_what_is_appended_after_a_resume_stays_in_the_chain(written: Path) -> No
         journal.append(Finished())
         journal.close()
     assert list(read(written))[-2:] == [Finished(), Finished()]
-    assert checked_lines(written)[1] == len(list(read(written)))
+    assert checked_lines(written).entries == len(list(read(written)))
 
 
 @pytest.mark.parametrize("schema", [2, 3])
@@ -225,7 +225,7 @@ def test_a_journal_of_an_earlier_version_is_read_and_goes_on(tmp_path: Path, sch
         lines = [header, *(line.rpartition(',"crc":')[0] + "}" for line in lines[1:])]
     path.write_text("\n".join(lines) + "\n")
     before = list(read(path))
-    assert before and checked_lines(path)[1] == len(before)
+    assert before and checked_lines(path).entries == len(before)
     id = read_header(path).id
     assert read_header(path).schema == schema
     journal = Journal.upgrade(path, SUBJECT)
@@ -305,7 +305,7 @@ def test_a_volume_that_goes_away_and_comes_back_leaves_no_half_line(written: Pat
     journal.append(Finished())
     journal.close()
     assert list(read(written)) == [*before, Finished()]
-    assert checked_lines(written)[1] == len(before) + 1
+    assert checked_lines(written).entries == len(before) + 1
 
 
 def test_a_count_that_cannot_be_kept_stops_nothing(written: Path) -> None:

@@ -76,6 +76,8 @@ def standing(status: StatusFields) -> list[RenderableType]:
         lines.append(Hanging("at the moment: ", status.doing))
     if status.waits:
         lines.append(Hanging("waits: ", status.waits, "yellow"))
+    if status.mlflow_away is not None:
+        lines.append(Hanging("", status.mlflow_away, "yellow"))
     if (silent := _silent_seconds(status)) is not None:
         silence = f"its driver has said nothing for {show_duration(silent)}"
         lines.append(note(f"{silence}: it stands still, or cannot be seen from here"))

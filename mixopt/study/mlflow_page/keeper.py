@@ -41,7 +41,6 @@ class PageKeeper(AbstractContextManager["PageKeeper"]):
         self._tally = Tally(plan, history, restarts)
         self._forecaster = Forecaster(plan.strategy)
         self._shown: Recommendation | None = None
-        self._links = links_for(plan.file, recorder.experiment_id)
         self._described = time.monotonic()
         self._is_stale = False
 
@@ -71,16 +70,19 @@ class PageKeeper(AbstractContextManager["PageKeeper"]):
             self._is_stale, self._described = False, time.monotonic()
             forecast, remark = self._forecaster.latest, self._forecaster.remark
             self._recorder.describe(
-                describe_study(self._plan, self._tally, self._seconds(), forecast, remark, self._links)
+                describe_study(self._plan, self._tally, self._seconds(), forecast, remark, self._links())
             )
 
     def answered(self, answer: Answer) -> None:
-        self._recorder.log_metrics({}, self._ended, {keys.NOTE: describe_answer(answer, self._links)})
+        self._recorder.log_metrics({}, self._ended, {keys.NOTE: describe_answer(answer, self._links())})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._forecaster.close()
+
+    def _links(self) -> dict[str, str]:
+        return links_for(self._plan.file, self._recorder.experiment_id)  # of a store that may have been away before
 
     @property
     def _ended(self) -> int:

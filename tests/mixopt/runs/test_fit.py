@@ -464,6 +464,28 @@ def test_the_program_writes_its_files_and_prints_json_alone(
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("json_wanted", [True, False])
+def test_a_target_of_two_runs_leaves_out_the_picture_that_would_have_no_points(
+    tmp_path: Path, json_wanted: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cheap, dear = table(tmp_path / "cheap.csv", 24, 0), table(tmp_path / "dear.csv", 2, 1, "large")
+    joined(tmp_path / "runs.csv", cheap, dear)
+    earlier = tmp_path / "runs-fit" / "predictions.png"
+    earlier.parent.mkdir()
+    earlier.write_bytes(b"of another table")
+    options = ("--metric", "loss", "--surrogate", "linear", *(["--json"] if json_wanted else []))
+    assert program(monkeypatch, tmp_path, *options) == 0
+    said = capsys.readouterr().out
+    # For a person as wide as the terminal.
+    assert "no picture of predictions: no run at large was predicted unseen" in " ".join(said.split())
+    assert {path.name for path in earlier.parent.glob("*.png")} == {"weights.png"}
+    if json_wanted:
+        result = json.loads(said)
+        assert result["runs"] == {"small": 24, "large": 2} and result["target"] == "large"
+        assert sum(result["recommendation"]["mixture"].values()) == pytest.approx(1)
+        assert not any("predictions" in file for file in result["files"])
+
+
 def test_a_folder_that_cannot_be_is_refused_before_the_table_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

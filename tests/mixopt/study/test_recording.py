@@ -265,10 +265,10 @@ def test_a_journal_that_was_damaged_is_no_copy(plan: Plan) -> None:
 @pytest.mark.usefixtures("quick")
 def test_a_driver_that_died_is_followed_at_once_in_its_folder(plan: Plan) -> None:
     dead = begin(plan, open_store(plan.file))
-    tag = dead._heartbeat.driver.tag
-    dead.close()
     run = open_store(plan.file).find(plan.file.study)
     assert run is not None
+    tag = run.tags[keys.DRIVER]
+    dead.close()
     run.set_tags({keys.DRIVER: tag})  # it could say nothing of its end
     remarks: list[str] = []
     with begin(plan, open_store(plan.file), remarks.append) as next:

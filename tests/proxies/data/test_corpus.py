@@ -262,6 +262,62 @@ def test_a_changed_bit_is_seen_and_what_is_said_to_mend_it_does(tmp_path: Path, 
     assert prepare([web], [], SETTINGS, tmp_path / "corpus").fingerprint == first.fingerprint
 
 
+def test_a_corpus_that_an_earlier_version_began_keeps_its_tokenizer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Text without spaces, of which versions before 0.2 learned another tokenizer."""
+    chance = Random(0)
+    proteins = ["".join(chance.choices("ACDEFGHIKLMNPQRSTVWY", k=1500)) for _ in range(40)]
+    pool = source("proteins", write_jsonl(tmp_path / "proteins.jsonl", proteins))
+    with monkeypatch.context() as earlier:
+        earlier.setattr("proxies.data.corpus.LEARNING", 1)
+        earlier.setattr("proxies.data.tokenizer._parts", lambda text: [text])
+        begun = prepare([pool], [], SETTINGS, tmp_path / "begun")
+    new = prepare([pool], [], SETTINGS, tmp_path / "new")
+    assert new.fingerprint != begun.fingerprint
+    assert new.tokenizer_file.name != begun.tokenizer_file.name, "a digest stands for one content"
+
+    def again(settings: CorpusSettings = SETTINGS) -> Corpus:
+        return prepare([pool], [], settings, tmp_path / "begun")
+
+    assert again().fingerprint == begun.fingerprint
+    shutil.rmtree(tmp_path / "begun" / "domains" / "proteins")  # as is said where its disk changed it
+    assert again().fingerprint == begun.fingerprint
+    (tmp_path / "begun" / "manifest.json").unlink()  # as where it is killed meanwhile
+    assert again().fingerprint == begun.fingerprint
+    other = again(dataclasses.replace(SETTINGS, vocabulary=SETTINGS.vocabulary + 1))
+    assert other.tokenizer_file not in (begun.tokenizer_file, new.tokenizer_file)
+
+
+def test_whatever_reads_much_shows_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepared(folder: Path) -> dict[str, list[Progress]]:
+        stages: dict[str, list[Progress]] = {}
+        pools = [source(name, folder / f"{name}.jsonl") for name in ("web", "code")]
+        prepare(pools, [], SETTINGS, folder / "corpus", lambda each: stages.setdefault(each.stage, []).append(each))
+        return stages
+
+    for seed, name in enumerate(("web", "code")):
+        write_jsonl(tmp_path / "here" / f"{name}.jsonl", sentences(50, seed=seed))
+    monkeypatch.setattr("proxies.data.corpus.SHOWN_FROM", 1000)
+    first = prepared(tmp_path / "here")
+    again = prepared(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = prepared(tmp_path / "there")
+
+    text = sum((tmp_path / "there" / f"{name}.jsonl").stat().st_size for name in ("web", "code"))
+    tokens = sum(file.stat().st_size for file in (tmp_path / "there" / "corpus").rglob("*.tokens"))
+    assert set(again) == {"check the tokens"} and set(moved) == {"compare the text", "check the tokens"}
+    for stages, stage, total in (
+        (first, "remember the text", text),
+        (first, "decontaminate", 2),
+        (again, "check the tokens", tokens),
+        (moved, "compare the text", text),
+    ):
+        shown = [(each.done, each.total) for each in stages[stage]]
+        assert shown[0] == (0, total) and shown[-1] == (total, total) and len(shown) > 2
+        assert shown == sorted(shown)
+
+
 @pytest.mark.parametrize("how", ["moved", "copied", "copied and edited"])
 def test_text_that_lies_elsewhere_is_known_again(tmp_path: Path, how: str) -> None:
     def sources(folder: Path) -> list[Source]:

@@ -89,6 +89,16 @@ def test_a_node_gets_the_same_tokens(corpus: Corpus, scheme: str, tmp_path: Path
     assert fetch_corpus(place, corpus.fingerprint) == folder
 
 
+def test_what_is_carried_is_counted(corpus: Corpus, place: str) -> None:
+    told: list[tuple[int, int]] = []
+    for _ in range(2):
+        publish(corpus, place, lambda done, total: told.append((done, total)))
+    files = [corpus.tokenizer_file, *(corpus.directory / name for shard in corpus.shards for name in shard.files)]
+    total = sum(file.stat().st_size for file in files)
+    assert told[0] == (0, total) and told[-1] == (total, total)
+    assert len(told) == len(files) + 1, "nothing is carried the second time"
+
+
 def test_nothing_is_carried_twice(corpus: Corpus, place: str, network: type[Counted]) -> None:
     for _ in range(2):
         publish(corpus, place)
