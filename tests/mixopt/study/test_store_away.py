@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -201,9 +202,9 @@ def test_an_mlflow_that_goes_away_while_the_text_is_prepared_stops_no_study_that
 
 def test_a_journal_of_another_corpus_begins_nothing(plan: Plan) -> None:
     ran(plan, *trials(plan, 1))
-    plan.pools.fingerprint = "another"
+    other = replace(plan, pools=replace(plan.pools, fingerprint="another"))
     with pytest.raises(OtherSubject, match="begun on other text"):
-        begin(plan, None)
+        begin(other, None)
 
 
 def test_without_a_journal_the_study_does_not_begin(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
