@@ -216,8 +216,8 @@ def _with_scales(table: Sheet, shares: Shares, notes: list[str]) -> Sheet:
     if "tokens" not in columns and shares.tokens_N is not None:
         columns["tokens"] = alike(shares.tokens_N).tolist()
     if "fidelity" not in columns:
-        sizes = {name: table.if_numbers(name) for name in ("params", "tokens") if name in table.columns}
-        sizes = {name: alike(each) for name, each in sizes.items() if each is not None}
+        known = {name: table.if_numbers(name) for name in ("params", "tokens") if name in table.columns}
+        sizes = {name: alike(each) for name, each in known.items() if each is not None}
         if "tokens" not in sizes and shares.tokens_N is not None:
             sizes["tokens"] = alike(shares.tokens_N)
         names = names_of_sizes(sizes.get("params"), sizes.get("tokens"))

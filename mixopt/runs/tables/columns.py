@@ -123,6 +123,7 @@ class _Measured:
 
 def _weights(sheet: Sheet, said: Reading, roles: Mapping[Role, Known], questions: list[ConfigError]) -> _Weights:
     names = list(sheet.columns)
+    listed = some(map(shown_name, filter(None, names)))
     if said.weights:
         return _Weights(chosen(said.weights, names, "--weights", str(sheet.source)), "said so")
     if plain := [name for name in names if name.startswith(WEIGHT)]:
@@ -144,8 +145,7 @@ def _weights(sheet: Sheet, said: Reading, roles: Mapping[Role, Known], questions
     else:
         questions.append(
             ConfigError(
-                f"{sheet.source}: no column {WEIGHT}<name> among {some(map(shown_name, names))}, and none that look "
-                "like shares",
+                f"{sheet.source}: no column {WEIGHT}<name> among {listed}, and none that look like shares",
                 hint="say which columns are the mixture: --weights 'mix/*'; or --join a table that has them",
             )
         )
@@ -184,13 +184,14 @@ def _metrics(sheet: Sheet, said: Reading, taken: Collection[str], questions: lis
     reasons |= {name: "beside other metrics" for name in found if name in by_tier.get("maybe", [])}
     found = [name for name in names if name in found and not _is_extreme(name, found, reasons)]
     if not found:
+        listed = some(map(shown_name, filter(None, names)))
         candidates = bare or by_tier.get("training", []) or maybe
         question = (
             ("several columns may be what was measured: " + some(map(shown_name, candidates), 4))
             if len(candidates) > 1
             else f"only {shown_name(candidates[0])} may be what was measured"
             if candidates
-            else f"no column {METRIC}<name> among {some(map(shown_name, names))}, and none that look measured"
+            else f"no column {METRIC}<name> among {listed}, and none that look measured"
         )
         asked = shown_name(candidates[0]) if candidates else "'eval/*'"
         questions.append(ConfigError(f"{sheet.source}: {question}", hint=f"say which: --metrics {asked} (repeatable)"))
@@ -209,7 +210,8 @@ def _tier(sheet: Sheet, name: str) -> tuple[str, str]:
     if plain.startswith("_") or not plain:
         return "none", "of the tracker"
     words, kind = set(words_of(plain)), kind_of(plain)
-    # Plurals and numbered words are the same word.
+    if "stderr" in plain.lower().replace("_", ""):
+        return "none", "a standard error"
     if words & SETTING_WORDS:
         return "none", "a setting or a count, by its name"
     if words & TRAINING_WORDS:

@@ -18,7 +18,12 @@ AT_THE_END = 0.98
 # Where more of the runs end early than this, who says that they did?
 MOST_SHORT = 1 / 3
 # Names of rows that spreadsheets have below the runs.
-SUMMARIES = frozenset({"mean", "average", "avg", "total", "sum", "std", "stdev", "min", "max", "median", "count"})
+SUMMARIES = frozenset(
+    {
+        "mean", "average", "avg", "total", "sum", "std", "stdev", "min", "max", "median", "count",
+        "mittelwert", "summe",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,15 @@ runs.mapping.yaml beside runs.csv is used without being named
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mixopt.base.files import text_in
 from mixopt.runs.tables.numbers import Decimal
-from mixopt.runs.tables.reading import NO_COLUMN, ROLES, Columns, Reading, Role, Units
+from mixopt.runs.tables.reading import ROLES, Columns, Reading, Role, Units
 from mixopt.settings.reading import validate
-
-if TYPE_CHECKING:
-    from mixopt.runs.tables.opening import Opened
 
 ENDING = ".mapping.yaml"
 
@@ -88,48 +84,9 @@ def mapping_beside(table: Path) -> tuple[Path, Reading] | None:
     return (path, read_mapping(path)) if path != table and path.is_file() else None
 
 
-def mapping_text(opened: Opened) -> str:
-    """A mapping file that reads the table as it was read, each line with the reason."""
-    layout, said = opened.layout, opened.said
-    lines = [f"# How mixopt reads {_commented(str(opened.sheet.source))}: what it took for what, and why."]
-    for what, columns, option in (("weights", layout.weights, "weight"), ("metrics", layout.metrics, "metric")):
-        if not columns:
-            lines.append(f"# {what}: not told; write a pattern such as mix/*, or a line for each")
-            continue
-        why = {each.name: each.why for each in layout.columns if each.part == option}
-        lines.append(f"{what}:")
-        lines += [
-            f"  {_quoted(called)}: {_quoted(name)}  # {_commented(why[name])}" for called, name in columns.items()
-        ]
-    for role in ROLES:
-        known = layout.roles.get(role)
-        if known is not None:
-            lines.append(f"{role}: {_quoted(known.column)}  # {_commented(known.why)}")
-        elif said.columns.get(role) == NO_COLUMN:
-            lines.append(f'{role}: ""')
-    for name in ("units", "decimal", "encoding"):
-        if (value := getattr(said, name)) is not None:
-            lines.append(f"{name}: {value}")
-    lines += [f"{name}: true" for name in ("normalise", "keep_unfinished") if getattr(said, name)]
-    if said.join:
-        lines.append(f"join: [{', '.join(_quoted(str(path.absolute())) for path in said.join)}]")
-    unused = [each for each in layout.columns if each.part == "nothing" and each.name]
-    lines += [f"# not used: {_commented(each.name)} ({_commented(each.why)})" for each in unused]
-    return "\n".join(lines) + "\n"
-
-
 def _patterns(given: str | list[str] | dict[str, str] | None) -> Columns:
     if given is None:
         return ()
     if isinstance(given, dict):
         return given
     return (given,) if isinstance(given, str) else tuple(given)
-
-
-def _quoted(text: str) -> str:
-    """In double quotes, in which YAML and JSON are alike; a mapping file has letters of any script."""
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _commented(text: str) -> str:
-    return " ".join(text.split())

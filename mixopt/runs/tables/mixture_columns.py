@@ -206,13 +206,29 @@ def _is_known(name: str) -> bool:
 def _distinct(groups: Sequence[Group], numbers: Mapping[str, FloatArray]) -> list[Group]:
     """Each set of columns once: the widest of those that lie in one another, the first of those with equal numbers."""
     kept: list[Group] = []
-    # The shortest pattern names all that the others of the same columns name.
-    for group in sorted(groups, key=lambda each: (-len(each.columns), len(each.pattern))):
+    # Of patterns of the same columns, one that takes nothing from the domains' names, and else as much as it can.
+    for group in sorted(
+        groups,
+        key=lambda each: (
+            -len(each.columns),
+            not _ends_where_names_begin(each.pattern),
+            -len(each.pattern) if _ends_where_names_begin(each.pattern) else len(each.pattern),
+        ),
+    ):
         columns = set(group.columns.values())
         inside = any(columns <= set(each.columns.values()) for each in kept)
         if not inside and not any(_equal(group, each, numbers) for each in kept):
             kept.append(group)
     return kept
+
+
+def _ends_where_names_begin(pattern: str) -> bool:
+    """Whether the star stands for whole names: mix.code_* may be of domains code_python and code_rust."""
+    start, _, end = pattern.partition("*")
+    known = MIXTURE_WORDS | DATA_WORDS | TOKEN_WORDS
+    begins = not start or start[-1] in "./:" or bool(known & set(words_of(start)[-1:]))
+    ends = not end or end[0] in "./:" or bool(known & set(words_of(end)[:1]))
+    return begins and ends
 
 
 def _equal(group: Group, other: Group, numbers: Mapping[str, FloatArray]) -> bool:

@@ -130,6 +130,9 @@ def _constant(node: ast.expr) -> Any:
     match node:
         case ast.Constant(value=value):
             return value
+        # As NumPy prints its numbers.
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="np")), args=[ast.Constant(value=int() | float() as value)]):
+            return value
         case ast.Name(id="nan"):
             return math.nan
         case ast.Name(id="inf"):

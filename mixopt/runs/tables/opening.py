@@ -124,7 +124,7 @@ def _names(sheet: Sheet, layout: Layout, notes: list[str]) -> list[str]:
     column = layout.roles["run"].column
     names = sheet.texts(column)
     scales = sheet.texts(layout.roles["fidelity"].column) if "fidelity" in layout.roles else [""] * len(names)
-    if not repeated(zip(filter(None, names), scales, strict=False)):
+    if not repeated(pair for pair in zip(names, scales, strict=True) if pair[0]):
         return names
     for role in ("id", "seed"):
         known = layout.roles.get(role)

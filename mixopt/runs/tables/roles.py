@@ -16,7 +16,7 @@ from mixopt.runs.tables.words import is_setting, without_origin, words_of
 NAMES: Mapping[Role, tuple[str, ...]] = {
     "run": (
         "run", "run_name", "mlflow_run_name", "display_name", "name", "experiment_name", "exp_name", "trial",
-        "run_id", "experiment", "exp", "id",
+        "run_id", "experiment", "exp", "id", "lauf",
     ),
     "id": ("run_id", "id", "uuid", "run_uuid"),
     "fidelity": ("fidelity", "proxy", "scale", "model", "model_name", "model_size", "size", "arch", "architecture"),

@@ -241,4 +241,4 @@ def _by_step(sheet: Sheet, runs: Sequence[object]) -> list[int]:
     step = _steps(sheet)
     if step is None or (numbers := sheet.if_numbers(step)) is None:
         return list(range(len(runs)))
-    return np.argsort(np.nan_to_num(numbers, nan=-1.0), kind="stable").tolist()
+    return [int(place) for place in np.argsort(np.nan_to_num(numbers, nan=-1.0), kind="stable")]

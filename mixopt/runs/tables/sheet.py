@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -314,6 +314,6 @@ def _without_units(sheet: Sheet, notes: list[str]) -> Sheet:
     return replace(below, units=units, known_decimals={})
 
 
-def repeated(names: Iterable[str]) -> list[str]:
+def repeated(names: Iterable[Hashable]) -> list[Hashable]:
     """Those that stand there more than once."""
     return [name for name, count in Counter(names).items() if count > 1]
