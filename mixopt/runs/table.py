@@ -26,9 +26,9 @@ from mixopt.runs.tables.opening import DOCUMENTS, open_table
 from mixopt.runs.tables.reading import TableSource
 from mixopt.runs.tables.shares import Shares, shares_of
 from mixopt.runs.tables.sheet import Frame, Sheet, some
-from mixopt.runs.tables.sizes import alike, names_of_sizes
+from mixopt.runs.tables.sizes import alike, names_of_sizes, params_in_names
 from mixopt.runs.tables.words import kind_of
-from mixopt.settings.units import MOST_AMOUNT
+from mixopt.settings.units import MOST_AMOUNT, show_count
 from search.fidelity import Fidelity
 from search.mixture import FloatArray
 from search.runs import BoolArray, IntArray, Runs
@@ -225,21 +225,27 @@ def _with_scales(table: Sheet, shares: Shares, notes: list[str]) -> Sheet:
             columns["fidelity"] = list(names)
             columns |= {name: each.tolist() for name, each in sizes.items()}
             notes.append(f"no column names a fidelity: runs of one size are one, {some(dict.fromkeys(names))}")
-    return replace(
-        table, columns=columns, units={k: v for k, v in table.units.items() if k not in ("params", "tokens")}
-    )
+    # Numbers have their units in them.
+    kept = {name: unit for name, unit in table.units.items() if columns.get(name) is table.columns.get(name)}
+    return replace(table, columns=columns, units=kept)
 
 
 def _fidelities(table: Sheet, fidelity_N: Sequence[str], notes: list[str]) -> tuple[Fidelity, ...]:
     """The fidelities by rising cost; unknown parameters count as 0 and unknown tokens as 1."""
     names = list(dict.fromkeys(fidelity_N))
     params, tokens, cost = (_one_each(table, column, fidelity_N) for column in ("params", "tokens", "cost"))
+    if not params and not cost and len(names) > 1 and (params := params_in_names(names)):
+        told = ", ".join(f"{name} {show_count(size)}" for name, size in params.items())
+        notes.append(f"parameters are taken from the names of fidelities: {told}")
     without_cost = [name for name in names if name not in cost]
     derivable = all(name in params and name in tokens for name in names)
     if without_cost and cost and derivable:
         notes.append(f"column cost is not used: it is empty for {some(without_cost)}")
     if without_cost and derivable:
         cost = {name: 6 * params[name] * tokens[name] for name in names}
+    elif without_cost and not cost and not tokens and all(name in params for name in names) and len(names) > 1:
+        notes.append("the fidelities are ordered by their parameters, and cost in proportion: no tokens are known")
+        cost = dict(params)
     elif len(names) == 1:
         cost.setdefault(names[0], 1.0)
     elif without_cost:

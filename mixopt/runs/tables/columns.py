@@ -26,6 +26,7 @@ from mixopt.runs.tables.words import (
     BARE_LOSS_WORDS,
     COUNT_WORDS,
     EVALUATION_WORDS,
+    MIXTURE_WORDS,
     SETTING_WORDS,
     TRAINING_WORDS,
     is_setting,
@@ -133,7 +134,7 @@ def _weights(sheet: Sheet, said: Reading, roles: Mapping[Role, Known], questions
     # A size that rows have in common is no part of a mixture, whatever it sums to.
     taken = {known.column for role, known in roles.items() if role not in ("tokens", "cost")}
     found = mixture_columns(sheet, taken)
-    if len(found) == 1:
+    if len(found) == 1 and found[0].sure:
         return _Weights(found[0].columns, found[0].why, found[0].pattern)
     if found:
         questions.append(
@@ -153,7 +154,9 @@ def _weights(sheet: Sheet, said: Reading, roles: Mapping[Role, Known], questions
 
 
 def _quoted(group: Group) -> str:
-    return f"'{group.pattern}'" if "*" in group.pattern else f"{next(iter(group.columns.values()))} --weights ..."
+    if "*" in group.pattern:
+        return f"'{group.pattern}'"
+    return " --weights ".join(shown_name(name) for name in group.columns.values())
 
 
 def _metrics(sheet: Sheet, said: Reading, taken: Collection[str], questions: list[ConfigError]) -> _Measured:
@@ -216,7 +219,7 @@ def _tier(sheet: Sheet, name: str) -> tuple[str, str]:
         return "none", "a setting or a count, by its name"
     if words & TRAINING_WORDS:
         return ("training" if kind != "unknown" else "none"), "of training: --metrics takes it"
-    if kind == "unknown" and words & COUNT_WORDS:
+    if kind == "unknown" and words & (COUNT_WORDS | MIXTURE_WORDS):
         return "none", "a setting or a count, by its name"
     if words & EVALUATION_WORDS:
         return "evaluation", "an evaluation, by its name"

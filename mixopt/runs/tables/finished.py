@@ -98,10 +98,10 @@ def _short(sheet: Sheet, roles: Mapping[Role, Known], gone: set[int]) -> list[tu
         last = max(step_N[place] for place in reached)
         early = [place for place in reached if step_N[place] < AT_THE_END * last - 1]
         if len(early) > MOST_SHORT * len(reached):
-            steps = sorted({f"{step_N[place]:g}" for place in reached}, key=float)
+            first = min(step_N[place] for place in reached)
             raise ConfigError(
-                f"{sheet.source}: runs end at other steps ({step}): {', '.join(steps[:3])} ... {steps[-1]}; "
-                "which came to their end?",
+                f"{sheet.source}: {len(early)} of {len(reached)} runs end before the last of them ({step}: {first:g} "
+                f"to {last:g}), too many to have crashed",
                 hint="--keep-unfinished takes all, --column step= ignores it, --column fidelity=NAME tells scales",
             )
         if early:

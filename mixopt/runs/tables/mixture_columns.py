@@ -20,9 +20,11 @@ from mixopt.runs.tables.sheet import Sheet
 from mixopt.runs.tables.words import (
     COUNT_WORDS,
     DATA_WORDS,
+    DOCUMENT_WORDS,
     EVALUATION_WORDS,
     MIXTURE_WORDS,
     SETTING_WORDS,
+    SURE_WORDS,
     TOKEN_WORDS,
     TRAINING_WORDS,
     kind_of,
@@ -35,6 +37,11 @@ from search.mixture import FloatArray
 TYPICAL = 0.01
 # Of columns without a name in common: rounding alone, and in so many different rows.
 EXACT, FEWEST_ROWS = 2e-3, 4
+# Two numbers that sum to one may be hits and misses, or what is kept and dropped: without a name that speaks of
+# mixtures alone, that is asked.
+FEWEST_UNNAMED = 3
+# What sums to fewer documents is something else.
+FEWEST_DOCUMENTS = 1000
 # Beside one another, more columns than this are looked at in no reasonable time.
 MOST_SIDE_BY_SIDE = 400
 # A wider group has to be nearer to one by this factor, or the narrower one is as likely.
@@ -49,11 +56,13 @@ class Group:
         columns: by domain.
         pattern: that chooses them, with one star; their names, where they have nothing in common.
         why: for a reader.
+        sure: whether that is enough to take them for the mixture.
     """
 
     columns: Mapping[str, str]
     pattern: str
     why: str
+    sure: bool = True
 
 
 def mixture_columns(sheet: Sheet, taken: Collection[str]) -> list[Group]:
@@ -67,8 +76,13 @@ def mixture_columns(sheet: Sheet, taken: Collection[str]) -> list[Group]:
         for name in sheet.columns
         if name and name not in taken and (values := sheet.if_numbers(name)) is not None and not (values < 0).any()
     }
-    groups = _groups(list(numbers))
+    groups = [each for each in _groups(list(numbers)) if not all(map(_is_no_domain, each.columns))]
     named = [each for each in groups if _words(each.pattern) & MIXTURE_WORDS and not _is_setting(each.pattern)]
+    documents = [
+        each
+        for each in groups
+        if _words(each.pattern) & DOCUMENT_WORDS and (_sums(each, numbers) >= FEWEST_DOCUMENTS).all()
+    ]
     about_data = [each for each in groups if _words(each.pattern) & (DATA_WORDS | TOKEN_WORDS)]
     tokens = [
         each for each in groups if _words(each.pattern) & TOKEN_WORDS and (_sums(each, numbers) >= FEWEST_TOKENS).all()
@@ -76,7 +90,7 @@ def mixture_columns(sheet: Sheet, taken: Collection[str]) -> list[Group]:
 
     def whole(candidates: Sequence[Group]) -> list[Group]:
         return [
-            Group(each.columns, each.pattern, f"{why}, and every row sums to {sum_is:g}")
+            Group(each.columns, each.pattern, f"{why}, and every row sums to {sum_is:g}", _is_sure(each))
             for each, why in ((each, "by their name" if each in named else "by their place") for each in candidates)
             if (sum_is := _sum_is(_sums(each, numbers)))
         ]
@@ -88,7 +102,7 @@ def mixture_columns(sheet: Sheet, taken: Collection[str]) -> list[Group]:
         [Group(each.columns, each.pattern, "tokens, by their name and size") for each in tokens],
         [each for each in whole(unlike_metrics) if _rows_that_differ(each, numbers) >= FEWEST_ROWS],
         _side_by_side(numbers),
-        [Group(each.columns, each.pattern, "by their name") for each in named],
+        [Group(each.columns, each.pattern, "by their name") for each in named or documents],
     ):
         if found := _distinct(candidates, numbers):
             return found
@@ -119,6 +133,16 @@ def _groups(names: Sequence[str]) -> list[Group]:
 
 def _words(pattern: str) -> set[str]:
     return set(words_of(without_origin(pattern)))
+
+
+def _is_sure(group: Group) -> bool:
+    return len(group.columns) >= FEWEST_UNNAMED or bool(_words(group.pattern) & SURE_WORDS)
+
+
+def _is_no_domain(name: str) -> bool:
+    """Whether a part of a name speaks of training, evaluation or settings alone: train_frac and test_frac."""
+    words = set(words_of(name))
+    return words <= (TRAINING_WORDS | EVALUATION_WORDS | SETTING_WORDS | COUNT_WORDS)
 
 
 def _is_setting(pattern: str) -> bool:
@@ -189,7 +213,9 @@ def _side_by_side(numbers: Mapping[str, FloatArray]) -> list[Group]:
             continue
         columns = names[start:end]
         why = f"{columns[0]} to {columns[-1]} sum to {whole:g} in every row"
-        group = Group({without_origin(name): name for name in columns}, ", ".join(columns), why)
+        group = Group(
+            {without_origin(name): name for name in columns}, ", ".join(columns), why, len(columns) >= FEWEST_UNNAMED
+        )
         if _rows_that_differ(group, numbers) >= FEWEST_ROWS and len(group.columns) == len(columns):
             groups.append(group)
     return groups
@@ -219,7 +245,7 @@ def _distinct(groups: Sequence[Group], numbers: Mapping[str, FloatArray]) -> lis
         inside = any(columns <= set(each.columns.values()) for each in kept)
         if not inside and not any(_equal(group, each, numbers) for each in kept):
             kept.append(group)
-    return kept
+    return sorted(kept, key=lambda each: len(each.pattern))
 
 
 def _ends_where_names_begin(pattern: str) -> bool:

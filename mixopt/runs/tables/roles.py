@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from mixopt.base.errors import ConfigError
 from mixopt.base.shown import shown_name
 from mixopt.runs.tables.reading import NO_COLUMN, Reading, Role
@@ -22,7 +24,8 @@ NAMES: Mapping[Role, tuple[str, ...]] = {
     "fidelity": ("fidelity", "proxy", "scale", "model", "model_name", "model_size", "size", "arch", "architecture"),
     "params": (
         "params", "n_params", "num_params", "parameters", "n_parameters", "num_parameters", "param_count",
-        "model_params", "total_params", "parameter_count", "model_size", "non_embedding_params",
+        "model_params", "total_params", "parameter_count", "model_size", "non_embedding_params", "model", "size",
+        "scale", "model_name", "proxy",
     ),
     "tokens": (
         "tokens", "n_tokens", "num_tokens", "train_tokens", "training_tokens", "total_tokens", "token_budget",
@@ -41,6 +44,9 @@ NAMES: Mapping[Role, tuple[str, ...]] = {
     ),
     "seed": ("seed", "random_seed", "rng_seed"),
 }  # fmt: skip
+
+# A column of smaller numbers, called size or scale, is of something else.
+FEWEST_PARAMS = 1e4
 
 # Words of trackers for how a run ended, or that it did not.
 ENDED = frozenset({"finished", "completed", "complete", "success", "succeeded", "successful", "done", "ok", "passed"})
@@ -116,7 +122,9 @@ def _may_be(role: Role, column: str, sheet: Sheet) -> bool:
         case "state":
             words = {text.lower() for text in texts}
             return bool(words & (ENDED | NOT_ENDED))
-        case "step" | "last_step" | "params" | "tokens" | "cost":
+        case "params":
+            return numbers is not None and bool(np.nanmin(numbers) >= FEWEST_PARAMS)
+        case "step" | "last_step" | "tokens" | "cost":
             return numbers is not None
         case "fidelity":
             # A size in numbers is one of parameters; a name that no two runs share is none of a scale.

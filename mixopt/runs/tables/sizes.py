@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
-from mixopt.settings.units import show_count
+from mixopt.settings.units import parse_amount, show_count
 from search.mixture import FloatArray
 
 # Tokens that were counted differ a little from run to run, and are those of one scale all the same.
 ALIKE = 0.05
 # With fewer runs at each of the sizes, in the middle, sizes are no scales but a setting like any other.
 FEWEST_EACH = 2
+_SIZE = re.compile(r"(?<![a-z0-9.])(\d+(?:[.p]\d+)?[kmb])(?![a-z0-9])")
 
 
 def alike(values_N: FloatArray) -> FloatArray:
@@ -27,6 +29,17 @@ def alike(values_N: FloatArray) -> FloatArray:
         if place is not None:
             group.append(place)
     return middle_N
+
+
+def params_in_names(names: Sequence[str]) -> dict[str, float]:
+    """The parameters that names speak of, llama-60m and llama-1.3b; none unless all do, each of another size."""
+    found: dict[str, float] = {}
+    for name in dict.fromkeys(names):
+        sizes = {each[1] for each in _SIZE.finditer(name.lower())}
+        if len(sizes) != 1:
+            return {}
+        found[name] = parse_amount(sizes.pop().replace("p", "."))
+    return found if len(set(found.values())) == len(found) > 1 else {}
 
 
 def names_of_sizes(params_N: FloatArray | None, tokens_N: FloatArray | None) -> Sequence[str] | None:

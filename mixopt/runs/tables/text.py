@@ -135,7 +135,15 @@ def _rows_above(lines: list[tuple[int, list[str]]]) -> int:
     """How many rows stand above the header: a title, a date; each in one cell, over a table of three or more."""
     filled = [sum(bool(cell.strip()) for cell in cells) for _, cells in lines]
     usual = Counter(filled).most_common(1)[0][0]
-    above = next((place for place, count in enumerate(filled) if count > 1), 0)
+    widths = Counter(len(cells) for _, cells in lines)
+
+    def is_above(place: int) -> bool:
+        cells = lines[place][1]
+        # A remark, which may have commas in it.
+        remark = cells[0].lstrip().startswith("#") and widths[len(cells)] < len(lines) - place - 1
+        return filled[place] <= 1 or remark
+
+    above = next((place for place in range(len(lines)) if not is_above(place)), 0)
     return above if usual >= 3 and above < len(lines) - 1 else 0
 
 

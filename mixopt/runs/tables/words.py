@@ -27,6 +27,8 @@ MIXTURE_WORDS = frozenset(
         "probabilities", "percent", "percentage", "pct", "blend", "anteil", "anteile", "gewicht", "gewichte",
     }
 )
+# Those that are said of mixtures of text and of little else.
+SURE_WORDS = frozenset({"mix", "mixture", "mixtures", "mixing", "weight", "weights", "share", "shares", "blend"})
 DATA_WORDS = frozenset({"data", "dataset", "datasets", "domain", "domains", "source", "sources", "sampling", "corpus"})
 TOKEN_WORDS = frozenset({"token", "tokens", "toks"})
 DOCUMENT_WORDS = frozenset({"doc", "docs", "document", "documents", "sample", "samples", "example", "examples"})
