@@ -240,8 +240,7 @@ def _beside(name: str, found: Sequence[str]) -> bool:
 def _folder(name: str) -> str:
     """What stands before the last slash or point, but for where trackers put what was measured."""
     plain = without_origin(name)
-    end = max(plain.rfind("/"), plain.rfind("."))
-    return plain[:end]
+    return plain[: max(plain.rfind("/"), plain.rfind("."), 0)]
 
 
 def _is_extreme(name: str, found: Sequence[str], reasons: dict[str, str]) -> bool:

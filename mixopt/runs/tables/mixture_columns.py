@@ -114,8 +114,8 @@ def _groups(names: Sequence[str]) -> list[Group]:
     members: dict[tuple[str, str], list[str]] = {}
     for name in names:
         # Where words begin and end: what a domain is called lies between two such places.
-        starts = [0, *(found.end() for found in re.finditer(r"[./_:\-\s|]+", name))]
-        ends = [len(name), *(found.start() for found in re.finditer(r"[./_:\-\s|]+", name))]
+        starts = [0, *(found.end() for found in re.finditer(r"[./_:\-\s|()\[\]]+", name))]
+        ends = [len(name), *(found.start() for found in re.finditer(r"[./_:\-\s|()\[\]]+", name))]
         starts, ends = (
             [place for place in starts if place < len(name)][:12],
             [place for place in ends if place > 0][:12],
@@ -252,8 +252,8 @@ def _ends_where_names_begin(pattern: str) -> bool:
     """Whether the star stands for whole names: mix.code_* may be of domains code_python and code_rust."""
     start, _, end = pattern.partition("*")
     known = MIXTURE_WORDS | DATA_WORDS | TOKEN_WORDS
-    begins = not start or start[-1] in "./:" or bool(known & set(words_of(start)[-1:]))
-    ends = not end or end[0] in "./:" or bool(known & set(words_of(end)[:1]))
+    begins = not start or start[-1] in "./:([" or bool(known & set(words_of(start)[-1:]))
+    ends = not end or end[0] in "./:)]" or bool(known & set(words_of(end)[:1]))
     return begins and ends
 
 

@@ -44,7 +44,8 @@ def one_row_a_run(sheet: Sheet, said: Reading, notes: list[str]) -> Sheet:
     if not key:
         return sheet
     runs = _runs(sheet, key)
-    if len(set(runs)) == len(runs):
+    # One value for each run is a long table as well, where it says so.
+    if len(set(runs)) == len(runs) and not {"metric", "value"} <= sheet.columns.keys():
         return sheet
     if pairs := _pairs(sheet, key):
         return _widened(sheet, key, runs, pairs, notes)

@@ -125,10 +125,7 @@ def _separator_of(text: str) -> str:
         cells, often = max(counts.items(), key=lambda each: (each[0] > 1, each[1]), default=(0, 0))
         return (often / counts.total(), cells) if cells > 1 else (0.0, 0)
 
-    scores = {separator: alike(separator) for separator in SEPARATORS}
-    # A row with a cell too many is no reason to part it otherwise: what the header is parted by comes first.
-    header = [separator for separator in SEPARATORS if lines and separator in lines[0]]
-    return max(header or SEPARATORS, key=lambda separator: scores[separator])
+    return max(SEPARATORS, key=alike)
 
 
 def _rows_above(lines: list[tuple[int, list[str]]]) -> int:
