@@ -92,6 +92,9 @@ def layout_of(sheet: Sheet, said: Reading) -> Layout:
     measured = _metrics(sheet, said, taken, questions)
     for role in [role for role, known in roles.items() if known.column in measured.columns.values()]:
         del roles[role]
+    if questions:
+        # What is no number because nobody knows how to read it is what was missed.
+        questions[:0] = [error for name in sheet.columns if (error := sheet.contradiction(name)) is not None]
     parts = {name: Column(name, "weight", domain, weights.why) for domain, name in weights.columns.items()}
     parts |= {name: Column(name, "metric", metric, measured.reasons[name]) for metric, name in measured.columns.items()}
     for role, known in roles.items():
@@ -163,7 +166,9 @@ def _metrics(sheet: Sheet, said: Reading, taken: Collection[str], questions: lis
     names = [name for name in sheet.columns if name not in taken]
     if said.metrics:
         columns = chosen(said.metrics, list(sheet.columns), "--metrics", str(sheet.source))
-        return _Measured(_with_kinds(columns), dict.fromkeys(columns.values(), "said so"))
+        # Who names each metric means the names.
+        columns = columns if isinstance(said.metrics, Mapping) else _with_kinds(columns)
+        return _Measured(columns, dict.fromkeys(columns.values(), "said so"))
     if plain := [name for name in names if name.startswith(METRIC)]:
         if METRIC in plain:
             raise ConfigError(f"{sheet.source}: column {METRIC} lacks the name after the point", hint="add it")

@@ -19,6 +19,7 @@ import numpy as np
 from mixopt.base.errors import ConfigError
 from mixopt.base.shown import UNSEEN, shown
 from mixopt.runs.tables.numbers import (
+    DECIMALS,
     Decimal,
     UnclearDecimals,
     decimal_of,
@@ -145,6 +146,19 @@ class Sheet:
         if column not in self._if_numbers:
             self._if_numbers[column] = self._numbers_or_none(column)
         return self._if_numbers[column]
+
+    def contradiction(self, column: str) -> ConfigError | None:
+        """The mistake in a column whose cells are all numbers, but not all with one sign before the decimals."""
+        cells = self.columns[column]
+        if self.decimal is not None or not all(
+            is_missing(cell) or any(_all_numbers([cell], way) for way in DECIMALS) for cell in cells
+        ):
+            return None
+        try:
+            self._decimal(column)
+        except ConfigError as error:
+            return error
+        return None
 
     def title(self, column: str) -> str:
         """What a column is called in the source."""
