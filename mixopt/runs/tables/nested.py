@@ -38,7 +38,7 @@ def opened(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for name, cells in columns.items():
         values = [_value_in(cell) for cell in cells]
-        inside = [value for value in values if isinstance(value, Mapping | list)]
+        inside = [value for value in values if not isinstance(value, str) and isinstance(value, Mapping | list)]
         if not inside:
             found.setdefault(name, cells)
             continue
@@ -96,11 +96,11 @@ def _beside(prefix: str, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _value_in(cell: Any) -> Any:
     """What a cell holds, where it holds more than one value; the cell itself otherwise."""
-    if isinstance(cell, Mapping | list):
-        return cell
-    if isinstance(cell, Sequence) and not isinstance(cell, str | bytes):
-        return list(cell)
     if not isinstance(cell, str):
+        if isinstance(cell, Sequence) and not isinstance(cell, list | bytes):
+            return list(cell)
+        return cell
+    if not (":" in cell or "=" in cell or "[" in cell):
         return cell
     text = cell.strip()
     if text[:1] in ("{", "[") and text[-1:] in ("}", "]"):

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 from mixopt.settings.units import COUNT_SUFFIXES
 
 Decimal = Literal["point", "comma"]
+Way = Literal["point", "comma", "point or thousands", "comma or thousands"]
+Ways = Mapping[Way, str]
 DECIMALS: tuple[Decimal, ...] = ("point", "comma")
 
 MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "<na>", "null", "none", "-", "--", "–", "—"})
+LONGEST_MISSING = max(map(len, MISSING))
 
+# What programs write, which is most of all that is read.
+_PLAIN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 # Spaces of all kinds and apostrophes between digits part thousands, whatever parts decimals.
 _SPACED = re.compile(r"(?<=\d)[\u00a0\u202f\u2009 '’](?=\d{3}(?!\d))")
 _ONE = re.compile(r"[-+]?(\d*)([.,])(\d+)([eE][-+]?\d+)?")
@@ -25,9 +30,10 @@ _POINT_LAST = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 
 
 def is_missing(cell: Any) -> bool:
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return True
-    return isinstance(cell, str) and cell.strip().lower() in MISSING
+    if isinstance(cell, str):
+        text = cell.strip()
+        return len(text) <= LONGEST_MISSING and text.lower() in MISSING
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
 def number(cell: Any, decimal: Decimal, amount: bool = False) -> float:
@@ -40,6 +46,8 @@ def number(cell: Any, decimal: Decimal, amount: bool = False) -> float:
         TypeError, ValueError, OverflowError: it is none.
     """
     if not isinstance(cell, str):
+        return float(cell)
+    if decimal == "point" and _PLAIN.fullmatch(cell):
         return float(cell)
     text, percent = _bare(cell)
     factor = 1.0
@@ -55,9 +63,9 @@ def number(cell: Any, decimal: Decimal, amount: bool = False) -> float:
     return found / 100 if percent else found
 
 
-def meant(cell: Any) -> Literal["point", "comma", "point or thousands", "comma or thousands"] | None:
+def meant(cell: Any) -> Way | None:
     """What parts the decimals in a cell; None where nothing does, or it is no number."""
-    if not isinstance(cell, str):
+    if not isinstance(cell, str) or not ("." in cell or "," in cell):
         return None
     text, _ = _bare(cell)
     if text and text[-1].lower() in COUNT_SUFFIXES:
@@ -84,19 +92,25 @@ class UnclearDecimals(ValueError):
         self.cells = cells
 
 
-def decimal_of(cells: Iterable[Any], table: Collection[Decimal]) -> Decimal:
+def ways_of(cells: Iterable[Any]) -> Ways:
+    """The ways in which the cells of a column are meant, each with the first cell that is."""
+    first: dict[Way, str] = {}
+    for cell in cells:
+        if (way := meant(cell)) is not None and way not in first:
+            first[way] = cell.strip()
+    return first
+
+
+def decimal_of(first: Ways, table: Collection[Decimal]) -> Decimal:
     """What parts the decimals of a column.
 
     Args:
+        first: the ways in which its cells are meant.
         table: what parts those of the table's columns, as far as they can only be meant one way.
 
     Raises:
         UnclearDecimals: the cells contradict each other, or may be meant either way.
     """
-    first = dict[str, str]()
-    for cell in cells:
-        if (way := meant(cell)) is not None:
-            first.setdefault(way, cell.strip())
     if "point" in first and "comma" in first:
         raise UnclearDecimals(first["comma"], first["point"])
     for sure in DECIMALS:
@@ -113,13 +127,12 @@ def decimal_of(cells: Iterable[Any], table: Collection[Decimal]) -> Decimal:
     return "point"
 
 
-def decimals_of(cells: Iterable[Any]) -> set[Decimal]:
-    """What parts the decimals in cells that can only be meant one way."""
-    return {way for way in map(meant, cells) if way == "point" or way == "comma"}
-
-
 def _bare(cell: str) -> tuple[str, bool]:
     """A cell without spaces and what parts thousands, and whether it is per cent."""
-    text = cell.strip().replace("\u2212", "-")
+    text = cell.strip()
     percent = text.endswith("%")
-    return _SPACED.sub("", text[:-1].strip() if percent else text), percent
+    if percent:
+        text = text[:-1].strip()
+    if " " in text or "'" in text or not text.isascii():
+        text = _SPACED.sub("", text.replace("\u2212", "-"))
+    return text, percent

@@ -22,10 +22,11 @@ from mixopt.runs.tables.numbers import (
     DECIMALS,
     Decimal,
     UnclearDecimals,
+    Ways,
     decimal_of,
-    decimals_of,
     is_missing,
     number,
+    ways_of,
 )
 from search.mixture import FloatArray
 
@@ -149,9 +150,12 @@ class Sheet:
 
     def contradiction(self, column: str) -> ConfigError | None:
         """The mistake in a column whose cells are all numbers, but not all with one sign before the decimals."""
-        cells = self.columns[column]
-        if self.decimal is not None or not all(
-            is_missing(cell) or any(_all_numbers([cell], way) for way in DECIMALS) for cell in cells
+        cells, ways = self.columns[column], self._ways(column)
+        if (
+            self.decimal is not None
+            or "comma" not in ways
+            or len(ways) < 2
+            or not all(is_missing(cell) or any(_all_numbers([cell], way) for way in DECIMALS) for cell in cells)
         ):
             return None
         try:
@@ -175,11 +179,20 @@ class Sheet:
     def _decimals(self) -> set[Decimal]:
         """What parts decimals in the columns of numbers that can only be meant one way."""
         found = set[Decimal]()
-        for cells in self.columns.values():
-            ways = decimals_of(cells)
-            if len(ways) == 1 and _all_numbers(cells, way := next(iter(ways))):
-                found.add(way)
+        for name, cells in self.columns.items():
+            sure = [way for way in DECIMALS if way in self._ways(name)]
+            if len(sure) == 1 and sure[0] not in found and _all_numbers(cells, sure[0]):
+                found.add(sure[0])
         return found
+
+    @cached_property
+    def _known_ways(self) -> dict[str, Ways]:
+        return {}
+
+    def _ways(self, column: str) -> Ways:
+        if column not in self._known_ways:
+            self._known_ways[column] = ways_of(self.columns[column])
+        return self._known_ways[column]
 
     def sure_decimal(self, column: str) -> Decimal | None:
         try:
@@ -193,7 +206,7 @@ class Sheet:
         if column in self.known_decimals:
             return self.known_decimals[column]
         try:
-            return decimal_of(self.columns[column], self._decimals)
+            return decimal_of(self._ways(column), self._decimals)
         except UnclearDecimals as error:
             raise ConfigError(
                 f"{self.source}: column {self.title(column)}: {error} may be meant as decimals or as thousands",

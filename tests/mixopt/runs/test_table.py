@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixopt.base.errors import ConfigError
@@ -245,6 +245,7 @@ def test_columns_that_mean_nothing_are_named(tmp_path: Path) -> None:
     only_note(written(tmp_path / "r.csv", "1,0,2,9", header=LOSS + ",learning_rate"), "not used: learning_rate")
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.lists(st.floats(0.01, 1), min_size=3, max_size=3), st.floats(-1e6, 1e6)), min_size=1, max_size=8

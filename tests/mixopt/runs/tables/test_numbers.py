@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixopt.runs.tables.numbers import Decimal, UnclearDecimals, decimal_of, is_missing, number
+from mixopt.runs.tables.numbers import Decimal, UnclearDecimals, decimal_of, is_missing, number, ways_of
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,14 @@ def test_nothing(cell: object) -> None:
 
 
 def test_decimals_are_told_by_the_cells_that_can_be_meant_one_way() -> None:
-    assert decimal_of(["2,387", "0,25"], set()) == "comma"
-    assert decimal_of(["1.234", "1.234.567"], set()) == "comma"
-    assert decimal_of(["1,234", "1,234,567"], set()) == "point"
-    assert decimal_of(["2,387"], {"comma"}) == "comma", "as in the table's other columns"
-    assert decimal_of(["2.387"], set()) == decimal_of(["2.387"], {"comma", "point"}) == "point", "as programs write"
-    assert decimal_of(["1,2e5", "2,387"], set()) == "comma"
+    assert decimal_of(ways_of(["2,387", "0,25"]), set()) == "comma"
+    assert decimal_of(ways_of(["1.234", "1.234.567"]), set()) == "comma"
+    assert decimal_of(ways_of(["1,234", "1,234,567"]), set()) == "point"
+    assert decimal_of(ways_of(["2,387"]), {"comma"}) == "comma", "as in the table's other columns"
+    assert decimal_of(ways_of(["2.387"]), set()) == decimal_of(ways_of(["2.387"]), {"comma", "point"}) == "point", (
+        "as programs write"
+    )
+    assert decimal_of(ways_of(["1,2e5", "2,387"]), set()) == "comma"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_decimals_are_told_by_the_cells_that_can_be_meant_one_way() -> None:
 )
 def test_what_may_be_meant_two_ways_is_asked(cells: list[str], table: set[Decimal]) -> None:
     with pytest.raises(UnclearDecimals):
-        decimal_of(cells, table)
+        decimal_of(ways_of(cells), table)
 
 
 @given(st.floats(-1e12, 1e12).map(lambda value: round(value, 4)))
