@@ -36,6 +36,8 @@ from mixopt.runs.tables.words import (
 )
 
 WEIGHT, METRIC = "weight.", "metric."
+# A column that is called like a metric is one if so many of its cells are numbers; what the others are is a mistake.
+MOSTLY = 0.5
 
 
 @dataclass(frozen=True)
@@ -166,8 +168,10 @@ def _metrics(sheet: Sheet, said: Reading, taken: Collection[str], questions: lis
     names = [name for name in sheet.columns if name not in taken]
     if said.metrics:
         columns = chosen(said.metrics, list(sheet.columns), "--metrics", str(sheet.source))
-        # Who names each metric means the names.
-        columns = columns if isinstance(said.metrics, Mapping) else _with_kinds(columns)
+        # Who names each metric means the names; a pattern may fit pictures and tables as well.
+        if not isinstance(said.metrics, Mapping):
+            numbers = {short: name for short, name in columns.items() if sheet.share_of_numbers(name) > 0}
+            columns = _with_kinds(numbers or columns)
         return _Measured(columns, dict.fromkeys(columns.values(), "said so"))
     if plain := [name for name in names if name.startswith(METRIC)]:
         if METRIC in plain:
@@ -208,13 +212,12 @@ def _metrics(sheet: Sheet, said: Reading, taken: Collection[str], questions: lis
 
 def _tier(sheet: Sheet, name: str) -> tuple[str, str]:
     """How likely a column is what was measured, and why it is or is not."""
-    numbers = sheet.if_numbers(name)
-    if numbers is None:
+    numbers, plain = sheet.if_numbers(name), without_origin(name)
+    if numbers is None and sheet.share_of_numbers(name) < MOSTLY:
         empty = not any(sheet.texts(name))
         return "none", "empty" if empty else "no numbers"
     if is_setting(name):
         return "none", "a setting"
-    plain = without_origin(name)
     if plain.startswith("_") or not plain:
         return "none", "of the tracker"
     words, kind = set(words_of(plain)), kind_of(plain)
@@ -233,6 +236,8 @@ def _tier(sheet: Sheet, name: str) -> tuple[str, str]:
     if kind == "loss":
         return ("loss", "a loss, by its name") if words - BARE_LOSS_WORDS else ("bare loss", "a loss")
     # What never changes tells nothing.
+    if numbers is None:
+        return "none", "no numbers"
     return ("maybe", "") if np.nanmax(numbers) > np.nanmin(numbers) else ("none", "the same in every run")
 
 

@@ -85,7 +85,11 @@ def mixture_columns(sheet: Sheet, taken: Collection[str]) -> list[Group]:
     ]
     about_data = [each for each in groups if _words(each.pattern) & (DATA_WORDS | TOKEN_WORDS)]
     tokens = [
-        each for each in groups if _words(each.pattern) & TOKEN_WORDS and (_sums(each, numbers) >= FEWEST_TOKENS).all()
+        each
+        for each in groups
+        if _words(each.pattern) & TOKEN_WORDS
+        and (_sums(each, numbers) >= FEWEST_TOKENS).all()
+        and _rows_that_differ(each, numbers) > 1  # supplies are the same in every run
     ]
 
     def whole(candidates: Sequence[Group]) -> list[Group]:
@@ -99,7 +103,9 @@ def mixture_columns(sheet: Sheet, taken: Collection[str]) -> list[Group]:
     for candidates in (
         whole(named),
         whole(about_data),
-        [Group(each.columns, each.pattern, "tokens, by their name and size") for each in tokens],
+        # Beside weights that sum to something else, nobody knows which of the two was trained on.
+        [Group(each.columns, each.pattern, "tokens, by their name and size") for each in tokens]
+        + [Group(each.columns, each.pattern, "by their name") for each in named if tokens and each not in tokens],
         [each for each in whole(unlike_metrics) if _rows_that_differ(each, numbers) >= FEWEST_ROWS],
         _side_by_side(numbers),
         [Group(each.columns, each.pattern, "by their name") for each in named or documents],

@@ -148,6 +148,12 @@ class Sheet:
             self._if_numbers[column] = self._numbers_or_none(column)
         return self._if_numbers[column]
 
+    def share_of_numbers(self, column: str) -> float:
+        """How many of the cells that are not empty are numbers, whatever parts their decimals; 0 to 1."""
+        cells = [cell for cell in self.columns[column] if not is_missing(cell) and not isinstance(cell, bool)]
+        good = sum(any(_all_numbers([cell], way) for way in DECIMALS) for cell in cells)
+        return good / len(cells) if cells else 0.0
+
     def contradiction(self, column: str) -> ConfigError | None:
         """The mistake in a column whose cells are all numbers, but not all with one sign before the decimals."""
         cells, ways = self.columns[column], self._ways(column)
@@ -217,12 +223,9 @@ class Sheet:
         cells = self.columns[column]
         if any(isinstance(cell, bool) for cell in cells):
             return None
-        way = self.sure_decimal(column)
+        way, factor = self.sure_decimal(column) or "point", self._factor(column)
         try:
-            found = [
-                math.nan if is_missing(cell) else number(cell, way or "point", amount=True) * self._factor(column)
-                for cell in cells
-            ]
+            found = [math.nan if is_missing(cell) else number(cell, way, amount=True) * factor for cell in cells]
         except (TypeError, ValueError, OverflowError):
             return None
         array = np.array(found, dtype=np.float64)

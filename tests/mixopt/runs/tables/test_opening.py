@@ -196,6 +196,25 @@ def test_empty_weights_are_none_where_the_others_are_whole() -> None:
     assert "row 0, column mix/books: no weight" in asked(frame(**holes, val_loss=LOSS))
 
 
+def test_tokens_of_supplies_are_no_mixture_and_those_of_runs_are_asked_beside_weights() -> None:
+    supply = {f"data.{name}.tokens": 1e9 * (1 + place) for place, name in enumerate(DOMAINS)}
+    runs, _ = opened(frame(**supply, **mixture("data.{}.weight"), val_loss=LOSS))
+    assert np.allclose(runs.weights_ND, SHARES)
+    seen = mixture("seen_tokens.{}", np.round(SHARES * 1e9))
+    assert "may be" in asked(frame(**seen, **mixture("sampling_weight.{}", SHARES * 2.5), val_loss=LOSS))
+
+
+def test_a_cell_of_a_metric_that_is_no_number_is_a_mistake_and_no_reason_to_leave_it_out() -> None:
+    losses = [f"{loss:.3f}" for loss in LOSS]
+    losses[4] = "oom"
+    table = frame(**mixture(), **{"eval/loss": losses, "eval/mmlu": SCORE, "eval/examples": "table.json"})
+    assert "row 4, column eval/loss: 'oom' is not a number; write one such as 0.25, or leave it empty" in asked(table)
+    losses[4] = ""
+    table = frame(**mixture(), **{"eval/loss": losses, "eval/mmlu": SCORE, "eval/examples": "table.json"})
+    assert opened(table)[0].metrics == ("loss", "mmlu")
+    assert opened(table, metrics=("eval/*",))[0].metrics == ("loss", "mmlu")
+
+
 def test_sizes_in_the_names_of_models_order_them() -> None:
     runs, notes = opened(frame(**mixture(), val_loss=LOSS, model=["olmo-1.3b"] * 8 + ["olmo-190m"] * 8))
     assert [(each.proxy, each.params) for each in runs.fidelities] == [("olmo-190m", 190e6), ("olmo-1.3b", 1.3e9)]
