@@ -91,7 +91,7 @@ def layout_of(sheet: Sheet, said: Reading) -> Layout:
     for role in [role for role, known in roles.items() if known.column in weights.columns.values()]:
         del roles[role]
     taken = {*weights.columns.values(), *(known.column for known in roles.values())}
-    measured = _metrics(sheet, said, taken, questions)
+    measured = _metrics(sheet, said, taken, questions, "state" in roles or "step" in roles)
     for role in [role for role, known in roles.items() if known.column in measured.columns.values()]:
         del roles[role]
     if questions:
@@ -164,7 +164,9 @@ def _quoted(group: Group) -> str:
     return " --weights ".join(shown_name(name) for name in group.columns.values())
 
 
-def _metrics(sheet: Sheet, said: Reading, taken: Collection[str], questions: list[ConfigError]) -> _Measured:
+def _metrics(
+    sheet: Sheet, said: Reading, taken: Collection[str], questions: list[ConfigError], of_tracker: bool
+) -> _Measured:
     names = [name for name in sheet.columns if name not in taken]
     if said.metrics:
         columns = chosen(said.metrics, list(sheet.columns), "--metrics", str(sheet.source))
@@ -184,10 +186,20 @@ def _metrics(sheet: Sheet, said: Reading, taken: Collection[str], questions: lis
         by_tier.setdefault(tier, []).append(name)
     reasons = {name: why for name, (_, why) in tiers.items() if why}
     found = [name for name in names if tiers[name][0] in ("evaluation", "score", "loss")]
-    bare = by_tier.get("bare loss", [])
+    bare, doubted = by_tier.get("bare loss", []), list[str]()
     if found:
-        # Beside what names an evaluation, a loss without one is that of training.
-        reasons |= dict.fromkeys(bare, "a loss, perhaps that of training: --metrics takes it")
+        if by_tier.get("evaluation"):
+            # Beside what names an evaluation, a loss without one is that of training.
+            reasons |= dict.fromkeys(bare, "a loss, perhaps that of training: --metrics takes it")
+            doubted = bare
+        elif bare and of_tracker and not by_tier.get("training"):
+            hint = f"say what counts: --metrics {' --metrics '.join(map(shown_name, [*found, *bare]))}, or without it"
+            questions.append(
+                ConfigError(f"{sheet.source}: {shown_name(bare[0])} may be a loss of training or of evaluation", hint)
+            )
+        else:
+            # A table that somebody made has what was measured; that of training would be named so.
+            found += bare
         found += [name for name in by_tier.get("maybe", []) if _beside(name, found)]
     elif len(bare) == 1:
         found, reasons = bare, {**reasons, bare[0]: "the only loss"}
@@ -207,7 +219,7 @@ def _metrics(sheet: Sheet, said: Reading, taken: Collection[str], questions: lis
         )
         asked = shown_name(candidates[0]) if candidates else "'eval/*'"
         questions.append(ConfigError(f"{sheet.source}: {question}", hint=f"say which: --metrics {asked} (repeatable)"))
-    return _Measured(_called(found), reasons, tuple(maybe))
+    return _Measured(_called(found), reasons, (*doubted, *maybe))
 
 
 def _tier(sheet: Sheet, name: str) -> tuple[str, str]:

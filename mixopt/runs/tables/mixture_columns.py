@@ -40,6 +40,14 @@ EXACT, FEWEST_ROWS = 2e-3, 4
 # Two numbers that sum to one may be hits and misses, or what is kept and dropped: without a name that speaks of
 # mixtures alone, that is asked.
 FEWEST_UNNAMED = 3
+# Weights of something else than text.
+OF_SETTINGS = frozenset(
+    {
+        "loss", "decay", "lr", "warmup", "dropout", "clip", "coef", "penalty", "expert", "experts", "router", "gate",
+        "gating", "attention", "head", "heads", "layer", "layers", "ema", "class", "classes", "label", "labels",
+        "ensemble", "time", "memory",
+    }
+)  # fmt: skip
 # What sums to fewer documents is something else.
 FEWEST_DOCUMENTS = 1000
 # Beside one another, more columns than this are looked at in no reasonable time.
@@ -92,6 +100,9 @@ def mixture_columns(sheet: Sheet, taken: Collection[str]) -> list[Group]:
         and _rows_that_differ(each, numbers) > 1  # supplies are the same in every run
     ]
 
+    # Where some have the tokens of a supply in them, the same in every run, and others have not, those are meant.
+    tokens = [each for each in tokens if not _has_constants(each, numbers)] or tokens
+
     def whole(candidates: Sequence[Group]) -> list[Group]:
         return [
             Group(each.columns, each.pattern, f"{why}, and every row sums to {sum_is:g}", _is_sure(each))
@@ -100,14 +111,17 @@ def mixture_columns(sheet: Sheet, taken: Collection[str]) -> list[Group]:
         ]
 
     unlike_metrics = [each for each in groups if not _speaks_of_metrics(each)]
+    sure = [each for each in named if _words(each.pattern) & SURE_WORDS]
     for candidates in (
-        whole(named),
+        whole(sure),
         whole(about_data),
         # Beside weights that sum to something else, nobody knows which of the two was trained on.
         [Group(each.columns, each.pattern, "tokens, by their name and size") for each in tokens]
-        + [Group(each.columns, each.pattern, "by their name") for each in named if tokens and each not in tokens],
-        [each for each in whole(unlike_metrics) if _rows_that_differ(each, numbers) >= FEWEST_ROWS],
-        _side_by_side(numbers),
+        + [Group(each.columns, each.pattern, "by their name") for each in sure if tokens and each not in tokens],
+        # What an expert of a router gets, or where the time went, sums to one as well: none of these goes first.
+        whole(named)
+        + [each for each in whole(unlike_metrics) if _rows_that_differ(each, numbers) >= FEWEST_ROWS]
+        + _side_by_side(numbers),
         [Group(each.columns, each.pattern, "by their name") for each in named or documents],
     ):
         if found := _distinct(candidates, numbers):
@@ -154,7 +168,7 @@ def _is_no_domain(name: str) -> bool:
 def _is_setting(pattern: str) -> bool:
     """Whether a group is of a loss's weights, or the like."""
     words = _words(pattern)
-    return bool(words & {"loss", "decay", "lr", "warmup", "dropout", "clip", "coef", "penalty"})
+    return bool(words & OF_SETTINGS)
 
 
 def _speaks_of_metrics(group: Group) -> bool:
@@ -189,6 +203,10 @@ def _rows_that_differ(group: Group, numbers: Mapping[str, FloatArray]) -> int:
     return len(np.unique(np.round(given_NK, 9), axis=0))
 
 
+def _has_constants(group: Group, numbers: Mapping[str, FloatArray]) -> bool:
+    return any(np.nanmax(each) == np.nanmin(each) > 0 for each in (numbers[name] for name in group.columns.values()))
+
+
 def _side_by_side(numbers: Mapping[str, FloatArray]) -> list[Group]:
     """Columns side by side that sum to one, or to a hundred, up to rounding, in rows that differ."""
     names = [name for name in numbers if not _is_known(name)]
@@ -219,12 +237,18 @@ def _side_by_side(numbers: Mapping[str, FloatArray]) -> list[Group]:
             continue
         columns = names[start:end]
         why = f"{columns[0]} to {columns[-1]} sum to {whole:g} in every row"
-        group = Group(
-            {without_origin(name): name for name in columns}, ", ".join(columns), why, len(columns) >= FEWEST_UNNAMED
-        )
+        group = Group(_domains_in(columns), ", ".join(columns), why, len(columns) >= FEWEST_UNNAMED)
         if _rows_that_differ(group, numbers) >= FEWEST_ROWS and len(group.columns) == len(columns):
             groups.append(group)
     return groups
+
+
+def _domains_in(columns: Sequence[str]) -> dict[str, str]:
+    """Columns by domain: without what all names have in common, where that speaks of mixtures, as in web_ratio."""
+    for group in _groups(columns):
+        if len(group.columns) == len(columns) and _words(group.pattern) & MIXTURE_WORDS:
+            return dict(group.columns)
+    return {without_origin(name): name for name in columns}
 
 
 def _is_known(name: str) -> bool:
@@ -243,6 +267,7 @@ def _distinct(groups: Sequence[Group], numbers: Mapping[str, FloatArray]) -> lis
         groups,
         key=lambda each: (
             -len(each.columns),
+            "*" not in each.pattern,
             not _ends_where_names_begin(each.pattern),
             -len(each.pattern) if _ends_where_names_begin(each.pattern) else len(each.pattern),
         ),
@@ -256,7 +281,9 @@ def _distinct(groups: Sequence[Group], numbers: Mapping[str, FloatArray]) -> lis
 
 def _ends_where_names_begin(pattern: str) -> bool:
     """Whether the star stands for whole names: mix.code_* may be of domains code_python and code_rust."""
-    start, _, end = pattern.partition("*")
+    start, star, end = pattern.partition("*")
+    if not star:
+        return False
     known = MIXTURE_WORDS | DATA_WORDS | TOKEN_WORDS
     begins = not start or start[-1] in "./:([" or bool(known & set(words_of(start)[-1:]))
     ends = not end or end[0] in "./:)]" or bool(known & set(words_of(end)[:1]))

@@ -45,7 +45,7 @@ SETTING_WORDS = frozenset(
     {
         "interval", "every", "weight", "weights", "coef", "coefficient", "scale", "threshold", "batch", "seed",
         "smoothing", "runtime", "second", "seconds", "sec", "frequency", "freq", "limit", "timestamp", "timeout",
-        "patience", "enabled", "split",
+        "patience", "enabled", "split", "std", "stdev", "stddev", "sem", "ci", "ci95",
     }
 )
 # What is counted or set, and is no measurement of a mixture where nothing else says so.
@@ -58,7 +58,7 @@ COUNT_WORDS = frozenset(
         "params", "parameters", "layers", "layer", "heads", "depth", "width", "dim", "hidden", "length", "len", "seq",
         "ctx", "context", "temperature", "temp", "progress", "vocab", "ff", "mlp", "clip", "eps", "epsilon", "hours",
         "cost", "price", "version", "id", "date", "year", "day", "max", "min", "nodes", "node", "system", "power",
-        "utilization",
+        "utilization", "bytes", "chars", "documents", "examples",
     }
 )
 # A loss that says no more than that it is one.

@@ -67,6 +67,9 @@ def test_a_mixture_is_known_by_what_its_columns_share(pattern: str) -> None:
         # Two numbers that sum to one may be anything.
         ({"precision": SCORE, "miss": 1 - SCORE}, "may be precision, miss; say which"),
         ({"keep_ratio": SCORE, "mask_ratio": 1 - SCORE}, "may be *_ratio; say which: --weights '*_ratio'"),
+        # Loads of experts sum to one as well.
+        (mixture("{}") | mixture("load_{}", SHARES[::-1]), "may be load_* or web, code, books; say which"),
+        (mixture("{}") | mixture("moe/load_frac_{}", SHARES[::-1]), "moe/load_frac_* or web, code, books; say which"),
         ({"train_frac": SCORE, "test_frac": 1 - SCORE}, "none that look like shares"),
         ({"acc": SCORE, "error": 1 - SCORE}, "none that look like shares"),
     ],
@@ -78,6 +81,7 @@ def test_what_may_not_be_the_mixture_is_asked(columns: dict[str, Any], says: str
 def test_a_table_with_its_own_words_for_shares_goes_before_look_alikes() -> None:
     pairs = {"train_frac": SCORE, "test_frac": 1 - SCORE, "acc": SCORE, "error": 1 - SCORE}
     weights = {"loss_weights.ce": 0.9, "loss_weights.z": 0.1, "data.mix_temperature": 0.7}
+    weights |= mixture("router.weights.{}", SHARES[::-1]) | mixture("time_frac/{}", SHARES[::-1])
     runs, _ = opened(frame(**pairs, **weights, **mixture("data.mix.{}"), val_loss=LOSS))
     assert runs.domains == DOMAINS
     assert runs.metrics == ("acc", "error", "val_loss")
@@ -114,6 +118,17 @@ def test_what_was_measured_is_told_from_what_was_set(columns: dict[str, Any], me
 )
 def test_where_nothing_says_that_it_was_measured_it_is_asked(columns: dict[str, Any], says: str) -> None:
     assert says in asked(frame(**mixture("mix/{}"), **columns))
+
+
+def test_a_loss_that_may_be_that_of_training_is_asked_where_a_tracker_wrote_the_table() -> None:
+    table = mixture("mix/{}") | {"loss": LOSS, "mmlu": SCORE}
+    assert opened(frame(**table))[0].metrics == ("loss", "mmlu")
+    assert opened(frame(**table, **{"train/loss": LOSS}, state="finished"))[0].metrics == ("loss", "mmlu")
+    said = asked(frame(**table, state="finished"))
+    assert "loss may be a loss of training or of evaluation; say what counts: --metrics mmlu --metrics loss" in said
+    runs, notes = opened(frame(**table, **{"eval/loss": LOSS}, state="finished"))
+    assert runs.metrics == ("eval/loss", "mmlu") or runs.metrics == ("mmlu", "eval/loss")
+    assert "may be metrics, and are not used: loss" in notes
 
 
 def test_patterns_choose_columns_and_leave_out_what_they_have_in_common() -> None:
