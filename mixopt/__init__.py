@@ -8,6 +8,8 @@ What the commands do, for notebooks and programs (docs/python.md):
     fit        surrogates and a mixture from a table of finished runs
     backtest   which surrogates would have predicted finished runs, from how few of them
     replay     what strategies would have cost on finished runs
+    Reading    what the columns of a table of runs are, where that cannot be told from it
+    Experiment an MLflow experiment, as a table of runs
     export     a mixture as a trainer's configuration
     compare    two studies or mixtures side by side
 
@@ -24,6 +26,8 @@ from mixopt.base.version import VERSION
 if TYPE_CHECKING:
     from mixopt.api import Backtest, Fit, Study, backtest, compare, export, fit, read_space, replay, space
     from mixopt.base.errors import ConfigError
+    from mixopt.runs.tables.reading import Reading
+    from mixopt.runs.tables.sheet import Experiment
     from search.mixture import Mixture
     from search.space import Space
 
@@ -32,8 +36,10 @@ __version__ = VERSION
 __all__ = [
     "Backtest",
     "ConfigError",
+    "Experiment",
     "Fit",
     "Mixture",
+    "Reading",
     "Space",
     "Study",
     "backtest",

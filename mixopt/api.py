@@ -1,7 +1,8 @@
 """What notebooks and programs call: each command as a function, with DataFrames in and out. See docs/python.md.
 
 Every function does what its command does, by the same code. A table of runs is a DataFrame with the columns of
-docs/run-tables.md, or the path of such a file.
+docs/run-tables.md, the path of such a file, or an `Experiment` of MLflow; a `Reading`, or the path of a mapping file,
+says how it is to be read.
 """
 
 from __future__ import annotations
@@ -28,8 +29,12 @@ from mixopt.results.turns import AskedTrials, ToldTrials
 from mixopt.runs import backtest as backtest_runs
 from mixopt.runs import fit as fit_runs
 from mixopt.runs import replay as replay_runs
+from mixopt.runs.objective import objective_option
 from mixopt.runs.request import BacktestRequest, FitRequest, ReplayRequest
 from mixopt.runs.table import METRIC, WEIGHT, Frame, TableSource
+from mixopt.runs.tables.mapping_file import read_mapping
+from mixopt.runs.tables.reading import Described, Reading
+from mixopt.runs.tables.sheet import Experiment
 from mixopt.settings.reading import load
 from mixopt.settings.space import Limits
 from mixopt.settings.space import read as read_limits
@@ -40,7 +45,7 @@ from search.reuse import Changes
 from search.space import DomainLimits, Group, Space
 from search.surrogates import DEFAULT
 
-Table = pd.DataFrame | Path | str
+Table = pd.DataFrame | Path | str | Experiment
 FAILURE_COLUMNS = ("trial", "fidelity", "seed", "origin", "kind", "message")
 
 
@@ -375,13 +380,15 @@ def fit(
     holdout: Table | None = None,
     renamed: Mapping[str, str] | None = None,
     split: Mapping[str, Sequence[str]] | None = None,
+    reading: Reading | Path | str | None = None,
     seed: int = 0,
 ) -> Fit:
     """Fit surrogates to finished runs, say how far they can be trusted, and recommend a mixture, as `mixopt fit`.
 
     Args:
         metrics: those that count. Default: all.
-        objective: mean, standardized, worst, no-worse or pareto, of the metrics.
+        objective: mean, standardized, worst, no-worse, hinge or pareto, of the metrics; or a YAML file whose section
+            objective has weights or families.
         maximize, minimize: metrics of which more, or less, is better. Default: by their names; see the notes.
         space: limits on the mixture.
         target_fidelity: what the mixture is for. Default: the dearest.
@@ -391,15 +398,18 @@ def fit(
         every: compare with every surrogate.
         holdout: further runs, to be predicted.
         renamed, split: what became of domains of the runs that the space has not.
+        reading: what the columns of the tables are, or a mapping file that says it. Default: told from the tables.
 
     Raises:
         ConfigError, SearchError: a table or an option is wrong, or nothing can be said.
     """
+    kind, settings = objective_option(objective)
     request = FitRequest(
-        runs=_source(runs, "runs"),
-        holdout=None if holdout is None else _source(holdout, "holdout"),
+        runs=_source(runs, "runs", reading),
+        holdout=None if holdout is None else _source(holdout, "holdout", reading),
         metrics=tuple(metrics),
-        objective=objective,
+        objective=kind,
+        objective_settings=settings,
         maximize=tuple(maximize),
         minimize=tuple(minimize),
         limits=None if space is None else _limits(space),
@@ -468,6 +478,7 @@ def backtest(
     target_fidelity: str | None = None,
     strategies: Sequence[str] = (),
     replays: int = 20,
+    reading: Reading | Path | str | None = None,
     seed: int = 0,
 ) -> Backtest:
     """Let surrogates that know some of the runs predict the others, as `mixopt backtest` with the same options.
@@ -482,11 +493,13 @@ def backtest(
     """
     if not tables:
         raise ConfigError("no table to backtest", hint="give one or more")
+    kind, settings = objective_option(objective)
     requests = [
         BacktestRequest(
-            runs=_source(table, f"runs {place}" if len(tables) > 1 else "runs"),
+            runs=_source(table, f"runs {place}" if len(tables) > 1 else "runs", reading),
             metrics=tuple(metrics),
-            objective=objective,
+            objective=kind,
+            objective_settings=settings,
             maximize=tuple(maximize),
             minimize=tuple(minimize),
             limits=None if space is None else _limits(space),
@@ -519,6 +532,7 @@ def replay(
     surrogate: str = DEFAULT,
     batch: int = 1,
     budget: float = inf,
+    reading: Reading | Path | str | None = None,
 ) -> pd.DataFrame:
     """Simulate strategies on finished runs, as `mixopt replay`; the options are the command's.
 
@@ -530,10 +544,12 @@ def replay(
     Raises:
         ConfigError, SearchError: the table or an option is wrong, or there is too little to replay.
     """
+    kind, settings = objective_option(objective)
     request = ReplayRequest(
-        runs=_source(runs, "runs"),
+        runs=_source(runs, "runs", reading),
         metrics=tuple(metrics),
-        objective=objective,
+        objective=kind,
+        objective_settings=settings,
         maximize=tuple(maximize),
         minimize=tuple(minimize),
         target=target_fidelity,
@@ -624,8 +640,14 @@ def compare(
     return comparison.compare(one, other, study.file.file if isinstance(study, Study) else _path(study))
 
 
-def _source(table: Table, name: str) -> TableSource:
-    return Frame(table, name) if isinstance(table, pd.DataFrame) else Path(table)
+def _source(table: Table, name: str, reading: Reading | Path | str | None) -> TableSource:
+    if isinstance(table, Experiment):
+        cells: Frame | Path | Experiment = table
+    else:
+        cells = Frame(table, name) if isinstance(table, pd.DataFrame) else Path(table)
+    if reading is None:
+        return cells
+    return Described(cells, reading if isinstance(reading, Reading) else read_mapping(Path(reading)))
 
 
 def _limits(space: Space | Path | str) -> Limits:

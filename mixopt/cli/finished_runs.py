@@ -10,9 +10,12 @@ import typer
 from rich.console import Console
 
 from mixopt.base.console import err
+from mixopt.base.errors import ConfigError
 from mixopt.cli.arguments import RUNS, Json, check_output, print_result
+from mixopt.cli.table_options import READING, How, reads_tables
 
 if TYPE_CHECKING:
+    from mixopt.runs.tables.reading import TableSource
     from mixopt.study.stages import Stages
 
 app = typer.Typer()
@@ -22,7 +25,12 @@ LEAKED = 1
 
 # Of the commands that read a table of runs.
 RunsArgument = Annotated[
-    Path, typer.Argument(help="A table of finished runs, .csv or .parquet: see docs/run-tables.md.")
+    Path | None,
+    typer.Argument(
+        help="A table of finished runs, .csv, .json, .jsonl or .parquet, as W&B, MLflow or a spreadsheet exports it: "
+        "see docs/run-tables.md.",
+        show_default=False,
+    ),
 ]
 
 
@@ -30,7 +38,11 @@ Metrics = Annotated[list[str] | None, typer.Option("--metric", help="Only this m
 
 
 ObjectiveKind = Annotated[
-    str, typer.Option(help="mean, standardized, worst, no-worse, hinge or pareto, of the metrics.")
+    str,
+    typer.Option(
+        help="mean, standardized, worst, no-worse, hinge or pareto, of the metrics; or a YAML file, such as a study's, "
+        "whose section objective has weights or families."
+    ),
 ]
 
 
@@ -43,6 +55,9 @@ Minimize = Annotated[list[str] | None, typer.Option(help="Less of this metric is
 @app.command(
     epilog="Examples:\n\n"
     "mixopt fit runs.csv     (all metrics, the default surrogate and the few that it is compared with)\n\n"
+    "mixopt fit wandb-export.csv --guess     (what it would take for what, and why; fits nothing)\n\n"
+    "mixopt fit wandb-export.csv --weights 'mix/*' --metrics 'eval/*'\n\n"
+    "mixopt fit --from-mlflow http://mlflow:5000 --experiment mixtures\n\n"
     "mixopt fit runs.csv --metric mmlu --metric gsm8k --objective standardized --space study.yaml\n\n"
     "mixopt fit small.csv --holdout large.csv --json     (how well do small runs rank large ones?)\n\n"
     "mixopt fit runs.csv --objective pareto --metric web_loss --metric code_loss\n\n"
@@ -50,8 +65,10 @@ Minimize = Annotated[list[str] | None, typer.Option(help="Less of this metric is
     "mixopt fit runs.csv --target-params 7B --target-tokens 1T     (for a run larger than all of these)",
     rich_help_panel=RUNS,
 )
+@reads_tables
 def fit(
-    runs: RunsArgument,
+    how: How,
+    runs: RunsArgument = None,
     metrics: Metrics = None,
     objective: ObjectiveKind = "mean",
     maximize: Maximize = None,
@@ -85,22 +102,38 @@ def fit(
         Path | None, typer.Option("--output", "-o", help="A folder for plots and mixture. Default: RUNS-fit.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Every random choice follows from it.")] = 0,
+    guess: Annotated[
+        bool,
+        typer.Option("--guess", help="Show what each column is taken for, and why, and end.", rich_help_panel=READING),
+    ] = False,
+    mapping_out: Annotated[
+        Path | None,
+        typer.Option(help="Write that into a mapping file, to be mended and read.", rich_help_panel=READING),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Fit surrogates to finished runs, say how far they can be trusted, and recommend a mixture."""
     from mixopt.cli.tables.fit import first_answer_line, fit_view
     from mixopt.runs.domains import changes
     from mixopt.runs.fit import fit, save
+    from mixopt.runs.objective import objective_option
     from mixopt.runs.request import FitRequest
     from mixopt.settings.space import read
     from mixopt.settings.units import count_of
 
-    folder = check_output(output or Path(f"{runs.stem}-fit"), folder=True)
+    source = how.source(runs)
+    if guess or mapping_out is not None:
+        _say_what_is_what(source, mapping_out, guess, json)
+        if guess:
+            return
+    kind, settings = objective_option(objective)
+    folder = check_output(output or Path(f"{_stem(runs, how)}-fit"), folder=True)
     request = FitRequest(
-        runs=runs,
-        holdout=holdout,
+        runs=source,
+        objective_settings=settings,
+        holdout=None if holdout is None else how.sources(holdout)[0],
         metrics=tuple(metrics or ()),
-        objective=objective,
+        objective=kind,
         maximize=tuple(maximize or ()),
         minimize=tuple(minimize or ()),
         limits=read(space) if space else None,
@@ -129,10 +162,13 @@ def fit(
     "mixopt backtest spring.csv autumn.csv --all --strategy bayes --strategy regmix --json",
     rich_help_panel=RUNS,
 )
+@reads_tables
 def backtest(
+    how: How,
     tables: Annotated[
-        list[Path], typer.Argument(metavar="TABLES...", help="Tables of finished runs, each judged by itself.")
-    ],
+        list[Path] | None,
+        typer.Argument(metavar="TABLES...", help="Tables of finished runs, each judged by itself.", show_default=False),
+    ] = None,
     surrogate: Annotated[
         list[str] | None,
         typer.Option(
@@ -170,15 +206,19 @@ def backtest(
     """
     from mixopt.cli.tables.backtest import backtest_view
     from mixopt.runs.backtest import backtest, save
+    from mixopt.runs.objective import objective_option
     from mixopt.runs.request import BacktestRequest
     from mixopt.settings.space import read
 
-    folder = check_output(output or Path(f"{tables[0].stem}-backtest"), folder=True)
+    sources = how.sources(*(tables or ()))
+    kind, settings = objective_option(objective)
+    folder = check_output(output or Path(f"{_stem(tables[0] if tables else None, how)}-backtest"), folder=True)
     requests = [
         BacktestRequest(
             runs=table,
+            objective_settings=settings,
             metrics=tuple(metrics or ()),
-            objective=objective,
+            objective=kind,
             maximize=tuple(maximize or ()),
             minimize=tuple(minimize or ()),
             limits=read(space) if space else None,
@@ -191,7 +231,7 @@ def backtest(
             replays=replays,
             seed=seed,
         )
-        for table in tables
+        for table in sources
     ]
     with _stages(json) as stages:
         found = backtest(requests, lambda stage, done, total: stages.advance(stage, done, total, "fits"))
@@ -205,8 +245,10 @@ def backtest(
     epilog="Example: mixopt replay runs.csv --metric loss --strategy regmix --strategy bayes --seeds 20",
     rich_help_panel=RUNS,
 )
+@reads_tables
 def replay(
-    runs: RunsArgument,
+    how: How,
+    runs: RunsArgument = None,
     strategy: Annotated[
         list[str] | None, typer.Option(help="Replay this one beside random; repeatable. Default: all.")
     ] = None,
@@ -237,14 +279,18 @@ def replay(
 ) -> None:
     """Simulate strategies on finished runs: what it would have cost each to find the best of them."""
     from mixopt.cli.tables.replay import replay_view
+    from mixopt.runs.objective import objective_option
     from mixopt.runs.replay import replay, save
     from mixopt.runs.request import ReplayRequest
 
-    folder = check_output(output or Path(f"{runs.stem}-replay"), folder=True)
+    source = how.source(runs)
+    kind, settings = objective_option(objective)
+    folder = check_output(output or Path(f"{_stem(runs, how)}-replay"), folder=True)
     request = ReplayRequest(
-        runs=runs,
+        runs=source,
+        objective_settings=settings,
         metrics=tuple(metrics or ()),
-        objective=objective,
+        objective=kind,
         maximize=tuple(maximize or ()),
         minimize=tuple(minimize or ()),
         target=target_fidelity,
@@ -263,6 +309,30 @@ def replay(
         )
     found = save(found, folder)
     print_result(found, replay_view(found), json)
+
+
+def _stem(runs: Path | None, how: How) -> str:
+    """What the folders of an answer are called after."""
+    return how.stem if runs is None else runs.stem
+
+
+def _say_what_is_what(source: TableSource, mapping: Path | None, alone: bool, json: bool) -> None:
+    """Print what a table is taken for; where nothing else is asked, questions that are left are a mistake.
+
+    Raises:
+        ConfigError: the first of these.
+    """
+    from mixopt.cli.tables.guess import guess_view
+    from mixopt.runs.guess import guess
+
+    found = guess(source, mapping)
+    if not alone:
+        err.print(f"wrote {mapping}", soft_wrap=True)
+        return
+    print_result(found, guess_view(found), json)
+    if found.questions:
+        what, _, hint = found.questions[0].rpartition("; ")
+        raise ConfigError(what, hint)
 
 
 def _stages(json: bool) -> Stages:

@@ -40,6 +40,7 @@ RESULTS: Mapping[str, str] = MappingProxyType(
         "secrets": "mixopt.results.secrets:SecretFiles",
         "status": "mixopt.results.status:Status",
         "tell": "mixopt.results.turns:ToldTrials",
+        "table-guess": "mixopt.results.table_guess:TableGuess",
         "trials": "mixopt.results.trials:TrialList",
         "validity": "mixopt.results.validity:Validity",
     }

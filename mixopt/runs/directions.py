@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection
-from typing import Literal
 
 import numpy as np
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.shown import shown_name
-from mixopt.runs.table import _some
+from mixopt.runs.tables.sheet import some
+from mixopt.runs.tables.words import kind_of
 from search.mixture import FloatArray
 from search.runs import Runs
-
-# Words of metric names; where both kinds are there, as in mmlu_bpb, it is a loss.
-LOSS_WORDS = frozenset({"loss", "bpb", "ppl", "perplexity", "nll", "error", "err", "entropy"})
-
-
-# fmt: off
-SCORE_WORDS = frozenset(
-    {
-        "acc", "accuracy", "score", "f1", "em", "match", "pass", "bleu", "rouge", "rougel", "win", "winrate",
-        "reward", "mmlu", "arc", "hellaswag", "piqa", "siqa", "gsm8k", "gsm", "winogrande", "boolq",
-        "humaneval", "mbpp", "bbh", "ifeval", "openbookqa", "obqa", "csqa", "sciq", "triviaqa", "squad",
-        "truthfulqa", "agieval",
-    }
-)
-# fmt: on
 
 
 def directions(
@@ -47,10 +31,10 @@ def directions(
     asked = [name for name in runs.metrics if name not in maximize and name not in minimize]
     if unclear := _unclear(runs, asked):
         raise ConfigError(
-            f"more of {_some(unclear, 4)} may be better or worse: the values are between 0 and 1, as scores are",
+            f"more of {some(unclear, 4)} may be better or worse: the values are between 0 and 1, as scores are",
             hint=f"say which: --maximize {shown_name(unclear[0])} or --minimize {shown_name(unclear[0])}",
         )
-    guessed = {name: _kind(name) for name in asked}
+    guessed = {name: kind_of(name) for name in asked}
     scores = [name for name, kind in guessed.items() if kind == "score"]
     notes = []
     for kind, choice in (
@@ -59,7 +43,7 @@ def directions(
         ("unknown", "minimised, for nothing is known of them, --maximize NAME turns one"),
     ):
         if names := [name for name in guessed if guessed[name] == kind]:
-            notes.append(f"{choice}: {_some(names)}")
+            notes.append(f"{choice}: {some(names)}")
     for name in guessed:
         rises = _rises_with_cost(runs, name)
         if rises is not None and rises != (name in scores):
@@ -71,22 +55,14 @@ def directions(
     return frozenset(maximize) | frozenset(scores), tuple(notes)
 
 
-def _kind(metric: str) -> Literal["score", "loss", "unknown"]:
-    """What the name says."""
-    words = {word for part in re.split(r"[^a-z0-9]+", metric.lower()) for word in (part, part.rstrip("0123456789"))}
-    if words & LOSS_WORDS or any(word.endswith("loss") for word in words):
-        return "loss"
-    return "score" if words & SCORE_WORDS else "unknown"
-
-
 def _unclear(runs: Runs, names: Collection[str]) -> list[str]:
     """Metrics of which nothing is known, and whose values could be scores, beside others that are."""
-    if not any(_kind(name) == "score" for name in runs.metrics):
+    if not any(kind_of(name) == "score" for name in runs.metrics):
         return []
     return [
         name
         for name, values_N in zip(runs.metrics, runs.values_NM.T, strict=True)
-        if name in names and _kind(name) == "unknown" and _like_a_score(values_N[np.isfinite(values_N)])
+        if name in names and kind_of(name) == "unknown" and _like_a_score(values_N[np.isfinite(values_N)])
     ]
 
 

@@ -14,14 +14,14 @@ from mixopt.base.errors import ConfigError
 from mixopt.runs import holdout as holdouts
 from mixopt.runs import table as run_table
 from mixopt.runs.domains import over_domains_of_now
-from mixopt.runs.objective import OBJECTIVES, mean_of
+from mixopt.runs.objective import COMPARED_WITH, mean_of, metrics_named, objective_of
 from mixopt.runs.request import FitRequest
 from mixopt.runs.table import TableSource, complete_fidelities
 from mixopt.settings.space import Limits, check_domains
 from mixopt.settings.units import show_count
 from search.designs.baselines import baselines
 from search.fidelity import Fidelity
-from search.problem import PROPORTIONAL, Problem, Rung
+from search.problem import Problem, Rung
 from search.reuse import Changes
 from search.runs import Runs
 from search.scales import Goal
@@ -63,7 +63,8 @@ def pose(request: FitRequest) -> FitProblem:
     """
     notes: list[str] = []
     table, held_out = _tables(request, notes)
-    runs, metric_notes = run_table.choose_metrics(table, request.runs, request.metrics)
+    chosen = request.metrics or metrics_named(request.objective_settings, table.metrics)
+    runs, metric_notes = run_table.choose_metrics(table, request.runs, chosen)
     notes += metric_notes
     if held_out is not None and request.holdout is not None:
         held_out, metric_notes = holdouts.match_holdout(held_out, request.holdout, runs)
@@ -92,8 +93,9 @@ def pose(request: FitRequest) -> FitProblem:
         same := [each.proxy for each in complete if each.proxy != wanted.proxy and each.flops == wanted.flops]
     ):
         notes.append(f"{wanted.proxy} and {', '.join(same)} cost the same: --target-fidelity chooses between them")
-    mean = mean_of(runs, request.objective, request.maximize, request.minimize, notes)
-    objective, runs = OBJECTIVES[request.objective](mean), runs.of(*mean.metrics)
+    settings = request.objective_settings
+    mean = mean_of(runs, request.objective, request.maximize, request.minimize, notes, settings)
+    objective, runs = objective_of(mean, request.objective, settings), runs.of(*mean.metrics)
     goal = _goal(request, runs, notes)
     runs = replace(runs, goal=goal)
     space, natural_is = _space(request.limits, runs, notes)
@@ -106,7 +108,7 @@ def pose(request: FitRequest) -> FitProblem:
                 f"and the holdout was measured at {held_out.target.proxy}",
                 hint=f"give a holdout at {runs.target.proxy}, or another --objective",
             )
-    compared = baselines(space, (PROPORTIONAL, "uniform"))
+    compared = baselines(space, COMPARED_WITH)
     notes += [f"the {each.name} mixture is moved into the limits: {each.broken[0]}" for each in compared if each.broken]
     problem = Problem(
         space=space,

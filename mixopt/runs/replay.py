@@ -11,7 +11,7 @@ import numpy as np
 
 from mixopt.results.replay import BestRun, PlayedStrategy, Regret, ReplayObjective, ReplayResult
 from mixopt.runs import table
-from mixopt.runs.objective import OBJECTIVES, mean_of
+from mixopt.runs.objective import mean_of, metrics_named, objective_of
 from mixopt.runs.request import ReplayRequest
 from mixopt.runs.work import Work, processes_for
 from search.mixture import FloatArray
@@ -32,16 +32,18 @@ def replay(request: ReplayRequest, on_step: OnStep) -> ReplayResult:
     Raises:
         ConfigError, SearchError: the table or an option is wrong, or there is too little to replay.
     """
-    runs, table_notes = table.read(request.runs, request.metrics)
-    notes = list(table_notes)
+    every, table_notes = table.read_all(request.runs)
+    settings = request.objective_settings
+    chosen = request.metrics or metrics_named(settings, every.metrics)
+    runs, metric_notes = table.choose_metrics(every, request.runs, chosen)
+    notes = [*table_notes, *metric_notes]
     if request.target is not None:
         runs = runs.targeting(request.target)
-    objective = OBJECTIVES[request.objective](
-        mean_of(runs, request.objective, request.maximize, request.minimize, notes)
-    )
+    mean = mean_of(runs, request.objective, request.maximize, request.minimize, notes, settings)
+    objective = objective_of(mean, request.objective, settings)
     past = Replay(runs, objective, request.warm_start)
     notes += past.notes
-    settings = Settings(surrogate=request.surrogate, acquisition=request.acquisition or Settings.acquisition)
+    strategies_play = Settings(surrogate=request.surrogate, acquisition=request.acquisition or Settings.acquisition)
     names = tuple(dict.fromkeys((CONTROL, *(request.strategies or STRATEGIES))))
     # All strategies seed by seed, not one after the other: what is left then takes as long as what is done did.
     replays = list(product(range(request.seeds), names))
@@ -50,7 +52,7 @@ def replay(request: ReplayRequest, on_step: OnStep) -> ReplayResult:
     with processes_for(len(replays)) as pool:
         work = Work[tuple[int, str]](pool, "replay fewer runs")
         for seed, name in replays:
-            work.add((seed, name), past.play, name, settings, seed, request.batch, request.budget)
+            work.add((seed, name), past.play, name, strategies_play, seed, request.batch, request.budget)
         for replayed, trajectory in work.results():
             played[replayed] = trajectory
             on_step(len(played), len(replays))

@@ -9,6 +9,7 @@ from typing import Any
 from mixopt.base.errors import ConfigError
 from mixopt.runs.objective import OBJECTIVES
 from mixopt.runs.table import TableSource
+from mixopt.settings.schema import ObjectiveSettings
 from mixopt.settings.space import Limits
 from search.acquisitions import ACQUISITIONS
 from search.reuse import Changes
@@ -26,6 +27,7 @@ class RunsRequest:
     Attributes:
         metrics: those that count. Default: all.
         objective: a name of OBJECTIVES.
+        objective_settings: its weights or families, and what else a study file says of it.
         maximize, minimize: metrics of which more, or less, is better. Default: by their names.
         target: the fidelity that is asked about.
 
@@ -36,6 +38,7 @@ class RunsRequest:
     runs: TableSource
     metrics: tuple[str, ...] = ()
     objective: str = "mean"
+    objective_settings: ObjectiveSettings | None = None
     maximize: tuple[str, ...] = ()
     minimize: tuple[str, ...] = ()
     target: str | None = None
@@ -43,7 +46,8 @@ class RunsRequest:
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise ConfigError(
-                f"objective {self.objective!r} does not exist", hint=f"choose from {', '.join(OBJECTIVES)}"
+                f"objective {self.objective!r} does not exist",
+                hint=f"choose from {', '.join(OBJECTIVES)}; or name a YAML file with a section objective",
             )
 
 

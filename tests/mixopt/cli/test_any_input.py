@@ -43,6 +43,7 @@ from search.errors import ExplainedError
 from search.mixture import Mixture
 from search.trial import Failure, FailureKind
 from tests.e2e.study import STUDY, write_study
+from tests.mixopt.runs.tables.teams import TEAMS, some_runs
 from tests.tracking.trials import measurement, trial
 from tracking import journal
 from tracking.entries import Closed, Finished, Opened, StudyMetrics, Written
@@ -212,6 +213,54 @@ def read_table(path: Path) -> None:
 def test_a_table_of_runs(tmp_path: Path, spoiled: bytes) -> None:
     path = tmp_path / "runs.csv"
     path.write_bytes(spoiled)
+    ends_well(lambda: read_table(path))
+
+
+@pytest.mark.parametrize("name", [name for name in TEAMS if not name.endswith(".parquet")])
+@settings(fuzzed, max_examples=max(10, EXAMPLES // 4))
+@given(data=st.data())
+def test_a_table_as_a_team_has_it(tmp_path: Path, name: str, data: st.DataObject) -> None:
+    right, path = tmp_path / "right" / name, tmp_path / name
+    if not right.exists():
+        right.parent.mkdir()
+        TEAMS[name](right, some_runs(8))
+    path.write_bytes(data.draw(spoiled_bytes(right.read_bytes())))
+    ends_well(lambda: read_table(path))
+
+
+RUNS = [
+    {"run": f"r{place}", "state": "finished", "config": {"mix": {"a": place / 8, "b": 1 - place / 8}}, "_step": 10}
+    | {"eval": {"loss": 3.0 + place / 9, "mmlu": 0.3}}
+    for place in range(6)
+]
+
+
+@fuzzed
+@given(spoiled=spoiled_data(RUNS))
+def test_runs_in_json_of_any_shape(tmp_path: Path, spoiled: Any) -> None:
+    path = tmp_path / "runs.json"
+    path.write_text(json.dumps(spoiled))
+    ends_well(lambda: read_table(path))
+
+
+MAPPING = {
+    "weights": {"a": "config.mix.a", "b": "config.mix.b"},
+    "metrics": "eval.*",
+    "run": "run",
+    "state": "",
+    "units": "share",
+    "decimal": "point",
+    "normalise": True,
+    "join": ["other.csv"],
+}
+
+
+@fuzzed
+@given(spoiled=spoiled_data(MAPPING).map(yaml_of) | spoiled_bytes(yaml_of(MAPPING)))
+def test_a_mapping_file(tmp_path: Path, spoiled: bytes) -> None:
+    path = tmp_path / "runs.json"
+    path.write_text(json.dumps(RUNS))
+    path.with_suffix(".mapping.yaml").write_bytes(spoiled)
     ends_well(lambda: read_table(path))
 
 

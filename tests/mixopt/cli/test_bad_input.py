@@ -474,6 +474,94 @@ def test_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     said_in_one_line(mixopt("init"), "the folder that this was started in: No such file or directory; check the path")
 
 
+ROWS = "".join(f"r{place},{place / 8},{1 - place / 8},{3 + place / 9}\n" for place in range(1, 8))
+TABLE = "run,mix/a,mix/b,eval/loss\n" + ROWS
+
+# By what is wrong: the table, its content, options of `mixopt fit`, and what the line says.
+TABLES: dict[str, tuple[str, str | bytes, list[str], str]] = {
+    "weights that sum to 2.387": (
+        "r.csv",
+        "mix/a,mix/b,eval/loss\n1.387,1,3\n1.2,1.187,3\n",
+        [],
+        "row 2: the weights sum to 2.387, not 1",
+    ),
+    "a missing domain": ("r.csv", "mix/a,mix/b,eval/loss\n0.3,0.4,3\n0.2,0.4,3\n", [], "row 2: the weights sum to 0.7"),
+    "shares and percentages": ("r.csv", "mix/a,mix/b,eval/loss\n0.3,0.7,3\n20,80,3\n", [], "two units"),
+    "two mixtures": ("r.csv", "mix/a,mix/b,my_mix/a,my_mix/b,loss\n1,0,0,1,3\n0,1,1,0,2\n", [], "--weights 'mix/*'"),
+    "no mixture": ("r.csv", "run,lr,eval/loss\na,1,2\nb,2,3\n", [], "--weights"),
+    "no metric": ("r.csv", "mix/a,mix/b,speed\n1,0,2\n0,1,3\n", [], "--metrics speed"),
+    "a mixture for a pattern that fits nothing": (
+        "r.csv",
+        TABLE,
+        ["--weights", "mx/*"],
+        "--weights mx/* fits no column",
+    ),
+    "metrics for a pattern that fits nothing": ("r.csv", TABLE, ["--metrics", "val*"], "--metrics val* fits no column"),
+    "one domain": ("r.csv", TABLE, ["--weights", "mix/a"], "one domain, mix/a"),
+    "a role that there is not": ("r.csv", TABLE, ["--column", "colour=run"], "--column colour=run"),
+    "a role's column that there is not": ("r.csv", TABLE, ["--column", "run=who"], "no column who"),
+    "units that there are not": ("r.csv", TABLE, ["--units", "grams"], "--units grams"),
+    "a decimal that there is not": ("r.csv", TABLE, ["--decimal", "dot"], "--decimal dot"),
+    "an encoding that there is not": ("r.csv", TABLE, ["--encoding", "morse"], "--encoding morse"),
+    "a join that there is not": ("r.csv", TABLE, ["--join", "none.csv"], "none.csv"),
+    "an objective that there is not": ("r.csv", TABLE, ["--objective", "none.yaml"], "none.yaml"),
+    "an experiment without a store": ("r.csv", TABLE, ["--experiment", "x"], "--from-mlflow"),
+    "a store that there is not": ("", "", ["--from-mlflow", "sqlite:///none.db", "--experiment", "x"], "none.db"),
+    "a table and a store": ("r.csv", TABLE, ["--from-mlflow", "x", "--experiment", "x"], "two tables"),
+    "nothing": ("", "", [], "no table of runs"),
+    "a workbook": ("r.xlsx", b"PK\x03\x04", [], "save the sheet as CSV"),
+    "Windows' own encoding": ("r.csv", TABLE.replace("eval", "prüf").encode("cp1252"), [], "--encoding cp1252"),
+    "commas of two meanings": ("r.csv", "mix/a;mix/b;loss\n1;0;2,387\n0;1;3,120\n", [], "--decimal comma"),
+    "decimals of two kinds": ("r.csv", "mix/a;mix/b;loss\n1;0;2,38\n0;1;3.12\n", [], "column loss"),
+    "every run crashed": ("r.csv", "state,mix/a,mix/b,loss\ncrashed,1,0,2\nfailed,0,1,3\n", [], "no run is left"),
+    "half of the runs too short": (
+        "r.csv",
+        "_step,mix/a,mix/b,loss\n10,1,0,2\n10,0,1,3\n5,0.5,0.5,1\n5,0.4,0.6,1\n",
+        [],
+        "2 of 4 runs end before the last of them",
+    ),
+    "a chart's export": ("r.csv", "Step,a - loss,a - loss__MIN,a - loss__MAX\n1,2,2,2\n", [], "a chart"),
+    "counts of documents": (
+        "r.csv",
+        "docs/a,docs/b,loss\n3000000,1000000,2\n1000000,3000000,3\n",
+        [],
+        "counts of documents",
+    ),
+    "broken JSON lines": ("r.jsonl", '{"mix": {"a": 1, "b": 0}, "loss": 2}\n{"mix":\n', [], "line 2 is not JSON"),
+    "JSON that is no list": ("r.json", "7", [], "no list of runs"),
+    "JSON lines of numbers": ("r.jsonl", "7\n8\n", [], "row 1, 7, is no run"),
+    "deep JSON": ("r.json", "[" * 100_000, [], "is not JSON"),
+    "an escape in a run's settings": (
+        "r.json",
+        json.dumps([{"mix\x1b[31m": {"a": 1, "b": 0}, "loss": 2}]),
+        [],
+        r"\x1b[31m",
+    ),
+    "a mapping file with a mistake": ("r.mapping.yaml", "wieghts: mix/*\n", ["--mapping", "r.mapping.yaml"], "wieghts"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "options", "says"), TABLES.values(), ids=TABLES.keys())
+def test_a_bad_table_of_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str | bytes, options: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = []
+    if name:
+        Path(name).write_bytes(content.encode() if isinstance(content, str) else content)
+        table = [name if not name.endswith(".yaml") else "runs.csv"]
+    done = mixopt("fit", *table, *options)
+    errors = [line for line in done.stderr.split("\n") if line.startswith("error: ")]
+    assert done.status == 2, done.stderr[:1000]
+    assert len(errors) == 1, done.stderr[:1000]
+    assert says in errors[0]
+    assert "; " in errors[0], "a remedy follows"
+    assert len(errors[0]) <= len("error: ") + LONGEST_LINE
+    assert not UNSEEN.search(errors[0])
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*-fit")), "nothing was fitted"
+
+
 def test_a_mended_mistake_goes_on_where_it_was(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     good = (tmp_path / "data" / "sums.jsonl").read_text()

@@ -28,6 +28,7 @@ COMMANDS = {
     "runs": "runs",
     "secrets": "secrets secrets",
     "status": "status",
+    "table-guess": "fit runs.csv --guess",
     "validity": "validate",
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixopt.base.errors import ConfigError
@@ -75,7 +75,7 @@ LOSS = "weight.a,weight.b,metric.loss"
 
 MISTAKES: dict[str, tuple[str, tuple[str, ...], str]] = {
     "no weight": ("web,code,metric.loss", ("1,0,2",), "no column weight.<name> among web, code, metric.loss"),
-    "no metric": ("weight.a,weight.b,loss", ("1,0,2",), "no column metric.<name>"),
+    "no metric": ("weight.a,weight.b,speed", ("1,0,2",), "no column metric.<name>"),
     "one domain": ("weight.a,metric.loss", ("1,2",), "one domain, a, leaves nothing to choose"),
     "a metric without a name": ("weight.a,weight.b,metric.", ("1,0,2",), "column metric. lacks the name"),
     "a column twice": ("weight.a,weight.a,metric.loss", ("1,0,2",), "column weight.a stands there twice"),
@@ -83,10 +83,11 @@ MISTAKES: dict[str, tuple[str, tuple[str, ...], str]] = {
     "text for a number": (LOSS, ("1,0,2", "1,0,high"), "row 3, column metric.loss: 'high' is not a number"),
     "a decimal comma": (LOSS, ("0,5,0,5,2",), "row 2 has 5 cells, the header 3"),
     "a negative weight": (LOSS, ("1.5,-0.5,2",), "row 2, column weight.b: -0.5 is not a share"),
-    "an empty weight": (LOSS, ("1,,2",), "row 2, column weight.b: no weight"),
+    "an empty weight": (LOSS, ("0.7,,2",), "row 2, column weight.b: no weight"),
     "an infinite weight": (LOSS, ("inf,0,2",), "row 2, column weight.a: inf is not a share"),
     "a sum far from one": (LOSS, ("1,0,2", "0.5,0.4,2"), "row 3: the weights sum to 0.9, not 1"),
-    "percentages": (LOSS, ("60,40,2",), "percentages: divide by 100"),
+    "shares and percentages of a mixture": (LOSS, ("60,40,2", ".6,.4,2"), "to 1 in row 3 and to 100 in row 2"),
+    "weights of no unit": (LOSS, ("1.387,1,2", "2,0.387,2"), "row 2: the weights sum to 2.387, not 1"),
     "a metric without a value": (LOSS, ("1,0,", "0,1,nan"), "column metric.loss has no value"),
     "all runs diverged": (LOSS, ("1,0,inf",), "every run has an infinite metric"),
     "one name for two runs": ("run," + LOSS, ("a,1,0,2", "a,0,1,3"), "row 3, column run: a is another run in row 2"),
@@ -100,11 +101,8 @@ MISTAKES: dict[str, tuple[str, tuple[str, ...], str]] = {
         ("small,1,1,0,2", "small,2,1,0,2"),
         "row 3, column cost: 2, where row 2 of the same fidelity small has 1",
     ),
-    "a decimal comma between semicolons": (
-        "weight.a;weight.b;metric.loss",
-        ("1;0;3,25",),
-        "write a decimal point: 3.25",
-    ),
+    "decimals or thousands": ("weight.a;weight.b;metric.loss", ("1;0;3,250",), "--decimal comma or --decimal point"),
+    "decimals of both kinds": ("weight.a;weight.b;metric.loss", ("1;0;3,2", "0;1;3.1"), "3,2 and 3.1 may be meant"),
     "a weight that is no number": (LOSS, ("much,0,2",), "write one such as 0.25"),
     "shares and percentages": (
         "weight.a,weight.b,metric.mmlu",
@@ -247,6 +245,7 @@ def test_columns_that_mean_nothing_are_named(tmp_path: Path) -> None:
     only_note(written(tmp_path / "r.csv", "1,0,2,9", header=LOSS + ",learning_rate"), "not used: learning_rate")
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.lists(st.floats(0.01, 1), min_size=3, max_size=3), st.floats(-1e6, 1e6)), min_size=1, max_size=8

@@ -96,6 +96,23 @@ def test_earlier_runs_are_evidence_over_the_domains_of_now(folder: Path) -> None
     assert "3 of 3 earlier runs count as evidence" in made.notes
 
 
+def test_earlier_runs_may_lie_there_as_a_tracker_exports_them(folder: Path) -> None:
+    dense = plan(folder).problem.rungs[0].fidelity
+    rows = [
+        f"run-{place},finished,{dense.params},{dense.tokens},{web}%,{100 - web - 10}%,10%,3.{place},2.{place}"
+        for place, web in enumerate((50, 70, 20))
+    ]
+    header = "Name,State,n_params,tokens,mix/prose,mix/code,mix/sums,eval/prose,eval/code"
+    crashed = f"dead,crashed,{dense.params},{dense.tokens},40%,50%,10%,9.9,9.9"
+    (folder / "export.csv").write_text("\n".join([header, *rows, crashed]))
+    made = plan(folder, more="reuse: {runs: export.csv}\n")
+    earlier = made.problem.earlier
+    assert earlier is not None
+    assert earlier.weights_ND[:, 0] == pytest.approx([0.5, 0.7, 0.2])
+    assert earlier.values_NM[:, 1] == pytest.approx([2.0, 2.1, 2.2])
+    assert any("1 rows are left out: 1 crashed (State)" in note for note in made.notes)
+
+
 def test_an_earlier_proxy_is_the_same_only_where_losses_can_be_compared(folder: Path) -> None:
     write_earlier(folder)
 

@@ -1,0 +1,168 @@
+"""From weights as they stand in a table to shares: percentages, tokens of each domain, sums that are not one.
+
+Shapes: N runs, D domains.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixopt.base.errors import ConfigError
+from mixopt.runs.tables.reading import Units
+from mixopt.runs.tables.sheet import Sheet
+from mixopt.runs.tables.words import DOCUMENT_WORDS, TOKEN_WORDS, words_of
+from search.mixture import FloatArray
+
+# Weights are often published rounded to three digits; a sum further from one lacks a domain or is in other units.
+SUM_TOLERANCE = 0.05
+# Sums this near one are worth no note: weights of six digits.
+ROUNDING = 1e-5
+# Where the weights that are given sum to one this nearly, those that are empty are 0.
+WHOLE = 2e-3
+# Numbers that sum to as many in every run are tokens, whatever they are called.
+FEWEST_TOKENS = 1e6
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Weights that sum to one.
+
+    Attributes:
+        weights_ND: rows that sum to one.
+        units: of the table.
+        why: the table is taken to be in these.
+        tokens_N: of each run, where the table has the tokens of its domains.
+    """
+
+    weights_ND: FloatArray
+    units: Units
+    why: str
+    tokens_N: FloatArray | None = None
+
+
+def without_mixture(sheet: Sheet, columns: Sequence[str]) -> list[int]:
+    """The rows in which no weight is given."""
+    texts = [sheet.texts(column) for column in columns]
+    return [place for place in range(len(sheet)) if not any(each[place] for each in texts)]
+
+
+def shares_of(sheet: Sheet, columns: Sequence[str], said: Units | None, normalise: bool, notes: list[str]) -> Shares:
+    """The mixtures in a table, [N, D].
+
+    Raises:
+        ConfigError: a weight that is none, or a sum that no unit explains.
+    """
+    given_ND = sheet.numbers(columns, amounts=True, needed=True)
+    for place, domain in np.argwhere(~np.isnan(given_ND) & ~(np.isfinite(given_ND) & (given_ND >= 0))):
+        what = f"{given_ND[place, domain]:g} is not a share"
+        raise sheet.error(int(place), columns[domain], what, "shares are 0 or above; write 0 where a domain has none")
+    sum_N = np.nansum(given_ND, axis=1)
+    units, why = (said, "said so") if said is not None else _units(sheet, columns, sum_N, normalise)
+    whole_N = sum_N / {"share": 1.0, "percent": 100.0, "tokens": np.nan}[units]
+    _fill_empty(sheet, columns, given_ND, whole_N, notes)
+    if (nothing_N := sum_N <= 0).any():
+        row = sheet.rows[int(np.flatnonzero(nothing_N)[0])]
+        raise ConfigError(
+            f"{sheet.source}: row {row}: the weights sum to 0", hint="give one domain a weight, or remove the row"
+        )
+    if units != "tokens":
+        _check_sums(sheet, sum_N, whole_N, units, normalise)
+        off_N = np.abs(whole_N - 1) > ROUNDING
+        if off_N.any():
+            notes.append(
+                f"the weights of {off_N.sum()} rows summed to {sum_N[off_N].min():.6g} to {sum_N[off_N].max():.6g}: "
+                "divided by that"
+            )
+    if units == "percent":
+        notes.append(f"weights are percentages ({why}): divided by their sum")
+    elif units == "tokens":
+        notes.append(
+            f"weights are tokens of each domain ({why}): divided by their sum, {sum_N.min():.4g} to {sum_N.max():.4g}"
+        )
+    weights_ND: FloatArray = given_ND / sum_N[:, None]
+    return Shares(weights_ND, units, why, sum_N if units == "tokens" else None)
+
+
+def units_of_sums(sum_N: FloatArray) -> Units | None:
+    """Shares or percentages, where every sum is that of such; None elsewhere."""
+    for units, whole in (("share", 1.0), ("percent", 100.0)):
+        off_N = np.abs(sum_N / whole - 1)
+        if (off_N <= SUM_TOLERANCE).all():
+            return "share" if units == "share" else "percent"
+    return None
+
+
+def _units(sheet: Sheet, columns: Sequence[str], sum_N: FloatArray, normalise: bool) -> tuple[Units, str]:
+    found = units_of_sums(sum_N)
+    if found is not None:
+        return found, f"every row sums to {1 if found == 'share' else 100}"
+    titles = [
+        *(word for column in columns for word in words_of(sheet.title(column))),
+        *map(str.lower, sheet.units.values()),
+    ]
+    words = set(titles)
+    large = bool((sum_N >= FEWEST_TOKENS).all())
+    if large and words & DOCUMENT_WORDS and not words & TOKEN_WORDS and not normalise:
+        raise ConfigError(
+            f"{sheet.source}: the weights are counts of documents, by their names, and shares are of tokens",
+            hint="give tokens; or say that documents are about as long in every domain: --normalise",
+        )
+    if words & TOKEN_WORDS and (sum_N > 100 * (1 + SUM_TOLERANCE)).all():
+        return "tokens", "by their names"
+    if large:
+        return "tokens", f"every row sums to {FEWEST_TOKENS:.0e} or more"
+    near_N = {whole: np.abs(sum_N / whole - 1) <= SUM_TOLERANCE for whole in (1, 100)}
+    if (near_N[1] | near_N[100]).all():
+        one, other = (sheet.rows[int(np.flatnonzero(near_N[whole])[0])] for whole in (1, 100))
+        raise ConfigError(
+            f"{sheet.source}: the weights sum to 1 in row {one} and to 100 in row {other}: two units",
+            hint="write all as shares or all as percentages; or --normalise divides each row by its sum",
+        )
+    return ("percent" if near_N[100].sum() > near_N[1].sum() else "share"), "most rows sum to that"
+
+
+def _fill_empty(
+    sheet: Sheet, columns: Sequence[str], given_ND: FloatArray, whole_N: FloatArray, notes: list[str]
+) -> None:
+    """Writes 0 for weights that are not given, where the others leave nothing.
+
+    Raises:
+        ConfigError: they leave something, or nobody knows.
+    """
+    empty_ND = np.isnan(given_ND)
+    if not empty_ND.any():
+        return
+    for place, domain in np.argwhere(empty_ND):
+        if not abs(whole_N[place] - 1) <= WHOLE:
+            hint = "a weight that is not known is not 0; write 0 where a domain has none"
+            raise sheet.error(int(place), columns[domain], "no weight", hint)
+    given_ND[empty_ND] = 0.0
+    rows = int(empty_ND.any(axis=1).sum())
+    notes.append(f"empty weights of {rows} rows count as 0: the others sum to 1")
+
+
+def _check_sums(sheet: Sheet, sum_N: FloatArray, whole_N: FloatArray, units: Units, normalise: bool) -> None:
+    """
+    Raises:
+        ConfigError: a sum that is too far from the whole.
+    """
+    if normalise:
+        return
+    whole = 1 if units == "share" else 100
+    for place in np.flatnonzero(~(np.abs(whole_N - 1) <= SUM_TOLERANCE)):
+        other = abs(sum_N[place] / (100 / whole) - 1) if whole == 100 else abs(sum_N[place] / 100 - 1)
+        percent = " (others are percentages)" if whole == 100 else ""
+        raise ConfigError(
+            f"{sheet.source}: row {sheet.rows[place]}: the weights sum to {_shown(sum_N[place])}, not {whole}{percent}",
+            hint="these look like the other unit: write all alike"
+            if math.isfinite(other) and other <= SUM_TOLERANCE
+            else "give every domain; or --normalise divides each row by its sum",
+        )
+
+
+def _shown(total: float) -> str:
+    return f"{total:.4g}"
