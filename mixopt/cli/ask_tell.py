@@ -110,6 +110,7 @@ def tell(
 ) -> None:
     """Tell what became of trials that mixopt ask gave."""
     from mixopt.cli.tables.turns import told_table
+    from mixopt.runs.tables.sheet import Experiment
     from mixopt.settings.reading import load
     from mixopt.study import telling
     from mixopt.turn import tell as take
@@ -148,7 +149,7 @@ def tell(
         if table is not None:
             return telling.told_in_table(table, orders)
         if from_mlflow is not None and experiment is not None:
-            return telling.told_in_mlflow(from_mlflow, experiment, orders)
+            return telling.told_in_table(Experiment(from_mlflow, experiment), orders)
         return telling.Heard({trial or "": one})
 
     told = take(file, hear, err)

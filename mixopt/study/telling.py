@@ -1,5 +1,7 @@
 """What became of trials that another trainer trained, as people have it: JSON, a table, an export of W&B, an MLflow.
 
+Tables are opened as for `mixopt fit` (mixopt/runs/tables), so separators, decimal commas and nested settings are read.
+
 In tables a row is a run. Its trial is in a column `trial`, or in whichever column holds ids of trials that are open: as
 they are, or in a longer text, such as a run's name. A metric is in the column of its name, or in the only one that ends
 in it after a separator, such as `eval/web` or `metrics.eval/web`.
@@ -9,28 +11,30 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mixopt.base.errors import ConfigError
-from mixopt.base.files import bytes_in, text_in
+from mixopt.base.files import text_in
 from mixopt.base.shown import shown_name
+from mixopt.runs.tables.numbers import is_missing
+from mixopt.runs.tables.reading import Reading
+from mixopt.runs.tables.roles import ENDED
+from mixopt.runs.tables.sheet import Cells, Sheet, some
+from mixopt.runs.tables.sources import sheet_in
 from mixopt.workers.foreign import Order
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{12}(?![0-9a-f])")
-LARGEST_TABLE = 200_000_000  # bytes
 TRIAL = "trial"
-# Lower case, of columns that say how a run ended; and the words of those that came to their end.
-STATES, FINISHED = ("state", "status"), ("finished", "completed", "success", "succeeded", "done")
+# Columns that say how a run ended, in lower case.
+STATES = ("state", "status")
 SEPARATORS = "/._-: "
-# Columns of a table for `tell` that are no metrics.
-SECONDS, FAILED = "seconds", "failed"
-# What an export of W&B calls the same.
+FAILED = "failed"
+# The time that a run took: as we, and as exports of W&B call it.
 RUNTIME = ("seconds", "runtime", "_runtime", "_wandb.runtime")
 
 
@@ -59,126 +63,102 @@ def told_in_file(path: Path) -> object:
         raise ConfigError(f"{path}: no JSON: {error}", hint='write {"web": 3.1, ...}') from error
 
 
-def told_in_table(path: Path, orders: Mapping[str, Order]) -> Heard:
-    """What a table tells of the trials that are known, open or not.
+def told_in_table(source: Cells, orders: Mapping[str, Order]) -> Heard:
+    """What a table, or an MLflow experiment, tells of the trials that are known, open or not.
 
     Raises:
         ConfigError: it is none, has no column of trials, or lacks a metric.
+        TrackingError: the MLflow does not answer, or has no such experiment.
     """
-    import io
+    notes: list[str] = []
+    sheet = sheet_in(source, Reading(), notes)
+    ids = _trials(sheet, orders)
+    states = _states(sheet)
+    unfinished = [f"{trial} ({state})" for trial, state in zip(ids, states, strict=True) if trial and state]
+    places = [place for place, trial in enumerate(ids) if trial is not None and not states[place]]
+    others = sum(trial is None for trial in ids)
+    notes += [f"runs that did not come to their end are left out: {some(unfinished, 5)}"] if unfinished else []
+    notes += [f"{others} runs of no trial of this study are left out"] if others else []
+    return Heard(_told_by_rows(sheet.select(places), [ids[place] or "" for place in places], orders), tuple(notes))
 
-    import pandas as pd
 
-    content = bytes_in(path, "table", "name a .csv with a row for each trial", LARGEST_TABLE)
-    head = content.split(b"\n", 1)[0].decode(errors="replace")
-    try:
-        frame = pd.read_csv(io.BytesIO(content), dtype=str, encoding="utf-8-sig", sep=max(",;\t", key=head.count))
-    except (ValueError, pd.errors.ParserError) as error:
-        raise ConfigError(f"{path}: no table: {error}", hint="write a .csv with a row for each trial") from error
-    return _heard(frame, str(path), orders)
-
-
-def told_in_mlflow(uri: str, experiment: str, orders: Mapping[str, Order]) -> Heard:
-    """What runs of an MLflow experiment tell: those that have a trial's id as a tag, a parameter or in their name.
+def _told_by_rows(sheet: Sheet, ids: Sequence[str], orders: Mapping[str, Order]) -> dict[str, object]:
+    """
+    Args:
+        ids: of the trial of each row.
 
     Raises:
-        ConfigError: no run names a trial, or a metric is missing.
-        TrackingError: there is no such experiment, or the store does not answer.
+        ConfigError: a trial is there twice, a metric is missing, or a cell is no number.
     """
-    import pandas as pd
-
-    from tracking.foreign_runs import runs_of
-
-    return _heard(pd.DataFrame(runs_of(uri, experiment)), f"experiment {experiment}", orders)
-
-
-def _heard(frame: pd.DataFrame, place: str, orders: Mapping[str, Order]) -> Heard:
-    ids = _trials(frame, place, orders)
-    state = next((column for column in frame.columns if column.lower() in STATES), None)
+    twice = next((trial for trial, count in Counter(ids).items() if count > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{sheet.source}: trial {twice} is there twice", hint="keep the run that counts")
     metrics = next(iter(orders.values())).metrics if orders else ()
-    columns = {name: _column(frame.columns, name, place) for name in metrics}
-    failed = next((column for column in frame.columns if column.lower() == FAILED), None)
-    seconds = next((column for column in frame.columns if column.lower() in RUNTIME), None)
+    losses_NM = sheet.numbers([_column(sheet, metric) for metric in metrics])
+    seconds = next((name for name in sheet.columns if name.lower() in RUNTIME), None)
+    seconds_N = np.zeros(len(sheet)) if seconds is None else np.nan_to_num(sheet.numbers([seconds])[:, 0])
+    failed = next((name for name in sheet.columns if name.lower() == FAILED), "")
     told: dict[str, object] = {}
-    unfinished, others = [], 0
-    for row, trial in zip(frame.to_dict("records"), ids, strict=True):
-        if trial is None:
-            others += 1
-            continue
-        if trial in told:
-            raise ConfigError(f"{place}: trial {trial} is there twice", hint="keep the run that counts")
-        if state is not None and str(row[state]).lower() not in FINISHED:
-            unfinished.append(f"{trial} ({row[state]})")
-            continue
-        if failed is not None and _is_there(row[failed]):
-            told[trial] = {"failed": row[failed]}
-        else:
-            told[trial] = {"losses": {name: row[column] for name, column in columns.items() if _is_there(row[column])}}
-        if seconds is not None and _is_there(row[seconds]):
-            told[trial] = {**told[trial], "seconds": row[seconds]}  # type: ignore[dict-item]  # they are mappings
-    left_out = []
-    if unfinished:
-        more = f" and {len(unfinished) - 5} more" if len(unfinished) > 5 else ""
-        left_out.append(f"runs that did not come to their end are left out: {', '.join(unfinished[:5])}{more}")
-    if others:
-        left_out.append(f"{others} runs of no trial of this study are left out")
-    return Heard(told, tuple(left_out))
+    for place, (trial, why) in enumerate(zip(ids, sheet.texts(failed), strict=True)):
+        there = [not is_missing(sheet.columns[_column(sheet, metric)][place]) for metric in metrics]
+        losses = {metric: losses_NM[place, m] for m, metric in enumerate(metrics) if there[m]}
+        told[trial] = {**({"failed": why} if why else {"losses": losses}), "seconds": float(seconds_N[place])}
+    return told
 
 
-def _trials(frame: pd.DataFrame, place: str, orders: Mapping[str, Order]) -> list[str | None]:
+def _states(sheet: Sheet) -> list[str]:
+    """Of each row, how its run stands, where it did not come to its end; else nothing."""
+    column = next((name for name in sheet.columns if name.lower() in STATES), "")
+    return ["" if state.lower() in ENDED else state for state in sheet.texts(column)]
+
+
+def _trials(sheet: Sheet, orders: Mapping[str, Order]) -> list[str | None]:
     """The trial of each row; None of rows that are of none.
 
     Raises:
         ConfigError: no column says it, or several say different things; or the column `trial` names an unknown one.
     """
-    if TRIAL in frame.columns:
-        names = [str(value).strip() if _is_there(value) else None for value in frame[TRIAL]]
+    if TRIAL in sheet.columns:
+        names = [name or None for name in sheet.texts(TRIAL)]
         if unknown := [name for name in names if name is not None and name not in orders]:
-            raise ConfigError(
-                f"{place}: no trial {shown_name(unknown[0])} was asked for", hint="mixopt trials lists them"
-            )
+            said = f"{sheet.source}: no trial {shown_name(unknown[0])} was asked for"
+            raise ConfigError(said, hint="mixopt trials lists them")
         return names
-    found: list[str | None] = [None] * len(frame)
-    for column in frame.columns:
-        for row, value in enumerate(frame[column]):
-            named = {each for each in ID.findall(value) if each in orders} if isinstance(value, str) else set()
-            if len(named | ({found[row]} - {None})) > 1:
-                raise ConfigError(
-                    f"{place}: row {row + 2} names several trials",
-                    hint=f"add a column `{TRIAL}` with the id of each run",
-                )
-            found[row] = next(iter(named), found[row])
+    found: list[str | None] = [None] * len(sheet)
+    for column in sheet.columns:
+        for place, text in enumerate(sheet.texts(column)):
+            named = {each for each in ID.findall(text) if each in orders}
+            if len(named | ({found[place]} - {None})) > 1:
+                hint = f"add a column `{TRIAL}` with the id of each run"
+                raise ConfigError(f"{sheet.source}: row {sheet.rows[place]} names several trials", hint)
+            found[place] = next(iter(named), found[place])
     if not any(found):
         raise ConfigError(
-            f"{place}: no row names a trial of this study",
+            f"{sheet.source}: no row names a trial of this study",
             hint=f"put the id that mixopt ask gives into the run's name or configuration, or into a column `{TRIAL}`",
         )
     return found
 
 
-def _column(columns: Iterable[str], metric: str, place: str) -> str:
+def _column(sheet: Sheet, metric: str) -> str:
     """
     Raises:
         ConfigError: none is of this metric, or several may be.
     """
-    names = list(columns)
-    if metric in names:
+    if metric in sheet.columns:
         return metric
-    fitting = [name for name in names if name.endswith(metric) and name[: -len(metric)][-1:] in SEPARATORS]
+    fitting = [name for name in sheet.columns if name.endswith(metric) and name[: -len(metric)][-1:] in SEPARATORS]
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
         raise ConfigError(
-            f"{place}: no column of metric {shown_name(metric)}", hint=f"call one {metric}, or PREFIX/{metric}"
+            f"{sheet.source}: no column of metric {shown_name(metric)}", hint=f"call one {metric}, or PREFIX/{metric}"
         )
     raise ConfigError(
-        f"{place}: {shown_name(fitting[0])} and {shown_name(fitting[1])} may both be metric {shown_name(metric)}",
+        f"{sheet.source}: {shown_name(fitting[0])} and {shown_name(fitting[1])} may both be metric "
+        f"{shown_name(metric)}",
         hint=f"leave one of them, or call it {metric}",
     )
-
-
-def _is_there(value: object) -> bool:
-    return value is not None and value == value and value != ""  # NaN is no equal of itself
 
 
 def told_as_pairs(pairs: Sequence[str]) -> dict[str, str]:

@@ -165,9 +165,9 @@ TABLES = [
     ("a trial twice", "trial,web,code,books\n{id},1,2,3\n{id},1,2,4\n", "is there twice"),
     ("an unknown trial", "trial,web,code,books\n0123456789ab,1,2,3\n", "no trial 0123456789ab was asked for"),
     ("no trial", "name,web,code,books\nrun 1,1,2,3\n", "no row names a trial"),
-    ("no number", "trial,web,code,books\n{id},1,2,low\n", "low is no number"),
+    ("no number", "trial,web,code,books\n{id},1,2,low\n", "'low' is not a number"),
     ("a gap", "trial,web,code,books\n{id},1,,3\n", "the loss of code is missing"),
-    ("nothing", "", "no table"),
+    ("nothing", "", "runs.csv is empty"),
 ]
 
 
