@@ -1,4 +1,4 @@
-"""What no section of a study file can see alone: names that stand elsewhere in it, settings that contradict each other."""
+"""What no section of a study file can see alone: names that stand elsewhere in it, and contradictions."""
 
 from __future__ import annotations
 
