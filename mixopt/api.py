@@ -25,7 +25,7 @@ from mixopt.results.fit import FitResult, SkippedSurrogate
 from mixopt.results.plan import PlanEstimate
 from mixopt.results.recommendation import Interval, Score
 from mixopt.results.status import Status
-from mixopt.results.turns import AskedTrials, ToldTrials
+from mixopt.results.turns import AskedTrials, AttachedRuns, ToldTrials
 from mixopt.runs import backtest as backtest_runs
 from mixopt.runs import fit as fit_runs
 from mixopt.runs import replay as replay_runs
@@ -98,6 +98,17 @@ class Study:
         from mixopt.turn import ask, this_client
 
         return ask(self.file, count, client or this_client(), err)
+
+    def attach(self, runs: Table, proxy: str | None = None) -> AttachedRuns:
+        """Take runs that one's own trainer has trained before as trials of the study, as `mixopt attach --json`.
+
+        Args:
+            runs: a table of runs, as for `mixopt.fit`.
+            proxy: whose they are, where the table's fidelities are not called as the proxies. Default: the last.
+        """
+        from mixopt.turn import attach
+
+        return attach(self.file, _source(runs, "the table", None), proxy, err)
 
     def tell(
         self, trial: str, losses: Mapping[str, float] | None = None, *, seconds: float = 0.0, failed: str | None = None

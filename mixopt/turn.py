@@ -20,8 +20,11 @@ from mixopt.base.files import locked
 from mixopt.base.log import logging_to
 from mixopt.base.shown import shown_name
 from mixopt.results.answer import Answer
-from mixopt.results.turns import AskedTrial, AskedTrials, ToldTrials
+from mixopt.results.turns import AskedTrial, AskedTrials, AttachedRuns, ToldTrials
+from mixopt.runs.table import read_all
+from mixopt.runs.tables.reading import TableSource
 from mixopt.settings.schema import StudyFile
+from mixopt.study.attaching import runs_as_trials
 from mixopt.study.loop import Loop
 from mixopt.study.plan import Plan
 from mixopt.study.planning import check_settings, make_plan
@@ -114,6 +117,37 @@ def tell(file: StudyFile, hear: Callable[[Mapping[str, Order]], Heard], console:
         )
 
 
+def attach(file: StudyFile, source: TableSource, proxy: str | None, console: Console) -> AttachedRuns:
+    """Record runs that were trained before, as trials of the study: they count in its budget, and it goes on from them.
+
+    Runs of one mixture are repeats, with seeds of their own; what was attached before is known again.
+
+    Args:
+        proxy: whose they are, where the table's fidelities are not called as the proxies. Default: the last.
+
+    Raises:
+        ConfigError: the table has other domains than the study, or lacks a metric; or there is no such proxy.
+    """
+    runs, notes = read_all(source)
+    with _taken_up(file, console, kinds=("external", "command")) as (plan, recorder):
+        found, left_out = runs_as_trials(runs, plan.problem, proxy)
+        history = recorder.begun.history
+        fresh = {trial: losses for trial, losses in found.items() if trial.id not in history.trial_ids}
+        for trial, losses in fresh.items():
+            outcome = plan.order(trial).outcome({"losses": losses})
+            recorder.open(trial)
+            history = history.opened(trial).closed(trial, outcome)
+            standing = plan.problem.standing(trial, history)
+            recorder.close_trial(trial, outcome, None if standing is None else standing.objective)
+        recorder.tell(keys.ACTIVITY_WAITING)
+        return AttachedRuns(
+            study=file.study,
+            attached=tuple(trial.id for trial in fresh),
+            known=len(found) - len(fresh),
+            left_out=(*left_out, *notes),
+        )
+
+
 def _outcome(orders: Mapping[str, Order], trial: str, told: object) -> Outcome:
     """
     Raises:
@@ -149,9 +183,11 @@ def _check_unchanged(outcomes: Mapping[str, Outcome], history: History) -> None:
 
 
 @contextmanager
-def _taken_up(file: StudyFile, console: Console) -> Iterator[tuple[Plan, Recorder]]:
+def _taken_up(
+    file: StudyFile, console: Console, kinds: tuple[str, ...] = ("external",)
+) -> Iterator[tuple[Plan, Recorder]]:
     """The study, for this process alone, as it was left."""
-    if file.executor.kind != "external":
+    if file.executor.kind not in kinds:
         raise ConfigError(
             f"{file.file}: executor.kind is {file.executor.kind}: its trials are not asked for",
             hint="mixopt run trains them; set executor.kind: external for a trainer of your own",

@@ -13,6 +13,7 @@ from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
 from mixopt.cli.arguments import STUDY, Json, StudyArgument, check_output, print_result
 from mixopt.cli.export import Drawn, Location, Locations
+from mixopt.cli.table_options import How, reads_tables
 from mixopt.settings.schema import STUDY_FILE
 
 if TYPE_CHECKING:
@@ -84,6 +85,27 @@ def _write(trial: AskedTrial, folder: Path, file: StudyFile, request: ExportRequ
         text = replace(request, tokens=trial.tokens).text(Known.before(file), Mixture.of(trial.weights))
     write_text(path, text)
     return path
+
+
+@app.command(
+    epilog="Examples:\n\nmixopt attach study.yaml runs.csv\n\nmixopt attach study.yaml wandb.csv --proxy small",
+    rich_help_panel=STUDY,
+)
+@reads_tables
+def attach(
+    how: How,
+    study: Annotated[Path, typer.Argument(help="The study file.", show_default=False)],
+    runs: Annotated[Path | None, typer.Argument(help="A table of runs, as for mixopt fit.", show_default=False)] = None,
+    proxy: Annotated[str | None, typer.Option(help="Whose runs they are. Default: the last of the study.")] = None,
+    json: Json = False,
+) -> None:
+    """Take runs that your trainer has trained before as trials of the study."""
+    from mixopt.cli.tables.turns import attached_table
+    from mixopt.settings.reading import load
+    from mixopt.turn import attach as take
+
+    attached = take(load(study), how.source(runs), proxy, err)
+    print_result(attached, attached_table(attached), json)
 
 
 @app.command(

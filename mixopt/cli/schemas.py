@@ -17,6 +17,7 @@ RESULTS: Mapping[str, str] = MappingProxyType(
         "answer": "mixopt.results.answer:Answer",
         "ask": "mixopt.results.turns:AskedTrials",
         "asked": "mixopt.results.asked:Asked",
+        "attach": "mixopt.results.turns:AttachedRuns",
         "backtest": "mixopt.results.backtest:BacktestResult",
         "calibration": "mixopt.results.calibration:CalibrationResult",
         "comparison": "mixopt.results.comparison:Comparison",

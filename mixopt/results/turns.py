@@ -44,6 +44,19 @@ class AskedTrials(Result):
     """Of that answer."""
 
 
+class AttachedRuns(Result):
+    """Runs that were trained before, and are trials of the study now."""
+
+    schema_version: Literal[1] = 1
+    study: str
+    attached: tuple[str, ...]
+    """Ids of the trials that they are."""
+    known: int
+    """How many had been attached before."""
+    left_out: tuple[str, ...]
+    """Sentences: which were left out, and what was decided on the way."""
+
+
 class ToldTrials(Result):
     """What was recorded of trials that were told."""
 

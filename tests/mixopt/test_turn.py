@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import mixopt
@@ -136,3 +137,51 @@ def test_several_clients_confirm_side_by_side(tmp_path: Path) -> None:
     assert other.others == len(asked.trials)
     study.tell(asked.trials[0].trial, losses(asked.trials[0]))
     assert study.ask(1, client="b").trials == other.trials
+
+
+def table(study: mixopt.Study, shares: list[tuple[float, float, float]]) -> pd.DataFrame:
+    rows = []
+    for number, share in enumerate(shares):
+        weights = dict(zip(("web", "code", "books"), share, strict=True))
+        rows.append(
+            {"run": f"run{number}"}
+            | {f"weight.{name}": value for name, value in weights.items()}
+            | {f"metric.{name}": loss for name, loss in trained(weights).items()}
+        )
+    return pd.DataFrame(rows)
+
+
+def test_runs_of_before_are_trials_and_count(tmp_path: Path) -> None:
+    study = mixopt.Study(write_foreign(tmp_path))
+    runs = table(study, [(0.5, 0.3, 0.2), (0.2, 0.5, 0.3), (0.5, 0.3, 0.2), (0.3, 0.3, 0.4)])
+    attached = study.attach(runs)
+    assert len(attached.attached) == 4, "the third is a repeat of the first"
+    assert study.attach(runs).known == 4
+    assert study.status.trials.completed.total == 4
+    assert set(study.all_trials["origin"]) == {"attached"}
+    (trial,) = study.ask().trials
+    assert trial.trial not in attached.attached
+
+
+def test_runs_outside_the_limits_are_left_out_and_named(tmp_path: Path) -> None:
+    study = mixopt.Study(write_foreign(tmp_path, STUDY.replace("{tokens: 10B}", "{tokens: 10B, max: 30%}")))
+    attached = study.attach(table(study, [(0.5, 0.3, 0.2), (0.2, 0.2, 0.6)]))
+    assert len(attached.attached) == 1
+    assert "1 runs outside the study's limits are left out: run1" in attached.left_out
+
+
+@pytest.mark.parametrize(
+    ("renamed", "proxy", "says"),
+    [
+        ({"weight.web": "weight.net"}, None, "other domains"),
+        ({"metric.web": "metric.net"}, None, "no metric web"),
+        ({}, "large", "no proxy large"),
+    ],
+    ids=["domains", "metrics", "proxy"],
+)
+def test_runs_of_something_else_are_refused(
+    renamed: dict[str, str], proxy: str | None, says: str, tmp_path: Path
+) -> None:
+    study = mixopt.Study(write_foreign(tmp_path))
+    with pytest.raises(ConfigError, match=says):
+        study.attach(table(study, [(0.5, 0.3, 0.2), (0.2, 0.5, 0.3)]).rename(columns=renamed), proxy)

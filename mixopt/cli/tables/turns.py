@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mixopt.cli.tables.table import plain_table
-from mixopt.results.turns import AskedTrials, ToldTrials
+from mixopt.results.turns import AskedTrials, AttachedRuns, ToldTrials
 from mixopt.settings.units import show_count
 
 # Of a trial, by its domains of the largest shares.
@@ -47,3 +47,8 @@ def told_table(told: ToldTrials) -> RenderableType:
     if told.ended:
         lines.append(f"the study has its answer: {told.verdict}")
     return Text("\n".join(lines))
+
+
+def attached_table(attached: AttachedRuns) -> RenderableType:
+    known = f", {attached.known} were attached before" if attached.known else ""
+    return Text("\n".join([f"{len(attached.attached)} runs are trials of the study now{known}", *attached.left_out]))
