@@ -229,7 +229,7 @@ def _check_store(file: StudyFile) -> None:
     if not uri.startswith(STORES):
         raise ConfigError(f"{named}: {uri} names no MLflow store", hint="write sqlite:///file.db or http(s)://server")
     if journal_path(file).exists():
-        return  # it has begun, and goes on when the store is back
+        return  # it has begun, and goes on from its journal
     path = sqlite_file(uri)
     if uri.startswith(("http://", "https://")):
         _check_server(uri, named)
