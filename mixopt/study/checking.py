@@ -58,8 +58,8 @@ def check_study(file: StudyFile) -> None:
 
 
 def check_before_run(file: StudyFile) -> None:
-    """What a run would stumble over only after it has begun: not the text, which it reads first, nor MLflow, which it
-    may wait for.
+    """What a run would stumble over only after it has begun: not the text, which it reads first, nor MLflow, without
+    which a study that has begun goes on.
 
     Raises:
         ConfigError, SearchError: as `check_study`.
