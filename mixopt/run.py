@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -36,7 +35,7 @@ from mixopt.study.now import Teller
 from mixopt.study.plan import Plan
 from mixopt.study.planning import as_begun, check_settings, make_plan
 from mixopt.study.progress import Several, watcher_for
-from mixopt.study.record import await_store, check_begun, goes_on_without_store, journal_path
+from mixopt.study.record import FROM_JOURNAL, check_begun, journal_path, reach_store
 from mixopt.study.recording import begin
 from mixopt.study.stages import Stages
 from mixopt.study.wishes import Wish, Wishes
@@ -44,15 +43,9 @@ from mixopt.workers import executor
 from proxies.data.corpus import Corpus, Progress
 from search.errors import ExplainedError
 from tracking import keys
-from tracking.errors import TrackingAway
 from tracking.recorder import Recorder
 
-if TYPE_CHECKING:
-    from tracking.mlflow_store import Store
-
 log = logging.getLogger(__name__)
-
-FROM_JOURNAL = "the study goes on from its journal, and MLflow gets it later"
 
 
 def prepare(file: StudyFile, console: Console, tell: Callable[[Progress], None] = lambda step: None) -> Corpus | None:
@@ -180,7 +173,7 @@ class _Stages:
         # First, before any work: does the store answer, and is the study in it this file's?
         with self._stage("opening the record") as tell:
             check_reachable(file)
-            store = self._store(tell)
+            store = reach_store(file, tell, self._say)
             begun = check_begun(file, store)
         self.teller.enters("preparing")
         plan = as_begun(make_plan(file, prepare(file, self.console, self.teller.prepares)), begun)
@@ -225,8 +218,8 @@ class _Stages:
             self.console.print(f"{away}; {recorder.unsent} records wait for it", soft_wrap=True)
         with self._shown("bringing the last records to MLflow"):
             study.finish()
-        if away:
-            self.console.print("MLflow is back, and has every record")
+        if away or study.mlflow_is_away:
+            self._say("MLflow is back, and has every record")
         try:
             with self._shown("writing the report"):
                 _write_report(plan, recorder, study, answer)
@@ -236,20 +229,6 @@ class _Stages:
             reason = str(error) if isinstance(error, ExplainedError | OSError) else f"{type(error).__name__}: {error}"
             said = f"the report is not complete: {reason}; mixopt report {self.file.file}"
             self.console.print(said, soft_wrap=True)
-
-    def _store(self, tell: Callable[[str], None]) -> Store | None:
-        """The store of the study; None where it is away, and the study goes on from its journal.
-
-        Raises:
-            TrackingError: it cannot be used, and nothing else can.
-        """
-        try:
-            return await_store(self.file, tell)
-        except TrackingAway as away:
-            if not goes_on_without_store(self.file):
-                raise
-            self._say(f"{away.message}; {FROM_JOURNAL}")
-            return None
 
     def _say(self, text: str) -> None:
         log.warning(text)

@@ -29,7 +29,7 @@ from mixopt.study.loop import Loop
 from mixopt.study.plan import Plan
 from mixopt.study.planning import check_settings, make_plan
 from mixopt.study.progress import Watcher
-from mixopt.study.record import await_store, check_begun
+from mixopt.study.record import check_begun, reach_store
 from mixopt.study.recording import begin
 from mixopt.study.telling import Heard
 from mixopt.workers.foreign import Order
@@ -198,7 +198,7 @@ def _taken_up(
         locked(file.work_directory, f"study {file.study}", TURN_WITHIN_SECONDS),
         logging_to(file.work_directory),
     ):
-        store = await_store(file, log.warning)
+        store = reach_store(file, log.warning, log.warning)
         check_begun(file, store)
         plan = make_plan(file, None)
         with begin(plan, store, log.info) as recorder:

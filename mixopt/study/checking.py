@@ -58,8 +58,8 @@ def check_study(file: StudyFile) -> None:
 
 
 def check_before_run(file: StudyFile) -> None:
-    """What a run would stumble over only after it has begun: not the text, which it reads first, nor MLflow, which it
-    may wait for.
+    """What a run would stumble over only after it has begun: not the text, which it reads first, nor MLflow, without
+    which a study that has begun goes on.
 
     Raises:
         ConfigError, SearchError: as `check_study`.
@@ -229,7 +229,7 @@ def _check_store(file: StudyFile) -> None:
     if not uri.startswith(STORES):
         raise ConfigError(f"{named}: {uri} names no MLflow store", hint="write sqlite:///file.db or http(s)://server")
     if journal_path(file).exists():
-        return  # it has begun, and goes on when the store is back
+        return  # it has begun, and goes on from its journal
     path = sqlite_file(uri)
     if uri.startswith(("http://", "https://")):
         _check_server(uri, named)

@@ -61,7 +61,11 @@ SAID: Mapping[Wish | None, str] = MappingProxyType(
 
 
 class Loop:
-    """One search. The strategy decides, the executor trains, the recorder remembers, the watcher shows."""
+    """One search. The strategy decides, the executor trains, the recorder remembers, the watcher shows.
+
+    Attributes:
+        mlflow_is_away: whether it lacked a record when that was looked at last.
+    """
 
     def __init__(
         self,
@@ -93,7 +97,7 @@ class Loop:
         self._ending = Ending(plan, recorder, watcher)
         self._activity = ""
         self._failures_in_a_row = 0
-        self._mlflow_is_away = recorder.trouble is not None  # said by whoever began without it
+        self.mlflow_is_away = recorder.trouble is not None  # said by whoever began without it
         self._seconds_before = float(recorder.begun.tags.get(keys.SEARCH_SECONDS, "0"))
         self._began = time.monotonic()
         self._page = PageKeeper(plan, recorder, self.history, recorder.begun.restarts, lambda: self._seconds)
@@ -109,8 +113,9 @@ class Loop:
         if (answer := self.recorder.begun.written.get(keys.ANSWER)) is not None:
             Answer.read(answer)  # that of a later version is not overwritten
         self.plan.exchange.sweep(self.history)
-        if self.recorder.trouble is not None:
-            self._remember_mlflow(self.recorder.trouble)
+        trouble = self.recorder.trouble or ""
+        if trouble != self.recorder.begun.tags.get(keys.AWAY, ""):
+            self._remember_mlflow(trouble)
         with self._page:
             self._search()
         with self.watcher.busy("fitting the losses, looking for the best mixture"):
@@ -350,12 +355,12 @@ class Loop:
         """
         self.recorder.check()
         trouble = self.recorder.trouble
-        if not self._mlflow_is_away and trouble is not None:
-            self._mlflow_is_away = True
+        if not self.mlflow_is_away and trouble is not None:
+            self.mlflow_is_away = True
             self._say(f"{trouble}; the trials go on, their records wait for it")
             self._remember_mlflow(trouble)
-        elif self._mlflow_is_away and trouble is None and not self.recorder.is_behind:
-            self._mlflow_is_away = False
+        elif self.mlflow_is_away and trouble is None and not self.recorder.is_behind:
+            self.mlflow_is_away = False
             self._say("MLflow is back, and has every record")
             self._remember_mlflow("")
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 STORE_AWAY_SECONDS = 600.0
 LOOK_AGAIN_SECONDS = 2.0
+FROM_JOURNAL = "the study goes on from its journal, and MLflow gets it later"
 
 
 def journal_path(file: StudyFile) -> Path:
@@ -213,6 +214,21 @@ def await_store(file: StudyFile, remark: Callable[[str], None]) -> Store:
         may_pass=may_pass,
         before_pause=lambda error: remark(f"waiting for MLflow: {error}"),
     )
+
+
+def reach_store(file: StudyFile, remark: Callable[[str], None], say: Callable[[str], None]) -> Store | None:
+    """As `await_store`; None where the store is away, and the study goes on from its journal, which `say` is told.
+
+    Raises:
+        TrackingError: the store cannot be used, or is needed and away.
+    """
+    try:
+        return await_store(file, remark)
+    except TrackingAway as away:
+        if not goes_on_without_store(file):
+            raise
+        say(f"{away.message}; {FROM_JOURNAL}")
+        return None
 
 
 def goes_on_without_store(file: StudyFile) -> bool:

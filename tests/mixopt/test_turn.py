@@ -10,7 +10,10 @@ import pytest
 import mixopt
 from mixopt.base.errors import ConfigError
 from mixopt.results.turns import AskedTrial
+from mixopt.settings.reading import load
+from mixopt.study.record import fetch_record
 from tests.foreign import STUDY, trained, write_foreign
+from tests.processes import free_port
 from tests.program import mixopt as program
 
 
@@ -94,6 +97,21 @@ def test_asked_twice_a_client_gets_what_it_owes_and_another_gets_others(tmp_path
     assert third.trials[:2] == (first.trials[0], first.trials[2])
     assert study.status.trials.running.total == 5
     assert study.status.activity == "waiting"
+
+
+def test_turns_go_on_from_the_journal_while_mlflow_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = mixopt.Study(write_foreign(tmp_path))
+    first = study.ask(1).trials[0]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    away = mixopt.Study(tmp_path / "study.yaml")
+    away.tell(first.trial, losses(first))
+    second = away.ask(1).trials[0]
+    assert "no MLflow server answers" in (away.status.mlflow_away or "")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    study.tell(second.trial, losses(second))
+    record = fetch_record(load(tmp_path / "study.yaml"))
+    assert record is not None and set(record.history.measurements) == {first.trial, second.trial}
+    assert study.status.mlflow_away is None
 
 
 def test_nothing_is_told_twice_or_otherwise(tmp_path: Path) -> None:
