@@ -47,13 +47,16 @@ def effects(
     trained_ND: Float[np.ndarray, "N D"],
 ) -> Mapping[str, Effect]:
     """The effect of each domain; `predicted` gives the objective of mixtures [N, D]."""
-    found = {}
     held_D = np.ptp(trained_ND, axis=0) <= ROUNDING
-    for place, domain in enumerate(mixture.domains):
-        shares_S = np.linspace(trained_ND[:, place].min(), trained_ND[:, place].max(), STEPS)
-        values_S = predicted(_moved(mixture.array, place, shares_S, held_D))
-        found[domain] = Effect(tuple(map(float, shares_S)), tuple(map(float, values_S)))
-    return found
+    least_D, most_D = trained_ND.min(axis=0), trained_ND.max(axis=0)
+    shares_DS = [np.linspace(least, most, STEPS) for least, most in zip(least_D, most_D, strict=True)]
+    moved = [_moved(mixture.array, place, shares_S, held_D) for place, shares_S in enumerate(shares_DS)]
+    # Asked for at once, which is several times as fast.
+    values_DS = predicted(np.vstack(moved)).reshape(len(shares_DS), STEPS)
+    return {
+        domain: Effect(tuple(map(float, shares_S)), tuple(map(float, values_S)))
+        for domain, shares_S, values_S in zip(mixture.domains, shares_DS, values_DS, strict=True)
+    }
 
 
 def _moved(
