@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from search.errors import SearchError
 from search.mixture import Mixture
-from search.polytope import Polytope
+from search.polytope import ROUNDING, Polytope
 from search.space import Space
 
 
@@ -67,7 +67,8 @@ def _nearest(
     nearest_D = _holding(polytope, moved_D, [place]).nearest(moved_D)
     if nearest_D is None:
         return None
-    rounded = space.rounded(nearest_D)
+    # What the projection leaves of a domain is nothing.
+    rounded = space.rounded(np.where(nearest_D < ROUNDING, 0, nearest_D))
     return rounded if space.feasible(rounded.array[None])[0] else None
 
 

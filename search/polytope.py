@@ -49,7 +49,7 @@ class Polytope:
             return None
         rows_CK, shortfall_C = (self.rows_CD @ self._basis_DK)[self._breakable_C], shortfall_C[self._breakable_C]
         if shortfall_C.max(initial=0) <= 0:
-            return nearest_D
+            return np.asarray(nearest_D)
         system = np.vstack([rows_CK.T, shortfall_C])
         wanted = np.append(np.zeros(rows_CK.shape[1]), 1.0)
         residual = system @ nnls(system, wanted, maxiter=20 * system.shape[1])[0] - wanted

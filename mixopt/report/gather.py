@@ -47,8 +47,8 @@ from mixopt.study.plan import Plan
 from mixopt.study.planning import plan_as_measured
 from mixopt.study.predictions import confirmed_gains, judged, predictions_in
 from mixopt.study.record import journal_path
+from mixopt.study.refit import refit
 from search.errors import TooFewMixtures
-from search.evidence import gather
 from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import Mixture
@@ -56,7 +56,7 @@ from search.objective import UNITS, Hinge, NoWorse, Objective, Pareto, WeightedM
 from search.problem import BASELINE, PROPORTIONAL, Problem
 from search.recommendation.effects import Effect, effects
 from search.recommendation.predictor import Predictor
-from search.recommendation.recommendation import BEST_OBSERVED, Estimate
+from search.recommendation.recommendation import Estimate
 from search.seeds import SEARCH_SEED, is_of_search
 from tracking.entries import Closed
 from tracking.journal import read
@@ -184,12 +184,10 @@ def _standing(plan: Plan, history: History, answer: Answer) -> str | None:
 
 def _predictor(plan: Plan, history: History, method: str) -> Predictor | Missing:
     """The surrogate that the answer rests on, or else the study's, fitted and validated again."""
-    problem, settings = plan.problem, plan.strategy.settings
-    surrogate = settings.surrogate if method == BEST_OBSERVED else method
     if plan.file.search.strategy == "random":
         return Missing("search.strategy random predicts nothing")
     try:
-        return Predictor.fit(problem, gather(problem, history), surrogate, settings.trust)
+        return refit(plan, history, method)
     except TooFewMixtures as error:
         return Missing(error.message)
 

@@ -47,16 +47,23 @@ def effects(
     trained_ND: Float[np.ndarray, "N D"],
 ) -> Mapping[str, Effect]:
     """The effect of each domain; `predicted` gives the objective of mixtures [N, D]."""
-    held_D = np.ptp(trained_ND, axis=0) <= ROUNDING
-    least_D, most_D = trained_ND.min(axis=0), trained_ND.max(axis=0)
-    shares_DS = [np.linspace(least, most, STEPS) for least, most in zip(least_D, most_D, strict=True)]
-    moved = [_moved(mixture.array, place, shares_S, held_D) for place, shares_S in enumerate(shares_DS)]
+    along = [moved_along(mixture, domain, trained_ND) for domain in mixture.domains]
     # Asked for at once, which is several times as fast.
-    values_DS = predicted(np.vstack(moved)).reshape(len(shares_DS), STEPS)
+    values_DS = predicted(np.vstack([moved_SD for _, moved_SD in along])).reshape(len(along), STEPS)
     return {
         domain: Effect(tuple(map(float, shares_S)), tuple(map(float, values_S)))
-        for domain, shares_S, values_S in zip(mixture.domains, shares_DS, values_DS, strict=True)
+        for domain, (shares_S, _), values_S in zip(mixture.domains, along, values_DS, strict=True)
     }
+
+
+def moved_along(
+    mixture: Mixture, domain: str, trained_ND: Float[np.ndarray, "N D"]
+) -> tuple[Float[np.ndarray, " S"], Float[np.ndarray, "S D"]]:
+    """The shares of a domain from the least to the most that was trained, [S], and the mixture with each, [S, D]."""
+    place = mixture.domains.index(domain)
+    shares_S = np.linspace(trained_ND[:, place].min(), trained_ND[:, place].max(), STEPS)
+    held_D = np.ptp(trained_ND, axis=0) <= ROUNDING
+    return shares_S, _moved(mixture.array, place, shares_S, held_D)
 
 
 def _moved(

@@ -1,0 +1,89 @@
+"""Mixtures that somebody wants trained: a file beside the study's journal, one JSON line each, in the order of asking.
+
+    mixopt explore ──enqueue──▶ queue.jsonl ◀──looks whenever a trial may begin── the driver
+
+The driver takes them as trials at the target before it asks its strategy. A line stays: what was trained already is
+known from the history, where the same mixture at the same fidelity is the same trial.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mixopt.base.errors import ConfigError
+from proxies import lock
+from proxies.storage import write_whole
+from search.errors import SearchError
+from search.mixture import Mixture
+
+FILE = "queue.jsonl"
+ORIGIN = "queued"
+LOCK_SECONDS = 10.0
+LONGEST_NOTE = 200  # characters
+
+
+@dataclass(frozen=True)
+class Queued:
+    """
+    Attributes:
+        note: why, in the words of whoever asked.
+        asked: when, as ISO 8601 in UTC.
+    """
+
+    mixture: Mixture
+    note: str
+    asked: str
+
+
+def enqueue(folder: Path, mixture: Mixture, note: str = "") -> bool:
+    """Ask for a mixture to be trained by the study in this folder; False where it waits in the queue already.
+
+    Raises:
+        ConfigError: the queue is damaged, or the note is too long; ProxyError: somebody holds it for long.
+        OSError: it cannot be written.
+    """
+    if len(note) > LONGEST_NOTE:
+        raise ConfigError(f"a note of {len(note)} characters", hint=f"give at most {LONGEST_NOTE}")
+    with lock.locked(folder / f"{FILE}.lock", LOCK_SECONDS):
+        before = queued(folder)
+        if any(set(each.mixture.domains) == set(mixture.domains) and each.mixture.same_as(mixture) for each in before):
+            return False
+        asked = datetime.now(UTC).isoformat(timespec="seconds")
+        lines = [_line(each) for each in (*before, Queued(mixture, note, asked))]
+        write_whole(folder / FILE, "".join(lines).encode())
+    return True
+
+
+def queued(folder: Path) -> tuple[Queued, ...]:
+    """All that was ever asked for, trained or not.
+
+    Raises:
+        ConfigError: a line of the file is no mixture.
+    """
+    path = folder / FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is damaged: byte {error.start} is no text", hint="remove the file") from error
+    found = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            found.append(_read(json.loads(line)))
+        except (ValueError, LookupError, TypeError, AttributeError, SearchError, RecursionError) as error:
+            raise ConfigError(f"{path}:{number}: this is no queued mixture", hint="remove the line") from error
+    return tuple(found)
+
+
+def _line(each: Queued) -> str:
+    return json.dumps({"weights": each.mixture.as_dict(), "note": each.note, "asked": each.asked}) + "\n"
+
+
+def _read(document: dict[str, Any]) -> Queued:
+    weights = {str(name): float(weight) for name, weight in document["weights"].items()}
+    return Queued(Mixture(tuple(weights), tuple(weights.values())), str(document["note"]), str(document["asked"]))
