@@ -18,7 +18,11 @@ from mixopt.base.errors import ConfigError
 from proxies import lock
 from proxies.storage import write_whole
 from search.errors import SearchError
+from search.history import History
 from search.mixture import Mixture
+from search.problem import Problem
+from search.seeds import SEARCH_SEED
+from search.trial import Trial
 
 FILE = "queue.jsonl"
 ORIGIN = "queued"
@@ -78,6 +82,27 @@ def queued(folder: Path) -> tuple[Queued, ...]:
         except (ValueError, LookupError, TypeError, AttributeError, SearchError, RecursionError) as error:
             raise ConfigError(f"{path}:{number}: this is no queued mixture", hint="remove the line") from error
     return tuple(found)
+
+
+def queued_trials(folder: Path, problem: Problem, history: History) -> tuple[list[Trial], list[str]]:
+    """The trials that are waited for and were never asked for; and why others will not be, a sentence each."""
+    try:
+        waiting = queued(folder)
+    except (ConfigError, OSError) as error:
+        return [], [f"the queue is not read: {error}"]
+    trials, refused = [], []
+    for each in waiting:
+        named = f"the queued mixture {each.note!r}" if each.note else f"the mixture queued at {each.asked}"
+        if set(each.mixture.domains) != set(problem.space.domains):
+            refused.append(f"{named} is not trained: it is of other domains")
+            continue
+        mixture = each.mixture.reordered(problem.space.domains)
+        if problem.feasible(mixture.array[None])[0]:
+            trials.append(Trial(mixture, problem.target, SEARCH_SEED, ORIGIN))
+        else:
+            broken = problem.space.violations(mixture) or ["it does not keep the relative weights of reuse.keep"]
+            refused.append(f"{named} is not trained: {broken[0]}")
+    return history.new(trials), refused
 
 
 def _line(each: Queued) -> str:
