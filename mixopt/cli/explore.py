@@ -70,19 +70,20 @@ def explore(
         raise ConfigError(
             f"mixopt explore needs {error.name}, which is not installed", hint="pip install 'mixopt[explore]'"
         ) from error
+    is_table = what.suffix in TABLES
+    of_table = (metrics, maximize, minimize, space, target_fidelity, surrogate)
+    if not is_table and (any(of_table) or objective != "mean"):
+        raise ConfigError(
+            f"{what} is a study, which says its own metrics, objective and limits",
+            hint="leave these options out, or give a table of runs",
+        )
+    if is_table:
+        subject = _of_runs(what, metrics, objective, maximize, minimize, space, target_fidelity, surrogate)
+    else:
+        subject = _of_study(what)
     from mixopt.explore.server import serving
     from mixopt.explore.what_if import WhatIfs
 
-    if what.suffix in TABLES:
-        subject = _of_runs(what, metrics, objective, maximize, minimize, space, target_fidelity, surrogate)
-    else:
-        given = (metrics, maximize, minimize, space, target_fidelity, surrogate)
-        if any(given) or objective != "mean":
-            raise ConfigError(
-                f"{what} is a study, which says its own metrics, objective and limits",
-                hint="leave these options out, or give a table of runs",
-            )
-        subject = _of_study(what)
     with err.status("looking what is possible"):
         what_ifs = WhatIfs(subject)
         what_ifs.of(next(iter(subject.mixtures.values())))

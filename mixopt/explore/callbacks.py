@@ -16,7 +16,7 @@ from dash import ALL, Dash, Input, Output, State, ctx, dcc, no_update
 
 from mixopt.explore import pictures, views
 from mixopt.explore.exporting import exported
-from mixopt.explore.layout import WITHIN, position, share_at, shown_percent, state_of
+from mixopt.explore.layout import WITHIN, position, share_at, share_of, shown_percent, state_of
 from mixopt.explore.what_if import WhatIfs
 from mixopt.exports.formats import exporter
 from mixopt.study.queue import enqueue, queued
@@ -206,7 +206,8 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
                     else:
                         new = enqueue(folder, mixture, (note or "").strip())
                         said = f"queued: {_taken_when(subject.name)}" if new else "this mixture is queued already"
-                return views.queue(queued(folder)), said
+                waiting = [each for each in queued(folder) if set(each.mixture.domains) == set(domains)]
+                return views.queue([each for each in waiting if not what_ifs.is_measured(each.mixture)]), said
             except (ExplainedError, ProxyError, OSError) as error:
                 return no_update, f"not queued: {error}"
 
@@ -265,9 +266,9 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
                 if state.get("moved") == moved:
                     start = Mixture.from_array(domains, _array(state["start"], count))
                 given = places[moved] if "share" in touched else percents[moved]
-                if given is None:
-                    return _nothing(count)
-                share = share_at(float(given)) if "share" in touched else float(given) / 100
+                share = share_at(float(given)) if "share" in touched else share_of(given)
+                # What is no number leaves the mixture, and the field, as they were.
+                share = start[domains[moved]] if share is None else share
                 kept = [name for name, each in zip(domains, held, strict=True) if each and name != domains[moved]]
                 mixture = what_ifs.moved(start, domains[moved], share, kept, limited)
             case {"take": str(name)} if ctx.triggered[0]["value"] and name in (pins or {}):

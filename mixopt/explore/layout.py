@@ -18,6 +18,8 @@ from search.mixture import Mixture
 # A slider's scale is that of square roots: most domains have a small share, which has to be set finely.
 STEPS = 1000
 WITHIN = "within"
+# Of pictures, which know no other height.
+HIGH, TALL = "21rem", "25rem"
 
 
 def position(share: float) -> int:
@@ -33,6 +35,15 @@ def share_at(place: float) -> float:
 def shown_percent(share: float) -> float:
     """As the field beside a slider shows it."""
     return round(100 * share, 3)
+
+
+def share_of(typed: Any) -> float | None:
+    """The share that somebody typed in percent; None where it is none."""
+    try:
+        percent = float(str(typed).strip().removesuffix("%").replace(",", "."))
+    except ValueError:
+        return None
+    return percent / 100 if math.isfinite(percent) else None
 
 
 def state_of(mixture: Mixture, moved: int | None = None, start: Mixture | None = None) -> dict[str, Any]:
@@ -197,10 +208,9 @@ def _row(number: int, name: str, share: float, natural: float, trained: tuple[fl
             ),
             dcc.Input(
                 id={"percent": number},
-                type="number",
-                min=0,
-                max=100,
-                step="any",
+                # One of type number does not tell of a number that was typed before and that the limits changed since.
+                type="text",
+                inputMode="decimal",
                 value=shown_percent(share),
                 debounce=True,
                 className="percent",
@@ -237,7 +247,7 @@ def _trade(subject: Subject) -> list[Any]:
                     ],
                     className="bar-of-tools",
                 ),
-                dcc.Graph(id="trade", config=CONFIG, className="picture", figure={}),
+                dcc.Graph(id="trade", config=CONFIG, className="picture", style={"height": HIGH}, figure={}),
                 html.P(
                     "Star: now, with its 95% intervals. A click on the front takes that mixture.", className="muted"
                 ),
@@ -257,7 +267,7 @@ def _effect(subject: Subject) -> Any:
                 ],
                 className="bar-of-tools",
             ),
-            dcc.Graph(id="effect", config=CONFIG, className="picture", figure={}),
+            dcc.Graph(id="effect", config=CONFIG, className="picture", style={"height": HIGH}, figure={}),
             html.P(
                 "Thick: the objective; thin: each metric; all less what they are now, the other domains in proportion.",
                 className="muted",
@@ -270,7 +280,7 @@ def _runs() -> Any:
     return html.Section(
         [
             html.H2("Runs"),
-            dcc.Graph(id="trials", config=CONFIG, className="picture tall", figure={}),
+            dcc.Graph(id="trials", config=CONFIG, className="picture", style={"height": TALL}, figure={}),
             html.P(
                 "A line a run, over its shares: each axis from 0 to the largest share, which stands beside its name. "
                 "A click takes that run's mixture.",
