@@ -154,7 +154,7 @@ def _mixture(what_ifs: WhatIfs, start: Mixture) -> Any:
                         [
                             html.Span("hold", title="A domain that is held keeps its share"),
                             html.Span("domain"),
-                            html.Span("share (scale of square roots)", className="of-slider"),
+                            html.Span("share (√ scale)", className="of-slider"),
                             html.Span("%", className="number"),
                             html.Span("epochs", className="number"),
                             html.Span("effect", className="of-effect"),

@@ -271,6 +271,10 @@ def queue(waiting: Sequence[Queued]) -> Any:
 def source(subject: Subject) -> str:
     """What the predictions rest on, in a line."""
     runs, target = subject.predictor.evidence.runs, subject.problem.target
-    at_target = int(runs.at_target_N.sum())
-    tokens = f", {show_count(target.tokens)} tokens" if target.tokens > 0 else ""
-    return f"{subject.predictor.name} on {len(runs)} runs, {at_target} of them at {target.proxy}{tokens}"
+    parts = [f"{subject.predictor.name} on {len(runs)} runs"]
+    if len(runs.fidelities) > 1:
+        parts.append(f"{int(runs.at_target_N.sum())} of them at {target.proxy}")
+    # A table need not say how many parameters and tokens its runs had.
+    if target.params > 1 and target.tokens > 1:
+        parts.append(f"predicting {show_count(target.params)} parameters and {show_count(target.tokens)} tokens")
+    return ", ".join(parts)

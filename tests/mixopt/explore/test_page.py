@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -134,6 +133,7 @@ def browser(size: tuple[int, int] = WIDE, *options: str) -> Iterator[webdriver.C
         "--no-sandbox",  # as root there is none
         "--disable-gpu",
         "--disable-dev-shm-usage",
+        "--hide-scrollbars",
         f"--window-size={width},{height}",
         *options,
     ):
@@ -343,12 +343,15 @@ def test_a_mixture_of_a_study_is_queued_and_the_study_trains_it(tmp_path: Path) 
 def test_pictures_of_the_page(asked: WhatIfs) -> None:
     """For docs/, and for whoever has changed how the page looks."""
     folder = Path(os.environ["MIXOPT_PICTURES"])
-    for name, size in (("wide", WIDE), ("narrow", NARROW)):
+    for name, size in (("explore", WIDE), ("explore-narrow", NARROW)):
         with visiting(asked, size) as visitor:
-            visitor.slide(1, 0.45)
-            time.sleep(2)
+            visitor.press("pin")
+            visitor.slide(1, 0.4)
+            visitor.await_(lambda visitor=visitor: abs(visitor.shares()[1] - 40) < 0.2)  # type: ignore[misc]
+            time.sleep(2)  # the pictures
+            visitor.driver.execute_script("document.getElementById('said').textContent = ''; scrollTo(0, 0)")
+            visitor.driver.save_screenshot(str(folder / f"{name}.png"))
             height = visitor.driver.execute_script("return document.documentElement.scrollHeight")
             visitor.driver.set_window_size(size[0], height)
             time.sleep(1)
-            assert visitor.driver.save_screenshot(str(folder / f"explore-{name}.png"))
-            print(json.dumps({"height": height}))
+            visitor.driver.save_screenshot(str(folder / f"{name}-whole.png"))
