@@ -33,6 +33,8 @@ from mixopt.report.content import (
     Reproduction,
     Rival,
     Step,
+    Tried,
+    TriedMixture,
 )
 from mixopt.results.answer import Answer, Confirmation, Outcome
 from mixopt.results.predictions import PredictedGain
@@ -109,6 +111,7 @@ def summarise(plan: Plan, history: History, answer: Answer, fitted: Predictor | 
         held_out=_held_out(predictor),
         effects=_effects(predictor, answer),
         course=_course(plan, history),
+        tried=_tried(problem, history),
         agreement=_agreement(problem, history),
         front=_front(problem, history, answer),
         path=answer.path or Missing(why_no_path(plan, history) or "It is said at the end of the study."),
@@ -408,6 +411,17 @@ def _course(plan: Plan, history: History) -> Course | Missing:
         for rung in problem.rungs
     }
     return Course(tuple(steps), baselines)
+
+
+def _tried(problem: Problem, history: History) -> Tried | Missing:
+    measured = [
+        TriedMixture(entry.trial.id, entry.trial.mixture.reordered(problem.space.domains).as_dict(), value)
+        for entry in history.at(problem.target)
+        if is_of_search(entry.trial.seed) and (value := problem.objective_of(entry.trial, history)) is not None
+    ]
+    if not measured:
+        return Missing(f"no trial of the search has completed at {problem.target.proxy}")
+    return Tried(tuple(sorted(measured, key=lambda each: each.objective)))
 
 
 def _ended(plan: Plan) -> list[str]:
