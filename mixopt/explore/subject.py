@@ -19,8 +19,8 @@ from mixopt.runs.problem import pose
 from mixopt.runs.request import FitRequest
 from mixopt.runs.surrogates import OnStep
 from mixopt.settings.schema import StudyFile
-from mixopt.study.planning import make_plan
-from mixopt.study.record import measured_corpus, read_record
+from mixopt.study.planning import plan_as_measured
+from mixopt.study.record import read_record
 from mixopt.study.refit import refit
 from search.errors import TooFewMixtures
 from search.mixture import Mixture
@@ -128,13 +128,13 @@ def of_study(file: StudyFile) -> Subject:
         TrackingError: its record cannot be read, or its pools are no longer those that were measured.
     """
     record = read_record(file, apart_from="inventory")
-    corpus = measured_corpus(file, record)
-    if corpus is None:
+    plan = plan_as_measured(file, record)
+    if plan is None:
         raise ConfigError(
             f"the tokens of study {file.study} are not prepared here, or its text has changed",
             hint=f"explore it where it ran, or: mixopt prepare {file.file}",
         )
-    plan, history = make_plan(file, corpus), record.history.without_running()
+    history = record.history.without_running()
     recorded = record.written.get(keys.ANSWER)
     answer = None if recorded is None else Answer.read(recorded)
     try:

@@ -150,7 +150,8 @@ class Loop:
                 return resumed
             wanted = self._queued()[:left]
             if len(wanted) < left:
-                wanted += self.plan.strategy.ask(self.history.opened(*wanted), left - len(wanted))
+                known = self.history.opened(*wanted) if wanted else self.history
+                wanted += self.plan.strategy.ask(known, left - len(wanted))
             affordable = self._affordable(wanted)
             self._out_of_budget = len(affordable) < len(wanted)
             return [*resumed, *affordable]
