@@ -52,6 +52,7 @@ def enqueue(folder: Path, mixture: Mixture, note: str = "") -> bool:
     """
     if len(note) > LONGEST_NOTE:
         raise ConfigError(f"a note of {len(note)} characters", hint=f"give at most {LONGEST_NOTE}")
+    folder.mkdir(parents=True, exist_ok=True)
     with lock.locked(folder / f"{FILE}.lock", LOCK_SECONDS):
         before = queued(folder)
         if any(set(each.mixture.domains) == set(mixture.domains) and each.mixture.same_as(mixture) for each in before):

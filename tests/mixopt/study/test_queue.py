@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from mixopt.api import Study
 from mixopt.base.errors import ConfigError
 from mixopt.study.queue import FILE, LONGEST_NOTE, ORIGIN, enqueue, queued
+from search.errors import SearchError
 from search.mixture import Mixture
 from search.seeds import SEARCH_SEED
-from tests.e2e.study import STUDY, recorded
+from tests.e2e.study import STUDY, recorded, write_study
 from tests.simulated import ROUNDS, planned, run
 
 MORE_CODE = Mixture.of({"prose": 0.3, "code": 0.6, "sums": 0.1})
@@ -64,6 +66,16 @@ def test_a_line_that_is_no_mixture_is_named_with_its_number(tmp_path: Path, line
     with pytest.raises(ConfigError):
         enqueue(tmp_path, MORE_CODE)
     assert (tmp_path / FILE).read_text().endswith(line + "\n"), "what is damaged is not written over"
+
+
+def test_a_program_queues_before_the_study_has_begun(tmp_path: Path) -> None:
+    study = Study(write_study(tmp_path))
+    assert study.enqueue(Mixture.of({"code": 0.6, "prose": 0.3, "sums": 0.1}), "from a notebook")
+    assert not study.enqueue(MORE_CODE)
+    [waiting] = queued(study.file.work_directory)
+    assert (waiting.mixture, waiting.note) == (MORE_CODE, "from a notebook")
+    with pytest.raises(SearchError, match="cannot be read as one over"):
+        study.enqueue(Mixture.of({"web": 1}))
 
 
 def test_a_note_has_an_end(tmp_path: Path) -> None:
