@@ -257,7 +257,7 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
     ) -> Any:
         before = Mixture.from_array(domains, _array(state["weights"], count))
         limited = WITHIN in (within or [])
-        touched = ctx.triggered_id
+        touched = _touched(before, places, percents)
         moved: int | None = None
         given: Any = None
         start = before
@@ -298,6 +298,24 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
             # Once it was moved, it can be begun from again.
             no_update if touched == "begin" or begin is None else None,
         )
+
+
+def _touched(before: Mixture, places: list[Any], percents: list[Any]) -> Any:
+    """The id of what somebody touched; None where nothing differs from what it was.
+
+    Several may have changed by the time that the browser asks, and a field that is left tells of it though it says what
+    it said.
+    """
+    for touched in ctx.triggered_prop_ids.values():
+        match touched:
+            case {"share": int(number)} if position(before.weights[number]) == float(places[number]):
+                continue
+            case {"percent": int(number)}:
+                share = share_of(percents[number])
+                if share is not None and shown_percent(share) == shown_percent(before.weights[number]):
+                    continue
+        return touched
+    return None
 
 
 def _nothing(count: int) -> Any:
