@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)          ## a whole study on text of this machine, in ./demo
 	$(BIN)/mixopt demo
 
-test: $(READY)          ## all tests; the service's need PostgreSQL's programs, and are skipped without
+test: $(READY)          ## all tests; the service's need PostgreSQL's programs, the explorer's chromium, and are skipped without
 	$(BIN)/pytest
 
 clients: $(READY)       ## trainers' own libraries, each in .clients/<name>; without them the tests of exports skip some

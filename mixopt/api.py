@@ -131,6 +131,21 @@ class Study:
         what = {"losses": losses} if failed is None else {"failed": failed}
         return tell(self.file, lambda orders: Heard({trial: {**what, "seconds": seconds}}), err)
 
+    def enqueue(self, mixture: Mixture, note: str = "") -> bool:
+        """Have the study train a mixture before what its strategy asks for, as the page of `mixopt explore` does.
+
+        It is taken where the study runs, or when it is run again; outside the limits it is refused then, with a reason.
+
+        Returns:
+            Whether it was not waiting already.
+
+        Raises:
+            ConfigError: the queue is damaged, or the note too long; SearchError: the mixture is of other domains.
+        """
+        from mixopt.study.queue import enqueue
+
+        return enqueue(self.file.work_directory, mixture.reordered(tuple(self.file.domains)), note)
+
     @property
     def status(self) -> Status:
         """How far it is, as `mixopt status --json`."""

@@ -2,7 +2,7 @@
 
 All constraints are linear, so the space is a convex polytope: an average of feasible mixtures is feasible.
 
-Shapes: D domains, G groups, N mixtures, E equality and C inequality constraints, K free directions.
+Shapes: D domains, G groups, N mixtures, R domains and groups, E equality constraints.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from search.errors import SearchError
 from search.mixture import ROUNDING, Mixture
+from search.polytope import Polytope
 
 # Shares this far outside a bound still keep it: one training token in a million.
 TOLERANCE = ROUNDING
@@ -203,56 +204,32 @@ class Space:
         return {limit.name: mixture[limit.name] * self.target_tokens / limit.tokens for limit in self.limits}
 
     def project(self, weights_D: Float[np.ndarray, " D"]) -> Mixture:
-        """The feasible mixture nearest to `weights_D` in Euclidean distance.
+        """The feasible mixture nearest to `weights_D` in Euclidean distance."""
+        nearest_D = self.polytope.nearest(weights_D)
+        assert nearest_D is not None, "a space without a mixture is refused when it is made"
+        return self.rounded(nearest_D)
 
-        The equalities are eliminated through a basis of their null space; what is left, the shortest step that
-        keeps the inequalities, is a least-distance problem and so one non-negative least-squares problem
-        (Lawson and Hanson, Solving Least Squares Problems, 1974, chapter 23).
-        """
-        from scipy.optimize import nnls
-
-        equal_ED, equal_E, basis_DK, rows_CD, floor_C = self._constraints
-        nearest_D = weights_D - np.linalg.pinv(equal_ED) @ (equal_ED @ weights_D - equal_E)
-        shortfall_C = floor_C - rows_CD @ nearest_D
-        if shortfall_C.max(initial=0) > 0:
-            system = np.vstack([(rows_CD @ basis_DK).T, shortfall_C])
-            wanted = np.append(np.zeros(basis_DK.shape[1]), 1.0)
-            residual = system @ nnls(system, wanted, maxiter=20 * system.shape[1])[0] - wanted
-            nearest_D = nearest_D - basis_DK @ (residual[:-1] / residual[-1])
-        return Mixture.from_array(self.domains, np.clip(nearest_D, *self._bounds(self._slack)))
+    def rounded(self, weights_D: Float[np.ndarray, " D"]) -> Mixture:
+        """What is outside the limits of a domain by rounding, as a mixture inside."""
+        return Mixture.from_array(self.domains, np.clip(weights_D, *self._bounds(self._slack)))
 
     @cached_property
-    def _constraints(
-        self,
-    ) -> tuple[
-        Float[np.ndarray, "E D"],
-        Float[np.ndarray, " E"],
-        Float[np.ndarray, "D K"],
-        Float[np.ndarray, "C D"],
-        Float[np.ndarray, " C"],
-    ]:
-        """The constraints as `project` wants them.
-
-        Returns:
-            rows [E, D] and values [E] of the equalities (the sum, pins and fixed groups, named or implied); an
-            orthonormal basis [D, K] of the directions that they leave free; rows [C, D] and floors [C] of the
-            inequalities rows @ w >= floor that such a direction can break.
-        """
+    def polytope(self) -> Polytope:
+        """The constraints: equalities are the sum, pins and fixed groups, named or implied."""
         identity_DD = np.eye(len(self.domains))
         rows_RD = np.vstack([identity_DD, self.group_GD])
         _, least_R, most_R = self._extremes
         fixed_R = most_R - least_R <= TOLERANCE + 2 * self._slack
         equal_ED = np.vstack([np.ones(len(self.domains)), rows_RD[fixed_R]])
         equal_E = np.append(1.0, (least_R + most_R)[fixed_R] / 2)
-        _, singular, right_DD = np.linalg.svd(equal_ED)
-        basis_DK = right_DD[(singular > 1e-10).sum() :].T
-
-        rows_CD = np.vstack([identity_DD, -identity_DD, self.group_GD, -self.group_GD])
         lower_D, upper_D = self._bounds(self._slack)
         group_lower_G, group_upper_G = self.group_lower_G - self._slack, self.group_upper_G + self._slack
-        floor_C = np.concatenate([lower_D, -upper_D, group_lower_G, -group_upper_G])
-        breakable_C = np.linalg.norm(rows_CD @ basis_DK, axis=1) > 1e-10
-        return equal_ED, equal_E, basis_DK, rows_CD[breakable_C], floor_C[breakable_C]
+        return Polytope(
+            equal_ED,
+            equal_E,
+            rows_CD=np.vstack([identity_DD, -identity_DD, self.group_GD, -self.group_GD]),
+            floor_C=np.concatenate([lower_D, -upper_D, group_lower_G, -group_upper_G]),
+        )
 
     def _check_words(self) -> None:
         if not self.limits or len(set(self.domains)) != len(self.domains):

@@ -63,9 +63,35 @@ class TrustRegion:
         if not self.near_evidence:
             return np.ones(len(weights_ND), dtype=bool)
         near_N = distance(weights_ND, trained_KD) <= usual_distance(trained_KD)
-        least_D, most_D = (1 - STRETCH) * trained_KD.min(axis=0), (1 + STRETCH) * trained_KD.max(axis=0)
+        least_D, most_D = self._trained_range(trained_KD)
         known_N: Bool[np.ndarray, " N"] = near_N & ((weights_ND >= least_D) & (weights_ND <= most_D)).all(axis=1)
         return known_N
+
+    def reasons(
+        self, weights_D: Float[np.ndarray, " D"], space: Space, trained_KD: Float[np.ndarray, "K D"]
+    ) -> list[str]:
+        """Why a mixture is not inside, a sentence each; none where it is."""
+        found = []
+        if not self.natural_enough(weights_D[None], space)[0]:
+            nats = divergence(weights_D[None], space.natural.array)[0]
+            found.append(f"KL(mixture || natural) is {nats:.3g} nats, above max_kl {self.max_kl:g}")
+        if self.near_evidence:
+            nearest, usual = distance(weights_D[None], trained_KD)[0], usual_distance(trained_KD)
+            if nearest > usual:
+                found.append(f"the nearest trained mixture differs in {nearest:.1%} of the tokens, above {usual:.1%}")
+            least_D, most_D = self._trained_range(trained_KD)
+            for name, share, least, most in zip(space.domains, weights_D, least_D, most_D, strict=True):
+                if not least <= share <= most:
+                    found.append(
+                        f"domain {name}: {share:.4g} is beyond the {least:.4g} to {most:.4g} around trained shares"
+                    )
+        return found
+
+    def _trained_range(
+        self, trained_KD: Float[np.ndarray, "K D"]
+    ) -> tuple[Float[np.ndarray, " D"], Float[np.ndarray, " D"]]:
+        """The least and the largest share of each domain that are near trained ones, twice [D]."""
+        return (1 - STRETCH) * trained_KD.min(axis=0), (1 + STRETCH) * trained_KD.max(axis=0)
 
     def worth_a_look(
         self, space: Space, trained_KD: Float[np.ndarray, "K D"]

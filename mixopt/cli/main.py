@@ -23,6 +23,7 @@ from mixopt.cli import (
     cluster,
     compare,
     control,
+    explore,
     export,
     finished_runs,
     keeping,
@@ -59,7 +60,7 @@ app = typer.Typer(
 )
 
 # In the order in which `mixopt --help` lists them.
-STUDIES = (study, watch, ask_tell, control, report, export, compare, calibration)
+STUDIES = (study, watch, ask_tell, control, report, explore, export, compare, calibration)
 for commands in (begin, *STUDIES, finished_runs, cluster, keeping):
     app.add_typer(commands.app)
 

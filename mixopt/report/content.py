@@ -195,6 +195,22 @@ class Course:
 
 
 @dataclass(frozen=True)
+class TriedMixture:
+    """A trial of the search at the target: its shares, and the objective that it measured."""
+
+    trial: str
+    mixture: Mapping[str, float]
+    objective: float
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What the search tried at the target, the best first."""
+
+    trials: tuple[TriedMixture, ...]
+
+
+@dataclass(frozen=True)
 class Agreement:
     """Objectives of the mixtures trained with a cheaper proxy and with the target's."""
 
@@ -303,3 +319,5 @@ class Content(Result):
     """Kept before they were confirmed; null in reports of 0.1.0."""
     path: ScalePath | Missing | None = None
     """How the best mixture moves until the final run; null in reports of 0.1.0."""
+    tried: Tried | Missing | None = None
+    """The mixtures that the search measured at the target; null in reports of 0.1.0."""

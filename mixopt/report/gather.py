@@ -33,6 +33,8 @@ from mixopt.report.content import (
     Reproduction,
     Rival,
     Step,
+    Tried,
+    TriedMixture,
 )
 from mixopt.results.answer import Answer, Confirmation, Outcome
 from mixopt.results.predictions import PredictedGain
@@ -47,8 +49,8 @@ from mixopt.study.plan import Plan
 from mixopt.study.planning import plan_as_measured
 from mixopt.study.predictions import confirmed_gains, judged, predictions_in
 from mixopt.study.record import journal_path
+from mixopt.study.refit import refit
 from search.errors import TooFewMixtures
-from search.evidence import gather
 from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import Mixture
@@ -56,7 +58,7 @@ from search.objective import UNITS, Hinge, NoWorse, Objective, Pareto, WeightedM
 from search.problem import BASELINE, PROPORTIONAL, Problem
 from search.recommendation.effects import Effect, effects
 from search.recommendation.predictor import Predictor
-from search.recommendation.recommendation import BEST_OBSERVED, Estimate
+from search.recommendation.recommendation import Estimate
 from search.seeds import SEARCH_SEED, is_of_search
 from tracking.entries import Closed
 from tracking.journal import read
@@ -109,6 +111,7 @@ def summarise(plan: Plan, history: History, answer: Answer, fitted: Predictor | 
         held_out=_held_out(predictor),
         effects=_effects(predictor, answer),
         course=_course(plan, history),
+        tried=_tried(problem, history),
         agreement=_agreement(problem, history),
         front=_front(problem, history, answer),
         path=answer.path or Missing(why_no_path(plan, history) or "It is said at the end of the study."),
@@ -184,12 +187,10 @@ def _standing(plan: Plan, history: History, answer: Answer) -> str | None:
 
 def _predictor(plan: Plan, history: History, method: str) -> Predictor | Missing:
     """The surrogate that the answer rests on, or else the study's, fitted and validated again."""
-    problem, settings = plan.problem, plan.strategy.settings
-    surrogate = settings.surrogate if method == BEST_OBSERVED else method
     if plan.file.search.strategy == "random":
         return Missing("search.strategy random predicts nothing")
     try:
-        return Predictor.fit(problem, gather(problem, history), surrogate, settings.trust)
+        return refit(plan, history, method)
     except TooFewMixtures as error:
         return Missing(error.message)
 
@@ -410,6 +411,17 @@ def _course(plan: Plan, history: History) -> Course | Missing:
         for rung in problem.rungs
     }
     return Course(tuple(steps), baselines)
+
+
+def _tried(problem: Problem, history: History) -> Tried | Missing:
+    measured = [
+        TriedMixture(entry.trial.id, entry.trial.mixture.reordered(problem.space.domains).as_dict(), value)
+        for entry in history.at(problem.target)
+        if is_of_search(entry.trial.seed) and (value := problem.objective_of(entry.trial, history)) is not None
+    ]
+    if not measured:
+        return Missing(f"no trial of the search has completed at {problem.target.proxy}")
+    return Tried(tuple(sorted(measured, key=lambda each: each.objective)))
 
 
 def _ended(plan: Plan) -> list[str]:

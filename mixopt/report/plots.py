@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mixopt.base.plot_style import Colours, draw_front_of_many, draw_front_of_two, draw_path, settings
-from mixopt.report.content import Agreement, Course, Decision, Effects, Front, Gain, HeldOut, Kept, Rival
+from mixopt.report.content import Agreement, Course, Decision, Effects, Front, Gain, HeldOut, Kept, Rival, Tried
 from mixopt.results.answer import MetricDifference
 from search.problem import PROPORTIONAL
 
@@ -292,6 +292,32 @@ def course(found: Course, unit: str) -> str:
         _legend_above(figure)
 
     return _svg("course", (WIDTH, 1 + 1.8 * len(proxies)), draw)
+
+
+def tried(found: Tried, answer: Rival, domains: Sequence[str]) -> str:
+    """Parallel coordinates: a line a trial over its shares, each from 0 to the largest; the better the darker."""
+    mixtures = [each.mixture for each in found.trials]
+    most = {name: max(*(each[name] for each in [*mixtures, answer.mixture]), 1e-9) for name in domains}
+
+    def heights(mixture: Mapping[str, float]) -> list[float]:
+        return [mixture[name] / most[name] for name in domains]
+
+    def draw(figure: Figure) -> None:
+        axes, places = figure.subplots(), range(len(domains))
+        # The best come last, and so on top.
+        for rank in reversed(range(len(mixtures))):
+            worse = rank / max(len(mixtures) - 1, 1)
+            colour, label = (MUTED, "trials of the worse half") if worse > 0.5 else (BLUE, "trials of the better half")
+            axes.plot(places, heights(mixtures[rank]), color=colour, alpha=0.75 - 0.6 * worse, lw=1, label=label)
+        axes.plot(places, heights(answer.mixture), "o-", color=VERMILION, markersize=5, lw=2, label="answer")
+        axes.set_xticks(places, [f"{_short(name, 16)}\n{most[name]:.0%}" for name in domains], rotation=50, ha="right")
+        axes.set_yticks([])
+        axes.set_ylim(-0.03, 1.05)
+        axes.spines["left"].set_visible(False)
+        axes.grid(visible=True, axis="x")
+        _legend_above(figure)
+
+    return _svg("tried", (max(WIDTH, 1.5 + 0.45 * len(domains)), WIDTH * 0.75), draw)
 
 
 def agreement(found: Agreement, unit: str, target: str) -> str:

@@ -33,6 +33,7 @@ def sections(content: Content) -> tuple[Section, ...]:
         _slopes(content),
         _sizes(content),
         _course(content),
+        _tried(content),
         _agreement(content),
         _front(content),
         _growth(content),
@@ -350,6 +351,35 @@ def _course(content: Content) -> Section:
         f"(trial {best.trial}, {best.origin}), after {best.flops:.3g} FLOPs. Being the best of {len(reached)}, it "
         "looks better than it is."
     )
+    return Section(name, title, lead, (plot,))
+
+
+def _tried(content: Content) -> Section:
+    name, title = "tried", "Which mixtures were tried"
+    found = content.tried or Missing("This report was made before it was kept.")
+    if isinstance(found, Missing):
+        return _missing(name, title, "No mixture was measured", found)
+    answer = content.decision.rival(content.decision.answer)
+    domains = list(content.domains)
+    # Those that differ most tell most.
+    spread = {domain: float(np.ptp([each.mixture[domain] for each in found.trials])) for domain in domains}
+    widest = set(sorted(domains, key=lambda domain: -spread[domain])[:MOST_ROWS])
+    shown = [domain for domain in domains if domain in widest]
+    plot = Plot(
+        "The search's trials over their shares",
+        embed(plots.tried(found, answer, shown)),
+        "A line is a trial; each axis goes from 0 to the largest share of that domain, which stands below its name. "
+        "The darker, the lower the objective. To move shares and see: mixopt explore."
+        f"{shorten(shown, domains, 'domains')}",
+        Table(
+            ("trial", f">objective ({content.unit})", *(f">{domain}" for domain in domains)),
+            tuple(
+                (each.trial, f"{each.objective:.4f}", *(percent(each.mixture[domain]) for domain in domains))
+                for each in found.trials
+            ),
+        ),
+    )
+    lead = f"{count_of(len(found.trials), 'mixture')} at {content.target}, beside the answer."
     return Section(name, title, lead, (plot,))
 
 

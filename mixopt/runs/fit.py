@@ -105,9 +105,7 @@ def fit(request: FitRequest, on_step: OnStep, on_first: OnFirst | None = None) -
     predictors, unfitted = surrogate_fits.fit_all(names, problem, runs, on_step, first)
     skipped = unfitted | left_out
     if predictors:
-        # What is best at the scale of the runs says little of another.
-        fixed = request.surrogates or goal is not None or posed.wanted.proxy != runs.target.proxy
-        chosen = next(iter(predictors.values())) if fixed else surrogate_fits.choose(predictors)
+        chosen = answering(request, posed, predictors)
         why = surrogate_fits.why(chosen, predictors)
         if not chosen.validation.trustworthy:
             _check_limits(request, problem.space, runs, why)
@@ -239,6 +237,13 @@ def surrogates_to_fit(request: FitRequest, posed: FitProblem) -> tuple[tuple[str
     if len(complete_fidelities(posed.runs)) == 1:
         skipped |= dict.fromkeys(("multi_fidelity_gp", SCALING_LAW), "the runs are of one fidelity")
     return (default, *(name for name in SURROGATES if name != default and name not in skipped)), skipped
+
+
+def answering(request: FitRequest, posed: FitProblem, predictors: Mapping[str, Predictor]) -> Predictor:
+    """The one that the mixture rests on."""
+    # What is best at the scale of the runs says little of another.
+    fixed = request.surrogates or posed.problem.goal is not None or posed.wanted.proxy != posed.runs.target.proxy
+    return next(iter(predictors.values())) if fixed else surrogate_fits.choose(predictors)
 
 
 def _as_fidelity(goal: Goal, like: Fidelity) -> Fidelity:

@@ -2,7 +2,8 @@
 
 resume      the history is what the journal holds; a first start finds it empty
 search      ask -> open -> launch -> collect -> close, until the strategy has nothing to ask, the budget is spent, or
-            what the study names as enough is reached; somebody may pause or stop it (mixopt/study/wishes.py)
+            what the study names as enough is reached; somebody may pause or stop it (mixopt/study/wishes.py), or queue
+            mixtures, which come before the strategy's (mixopt/study/queue.py)
 recommend   from the search's trials alone: strategies look at no other seed; what is expected of it is kept now
 confirm     the candidates and the baselines again, at the target fidelity, with seeds that chose nothing
 answer      the mixture of which most is expected after that, beside proportional and the best baseline
@@ -28,6 +29,7 @@ from mixopt.study.mlflow_page.keeper import PageKeeper
 from mixopt.study.plan import Plan
 from mixopt.study.predictions import foretell, kept, past_calibration, read_predictions, with_outcomes
 from mixopt.study.progress import Watcher
+from mixopt.study.queue import queued_trials
 from mixopt.study.wishes import LOOK_SECONDS, Wish, activity
 from mixopt.workers.executor import Executor, Unwanted
 from mixopt.workers.messages import Event, Notice, TrialEnd, TrialProgress, TrialRestart
@@ -89,6 +91,7 @@ class Loop:
         self._in_flight: dict[str, Trial] = {}
         self._compiled: set[str] = set()  # proxies, those too of which that failed
         self._remarks: list[str] = []
+        self._refused: set[str] = set()  # queued mixtures of which it was said
         self._out_of_budget = False
         self._asked = asked
         self._wish: Wish | None = None  # as it was seen last
@@ -146,10 +149,14 @@ class Loop:
 
         def ask(slots: int) -> list[Trial]:
             resumed = [interrupted.popleft() for _ in range(min(slots, len(interrupted)))]
+            left = slots - len(resumed)
             # The first trial that the budget does not pay for ends the search.
-            if self._out_of_budget or len(resumed) == slots or self._is_enough():
+            if self._out_of_budget or left == 0 or self._is_enough():
                 return resumed
-            wanted = self.plan.strategy.ask(self.history, slots - len(resumed))
+            wanted = self._queued()[:left]
+            if len(wanted) < left:
+                known = self.history.opened(*wanted) if wanted else self.history
+                wanted += self.plan.strategy.ask(known, left - len(wanted))
             affordable = self._affordable(wanted)
             self._out_of_budget = len(affordable) < len(wanted)
             return [*resumed, *affordable]
@@ -167,6 +174,15 @@ class Loop:
                 reason = self.plan.strategy.why_over(self.history)
             if reason is not None:
                 self._remark(f"the search ended early: {reason}")
+
+    def _queued(self) -> list[Trial]:
+        """What somebody wants trained, and nobody has asked for yet."""
+        trials, refused = queued_trials(self.plan.file.work_directory, self.plan.problem, self.history)
+        for reason in refused:
+            if reason not in self._refused:
+                self._refused.add(reason)
+                self._say(reason)
+        return trials
 
     def _is_enough(self) -> bool:
         """Whether nothing more is to be searched: somebody says so, or the study's own criteria."""

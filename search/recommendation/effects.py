@@ -47,13 +47,23 @@ def effects(
     trained_ND: Float[np.ndarray, "N D"],
 ) -> Mapping[str, Effect]:
     """The effect of each domain; `predicted` gives the objective of mixtures [N, D]."""
-    found = {}
+    along = [moved_along(mixture, domain, trained_ND) for domain in mixture.domains]
+    # Asked for at once, which is several times as fast.
+    values_DS = predicted(np.vstack([moved_SD for _, moved_SD in along])).reshape(len(along), STEPS)
+    return {
+        domain: Effect(tuple(map(float, shares_S)), tuple(map(float, values_S)))
+        for domain, (shares_S, _), values_S in zip(mixture.domains, along, values_DS, strict=True)
+    }
+
+
+def moved_along(
+    mixture: Mixture, domain: str, trained_ND: Float[np.ndarray, "N D"]
+) -> tuple[Float[np.ndarray, " S"], Float[np.ndarray, "S D"]]:
+    """The shares of a domain from the least to the most that was trained, [S], and the mixture with each, [S, D]."""
+    place = mixture.domains.index(domain)
+    shares_S = np.linspace(trained_ND[:, place].min(), trained_ND[:, place].max(), STEPS)
     held_D = np.ptp(trained_ND, axis=0) <= ROUNDING
-    for place, domain in enumerate(mixture.domains):
-        shares_S = np.linspace(trained_ND[:, place].min(), trained_ND[:, place].max(), STEPS)
-        values_S = predicted(_moved(mixture.array, place, shares_S, held_D))
-        found[domain] = Effect(tuple(map(float, shares_S)), tuple(map(float, values_S)))
-    return found
+    return shares_S, _moved(mixture.array, place, shares_S, held_D)
 
 
 def _moved(

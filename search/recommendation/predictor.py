@@ -5,8 +5,9 @@ Shapes: N mixtures, D domains, M metrics.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -21,6 +22,10 @@ from search.recommendation.validation import FEWEST_RUNS, Validation, cross_vali
 from search.surrogates import SURROGATES
 from search.surrogates.loss_model import LossModel
 from search.trust_region import TrustRegion
+
+Expected = tuple[float, float, Float[np.ndarray, " M"], Float[np.ndarray, " M"]]
+# Of so many mixtures.
+REMEMBERED = 64
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,16 @@ class Predictor:
         itself_N = np.abs(weights_ND - own_D).sum(axis=1) / 2 < ROUNDING
         return np.where(itself_N, objective.value(mean_NM, baseline_M), order_N)
 
-    def expect(self, mixture: Mixture) -> tuple[float, float, Float[np.ndarray, " M"], Float[np.ndarray, " M"]]:
+    def expect(self, mixture: Mixture) -> Expected:
         """Mean and standard deviation of a new run's objective, and of its metrics, [M]."""
+        return self._expected(mixture)
+
+    @cached_property
+    def _expected(self) -> Callable[[Mixture], Expected]:
+        # Baselines are compared with again and again.
+        return lru_cache(maxsize=REMEMBERED)(self._expect)
+
+    def _expect(self, mixture: Mixture) -> Expected:
         mean_1M, sd_1M = self.model.predict(mixture.array[None])
         mean_1, sd_1 = objective_of(
             self.problem.objective, mean_1M, sd_1M, self.validation.residual_NM, self.baseline_M

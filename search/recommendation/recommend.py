@@ -5,7 +5,6 @@ Shapes: D domains, K mixtures that are averaged, N mixtures, F of these on the P
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import partial
 from statistics import NormalDist
@@ -18,16 +17,16 @@ from search.errors import SearchError, TooFewMixtures
 from search.evidence import Evidence
 from search.mixture import NEAR, Mixture
 from search.objective import Pareto
-from search.problem import PROPORTIONAL, Problem
+from search.problem import Problem
 from search.randomness import generator
 from search.recommendation import caveats
 from search.recommendation.effects import effects
+from search.recommendation.expectation import Expectation
 from search.recommendation.predictor import Predictor
 from search.recommendation.recommendation import (
     BEST_OBSERVED,
     BEST_TRIED,
     Candidate,
-    Estimate,
     FrontPoint,
     Recommendation,
 )
@@ -134,9 +133,8 @@ def recommend_predicted(predictor: Predictor, best_KD: Float[np.ndarray, "K D"])
     problem, evidence, objective = predictor.problem, predictor.evidence, predictor.problem.objective
     mixture = choices(problem).mixture(best_KD.mean(axis=0))
     assert problem.pool is not None or problem.space.contains(mixture)
-    mean, sd, mean_M, sd_M = predictor.expect(mixture)
-    has_proportional = PROPORTIONAL in problem.baselines
-    gain, gain_sd = predictor.gain(mixture, problem.baselines[PROPORTIONAL]) if has_proportional else (0.0, 0.0)
+    mean, _, mean_M, sd_M = predictor.expect(mixture)
+    expected = Expectation.of(predictor, mixture)
     own_sd = predictor.own_sd(mixture)
     found_effects = effects(predictor.objective, mixture, evidence.runs.weights_ND)
     as_good_ND = np.vstack([mixture.array[None], best_KD, predictor.trusted.within(mean + own_sd, predictor.order)])
@@ -157,12 +155,9 @@ def recommend_predicted(predictor: Predictor, best_KD: Float[np.ndarray, "K D"])
             *caveats.of_evidence(evidence),
         ),
         trials=len(evidence.runs),
-        predicted=Estimate.of(mean, math.hypot(sd, 0.0 if evidence.noise is None else evidence.noise.seed_sd)),
-        gain=Estimate.of(gain, gain_sd) if has_proportional else None,
-        predicted_losses={
-            name: Estimate.of(float(mean), float(metric_sd))
-            for name, mean, metric_sd in zip(objective.metrics, mean_M, sd_M, strict=True)
-        },
+        predicted=expected.objective,
+        gain=expected.gain,
+        predicted_losses=expected.losses,
         ranges={
             name: (float(low), float(high))
             for name, low, high in zip(

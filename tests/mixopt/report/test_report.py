@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from mixopt.base.errors import ConfigError
 from mixopt.cli import report
-from mixopt.report.content import Agreement, Content, Course, Effects, Front, HeldOut, Missing
+from mixopt.report.content import Agreement, Content, Course, Effects, Front, HeldOut, Missing, Tried
 from mixopt.report.gather import summarise
 from mixopt.report.kept import CONTENT
 from mixopt.report.page import render
@@ -30,6 +30,7 @@ from mixopt.study.recording import begin
 from search.history import History
 from search.recommendation.confirmation import confirm
 from search.recommendation.confirmation_trials import next_confirmations
+from search.seeds import is_of_search
 from search.trial import Failure, FailureKind, Loss, Measurement, Trial
 from tests.e2e.study import STUDY
 from tests.simulated import planned, run
@@ -353,6 +354,21 @@ def test_the_search_is_followed_in_the_order_in_which_its_trials_ended(recorded:
     assert [step.trial for step in found.steps] == asked  # the machines of this test work in turn
     cost = {entry.trial.id: entry.measurement.flops for entry in history.completed}
     assert [step.flops for step in found.steps] == pytest.approx(np.cumsum([cost[trial] for trial in asked]))
+
+
+def test_it_shows_the_shares_of_what_was_tried_the_best_first(recorded: Plan) -> None:
+    record = read_record(recorded.file)
+    content = summarise(recorded, record.history, answer_so_far(recorded.file, record))
+    found = content.tried
+    assert isinstance(found, Tried)
+    objectives = [each.objective for each in found.trials]
+    assert objectives == sorted(objectives)
+    searched = {
+        entry.trial.id for entry in record.history.at(recorded.problem.target) if is_of_search(entry.trial.seed)
+    }
+    assert {each.trial for each in found.trials} == searched
+    [table] = [each for each in Page(render(content)).tables if each[0][:1] == ["trial"] and "prose" in each[0]]
+    assert [row[0] for row in table[1:]] == [each.trial for each in found.trials]
 
 
 def test_without_its_corpus_it_says_where_to_go(recorded: Plan, tmp_path: Path) -> None:

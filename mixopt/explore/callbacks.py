@@ -1,0 +1,363 @@
+"""What happens when something on the page is touched; each answer is computed here, in Python.
+
+slider, field, "begin from", a click on a picture ──▶ the mixture ──▶ what is expected of it   (at once)
+                                                          │
+                                                          └──▶ pictures, effects, side by side  (once it rests)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from dash import ALL, Dash, Input, Output, State, ctx, dcc, no_update
+
+from mixopt.explore import pictures, views
+from mixopt.explore.exporting import exported
+from mixopt.explore.layout import WITHIN, position, share_at, share_of, shown_percent, state_of
+from mixopt.explore.what_if import WhatIfs
+from mixopt.exports.formats import exporter
+from mixopt.study.queue import enqueue, queued
+from proxies.errors import ProxyError
+from search.errors import ExplainedError
+from search.mixture import FloatArray, Mixture
+
+log = logging.getLogger(__name__)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+MOST_PINS = 8
+# Once no share was moved for so long, what takes longer is drawn.
+RESTS_MILLISECONDS = 180
+REST = f"""
+function(state) {{
+    clearTimeout(window.mixoptRest);
+    window.mixoptRest = setTimeout(
+        () => dash_clientside.set_props('settled', {{data: Date.now()}}), {RESTS_MILLISECONDS});
+    window.mixoptAnswered && window.mixoptAnswered();
+    return window.dash_clientside.no_update;
+}}
+"""
+
+
+def answers(app: Dash, *parts: Any, **options: Any) -> Callable[[Function], Function]:
+    """The function answers these inputs: Dash's own decorator, which hides the types of what it decorates."""
+    return cast("Callable[[Function], Function]", app.callback(*parts, **options))
+
+
+def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
+    """Connect the elements of the page.
+
+    Args:
+        reach: the gain at the ends of the scale on which gains are drawn.
+    """
+    subject = what_ifs.subject
+    domains = subject.domains
+    count = len(domains)
+    _register_moves(app, what_ifs, reach)
+    app.clientside_callback(REST, Output("page", "data-rest"), Input("mixture", "data"))
+
+    def now(state: Mapping[str, Any]) -> Mixture:
+        return Mixture.from_array(domains, _array(state["weights"], count))
+
+    def pinned(pins: Mapping[str, Any] | None) -> dict[str, Mixture]:
+        # What another subject's page left in this browser is not of these domains.
+        return {
+            str(name): Mixture.from_array(domains, _array(weights, count))
+            for name, weights in (pins or {}).items()
+            if len(weights) == count
+        }
+
+    @answers(
+        app,
+        Output({"spark": ALL}, "src"),
+        Input("settled", "data"),
+        State("mixture", "data"),
+        prevent_initial_call=False,
+    )
+    def sparks(_settled: int, state: Mapping[str, Any]) -> list[str]:
+        mixture = now(state)
+        found = what_ifs.effects(mixture)
+        scale = pictures.scale_of(found)
+        return [pictures.spark(found[name], mixture[name], *scale) for name in domains]
+
+    if len(subject.metrics) > 1:
+
+        @answers(
+            app,
+            Output("trade", "figure"),
+            Input("settled", "data"),
+            Input("pins", "data"),
+            Input("across", "value"),
+            Input("up", "value"),
+            State("mixture", "data"),
+        )
+        def trade(_settled: int, pins: Mapping[str, Any] | None, across: str, up: str, state: Mapping[str, Any]) -> Any:
+            kept = {name: what_ifs.of(mixture) for name, mixture in pinned(pins).items()}
+            return pictures.trade_picture(subject, across, up, what_ifs.of(now(state)), kept)
+
+    @answers(app, Output("trials", "figure"), Input("settled", "data"), Input("pins", "data"), State("mixture", "data"))
+    def trials(_settled: int, pins: Mapping[str, Any] | None, state: Mapping[str, Any]) -> Any:
+        return pictures.trials_picture(subject, now(state), pinned(pins))
+
+    @answers(
+        app, Output("effect", "figure"), Input("settled", "data"), Input("domain", "value"), State("mixture", "data")
+    )
+    def effect(_settled: int, domain: str, state: Mapping[str, Any]) -> Any:
+        mixture = now(state)
+        curve = what_ifs.curve(mixture, domain)
+        return pictures.effect_picture(subject, domain, mixture[domain], curve, subject.metrics)
+
+    @answers(
+        app, Output("comparison", "children"), Input("settled", "data"), Input("pins", "data"), State("mixture", "data")
+    )
+    def compare(_settled: int, pins: Mapping[str, Any] | None, state: Mapping[str, Any]) -> Any:
+        return views.comparison(what_ifs, now(state), pinned(pins))
+
+    @answers(
+        app,
+        Output("pins", "data"),
+        Output("said", "children", allow_duplicate=True),
+        Input("pin", "n_clicks"),
+        Input({"unpin": ALL}, "n_clicks"),
+        State("pins", "data"),
+        State("mixture", "data"),
+        prevent_initial_call=True,
+    )
+    def pin(_pin: int | None, _unpin: list[int | None], pins: dict[str, Any] | None, state: Any) -> Any:
+        kept = {name: list(mixture.weights) for name, mixture in pinned(pins).items()}
+        touched = ctx.triggered_id
+        if not ctx.triggered[0]["value"] or touched is None:
+            return no_update, no_update
+        if isinstance(touched, dict):
+            kept.pop(touched["unpin"], None)
+            return kept, f"{touched['unpin']} is no longer pinned"
+        mixture = now(state)
+        if same := next((name for name, other in pinned(pins).items() if other.same_as(mixture)), None):
+            return no_update, f"this mixture is pinned already, as {same}"
+        if len(kept) >= MOST_PINS:
+            return no_update, f"{MOST_PINS} mixtures are pinned, the most: unpin one first"
+        name = _name_of(mixture, subject.mixtures, kept)
+        return kept | {name: list(mixture.weights)}, f"pinned as {name}"
+
+    def text_of(
+        state: Mapping[str, Any], format: str, location: str | None, tokens: str | None
+    ) -> tuple[str, list[str]]:
+        return exported(subject, now(state), format, location or None, tokens or None)
+
+    @answers(
+        app,
+        Output("exported", "children"),
+        Output("said", "children", allow_duplicate=True),
+        Input("show", "n_clicks"),
+        State("mixture", "data"),
+        State("format", "value"),
+        State("location", "value"),
+        State("tokens", "value"),
+        prevent_initial_call=True,
+    )
+    def show(_clicks: int, state: Any, format: str, location: str | None, tokens: str | None) -> Any:
+        try:
+            text, notes = text_of(state, format, location, tokens)
+        except ExplainedError as error:
+            return "", _mistake(error)
+        return text, "; ".join(notes) or f"shown as {format}"
+
+    @answers(
+        app,
+        Output("download", "data"),
+        Output("said", "children", allow_duplicate=True),
+        Input("save", "n_clicks"),
+        State("mixture", "data"),
+        State("format", "value"),
+        State("location", "value"),
+        State("tokens", "value"),
+        prevent_initial_call=True,
+    )
+    def save(_clicks: int, state: Any, format: str, location: str | None, tokens: str | None) -> Any:
+        try:
+            text, notes = text_of(state, format, location, tokens)
+        except ExplainedError as error:
+            return no_update, _mistake(error)
+        name = f"mixture-{format}{exporter(format).suffix}"
+        return dcc.send_string(text, name), "; ".join(notes) or f"saved as {name}"
+
+    if subject.study is not None:
+        folder = subject.study.work_directory
+
+        @answers(
+            app,
+            Output("queued", "children"),
+            Output("said", "children", allow_duplicate=True),
+            Input("enqueue", "n_clicks"),
+            State("mixture", "data"),
+            State("note", "value"),
+            prevent_initial_call="initial_duplicate",
+        )
+        def ask(clicks: int | None, state: Any, note: str | None) -> Any:
+            said: Any = no_update
+            try:
+                if clicks:
+                    mixture = now(state)
+                    if broken := what_ifs.of(mixture).broken:
+                        said = f"not queued, for it breaks the limits: {broken[0]}"
+                    else:
+                        new = enqueue(folder, mixture, (note or "").strip())
+                        said = f"queued: {_taken_when(subject.name)}" if new else "this mixture is queued already"
+                waiting = [each for each in queued(folder) if set(each.mixture.domains) == set(domains)]
+                return views.queue([each for each in waiting if not what_ifs.is_measured(each.mixture)]), said
+            except (ExplainedError, ProxyError, OSError) as error:
+                return no_update, f"not queued: {error}"
+
+
+def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
+    """Whatever changes the mixture, and at once what is expected of it."""
+    subject = what_ifs.subject
+    domains = subject.domains
+    count = len(domains)
+
+    @answers(
+        app,
+        Output({"share": ALL}, "value"),
+        Output({"percent": ALL}, "value"),
+        Output({"epochs": ALL}, "children"),
+        Output("summary", "children"),
+        Output("details", "children"),
+        Output("mixture", "data"),
+        Output("begin", "value"),
+        Input({"share": ALL}, "value"),
+        Input({"percent": ALL}, "value"),
+        Input("begin", "value"),
+        Input("within", "value"),
+        Input({"take": ALL}, "n_clicks"),
+        Input("trade", "clickData", allow_optional=True),
+        Input("trials", "clickData"),
+        State({"held": ALL}, "value"),
+        State("mixture", "data"),
+        State("pins", "data"),
+        State("across", "value", allow_optional=True),
+        State("up", "value", allow_optional=True),
+        prevent_initial_call=True,
+    )
+    def move(
+        places: list[Any],
+        percents: list[Any],
+        begin: str | None,
+        within: list[str],
+        _take: list[int | None],
+        on_front: Any,
+        on_runs: Any,
+        held: list[list[str]],
+        state: Mapping[str, Any],
+        pins: Mapping[str, Any] | None,
+        across: str | None,
+        up: str | None,
+    ) -> Any:
+        before = Mixture.from_array(domains, _array(state["weights"], count))
+        limited = WITHIN in (within or [])
+        touched = _touched(before, places, percents)
+        moved: int | None = None
+        given: Any = None
+        start = before
+        match touched:
+            case {"share": int(moved)} | {"percent": int(moved)}:
+                if state.get("moved") == moved:
+                    start = Mixture.from_array(domains, _array(state["start"], count))
+                given = places[moved] if "share" in touched else percents[moved]
+                share = share_at(float(given)) if "share" in touched else share_of(given)
+                # What is no number leaves the mixture, and the field, as they were.
+                share = start[domains[moved]] if share is None else share
+                kept = [name for name, each in zip(domains, held, strict=True) if each and name != domains[moved]]
+                mixture = what_ifs.moved(start, domains[moved], share, kept, limited)
+            case {"take": str(name)} if ctx.triggered[0]["value"] and name in (pins or {}):
+                mixture = Mixture.from_array(domains, _array((pins or {})[name], count))
+            case "begin" if begin is not None and begin in subject.mixtures:
+                mixture = subject.mixtures[begin]
+            case "trade" if on_front and across and up and _on_front(on_front):
+                mixture = pictures.front_mixture(subject, across, up, on_front["points"][0]["pointNumber"])
+            case "trials" if on_runs and (run := _run(on_runs, subject)) is not None:
+                mixture = subject.predictor.evidence.runs.mixture(run).reordered(domains)
+            case "within" if limited:
+                mixture = what_ifs.inside(before)
+            case _:
+                return _nothing(count)
+        found = what_ifs.of(mixture)
+        sliders: list[Any] = [position(each) for each in mixture.weights]
+        if isinstance(touched, dict) and "share" in touched and moved is not None and sliders[moved] == float(given):
+            # The one under somebody's hand is where it should be.
+            sliders[moved] = no_update
+        return (
+            sliders,
+            [shown_percent(share) for share in mixture.weights],
+            [views.epochs(found, name) if subject.space.target_tokens else no_update for name in domains],
+            views.summary(found, subject, reach),
+            views.details(found, subject),
+            state_of(mixture, moved, start if moved is not None else None),
+            # Once it was moved, it can be begun from again.
+            no_update if touched == "begin" or begin is None else None,
+        )
+
+
+def _touched(before: Mixture, places: list[Any], percents: list[Any]) -> Any:
+    """The id of what somebody touched; None where nothing differs from what it was.
+
+    Several may have changed by the time that the browser asks, and a field that is left tells of it though it says what
+    it said.
+    """
+    for touched in ctx.triggered_prop_ids.values():
+        match touched:
+            case {"share": int(number)} if position(before.weights[number]) == float(places[number]):
+                continue
+            case {"percent": int(number)}:
+                share = share_of(percents[number])
+                if share is not None and shown_percent(share) == shown_percent(before.weights[number]):
+                    continue
+        return touched
+    return None
+
+
+def _nothing(count: int) -> Any:
+    same = [no_update] * count
+    return same, same, same, no_update, no_update, no_update, no_update
+
+
+def _array(weights: Any, count: int) -> FloatArray:
+    """Weights as the browser has them.
+
+    Raises:
+        ValueError: they are not of these domains.
+    """
+    array = np.array(weights, dtype=np.float64)
+    if array.shape != (count,) or not np.isfinite(array).all() or (array < 0).any():
+        raise ValueError("these are no weights of this study's domains")
+    return array
+
+
+def _on_front(clicked: Any) -> bool:
+    """Whether a click on the trade was on the front, its second trace."""
+    return bool(clicked["points"][0].get("curveNumber") == 1)
+
+
+def _run(clicked: Any, subject: Any) -> int | None:
+    """The run whose line was clicked, as its place among all; None where it was no run's."""
+    point = clicked["points"][0]
+    return pictures.run_at(subject, point.get("curveNumber", -1), point.get("pointNumber", -1))
+
+
+def _name_of(mixture: Mixture, known: Mapping[str, Mixture], pins: Mapping[str, Any]) -> str:
+    """What a pin is called: as a known mixture, or by the next letter."""
+    for name, other in known.items():
+        if name not in pins and other.same_as(mixture):
+            return name
+    letters = (chr(ord("A") + number) for number in range(26))
+    return next(letter for letter in letters if letter not in pins)
+
+
+def _taken_when(study: str) -> str:
+    return f"study {study} trains it next where it runs; else: mixopt run"
+
+
+def _mistake(error: ExplainedError) -> str:
+    return f"{error.message}; {error.hint}" if error.hint else error.message

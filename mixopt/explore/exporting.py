@@ -1,0 +1,44 @@
+"""A mixture of the page in a trainer's format."""
+
+from __future__ import annotations
+
+from mixopt.base.errors import ConfigError
+from mixopt.base.version import VERSION
+from mixopt.explore.subject import Subject
+from mixopt.exports.formats import Draws, Exportable, exporter
+from mixopt.exports.mixtures import Known
+from mixopt.exports.request import ExportRequest, choose_draws, resolve_locations, run_tokens
+from search.mixture import Mixture
+
+
+def exported(
+    subject: Subject, mixture: Mixture, format: str, location: str | None, tokens: str | None
+) -> tuple[str, list[str]]:
+    """The trainer's text, and what to be careful about.
+
+    Raises:
+        ConfigError: the format cannot say this mixture, a place or an amount of tokens is wrong, or a domain would be
+            repeated too often.
+    """
+    if subject.study is not None:
+        request = ExportRequest.of(subject.study, format, location, None, None, tokens, None)
+        known = Known.before(subject.study) if subject.answer is None else Known.of(subject.answer)
+        return request.text(known, mixture), request.cautions(known, mixture)
+    chosen = exporter(format)
+    draws = choose_draws(chosen, None)
+    if draws is Draws.DOCUMENTS:
+        raise ConfigError(
+            f"{format} draws documents, and a table of runs does not say how long they are",
+            hint="export from the study, or choose another format",
+        )
+    text = chosen.render(
+        Exportable(
+            mixture,
+            draws,
+            {},
+            resolve_locations(subject.domains, location, None),
+            run_tokens(tokens) or subject.space.target_tokens,
+            provenance={"mixopt": VERSION, "runs": subject.name, "verdict": "a mixture that somebody explored"},
+        )
+    )
+    return text, []

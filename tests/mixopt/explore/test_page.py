@@ -1,0 +1,360 @@
+"""The page as somebody uses it, in a browser: Debian's chromium, without a window."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from mixopt.explore.layout import position
+from mixopt.explore.server import serving
+from mixopt.explore.subject import ANSWER, of_study
+from mixopt.explore.what_if import WhatIfs
+from mixopt.study.queue import queued
+from tests.e2e.study import STUDY
+from tests.mixopt.explore.world import DOMAINS, what_ifs
+from tests.simulated import planned, run
+
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+SECONDS = 60.0
+WIDE, NARROW = (1280, 900), (800, 900)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        BROWSER is None or DRIVER is None, reason="no browser: apt-get install chromium chromium-driver"
+    ),
+]
+
+
+class Visitor:
+    """Somebody who looks at the page and touches it."""
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self.driver = driver
+
+    def find(self, name: str, number: int | None = None) -> WebElement:
+        """An element by its id; of the rows by their number."""
+        wanted = name if number is None else f'{{"{name}":{number}}}'
+        return self.driver.find_element(By.XPATH, f"//*[@id='{wanted}']")
+
+    def text(self, name: str) -> str:
+        return self.find(name).text
+
+    def shares(self) -> list[float]:
+        """What the fields say, in percent."""
+        shown = [self.find("percent", number).get_attribute("value") or "" for number in range(self.rows)]
+        # While somebody types it may be anything.
+        return [float(each) if each.replace(".", "").isdigit() else -1.0 for each in shown]
+
+    @property
+    def rows(self) -> int:
+        return len(self.driver.find_elements(By.CSS_SELECTOR, ".rows .row:not(.head)"))
+
+    def slide(self, number: int, share: float) -> None:
+        """As a hand does that lets go at once."""
+        self.driver.execute_script(
+            """const [slider, place] = arguments;
+            Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(slider, place);
+            slider.dispatchEvent(new Event('input', {bubbles: true}));""",
+            self.find("share", number),
+            position(share),
+        )
+
+    def type_share(self, number: int, percent: str) -> None:
+        field = self.find("percent", number)
+        field.send_keys(Keys.CONTROL, "a")
+        field.send_keys(percent or Keys.DELETE, Keys.ENTER)
+
+    def choose(self, name: str, option: str) -> None:
+        self.press(name)
+        self.await_(lambda: self._option(option) is not None)
+        self.click(lambda: self._option(option) or self.find(name))
+
+    def press(self, name: str) -> None:
+        self.click(lambda: self.find(name))
+
+    def tick(self, name: str, number: int | None = None) -> None:
+        self.click(lambda: self.find(name, number).find_element(By.TAG_NAME, "input"))
+
+    def click(self, find: Callable[[], WebElement]) -> None:
+        """On an element, once nothing moves over it any more."""
+
+        def clicked() -> bool:
+            try:
+                self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", find())
+                find().click()
+            except ElementClickInterceptedException:
+                return False
+            return True
+
+        self.await_(clicked)
+
+    def await_(self, what: Callable[[], bool]) -> None:
+        until = time.monotonic() + SECONDS
+        while True:
+            try:
+                if what():
+                    return
+            except StaleElementReferenceException:
+                pass  # drawn anew this very moment
+            assert time.monotonic() < until, "it does not come"
+            time.sleep(0.05)
+
+    def mistakes(self) -> list[str]:
+        """What the browser complains of."""
+        return [str(entry["message"]) for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
+
+    def _option(self, text: str) -> WebElement | None:
+        options = self.driver.find_elements(By.CSS_SELECTOR, "[role=listbox] [role=option]")
+        return next((each for each in options if each.text == text), None)
+
+
+@contextmanager
+def browser(size: tuple[int, int] = WIDE, *options: str) -> Iterator[webdriver.Chrome]:
+    chosen = webdriver.ChromeOptions()
+    chosen.binary_location = str(BROWSER)
+    width, height = size
+    for option in (
+        "--headless=new",
+        "--no-sandbox",  # as root there is none
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+        f"--window-size={width},{height}",
+        *options,
+    ):
+        chosen.add_argument(option)
+    chosen.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=chosen, service=webdriver.ChromeService(DRIVER))
+    try:
+        driver.set_page_load_timeout(SECONDS)
+        driver.set_script_timeout(SECONDS)
+        yield driver
+    finally:
+        driver.quit()
+
+
+@contextmanager
+def visiting(asked: WhatIfs, size: tuple[int, int] = WIDE) -> Iterator[Visitor]:
+    with serving(asked, port=0) as page, browser(size) as driver:
+        thread = Thread(target=page.server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            driver.get(page.url)
+            visitor = Visitor(driver)
+            visitor.await_(lambda: bool(driver.find_elements(By.ID, "now-gain")))
+            visitor.await_(lambda: bool(driver.find_elements(By.CSS_SELECTOR, "#trials .scatterlayer")))
+            yield visitor
+        finally:
+            page.server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> WhatIfs:
+    return what_ifs(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture
+def visitor(asked: WhatIfs) -> Iterator[Visitor]:
+    with visiting(asked) as visitor:
+        yield visitor
+        assert visitor.mistakes() == []
+
+
+def close_to(shares: list[float], expected: Any) -> bool:
+    return all(abs(one - 100 * other) < 0.02 for one, other in zip(shares, expected, strict=True))
+
+
+def test_a_slider_moves_the_others_and_everything_that_is_expected(visitor: Visitor, asked: WhatIfs) -> None:
+    answer = asked.subject.mixtures[ANSWER]
+    assert close_to(visitor.shares(), answer.weights)
+    before = visitor.text("now-objective")
+    visitor.slide(1, 0.5)
+    expected = asked.moved(answer, "code", 0.5)
+    visitor.await_(lambda: close_to(visitor.shares(), expected.weights))
+    found = asked.of(expected)
+    assert visitor.text("now-objective") != before
+    assert found.expected.gain is not None
+    assert float(visitor.text("now-gain").replace("−", "-")) == pytest.approx(found.expected.gain.mean, abs=1e-3)
+    assert visitor.text("now-evidence") == f"{found.nearest:.0%}"
+    for number, name in enumerate(DOMAINS):
+        assert float(visitor.find("epochs", number).text) == pytest.approx(found.domains[name].epochs, abs=0.02)
+        place = int(visitor.find("share", number).get_attribute("value") or -1)
+        assert abs(place - position(expected[name])) <= 1
+
+
+def test_to_and_fro_leads_back(visitor: Visitor, asked: WhatIfs) -> None:
+    answer = asked.subject.mixtures[ANSWER]
+    for share in (0.6, 0.01, 0.4, answer["code"]):
+        visitor.slide(1, share)
+        visitor.await_(lambda share=share: abs(visitor.shares()[1] - 100 * share) < 0.2)  # type: ignore[misc]
+    visitor.await_(
+        lambda: all(abs(each - 100 * other) < 0.2 for each, other in zip(visitor.shares(), answer.weights, strict=True))
+    )
+
+
+def test_while_a_slider_is_dragged_what_is_expected_follows(visitor: Visitor) -> None:
+    moved = visitor.driver.execute_async_script(
+        """const [slider, done] = arguments;
+        const set = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set;
+        let seen = new Set(), place = 200;
+        const drag = setInterval(() => {
+            set.call(slider, place); slider.dispatchEvent(new Event('input', {bubbles: true}));
+            seen.add(document.getElementById('now-objective').textContent);
+            if ((place += 4) > 600) { clearInterval(drag); setTimeout(() => done(seen.size), 1500); }
+        }, 16);""",
+        visitor.find("share", 0),
+    )
+    assert moved >= 4, "the page waits for the hand to rest"
+    # The last place, however fast the hand was.
+    visitor.await_(lambda: abs(visitor.shares()[0] - 36) < 0.1)
+
+
+def test_limits_hold_until_they_are_let_go(visitor: Visitor) -> None:
+    visitor.type_share(1, "90")
+    visitor.await_(lambda: abs(visitor.shares()[1] - 60) < 0.01)
+    assert visitor.text("now-limits") == "kept"
+    visitor.tick("within")
+    visitor.type_share(1, "90")
+    visitor.await_(lambda: abs(visitor.shares()[1] - 90) < 0.01)
+    visitor.await_(lambda: "broken" in visitor.text("now-limits"))
+    assert "domain code: 0.9 is above its maximum 0.6" in visitor.text("details")
+    visitor.tick("within")
+    visitor.await_(lambda: visitor.text("now-limits") == "kept")
+
+
+def test_what_is_no_share_changes_nothing(visitor: Visitor) -> None:
+    before = visitor.shares()
+    for typed in ("much", "nan", ""):
+        visitor.type_share(1, typed)
+        visitor.await_(lambda: visitor.shares() == before)
+    visitor.type_share(1, "41,5 %")
+    visitor.await_(lambda: visitor.shares()[1] == 41.5)
+
+
+def test_what_is_held_stays(visitor: Visitor) -> None:
+    web = visitor.shares()[0]
+    visitor.tick("held", 0)
+    visitor.slide(1, 0.45)
+    visitor.await_(lambda: abs(visitor.shares()[1] - 45) < 0.2)
+    assert visitor.shares()[0] == pytest.approx(web, abs=0.01)
+
+
+def test_the_keyboard_suffices(visitor: Visitor) -> None:
+    seen = []
+    for _ in range(12):
+        ActionChains(visitor.driver).send_keys(Keys.TAB).perform()
+        seen.append(visitor.driver.switch_to.active_element.get_attribute("id"))
+    assert {"begin", "pin", '{"share":0}', '{"percent":0}', '{"share":1}'} <= set(seen)
+    for number in (1, 2, 1):
+        before = visitor.shares()[number]
+        # From the field at once to the slider: leaving the field is no move.
+        visitor.find("percent", number).click()
+        visitor.find("share", number).send_keys(Keys.ARROW_RIGHT)
+        visitor.await_(lambda number=number, before=before: visitor.shares()[number] > before)  # type: ignore[misc]
+
+
+def test_mixtures_are_pinned_and_compared_and_taken_up_again(visitor: Visitor, asked: WhatIfs) -> None:
+    visitor.press("pin")
+    visitor.await_(lambda: visitor.text("said") == "pinned as answer")
+    visitor.choose("begin", "uniform")
+    visitor.await_(lambda: close_to(visitor.shares(), asked.subject.mixtures["uniform"].weights))
+    visitor.press("pin")
+    visitor.await_(lambda: "uniform" in visitor.text("comparison"))
+    assert "now gains over it" in visitor.text("comparison")
+    [take, *_] = [each for each in visitor.driver.find_elements(By.TAG_NAME, "button") if each.text == "take"]
+    take.click()
+    visitor.await_(lambda: close_to(visitor.shares(), asked.subject.mixtures[ANSWER].weights))
+    visitor.driver.refresh()
+    visitor.await_(
+        lambda: bool(visitor.driver.find_elements(By.ID, "comparison")) and "uniform" in visitor.text("comparison")
+    )
+
+
+def test_a_click_on_the_front_takes_that_mixture(visitor: Visitor) -> None:
+    visitor.await_(lambda: bool(visitor.driver.find_elements(By.CSS_SELECTOR, "#trade .point")))
+    before = visitor.shares()
+    visitor.driver.execute_script(
+        """const graph = document.querySelector('#trade .js-plotly-plot');
+        const front = graph.data[1], last = front.x.length - 1;
+        graph.emit('plotly_click', {points: [{curveNumber: 1, pointNumber: last, x: front.x[last], y: front.y[last],
+            data: front, fullData: front}]});"""
+    )
+    visitor.await_(lambda: visitor.shares() != before)
+
+
+def test_a_mixture_is_exported(visitor: Visitor) -> None:
+    visitor.choose("format", "megatron")
+    visitor.find("location").send_keys("/data/{domain}_text_document")
+    visitor.press("show")
+    visitor.await_(lambda: "/data/web_text_document" in visitor.text("exported"))
+    visitor.choose("format", "hf")
+    visitor.press("show")
+    visitor.await_(lambda: "draws documents" in visitor.text("said"))
+    assert visitor.text("exported") == ""
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_it_fits_the_window_and_loads_nothing_from_elsewhere(asked: WhatIfs, size: tuple[int, int]) -> None:
+    with visiting(asked, size) as visitor:
+        width, window = visitor.driver.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+        assert width <= window
+        loaded = visitor.driver.execute_script("return performance.getEntriesByType('resource').map(each => each.name)")
+        assert loaded
+        assert all(each.startswith("http://127.0.0.1:") for each in loaded)
+        assert visitor.mistakes() == []
+
+
+def test_a_mixture_of_a_study_is_queued_and_the_study_trains_it(tmp_path: Path) -> None:
+    text = STUDY.replace("trials: 3}", "trials: 9}") + "search: {strategy: regmix, surrogate: linear}\n"
+    plan = planned(tmp_path, text)
+    run(plan)
+    asked = WhatIfs(of_study(plan.file))
+    with visiting(asked) as visitor:
+        visitor.type_share(1, "33")
+        visitor.await_(lambda: abs(visitor.shares()[1] - 33) < 0.01)
+        visitor.find("note").send_keys("a third code")
+        visitor.press("enqueue")
+        visitor.await_(lambda: "a third code" in visitor.text("queued"))
+        assert "study small trains it next" in visitor.text("said")
+        visitor.press("enqueue")
+        visitor.await_(lambda: visitor.text("said") == "this mixture is queued already")
+        assert visitor.mistakes() == []
+    [waiting] = queued(plan.file.work_directory)
+    assert waiting.note == "a third code"
+    assert waiting.mixture["code"] == pytest.approx(0.33, abs=1e-4)
+    run(plan)
+    assert WhatIfs(of_study(plan.file)).is_measured(waiting.mixture)
+
+
+@pytest.mark.skipif("MIXOPT_PICTURES" not in os.environ, reason="MIXOPT_PICTURES names no folder for pictures")
+def test_pictures_of_the_page(asked: WhatIfs) -> None:
+    """For docs/, and for whoever has changed how the page looks."""
+    folder = Path(os.environ["MIXOPT_PICTURES"])
+    for name, size in (("explore", WIDE), ("explore-narrow", NARROW)):
+        with visiting(asked, size) as visitor:
+            visitor.press("pin")
+            visitor.slide(1, 0.4)
+            visitor.await_(lambda visitor=visitor: abs(visitor.shares()[1] - 40) < 0.2)  # type: ignore[misc]
+            time.sleep(2)  # the pictures
+            visitor.driver.execute_script("document.getElementById('said').textContent = ''; scrollTo(0, 0)")
+            visitor.driver.save_screenshot(str(folder / f"{name}.png"))
+            height = visitor.driver.execute_script("return document.documentElement.scrollHeight")
+            visitor.driver.set_window_size(size[0], height)
+            time.sleep(1)
+            visitor.driver.save_screenshot(str(folder / f"{name}-whole.png"))
