@@ -21,12 +21,15 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mlflow import MlflowClient
 from rich.console import Console
 
 from mixopt.settings.reading import load
-from mixopt.study.record import fetch_record, journal_path
+from mixopt.settings.schema import StudyFile
+from mixopt.study.record import journal_path
 from search.trial import Measurement
 from tests.foreign import STUDY, trained, write_foreign
+from tracking import keys
 from tracking.entries import Closed, Opened
 from tracking.journal import read
 
@@ -109,8 +112,7 @@ def _judged(path: Path, trials: int, clients: int, kills: int, seconds: float) -
                 right = trained(trial.mixture.as_dict())
                 # Seeds add less than a thousandth.
                 wrong += any(abs(losses[name].nats_per_token - loss) > 0.001 for name, loss in right.items())
-    there = fetch_record(file)
-    measured = set() if there is None else there.history.measured_ids
+    measured = _finished_in_mlflow(file)
     return Race(
         trials=len(closed),
         clients=clients,
@@ -121,6 +123,19 @@ def _judged(path: Path, trials: int, clients: int, kills: int, seconds: float) -
         wrong=wrong,
         missing_in_mlflow=len(closed.keys() - measured),
     )
+
+
+def _finished_in_mlflow(file: StudyFile) -> set[str]:
+    """Ids of the trials that its pages show as finished, not only the copy of the journal there."""
+    client = MlflowClient(tracking_uri=file.tracking_uri)
+    experiment = client.get_experiment_by_name(file.tracking.experiment)
+    assert experiment is not None
+    found, page = set[str](), client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'")
+    while True:
+        found |= {run.data.tags.get(keys.TRIAL_ID, "") for run in page}
+        if not page.token:
+            return found
+        page = client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'", page_token=page.token)
 
 
 def main() -> None:

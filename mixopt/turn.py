@@ -29,6 +29,7 @@ from mixopt.study.loop import Loop
 from mixopt.study.plan import Plan
 from mixopt.study.planning import check_settings, make_plan
 from mixopt.study.progress import Watcher
+from mixopt.study.queue import queued_trials
 from mixopt.study.record import check_begun, reach_store
 from mixopt.study.recording import begin
 from mixopt.study.telling import Heard
@@ -38,12 +39,15 @@ from search.history import History
 from search.seeds import is_of_search
 from search.trial import Failure, Measurement
 from tracking import keys
+from tracking.record import Record
 from tracking.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
 # One after the other has its turn, and a turn may fit a surrogate.
 TURN_WITHIN_SECONDS = 600.0
+# MLflow has so long for what a turn recorded; the next one sends the rest.
+SENT_WITHIN_SECONDS = 10.0
 
 Outcome = Measurement | Failure
 
@@ -72,7 +76,7 @@ def ask(file: StudyFile, count: int, client: str, console: Console) -> AskedTria
         own = [open_now[trial] for trial in owed]
         turn, answer = Turn(open_now, max(0, count - len(own)), client=client), None
         if count > len(own):
-            answer = _take(turn, plan, recorder, console)
+            answer = _ended_before(plan, recorder.begun) or _take(turn, plan, recorder, console)
         new = [order for trial_id, order in turn.orders.items() if trial_id not in open_now]
         orders = [plan.order(trial) for trial in own[:count]] + new
         return AskedTrials(
@@ -117,10 +121,21 @@ def tell(file: StudyFile, hear: Callable[[Mapping[str, Order]], Heard], console:
         )
 
 
+def _ended_before(plan: Plan, record: Record) -> Answer | None:
+    """The answer in which the study ended, where nothing is left to train; None where there is more."""
+    written, history = record.written.get(keys.ANSWER), record.history
+    if written is None or history.running or queued_trials(plan.file.work_directory, plan.problem, history)[0]:
+        return None
+    answer = Answer.read(written)
+    if not answer.ended or answer.trials.completed != len(history.completed) or plan.strategy.ask(history, 1):
+        return None
+    return answer if answer.confirmed or not plan.file.confirm.candidates else None
+
+
 def attach(file: StudyFile, source: TableSource, proxy: str | None, console: Console) -> AttachedRuns:
     """Record runs that were trained before, as trials of the study: they count in its budget, and it goes on from them.
 
-    Runs of one mixture are repeats, with seeds of their own; what was attached before is known again.
+    Runs of one mixture are repeats, with seeds of their own; one with the losses of a trial is that trial.
 
     Args:
         proxy: whose they are, where the table's fidelities are not called as the proxies. Default: the last.
@@ -130,21 +145,21 @@ def attach(file: StudyFile, source: TableSource, proxy: str | None, console: Con
     """
     runs, notes = read_all(source)
     with _taken_up(file, console, kinds=("external", "command")) as (plan, recorder):
-        found, left_out = runs_as_trials(runs, plan.problem, proxy)
-        history = recorder.begun.history
-        fresh = {trial: losses for trial, losses in found.items() if trial.id not in history.trial_ids}
-        for trial, losses in fresh.items():
+        history, before = recorder.begun.history, recorder.begun.tags.get(keys.ACTIVITY)
+        found = runs_as_trials(runs, plan.problem, history, proxy)
+        for trial, losses in found.trials.items():
             outcome = plan.order(trial).outcome({"losses": losses})
             recorder.open(trial)
             history = history.opened(trial).closed(trial, outcome)
             standing = plan.problem.standing(trial, history)
             recorder.close_trial(trial, outcome, None if standing is None else standing.objective)
-        recorder.tell(keys.ACTIVITY_WAITING)
+        if before is None and file.executor.kind == "external":
+            recorder.tell(keys.ACTIVITY_WAITING)
         return AttachedRuns(
             study=file.study,
-            attached=tuple(trial.id for trial in fresh),
-            known=len(found) - len(fresh),
-            left_out=(*left_out, *notes),
+            attached=tuple(trial.id for trial in found.trials),
+            known=found.known,
+            left_out=(*found.left_out, *notes),
         )
 
 
@@ -201,9 +216,12 @@ def _taken_up(
         store = reach_store(file, log.warning, log.warning)
         check_begun(file, store)
         plan = make_plan(file, None)
-        with begin(plan, store, log.info) as recorder:
-            recorder.leaves_open = True
+        recorder = begin(plan, store, log.info)
+        try:
             yield plan, recorder
+        finally:
+            # Whatever ends the turn, a mistake of whoever has it too: the study waits, and its trials train on.
+            recorder.leave(SENT_WITHIN_SECONDS)
         if recorder.trouble is not None:
             console.print(f"{recorder.trouble}; the next turn sends what it lacks", soft_wrap=True)
 
@@ -213,12 +231,15 @@ def _take(turn: Turn, plan: Plan, recorder: Recorder, console: Console) -> Answe
     # What ended the search was said when it did.
     confirming = any(not is_of_search(trial.seed) for trial in recorder.begun.history.trials)
     loop = Loop(plan, recorder, turn, Watcher() if confirming else _Remarks(console))
+    activity = keys.ACTIVITY_WAITING
     try:
         answer = loop.run()
+        activity = keys.ACTIVITY_ENDED
     except TurnOver:
-        recorder.tell(keys.ACTIVITY_WAITING)
         return None
-    loop.finish()
+    finally:
+        recorder.tell(activity)
+    recorder.finish()
     return answer
 
 

@@ -96,12 +96,10 @@ class Recorder:
     gave up, if it did: MLflow refused for long, or another driver has taken the study over.
 
     Attributes:
-        leaves_open: whether open trials are trained elsewhere, and so not interrupted when the recorder ends.
         begun: what the journal said when the recorder began.
     """
 
     def __init__(self, run: StudyRun | Away, journal: Journal) -> None:
-        self.leaves_open = False
         self._journal = journal
         self._away = run if isinstance(run, Away) else None
         self._run: StudyRun | None = None  # where the store has answered
@@ -235,11 +233,23 @@ class Recorder:
                 unsent, deadline = self._unsent, time.monotonic() + seconds
         return not self.is_behind
 
-    def close(self, status: str | None = None) -> None:
+    def leave(self, seconds: float) -> None:
+        """Let go of a study that goes on without a driver: its open trials are trained elsewhere.
+
+        Args:
+            seconds: that MLflow has for what it was not sent yet; the next driver sends the rest.
+        """
+        deadline = time.monotonic() + seconds
+        while self._unsent and self.trouble is None and self._given_up is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.close(trains_on=True)
+
+    def close(self, status: str | None = None, trains_on: bool = False) -> None:
         """Let go of the journal. MLflow, if it answers, gets a last copy, and hears that nobody runs the study.
 
         Args:
             status: how the study ends where it has not finished, in MLflow's words.
+            trains_on: open trials are trained elsewhere, and so not interrupted.
         """
         self._ending.set()
         self._queue.put(None)
@@ -255,8 +265,9 @@ class Recorder:
                     run.keep(self._journal, heartbeat.check)
                 if status is not None:
                     run.end(status)
-                if not self.leaves_open:
+                if not trains_on:
                     self._show_interrupted(run)
+                run.set_tags({keys.SENT: str(self._journal.sent)})
                 heartbeat.release()
         self._journal.close()
 

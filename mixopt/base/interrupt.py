@@ -110,10 +110,10 @@ class Interrupts(AbstractContextManager["Interrupts"]):
 
     def _interrupt(self, number: int, _: object) -> None:
         now = time.monotonic()
+        # Since the last that was heard: whoever presses on and on is heard once in this time.
         is_new = now - self._at > SAME_WITHIN_SECONDS
-        self._at = now
         if not self.came or (is_new and number == signal.SIGINT):
-            self.came = True
+            self.came, self._at = True, now
             raise KeyboardInterrupt
 
 

@@ -154,6 +154,8 @@ def tell(
             f"{given[0]} tells of many trials, and {trial} is one" if many else "which trial is it?",
             hint="leave the id out" if many else f"mixopt tell {study} TRIAL {given[0]} ...",
         )
+    if many and seconds is not None:
+        raise ConfigError(f"--seconds is of one trial, and {given[0]} tells of many", hint="put a column `seconds` in")
     if (from_mlflow is None) != (experiment is None):
         raise ConfigError("--from-mlflow and --experiment go together", hint="give both")
     file = load(study)

@@ -93,6 +93,18 @@ class Ended:
     has_answer: bool
 
 
+def _check_driven(file: StudyFile) -> None:
+    """
+    Raises:
+        ConfigError: no driver runs such a study, so nobody would heed what is asked of it.
+    """
+    if file.executor.kind == "external":
+        raise ConfigError(
+            f"study {file.study} is trained elsewhere (executor.kind: external): it goes on as trials are asked for",
+            hint="ask for no more; lower the trials of its proxies, and mixopt ask comes to the confirmation",
+        )
+
+
 @dataclass(frozen=True)
 class OnThisMachine:
     """A study whose folder this machine sees, whoever runs it there."""
@@ -108,9 +120,10 @@ class OnThisMachine:
         from mixopt.results.asked import Asked
         from mixopt.study.wishes import ask, runner
 
+        _check_driven(self.file)
         runs = runner(self.file.work_directory)
         if runs is None:
-            raise ConfigError(self._not_run, hint=f"go on with it: mixopt run {self.file.file}")
+            raise ConfigError(self._not_run, hint=f"go on with it: {self.file.goes_on_by}")
         ask(self.file.work_directory, wish)
         return Asked(study=self.file.study, asked=verb, job=None, driver=runs, ended=False)
 
@@ -125,6 +138,7 @@ class OnThisMachine:
         from mixopt.study.record import has_ended_with_answer, is_submitted
         from mixopt.study.wishes import Wish, ask, runner
 
+        _check_driven(self.file)
         study, file = self.file.study, self.file.file
         runs = runner(self.file.work_directory)
         if runs is not None:

@@ -198,7 +198,7 @@ def runs(
     file = load_study(study)
     rows = run_rows(read_record(file, apart_from="file").history, unit)
     if not rows:
-        raise ConfigError(f"study {file.study} has no completed trial yet", hint=f"run it: mixopt run {file.file}")
+        raise ConfigError(f"study {file.study} has no completed trial yet", hint=f"run it: {file.goes_on_by}")
     if output is not None:
         write_text(output, csv_text(rows))
     if json:

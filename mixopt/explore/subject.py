@@ -141,7 +141,7 @@ def of_study(file: StudyFile) -> Subject:
         predictor = refit(plan, history, None if answer is None else answer.recommendation.method)
     except TooFewMixtures as error:
         raise ConfigError(
-            f"nothing can be predicted yet: {error.message}", hint=f"go on with: mixopt run {file.file}"
+            f"nothing can be predicted yet: {error.message}", hint=f"go on with: {file.goes_on_by}"
         ) from error
     found = recommend_by(predictor)
     chosen = found.mixture if answer is None else Mixture.of(answer.mixture)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from mixopt.results.base import Part, Result, Shares
 
-Purpose = Literal["baseline", "design", "search", "repeat", "confirm"]
+Purpose = Literal["baseline", "design", "search", "queued", "attached", "repeat", "confirm"]
 State = Literal["completed", "stopped", "running", "interrupted", "failed"]
 
 

@@ -71,6 +71,8 @@ def _foreign_trainer(study: StudyFile) -> Iterator[Found]:
     if study.target.repetition_matched:
         message = f"executor.kind: {kind} limits no text; let your trainer draw from less, and remove this"
         yield ("target", "repetition_matched"), message
+    if study.budget.time is not None and kind == "external":
+        yield ("budget", "time"), "executor.kind: external trains while nobody counts the time; give budget.flops"
     if study.search.stop_hopeless:
         yield ("search", "stop_hopeless"), f"executor.kind: {kind} tells nothing before a trial's end; remove it"
     if "corpus" in study.model_fields_set:

@@ -547,6 +547,11 @@ class StudyFile(Section):
         return (*self.domains, *self.evaluation) if self.metrics is None else tuple(self.metrics)
 
     @property
+    def goes_on_by(self) -> str:
+        """The command by which the study begins, or goes on."""
+        return f"mixopt {'ask' if self.executor.kind == 'external' else 'run'} {self._file}"
+
+    @property
     def home(self) -> Path:
         """The folder of everything that the study keeps."""
         return self._file.parent / studies_folder(self.directory)

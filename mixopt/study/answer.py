@@ -192,11 +192,11 @@ def answer_so_far(file: StudyFile, record: Record) -> Answer:
         notes = [*pool_changes(file, record)]
         newer = len(history.completed) - answer.trials.completed
         if newer > 0:
-            notes.append(f"{newer} trials have completed since this answer: mixopt run {file.file} renews it")
+            notes.append(f"{newer} trials have completed since this answer: {file.goes_on_by} renews it")
         return answer.model_copy(update={"notes": (*answer.notes, *notes)}) if notes else answer
     plan = plan_as_measured(file, record)
     if plan is None:
-        raise ConfigError(f"study {file.study} has no answer yet", hint=f"go on with: mixopt run {file.file}")
+        raise ConfigError(f"study {file.study} has no answer yet", hint=f"go on with: {file.goes_on_by}")
     recommendation = plan.strategy.recommend(history)
     remark = f"the search goes on: {how_far(plan, history)} have ended"
     predictions = foretell(plan, recommendation, past_calibration(plan))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-
-import numpy as np
+from dataclasses import dataclass
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.shown import shown_name
+from mixopt.runs.tables.sheet import some
 from search.fidelity import Fidelity
+from search.history import History
 from search.mixture import Mixture
 from search.problem import Problem
 from search.runs import Runs
@@ -19,18 +19,65 @@ from search.trial import Trial
 ORIGIN = "attached"
 
 
-def runs_as_trials(
-    runs: Runs, problem: Problem, proxy: str | None
-) -> tuple[dict[Trial, Mapping[str, float]], list[str]]:
-    """The trials that these runs were, with their losses, and in sentences which were left out.
+@dataclass(frozen=True)
+class Found:
+    """
+    Attributes:
+        trials: that are new to the study, with their losses.
+        known: how many runs are trials of the study already.
+        left_out: in sentences, which are none.
+    """
+
+    trials: Mapping[Trial, Mapping[str, float]]
+    known: int
+    left_out: tuple[str, ...]
+
+
+def runs_as_trials(runs: Runs, problem: Problem, history: History, proxy: str | None) -> Found:
+    """The trials that these runs were.
+
+    A run with the losses of a trial of its mixture and proxy is that trial; another is a repeat, with its own seed.
 
     Args:
+        history: of the study so far.
         proxy: whose they are, where the fidelities of the table are not called as the study's proxies.
 
     Raises:
         ConfigError: they have other domains, or lack a metric; or there is no such proxy.
     """
     domains, metrics = problem.space.domains, problem.objective.metrics
+    _check_alike(runs, domains, metrics)
+    fidelities = _fidelities(runs, problem, proxy)
+    weights_ND = runs.weights_ND[:, [runs.domains.index(name) for name in domains]]
+    values_NM = runs.values_NM[:, [runs.metrics.index(name) for name in metrics]]
+    measured = {entry.trial.id: entry.measurement.losses for entry in history.completed}
+    taken, trials = set(history.trial_ids), dict[Trial, Mapping[str, float]]()
+    known, outside = 0, list[str]()
+    for row, name in enumerate(runs.names):
+        mixture = Mixture.of(dict(zip(domains, map(float, weights_ND[row]), strict=True)))
+        if not problem.space.contains(mixture):
+            outside.append(name)
+            continue
+        losses = dict(zip(metrics, map(float, values_NM[row]), strict=True))
+        for seed in (SEARCH_SEED, *map(of_repeat, range(1, len(runs) + len(taken) + 1))):
+            trial = Trial(mixture, fidelities[int(runs.fidelity_N[row])], seed, ORIGIN)
+            before = measured.get(trial.id)
+            if before is not None and all(before[metric].nats_per_token == losses[metric] for metric in metrics):
+                known += 1
+                break
+            if trial.id not in taken:
+                taken.add(trial.id)
+                trials[trial] = losses
+                break
+    said = [f"{len(outside)} runs outside the study's limits are left out: {some(outside, 5)}"] if outside else []
+    return Found(trials, known, tuple(said))
+
+
+def _check_alike(runs: Runs, domains: tuple[str, ...], metrics: tuple[str, ...]) -> None:
+    """
+    Raises:
+        ConfigError: the runs have other domains, or lack a metric.
+    """
     if set(runs.domains) != set(domains):
         odd = next(iter(set(runs.domains) ^ set(domains)))
         raise ConfigError(
@@ -41,25 +88,6 @@ def runs_as_trials(
         raise ConfigError(
             f"the runs have no metric {shown_name(lacking[0])}", hint=f"give a column for each of {', '.join(metrics)}"
         )
-    fidelities = _fidelities(runs, problem, proxy)
-    order_D = [runs.domains.index(name) for name in domains]
-    columns_M = [runs.metrics.index(name) for name in metrics]
-    trials: dict[Trial, Mapping[str, float]] = {}
-    seen, outside = Counter[str](), list[str]()
-    for row, name in enumerate(runs.names):
-        weights_D = np.asarray(runs.weights_ND[row][order_D], dtype=np.float64)
-        mixture = Mixture.of(dict(zip(domains, map(float, weights_D), strict=True)))
-        if not problem.space.contains(mixture):
-            outside.append(name)
-            continue
-        fidelity = fidelities[int(runs.fidelity_N[row])]
-        first = Trial(mixture, fidelity, SEARCH_SEED, ORIGIN)
-        seed = SEARCH_SEED if not seen[first.id] else of_repeat(seen[first.id])
-        seen[first.id] += 1
-        losses_M = runs.values_NM[row][columns_M]
-        trials[Trial(mixture, fidelity, seed, ORIGIN)] = dict(zip(metrics, map(float, losses_M), strict=True))
-    some = ", ".join(outside[:5]) + (f" and {len(outside) - 5} more" if len(outside) > 5 else "")
-    return trials, [f"{len(outside)} runs outside the study's limits are left out: {some}"] if outside else []
 
 
 def _fidelities(runs: Runs, problem: Problem, proxy: str | None) -> list[Fidelity]:

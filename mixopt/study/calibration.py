@@ -119,7 +119,7 @@ def _kept_of(file: StudyFile) -> _Kept:
     run = open_store(file).find(file.study)
     entries = None if run is None else run.entries()
     if entries is None:
-        raise ConfigError(f"study {file.study} has not run yet", hint=f"run it: mixopt run {file.file}")
+        raise ConfigError(f"study {file.study} has not run yet", hint=f"run it: {file.goes_on_by}")
     return _kept(*entries, file.study, str(path.absolute()))
 
 

@@ -65,7 +65,7 @@ def follow_log(file: StudyFile, excerpt: Excerpt) -> Iterator[str]:
 
 
 def _opened_log(file: StudyFile) -> BinaryIO:
-    return opened(log_path(file), "log", f"it is written while the study runs here: mixopt run {file.file}")
+    return opened(log_path(file), "log", f"it is written while the study runs here: {file.goes_on_by}")
 
 
 def _so_far(file: StudyFile, stream: BinaryIO) -> bytes:

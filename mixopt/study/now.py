@@ -10,6 +10,7 @@ the driver that wrote it lives: the folder's lock tells.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -34,6 +35,8 @@ from search.fidelity import Fidelity
 from search.problem import Standing
 from search.trial import Failure, Measurement, Trial
 from tracking.whole_file import open_whole
+
+log = logging.getLogger(__name__)
 
 FILE = "now.json"
 WRITE_SECONDS = 1.0
@@ -157,6 +160,7 @@ class Teller(Watcher):
         """A phase without trials; `busy` says more of it."""
         with self._lock:
             self._phase, self._pace, self._doing = phase, None, []
+            self._open.clear()
 
     def prepares(self, step: Progress) -> None:
         """How far a stage of preparing the text is."""
@@ -241,7 +245,12 @@ class Teller(Watcher):
     def _write_on(self) -> None:
         before, written, shown = None, -inf, -inf
         while not self._ended.wait(WRITE_SECONDS):
-            now, moment = self._now(), time.monotonic()
+            try:
+                now, moment = self._now(), time.monotonic()
+            except Exception:
+                # What is shown of a study is no reason to show nothing more of it.
+                log.exception("what the driver is at cannot be told")
+                continue
             if (said := _without_time(now)) != before or moment - written > ANEW_SECONDS:
                 before, written = said, moment
                 self._write(now)

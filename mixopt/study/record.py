@@ -70,7 +70,7 @@ def read_record(file: StudyFile, apart_from: Apart = "nothing") -> Record:
     else:
         record = journal.read_record(path)
     if record is None:
-        raise HasNotRun(f"study {file.study} has not run yet", hint=f"run it: mixopt run {file.file}")
+        raise HasNotRun(f"study {file.study} has not run yet", hint=f"run it: {file.goes_on_by}")
     record = _with_settings(record, file)
     if apart_from == "nothing" or record.subject.settings is None:
         require_subject(record, file)

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,8 @@ TRIAL = "trial"
 STATES = ("state", "status")
 SEPARATORS = "/._-: "
 FAILED = "failed"
+# What that column says of a run that did not, in lower case.
+NOT_FAILED = ("false", "no", "0", "0.0", "none", "null")
 # The time that a run took: as we, and as exports of W&B call it.
 RUNTIME = ("seconds", "runtime", "_runtime", "_wandb.runtime")
 
@@ -79,37 +82,56 @@ def told_in_table(source: Cells, orders: Mapping[str, Order]) -> Heard:
     others = sum(trial is None for trial in ids)
     notes += [f"runs that did not come to their end are left out: {some(unfinished, 5)}"] if unfinished else []
     notes += [f"{others} runs of no trial of this study are left out"] if others else []
-    return Heard(_told_by_rows(sheet.select(places), [ids[place] or "" for place in places], orders), tuple(notes))
+    told, gaps = _told_by_rows(sheet.select(places), [ids[place] or "" for place in places], orders)
+    return Heard(told, (*notes, *gaps))
 
 
-def _told_by_rows(sheet: Sheet, ids: Sequence[str], orders: Mapping[str, Order]) -> dict[str, object]:
-    """
+def _told_by_rows(sheet: Sheet, ids: Sequence[str], orders: Mapping[str, Order]) -> tuple[dict[str, object], list[str]]:
+    """What became of each trial; and in sentences, which rows do not say it.
+
     Args:
         ids: of the trial of each row.
 
     Raises:
-        ConfigError: a trial is there twice, a metric is missing, or a cell is no number.
+        ConfigError: a trial is there twice, a metric has no column, or a cell is no number.
     """
     twice = next((trial for trial, count in Counter(ids).items() if count > 1), None)
     if twice is not None:
         raise ConfigError(f"{sheet.source}: trial {twice} is there twice", hint="keep the run that counts")
     metrics = next(iter(orders.values())).metrics if orders else ()
-    losses_NM = sheet.numbers([_column(sheet, metric) for metric in metrics])
+    columns = {metric: _column(sheet, metric) for metric in metrics}
+    losses_NM = sheet.numbers([*columns.values()])
     seconds = next((name for name in sheet.columns if name.lower() in RUNTIME), None)
     seconds_N = np.zeros(len(sheet)) if seconds is None else np.nan_to_num(sheet.numbers([seconds])[:, 0])
-    failed = next((name for name in sheet.columns if name.lower() == FAILED), "")
+    failed = next((name for name in sheet.columns if name.lower() == FAILED), None)
+    why_N = [""] * len(sheet) if failed is None else sheet.texts(failed)
     told: dict[str, object] = {}
-    for place, (trial, why) in enumerate(zip(ids, sheet.texts(failed), strict=True)):
-        there = [not is_missing(sheet.columns[_column(sheet, metric)][place]) for metric in metrics]
-        losses = {metric: losses_NM[place, m] for m, metric in enumerate(metrics) if there[m]}
-        told[trial] = {**({"failed": why} if why else {"losses": losses}), "seconds": float(seconds_N[place])}
-    return told
+    gaps: list[str] = []
+    for place, (trial, why) in enumerate(zip(ids, why_N, strict=True)):
+        took = {"seconds": float(seconds_N[place])}
+        lacking = [metric for metric, column in columns.items() if _is_empty(sheet.columns[column][place])]
+        if why and why.lower() not in NOT_FAILED:
+            told[trial] = {"failed": why, **took}
+        elif lacking:
+            gaps.append(f"{trial} ({lacking[0]})")
+        else:
+            told[trial] = {"losses": dict(zip(columns, map(float, losses_NM[place]), strict=True)), **took}
+    if gaps and not told:
+        raise ConfigError(f"{sheet.source}: no run has every metric: {some(gaps, 5)}", hint="fill the gaps")
+    return told, [f"runs without a metric are left out: {some(gaps, 5)}"] if gaps else []
 
 
 def _states(sheet: Sheet) -> list[str]:
     """Of each row, how its run stands, where it did not come to its end; else nothing."""
-    column = next((name for name in sheet.columns if name.lower() in STATES), "")
-    return ["" if state.lower() in ENDED else state for state in sheet.texts(column)]
+    column = next((name for name in sheet.columns if name.lower() in STATES), None)
+    if column is None:
+        return [""] * len(sheet)
+    return ["" if state.lower() in ENDED else state or "no state" for state in sheet.texts(column)]
+
+
+def _is_empty(cell: Any) -> bool:
+    """Whether nothing was measured: NaN is what a run that diverged measures."""
+    return is_missing(cell) and not (isinstance(cell, float) or str(cell).strip().lower() == "nan")
 
 
 def _trials(sheet: Sheet, orders: Mapping[str, Order]) -> list[str | None]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from mixopt.results.trials import ListedTrial, Purpose, State, TrialList
 from mixopt.runs.table import WEIGHT
+from mixopt.study.attaching import ORIGIN as ATTACHED
+from mixopt.study.queue import ORIGIN as QUEUED
 from mixopt.study.standings import Standings
 from mixopt.study.status import activity_now, shown_moment, state_of
 from search.history import Completed, Failed
@@ -45,7 +47,8 @@ def list_trials(
     wanted = [each for each in found if each.state == "failed"] if failed else found
     if sort == "ended":
         place = {name: number for number, name in enumerate(record.ended)}
-        wanted.sort(key=lambda each: place.get(each.trial, inf))
+        # Those that have not ended come first, so that the latest to end are the last.
+        wanted.sort(key=lambda each: place.get(each.trial, -1))
     elif sort == "seconds":
         wanted.sort(key=lambda each: inf if each.seconds is None else -each.seconds)
     elif sort == "objective":
@@ -87,6 +90,10 @@ def purpose_of(trial: Trial) -> Purpose:
         return "repeat"
     if trial.origin.startswith(BASELINE):
         return "baseline"
+    if trial.origin == QUEUED:
+        return "queued"
+    if trial.origin == ATTACHED:
+        return "attached"
     return "design" if trial.origin in DESIGNS else "search"
 
 

@@ -115,7 +115,7 @@ class Wishes(AbstractContextManager["Wishes"]):
         self._thread = threading.Thread(target=self._look_on, name="wishes", daemon=True)
 
     def __enter__(self) -> Self:
-        if RESTARTED_VARIABLE not in os.environ or asked(self._folder) is Wish.CANCEL:
+        if RESTARTED_VARIABLE not in os.environ:
             ask(self._folder, None)
         self.latest = asked(self._folder)
         self._thread.start()

@@ -6,12 +6,12 @@ Each trial has a folder in the study's, `trials/<id>`:
     losses.json     what it measured, written by the command
     log.txt         what the command printed
     exit            its exit status, once it has ended
-    running         locked as long as the command, or anything that it started, lives
-    process         its process group, for whoever ends it
+    running         locked as long as the command, or what it started and did not cut off from it, lives
+    process         its process group, and whose it is, for whoever ends it
 
 A driver that is killed leaves its commands alone. The next one finds by `running` that they live, and waits for them;
-finds what has ended meanwhile by `exit` and `losses.json`; and starts again what is gone without either. Nothing is
-trained twice, and whatever a trainer left in its folder is there for its next start.
+finds what has ended well meanwhile by `exit` and `losses.json`; and starts again what is gone without. Nothing that
+ended well is trained twice, and whatever a trainer left in its folder is there for its next start.
 """
 
 from __future__ import annotations
@@ -21,14 +21,19 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from mixopt.base.errors import ConfigError
+from mixopt.settings.schema import PLACEHOLDER
 from mixopt.workers.executor import Executor
 from mixopt.workers.foreign import Order
 from mixopt.workers.messages import Event, TrialEnd, TrialRestart
@@ -51,6 +56,8 @@ class _Run:
     order: Order
     start: int = 1
     began: float = field(default_factory=time.monotonic)
+    ending: float | None = None
+    """Since when what its command left behind is being ended."""
 
     @property
     def folder(self) -> Path:
@@ -121,8 +128,8 @@ class Command(Executor[Order]):
 
     def launch(self, job: Order) -> None:
         run = self._runs[job.trial.id] = _Run(job)
-        # What an earlier driver left may live, or have ended with its losses.
-        if not run.lives and run.status != 0 and (run.status is not None or run.told() is None):
+        # What an earlier driver left may live, or have ended well.
+        if run.status != 0 and not run.lives:
             self._start(run)
 
     def events(self) -> Iterator[Event]:
@@ -146,12 +153,12 @@ class Command(Executor[Order]):
 
     def _look_at(self, run: _Run) -> Iterator[Event]:
         """The end of a trial, if it has come, or its next start."""
-        status = run.status
-        if status is None and run.lives:
+        if run.status is None and run.lives:
             return
         self._reap()
         status = run.status  # it may have ended since
-        told = run.told() if status in (0, None) else None
+        # Without an exit status whatever is there may be of some point on the way.
+        told = run.told() if status == 0 else None
         if told is not None:
             yield self._ended(run, self._understood(run, told))
         elif status == 0:
@@ -161,12 +168,24 @@ class Command(Executor[Order]):
                 yield self._ended(run, self._failure(run, reason))
         else:
             reason = "its command is gone" if status is None else f"its command ended with status {status}"
+            if run.lives and not self._are_ended(run):
+                return
             if run.start < self._attempts:
                 run.start += 1
                 self._start(run)
                 yield TrialRestart(run.order.trial, run.start, reason)
             else:
                 yield self._ended(run, self._failure(run, reason))
+
+    def _are_ended(self, run: _Run) -> bool:
+        """Whether what a command that failed left behind is gone, or can be waited for no longer: it is told to end."""
+        if run.ending is None:
+            run.ending = time.monotonic()
+            self._signal(run, signal.SIGTERM)
+        waited = time.monotonic() - run.ending
+        if ENDS_WITHIN_SECONDS < waited < 2 * ENDS_WITHIN_SECONDS:
+            self._signal(run, signal.SIGKILL)
+        return not run.lives or waited > 2 * ENDS_WITHIN_SECONDS
 
     def _ended(self, run: _Run, outcome: Measurement | Failure) -> TrialEnd:
         del self._runs[run.order.trial.id]
@@ -196,10 +215,14 @@ class Command(Executor[Order]):
         command = filled_in(self._command, values)
         script = f"cd {shlex.quote(str(self._home))} || exit\n{command}"
         variables = {f"MIXOPT_{name.upper()}": value for name, value in values.items()}
+        (folder / "process").unlink(missing_ok=True)
+        # A new file: whoever holds the lock on one of an earlier start, and could not be ended, is not waited for.
+        (folder / "running").unlink(missing_ok=True)
+        run.ending = None
         held = os.open(folder / "running", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             # Inherited by the command and its children, and open as long as one of them lives.
-            fcntl.flock(held, fcntl.LOCK_EX)
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             child = subprocess.Popen(
                 ["/bin/sh", "-c", WRAPPER % script],
                 cwd=folder,
@@ -210,13 +233,17 @@ class Command(Executor[Order]):
         finally:
             os.close(held)
         self._children[run.order.trial.id] = child
-        write_whole(folder / "process", f"{child.pid}\n".encode())
+        write_whole(folder / "process", json.dumps(_identity(child.pid)).encode())
 
     def _signal(self, run: _Run, number: int) -> None:
         if not run.lives:
             return
-        with suppress(OSError, ValueError):
-            os.killpg(int((run.folder / "process").read_text()), number)
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            process = json.loads((run.folder / "process").read_text())
+            # A number is given out again once nobody of its group is left, and on another machine it is another's.
+            now = _identity(int(process["group"]))
+            if now == process or now == {**process, "began": None}:
+                os.killpg(process["group"], number)
 
     def _reap(self) -> None:
         for trial, child in [*self._children.items()]:
@@ -240,6 +267,13 @@ def places(order: Order) -> dict[str, str]:
 
 
 def filled_in(command: str, values: dict[str, str]) -> str:
-    for name, value in values.items():
-        command = command.replace(f"{{{name}}}", shlex.quote(value))
-    return command
+    return PLACEHOLDER.sub(lambda found: shlex.quote(values[found[1]]), command)
+
+
+def _identity(group: int) -> dict[str, Any]:
+    """Which process group of all machines and times it is, by when its leader began; None where that has ended."""
+    try:
+        began = psutil.Process(group).create_time()
+    except psutil.Error:
+        began = None
+    return {"host": socket.gethostname(), "group": group, "began": began, "booted": psutil.boot_time()}

@@ -26,6 +26,8 @@ from search.trial import Failure, FailureKind, Loss, Measurement, Trial
 
 # Trainers take seeds of 32 bits, some of them signed.
 SEED_BYTES = 4
+# What `failed` says of a trial that did not.
+NOTHING_FAILED = (None, False, "", 0)
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,11 @@ class Order:
         if not isinstance(told, Mapping):
             raise ConfigError("what was told is no JSON object", hint=f'write {{"{self.metrics[0]}": 3.1, ...}}')
         whole = told if {"losses", "failed"} & told.keys() else {"losses": told}
-        seconds = _number(whole.get("seconds", seconds), "seconds")
-        if "failed" in whole:
-            return Failure(FailureKind.ERROR, str(whole["failed"]), seconds)
-        losses = whole["losses"]
+        seconds = _seconds(whole.get("seconds", seconds))
+        # A trainer may always write the key, with null or "" where nothing failed.
+        if (why := whole.get("failed")) not in NOTHING_FAILED:
+            return Failure(FailureKind.ERROR, "" if why is True else str(why), seconds)
+        losses = whole.get("losses")
         if not isinstance(losses, Mapping):
             raise ConfigError("losses is no JSON object", hint=f'write {{"{self.metrics[0]}": 3.1, ...}}')
         if missing := [name for name in self.metrics if losses.get(name) is None]:
@@ -98,12 +101,12 @@ class Order:
                 f"the loss of {shown_name(missing[0])} is missing{more}",
                 hint=f"tell all that it measures; told: {there}",
             )
-        values = {name: _number(value, name) for name, value in losses.items() if value is not None}
+        values = {name: _number(losses[name], name) for name in self.metrics}
         if odd := [name for name in self.metrics if not math.isfinite(values[name])]:
             return Failure(FailureKind.DIVERGED, f"the loss of {odd[0]} is {values[odd[0]]}", seconds)
-        return self._measurement(values, seconds)
+        return self._measurement(values, _other_numbers(losses, self.metrics), seconds)
 
-    def _measurement(self, values: Mapping[str, float], seconds: float) -> Measurement:
+    def _measurement(self, values: Mapping[str, float], others: Mapping[str, float], seconds: float) -> Measurement:
         tokens = self.domain_tokens
         return Measurement(
             # In which unit they are, the trainer knows: the study takes them as they are.
@@ -113,10 +116,31 @@ class Order:
             domain_epochs={name: count / self.supply[name] for name, count in tokens.items()},
             flops=self.trial.fidelity.flops,
             seconds=seconds,
-            diagnostics={
-                name: value for name, value in values.items() if name not in self.metrics and math.isfinite(value)
-            },
+            diagnostics=others,
         )
+
+
+def _other_numbers(losses: Mapping[str, object], metrics: tuple[str, ...]) -> dict[str, float]:
+    """What else was measured; names, flags and the like are no measurements."""
+    return {
+        name: float(value)
+        for name, value in losses.items()
+        if name not in metrics
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) < math.inf  # neither infinite nor NaN
+    }
+
+
+def _seconds(value: object) -> float:
+    """
+    Raises:
+        ConfigError: it is no time.
+    """
+    seconds = _number(value, "seconds")
+    if not 0 <= seconds < math.inf:
+        raise ConfigError(f"seconds: {seconds:g} is no time", hint="leave it out, or write how long it was trained")
+    return seconds
 
 
 def _number(value: object, what: str) -> float:

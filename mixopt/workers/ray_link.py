@@ -115,14 +115,14 @@ class Link:
             ClusterLost: it was lost too often.
         """
         self._losses += 1
+        now = time.monotonic()
+        pause = min(FIRST_PAUSE_SECONDS * 2 ** (self._losses - 1), LONGEST_PAUSE_SECONDS)
+        self._lost = _Lost(why, now, now + pause, pause)
         if self._address is None and self._losses > MOST_LOSSES:
             raise ClusterLost(
                 f"Ray on this machine died {self._losses} times and no trial ended between, the last time: {why}",
                 hint="is there memory and room on the disk? Then run the same command again",
             )
-        now = time.monotonic()
-        pause = min(FIRST_PAUSE_SECONDS * 2 ** (self._losses - 1), LONGEST_PAUSE_SECONDS)
-        self._lost = _Lost(why, now, now + pause, pause)
         self.close()
         if self._address is None:
             remark(f"Ray on this machine died ({why}); it is started anew, and the trials go on from their checkpoints")

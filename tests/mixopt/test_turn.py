@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mlflow
 import pandas as pd
 import pytest
 
@@ -11,10 +12,11 @@ import mixopt
 from mixopt.base.errors import ConfigError
 from mixopt.results.turns import AskedTrial
 from mixopt.settings.reading import load
-from mixopt.study.record import fetch_record
+from mixopt.study.record import fetch_record, journal_path
 from tests.foreign import STUDY, trained, write_foreign
 from tests.processes import free_port
 from tests.program import mixopt as program
+from tracking.journal import count_unsent
 
 
 def losses(trial: AskedTrial) -> dict[str, float]:
@@ -106,7 +108,7 @@ def test_turns_go_on_from_the_journal_while_mlflow_is_away(tmp_path: Path, monke
     away = mixopt.Study(tmp_path / "study.yaml")
     away.tell(first.trial, losses(first))
     second = away.ask(1).trials[0]
-    assert "no MLflow server answers" in (away.status.mlflow_away or "")
+    assert "wait for it" in (away.status.mlflow_away or "")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     study.tell(second.trial, losses(second))
     record = fetch_record(load(tmp_path / "study.yaml"))
@@ -123,6 +125,38 @@ def test_nothing_is_told_twice_or_otherwise(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="recorded already, with another outcome"):
         study.tell(trial.trial, {**losses(trial), "web": 9.0})
     assert study.status.trials.completed.total == 1
+
+
+def test_a_mistake_of_whoever_has_the_turn_leaves_the_study_waiting(tmp_path: Path) -> None:
+    study = mixopt.Study(write_foreign(tmp_path))
+    (trial,) = study.ask().trials
+    with pytest.raises(ConfigError, match="no trial nonsense was asked for"):
+        study.tell("nonsense", losses(trial))
+    with pytest.raises(ConfigError, match="the loss of books is missing"):
+        study.tell(trial.trial, {"web": 1.0, "code": 1.0})
+    status = study.status
+    assert status.activity == "waiting"
+    assert (status.trials.running.total, status.trials.interrupted.total) == (1, 0)
+
+
+def test_mlflow_has_every_trial_after_its_turn(tmp_path: Path) -> None:
+    study = mixopt.Study(write_foreign(tmp_path))
+    first = study.ask(2).trials[0]
+    study.tell(first.trial, losses(first))
+    client = mlflow.MlflowClient(tracking_uri=study.file.tracking_uri)
+    experiment = client.get_experiment_by_name("mixopt")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    states = {run.info.run_name: run.info.status for run in runs if "mlflow.parentRunId" in run.data.tags}
+    assert sorted(states.values()) == ["FINISHED", "RUNNING"], states
+    assert count_unsent(journal_path(study.file)) == 0
+
+
+def test_an_ended_study_that_is_asked_again_records_nothing(ended: tuple[mixopt.Study, list[AskedTrial]]) -> None:
+    study, _ = ended
+    before = journal_path(study.file).read_bytes()
+    assert study.ask().ended
+    assert journal_path(study.file).read_bytes() == before
 
 
 def test_what_failed_is_a_failure(tmp_path: Path) -> None:
@@ -179,6 +213,17 @@ def test_runs_of_before_are_trials_and_count(tmp_path: Path) -> None:
     assert set(study.all_trials["origin"]) == {"attached"}
     (trial,) = study.ask().trials
     assert trial.trial not in attached.attached
+
+
+def test_a_run_of_a_mixture_that_is_there_is_a_repeat_unless_it_is_that_run(tmp_path: Path) -> None:
+    study = mixopt.Study(write_foreign(tmp_path))
+    runs = table(study, [(0.5, 0.3, 0.2), (0.2, 0.5, 0.3)])
+    study.attach(runs)
+    again = runs.assign(**{"metric.web": runs["metric.web"] + 0.01})
+    attached = study.attach(again)
+    assert (len(attached.attached), attached.known) == (2, 0)
+    assert study.attach(again).known == 2
+    assert study.status.trials.completed.total == 4
 
 
 def test_runs_outside_the_limits_are_left_out_and_named(tmp_path: Path) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
+
+# Names of columns, of which the same questions are asked again and again.
+MOST_REMEMBERED = 100_000
 
 # Words of metric names; where both kinds are there, as in mmlu_bpb, it is a loss.
 LOSS_WORDS = frozenset({"loss", "bpb", "ppl", "perplexity", "nll", "error", "err", "entropy"})
@@ -72,12 +76,14 @@ SETTINGS = ("config.", "params.", "tags.", "attributes.", "hparams.")
 MEASURED = ("summary.", "summarymetrics.", "summary_metrics.", "metrics.")
 
 
-def words_of(name: str) -> list[str]:
+@lru_cache(maxsize=MOST_REMEMBERED)
+def words_of(name: str) -> tuple[str, ...]:
     """The words of a name in lower case, also those that only capitals separate."""
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    return [word for word in re.split(r"[^0-9a-zA-Z\u00c0-\u024f]+", parted.lower()) if word]
+    return tuple(word for word in re.split(r"[^0-9a-zA-Z\u00c0-\u024f]+", parted.lower()) if word)
 
 
+@lru_cache(maxsize=MOST_REMEMBERED)
 def without_origin(name: str) -> str:
     """A name without where a tracker put it."""
     lower = name.lower()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 import pytest
 import yaml
 
@@ -100,6 +101,40 @@ def test_an_export_of_runs_as_it_lies_there(tmp_path: Path) -> None:
     assert told(file, "--table", tmp_path / "wandb.csv")["recorded"] == []
 
 
+def test_an_unnamed_index_says_nothing_of_a_run(tmp_path: Path) -> None:
+    file = write_foreign(tmp_path)
+    first, second = asked(file, 2)
+    rows = [{"trial": each["trial"], **trained(each["weights"])} for each in (first, second)]
+    pd.DataFrame(rows).assign(state="finished").to_csv(tmp_path / "runs.csv")
+    assert len(told(file, "--table", tmp_path / "runs.csv")["recorded"]) == 2
+    assert answer_failures(file) == 0
+
+
+def test_a_run_that_diverged_is_told_beside_one_with_a_gap(tmp_path: Path) -> None:
+    file = write_foreign(tmp_path)
+    good, diverged, gap = (trial["trial"] for trial in asked(file))
+    lines = [f"{good},1,2,3,false", f"{diverged},1,NaN,3,false", f"{gap},1,,3,"]
+    (tmp_path / "runs.csv").write_text("\n".join(["trial,web,code,books,failed", *lines]))
+    result = told(file, "--table", tmp_path / "runs.csv")
+    assert result["recorded"] == [good, diverged]
+    assert f"runs without a metric are left out: {gap} (code)" in result["left_out"]
+    assert answer_failures(file) == 1
+
+
+def answer_failures(file: Path) -> int:
+    failed: int = json.loads(program("status", file, "--json").stdout)["trials"]["failed"]["total"]
+    return failed
+
+
+def test_a_flag_that_nothing_failed_is_no_failure(tmp_path: Path) -> None:
+    file = write_foreign(tmp_path)
+    (trial,) = asked(file, 1)
+    whole = {"losses": {**trained(trial["weights"]), "run": "abc", "ok": True}, "failed": None, "seconds": 3}
+    (tmp_path / "losses.json").write_text(json.dumps(whole))
+    told(file, trial["trial"], "--losses", tmp_path / "losses.json")
+    assert answer_failures(file) == 0
+
+
 def test_runs_in_an_mlflow(tmp_path: Path) -> None:
     file = write_foreign(tmp_path)
     store = f"sqlite:///{tmp_path / '.mixopt' / 'mlflow.db'}"
@@ -166,7 +201,8 @@ TABLES = [
     ("an unknown trial", "trial,web,code,books\n0123456789ab,1,2,3\n", "no trial 0123456789ab was asked for"),
     ("no trial", "name,web,code,books\nrun 1,1,2,3\n", "no row names a trial"),
     ("no number", "trial,web,code,books\n{id},1,2,low\n", "'low' is not a number"),
-    ("a gap", "trial,web,code,books\n{id},1,,3\n", "the loss of code is missing"),
+    ("a gap", "trial,web,code,books\n{id},1,,3\n", "no run has every metric: {id} (code)"),
+    ("no time", "trial,web,code,books,seconds\n{id},1,2,3,-5\n", "-5 is no time"),
     ("nothing", "", "runs.csv is empty"),
 ]
 
@@ -176,7 +212,7 @@ def test_tables_that_cannot_be_told(_name: str, table: str, says: str, tmp_path:
     file = write_foreign(tmp_path)
     (trial,) = asked(file, 1)
     (tmp_path / "runs.csv").write_text(table.format(id=trial["trial"]))
-    _refused(program("tell", file, "--table", tmp_path / "runs.csv"), says)
+    _refused(program("tell", file, "--table", tmp_path / "runs.csv"), says.format(id=trial["trial"]))
 
 
 def _refused(done: Any, says: str) -> None:

@@ -301,7 +301,11 @@ def test_what_was_asked_of_an_earlier_driver_is_forgotten_unless_a_supervisor_st
     assert asked(tmp_path) is None, "it came to its end"
     ask(tmp_path, Wish.CANCEL)
     with Wishes(tmp_path) as wishes:
-        assert wishes.latest is None, "who was cancelled is gone"
+        assert wishes.latest is Wish.CANCEL, "asked between two drivers, it is for the next"
+    ask(tmp_path, Wish.CANCEL)
+    monkeypatch.delenv(RESTARTED_VARIABLE)
+    with Wishes(tmp_path) as wishes:
+        assert wishes.latest is None, "who starts by hand wants it to go on"
 
 
 def test_whoever_cancels_is_heard_whatever_the_driver_does(tmp_path: Path) -> None:

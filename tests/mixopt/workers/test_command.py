@@ -7,9 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
+
 import mixopt
+from mixopt.settings.reading import load
+from mixopt.study.planning import make_plan
+from mixopt.workers.command import Command
 from tests.foreign import STUDY, write_foreign
 from tests.program import COMMAND
 from tests.program import mixopt as program
@@ -88,7 +94,7 @@ def test_interrupted_commands_are_ended_and_begun_again(tmp_path: Path) -> None:
     driver.send_signal(signal.SIGINT)
     _, said = driver.communicate(timeout=60)
     assert driver.returncode == 130, said
-    groups = [int(path.read_text()) for path in tmp_path.glob(".mixopt/ours/trials/*/process")]
+    groups = [json.loads(path.read_text())["group"] for path in tmp_path.glob(".mixopt/ours/trials/*/process")]
     assert len(groups) == 3
     until(lambda: not any(map(is_there, groups)))  # what has died is there until the system has taken notice
     (tmp_path / "hold").unlink()
@@ -119,3 +125,59 @@ def test_a_command_without_losses_fails(tmp_path: Path) -> None:
     done = program("run", file)
     assert done.status == 2
     assert "wrote no whole losses.json within 5 s" in done.stderr
+
+
+def test_what_a_failed_command_leaves_behind_is_ended_and_holds_nobody_up(tmp_path: Path) -> None:
+    file = write_command(tmp_path, run="sleep 300 & echo out of memory; exit 1", more=", attempts: 1")
+    began = time.monotonic()
+    done = program("run", file)
+    assert done.status == 2
+    assert "out of memory" in done.stderr
+    assert time.monotonic() - began < 60
+
+
+def test_losses_of_a_command_that_is_gone_do_not_count(tmp_path: Path) -> None:
+    """A trainer that renews its losses at each evaluation, on a machine that is started anew."""
+    file = write_command(tmp_path)
+    (tmp_path / "hold").touch()
+    driver = subprocess.Popen([*COMMAND, "run", str(file)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    until(lambda: len([*tmp_path.glob(".mixopt/ours/trials/*/process")]) == 3 and len(starts(tmp_path)) == 3)
+    driver.kill()
+    driver.wait()
+    for path in tmp_path.glob(".mixopt/ours/trials/*"):
+        (path / "losses.json").write_text(json.dumps({"web": 9.0, "code": 9.0, "books": 9.0}))
+        os.killpg(json.loads((path / "process").read_text())["group"], signal.SIGKILL)
+    (tmp_path / "hold").unlink()
+    assert program("run", file).status == 0
+    assert mixopt.Study(file).trials["metric.web"].max() < 9
+
+
+def test_a_process_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    """Numbers of processes are given out again."""
+    plan = make_plan(load(write_command(tmp_path, run="sleep 300")), None)
+    order = plan.order(plan.problem.baseline_trials[0])
+    other = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    try:
+        command = Command("sleep 300", tmp_path, slots=1, attempts=1, patience=5)
+        command.launch(order)
+        own = json.loads((order.folder / "process").read_text())
+        (order.folder / "process").write_text(json.dumps({**own, "group": other.pid}))
+        command._signal(command._runs[order.trial.id], signal.SIGTERM)
+        assert other.poll() is None
+        (order.folder / "process").write_text(json.dumps(own))
+        command.close()
+        with pytest.raises(ProcessLookupError):
+            until_gone(own["group"])
+    finally:
+        other.kill()
+        other.wait()
+
+
+def until_gone(group: int) -> None:
+    """
+    Raises:
+        ProcessLookupError: it is.
+    """
+    for _ in range(100):
+        os.killpg(group, 0)
+        time.sleep(0.1)
