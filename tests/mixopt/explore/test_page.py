@@ -13,7 +13,11 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -109,7 +113,7 @@ class Visitor:
             try:
                 if what():
                     return
-            except StaleElementReferenceException:
+            except (NoSuchElementException, StaleElementReferenceException):
                 pass  # drawn anew this very moment
             assert time.monotonic() < until, "it does not come"
             time.sleep(0.05)
@@ -277,8 +281,8 @@ def test_mixtures_are_pinned_and_compared_and_taken_up_again(visitor: Visitor, a
     visitor.press("pin")
     visitor.await_(lambda: "uniform" in visitor.text("comparison"))
     assert "now gains over it" in visitor.text("comparison")
-    [take, *_] = [each for each in visitor.driver.find_elements(By.TAG_NAME, "button") if each.text == "take"]
-    take.click()
+    # The table is drawn anew whenever a share has come to rest.
+    visitor.click(lambda: visitor.driver.find_element(By.XPATH, "//button[text()='take']"))
     visitor.await_(lambda: close_to(visitor.shares(), asked.subject.mixtures[ANSWER].weights))
     visitor.driver.refresh()
     visitor.await_(
