@@ -36,7 +36,7 @@ def check(
     tolerance: Tolerance = 0.002,
     json: Json = False,
 ) -> None:
-    """Let a trainer's own sampler draw from an export, and compare with its receipt; exit status 1 where they differ."""
+    """Let a trainer's own sampler draw from an export, and compare with its receipt (status 1: they differ)."""
     from mixopt.exports.checking import check
 
     with err.status("drawing"):
@@ -72,7 +72,7 @@ def audit(
     tolerance: Tolerance = 0.002,
     json: Json = False,
 ) -> None:
-    """Compare what a run's log says that it drew with what was asked; exit status 1 where they differ."""
+    """Compare what a run's log says that it drew with what was asked (status 1: they differ)."""
     from mixopt.exports.asked import asked_by_answer, asked_by_export
     from mixopt.exports.judging import judge
     from mixopt.exports.mixtures import known_now

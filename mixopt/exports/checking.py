@@ -20,7 +20,8 @@ SAMPLES = 20_000
 def check(export: Path, data: str | None = None, samples: int = SAMPLES, tolerance: float = TOLERANCE) -> Drawn:
     """
     Args:
-        data: where the data are here: a pattern with {domain}, or a file with `domain: place`; by default as the export says.
+        data: where the data are here: a pattern with {domain}, or a file with `domain: place`; by default where the
+            export says.
 
     Raises:
         ConfigError: the export has no receipt, its trainer's package is not here, or its data are not.

@@ -1,8 +1,8 @@
 """What was drawn beside what was asked: by how much each domain is off, and whether rounding and chance explain it.
 
-With draws at random a domain's share of the tokens has an error that follows from its share and from how long its documents
-are, beside the others'. Four of these standard errors, one draw, and a tolerance are no difference; the tolerance is a fifth
-of a share at most, so that a small domain that gets nothing is noticed.
+With draws at random a domain's share of the tokens has an error that follows from its share and from how long its
+documents are, beside the others'. Four of these standard errors, one draw, and a tolerance are no difference; the
+tolerance is a fifth of a share at most, so that a small domain that gets nothing is noticed.
 """
 
 from __future__ import annotations

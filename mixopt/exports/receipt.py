@@ -121,8 +121,8 @@ def _nothing_left(exporter: Exporter, exportable: Exportable, nothing: list[str]
     return ConfigError(
         f"{exporter.name} would draw nothing of domain {nothing[0]}{others}: its share{run}, "
         f"{shares[nothing[0]]:.2g}, is less than one of {what.get(grid.unit, 'whole documents')}",
-        hint="--leave-out exports the mixture without what is so small, and gives its share to the others; or give more "
-        "--tokens or another mixture",
+        hint="--leave-out exports the mixture without what is so small, and gives its share to the others; or give "
+        "more --tokens or another mixture",
     )
 
 

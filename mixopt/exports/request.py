@@ -166,8 +166,8 @@ class ExportRequest:
             and (epochs := max(self._exportable(known, mixture).passes.values())) > 1
         ):
             found.append(
-                f"{self.exporter.name} reads the same part of each domain in each of {math.ceil(epochs)} epochs, and never "
-                "the rest of it"
+                f"{self.exporter.name} reads the same part of each domain in each of {math.ceil(epochs)} epochs, and "
+                "never the rest of it"
             )
         if self.exporter.until_exhausted and (passes := self._drawn_in_a_pass(known, mixture)):
             found.append(
@@ -197,8 +197,8 @@ class ExportRequest:
         """The trainer's file with its receipt, of the answer or of another mixture of the study.
 
         Raises:
-            ConfigError: a domain would be repeated too often, or the format cannot say this mixture, or would draw nothing
-                of a domain; or documents are drawn, and how long they are is not known before the text is prepared.
+            ConfigError: a domain would be repeated too often, or the format cannot say this mixture, or would draw
+                nothing of a domain; or documents are drawn, and how long they are is not known before the text is prepared.
         """
         self._require_lengths(known)
         self._require_few_repeats(known, mixture)

@@ -1,11 +1,12 @@
 """What a run's log says that it drew, by domain; the forms that are read:
 
 a row for each domain       domain,tokens          (`dataset` or `source` for `domain`; CSV, TSV or JSON lines)
-a column for each domain    step,tokens/web,tokens/code,...        (any common beginning and end; CSV, TSV or JSON lines)
+a column for each domain    step,tokens/web,tokens/code,...    (any common beginning and end; CSV, TSV or JSON lines)
 one object                  {"tokens": {"web": 1200, "code": 300}}       (JSON; objects in it are as `tokens/web`)
 
-Nothing is guessed that could be meant otherwise: rows that say the same domain again are totals or steps, and somebody has to
-say which; of several columns for one domain the one is taken whose name says what it counts, or the one that somebody names.
+Nothing is guessed that could be meant otherwise: rows that say the same domain again are totals or steps, and somebody
+has to say which; of several columns for one domain the one is taken whose name says what it counts, or the one that
+somebody names.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -288,7 +290,7 @@ def _total(path: Path, name: str, values: Sequence[float], rows: str | None) -> 
             f"{path} counts domain {name} {len(values)} times, and does not say whether these are totals",
             hint="--rows totals (so far), or --rows steps (since the row before)",
         )
-    for before, after in zip(values, values[1:], strict=False):
+    for before, after in pairwise(values):
         if after < before:
             raise ConfigError(
                 f"{path}: the total of domain {name} falls from {before:g} to {after:g}",

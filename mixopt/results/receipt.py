@@ -1,4 +1,4 @@
-"""What an export says about itself, for whoever doubts it: what was asked, what the trainer's grid makes of it, of what."""
+"""What an export says about itself, for whoever doubts it: what was asked, and what the trainer's grid gives."""
 
 from __future__ import annotations
 

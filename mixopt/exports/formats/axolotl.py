@@ -1,11 +1,11 @@
 """Axolotl, which takes a part of each dataset: `weight` is above 0 and 1 at most, and nothing is drawn by it.
 
-A dataset of weight 0.3 is shuffled once and cut to the first 30% of its documents; then all are put together, and read
-`num_epochs` times. So a weight is how often a domain is read, and not its share: the shares follow from the sizes too. More
-than one pass is to be had through num_epochs alone, which reads the same part of each domain again.
+A dataset of weight 0.3 is shuffled once and cut to the first 30% of its documents; then all are put together, and
+read `num_epochs` times. So a weight is how often a domain is read, and not its share: the shares follow from the
+sizes too. More than one pass is to be had through num_epochs alone, which reads the same part of each domain again.
 
-Streaming leaves the weights out. `type` says how a document becomes tokens: `completion` is plain text, and whoever tunes on
-chats or instructions replaces it.
+Streaming leaves the weights out. `type` says how a document becomes tokens: `completion` is plain text, and whoever
+tunes on chats or instructions replaces it.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     token shares ──amounts in what the trainer draws──▶ render ──▶ the trainer's file
     token shares ◀──times mean document length, per domain── read ◀──┘
 
-Trainers differ in what a weight counts: documents of any length, sequences of one length, or passes over a domain. Shares of
-sequences are shares of tokens; shares of documents are not, unless all documents are of one length; passes are not, unless
-all domains are of one size.
+Trainers differ in what a weight counts: documents of any length, sequences of one length, or passes over a domain.
+Shares of sequences are shares of tokens; shares of documents are not, unless all documents are of one length; passes
+are not, unless all domains are of one size.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Exportable:
 
     @property
     def unit_tokens(self) -> Mapping[str, float]:
-        """Tokens that a weight of one stands for, by domain; of trainers that draw tokens or sequences it does not matter."""
+        """Tokens that a weight of one stands for, by domain; none where a weight is a share of tokens."""
         return {Draws.DOCUMENTS: self.mean_document_tokens, Draws.PASSES: self.supply}.get(self.draws, {})
 
     @property

@@ -1,7 +1,7 @@
 """Megatron-Energon's metadatasets, whose `blend` draws samples at random: documents, or sequences packed beforehand.
 
-Its `blend_epochized` has repetitions in place of weights: these are passes over a dataset, and whole ones. They are not read
-here, for the file does not say which is meant; `-f passes` reads and writes them as `domain: passes`.
+Its `blend_epochized` has repetitions in place of weights: these are passes over a dataset, and whole ones. They are
+not read here, for the file does not say which is meant; `-f passes` reads and writes them as `domain: passes`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """NVIDIA NeMo's blend lists: weight and path prefix in turn, in one list; its trainers draw sequences of one length.
 
-NeMo 1 has it as `model.data.data_prefix`; NeMo 2's data modules and Automodel call it `paths`, and read a list of odd length,
-or one whose weights are no text, for paths without weights. Automodel takes the list as Megatron-core does.
+NeMo 1 has it as `model.data.data_prefix`; NeMo 2's data modules and Automodel call it `paths`, and read a list of odd
+length, or one whose weights are no text, for paths without weights. Automodel takes the list as Megatron-core does.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 web: 0.31
 code: 2.5
 
-Shares follow from these and from what there is of each domain. Where the run's tokens are known these are its epochs; else
-the domain that is read most often is read once.
+Shares follow from these and from what there is of each domain. Where the run's tokens are known these are its epochs;
+else the domain that is read most often is read once.
 """
 
 from __future__ import annotations

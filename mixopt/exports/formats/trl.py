@@ -1,10 +1,11 @@
-"""TRL's scripts, which put datasets together as they are: there are no weights, so the file takes so many documents of each.
+"""TRL's scripts, which put datasets together as they are: there are no weights, so the file takes so many documents of
+each.
 
 trl sft --config mixture.yaml ...
 
-A `split` is cut by the number of documents, `train[:2500]`; percentages would be whole ones. A domain that is read more than
-once stands there again. Nothing of this works on streams. The trainer shuffles what was put together, and reads it once:
-num_train_epochs is 1.
+A `split` is cut by the number of documents, `train[:2500]`; percentages would be whole ones. A domain that is read
+more than once stands there again. Nothing of this works on streams. The trainer shuffles what was put together, and
+reads it once: num_train_epochs is 1.
 """
 
 from __future__ import annotations

@@ -57,6 +57,14 @@ def draw(format: str, drawing: Drawing) -> Counted:
     logging.disable(logging.WARNING)  # trainers tell much about what they build
     try:
         counted: Counted = sampler.draw(drawing)
+    except ConfigError:
+        raise
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise ConfigError(
+            f"{distribution} cannot draw from this: {type(error).__name__}: {first}",
+            hint="--data says where the data are",
+        ) from error
     finally:
         logging.disable(logging.NOTSET)
     return counted

@@ -45,9 +45,7 @@ def _numbered(place: str, number: int) -> Any:
         stream = _stream(Path(place), place)
         names = list(next(iter(stream.take(1)), {}))
     except Exception as error:  # whatever datasets makes of files of another kind
-        raise ConfigError(
-            f"{place} cannot be read by datasets: {error}", hint="--data names files or folders"
-        ) from error
+        raise ConfigError(f"{place} cannot be read by datasets: {error}", hint="--data names others") from error
     return stream.map(lambda _: {"source": number}, remove_columns=names)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
 from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
 from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
+from torch import distributed
 
 from mixopt.exports.samplers.base import Counted, Drawing
 
@@ -16,7 +19,7 @@ SEQUENCE_LENGTH = 1024
 
 def draw(drawing: Drawing) -> Counted:
     drawing.require(".bin", ".idx")
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as cache, _one_rank():
         config = GPTDatasetConfig(
             random_seed=drawing.seed,
             sequence_length=drawing.sequence_length or SEQUENCE_LENGTH,
@@ -34,3 +37,16 @@ def draw(drawing: Drawing) -> Counted:
         # One dataset alone is not blended.
         index = np.asarray(getattr(train, "dataset_index", np.zeros(drawing.samples, np.int64)))[: drawing.samples]
         return Counted("sequences", drawing.counts(index.tolist()))
+
+
+@contextmanager
+def _one_rank() -> Iterator[None]:
+    """Who keeps the indices of a blend is asked of the ranks; there is one."""
+    if distributed.is_initialized():
+        yield
+        return
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
