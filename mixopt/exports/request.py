@@ -197,8 +197,9 @@ class ExportRequest:
         """The trainer's file with its receipt, of the answer or of another mixture of the study.
 
         Raises:
-            ConfigError: a domain would be repeated too often, or the format cannot say this mixture, or would draw
-                nothing of a domain; or documents are drawn, and how long they are is not known before the text is prepared.
+            ConfigError: a domain would be repeated too often, or the format cannot say this mixture or would draw
+                nothing of a domain; or documents are drawn, and how long they are is not known before the text is
+                prepared.
         """
         self._require_lengths(known)
         self._require_few_repeats(known, mixture)
