@@ -100,7 +100,8 @@ def test_a_domain_that_the_grid_rounds_to_nothing_is_a_mistake_unless_it_is_left
     assert error.value.hint.startswith("--leave-out")
     made = exported(each, tiny, Source(), leave_out=True)
     row = made.receipt.domains["on"]
-    assert (row.asked, row.realised, row.count) == (pytest.approx(1e-10), 0, 0)
+    assert row.asked == pytest.approx(1e-10)
+    assert (row.realised, row.count) == (0.0, 0)
     made.write(tmp_path / "export")
     assert read_receipt(tmp_path / "export")[0] == made.receipt
 

@@ -11,6 +11,7 @@ import numpy as np
 from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
 from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
 from torch import distributed
+from torch._C._distributed_c10d import HashStore
 
 from mixopt.exports.samplers.base import Counted, Drawing
 
@@ -45,7 +46,7 @@ def _one_rank() -> Iterator[None]:
     if distributed.is_initialized():
         yield
         return
-    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
     try:
         yield
     finally:
