@@ -18,11 +18,13 @@ from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
 from mixopt.exports import request as export_request
 from mixopt.exports.formats import Draws, Exportable, exporter
+from mixopt.exports.receipt import Export, Source, exported
 from mixopt.results.answer import Answer
 from mixopt.results.backtest import BacktestResult
 from mixopt.results.comparison import Comparison
 from mixopt.results.fit import FitResult, SkippedSurrogate
 from mixopt.results.plan import PlanEstimate
+from mixopt.results.receipt import Receipt
 from mixopt.results.recommendation import Interval, Score
 from mixopt.results.status import Status
 from mixopt.results.turns import AskedTrials, AttachedRuns, ToldTrials
@@ -234,18 +236,64 @@ class Study:
         tokens: int | str | None = None,
         max_epochs: float | None = None,
         allow_repeats: bool = False,
+        leave_out: bool = False,
+        sequence_length: int | None = None,
     ) -> str:
         """The answer as a trainer's configuration, as `mixopt export` writes it; the options are the command's.
+
+        Its receipt is in it where the format has room for one: `mixopt.Study.write_export` puts it beside else.
 
         Args:
             mixture: another one than the answer; the study need not have run for it.
 
         Raises:
             ConfigError: an option is wrong, or a domain would be repeated in `tokens` more often than it may, and
-                repeats are not allowed.
+                repeats are not allowed; or the trainer would draw nothing of a domain, and none is to be left out.
         """
+        return self._export(
+            *(format, mixture, location, locations, draws, tokens, max_epochs),
+            *(allow_repeats, leave_out, sequence_length),
+        ).text
+
+    def write_export(
+        self,
+        path: Path | str,
+        format: str = "yaml",
+        *,
+        mixture: Mixture | None = None,
+        location: str | None = None,
+        locations: Path | str | None = None,
+        draws: str | None = None,
+        tokens: int | str | None = None,
+        max_epochs: float | None = None,
+        allow_repeats: bool = False,
+        leave_out: bool = False,
+        sequence_length: int | None = None,
+    ) -> Receipt:
+        """The same into a file, with its receipt in it or beside it, and the receipt; see `export`."""
+        made = self._export(
+            *(format, mixture, location, locations, draws, tokens, max_epochs),
+            *(allow_repeats, leave_out, sequence_length),
+        )
+        made.write(Path(path))
+        return made.receipt
+
+    def _export(
+        self,
+        format: str,
+        mixture: Mixture | None,
+        location: str | None,
+        locations: Path | str | None,
+        draws: str | None,
+        tokens: int | str | None,
+        max_epochs: float | None,
+        allow_repeats: bool,
+        leave_out: bool,
+        sequence_length: int | None,
+    ) -> Export:
         request = export_request.ExportRequest.of(
-            self.file, format, location, _path(locations), draws, tokens, max_epochs, allow_repeats
+            *(self.file, format, location, _path(locations), draws, tokens, max_epochs),
+            *(allow_repeats, leave_out, sequence_length),
         )
         from mixopt.exports.mixtures import known_now
 
@@ -255,7 +303,7 @@ class Study:
         else:
             assert known.answer is not None
             weights = Mixture.of(known.answer.mixture)
-        return request.text(known, weights)
+        return request.export(known, weights)
 
 
 def space(
@@ -616,6 +664,9 @@ def export(
     tokens: int | str | None = None,
     max_epochs: float = 1.0,
     seed: int = 0,
+    supply: Mapping[str, float] | None = None,
+    sequence_length: int | None = None,
+    leave_out: bool = False,
 ) -> str:
     """Any mixture as a trainer's configuration; see `mixopt export --list`.
 
@@ -626,6 +677,9 @@ def export(
         mean_document_tokens: by domain; needed where the trainer draws documents.
         tokens: of the run that the mixture is for.
         max_epochs: how often it may read a domain, for trainers that have to be told.
+        supply: tokens that there are, by domain; needed where weights count passes, and for epochs in the receipt.
+        sequence_length: of the trainer's sequences, for the receipt.
+        leave_out: domains that the trainer would draw nothing of.
 
     Raises:
         ConfigError: an option is wrong, or the format cannot say this mixture.
@@ -642,9 +696,12 @@ def export(
             hint="give mean_document_tokens, by domain",
         )
     where = export_request.resolve_locations(mixture.domains, location, _path(locations))
-    return chosen.render(
-        Exportable(mixture, drawn, lengths, where, export_request.run_tokens(tokens), max_epochs, seed)
+    exportable = Exportable(
+        *(mixture, drawn, lengths, where, export_request.run_tokens(tokens), max_epochs, seed),
+        supply=supply or {},
+        sequence_length=sequence_length,
     )
+    return exported(chosen, exportable, Source(), leave_out).text
 
 
 def compare(

@@ -63,7 +63,9 @@ def ask(
         raise ConfigError("--format writes a file for each trial", hint="say where: --output FOLDER")
     request = None
     if format is not None:
-        request = ExportRequest.of(file, format, location, locations, draws, None, None, allow_repeats=True)
+        request = ExportRequest.of(
+            file, format, location, locations, draws, None, None, allow_repeats=True, leave_out=True
+        )
     asked = take(file, count, client or this_client(), err)
     written = [] if output is None else [_write(trial, output, file, request) for trial in asked.trials]
     print_result(asked, asked_table(asked), json)
@@ -79,11 +81,12 @@ def _write(trial: AskedTrial, folder: Path, file: StudyFile, request: ExportRequ
 
     folder.mkdir(parents=True, exist_ok=True)
     if request is None:
-        path, text = folder / f"{trial.trial}.json", f"{trial.json_text()}\n"
+        path = folder / f"{trial.trial}.json"
+        write_text(path, f"{trial.json_text()}\n")
     else:
         path = folder / f"{trial.trial}{request.exporter.suffix}"
-        text = replace(request, tokens=trial.tokens).text(Known.before(file), Mixture.of(trial.weights))
-    write_text(path, text)
+        # A design may hold shares that are less than one document of so short a run.
+        replace(request, tokens=trial.tokens).export(Known.before(file), Mixture.of(trial.weights)).write(path)
     return path
 
 

@@ -25,7 +25,7 @@ Locations = Annotated[
 ]
 Drawn = Annotated[
     str | None,
-    typer.Option(help="What the trainer draws: documents or sequences. Default: as --list says first."),
+    typer.Option(help="What the weights count: documents or sequences. Default: as --list says first."),
 ]
 
 
@@ -57,13 +57,19 @@ def export(
     front: Annotated[
         int | None, typer.Option(min=1, help="Another mixture than the answer: this number of the Pareto front.")
     ] = None,
+    leave_out: Annotated[
+        bool, typer.Option("--leave-out", help="Leave out domains whose share the trainer's grid rounds to nothing.")
+    ] = False,
+    sequence_length: Annotated[
+        int | None, typer.Option(min=1, help="Of the trainer's sequences, in tokens: the receipt counts in these.")
+    ] = None,
     list_formats: Annotated[bool, typer.Option("--list", help="List the formats, and what weights count.")] = False,
     json: Json = False,
 ) -> None:
     """Write the answer as a trainer's own configuration."""
     from mixopt.base.errors import ConfigError
-    from mixopt.base.files import write_text
     from mixopt.cli.tables.export import formats, formats_table, supplies_table
+    from mixopt.exports.formats import Carries
     from mixopt.exports.mixtures import known_now, mixture_in_file, on_front
     from mixopt.exports.request import ExportRequest
     from mixopt.results.export import ExportResult
@@ -80,7 +86,9 @@ def export(
     if output is not None:
         check_output(output)
     file = load(study)
-    request = ExportRequest.of(file, format, location, locations, draws, tokens, max_epochs, allow_repeats)
+    request = ExportRequest.of(
+        file, format, location, locations, draws, tokens, max_epochs, allow_repeats, leave_out, sequence_length
+    )
     if mixture is not None and front is not None:
         raise ConfigError("mixture and front both say what to export", hint="give one of them")
     known, record = known_now(file, needs_answer=mixture is None)
@@ -93,25 +101,28 @@ def export(
     supplies = request.supplies(known, weights)
     if supplies and not json:
         err.print(supplies_table(supplies))
-    text = request.text(known, weights)
+    export = request.export(known, weights)
     notes = (*request.cautions(known, weights), *(pool_changes(file, record) if record else ()))
     for each in notes if not json else ():
         say_note(each)
     if output is not None:
-        write_text(output, text)
+        export.write(output)
         err.print(f"wrote {output}; its weights count {request.draws}", soft_wrap=True)
+    elif export.carries is Carries.BESIDE and not json:
+        say_note(f"{format} has no room for the receipt: --output FILE writes it beside, --json prints it")
     if json:
         result = ExportResult(
             format=format,
             weights_count=request.draws,
-            text=text,
+            text=export.text,
             supplies=tuple(supplies),
             inventory=answer.inventory if answer else None,
             notes=notes,
+            receipt=export.receipt,
         )
         print(result.json_text())
     elif output is None:
-        print(text, end="")
+        print(export.text, end="")
 
 
 @app.command(

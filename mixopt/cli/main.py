@@ -27,6 +27,7 @@ from mixopt.cli import (
     export,
     finished_runs,
     keeping,
+    receipts,
     report,
     study,
     watch,
@@ -60,7 +61,7 @@ app = typer.Typer(
 )
 
 # In the order in which `mixopt --help` lists them.
-STUDIES = (study, watch, ask_tell, control, report, explore, export, compare, calibration)
+STUDIES = (study, watch, ask_tell, control, report, explore, export, receipts, compare, calibration)
 for commands in (begin, *STUDIES, finished_runs, cluster, keeping):
     app.add_typer(commands.app)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from mixopt.base.errors import ConfigError
 from mixopt.base.version import VERSION
 from mixopt.explore.subject import Subject
-from mixopt.exports.formats import Draws, Exportable, exporter
+from mixopt.exports import receipt
+from mixopt.exports.formats import Carries, Draws, Exportable, exporter
 from mixopt.exports.mixtures import Known
 from mixopt.exports.request import ExportRequest, choose_draws, resolve_locations, run_tokens
 from search.mixture import Mixture
@@ -23,7 +24,8 @@ def exported(
     if subject.study is not None:
         request = ExportRequest.of(subject.study, format, location, None, None, tokens, None)
         known = Known.before(subject.study) if subject.answer is None else Known.of(subject.answer)
-        return request.text(known, mixture), request.cautions(known, mixture)
+        made = request.export(known, mixture)
+        return made.text, request.cautions(known, mixture) + _where_its_receipt_is(made, format)
     chosen = exporter(format)
     draws = choose_draws(chosen, None)
     if draws is Draws.DOCUMENTS:
@@ -31,14 +33,20 @@ def exported(
             f"{format} draws documents, and a table of runs does not say how long they are",
             hint="export from the study, or choose another format",
         )
-    text = chosen.render(
-        Exportable(
-            mixture,
-            draws,
-            {},
-            resolve_locations(subject.domains, location, None),
-            run_tokens(tokens) or subject.space.target_tokens,
-            provenance={"mixopt": VERSION, "runs": subject.name, "verdict": "a mixture that somebody explored"},
-        )
+    verdict = "a mixture that somebody explored"
+    exportable = Exportable(
+        mixture,
+        draws,
+        {},
+        resolve_locations(subject.domains, location, None),
+        run_tokens(tokens) or subject.space.target_tokens,
+        provenance={"mixopt": VERSION, "runs": subject.name, "verdict": verdict},
     )
-    return text, []
+    made = receipt.exported(chosen, exportable, receipt.Source(verdict))
+    return made.text, _where_its_receipt_is(made, format)
+
+
+def _where_its_receipt_is(made: receipt.Export, format: str) -> list[str]:
+    if made.carries is not Carries.BESIDE:
+        return []
+    return [f"{format} has no room for the receipt: mixopt export --output FILE writes it beside the file"]

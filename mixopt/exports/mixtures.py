@@ -67,10 +67,14 @@ def read_trainer_file(format: Exporter, config: Path, file: StudyFile, draws: Dr
             which knows their mean length, was neither prepared nor run here.
         SearchError: the same, where too few trials have completed for an answer.
     """
-    lengths = _lengths_here(file) if draws is Draws.DOCUMENTS else {}
+    units: Mapping[str, float] = {}
+    if draws is Draws.DOCUMENTS:
+        units = _lengths_here(file)
+    elif draws is Draws.PASSES:
+        units = _supplies_here(file)
     text = text_in(config, "configuration", EXPORTED)
     with _said_of(config):
-        return mixture_in(format, text, draws, lengths, locations)
+        return mixture_in(format, text, draws, units, locations)
 
 
 def _lengths_here(file: StudyFile) -> dict[str, float]:
@@ -78,7 +82,19 @@ def _lengths_here(file: StudyFile) -> dict[str, float]:
     corpus = None if file.executor.is_foreign else find_corpus(file)
     if corpus is not None:
         return {name: domain.mean_document_tokens for name, domain in corpus.domains.items()}
-    return document_lengths(answer_so_far(file, read_record(file, apart_from="inventory")))
+    return document_lengths(_answer(file))
+
+
+def _supplies_here(file: StudyFile) -> Mapping[str, int]:
+    """Tokens of each domain, as the study's file or its text has them, or else its answer."""
+    supplies = Known.before(file).tokens
+    if not supplies.keys() >= set(file.domains):
+        supplies = {name: domain.tokens for name, domain in _answer(file).domains.items()}
+    return supplies
+
+
+def _answer(file: StudyFile) -> Answer:
+    return answer_so_far(file, read_record(file, apart_from="inventory"))
 
 
 def document_lengths(answer: Answer) -> dict[str, float]:

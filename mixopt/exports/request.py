@@ -12,18 +12,11 @@ from mixopt.base.version import VERSION
 from mixopt.exports.formats import Draws, Exportable, Exporter, exporter
 from mixopt.exports.locations import Locations, locations_by_pattern, read_locations
 from mixopt.exports.mixtures import Known
+from mixopt.exports.receipt import Export, Source, exported, without_nothing
 from mixopt.results.export import Supply
 from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import parse_count, show_count
 from search.mixture import ROUNDING, Mixture, counts
-
-# Formats that take lines after a #.
-WITH_COMMENTS = (".yaml", ".py")
-WEIGHTS_COUNT = {
-    Draws.TOKENS: "tokens",
-    Draws.SEQUENCES: "sequences of one length, and so tokens",
-    Draws.DOCUMENTS: "documents: shares of tokens, divided by the mean length of a domain's documents",
-}
 
 
 def resolve_locations(domains: Iterable[str], location: str | None, locations: Path | None) -> Locations:
@@ -81,6 +74,8 @@ class ExportRequest:
         tokens: of the run that the mixture is for, where that is known.
         max_epochs: how often the run may read any domain; None: as the study says.
         allow_repeats: whether a domain may be read more often than it may.
+        leave_out: whether domains are left out that the trainer's grid rounds to nothing.
+        sequence_length: in tokens, of the sequences that the trainer draws.
     """
 
     file: StudyFile
@@ -90,6 +85,8 @@ class ExportRequest:
     tokens: int | None
     max_epochs: float | None
     allow_repeats: bool = False
+    leave_out: bool = False
+    sequence_length: int | None = None
 
     @classmethod
     def of(
@@ -102,6 +99,8 @@ class ExportRequest:
         tokens: int | str | None,
         max_epochs: float | None,
         allow_repeats: bool = False,
+        leave_out: bool = False,
+        sequence_length: int | None = None,
     ) -> ExportRequest:
         """From the options of `mixopt export`.
 
@@ -109,6 +108,8 @@ class ExportRequest:
             ConfigError: one is wrong.
         """
         chosen = exporter(format)
+        if sequence_length is not None and sequence_length < 1:
+            raise ConfigError(f"sequence-length {sequence_length} is none", hint="give it in tokens, such as 4096")
         return cls(
             file,
             chosen,
@@ -117,6 +118,8 @@ class ExportRequest:
             run_tokens(tokens) or file.target.tokens,
             None if max_epochs is None else _above_0(max_epochs),
             allow_repeats,
+            leave_out,
+            sequence_length,
         )
 
     def most_epochs(self, domain: str) -> float:
@@ -151,11 +154,21 @@ class ExportRequest:
             for each in self.supplies(known, mixture)
             if self._is_beyond(each)
         ]
-        if self.draws is Draws.DOCUMENTS:
-            found += [
-                f"domain {name} is left out: {run} tokens hold less than one document of its share, {mixture[name]:.2g}"
-                for name in self._never_drawn(known, mixture)
-            ]
+        shares = self._drawn(known, mixture).mixture.as_dict()
+        found += [
+            f"domain {name} is left out: {run} tokens hold none of its share, {share:.2g}"
+            for name, share in mixture.as_dict().items()
+            if share > 0 == shares[name]
+        ]
+        if (
+            self.exporter.same_part
+            and self.tokens
+            and (epochs := max(self._exportable(known, mixture).passes.values())) > 1
+        ):
+            found.append(
+                f"{self.exporter.name} reads the same part of each domain in each of {math.ceil(epochs)} epochs, and "
+                "never the rest of it"
+            )
         if self.exporter.until_exhausted and (passes := self._drawn_in_a_pass(known, mixture)):
             found.append(
                 f"{self.exporter.name} reads until every domain is read through, which is about {show_count(passes)} "
@@ -167,82 +180,86 @@ class ExportRequest:
         """Tokens until the last domain is read through; 0 where that is not known."""
         if not known.tokens.keys() >= set(mixture.domains):
             return 0.0
-        left_out = self._never_drawn(known, mixture)
-        shares = {name: share for name, share in mixture.as_dict().items() if share > 0 and name not in left_out}
+        # Of what is left out, a trainer that reads until every domain is read through knows nothing.
+        shares = {name: share for name, share in self._drawn(known, mixture).mixture.as_dict().items() if share > 0}
         return max((known.tokens[name] / share for name, share in shares.items()), default=0.0)
 
-    def _never_drawn(self, known: Known, mixture: Mixture) -> list[str]:
-        """The domains of which the run draws less than one document.
-
-        A trainer that reads until every domain is read through would draw the others for ever.
-        """
-        if self.tokens is None or self.draws is not Draws.DOCUMENTS or not known.document_tokens:
-            return []
-        lengths = known.document_tokens
-        return [name for name, share in mixture.as_dict().items() if 0 < share * self.tokens < lengths[name]]
+    def _drawn(self, known: Known, mixture: Mixture) -> Exportable:
+        """What is exported of a mixture: without domains that the grid rounds to nothing, where these are left out."""
+        exportable = self._exportable(known, mixture)
+        return without_nothing(self.exporter, exportable) if self.leave_out else exportable
 
     def text(self, known: Known, mixture: Mixture) -> str:
-        """The trainer's file, of the answer or of another mixture of the study.
+        """The trainer's file alone, which has its receipt where the format has room for it; raises as `export` does."""
+        return self.export(known, mixture).text
+
+    def export(self, known: Known, mixture: Mixture) -> Export:
+        """The trainer's file with its receipt, of the answer or of another mixture of the study.
 
         Raises:
-            ConfigError: a domain would be repeated too often, or the format cannot say this mixture; or documents are
-                drawn, and how long they are is not known before the text is prepared.
+            ConfigError: a domain would be repeated too often, or the format cannot say this mixture or would draw
+                nothing of a domain; or documents are drawn, and how long they are is not known before the text is
+                prepared.
         """
+        self._require_lengths(known)
+        self._require_few_repeats(known, mixture)
+        return exported(self.exporter, self._exportable(known, mixture), self._source(known, mixture), self.leave_out)
+
+    def _require_lengths(self, known: Known) -> None:
         if self.draws is Draws.DOCUMENTS and not known.document_tokens:
             raise ConfigError(
                 f"{self.exporter.name} draws documents, and how long they are is not known yet",
                 hint=f"count them: mixopt prepare {self.file.file}",
             )
+
+    def _require_few_repeats(self, known: Known, mixture: Mixture) -> None:
         supplies = self.supplies(known, mixture)
-        if supplies:
-            # By how much it is beyond what it may be.
-            each = max(supplies, key=lambda supply: supply.epochs / self.most_epochs(supply.domain))
-            if self._is_beyond(each) and not self.allow_repeats:
-                raise ConfigError(
-                    f"domain {each.domain} would be read {each.epochs:.3g} times in {show_count(self.tokens or 0)} "
-                    f"tokens: it has {show_count(each.there)}, the mixture takes {each.share:.2%}, and the most is "
-                    f"{self.most_epochs(each.domain):g}",
-                    hint="lower tokens, raise max-epochs or give --allow-repeats; target.tokens keeps the study's "
-                    f"answer inside its supply, domains.{each.domain}.tokens says how much there is beside a sample",
-                )
-        # What was found out about the answer says nothing about another mixture.
-        answer = known.answer
-        verdict = "another mixture than the answer of this study"
-        provenance: dict[str, str | int] = {"mixopt": VERSION, "study": self.file.study, "seed": self.file.seed}
-        if answer is None:
-            verdict = "a mixture that somebody gave; this study has no answer yet"
-        else:
-            provenance = answer.provenance.model_dump(exclude_none=True)
-            if mixture.same_as(Mixture.of(answer.mixture)):
-                verdict = answer.verdict
-        repeats, left_out = self._repeats(supplies), self._never_drawn(known, mixture)
-        if len(left_out) == sum(share > 0 for share in mixture.weights):
+        if not supplies or self.allow_repeats:
+            return
+        # By how much it is beyond what it may be.
+        each = max(supplies, key=lambda supply: supply.epochs / self.most_epochs(supply.domain))
+        if self._is_beyond(each):
             raise ConfigError(
-                f"{show_count(self.tokens or 0)} tokens hold less than one document of each domain's share",
-                hint="give the tokens of the run that the mixture is for",
+                f"domain {each.domain} would be read {each.epochs:.3g} times in {show_count(self.tokens or 0)} "
+                f"tokens: it has {show_count(each.there)}, the mixture takes {each.share:.2%}, and the most is "
+                f"{self.most_epochs(each.domain):g}",
+                hint="lower tokens, raise max-epochs or give --allow-repeats; target.tokens keeps the study's "
+                f"answer inside its supply, domains.{each.domain}.tokens says how much there is beside a sample",
             )
-        drawn = Mixture.of({name: 0.0 if name in left_out else share for name, share in mixture.as_dict().items()})
-        text = self.exporter.render(
-            Exportable(
-                drawn,
-                self.draws,
-                known.document_tokens,
-                self.locations,
-                self.tokens,
-                max(repeats.values()),
-                self.file.seed,
-                {"verdict": verdict, **provenance},
-                repeats,
-                sum(known.tokens.values()) or None,
-            )
+
+    def _source(self, known: Known, mixture: Mixture) -> Source:
+        answer = known.answer
+        if answer is None:
+            return Source("a mixture that somebody gave; this study has no answer yet", self.file.study)
+        # What was found out about the answer says nothing about another mixture.
+        is_answer = mixture.same_as(Mixture.of(answer.mixture))
+        pools = answer.inventory
+        return Source(
+            answer.verdict if is_answer else "another mixture than the answer of this study",
+            self.file.study,
+            answer if is_answer else None,
+            answer.provenance.inventory if pools is None else pools.fingerprint,
+            "" if pools is None else f"{show_count(pools.tokens)} tokens in {len(pools.domains)} domains",
         )
-        if self.exporter.suffix not in WITH_COMMENTS or self.exporter.name == "yaml":  # which says it in its fields
-            return text
-        head = [f"By mixopt, study {self.file.study}: {verdict}.", f"Weights count {WEIGHTS_COUNT[self.draws]}."]
-        if answer is not None and (pools := answer.inventory) is not None:
-            there = f"{show_count(pools.tokens)} tokens in {len(pools.domains)} domains"
-            head.append(f"Epochs are counted by inventory {pools.fingerprint}: {there}.")
-        return "".join(f"# {line}\n" for line in head) + text
+
+    def _exportable(self, known: Known, mixture: Mixture) -> Exportable:
+        repeats = self._repeats(self.supplies(known, mixture))
+        provenance: dict[str, str | int] = {"mixopt": VERSION, "study": self.file.study, "seed": self.file.seed}
+        if known.answer is not None:
+            provenance = known.answer.provenance.model_dump(exclude_none=True)
+        return Exportable(
+            mixture,
+            self.draws,
+            known.document_tokens,
+            self.locations,
+            self.tokens,
+            max(repeats.values()),
+            self.file.seed,
+            {"verdict": self._source(known, mixture).verdict, **provenance},
+            repeats,
+            known.tokens,
+            self.sequence_length,
+        )
 
     def _repeats(self, supplies: Sequence[Supply]) -> dict[str, float]:
         """How often the trainer is told that it may read each domain: often enough for this mixture."""

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Literal
 
 from mixopt.results.base import Part, Result, Shares
+from mixopt.results.draws import Draws as Draws
 from mixopt.results.inventory import Inventory
-
-
-class Draws(StrEnum):
-    """What a trainer draws by its weights."""
-
-    TOKENS = "tokens"
-    SEQUENCES = "sequences"  # of one length, and so tokens
-    DOCUMENTS = "documents"
+from mixopt.results.receipt import Receipt
 
 
 class Supply(Part):
@@ -46,6 +39,8 @@ class ExportResult(Result):
     """By which these are counted; null for answers of 0.1.0."""
     notes: tuple[str, ...] = ()
     """Domains that are read often, and pools that are no longer those that were measured."""
+    receipt: Receipt | None = None
+    """What the export says about itself, in its text too where the format has room for it; null before 0.2.0."""
 
 
 class ExportFormat(Part):

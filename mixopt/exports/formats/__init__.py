@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from mixopt.base.errors import ConfigError
-from mixopt.exports.formats.base import Draws, Exportable, Exporter, amounts_in, mixture_in
+from mixopt.exports.formats.axolotl import Axolotl
+from mixopt.exports.formats.base import Carries, Draws, Exportable, Exporter, Grid, amounts_in, mixture_in, weights_in
 from mixopt.exports.formats.doremi import Doremi
+from mixopt.exports.formats.energon import Energon
 from mixopt.exports.formats.gpt_neox import GptNeox
 from mixopt.exports.formats.hf_interleave import HfInterleave
 from mixopt.exports.formats.levanter import Levanter
@@ -14,12 +16,15 @@ from mixopt.exports.formats.llm_foundry import LlmFoundry
 from mixopt.exports.formats.megatron import Megatron, MegatronSplits
 from mixopt.exports.formats.megatron_bridge import MegatronBridge
 from mixopt.exports.formats.nanotron import Nanotron
+from mixopt.exports.formats.nemo import Nemo, NemoAutomodel
 from mixopt.exports.formats.olmix import Olmix
 from mixopt.exports.formats.olmo_core import OlmoCore
+from mixopt.exports.formats.passes import Passes
 from mixopt.exports.formats.plain import Csv, Json, Yaml
 from mixopt.exports.formats.regmix import Regmix
 from mixopt.exports.formats.streaming import Streaming
 from mixopt.exports.formats.torchtitan import Torchtitan
+from mixopt.exports.formats.trl import Trl
 from mixopt.exports.formats.webdataset import WebDataset
 from mixopt.exports.locations import Locations
 
@@ -29,7 +34,10 @@ EXPORTERS: dict[str, Exporter] = {
         Yaml(),
         Json(),
         Csv(),
+        Passes(),
+        Axolotl(),
         Doremi(),
+        Energon(),
         GptNeox(),
         HfInterleave(),
         Levanter(),
@@ -40,11 +48,14 @@ EXPORTERS: dict[str, Exporter] = {
         MegatronSplits(),
         MegatronBridge(),
         Nanotron(),
+        Nemo(),
+        NemoAutomodel(),
         Olmix(),
         OlmoCore(),
         Regmix(),
         Streaming(),
         Torchtitan(),
+        Trl(),
         WebDataset(),
     )
 }
@@ -60,4 +71,16 @@ def exporter(name: str) -> Exporter:
     return EXPORTERS[name]
 
 
-__all__ = ["EXPORTERS", "Draws", "Exportable", "Exporter", "Locations", "amounts_in", "exporter", "mixture_in"]
+__all__ = [
+    "EXPORTERS",
+    "Carries",
+    "Draws",
+    "Exportable",
+    "Exporter",
+    "Grid",
+    "Locations",
+    "amounts_in",
+    "exporter",
+    "mixture_in",
+    "weights_in",
+]

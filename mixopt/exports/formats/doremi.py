@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
+from mixopt.exports.formats.base import Carries, Draws, Exportable, Exporter, Weights
 
 
 class Doremi(Exporter):
@@ -16,6 +16,8 @@ class Doremi(Exporter):
     draws = (Draws.SEQUENCES,)
     suffix = ".json"
     by_place = False
+    at_random = True
+    receipt = Carries.KEY
 
     def render(self, exportable: Exportable) -> str:
         weights = exportable.weights

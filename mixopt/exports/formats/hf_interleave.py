@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 
-from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights, in_pairs
+from mixopt.exports.formats.base import Carries, Draws, Exportable, Exporter, Weights, in_pairs
 
 
 class HfInterleave(Exporter):
@@ -22,6 +22,8 @@ class HfInterleave(Exporter):
     describes = "Hugging Face datasets.interleave_datasets: its arguments"
     draws = (Draws.DOCUMENTS, Draws.SEQUENCES)
     suffix = ".json"
+    at_random = True
+    receipt = Carries.KEY
 
     def render(self, exportable: Exportable) -> str:
         weights = exportable.weighted_places

@@ -9,9 +9,11 @@ Written after its source in marin-community/marin, where it lives now and `confi
 
 from __future__ import annotations
 
+import math
+
 from mixopt.base import plain_yaml
 from mixopt.base.errors import ConfigError
-from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
+from mixopt.exports.formats.base import Draws, Exportable, Exporter, Grid, Weights
 from mixopt.exports.formats.yaml_text import yaml_text
 
 LARGEST_BLOCK = 2**16 - 1
@@ -41,3 +43,9 @@ class Levanter(Exporter):
         if isinstance(weights, list):
             raise ConfigError("train_weights has stages", hint="give a file with the weights of one")
         return list(weights.items())
+
+    def grid(self, exportable: Exportable) -> Grid | None:
+        """Sequences of a block, rounded down; what is left over is the largest component's."""
+        whole = {domain: math.floor(weight * LARGEST_BLOCK) for domain, weight in exportable.weights.items()}
+        whole[max(whole, key=whole.__getitem__)] += LARGEST_BLOCK - sum(whole.values())
+        return Grid("steps", whole, whole)

@@ -34,6 +34,7 @@ class LitGpt(Exporter):
     describes = "LitGPT (litdata): a Python file with its CombinedStreamingDataset"
     draws = (Draws.SEQUENCES,)
     suffix = ".py"
+    at_random = True
 
     def render(self, exportable: Exportable) -> str:
         literals = f"SEED = {exportable.seed}\n" + assignment("WEIGHTS", exportable.weighted_places)

@@ -17,6 +17,7 @@ class LlamaFactory(Exporter):
     describes = "LLaMA-Factory: training arguments; places are names in its dataset_info.json"
     draws = (Draws.DOCUMENTS,)
     suffix = ".yaml"
+    at_random = True
     until_exhausted = True
 
     def render(self, exportable: Exportable) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from mixopt.base.errors import ConfigError
-from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights, in_pairs
+from mixopt.exports.formats.base import Carries, Draws, Exportable, Exporter, Weights, in_pairs
 
 OPTION = "--data-path"
 
@@ -21,6 +21,7 @@ class Megatron(Exporter):
     describes = "Megatron-LM: --data-path, weight and path prefix in turn"
     draws = (Draws.SEQUENCES,)
     suffix = ".txt"
+    receipt = Carries.BESIDE
 
     def render(self, exportable: Exportable) -> str:
         return f"{OPTION} " + shlex.join(_in_turn(exportable)) + "\n"
@@ -43,6 +44,7 @@ class MegatronSplits(Exporter):
     describes = "Megatron-LM: a file for --per-split-data-args-path"
     draws = (Draws.SEQUENCES,)
     suffix = ".json"
+    receipt = Carries.BESIDE
 
     def render(self, exportable: Exportable) -> str:
         return json.dumps({"train": _in_turn(exportable), "valid": None, "test": None}, indent=2) + "\n"

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from mixopt.base import plain_yaml
-from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
+from mixopt.exports.formats.base import Carries, Draws, Exportable, Exporter, Weights
 from mixopt.exports.formats.yaml_text import yaml_text
 from search.mixture import counts
 
@@ -19,6 +19,7 @@ class Json(Exporter):
     draws = (Draws.TOKENS,)
     suffix = ".json"
     by_place = False
+    receipt = Carries.KEY
 
     def render(self, exportable: Exportable) -> str:
         return json.dumps(_content(exportable), indent=2) + "\n"
@@ -33,6 +34,7 @@ class Yaml(Exporter):
     draws = (Draws.TOKENS,)
     suffix = ".yaml"
     by_place = False
+    receipt = Carries.KEY
 
     def render(self, exportable: Exportable) -> str:
         return yaml_text(_content(exportable))
@@ -47,6 +49,7 @@ class Csv(Exporter):
     draws = (Draws.TOKENS,)
     suffix = ".csv"
     by_place = False
+    receipt = Carries.BESIDE
 
     def render(self, exportable: Exportable) -> str:
         mixture, tokens = exportable.mixture, exportable.tokens

@@ -20,6 +20,7 @@ class Regmix(Exporter):
     draws = (Draws.SEQUENCES,)
     suffix = ".yaml"
     by_place = False
+    at_random = True
 
     def render(self, exportable: Exportable) -> str:
         weights = exportable.weights

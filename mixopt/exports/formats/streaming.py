@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
+from mixopt.exports.formats.base import Carries, Draws, Exportable, Exporter, Weights
 
 
 class Streaming(Exporter):
@@ -20,6 +20,7 @@ class Streaming(Exporter):
     describes = "MosaicML Streaming: the arguments of each Stream"
     draws = (Draws.DOCUMENTS, Draws.SEQUENCES)
     suffix = ".json"
+    receipt = Carries.BESIDE
 
     def render(self, exportable: Exportable) -> str:
         streams = [stream(place, weight) for place, weight in exportable.weighted_places.items()]

@@ -9,7 +9,7 @@ Written after the source and docs/datasets.md of August 2026; release 0.3.0 had 
 
 from __future__ import annotations
 
-from mixopt.exports.formats.base import Draws, Exportable, Exporter, Weights
+from mixopt.exports.formats.base import Draws, Exportable, Exporter, Grid, Weights
 from mixopt.exports.formats.python_text import assigned, assignment
 
 IMPORTS = '''\
@@ -74,3 +74,11 @@ class Torchtitan(Exporter):
     def read(self, text: str) -> Weights:
         weights: dict[str, float] = assigned(text, "WEIGHTS")
         return list(weights.items())
+
+    def grid(self, exportable: Exportable) -> Grid | None:
+        """Grain's whole numbers, with 100 for the least."""
+        weights = exportable.weights
+        unit = min(weights.values()) / 100
+        whole = {domain: round(weight / unit) for domain, weight in weights.items()}
+        lengths = exportable.mean_document_tokens if exportable.draws is Draws.DOCUMENTS else dict.fromkeys(whole, 1.0)
+        return Grid("steps", whole, {domain: count * lengths[domain] for domain, count in whole.items()})

@@ -30,6 +30,7 @@ class WebDataset(Exporter):
     draws = (Draws.DOCUMENTS, Draws.SEQUENCES)
     suffix = ".py"
     by_place = False
+    at_random = True
 
     def render(self, exportable: Exportable) -> str:
         weights = exportable.weights
