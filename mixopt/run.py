@@ -127,9 +127,10 @@ def run(
             return Wish.CANCEL if interrupts.came else wishes.latest
 
         plan, recorder = stages.begin(stack)
-        told = None
+        told: Notifier | None = None
         if notify_settings(file) is not None:
-            told = stack.enter_context(Notifier(file, plan.problem, recorder.begun.history))
+            told = Notifier(file, plan.problem, recorder.begun.history)
+            stack.enter_context(told)
         # Ray prints when a worker dies, some of it only as it ends; our own lines say what happened.
         apart = is_program and file.executor.kind == "ray"
         with others_to_log(file.work_directory, console) if apart else redirect_stdout(sys.stderr):

@@ -1,7 +1,8 @@
-"""What a shell completes: study files, trial ids and formats. It only reads, and whatever goes wrong completes nothing."""
+"""What a shell completes: study files, trial ids, formats. It only reads, and whatever goes wrong completes nothing."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def trial_ids(ctx: typer.Context, incomplete: str) -> list[str]:
         from mixopt.study.record import journal_path
         from tracking.journal import read_record
 
-        file = load(Path(ctx.params.get("study") or STUDY_FILE))
+        file = load(_study_in_line() or Path(ctx.params.get("study") or STUDY_FILE))
         if not journal_path(file).exists():
             return ()
         trials = read_record(journal_path(file)).history.trials
@@ -56,6 +57,12 @@ def format_names(incomplete: str) -> list[str]:
         return (name for name in EXPORTERS if name.startswith(incomplete))
 
     return _quietly(found)
+
+
+def _study_in_line() -> Path | None:
+    """The study file among the words that are typed: while an option lacks its value, nothing of the line is parsed."""
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    return next((Path(word) for word in line.split() if word.endswith(ENDINGS)), None)
 
 
 def _quietly(found: Callable[[], Iterable[str]]) -> list[str]:

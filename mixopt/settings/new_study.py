@@ -87,9 +87,9 @@ OF_A_PURPOSE: Mapping[Purpose, str] = MappingProxyType(
         "pretraining": "For pretraining: proxies start from random weights, as the final run does.",
         "continued": (
             "For continued pretraining: proxies start from random weights here, and not from your base model. They "
-            "find the mixture from which most is learned anew; what the base model knows already is worth less to it than "
-            "this says, and what it forgets is not seen. So keep a floor under what it must not forget (min: of that "
-            "domain), and confirm the answer with a short run of the base model itself."
+            "find the mixture from which most is learned anew; what the base model knows already is worth less to it "
+            "than this says, and what it forgets is not seen. So keep a floor under what it must not forget (min: of "
+            "that domain), and confirm the answer with a short run of the base model itself."
         ),
         "fine-tuning": (
             "For fine-tuning: proxies start from random weights here, and not from your base model, so less carries "

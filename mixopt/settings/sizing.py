@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -198,14 +199,14 @@ def size_study(scope: Scope, budget: Budget, speed: Speed) -> Sizing:
             if tokens is not None and tokens >= least:
                 is_short = given is not None and most_given < most and 1.1 * tokens >= most_given
                 return _Study(scope, tier, model, speed).sized(tokens, budget, is_short)
-    least = _Study(scope, TIERS[-1], proxy_of(1), speed)
-    wanted = least.cost(LEAST_TOKENS[1], budget)
+    smallest = _Study(scope, TIERS[-1], proxy_of(1), speed)
+    wanted = smallest.cost(LEAST_TOKENS[1], budget)
     if budget.kind == "flops":
         said = f"{wanted:.1e} FLOPs"
     else:
         said = show_duration(wanted / OF_THE_TIME) + (" of a GPU" if budget.kind == "gpu_time" else "")
     raise ConfigError(
-        f"a budget of {budget.said} is too small for {scope.domains} domains: the least study, {least.runs} runs of "
+        f"a budget of {budget.said} is too small for {scope.domains} domains: the least study, {smallest.runs} runs of "
         f"{LEAST_TOKENS[1]:,} tokens, takes {said}",
         hint="raise the budget, or merge domains",
     )
@@ -290,14 +291,16 @@ class _Study:
     def _validation(self, tokens: int) -> int:
         """Tokens of each evaluation set, a power of two, so that evaluation takes little of a run."""
         wanted = EVALUATION_SHARE * 3 * tokens / (EVALUATIONS * self.scope.sets)
-        power = 2 ** math.floor(math.log2(max(wanted, 1)))
+        power: int = 2 ** int(math.log2(max(wanted, 1)))
         return min(max(power, LEAST_VALIDATION), MOST_VALIDATION)
 
 
 def _affordable(study: _Study, budget: Budget, most: int) -> int | None:
     """The most tokens of a run, in two figures and up to `most`, that the budget pays for; None: it pays for none."""
     limit = budget.amount if budget.kind == "flops" else OF_THE_TIME * budget.amount
-    return max((tokens for tokens in _two_figures(most) if study.cost(tokens, budget) <= limit), default=None)
+    choices = _two_figures(most)
+    place = bisect_right(choices, limit, key=lambda tokens: study.cost(tokens, budget))
+    return choices[place - 1] if place else None
 
 
 def _two_figures(most: int) -> list[int]:

@@ -49,7 +49,6 @@ class FirstStudy:
     """The text of a study file, and what is said beside it."""
 
     text: str
-    sizing: Sizing | None
     notes: tuple[str, ...]
 
 
@@ -120,7 +119,7 @@ def first_study(
         notes.append(sample)
     if size is not None:
         notes += size.why
-    return FirstStudy(text_of(pools, output, wanted, judging, size), size and size.sizing, tuple(notes))
+    return FirstStudy(text_of(pools, output, wanted, judging, size), tuple(notes))
 
 
 def _size(

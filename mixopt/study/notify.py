@@ -3,8 +3,8 @@
     driver ──says──▶ Notifier ──a queue──▶ its thread ──▶ a webhook, a command
 
 The study waits for none of it: what cannot be told is in the log, and the study goes on. What was told is remembered
-beside the journal before it is sent, so that a driver that goes on tells nothing twice; one that is killed in that moment
-has not told it. The webhook's address is a secret: it comes from the environment, and is written nowhere.
+beside the journal before it is sent, so that a driver that goes on tells nothing twice; one that is killed in that
+moment has not told it. The webhook's address is a secret: it comes from the environment, and is written nowhere.
 """
 
 from __future__ import annotations
@@ -289,7 +289,7 @@ class Notifier(Watcher):
                 if pause is None:
                     raise
             time.sleep(pause)
-        if not answer.ok:
+        if answer.status_code >= 300:
             raise ConfigError(f"{_host(url)} answered {answer.status_code}")
 
     def _run(self, note: Note) -> None:
