@@ -69,17 +69,18 @@ class Study:
     def name(self) -> str:
         return self.file.study
 
-    def plan(self, probe: bool = True) -> PlanEstimate:
+    def plan(self, probe: bool = True, gpu: str | None = None) -> PlanEstimate:
         """What will run, as `mixopt plan --json`; prepares the text where that is not done.
 
         Args:
             probe: train each proxy for a moment to measure its speed.
+            gpu: the name of one that is not here, whose hours are told by an assumed speed.
         """
         from mixopt.run import prepared
         from mixopt.study.estimate import estimate
         from mixopt.study.planning import make_plan
 
-        return estimate(make_plan(self.file, prepared(self.file, err)), probe)
+        return estimate(make_plan(self.file, prepared(self.file, err)), probe, gpu)
 
     def run(self, retry_failed: bool = False) -> Answer:
         """Run the study to its answer, or go on where it was left; progress is shown on standard error.

@@ -31,6 +31,7 @@ from mixopt.study.checking import check_before_run, check_directory
 from mixopt.study.corpus import find_corpus, prepare_corpus
 from mixopt.study.exchange import check_reachable
 from mixopt.study.loop import Loop
+from mixopt.study.notify import Notifier, notify_settings
 from mixopt.study.now import Teller
 from mixopt.study.plan import Plan
 from mixopt.study.planning import as_begun, check_settings, make_plan
@@ -112,9 +113,9 @@ def run(
         stack.enter_context(logging_to(file.work_directory))
         stack.enter_context(_logged(file))
         interrupts = stack.enter_context(Interrupts())
-        if told := os.environ.get(JOURNAL_VARIABLE):
-            stack.callback(Path(told).with_suffix(CAME_TO_ITS_END).touch)
-            Path(told).write_text(str(journal_path(file).absolute()))
+        if journal := os.environ.get(JOURNAL_VARIABLE):
+            stack.callback(Path(journal).with_suffix(CAME_TO_ITS_END).touch)
+            Path(journal).write_text(str(journal_path(file).absolute()))
         # The signal cuts short whatever the driver is at; in another thread only the loop looks.
         end = partial(os.kill, os.getpid(), signal.SIGTERM) if interrupts.are_heard else lambda: None
         wishes = stack.enter_context(Wishes(file.work_directory, end))
@@ -126,10 +127,16 @@ def run(
             return Wish.CANCEL if interrupts.came else wishes.latest
 
         plan, recorder = stages.begin(stack)
+        told: Notifier | None = None
+        if notify_settings(file) is not None:
+            told = Notifier(file, plan.problem, recorder.begun.history)
+            stack.enter_context(told)
         # Ray prints when a worker dies, some of it only as it ends; our own lines say what happened.
         apart = is_program and file.executor.kind == "ray"
         with others_to_log(file.work_directory, console) if apart else redirect_stdout(sys.stderr):
-            study, answer = stages.train(plan, recorder, retry_failed, asked)
+            study, answer = stages.train(plan, recorder, retry_failed, asked, told)
+        if told is not None:
+            told.answered(answer)
         on_answer(answer, recorder)
         stages.finish(plan, recorder, study, answer)
     return answer
@@ -190,7 +197,12 @@ class _Stages:
         return plan, recorder
 
     def train(
-        self, plan: Plan, recorder: Recorder, retry_failed: bool, asked: Callable[[], Wish | None]
+        self,
+        plan: Plan,
+        recorder: Recorder,
+        retry_failed: bool,
+        asked: Callable[[], Wish | None],
+        notifier: Notifier | None = None,
     ) -> tuple[Loop, Answer]:
         """The loop, to the study's answer.
 
@@ -202,7 +214,8 @@ class _Stages:
                 name = f"{self.file.tracking.experiment}/{self.file.study}"
                 workers = running.enter_context(executor(self.file.executor, name, self.file.file.parent))
             self.teller.expects(plan.confirmation_flops)
-            watcher = Several(running.enter_context(watcher_for(self.console)), self.teller)
+            others = [self.teller] if notifier is None else [self.teller, notifier]
+            watcher = Several(running.enter_context(watcher_for(self.console)), *others)
             study = Loop(plan, recorder, workers, watcher, retry_failed, asked)
             answer = study.run()
         self.teller.enters("finishing")

@@ -1,4 +1,4 @@
-"""How many proxies a GPU takes side by side: measured, because it depends on the model, the batch and the GPU."""
+"""How many proxies a GPU takes side by side, and how fast one is: measured, for each machine is another."""
 
 from __future__ import annotations
 
@@ -45,9 +45,16 @@ def best_pack(speeds: dict[int, float]) -> int:
     return min(members for members, speed in speeds.items() if speed * WORTHWHILE >= max(speeds.values()))
 
 
-def _speed(recipe: Recipe, members: int, seconds: float) -> float:
+def eager_speed(recipe: Recipe, seconds: float) -> float:
+    """Tokens a second of one proxy whose steps are not compiled, which would take longer than this measurement."""
+    with device.one_thread():
+        return _speed(recipe, 1, seconds, compiled=False)
+
+
+def _speed(recipe: Recipe, members: int, seconds: float, compiled: bool = True) -> float:
     pack = Pack(recipe, range(members))
-    pack.compile()
+    if compiled:
+        pack.compile()
     shape = (members, recipe.batch_rows, recipe.model.sequence_length)
     generator = torch.Generator().manual_seed(0)
     inputs_MBT, targets_MBT = (
@@ -59,7 +66,7 @@ def _speed(recipe: Recipe, members: int, seconds: float) -> float:
     began = perf_counter()
     for steps in count(1):
         losses_M = pack.step(inputs_MBT, targets_MBT, rates)
-        if steps % 16 == 0:
+        if steps % 16 == 0 or recipe.device == "cpu":
             losses_M.tolist()  # waits for the device
             if perf_counter() - began > seconds:
                 break

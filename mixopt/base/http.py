@@ -29,18 +29,23 @@ class _Bearer(AuthBase):
 
 
 def ask(
-    url: str, token: str | None = None, method: str = "GET", within: float = ANSWER_WITHIN_SECONDS
+    url: str,
+    token: str | None = None,
+    method: str = "GET",
+    within: float = ANSWER_WITHIN_SECONDS,
+    document: object = None,
 ) -> requests.Response:
     """The answer, whatever its status.
 
     Args:
         within: seconds in which it connects, and then answers.
+        document: sent along as JSON.
 
     Raises:
         ConfigError: it is a redirect.
         requests.RequestException: nothing answers, or what answers speaks no HTTP.
     """
-    answer = requests.request(method, url, auth=_Bearer(token), timeout=within, allow_redirects=False)
+    answer = requests.request(method, url, auth=_Bearer(token), timeout=within, allow_redirects=False, json=document)
     if answer.is_redirect:
         raise ConfigError(
             f"{url} redirects to {answer.headers['Location']}, where no token is sent",

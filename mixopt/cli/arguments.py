@@ -11,10 +11,11 @@ from rich.text import Text
 
 from mixopt.base.console import out
 from mixopt.base.files import check_file, check_folder
+from mixopt.cli.completion import study_files
 from mixopt.results.base import Result
 from mixopt.settings.environment import ADDRESS_VARIABLE
 
-StudyArgument = Annotated[Path, typer.Argument(help="The study file.", show_default=True)]
+StudyArgument = Annotated[Path, typer.Argument(help="The study file.", show_default=True, autocompletion=study_files)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Address = Annotated[
     str | None,

@@ -12,6 +12,7 @@ import typer
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
 from mixopt.cli.arguments import STUDY, Json, StudyArgument, check_output, print_result
+from mixopt.cli.completion import format_names, trial_ids
 from mixopt.cli.export import Drawn, Location, Locations
 from mixopt.cli.table_options import How, reads_tables
 from mixopt.settings.schema import STUDY_FILE
@@ -40,7 +41,13 @@ def ask(
         Path | None, typer.Option("--output", "-o", help="A folder: write TRIAL.json, or a trainer's file, for each.")
     ] = None,
     format: Annotated[
-        str | None, typer.Option("--format", "-f", help="With --output: a trainer's own. See mixopt export --list.")
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="With --output: a trainer's own. See mixopt export --list.",
+            autocompletion=format_names,
+        ),
     ] = None,
     location: Location = None,
     locations: Locations = None,
@@ -119,7 +126,9 @@ def attach(
 )
 def tell(
     study: StudyArgument = STUDY_FILE,
-    trial: Annotated[str | None, typer.Argument(help="Its id, as mixopt ask gave it.")] = None,
+    trial: Annotated[
+        str | None, typer.Argument(help="Its id, as mixopt ask gave it.", autocompletion=trial_ids)
+    ] = None,
     losses: Annotated[Path | None, typer.Option(help='A JSON file: {"web": 3.1, "code": 1.2}.')] = None,
     loss: Annotated[list[str] | None, typer.Option(metavar="METRIC=NUMBER", help="A loss; may be repeated.")] = None,
     failed: Annotated[str | None, typer.Option(metavar="REASON", help="It has no losses, and why.")] = None,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json as json_format
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from mixopt.base.console import err, out
+from mixopt.base.console import err, out, say_note
 from mixopt.base.errors import ConfigError
 from mixopt.cli.arguments import (
     BEGIN,
@@ -27,19 +28,67 @@ from mixopt.settings.schema import STUDY_FILE
 app = typer.Typer()
 
 
-@app.command(epilog="Example: mixopt init data/ --output study.yaml", rich_help_panel=BEGIN)
+@app.command(
+    epilog="Examples:\n\nmixopt init data/ --output study.yaml     (asks, in a terminal)\n\n"
+    "mixopt init data/ --for pretraining --target-params 7B --target-tokens 100B --budget 2h",
+    rich_help_panel=BEGIN,
+)
 def init(
     data: Annotated[Path | None, typer.Argument(help="A folder: each folder or file in it becomes a domain.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the study file.")] = STUDY_FILE,
+    purpose: Annotated[
+        Literal["pretraining", "continued", "fine-tuning"] | None,
+        typer.Option("--for", help="What the mixture is for."),
+    ] = None,
+    target_params: Annotated[
+        str | None, typer.Option(metavar="COUNT", help="Parameters of the final run, such as 7B.")
+    ] = None,
+    target_tokens: Annotated[
+        str | None, typer.Option(metavar="COUNT", help="Training tokens of the final run, such as 100B.")
+    ] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHAT",
+            help="What counts: a domain, or a file to judge by, each perhaps with =WEIGHT; or worst_case, no_worse, "
+            "hinge, pareto; repeatable. Default: all domains alike.",
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="What the study may take: 2h here, 1e18 FLOPs or 20gpuh. Its size is chosen by it."),
+    ] = None,
+    gpu: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The GPU that it will run on, where that is not here: h100.")
+    ] = None,
+    probe: Annotated[bool, typer.Option(help="Train a proxy for a moment, to size the study by its speed.")] = True,
 ) -> None:
-    """Write a commented study file, from a folder of data if one is given."""
+    """Write a commented study file, from a folder of data if one is given; asks what it is for, or is told."""
     from mixopt.base.files import write_text
-    from mixopt.settings.new_study import study_text
+    from mixopt.settings.new_study import Wanted
+    from mixopt.settings.sizing import parse_budget
+    from mixopt.settings.units import count_of
+    from mixopt.study.first import first_study
 
     if output.exists():
         raise ConfigError(f"{output} exists", hint="choose another name with --output, or remove it")
     check_output(output)
-    write_text(output, study_text(data, output))
+    wanted = Wanted(
+        purpose,
+        count_of("--target-params", target_params),
+        count_of("--target-tokens", target_tokens),
+        tuple(part.strip() for given in objective or () for part in given.split(",") if part.strip()),
+    )
+    spending = None if budget is None else parse_budget(budget)
+    if wanted == Wanted() and spending is None and gpu is None and sys.stdin.isatty() and err.is_terminal:
+        from mixopt.cli.questions import ask_for_study
+
+        wanted, spending = ask_for_study(data, output)
+    with err.status("looking at the text") as status:
+        first = first_study(data, output, wanted, spending, gpu, probe, status.update)
+    write_text(output, first.text)
+    for each in first.notes:
+        say_note(each)
     out.print(
         f"wrote {output}; next: mixopt validate {output}, mixopt plan {output}, mixopt run {output}", soft_wrap=True
     )

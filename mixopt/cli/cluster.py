@@ -22,6 +22,7 @@ from mixopt.cli.arguments import (
     check_output,
     print_result,
 )
+from mixopt.cli.completion import study_files, trial_ids
 from mixopt.settings.environment import ADDRESS_VARIABLE
 from mixopt.settings.schema import STUDY_FILE, store_of_this_machine
 from search.urls import fit_to_show
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-StudyOrName = Annotated[str, typer.Argument(metavar="STUDY", help="The study file, or the study's name.")]
+StudyOrName = Annotated[
+    str, typer.Argument(metavar="STUDY", help="The study file, or the study's name.", autocompletion=study_files)
+]
 
 NOT_SUCCEEDED = 1  # exit status
 NAME_IT = f"name the study's file, such as {STUDY_FILE}, or another study"
@@ -150,7 +153,11 @@ def logs(
         int | None, typer.Option("--job", min=1, help="Of an earlier submission: 1 is the first. Default: the last.")
     ] = None,
     trial: Annotated[
-        str | None, typer.Option(help="What became of this trial, with its traceback; the beginning of its id will do.")
+        str | None,
+        typer.Option(
+            help="What became of this trial, with its traceback; the beginning of its id will do.",
+            autocompletion=trial_ids,
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

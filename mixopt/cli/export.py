@@ -10,11 +10,12 @@ import typer
 
 from mixopt.base.console import err, out, say_note
 from mixopt.cli.arguments import STUDY, Json, StudyArgument, check_output
+from mixopt.cli.completion import format_names
 from mixopt.settings.schema import STUDY_FILE
 
 app = typer.Typer()
 
-Format = Annotated[str, typer.Option("--format", "-f", help="See mixopt export --list.")]
+Format = Annotated[str, typer.Option("--format", "-f", help="See mixopt export --list.", autocompletion=format_names)]
 Location = Annotated[
     str | None,
     typer.Option(help="What the trainer reads; {domain} in it stands for the domain's name. Default: the name."),

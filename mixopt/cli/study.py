@@ -79,25 +79,31 @@ def _say_pool_changes(file: StudyFile, prepared: str) -> None:
             say_note(change)
 
 
-@app.command(epilog="Example: mixopt plan study.yaml", rich_help_panel=STUDY)
+@app.command(epilog="Examples:\n\nmixopt plan study.yaml\n\nmixopt plan study.yaml --gpu h100", rich_help_panel=STUDY)
 def plan(
     study: StudyArgument = STUDY_FILE,
     probe: Annotated[bool, typer.Option(help="Train each proxy for a moment to measure its speed.")] = True,
+    gpu: Annotated[
+        str | None, typer.Option(metavar="NAME", help="GPU hours for one that is not here, by an assumed speed: h100.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show what will run: trials, tokens, FLOPs, and the time it will take."""
     from mixopt.cli.tables.study import plan_table
     from mixopt.run import prepared
+    from mixopt.settings.gpus import assumed_flops
     from mixopt.study.estimate import estimate
     from mixopt.study.planning import make_plan
     from mixopt.study.wishes import driver
 
     file = load_study(study)
+    if gpu is not None:
+        assumed_flops(gpu)  # before the text is read
     plan = make_plan(file, prepared(file, err))
     if probe and (runs := driver(file.work_directory)) is not None:
         say_note(f"the study is being run by {runs}; speeds are those beside it")
     with err.status("measuring the speed of each proxy") if probe else err.status("counting"):
-        estimated = estimate(plan, probe)
+        estimated = estimate(plan, probe, gpu)
     print_result(estimated, plan_table(estimated), json)
     _say_pool_changes(file, plan.pools.fingerprint)
 

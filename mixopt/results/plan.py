@@ -72,7 +72,7 @@ class PlanEstimate(Result):
     """Null where nothing was measured."""
     wall_seconds: float | None
     gpu_hours: float | None
-    """Null where another trainer trains."""
+    """Null where no GPU was measured, or named (mixopt plan --gpu)."""
     gpu_hours_are: str | None
     """Whether they are measured, or by which speed they are assumed."""
     target_tokens: int | None = None

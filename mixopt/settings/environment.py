@@ -8,6 +8,8 @@ from pathlib import Path
 # Where studies are kept, and where their MLflow store is.
 DIRECTORY_VARIABLE = "MIXOPT_DIRECTORY"
 STORE_VARIABLE = "MLFLOW_TRACKING_URI"
+# Where to tell that a study has ended, stalls or found a new best: an address that nobody else may know.
+WEBHOOK_VARIABLE = "MIXOPT_NOTIFY_WEBHOOK"
 # Set where a study runs as a job of a Ray cluster: the job's id.
 JOB_VARIABLE = "MIXOPT_JOB"
 # Set by the supervisor of a study: the file that it is to write its journal's path to.

@@ -1,7 +1,7 @@
 """The study file: one strict schema. Reading it, with errors that name the line, is mixopt/settings/reading.py.
 
 Sections, in the order of the file: study, seed, domains, evaluation, groups, target, corpus, proxies,
-baselines, search, objective, reuse, confirm, budget, executor, tracking.
+baselines, search, objective, reuse, confirm, budget, executor, tracking, notify.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pydantic import (
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.shown import UNSEEN, shown, shown_name
-from mixopt.settings.environment import STORE_VARIABLE, studies_folder
+from mixopt.settings.environment import STORE_VARIABLE, WEBHOOK_VARIABLE, studies_folder
 from mixopt.settings.units import Amount, Count, Duration, Number, Share
 from search.urls import holds_password
 
@@ -492,6 +492,42 @@ class TrackingSettings(Section):
         return self
 
 
+class WebhookSettings(Section):
+    """Where a webhook's address is to be found: it is a secret, and a study's file is recorded."""
+
+    env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)] = WEBHOOK_VARIABLE
+    """The environment variable that holds the address."""
+
+
+def _no_address(value: Any) -> Any:
+    if isinstance(value, str):
+        # Not shown: whoever knows the address may write there.
+        raise ValueError(
+            f"a webhook's address is a secret, and this file is recorded; put it into ${WEBHOOK_VARIABLE} and write "
+            "webhook: {}, or webhook: {env: NAME} of another variable"
+        )
+    return value
+
+
+class NotifySettings(Section):
+    """Who is told, elsewhere, in one line, of what becomes of the study; it never waits for that, nor fails by it."""
+
+    webhook: Annotated[WebhookSettings | None, BeforeValidator(_no_address)] = None
+    """Gets a POST with JSON: `text`, which Slack and its like show, and the same in fields."""
+    command: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
+    """For the shell, in the study file's folder: the line is in $MIXOPT_MESSAGE, the JSON comes as its input."""
+    when: Annotated[list[Literal["ended", "stalled", "best"]], Field(min_length=1)] = ["ended", "stalled", "best"]
+    """ended: with an answer or without; stalled: no trial has ended for long; best: the search found a better one."""
+    stalled_after: Annotated[Number, Field(ge=1)] = 5.0
+    """A stall is so many times as long as a trial usually takes, without one that ends; a minute at least."""
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if self.webhook is None and self.command is None:
+            raise ValueError("notify tells nobody; give webhook: {} or a command")
+        return self
+
+
 class StudyFile(Section):
     """One file, one search, one MLflow parent run."""
 
@@ -525,6 +561,8 @@ class StudyFile(Section):
     budget: BudgetSettings = BudgetSettings()
     executor: ExecutorSettings = ExecutorSettings()
     tracking: TrackingSettings = TrackingSettings()
+    notify: NotifySettings | None = None
+    """Who is told when it ends, stalls or finds a new best. Default: the webhook of $MIXOPT_NOTIFY_WEBHOOK, if set."""
     directory: str | None = None
     """Where tokens, checkpoints and the default store are kept, relative to the study file.
     Default: $MIXOPT_DIRECTORY, else .mixopt."""
@@ -585,7 +623,7 @@ class StudyFile(Section):
         """
         settings = self.model_dump(
             mode="json",
-            exclude={"study", "search", "reuse", "confirm", "budget", "executor", "tracking", "directory"},
+            exclude={"study", "search", "reuse", "confirm", "budget", "executor", "tracking", "notify", "directory"},
             exclude_none=True,
         )
         settings["corpus"].pop("workers", None)

@@ -99,6 +99,7 @@ def _of_surroundings(file: StudyFile) -> Iterator[Check]:
     yield partial(_check_gpus, file)
     yield partial(_check_shared, file)
     yield partial(_check_begun, file)
+    yield partial(_check_webhook, file)
 
 
 def _of_text(file: StudyFile) -> Iterator[Check]:
@@ -108,6 +109,17 @@ def _of_text(file: StudyFile) -> Iterator[Check]:
     for section, source in named_sources(file):
         for path in source.paths:
             yield partial(_check_path, file, section, replace(source, paths=(path,)))
+
+
+def _check_webhook(file: StudyFile) -> None:
+    webhook = None if file.notify is None else file.notify.webhook
+    if webhook is None:
+        return
+    place, url = place_in(file, "notify", "webhook"), os.environ.get(webhook.env, "")
+    if not url:
+        raise ConfigError(f"{place}: ${webhook.env} is not set", hint="put the webhook's address into it")
+    if not url.startswith(("http://", "https://")):  # not shown: it is a secret
+        raise ConfigError(f"{place}: ${webhook.env} holds no http(s) address", hint="put the webhook's into it")
 
 
 def _check_path(file: StudyFile, section: str, source: Source) -> None:

@@ -10,6 +10,7 @@ from joblib import cpu_count
 
 from mixopt.base.errors import ConfigError
 from mixopt.results.plan import PackSpeed, PlanEstimate, PlannedDomain, ProxyPlan
+from mixopt.settings.gpus import assumed_flops, assumption
 from mixopt.study.plan import Plan
 from mixopt.workers.messages import TrialEnd, TrialProgress
 from mixopt.workers.training import run_trials
@@ -24,24 +25,28 @@ from search.strategies.reserved import reserved
 from search.trial import Failure, Trial
 
 PROBE_SECONDS = 4.0
-# For whoever will run the study on GPUs and plans on a CPU: what small models reach on one of today's. An assumption.
-ASSUMED_GPU_FLOPS = 1e14
 
 
-def estimate(plan: Plan, probe: bool) -> PlanEstimate:
+def estimate(plan: Plan, probe: bool, gpu: str | None = None) -> PlanEstimate:
     """What will run, at most; with `probe`, each proxy that mixopt trains is trained for a moment and nothing kept.
 
+    Args:
+        gpu: the name of one, for whose speed there is an assumption. Nothing is measured for a study that asks for
+            GPUs then.
+
     Raises:
-        ConfigError: a proxy does not train, or there is no GPU here to measure it on.
+        ConfigError: a proxy does not train, there is no GPU here to measure it on, or no such GPU is known.
     """
-    probe = probe and not plan.file.executor.is_foreign
+    if gpu is not None:
+        assumed_flops(gpu)
+    probe = probe and not plan.file.executor.is_foreign and not (gpu and plan.file.executor.gpus_per_trial > 0)
     if probe and plan.file.executor.gpus_per_trial > 0:
         import torch
 
         if not torch.cuda.is_available():
             raise ConfigError(
                 "executor.gpus_per_trial asks for GPUs, and this machine has none to measure on",
-                hint="plan where the GPUs are, or without measuring: mixopt plan --no-probe",
+                hint="plan where the GPUs are, or name the one that you mean: mixopt plan --gpu h100",
             )
     searched = plan.strategy.expected
     target = plan.problem.target.proxy
@@ -70,10 +75,10 @@ def estimate(plan: Plan, probe: bool) -> PlanEstimate:
     training = sum(each.total_tokens / _task_speed(plan, each) for each in proxies) if probe else None
     gpu_hours: float | None = None
     gpu_hours_are: str | None = None
-    if training is not None and device == "cuda":
+    if gpu is not None:
+        gpu_hours, gpu_hours_are = flops / assumed_flops(gpu) / 3600, assumption(gpu)
+    elif training is not None and device == "cuda":
         gpu_hours, gpu_hours_are = training * plan.file.executor.gpus_per_trial / 3600, "measured"
-    elif device is not None:
-        gpu_hours, gpu_hours_are = flops / ASSUMED_GPU_FLOPS / 3600, f"assumed at {ASSUMED_GPU_FLOPS:.0e} FLOP/s"
     return PlanEstimate(
         study=plan.file.study,
         device=device,

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mixopt.base.console import note
+from mixopt.base.console import Hanging, note
 from mixopt.cli.tables.table import epochs_of, plain_table
 from mixopt.results.comparison import (
     ComparedEpochs,
@@ -36,7 +36,7 @@ LONGEST_SETTING = 48
 
 def compare_view(comparison: Comparison) -> RenderableType:
     sides = (("A", comparison.a), ("B", comparison.b))
-    heads = [Text(f"{head}  {each.name}: {each.what}") for head, each in sides]
+    heads = [Hanging(f"{head}  ", f"{each.name}: {each.what}") for head, each in sides]
     parts: list[RenderableType] = [*heads, _shares(comparison.shares)]
     parts.append(Text(f"{comparison.total_variation:.1%} of the tokens change domain from one to the other"))
     for judged in comparison.judged:

@@ -55,13 +55,13 @@ def plan_table(plan: PlanEstimate) -> RenderableType:
             str(proxy.confirmation_trials),
             show_count(speed) if speed else "-",
         )
-    gpu_hours = "" if plan.gpu_hours is None else f"{plan.gpu_hours:.2g} GPU hours ({plan.gpu_hours_are})"
+    gpu_hours = "" if plan.gpu_hours is None else f"; {plan.gpu_hours:.2g} GPU hours ({plan.gpu_hours_are})"
     tokens, flops = show_count(plan.total_tokens), f"{plan.total_flops:.2g}"
     lines = [f"at most {plan.trials} trials, {tokens} tokens, {flops} FLOPs"]
     if plan.wall_seconds is not None and plan.training_seconds is not None:
         lines.append(
             f"about {show_duration(plan.wall_seconds)} with {plan.slots} at a time: "
-            f"{show_duration(plan.training_seconds)} of training, measured on {plan.device}; {gpu_hours}"
+            f"{show_duration(plan.training_seconds)} of training, measured on {plan.device}{gpu_hours}"
         )
         lines += [
             f"one GPU trains {proxy.pack.members} of {proxy.proxy} side by side, at "
@@ -70,7 +70,9 @@ def plan_table(plan: PlanEstimate) -> RenderableType:
             if proxy.pack
         ]
     elif plan.device is not None:
-        lines.append(f"time not measured (--no-probe); {gpu_hours}")
+        lines.append(f"time not measured{gpu_hours}")
+    elif gpu_hours:
+        lines.append(gpu_hours.removeprefix("; "))
     return Group(table, *(Hanging("", line) for line in lines), *_planned_domains(plan), *_notes(plan.notes))
 
 
