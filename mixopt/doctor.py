@@ -225,7 +225,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def _store(file: StudyFile | None) -> Iterator[tuple[State, str, str | None]]:
-    from tracking.address import may_exist
+    from tracking.address import may_exist, sqlite_file
     from tracking.mlflow_store import count_experiments
 
     uri = file.tracking_uri if file is not None else store_of_this_machine()
@@ -234,6 +234,10 @@ def _store(file: StudyFile | None) -> Iterator[tuple[State, str, str | None]]:
         return
     if not may_exist(uri):
         yield "ok", f"{uri} is made when a study first runs", None
+        return
+    path = sqlite_file(uri)
+    if path is not None and path.is_file() and not path.stat().st_size:
+        yield "warn", f"{path} is empty: it knows no study", "mixopt run sends each study's record again"
         return
     began = time.monotonic()
     experiments = count_experiments(uri)

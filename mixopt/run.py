@@ -42,6 +42,7 @@ from mixopt.study.stages import Stages
 from mixopt.study.wishes import Wish, Wishes
 from mixopt.workers import executor
 from proxies.data.corpus import Corpus, Progress
+from proxies.errors import ProxyError
 from search.errors import ExplainedError
 from tracking import keys
 from tracking.recorder import Recorder
@@ -282,6 +283,10 @@ def _logged(file: StudyFile) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         log.warning("interrupted")
+        raise
+    except (ExplainedError, ProxyError) as mistake:
+        log.error("the run ended: %s", mistake)
+        log.debug("here", exc_info=True)
         raise
     except Exception:
         log.exception("the run ended")

@@ -632,6 +632,11 @@ def _answering(uri: str) -> Iterator[None]:
         status: int = error.get_http_status_code() if isinstance(error, MlflowException) else 500  # type: ignore[no-untyped-call]
         if status in NOT_LET_IN:
             raise TrackingRefused(f"the MLflow store {uri} does not let you in (status {status})", LOG_IN) from error
+        if "RESOURCE_DOES_NOT_EXIST" in str(error):
+            raise TrackingRefused(
+                f"the MLflow store {uri} no longer has what this study recorded there: {_reason(error)}",
+                hint="is it another database than before? Start it with that one; or run again, and this one gets all",
+            ) from error
         if 400 <= status < 500 and status not in (408, 429):
             raise TrackingRefused(f"the MLflow store {uri} refused: {_reason(error)}", hint=RESUME) from error
         raise TrackingAway(f"the MLflow store {uri} does not work: {_reason(error)}", hint=RESUME) from error

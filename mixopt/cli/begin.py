@@ -123,11 +123,13 @@ def validate(
         corpus = None if foreign else find_corpus(file)
         if corpus is not None or foreign:
             make_plan(file, corpus)
-    checked = "and its corpus" if corpus else "(the limits are checked against token counts after mixopt prepare)"
-    if foreign:
-        checked = "(its text and its proxies are your trainer's)"
+    checked = "its limits are checked against token counts after mixopt prepare"
+    if corpus:
+        checked = "its text is prepared, which mixopt run compares with its digests"
+    elif foreign:
+        checked = "its text and its proxies are your trainer's"
     found = Validity(study=file.study, corpus_checked=corpus is not None, notes=notes)
-    print_result(found, f"{study} is valid {checked}", json)
+    print_result(found, f"{study} is valid; {checked}", json)
     for note in notes if not json else ():
         err.print(f"note: {note}", style="yellow", soft_wrap=True)
 

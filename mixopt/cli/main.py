@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -117,7 +118,8 @@ def main() -> None:
         if error.filename is None and error.errno is None:
             raise
         _show_traceback()
-        place = error.filename or "the system"
+        full = error.filename is None and error.errno == errno.ENOSPC
+        place = error.filename or ("standard output" if full else "the system")
         if not _has_folder():
             place = "the folder that this was started in"
         _complain(error_line(f"{place}: {error.strerror}", "check the path, its permissions and the free space"))

@@ -34,6 +34,8 @@ from tracking.address import sqlite_file
 
 # A server that takes longer may be busy: it is asked again, and waited for, when the study starts.
 ANSWERS_WITHIN_SECONDS = 1.0
+# Of an MLflow, whose database may be slow to begin with.
+STORE_ANSWERS_WITHIN_SECONDS = 4.0
 
 FOR_A_CLUSTER = "to submit it: mixopt validate --address looks at the cluster"
 
@@ -240,9 +242,9 @@ def _check_store(file: StudyFile) -> None:
     uri = file.tracking_uri
     if not uri.startswith(STORES):
         raise ConfigError(f"{named}: {uri} names no MLflow store", hint="write sqlite:///file.db or http(s)://server")
-    if journal_path(file).exists():
-        return  # it has begun, and goes on from its journal
-    path = sqlite_file(uri)
+    path, has_begun = sqlite_file(uri), journal_path(file).exists()
+    if has_begun and (path is None or not path.exists()):
+        return  # it goes on from its journal
     if uri.startswith(("http://", "https://")):
         _check_server(uri, named)
     elif path is None or path.exists():
@@ -259,9 +261,7 @@ def _check_server(uri: str, named: str) -> None:
     from mixopt.base.http import ask, speaks_otherwise, why_away
 
     try:
-        ask(f"{uri.rstrip('/')}/health", within=ANSWERS_WITHIN_SECONDS)
-    except requests.Timeout:
-        return
+        ask(f"{uri.rstrip('/')}/health", within=STORE_ANSWERS_WITHIN_SECONDS)
     except (requests.RequestException, OSError) as error:
         said = "something answers there that is none" if speaks_otherwise(error) else why_away(error)
         raise ConfigError(

@@ -99,6 +99,8 @@ def trial_log(record: Record, begins: str) -> TrialLog:
     Raises:
         ConfigError: there is none, or several.
     """
+    if not begins:
+        raise ConfigError(f"study {record.subject.study}: which trial?", hint="mixopt trials lists them")
     history = record.history
     found = [trial for trial in history.trials if trial.id.startswith(begins)]
     if len(found) != 1:

@@ -440,9 +440,9 @@ def _parsed(source: Source, file: SourceFile, place: str, text: str) -> Any:
             f"{source.name}: {file.url}{place} is not JSON: {error}",
             hint="every line is one JSON object, or the whole file one JSON list",
         ) from error
-    except ValueError as error:  # a number of thousands of digits
+    except ValueError as error:
         raise ProxyError(
-            f"{source.name}: {file.url}{place} cannot be read: {error}", hint="take the record out"
+            f"{source.name}: {file.url}{place} holds a number of thousands of digits", hint="take the record out"
         ) from error
     except RecursionError as error:
         raise ProxyError(
@@ -489,7 +489,7 @@ def _other_fields(field: str, fields: Iterable[str]) -> str:
     if names == [field]:
         return "write it as text, or leave the record out"
     some = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
-    return f"name the text's field; there are {some}"
+    return f"name the text's field; the record has {some}"
 
 
 def _kind_of(value: object) -> str:
