@@ -192,7 +192,7 @@ def text_of(
     sizing = None if size is None else size.sizing
     return TEMPLATE.format(
         file=output,
-        purpose="" if wanted.purpose is None else f"#\n{_comment(_purpose(pools, wanted.purpose))}\n",
+        purpose="" if wanted.purpose is None else f"#\n{_comment(purpose_note(pools, wanted.purpose))}\n",
         study=_quoted(_name(output.absolute().parent.name, "study")),
         # Written by the YAML library, which knows what has to be quoted: 2019, no, it's.
         domains=indent(_yaml(pools.domains), "  "),
@@ -216,7 +216,8 @@ def text_of(
     )
 
 
-def _purpose(pools: Pools, purpose: Purpose) -> str:
+def purpose_note(pools: Pools, purpose: Purpose) -> str:
+    """What a reader has to know of studies for this purpose, and of these pools."""
     said = OF_A_PURPOSE[purpose]
     plain = [name for name, settings in pools.domains.items() if "completion" not in settings]
     if purpose == "fine-tuning" and plain:

@@ -42,7 +42,7 @@ EVALUATION_SHARE = 0.05
 LEAST_VALIDATION, MOST_VALIDATION = 4096, 65_536
 VOCABULARY, SEQUENCE_LENGTH = 4096, 256
 
-GPU_HOURS = re.compile(r"\s*(.*?)\s*gpu-?h(?:ours?)?\s*", re.IGNORECASE)
+GPU_HOURS = re.compile(r"\s*(.*?)\s*gpu[-\s]?h(?:ours?)?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,10 @@ def parse_budget(text: str) -> Budget:
     try:
         if (gpu := GPU_HOURS.fullmatch(text)) is not None:
             return Budget("gpu_time", 3600 * parse_amount(gpu[1]), text)
-        if re.search(r"[smhd]\s*$", text):
+        plain = re.sub(r"\s*flops?\s*$", "", text, flags=re.IGNORECASE)
+        if plain == text and re.search(r"[smhd]\s*$", text):
             return Budget("time", _above_nothing(parse_duration(text)), text)
-        return Budget("flops", parse_amount(re.sub(r"\s*flops?\s*$", "", text, flags=re.IGNORECASE)), text)
+        return Budget("flops", parse_amount(plain), text)
     except ValueError:
         raise ConfigError(
             f"{shown(text)} is no budget", hint="write a time such as 2h, FLOPs such as 1e18, or GPU hours: 20gpuh"

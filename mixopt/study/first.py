@@ -15,13 +15,13 @@ from joblib import cpu_count
 from mixopt.base.errors import ConfigError
 from mixopt.settings.gpus import assumed_flops, assumption
 from mixopt.settings.new_study import (
-    OF_A_PURPOSE,
     Judging,
     Pools,
     Size,
     Wanted,
     judging_of,
     pools_in,
+    purpose_note,
     sample_note,
     text_of,
 )
@@ -114,7 +114,8 @@ def first_study(
     pools = pools_in(data, output)
     judging = judging_of(wanted.objective, pools, output)
     size = None if budget is None else _size(pools, judging, wanted, budget, gpu, probe, tell)
-    notes = [OF_A_PURPOSE[wanted.purpose]] if wanted.purpose in ("continued", "fine-tuning") else []
+    # That of pretraining is what everybody expects.
+    notes = [purpose_note(pools, wanted.purpose)] if wanted.purpose in ("continued", "fine-tuning") else []
     if (sample := sample_note(pools, wanted)) is not None:
         notes.append(sample)
     if size is not None:

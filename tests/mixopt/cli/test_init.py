@@ -42,12 +42,12 @@ def test_flags_are_the_four_things_that_matter() -> None:
         "--target-params",
         "7B",
         "--target-tokens",
-        "300k",
+        "20k",
         "--objective",
         "code=2,prose",
     )
     file, text, said = made(*options, "--budget", "1e15")
-    assert (file.target.params, file.target.tokens) == (7 * 10**9, 300_000)
+    assert (file.target.params, file.target.tokens) == (7 * 10**9, 20_000)
     assert file.objective.weights == {"code": 2, "prose": 1}
     assert file.budget.flops == 1e15
     assert "Sized for a budget of 1e15" in said and "# Sized for a budget of 1e15" in text
@@ -129,14 +129,14 @@ def test_in_a_terminal_it_asks_and_asks_again() -> None:
         shown.until(lambda text: "parameters and tokens" in text)
         shown.types("7B\n")
         shown.until(lambda text: "that is not two numbers" in text)
-        shown.types("7B 200k\n")
+        shown.types("7B 20k\n")
         shown.until(lambda text: "What counts" in text)
         shown.types("code=2 sums\n")
         shown.until(lambda text: "What may the study take" in text)
         shown.types("1e15\n")
         assert shown.ends() == 0, shown.plain
     file = load(Path("study.yaml"))
-    assert (file.target.params, file.target.tokens, file.budget.flops) == (7 * 10**9, 200_000, 1e15)
+    assert (file.target.params, file.target.tokens, file.budget.flops) == (7 * 10**9, 20_000, 1e15)
     assert file.objective.weights == {"code": 2, "sums": 1}
     assert "# For continued pretraining" in file.text
 
