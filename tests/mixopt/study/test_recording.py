@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable
@@ -311,3 +312,17 @@ def test_a_damaged_journal_is_found_before_any_work(plan: Plan) -> None:
     path.write_bytes(content)
     with pytest.raises(TrackingError, match=r"journal\.jsonl(:\d+ is damaged \(its checksum| cannot be read)"):
         check_begun(plan.file, open_store(plan.file))
+
+
+def test_mlflow_lists_the_pools_and_has_few_tags_beside_its_own(plan: Plan) -> None:
+    run(plan, *trials(plan, 1))
+    found = open_store(plan.file).find(plan.file.study)
+    assert found is not None
+    inputs = found.store.client.get_run(found.run_id).inputs.dataset_inputs
+    profiles = {each.dataset.name: json.loads(each.dataset.profile) for each in inputs}
+    counted = {name: (pool.counted, pool.documents) for name, pool in plan.pools.domains.items()}
+    assert {name: (profile["tokens"], profile.get("documents")) for name, profile in profiles.items()} == counted
+    tags = {name for name in found.current_tags() if not name.startswith("mlflow.")}
+    assert len(tags) <= 12 and all(name.startswith("mixopt.") for name in tags), tags
+    versions = found.store.client.download_artifacts(found.run_id, keys.VERSIONS_FILE)
+    assert {"python", "torch"} <= set(json.loads(Path(versions).read_text()))
