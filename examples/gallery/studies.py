@@ -49,13 +49,13 @@ GALLERY = {
                 "mixopt export study.yaml --format litgpt --output mixture.litgpt.yaml",
             ),
             {
-                "depth: 2, width: 64, tokens: 60k, batch_rows: 8, evaluations: 1, trials: 16": QUICK_PROXY,
+                "depth: 2, width: 64, tokens: 30k, batch_rows: 8, evaluations: 1, trials: 12": QUICK_PROXY,
                 "tokens: 8M": "tokens: 100k",
                 "vocabulary: 1024, validation_tokens: 4k, sequence_length: 128": (
                     "vocabulary: 300, validation_tokens: 1k, sequence_length: 32"
                 ),
                 "\nconfirm:": QUICK_SEARCH,
-                "candidates: 2, seeds: 3": "candidates: 1, seeds: 2",
+                "candidates: 1, seeds: 3": "candidates: 1, seeds: 2",
             },
         ),
         Worked(
@@ -63,13 +63,13 @@ GALLERY = {
             _languages,
             (*ANSWERED, "mixopt export study.yaml --format hf --output mixture.hf.py"),
             {
-                "depth: 2, width: 64, tokens: 60k, batch_rows: 8, evaluations: 1, trials: 16": QUICK_PROXY,
+                "depth: 2, width: 64, tokens: 30k, batch_rows: 8, evaluations: 1, trials: 12": QUICK_PROXY,
                 "tokens: 2M": "tokens: 100k",
                 "vocabulary: 1024, validation_tokens: 4k, sequence_length: 64": (
                     "vocabulary: 400, validation_tokens: 1k, sequence_length: 32"
                 ),
                 "\nconfirm:": QUICK_SEARCH,
-                "candidates: 2, seeds: 3": "candidates: 1, seeds: 2",
+                "candidates: 1, seeds: 3": "candidates: 1, seeds: 2",
             },
         ),
         Worked(
@@ -77,13 +77,13 @@ GALLERY = {
             _pairs,
             (*ANSWERED, "mixopt export study.yaml --format llama-factory --output mixture.llama-factory.yaml"),
             {
-                "depth: 2, width: 64, tokens: 60k, batch_rows: 8, evaluations: 1, trials: 16": QUICK_PROXY,
+                "depth: 2, width: 64, tokens: 30k, batch_rows: 8, evaluations: 1, trials: 12": QUICK_PROXY,
                 "tokens: 2M": "tokens: 100k",
                 "vocabulary: 1024, validation_tokens: 4k, sequence_length: 128": (
                     "vocabulary: 300, validation_tokens: 1k, sequence_length: 64"
                 ),
                 "\nconfirm:": QUICK_SEARCH,
-                "candidates: 2, seeds: 4": "candidates: 1, seeds: 2",
+                "candidates: 1, seeds: 3": "candidates: 1, seeds: 2",
             },
         ),
         Worked(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, LinearConstraint, minimize
 
 DOMAINS = ("web", "code", "maths", "books", "wiki")
 NATURAL = (0.62, 0.16, 0.04, 0.12, 0.06)
@@ -85,8 +85,9 @@ def best() -> dict[str, float]:
     found = minimize(
         lambda shares_D: mean_loss(dict(zip(DOMAINS, shares_D, strict=True))),
         np.full(len(DOMAINS), 1 / len(DOMAINS)),
-        bounds=[(0, 1)] * len(DOMAINS),
-        constraints={"type": "eq", "fun": lambda shares_D: shares_D.sum() - 1},
+        method="SLSQP",
+        bounds=Bounds(0, 1),
+        constraints=LinearConstraint(np.ones((1, len(DOMAINS))), 1, 1),
     )
     return dict(zip(DOMAINS, map(float, found.x), strict=True))
 
