@@ -11,6 +11,7 @@ from __future__ import annotations
 # MLflow's own
 PARENT_RUN = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
+RUN_NAME = "mlflow.runName"
 DATASET_CONTEXT = "mlflow.data.context"  # of a data set: what the run uses it for
 # Of an experiment: columns, filter and charts of a list of runs, opened by a link that names the key after it.
 SHARED_VIEW = "mlflow.sharedViewState."
@@ -59,7 +60,7 @@ ORIGIN = "mixopt.origin"
 
 
 # Of what is remembered in the journal, that which people look for in MLflow as well.
-SHOWN = (NOTE, ACTIVITY)
+SHOWN = (NOTE, RUN_NAME, ACTIVITY)
 
 
 def copies(journal: str) -> tuple[str, str]:

@@ -465,7 +465,7 @@ class StudyRun:
     def begin(self) -> None:
         """Say that the study runs."""
         with _answering(self.store.uri):
-            self.store.client.update_run(self.run_id, status="RUNNING")
+            self.store.client.update_run(self.run_id, status="RUNNING", name=self.study)
 
     def end(self, status: str) -> None:
         """Say how the study ended, in MLflow's words."""

@@ -56,7 +56,8 @@ def write_languages(folder: Path) -> dict[str, str]:
 
 def write_pairs(folder: Path, most: int) -> dict[str, int]:
     """The tasks, the plain text and the exam, at most so many records each; returns how many there are."""
-    trained, exam = [], []
+    trained: list[Path] = []
+    exam: list[Path] = []
     for path in sorted(STANDARD_LIBRARY.rglob("*.py")):
         within = path.relative_to(STANDARD_LIBRARY).parts
         if not any(part in NO_CODE for part in within):

@@ -43,7 +43,7 @@ def test_a_study_in_its_short_form_comes_to_its_answer(name: str, tmp_path: Path
 @pytest.mark.parametrize("name", GALLERY)
 def test_a_page_shows_the_study_file_and_the_commands(name: str) -> None:
     shown = [text for _, text in BLOCK.findall((PAGES / f"{name.replace('_', '-')}.md").read_text())]
-    files = [path for path in (ROOT / "examples" / "gallery" / name).glob("*.yaml")]
+    files = list((ROOT / "examples" / "gallery" / name).glob("*.yaml"))
     assert files and all(path.read_text() in shown for path in files)
     assert f"python -m examples.gallery {name}" in "".join(shown)
     assert all(command in "".join(shown) for command in GALLERY[name].commands)
