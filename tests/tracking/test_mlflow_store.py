@@ -128,9 +128,10 @@ def test_pools_are_data_sets_of_the_study_once_however_often_it_begins(sqlite_ur
     code = PoolShown("code", "declared-40", "", {"tokens": 40})
     run.show_pools([web, code])
     run.show_pools([web, code])
-    shown = {each.dataset.name: each.dataset for each in run.store.client.get_run(run.run_id).inputs.dataset_inputs}
-    assert len(run.store.client.get_run(run.run_id).inputs.dataset_inputs) == 2
-    assert json.loads(shown["web"].profile) == {"tokens": 1_000, "documents": 12}
+    inputs = run.store.client.get_run(run.run_id).inputs
+    assert inputs is not None and len(inputs.dataset_inputs) == 2
+    shown = {each.dataset.name: each.dataset for each in inputs.dataset_inputs}
+    assert json.loads(shown["web"].profile or "") == {"tokens": 1_000, "documents": 12}
     assert json.loads(shown["web"].source) == {"uri": "data/web/*.jsonl"}
     assert web.digest.startswith(shown["web"].digest)
 

@@ -80,14 +80,18 @@ def _helps() -> dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in HELPS.items()}
 
 
+def _mean_loss_of(shares_D: np.ndarray) -> float:
+    return mean_loss(dict(zip(DOMAINS, map(float, shares_D), strict=True)))
+
+
 def best() -> dict[str, float]:
     """The mixture with the least mean loss, by the formula."""
     found = minimize(
-        lambda shares_D: mean_loss(dict(zip(DOMAINS, shares_D, strict=True))),
+        _mean_loss_of,
         np.full(len(DOMAINS), 1 / len(DOMAINS)),
         method="SLSQP",
-        bounds=Bounds(0, 1),
-        constraints=LinearConstraint(np.ones((1, len(DOMAINS))), 1, 1),
+        bounds=Bounds(np.zeros(len(DOMAINS)), np.ones(len(DOMAINS))),
+        constraints=LinearConstraint(np.ones((1, len(DOMAINS))), 1.0, 1.0),
     )
     return dict(zip(DOMAINS, map(float, found.x), strict=True))
 

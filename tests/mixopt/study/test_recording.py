@@ -318,8 +318,9 @@ def test_mlflow_lists_the_pools_and_has_few_tags_beside_its_own(plan: Plan) -> N
     run(plan, *trials(plan, 1))
     found = open_store(plan.file).find(plan.file.study)
     assert found is not None
-    inputs = found.store.client.get_run(found.run_id).inputs.dataset_inputs
-    profiles = {each.dataset.name: json.loads(each.dataset.profile) for each in inputs}
+    inputs = found.store.client.get_run(found.run_id).inputs
+    assert inputs is not None
+    profiles = {each.dataset.name: json.loads(each.dataset.profile or "") for each in inputs.dataset_inputs}
     counted = {name: (pool.counted, pool.documents) for name, pool in plan.pools.domains.items()}
     assert {name: (profile["tokens"], profile.get("documents")) for name, profile in profiles.items()} == counted
     tags = {name for name in found.current_tags() if not name.startswith("mlflow.")}
