@@ -1,10 +1,10 @@
-# make demo | test | clients | containers | chaos | check | fix | reference | lock | lowest | setup        (a virtual environment in .venv is made on first use)
+# make demo | gallery | test | clients | containers | chaos | check | fix | reference | lock | lowest | setup        (a virtual environment in .venv is made on first use)
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 UV := .uv/bin/uv
 READY := .venv/.ready
 
-.PHONY: setup demo test fast clients containers chaos check fix reference lock lowest clean
+.PHONY: setup demo gallery test fast clients containers chaos check fix reference lock lowest clean
 
 setup: $(READY)
 
@@ -16,6 +16,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)          ## a whole study on text of this machine, in ./demo
 	$(BIN)/mixopt demo
+
+gallery: $(READY)       ## five worked studies, in ./gallery, each under ten minutes; docs/gallery/
+	$(BIN)/python -m examples.gallery
 
 test: $(READY)          ## all tests; the service's need PostgreSQL's programs, the explorer's chromium, and are skipped without
 	$(BIN)/pytest

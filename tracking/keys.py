@@ -11,6 +11,8 @@ from __future__ import annotations
 # MLflow's own
 PARENT_RUN = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
+RUN_NAME = "mlflow.runName"
+DATASET_CONTEXT = "mlflow.data.context"  # of a data set: what the run uses it for
 # Of an experiment: columns, filter and charts of a list of runs, opened by a link that names the key after it.
 SHARED_VIEW = "mlflow.sharedViewState."
 
@@ -23,13 +25,13 @@ SCHEMA_VERSION = "mixopt.schema"
 SCHEMA = "2"
 SCHEMA_BEFORE = "1"  # of versions before 0.2, which kept the record in tags (tracking/legacy.py)
 
-# the record: parent run
+# the record: parent run. Tags are few, for MLflow shows all but its own: what a study remembers is in the journal.
 COPY = "mixopt.copy"  # which artifact is the last copy of the journal
-CORPUS = "mixopt.corpus"  # the fingerprint of its tokens
+CORPUS = "mixopt.corpus"  # the fingerprint of its tokens, in studies of before 0.2
 ANSWER = "mixopt.answer"
 PREDICTIONS = "mixopt.predictions"  # gains that were predicted before they were confirmed
 INVENTORY = "mixopt.inventory"  # of the pools; as a tag its fingerprint
-SEARCH_SECONDS = "mixopt.search_seconds"
+SEARCH_SECONDS = "mixopt.search_seconds"  # this and the next are in the journal alone
 SEARCH_ENDED = "mixopt.search_ended"  # by which of the study's criteria the search has ended, and why
 ACTIVITY = "mixopt.activity"  # what the study's driver is at: one of these, running, pausing or stopping
 ACTIVITY_PAUSED = "paused"
@@ -42,7 +44,6 @@ SENT = "mixopt.journal_sent"  # so many of its entries are here, at least
 DRIVER = "mixopt.driver"  # who runs the study, and its heartbeat (tracking/heartbeat.py); empty when nobody does
 NOW = "mixopt.now"  # what the driver is at this moment, in its own form; of use only while it runs
 VERSION = "mixopt.version"
-PYTHON = "python"
 RUN = "mixopt.run"  # remembered in the journal: the study's run and experiment here
 EXPERIMENT = "mixopt.experiment"
 
@@ -56,7 +57,10 @@ STATE_FAILED = "failed"
 STATE_INTERRUPTED = "interrupted"  # in the view alone: its driver has ended, another one will go on with it
 STARTS = "mixopt.starts"  # of a trial whose worker died
 ORIGIN = "mixopt.origin"
-PROXY = "mixopt.proxy"
+
+
+# Of what is remembered in the journal, that which people look for in MLflow as well.
+SHOWN = (NOTE, RUN_NAME, ACTIVITY)
 
 
 def copies(journal: str) -> tuple[str, str]:
@@ -66,14 +70,11 @@ def copies(journal: str) -> tuple[str, str]:
 
 # the view: artifacts of the parent run
 STUDY_FILE = "study.yaml"
+VERSIONS_FILE = "versions.json"  # of Python and the packages with which the study went on last
 ANSWER_FILE = "answer.json"
 INVENTORY_FILE = "inventory.json"
 PREDICTIONS_FILE = "predictions.json"
 REPORT_FILE = "report.html"
-
-
-def package_version(package: str) -> str:
-    return f"version.{package}"
 
 
 # the view: parameters and metrics of a trial

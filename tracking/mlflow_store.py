@@ -28,7 +28,7 @@ from pathlib import Path
 import zstandard
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
-from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
@@ -52,6 +52,8 @@ NOT_LET_IN = (401, 403)
 LOG_IN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, of a user who may write"
 # Metric names end in a domain's or an expert's name; MLflow refuses longer keys.
 LONGEST_METRIC_NAME = 250
+# MLflow's limits of a data set's fields, and of how many come with one request.
+LONGEST_DIGEST, LONGEST_SOURCE, DATASETS_AT_ONCE = 36, 60_000, 100
 ANSWER_WITHIN_SECONDS = 5.0
 MADE_WITHIN_SECONDS = 120.0  # the tables of a new SQLite store
 LONGEST_IN_NOTE = 2_000  # characters of a message, and of the end of a traceback: MLflow takes 5,000 in a tag
@@ -87,6 +89,22 @@ class Copy:
     sha256: str
     journal: str
     last: str = ""
+
+
+@dataclass(frozen=True)
+class PoolShown:
+    """A pool of text as MLflow's page shows it, a data set of the study; no text is copied.
+
+    Attributes:
+        digest: of its tokens, or of what is said of it.
+        source: where it lies, as the study file says it.
+        profile: numbers of it, such as its documents and tokens.
+    """
+
+    name: str
+    digest: str
+    source: str
+    profile: Mapping[str, float | int | str]
 
 
 class Store:
@@ -406,6 +424,25 @@ class StudyRun:
             self.store.client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
         self.tags |= tags
 
+    def show_pools(self, pools: Sequence[PoolShown]) -> None:
+        """The pools as the run's data sets; shown again they are the same."""
+        datasets = [
+            DatasetInput(
+                Dataset(
+                    pool.name,
+                    pool.digest[:LONGEST_DIGEST],
+                    "external" if "://" in pool.source else "local",
+                    json.dumps({"uri": pool.source})[:LONGEST_SOURCE],
+                    profile=json.dumps(dict(pool.profile)),
+                ),
+                [InputTag(keys.DATASET_CONTEXT, "training")],
+            )
+            for pool in pools
+        ]
+        with _answering(self.store.uri):
+            for first in range(0, len(datasets), DATASETS_AT_ONCE):
+                self.store.client.log_inputs(self.run_id, datasets[first : first + DATASETS_AT_ONCE])
+
     def attach(self, text: str, file: str) -> None:
         """Keep a text file with the study."""
         with self._keeping(file):
@@ -428,7 +465,7 @@ class StudyRun:
     def begin(self) -> None:
         """Say that the study runs."""
         with _answering(self.store.uri):
-            self.store.client.update_run(self.run_id, status="RUNNING")
+            self.store.client.update_run(self.run_id, status="RUNNING", name=self.study)
 
     def end(self, status: str) -> None:
         """Say how the study ended, in MLflow's words."""
@@ -464,7 +501,6 @@ class StudyRun:
                 keys.TRIAL_ID: trial.id,
                 keys.STATE: keys.STATE_RUNNING,
                 keys.ORIGIN: trial.origin,
-                keys.PROXY: trial.fidelity.proxy,
             },
         )
         self._children[trial.id] = run

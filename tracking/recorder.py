@@ -464,7 +464,9 @@ class Recorder:
             case Closed(trial, outcome, objective, at):
                 run.close(trial, outcome, objective, at)
             case StudyMetrics(metrics, step, at, tags):
-                run.log_metrics(metrics, step, at, {**tags, keys.SENT: str(self._journal.sent)})
+                # What the study has to remember is in the journal, and read from its copy: no person needs it as a tag.
+                shown = {name: value for name, value in tags.items() if name in keys.SHOWN}
+                run.log_metrics(metrics, step, at, {**shown, keys.SENT: str(self._journal.sent)})
             case Written(_, data, file):
                 run.attach(json.dumps(data, indent=2, allow_nan=False), file)
             case Finished():

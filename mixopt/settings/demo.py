@@ -66,16 +66,20 @@ confirm:
 
 def write_demo(directory: Path) -> Path:
     """Gather the text, unless it is there, and write the study file; returns its path."""
-    text = directory / "text"
-    text.mkdir(parents=True, exist_ok=True)
-    for domain, (documents, megabytes) in DOMAINS.items():
-        target = text / f"{domain}.jsonl.gz"
-        if not target.exists():
-            _write(documents(), int(megabytes * 1e6), target)
+    write_text_of_demo(directory / "text")
     study = directory / "study.yaml"
     if not study.exists():
         write_text(study, STUDY.format(file=study))
     return study
+
+
+def write_text_of_demo(folder: Path, megabytes: float | None = None) -> None:
+    """A file for each domain that has none yet, each of so many megabytes where that is given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for domain, (documents, most) in DOMAINS.items():
+        target = folder / f"{domain}.jsonl.gz"
+        if not target.exists():
+            _write(documents(), int((megabytes or most) * 1e6), target)
 
 
 def _write(documents: Iterator[str], size: int, target: Path) -> None:

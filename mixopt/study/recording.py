@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import platform
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mixopt.base.version import VERSION
+from mixopt.results.inventory import Inventory
 from mixopt.settings.schema import StudyFile
 from mixopt.study.inventory import hinting_at_reuse, inventory_of, remember_pools
 from mixopt.study.mlflow_page.views import views
@@ -17,10 +19,10 @@ from mixopt.study.record import goes_on_without_store, journal_path, open_store,
 from search.history import History
 from tracking import keys
 from tracking.entries import Entry, entries_of
-from tracking.errors import TrackingAway, TrackingError, WentOnElsewhere
+from tracking.errors import TrackingAway, TrackingError, TrackingRefused, WentOnElsewhere
 from tracking.heartbeat import await_silence
 from tracking.journal import SCHEMA, Header, Journal, count_entries, goes_on_after, read_header, read_record
-from tracking.mlflow_store import Store, StudyRun
+from tracking.mlflow_store import PoolShown, Store, StudyRun
 from tracking.record import Record, Subject
 from tracking.recorder import Away, Recorder
 
@@ -46,15 +48,14 @@ def begin(plan: Plan, store: Store | None, remark: Callable[[str], None] = lambd
     def claim(run: StudyRun, journal: Journal) -> None:
         run.store.tag_experiment(views(plan))
         run.attach(file.text, keys.STUDY_FILE)
+        run.attach(json.dumps(_versions(), indent=2), keys.VERSIONS_FILE)
+        _show_pools(run, file, inventory)
         run.keep(journal)
         run.set_tags(
             {
                 keys.SCHEMA_VERSION: keys.SCHEMA,
-                keys.CORPUS: plan.pools.fingerprint,
                 keys.INVENTORY: inventory.fingerprint,
                 keys.VERSION: VERSION,
-                keys.PYTHON: platform.python_version(),
-                **{keys.package_version(package): version(package) for package in RECORDED_VERSIONS},
             }
         )
         run.begin()
@@ -74,6 +75,37 @@ def begin(plan: Plan, store: Store | None, remark: Callable[[str], None] = lambd
     if recorder.begun.written.get(keys.INVENTORY) != inventory.plain():
         recorder.write(keys.INVENTORY, inventory.plain(), keys.INVENTORY_FILE)
     return recorder
+
+
+def _versions() -> dict[str, str]:
+    """Of what computes here."""
+    packages = {package: version(package) for package in RECORDED_VERSIONS}
+    return {"mixopt": VERSION, "python": platform.python_version(), **packages}
+
+
+def _show_pools(run: StudyRun, file: StudyFile, inventory: Inventory) -> None:
+    """The pools as data sets of the study's run. A server that knows none goes without: nothing is read from them."""
+    shown = [
+        PoolShown(
+            name,
+            digest=pool.content or f"declared-{pool.tokens}",
+            source=", ".join(file.domains[name].paths or ()),
+            profile={
+                key: value
+                for key, value in (
+                    ("tokens", pool.tokens),
+                    ("documents", pool.documents),
+                    ("training tokens at hand", pool.counted),
+                )
+                if value is not None
+            },
+        )
+        for name, pool in inventory.domains.items()
+    ]
+    try:
+        run.show_pools(shown)
+    except TrackingRefused as error:
+        log.warning("MLflow does not list the pools as data sets: %s", error.message)
 
 
 def _with_store(

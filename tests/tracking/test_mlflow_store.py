@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from tracking.entries import Closed, Opened, Written
 from tracking.errors import TrackingError
 from tracking.journal import Journal
 from tracking.local_server import local_server
-from tracking.mlflow_store import Store, StudyRun
+from tracking.mlflow_store import PoolShown, Store, StudyRun
 from tracking.record import Subject
 
 SUBJECT = Subject("a study", SETTINGS, "corpus")
@@ -119,6 +120,20 @@ def test_a_damaged_copy_is_one_clear_error(sqlite_uri: str, tmp_path: Path, jour
             copy.unlink()
     with pytest.raises(TrackingError, match="refused|did not give" if damage == "gone" else "is damaged"):
         study(sqlite_uri, f"damaged {damage}", tmp_path).record()
+
+
+def test_pools_are_data_sets_of_the_study_once_however_often_it_begins(sqlite_uri: str, tmp_path: Path) -> None:
+    run = study(sqlite_uri, "pools", tmp_path)
+    web = PoolShown("web", "0123456789abcdef" * 4, "data/web/*.jsonl", {"tokens": 1_000, "documents": 12})
+    code = PoolShown("code", "declared-40", "", {"tokens": 40})
+    run.show_pools([web, code])
+    run.show_pools([web, code])
+    inputs = run.store.client.get_run(run.run_id).inputs
+    assert inputs is not None and len(inputs.dataset_inputs) == 2
+    shown = {each.dataset.name: each.dataset for each in inputs.dataset_inputs}
+    assert json.loads(shown["web"].profile or "") == {"tokens": 1_000, "documents": 12}
+    assert json.loads(shown["web"].source) == {"uri": "data/web/*.jsonl"}
+    assert web.digest.startswith(shown["web"].digest)
 
 
 def test_a_trial_opened_again_after_a_crash_is_one_run(sqlite_uri: str, tmp_path: Path) -> None:

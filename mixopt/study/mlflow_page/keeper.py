@@ -10,7 +10,7 @@ from types import TracebackType
 from mixopt.results.answer import Answer
 from mixopt.study.forecast import Forecaster
 from mixopt.study.mlflow_page.tally import Tally
-from mixopt.study.mlflow_page.text import describe_answer, describe_study, forecast_metrics, progress_metrics
+from mixopt.study.mlflow_page.text import describe_answer, describe_study, forecast_metrics, progress_metrics, title_of
 from mixopt.study.mlflow_page.views import links_for
 from mixopt.study.plan import Plan
 from search.history import History
@@ -74,7 +74,9 @@ class PageKeeper(AbstractContextManager["PageKeeper"]):
             )
 
     def answered(self, answer: Answer) -> None:
-        self._recorder.log_metrics({}, self._ended, {keys.NOTE: describe_answer(answer, self._links())})
+        self._recorder.log_metrics(
+            {}, self._ended, {keys.NOTE: describe_answer(answer, self._links()), keys.RUN_NAME: title_of(answer)}
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -6,6 +6,7 @@ MLflow shows the first four lines of a description and hides the rest behind "Sh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from mixopt.results.answer import Answer
@@ -21,6 +22,7 @@ STATES = (keys.STATE_COMPLETED, keys.STATE_RUNNING, keys.STATE_STOPPED, keys.STA
 # MLflow's limit for a description is 8,000 characters.
 MOST_ROWS = 20
 LONGEST_NOTE = 300
+LONGEST_IN_TITLE, MOST_IN_TITLE = 80, 3
 SPECIAL = str.maketrans({character: f"\\{character}" for character in r"\`*_{}[]()#+!~|"} | {"<": "&lt;", "\n": " "})
 
 
@@ -106,6 +108,15 @@ def describe_answer(answer: Answer, links: Mapping[str, str]) -> str:
             *(f"- {_plain(note)}" for note in answer.notes[:MOST_ROWS]),
         ]
     )
+
+
+def title_of(answer: Answer) -> str:
+    """The name of a study's run once it has its answer: what is read first, wherever MLflow puts the description."""
+    # Of "keep uniform: nothing that ...", "the proposed mixture beats ... (95%, ...)" and the like the beginning.
+    verdict = re.split(r"[:.;,] | \(\d", answer.verdict, maxsplit=1)[0].rstrip(".")[:LONGEST_IN_TITLE]
+    largest = sorted(answer.mixture.items(), key=lambda item: -item[1])[:MOST_IN_TITLE]
+    shares = ", ".join(f"{domain} {share:.0%}" for domain, share in largest)
+    return f"{answer.study}: {verdict} ({shares}{', ...' if len(answer.mixture) > MOST_IN_TITLE else ''})"
 
 
 def _standing(tally: Tally) -> str:

@@ -64,22 +64,24 @@ def _views(plan: Plan, axes: int) -> dict[str, str]:
     weights = [f"params.`{keys.weight(domain)}`" for domain in domains]
 
     def listed(columns: Sequence[str], **wanted: str) -> dict[str, Any]:
-        filters = {keys.KIND: keys.KIND_TRIAL, keys.STUDY_NAME: study, **wanted}
+        tags = {keys.KIND: keys.KIND_TRIAL, keys.STUDY_NAME: study}
+        filters = {**{f"tags.`{tag}`": value for tag, value in tags.items()}, **wanted}
         return {
-            "searchFilter": " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in filters.items()),
+            "searchFilter": " and ".join(f"{name} = '{value}'" for name, value in filters.items()),
             "orderByKey": objective,
             "orderByAsc": True,
             "selectedColumns": [*columns],
         }
 
     found = {
-        TRIALS: listed([objective, "params.`proxy`", *weights, f"tags.`{keys.STATE}`"]),
+        TRIALS: listed([objective, f"params.`{keys.PARAM_PROXY}`", *weights, f"tags.`{keys.STATE}`"]),
         FAILED_TRIALS: listed(
-            ["attributes.`Description`", "params.`proxy`", *weights], **{keys.STATE: keys.STATE_FAILED}
+            ["attributes.`Description`", f"params.`{keys.PARAM_PROXY}`", *weights],
+            **{f"tags.`{keys.STATE}`": keys.STATE_FAILED},
         ),
     }
     for proxy in plan.file.proxies:
-        trials = listed([objective, *weights, f"tags.`{keys.STATE}`"], **{keys.PROXY: proxy})
+        trials = listed([objective, *weights, f"tags.`{keys.STATE}`"], **{f"params.`{keys.PARAM_PROXY}`": proxy})
         found[f"proxy {proxy}"] = trials | _charts(domains)
     return {
         keys.SHARED_VIEW + _key(study, view): json.dumps(state, separators=(",", ":")) for view, state in found.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable
@@ -311,3 +312,33 @@ def test_a_damaged_journal_is_found_before_any_work(plan: Plan) -> None:
     path.write_bytes(content)
     with pytest.raises(TrackingError, match=r"journal\.jsonl(:\d+ is damaged \(its checksum| cannot be read)"):
         check_begun(plan.file, open_store(plan.file))
+
+
+def test_mlflow_lists_the_pools_and_has_few_tags_beside_its_own(plan: Plan) -> None:
+    run(plan, *trials(plan, 1))
+    found = open_store(plan.file).find(plan.file.study)
+    assert found is not None
+    inputs = found.store.client.get_run(found.run_id).inputs
+    assert inputs is not None
+    profiles = {each.dataset.name: json.loads(each.dataset.profile or "") for each in inputs.dataset_inputs}
+    counted = {name: (pool.counted, pool.documents) for name, pool in plan.pools.domains.items()}
+    assert {name: (profile["tokens"], profile.get("documents")) for name, profile in profiles.items()} == counted
+    tags = {name for name in found.current_tags() if not name.startswith("mlflow.")}
+    assert len(tags) <= 12 and all(name.startswith("mixopt.") for name in tags), tags
+    versions = found.store.client.download_artifacts(found.run_id, keys.VERSIONS_FILE)
+    assert {"python", "torch"} <= set(json.loads(Path(versions).read_text()))
+
+
+def test_the_answers_name_of_a_run_is_shown_until_the_study_goes_on(plan: Plan) -> None:
+    def name() -> str:
+        found = open_store(plan.file).find(plan.file.study)
+        assert found is not None, "a study is found by its tag, whatever its run is called"
+        return str(found.store.client.get_run(found.run_id).info.run_name)
+
+    with begin(plan, open_store(plan.file)) as recorder:
+        recorder.log_metrics({}, 1, {keys.RUN_NAME: "small: keep uniform (code 50%)"})
+        recorder.tell(keys.ACTIVITY_ENDED)
+        assert recorder.drain(60)
+    assert name() == "small: keep uniform (code 50%)"
+    run(plan)
+    assert name() == "small"

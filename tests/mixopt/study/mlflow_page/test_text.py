@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from mixopt.results.answer import Answer
 from mixopt.study.mlflow_page.tally import Tally
-from mixopt.study.mlflow_page.text import MOST_ROWS, describe_answer, describe_study, forecast_metrics, progress_metrics
+from mixopt.study.mlflow_page.text import (
+    MOST_ROWS,
+    describe_answer,
+    describe_study,
+    forecast_metrics,
+    progress_metrics,
+    title_of,
+)
 from mixopt.study.plan import Plan
 from search.history import History
 from search.mixture import Mixture
@@ -154,6 +161,20 @@ def answered(domains: int, notes: list[str]) -> Answer:
             "notes": tuple(notes),
         }
     )
+
+
+def test_the_title_has_the_verdict_and_the_largest_shares() -> None:
+    answer = answered(1000, [])
+    verdict = "keep uniform: nothing that was tried is better. It beats proportional by 0.0499 (2 seeds)"
+    title = title_of(replace_verdict(answer, verdict))
+    assert title.startswith(f"{answer.study}: keep uniform (") and title.endswith(", ...)")
+    beaten = "the proposed mixture beats proportional by 0.1726 ± 0.0215 nats per token (95%, 2 seeds)"
+    assert "by 0.1726 ± 0.0215 nats per token (" in title_of(replace_verdict(answer, beaten))
+    assert len(title_of(replace_verdict(answer, "long " * 100))) < 250, "what MLflow shows of a name"
+
+
+def replace_verdict(answer: Answer, verdict: str) -> Answer:
+    return answer.model_copy(update={"verdict": verdict})
 
 
 def test_after_the_end_the_answer_comes_first() -> None:
