@@ -470,7 +470,12 @@ MIXTURE = Mixture.of({"prose": 0.5, "code": 0.3, "sums": 0.2})
 EXPORTED = {
     name: exporter.render(
         Exportable(
-            MIXTURE, exporter.draws[0], dict.fromkeys(DOMAINS, 100.0), locations_by_pattern("{domain}", DOMAINS), 1000
+            MIXTURE,
+            exporter.draws[0],
+            dict.fromkeys(DOMAINS, 100.0),
+            locations_by_pattern("{domain}", DOMAINS),
+            100_000,
+            supply=dict.fromkeys(DOMAINS, 1e6),
         )
     )
     for name, exporter in EXPORTERS.items()

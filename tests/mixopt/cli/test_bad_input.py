@@ -435,7 +435,7 @@ WRONG_ARGUMENTS: dict[str, tuple[str, Spoil, str]] = {
         ":19: directory: ",
     ),
     "fit: a URL": ("fit https://example.com/runs.csv", none, "is read from a disk, not from a URL; download it"),
-    "fit: a study": ("fit study.yaml", none, "a table ends in .csv, .tsv or .parquet; export it as one of these"),
+    "fit: a study": ("fit study.yaml", none, "a table ends in .csv, .tsv, .json, .jsonl or .parquet"),
     "fit: no such surrogate": ("fit runs.csv --surrogate gpt", none, "surrogate 'gpt' does not exist; choose from"),
     "fit: a table of limits": ("fit runs.csv --space runs.csv", none, "runs.csv: no settings in this file"),
     "best: what has not run": ("best", none, "study small has not run yet; run it: mixopt run"),

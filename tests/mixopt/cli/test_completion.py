@@ -49,6 +49,8 @@ def test_trials_of_the_study_that_is_named_complete(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_script_is_shown_and_nothing_is_written(shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
+    # Typer asks the processes above which shell it is in, and there may be none: then it is told.
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     done = mixopt("--show-completion", shell)
     assert done.status == 0 and "_MIXOPT_COMPLETE" in done.stdout.upper()
     assert not list(tmp_path.iterdir())

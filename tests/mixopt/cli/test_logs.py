@@ -70,7 +70,7 @@ def test_a_lost_trial_says_why_each_time(study: Path) -> None:
     ("arguments", "says"),
     [
         (("--trial", "zzz"), "no trial begins with zzz; mixopt status names"),
-        (("--trial", ""), "2 trials begin with"),
+        (("--trial", ""), "which trial?"),
         ((), "mixopt.log: no such log; it is written while the study runs here: mixopt run"),
         (("--follow",), "mixopt.log: no such log; it is written while the study runs here: mixopt run"),
         (("--trial", "3f", "--tail", "3"), "whichever submission trained it; leave out --tail"),
