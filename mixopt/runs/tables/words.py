@@ -10,7 +10,7 @@ from typing import Literal
 MOST_REMEMBERED = 100_000
 
 # Words of metric names; where both kinds are there, as in mmlu_bpb, it is a loss.
-LOSS_WORDS = frozenset({"loss", "bpb", "ppl", "perplexity", "nll", "error", "err", "entropy"})
+LOSS_WORDS = frozenset({"loss", "ce", "xent", "bpb", "ppl", "perplexity", "nll", "error", "err", "entropy"})
 
 
 # fmt: off
