@@ -90,4 +90,4 @@ def test_without_a_name_it_is_that_of_study_files(
 def test_a_name_that_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert program(monkeypatch, "schema anwser") == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: no schema anwser; choose from study, answer, ask, asked, backtest, calibration,")
+    assert line.startswith("error: no schema anwser; choose from study, answer, ask, asked, attach, audit,")
