@@ -163,5 +163,4 @@ def demo(
         out.print()
         formats = f"mixopt export {study} --list shows the formats"
         out.print(headed("Export", f"as a trainer's own file ({formats}):"), soft_wrap=True)
-        export(study, format="yaml")
         export(study, format="megatron", location="/data/{domain}_text_document")
