@@ -66,7 +66,7 @@ def init(
     """Write a commented study file, from a folder of data if one is given; asks what it is for, or is told."""
     from mixopt.base.files import write_text
     from mixopt.settings.new_study import Wanted
-    from mixopt.settings.sizing import parse_budget
+    from mixopt.settings.sizing import UnfitBudget, parse_budget
     from mixopt.settings.units import count_of
     from mixopt.study.first import first_study
 
@@ -80,12 +80,22 @@ def init(
         tuple(part.strip() for given in objective or () for part in given.split(",") if part.strip()),
     )
     spending = None if budget is None else parse_budget(budget)
-    if wanted == Wanted() and spending is None and gpu is None and sys.stdin.isatty() and err.is_terminal:
+    asks = wanted == Wanted() and spending is None and gpu is None and sys.stdin.isatty() and err.is_terminal
+    if asks:
         from mixopt.cli.questions import ask_for_study
 
         wanted, spending = ask_for_study(data, output)
-    with err.status("looking at the text") as status:
-        first = first_study(data, output, wanted, spending, gpu, probe, status.update)
+    while True:
+        try:
+            with err.status("looking at the text") as status:
+                first = first_study(data, output, wanted, spending, gpu, probe, status.update)
+            break
+        except UnfitBudget as mistake:
+            if not asks:
+                raise
+            from mixopt.cli.questions import ask_again_for_budget
+
+            spending = ask_again_for_budget(mistake)
     write_text(output, first.text)
     for each in first.notes:
         say_note(each)

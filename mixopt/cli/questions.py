@@ -9,10 +9,12 @@ from typing import TypeVar, get_args
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
 from mixopt.settings.new_study import Purpose, Wanted, judging_of, pools_in
-from mixopt.settings.sizing import Budget, parse_budget
+from mixopt.settings.sizing import Budget, UnfitBudget, parse_budget
 from mixopt.settings.units import count_of
 
 Answer = TypeVar("Answer")
+
+BUDGET = "What may the study take: 2h here, 1e18 FLOPs, 20gpuh"
 
 
 def ask_for_study(data: Path | None, output: Path) -> tuple[Wanted, Budget | None]:
@@ -46,8 +48,17 @@ def ask_for_study(data: Path | None, output: Path) -> tuple[Wanted, Budget | Non
     purpose = _ask("What for: pretraining, continued or fine-tuning", purpose_of)
     params, tokens = _ask("The final run's parameters and tokens, such as 7B 100B", target_of) or (None, None)
     objective = _ask("What counts: domains, files to judge by (code=2 exam.jsonl), or a kind; all alike", objective_of)
-    budget = _ask("What may the study take: 2h here, 1e18 FLOPs, 20gpuh", parse_budget)
-    return Wanted(purpose, params, tokens, objective or ()), budget
+    return Wanted(purpose, params, tokens, objective or ()), _ask(BUDGET, parse_budget)
+
+
+def ask_again_for_budget(mistake: UnfitBudget) -> Budget | None:
+    """Another one, where the first pays for no study: what was answered before is kept.
+
+    Raises:
+        KeyboardInterrupt: somebody leaves.
+    """
+    _say(mistake)
+    return _ask(BUDGET, parse_budget)
 
 
 def _ask(question: str, read: Callable[[str], Answer]) -> Answer | None:
@@ -63,5 +74,9 @@ def _ask(question: str, read: Callable[[str], Answer]) -> Answer | None:
         try:
             return read(text)
         except ConfigError as mistake:
-            hint = f"; {mistake.hint}" if mistake.hint else ""
-            err.print(f"{mistake.message}{hint}", style="yellow", soft_wrap=True)
+            _say(mistake)
+
+
+def _say(mistake: ConfigError) -> None:
+    hint = f"; {mistake.hint}" if mistake.hint else ""
+    err.print(f"{mistake.message}{hint}", style="yellow", soft_wrap=True)

@@ -42,7 +42,14 @@ EVALUATION_SHARE = 0.05
 LEAST_VALIDATION, MOST_VALIDATION = 4096, 65_536
 VOCABULARY, SEQUENCE_LENGTH = 4096, 256
 
+# A study takes more than this: whoever writes so few meant minutes, or hours.
+LEAST_FLOPS = 1e9
+
 GPU_HOURS = re.compile(r"\s*(.*?)\s*gpu[-\s]?h(?:ours?)?\s*", re.IGNORECASE)
+
+
+class UnfitBudget(ConfigError):
+    """A budget that pays for no study, or that cannot be counted here; another one may do."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +73,17 @@ def parse_budget(text: str) -> Budget:
         plain = re.sub(r"\s*flops?\s*$", "", text, flags=re.IGNORECASE)
         if plain == text and re.search(r"[smhd]\s*$", text):
             return Budget("time", _above_nothing(parse_duration(text)), text)
-        return Budget("flops", parse_amount(plain), text)
+        flops = parse_amount(plain)
     except ValueError:
         raise ConfigError(
             f"{shown(text)} is no budget", hint="write a time such as 2h, FLOPs such as 1e18, or GPU hours: 20gpuh"
         ) from None
+    if flops < LEAST_FLOPS:
+        raise ConfigError(
+            f"{shown(text)} has no unit, and so few FLOPs are no study",
+            hint=f"write a time ({plain}m, {plain}h), FLOPs such as 1e18, or GPU hours ({plain}gpuh)",
+        )
+    return Budget("flops", flops, text)
 
 
 def _above_nothing(seconds: float) -> float:
@@ -181,7 +194,7 @@ def size_study(scope: Scope, budget: Budget, speed: Speed) -> Sizing:
     """The largest study, by the rules at the head of this file, that the budget pays for.
 
     Raises:
-        ConfigError: it pays for none.
+        UnfitBudget: it pays for none.
     """
     for tier in TIERS:
         for depth in DEPTHS:
@@ -206,7 +219,7 @@ def size_study(scope: Scope, budget: Budget, speed: Speed) -> Sizing:
         said = f"{wanted:.1e} FLOPs"
     else:
         said = show_duration(wanted / OF_THE_TIME) + (" of a GPU" if budget.kind == "gpu_time" else "")
-    raise ConfigError(
+    raise UnfitBudget(
         f"a budget of {budget.said} is too small for {scope.domains} domains: the least study, {smallest.runs} runs of "
         f"{LEAST_TOKENS[1]:,} tokens, takes {said}",
         hint="raise the budget, or merge domains",

@@ -1,11 +1,13 @@
 """A first study that fits a budget: its text, what it is judged by, and a size that rests on measured speed.
 
 The size is chosen by an assumed speed, the proxy that comes out is trained for a moment, and the size chosen again by
-what it reached, until the proxy that was chosen is one that was measured.
+what it reached, until the proxy that was chosen is one that was measured. So is that of the least study, before a budget
+is said to be too small for it.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,19 +29,25 @@ from mixopt.settings.new_study import (
 )
 from mixopt.settings.sizing import (
     BASELINES,
+    LEAST_TOKENS,
     MOST_PASSES,
     OF_THE_TIME,
     Budget,
     Scope,
     Sizing,
     Speed,
+    UnfitBudget,
+    proxy_of,
     size_study,
 )
 from mixopt.settings.units import show_count, show_duration
+from proxies.models.size import ModelSize
 
 # What a proxy reaches on one core where nothing was measured: an assumption.
 ASSUMED_CORE_FLOPS = 1e11
 PROBE_SECONDS = 2.0
+# Of the processors: what others take from the moment on that trials are slower by more than chance.
+OTHERS_LOAD = 0.5
 # Proxies that are trained for a moment, at most: each costs seconds.
 MOST_PROBES = 4
 
@@ -88,6 +96,14 @@ class Machine:
             return f"{self.gpus} GPU{'s' * (self.gpus > 1)}"
         return f"{self.slots} core{'s' * (self.slots > 1)}"
 
+    @property
+    def used_beside(self) -> str:
+        """What else computes here, as the end of a sentence on its speed; "" where hardly anything does."""
+        load = os.getloadavg()[0]
+        if self.gpus or load < OTHERS_LOAD * self.slots:
+            return ""
+        return f" while other processes use this machine (a load of {load:.0f}), which makes it slower"
+
 
 def first_study(
     data: Path | None,
@@ -105,7 +121,7 @@ def first_study(
         tell: hears what takes a while.
 
     Raises:
-        ConfigError: `data` holds fewer than two domains, or the budget pays for no study.
+        ConfigError: `data` holds fewer than two domains; UnfitBudget: the budget pays for no study.
     """
     if wanted.target_params is not None and wanted.target_tokens is None:
         raise ConfigError("--target-params without --target-tokens", hint="give the tokens of the final run as well")
@@ -140,34 +156,54 @@ def _size(
         return Size(sizing, budget, (*_why(sizing, scope, budget), *_unknown(pools, sizing, ())))
     machine = Machine.here(gpu)
     if budget.kind == "gpu_time" and not machine.gpus and machine.gpu is None:
-        raise ConfigError(
+        raise UnfitBudget(
             f"--budget {budget.said} counts GPU hours, and there is no GPU here",
             hint="name the one that you mean: --gpu h100; or give a time such as 2h",
         )
     scope = replace(scope, slots=machine.slots)
     speed = machine.speed
     measures = probe and machine.gpu is None
-    sizing = size_study(scope, budget, speed)
+    beside = machine.used_beside if measures else ""
     for _ in range(MOST_PROBES if measures else 0):
-        depth = sizing.model.depth
-        if depth in speed.measured:
+        model, tokens = _likely(scope, budget, speed)
+        if model.depth in speed.measured:
             break
-        tell(f"measuring the speed of a proxy of {depth} layers")
-        speed = replace(speed, measured={**speed.measured, depth: _measured(sizing, bool(machine.gpus))})
+        tell(f"measuring the speed of a proxy of {model.depth} layer{'s' * (model.depth > 1)}")
+        reached = _measured(model, tokens, bool(machine.gpus))
+        speed = replace(speed, measured={**speed.measured, model.depth: reached})
+    try:
         sizing = size_study(scope, budget, speed)
-    reached = show_count(speed.tokens_per_second(sizing.model))
-    if measures and sizing.model.depth in speed.measured:
-        how = f"by {reached} tokens/s of one trial, measured here with {machine.words}"
-    elif machine.gpu is not None:
-        how = f"by {reached} tokens/s, {assumption(machine.gpu)}; nothing was measured"
-    else:
-        how = f"by {reached} tokens/s of one trial, assumed for {machine.words}; nothing was measured"
+    except UnfitBudget as mistake:
+        how = _by_speed(speed, proxy_of(1), machine) + beside
+        raise UnfitBudget(f"{mistake.message}, {how}", mistake.hint) from mistake
+    how = _by_speed(speed, sizing.model, machine) + beside
     why = (*_why(sizing, scope, budget, how), *_unknown(pools, sizing, () if measures else ("speed",)))
     executor = "gpus_per_trial: 1" if machine.gpus or machine.gpu else None
     return Size(sizing, budget, why, executor)
 
 
-def _measured(sizing: Sizing, on_gpu: bool) -> float:
+def _likely(scope: Scope, budget: Budget, speed: Speed) -> tuple[ModelSize, int]:
+    """The proxy that comes out by that speed, with its tokens; of the least study where the budget seems too small."""
+    try:
+        sizing = size_study(scope, budget, speed)
+    except UnfitBudget:
+        return proxy_of(1), LEAST_TOKENS[1]
+    return sizing.model, sizing.tokens
+
+
+def _by_speed(speed: Speed, model: ModelSize, machine: Machine) -> str:
+    """What the time of a study rests on."""
+    reached = show_count(speed.tokens_per_second(model))
+    if model.depth in speed.measured:
+        return f"by {reached} tokens/s of one trial, measured here with {machine.words}"
+    if machine.gpu is not None:
+        return f"by {reached} tokens/s, {assumption(machine.gpu)}; nothing was measured"
+    if speed.measured:
+        return f"by {reached} tokens/s of one trial, reckoned from what another proxy reached here"
+    return f"by {reached} tokens/s of one trial, assumed for {machine.words}; nothing was measured"
+
+
+def _measured(model: ModelSize, tokens: int, on_gpu: bool) -> float:
     """Tokens a second of one trial of that proxy here."""
     from proxies.allocator import keep_freed_memory
     from proxies.pack_speed import eager_speed
@@ -175,8 +211,8 @@ def _measured(sizing: Sizing, on_gpu: bool) -> float:
 
     keep_freed_memory()  # as workers do
     if on_gpu:
-        return eager_speed(recipe(sizing.model, sizing.tokens, device="cuda", precision="bf16"), PROBE_SECONDS)
-    return eager_speed(recipe(sizing.model, sizing.tokens), PROBE_SECONDS)
+        return eager_speed(recipe(model, tokens, device="cuda", precision="bf16"), PROBE_SECONDS)
+    return eager_speed(recipe(model, tokens), PROBE_SECONDS)
 
 
 def _why(sizing: Sizing, scope: Scope, budget: Budget, how: str | None = None) -> tuple[str, ...]:

@@ -106,7 +106,9 @@ def test_gpu_hours_take_a_gpu_that_is_here_or_named() -> None:
     ("options", "said"),
     [
         (("--budget", "soon"), "'soon' is no budget; write a time such as 2h"),
-        (("--budget", "2s", "--no-probe"), "too small for 3 domains: the least study"),
+        (("--budget", "2s", "--no-probe"), "tokens/s of one trial, assumed for"),
+        (("--budget", "2s"), "tokens/s of one trial, measured here with"),
+        (("--budget", "5"), "'5' has no unit, and so few FLOPs are no study; write a time (5m, 5h)"),
         (("--target-params", "7B"), "--target-params without --target-tokens; give the tokens"),
         (("--target-tokens", "many"), "--target-tokens: 'many' is not an amount"),
         (("--objective", "cod"), "--objective cod: no domain, file or kind of objective; choose from code, prose"),
@@ -133,6 +135,10 @@ def test_in_a_terminal_it_asks_and_asks_again() -> None:
         shown.until(lambda text: "What counts" in text)
         shown.types("code=2 sums\n")
         shown.until(lambda text: "What may the study take" in text)
+        shown.types("5\n")
+        shown.until(lambda text: "'5' has no unit" in text)
+        shown.types("1e10\n")
+        shown.until(lambda text: "is too small for 3 domains" in text and text.count("What may the study take") == 3)
         shown.types("1e15\n")
         assert shown.ends() == 0, shown.plain
     file = load(Path("study.yaml"))
