@@ -19,6 +19,8 @@ from mixopt.runs.problem import pose
 from mixopt.runs.request import FitRequest
 from mixopt.runs.surrogates import OnStep
 from mixopt.settings.schema import StudyFile
+from mixopt.study.budget import spent_budget
+from mixopt.study.clock import Seconds
 from mixopt.study.planning import plan_as_measured
 from mixopt.study.record import read_record
 from mixopt.study.refit import refit
@@ -140,9 +142,13 @@ def of_study(file: StudyFile) -> Subject:
     try:
         predictor = refit(plan, history, None if answer is None else answer.recommendation.method)
     except TooFewMixtures as error:
-        raise ConfigError(
-            f"nothing can be predicted yet: {error.message}", hint=f"go on with: {file.goes_on_by}"
-        ) from error
+        spent = spent_budget(plan, history, Seconds.recorded(record.tags).search)
+        go_on = (
+            f"go on with: {file.goes_on_by}"
+            if spent is None
+            else f"raise {spent} in {file.file}, then {file.goes_on_by}"
+        )
+        raise ConfigError(f"nothing can be predicted yet: {error.message}", hint=go_on) from error
     found = recommend_by(predictor)
     chosen = found.mixture if answer is None else Mixture.of(answer.mixture)
     return Subject(

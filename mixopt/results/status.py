@@ -189,6 +189,10 @@ class StatusFields(Part):
     flops: float
     """Of what was measured."""
     training_seconds: float
+    search_seconds: float | None = None
+    """How long the search has run, without its pauses; null where that is not known."""
+    time_budget: float | None = None
+    """Seconds that it may take, by `budget.time`; null without, and where the study file is not at hand."""
     restarts: int
     """How often trials went on from a checkpoint after their worker had died."""
     failures: tuple[FailedTrial, ...]

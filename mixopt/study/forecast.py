@@ -29,6 +29,7 @@ FEWEST_COMPLETED = 8
 GROWTH = 1.5
 # The machine has better things to do first.
 NICENESS = 10
+UNFINISHED = "the search ended before the first was computed"
 
 
 class Forecaster(AbstractContextManager["Forecaster"]):
@@ -67,6 +68,7 @@ class Forecaster(AbstractContextManager["Forecaster"]):
         """End a forecast that is still being computed."""
         with self._closing:
             self._closed = True
+            self.remark = UNFINISHED
             if self._process is not None:
                 self._process.kill()
         if self._thread is not None:
@@ -92,7 +94,7 @@ class Forecaster(AbstractContextManager["Forecaster"]):
         with here, there:
             with self._closing:
                 if self._closed:
-                    return None, ""
+                    return None, UNFINISHED
                 process = Process(target=_compute, args=(there,), daemon=True)
                 process.start()
                 self._process = process
@@ -104,7 +106,7 @@ class Forecaster(AbstractContextManager["Forecaster"]):
             except (EOFError, ConnectionError):
                 process.join()
                 if self._closed:
-                    return None, ""
+                    return None, UNFINISHED
                 return None, f"its process ended with status {process.exitcode}, as when memory runs out"
             process.join()
             return answer

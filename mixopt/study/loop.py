@@ -16,7 +16,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import accumulate
 from types import MappingProxyType
 from typing import Any
 
@@ -24,6 +23,8 @@ from mixopt.base.errors import ConfigError
 from mixopt.results.answer import Answer
 from mixopt.results.predictions import Predictions
 from mixopt.study.answer import build_answer, how_far
+from mixopt.study.budget import affordable, spent_budget, too_slow
+from mixopt.study.clock import Clock, Seconds
 from mixopt.study.ending import Ending
 from mixopt.study.mlflow_page.keeper import PageKeeper
 from mixopt.study.plan import Plan
@@ -33,6 +34,7 @@ from mixopt.study.queue import queued_trials
 from mixopt.study.wishes import LOOK_SECONDS, Wish, activity
 from mixopt.workers.executor import Executor, Unwanted
 from mixopt.workers.messages import Event, Notice, TrialEnd, TrialProgress, TrialRestart
+from search.fidelity import Fidelity
 from search.recommendation.confirmation import Confirmation, confirm
 from search.recommendation.confirmation_trials import confirmation_size, next_confirmations
 from search.recommendation.predictor import Predictor
@@ -101,9 +103,10 @@ class Loop:
         self._activity = ""
         self._failures_in_a_row = 0
         self.mlflow_is_away = recorder.trouble is not None  # said by whoever began without it
-        self._seconds_before = float(recorder.begun.tags.get(keys.SEARCH_SECONDS, "0"))
-        self._began = time.monotonic()
-        self._page = PageKeeper(plan, recorder, self.history, recorder.begun.restarts, lambda: self._seconds)
+        self._clock = Clock(Seconds.recorded(recorder.begun.tags))
+        self._trained: Counter[Fidelity] = Counter()  # of the search, since it was taken up
+        self._is_slow = False  # which was said
+        self._page = PageKeeper(plan, recorder, self.history, recorder.begun.restarts, lambda: self._clock.now)
 
     def run(self) -> Answer:
         """Returns the answer; `finish` comes next.
@@ -157,13 +160,14 @@ class Loop:
             if len(wanted) < left:
                 known = self.history.opened(*wanted) if wanted else self.history
                 wanted += self.plan.strategy.ask(known, left - len(wanted))
-            affordable = self._affordable(wanted)
-            self._out_of_budget = len(affordable) < len(wanted)
-            return [*resumed, *affordable]
+            paid = affordable(self.plan, self.history, self._clock.now.search, wanted)
+            self._out_of_budget = len(paid) < len(wanted)
+            return [*resumed, *paid]
 
         expected = self.plan.strategy.expected
         self.watcher.begin("search", expected, self.plan.searched(self.history))
         self._work(ask, lambda trial: is_of_search(trial.seed))
+        self._clock.search_is_over()
         self._search_stopped = self._stopped or self._wish is Wish.CONFIRM
         if self._search_stopped:
             return
@@ -228,7 +232,9 @@ class Loop:
     def _answer(self, recommendation: Recommendation, confirmation: Confirmation | None) -> Answer:
         remarks = [*self._remarks]
         if self._out_of_budget:
-            remarks.append(f"the budget ended the search after {how_far(self.plan, self.history)}")
+            setting = spent_budget(self.plan, self.history, self._clock.now.search) or "budget.flops"
+            far = how_far(self.plan, self.history)
+            remarks.append(f"{setting} ended the search after {far}; for more, raise it and run the study again")
         if self._search_stopped:
             remarks.append(f"mixopt stop ended the search after {how_far(self.plan, self.history)}; {GOES_ON}")
         elif self._stopped:
@@ -339,7 +345,8 @@ class Loop:
             for event in self.executor.events():
                 self._hear(event)
             time.sleep(LOOK_SECONDS)
-        self._began += (paused := time.monotonic() - began)
+        paused = time.monotonic() - began
+        self._clock.paused(paused)
         self.watcher.paused(paused)
 
     def _remark(self, text: str) -> None:
@@ -426,7 +433,19 @@ class Loop:
         self.plan.exchange.discard(trial)
         self._page.closed(trial, outcome, standing, self.history)
         self.watcher.closed(trial, outcome, standing)
+        if is_of_search(trial.seed):
+            self._trained[trial.fidelity] += 1
+            self._say_if_slow()
         self._give_up_after_failures(trial, outcome)
+
+    def _say_if_slow(self) -> None:
+        """Once, as soon as a round of trials has shown it: the search's time will end before its trials do."""
+        if self._is_slow or self._trained.total() < self.executor.slots:
+            return
+        clock = self._clock
+        if (said := too_slow(self.plan, self.history, self._trained, clock.here, clock.now.search)) is not None:
+            self._is_slow = True
+            self._say(said)
 
     def _give_up_after_failures(self, trial: Trial, outcome: Measurement | Failure) -> None:
         if isinstance(outcome, Measurement):
@@ -451,26 +470,3 @@ class Loop:
                 "learning rates are no one study"
             )
         return "mend the cause (executor, directory and tracking may change), then run it again with --retry-failed"
-
-    @property
-    def _seconds(self) -> float:
-        """How long the study has run, over all resumes."""
-        return self._seconds_before + time.monotonic() - self._began
-
-    def _affordable(self, trials: list[Trial]) -> list[Trial]:
-        """The first of `trials` that the budget pays for, with the confirmation's part kept aside.
-
-        Failed trials are charged in full: what they spent before they died is not known; stopped ones as measured.
-        """
-        budget = self.plan.file.budget
-        if budget.time is not None and self._seconds >= budget.time:
-            return []
-        if budget.flops is None:
-            return trials
-        left = budget.flops - self.plan.confirmation_flops
-        saved = {entry.trial.id: entry.trial.fidelity.flops - entry.measurement.flops for entry in self.history.stopped}
-        left -= sum(
-            trial.fidelity.flops - saved.get(trial.id, 0.0) for trial in self.history.trials if is_of_search(trial.seed)
-        )
-        costs = accumulate(trial.fidelity.flops for trial in trials)
-        return [trial for trial, cost in zip(trials, costs, strict=True) if cost <= left]

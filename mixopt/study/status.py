@@ -26,6 +26,7 @@ from mixopt.results.status import (
     TrialInTraining,
     TrialStates,
 )
+from mixopt.study.clock import Seconds
 from mixopt.study.inventory import pool_changes
 from mixopt.study.now import Now, now_of
 from mixopt.study.record import HasNotRun, is_submitted, journal_path, read_record
@@ -119,6 +120,8 @@ def build_status(
             entry.measurement.seconds / int(entry.measurement.environment.get("pack", 1))  # they took them together
             for entry in (*history.completed, *history.stopped)
         ),
+        search_seconds=Seconds.recorded(record.tags).search if keys.SEARCH_SECONDS in record.tags else None,
+        time_budget=None if file is None else file.budget.time,
         restarts=record.restarts,
         failures=tuple(
             FailedTrial(

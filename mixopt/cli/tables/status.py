@@ -202,11 +202,24 @@ def _counts_table(status: StatusFields) -> Table:
 
 def _spent(status: StatusFields) -> list[RenderableType]:
     said = [f"{status.flops:.3g} FLOPs in {show_duration(status.training_seconds)} of training"]
+    if status.time_budget is not None:
+        said.append(_of_the_time(status.search_seconds or 0.0, status.time_budget, status))
     if status.restarts:
         said.append(f"trials went on from a checkpoint {status.restarts} times, after their worker had died")
     if status.noise is not None:
         said.append(_noise(status.noise))
     return [Hanging("", each) for each in said]
+
+
+def _of_the_time(seconds: float, budget: float, status: StatusFields) -> str:
+    """How much of `budget.time` the search has taken, and how far the rest will reach."""
+    said = f"the search has taken {show_duration(seconds)} of the {show_duration(budget)} that budget.time gives it"
+    found = status.progress
+    if seconds >= budget or status.phase != "search" or found is None or not found.seconds_left:
+        return said
+    left = found.expected - found.ended
+    fit = int(left * min(1.0, (budget - seconds) / found.seconds_left))
+    return said if fit == left else f"{said}: about {found.ended + fit} of its {found.expected} trials fit into that"
 
 
 def _noise(noise: NoiseFloor) -> str:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 
 from mixopt.results.answer import Answer
+from mixopt.study.clock import Seconds
 from mixopt.study.forecast import Forecaster
 from mixopt.study.mlflow_page.tally import Tally
 from mixopt.study.mlflow_page.text import describe_answer, describe_study, forecast_metrics, progress_metrics, title_of
@@ -33,7 +34,7 @@ class PageKeeper(AbstractContextManager["PageKeeper"]):
     """
 
     def __init__(
-        self, plan: Plan, recorder: Recorder, history: History, restarts: int, seconds: Callable[[], float]
+        self, plan: Plan, recorder: Recorder, history: History, restarts: int, seconds: Callable[[], Seconds]
     ) -> None:
         self._plan = plan
         self._recorder = recorder
@@ -61,7 +62,7 @@ class PageKeeper(AbstractContextManager["PageKeeper"]):
         if forecast is not None and forecast is not self._shown:
             self._shown = forecast
             metrics |= forecast_metrics(forecast)
-        self._recorder.log_metrics(metrics, self._ended, {keys.SEARCH_SECONDS: f"{seconds:.1f}"})
+        self._recorder.log_metrics(metrics, self._ended, seconds.tags)
         self._is_stale = True
 
     def refresh(self) -> None:

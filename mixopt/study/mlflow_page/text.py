@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mixopt.results.answer import Answer
 from mixopt.settings.units import show_duration
+from mixopt.study.clock import Seconds
 from mixopt.study.mlflow_page.tally import Tally
 from mixopt.study.plan import Plan
 from search.mixture import Mixture
@@ -26,7 +27,7 @@ LONGEST_IN_TITLE, MOST_IN_TITLE = 80, 3
 SPECIAL = str.maketrans({character: f"\\{character}" for character in r"\`*_{}[]()#+!~|"} | {"<": "&lt;", "\n": " "})
 
 
-def progress_metrics(plan: Plan, tally: Tally, forecast: Recommendation | None, seconds: float) -> dict[str, float]:
+def progress_metrics(plan: Plan, tally: Tally, forecast: Recommendation | None, seconds: Seconds) -> dict[str, float]:
     """Metrics of the study, after `seconds` of its time."""
     budget = plan.file.budget
     metrics: dict[str, float] = {
@@ -38,13 +39,13 @@ def progress_metrics(plan: Plan, tally: Tally, forecast: Recommendation | None, 
         keys.FAILED_TRIALS: tally.in_state(keys.STATE_FAILED),
         keys.RESTARTS: tally.restarts,
         keys.SPENT_FLOPS: tally.flops,
-        keys.SPENT_SECONDS: seconds,
+        keys.SPENT_SECONDS: seconds.in_all,
         **{keys.failures(kind.value): count for kind, count in tally.failures.items()},
     }
     if budget.flops is not None:
         metrics[keys.SHARE_OF_FLOPS] = tally.flops / budget.flops
     if budget.time is not None:
-        metrics[keys.SHARE_OF_SECONDS] = seconds / budget.time
+        metrics[keys.SHARE_OF_SECONDS] = seconds.search / budget.time
     if tally.best is not None:
         metrics[keys.BEST_OBJECTIVE] = tally.best.standing.objective
     if forecast is not None and forecast.predicted is not None:
@@ -60,7 +61,7 @@ def forecast_metrics(forecast: Recommendation) -> dict[str, float]:
 def describe_study(
     plan: Plan,
     tally: Tally,
-    seconds: float,
+    seconds: Seconds,
     forecast: Recommendation | None,
     no_forecast: str,
     links: Mapping[str, str],
@@ -155,13 +156,14 @@ def _predicted(forecast: Recommendation | None, no_forecast: str) -> str:
     )
 
 
-def _spent(plan: Plan, tally: Tally, seconds: float) -> str:
+def _spent(plan: Plan, tally: Tally, seconds: Seconds) -> str:
     budget = plan.file.budget
-    flops, time = f"{tally.flops:.3g} FLOPs", show_duration(seconds)
+    flops, time = f"{tally.flops:.3g} FLOPs", show_duration(seconds.in_all)
     if budget.flops is not None:
         flops = f"{tally.flops:.3g} of {budget.flops:.3g} FLOPs ({tally.flops / budget.flops:.0%})"
     if budget.time is not None:
-        time = f"{time} of {show_duration(budget.time)} ({seconds / budget.time:.0%})"
+        share = seconds.search / budget.time
+        time += f"; the search {show_duration(seconds.search)} of its {show_duration(budget.time)} ({share:.0%})"
     return f"**Spent** {flops} in {time}."
 
 

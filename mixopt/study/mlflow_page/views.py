@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 from mixopt.settings.schema import StudyFile
 from mixopt.study.plan import Plan
+from search.seeds import SEARCH_SEED
 from tracking import keys
 
 # Else a browser that has never been here shows the pages for prompts and traces.
@@ -81,7 +82,9 @@ def _views(plan: Plan, axes: int) -> dict[str, str]:
         ),
     }
     for proxy in plan.file.proxies:
-        trials = listed([objective, *weights, f"tags.`{keys.STATE}`"], **{f"params.`{keys.PARAM_PROXY}`": proxy})
+        # Without repeats and confirmations: these are measured with other seeds, and on other documents.
+        drawn = {f"params.`{keys.PARAM_PROXY}`": proxy, f"params.`{keys.PARAM_SEED}`": str(SEARCH_SEED)}
+        trials = listed([objective, *weights, f"tags.`{keys.STATE}`"], **drawn)
         found[f"proxy {proxy}"] = trials | _charts(domains)
     return {
         keys.SHARED_VIEW + _key(study, view): json.dumps(state, separators=(",", ":")) for view, state in found.items()

@@ -104,5 +104,6 @@ def test_it_ends_with_the_study_in_the_middle_of_a_fit(
             time.sleep(0.05)
         began = time.monotonic()
     assert time.monotonic() - began < 10
+    assert forecaster.latest is None and forecaster.remark == "the search ended before the first was computed"
     assert not under_way()
     assert not multiprocessing.active_children()

@@ -11,10 +11,12 @@ import psutil
 import pytest
 
 from mixopt.base.errors import ConfigError
+from mixopt.explore.subject import of_study
 from mixopt.study.answer import answer_so_far
 from mixopt.study.estimate import estimate
 from mixopt.study.record import journal_path, open_store, read_record
 from mixopt.study.recording import begin
+from mixopt.study.status import status_of
 from search.randomness import generator
 from search.seeds import SEARCH_SEED, is_of_search
 from search.trial import Loss, Measurement, Trial
@@ -45,6 +47,28 @@ def test_plan_progress_and_answer_count_the_trials_of_a_search_in_rounds(tmp_pat
     assert again == answer
 
 
+def test_runs_that_are_slower_than_their_budget_are_said_early_and_the_confirmation_is_no_time_of_the_search(
+    tmp_path: Path,
+) -> None:
+    plan = planned(tmp_path, f"{ROUNDS}budget: {{time: 1s}}\n")
+
+    def slow(trial: Trial) -> Measurement:
+        time.sleep(0.2)
+        return measured(trial)
+
+    answer, lines = run(plan, slow)
+    said = next(line for line in lines if "fit into budget.time" in line)
+    assert lines.index(said) <= 4 and f"of the {ROUNDS_TRIALS} trials of the search" in said
+    assert "a regression takes 10 mixtures; the confirmation, which that does not limit, takes about" in said
+    assert any(note.startswith("budget.time ended the search after") for note in answer.notes)
+    status = status_of(plan.file)
+    assert status.time_budget == 1 and status.search_seconds is not None and 1 <= status.search_seconds < 2.5
+    with pytest.raises(ConfigError) as told:
+        of_study(plan.file)
+    assert "nothing can be predicted yet" in told.value.message and told.value.hint is not None
+    assert told.value.hint.startswith("raise budget.time in ")
+
+
 def test_a_search_that_its_budget_ended_says_how_far_it_came(tmp_path: Path) -> None:
     whole = planned(tmp_path / "whole", ROUNDS)
     search_flops = sum(fidelity.flops * count for fidelity, count in whole.strategy.expected.items())
@@ -52,7 +76,10 @@ def test_a_search_that_its_budget_ended_says_how_far_it_came(tmp_path: Path) -> 
     budget = whole.confirmation_flops + search_flops - whole.problem.target.flops
     plan = planned(tmp_path / "short", f"{ROUNDS}budget: {{flops: {budget}}}\n")
     answer, _ = run(plan)
-    assert f"the budget ended the search after {ROUNDS_TRIALS - 1} of at most {ROUNDS_TRIALS} trials" in answer.notes
+    said = (
+        f"budget.flops ended the search after {ROUNDS_TRIALS - 1} of at most {ROUNDS_TRIALS} trials; for more, raise it"
+    )
+    assert any(note.startswith(said) for note in answer.notes)
     trials = recorded(plan.file.file).trials
     assert sum(trial.seed == SEARCH_SEED for trial in trials) == ROUNDS_TRIALS - 1
     assert run(plan)[0] == answer

@@ -112,3 +112,6 @@ def test_views_name_what_the_study_records(plan: Plan) -> None:
         assert tag.startswith(keys.SHARED_VIEW)
         assert len(view) < 5_000, "what MLflow's databases keep of an experiment's tag"
         assert f"tags.`{keys.STUDY_NAME}` = 'small'" in json.loads(view)["searchFilter"]
+        if "-proxy-" in tag:
+            found = json.loads(view)["searchFilter"]
+            assert f"params.`{keys.PARAM_SEED}` = '0'" in found, "a confirmation is measured on other documents"

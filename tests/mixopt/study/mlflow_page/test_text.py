@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixopt.results.answer import Answer
+from mixopt.study.clock import Seconds
 from mixopt.study.mlflow_page.tally import Tally
 from mixopt.study.mlflow_page.text import (
     MOST_ROWS,
@@ -32,6 +33,7 @@ from tracking import keys
 
 RECORDED = Path(__file__).parents[3] / "data" / "recorded-0.1.0" / "answer.json"
 LINKS = {"trials": "#/experiments/1/runs?x", "charts of a_b": "#/experiments/1/runs?y"}
+HOUR = Seconds(search=3600.0, in_all=5400.0)
 DIED = Failure(FailureKind.OUT_OF_MEMORY, "no room")
 
 
@@ -97,7 +99,7 @@ def test_a_tally_kept_up_says_what_a_count_of_the_history_says(
                 study.run(trial, DIED)
                 study.run(trial, measured(trial))
     counted = Tally(plan, study.history)
-    assert progress_metrics(plan, study.tally, None, 60.0) == pytest.approx(progress_metrics(plan, counted, None, 60.0))
+    assert progress_metrics(plan, study.tally, None, HOUR) == pytest.approx(progress_metrics(plan, counted, None, HOUR))
     assert study.tally.best == counted.best
     assert study.tally.reference == counted.reference
     reached = [
@@ -110,13 +112,15 @@ def test_a_tally_kept_up_says_what_a_count_of_the_history_says(
 
 
 def test_the_page_of_a_study_that_has_just_begun(plan: Plan) -> None:
-    text = describe_study(plan, Tally(plan, History()), 0.0, None, "the first comes after 8 completed trials", LINKS)
+    text = describe_study(
+        plan, Tally(plan, History()), Seconds(0, 0), None, "the first comes after 8 completed trials", LINKS
+    )
     first = text.splitlines()
     assert first[0].strip() == "**Searching: 0 of at most 15 trials have ended**, 0 are running."
     assert first[1].strip() == r"See [trials](#/experiments/1/runs?x) · [charts of a\_b](#/experiments/1/runs?y)"
     assert "No trial of moe has completed yet" in text
     assert "no forecast yet: the first comes after 8 completed trials." in text
-    assert "**Spent** 0 of 1e+12 FLOPs (0%) in 0 s of 2.0 h (0%)." in text
+    assert "**Spent** 0 of 1e+12 FLOPs (0%) in 0 s; the search 0 s of its 2.0 h (0%)." in text
 
 
 def test_the_page_of_a_study_at_work(plan: Plan) -> None:
@@ -129,15 +133,18 @@ def test_the_page_of_a_study_at_work(plan: Plan) -> None:
     study.tally.restarted()
     mixture = Mixture(("prose", "code", "sums"), (0.5, 0.4, 0.1))
     forecast = Recommendation(mixture, "blend", {}, (), (), 13, Estimate(1.25, 1.0, 1.5))
-    text = describe_study(plan, study.tally, 3600.0, forecast, "", LINKS)
+    text = describe_study(plan, study.tally, HOUR, forecast, "", LINKS)
     assert "**Searching: 14 of at most 15 trials have ended**, 1 is running." in text
     assert (
         "**Predicted optimum** 1.2500, a run of it between 1.0000 and 1.5000 (by blend, from 13 measurements)." in text
     )
-    assert "in 60 min of 2.0 h (50%). **Failed:** 1 out of memory. **Went on from a checkpoint:** 1." in text
+    assert (
+        "in 90 min; the search 60 min of its 2.0 h (50%). **Failed:** 1 out of memory. "
+        "**Went on from a checkpoint:** 1." in text
+    )
     assert "| domain | proportional | best so far | predicted optimum |" in text
     assert "| trials | dense | moe |\n| --- | --- | --- |\n| completed | 10 | 3 |\n| running | 0 | 1 |" in text
-    metrics = progress_metrics(plan, study.tally, forecast, 3600.0)
+    metrics = progress_metrics(plan, study.tally, forecast, HOUR)
     assert metrics[keys.PREDICTED_OBJECTIVE] == 1.25
     assert metrics[keys.SHARE_OF_SECONDS] == 0.5
     assert metrics[keys.failures("out of memory")] == 1
@@ -145,7 +152,7 @@ def test_the_page_of_a_study_at_work(plan: Plan) -> None:
     confirming = Trial(mixture, plan.problem.target, seed=1)
     study.run(confirming, measured(confirming))
     assert "**Confirming with new seeds: 1 of at most 6 trials have ended**" in describe_study(
-        plan, study.tally, 3600.0, forecast, "", LINKS
+        plan, study.tally, HOUR, forecast, "", LINKS
     )
 
 
