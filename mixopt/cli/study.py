@@ -41,6 +41,7 @@ def prepare(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
     from mixopt.run import prepared
     from mixopt.study.corpus import summarise_corpus
     from mixopt.study.notes import pool_notes
+    from mixopt.study.objective import objective_of
 
     file = load_study(study)
     corpus = prepared(file, err)
@@ -51,7 +52,7 @@ def prepare(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
         )
     summary = summarise_corpus(corpus)
     print_result(summary, corpus_table(summary), json)
-    for each in pool_notes(file, corpus):
+    for each in pool_notes(file, corpus, objective_of(file)):
         say_note(each)
     _say_pool_changes(file, corpus.fingerprint)
 

@@ -50,7 +50,7 @@ corpus:
   sequence_length: 256
 {validation}
 {size}proxies:                      # small models, cheapest first; the answer is given and confirmed for the last
-  dense: {{kind: dense, depth: {depth}, tokens: {tokens}, trials: {trials}}}
+  dense: {{kind: dense, depth: {depth}, tokens: {tokens}, trials: {trials}{evaluations}}}
   # moe: {{kind: moe, depth: 4, tokens: 2M, trials: 12}}
 
 search:
@@ -202,11 +202,12 @@ def text_of(
         target=_target(pools, wanted),
         validation=""
         if sizing is None
-        else f"  validation_tokens: {sizing.validation_tokens}    # of each evaluation set\n",
+        else f"  validation_tokens: {sizing.validation_tokens}    # of each evaluation set, in whole documents\n",
         size="" if size is None else "".join(f"{_comment(each)}\n" for each in size.why),
         depth=2 if sizing is None else sizing.model.depth,
         tokens="2M" if sizing is None else show_count(sizing.tokens),
         trials=max(24, RUNS_PER_DOMAIN * len(pools.domains)) if sizing is None else sizing.trials,
+        evaluations="" if sizing is None or sizing.evaluations == 4 else f", evaluations: {sizing.evaluations}",
         kind=judging.kind,
         weights=_weights(judging),
         candidates=2 if sizing is None else sizing.candidates,
@@ -268,7 +269,8 @@ def _budget(size: Size) -> str:
         seconds = int(budget.amount - (sizing.confirmation_seconds or 0.0))
         left = f"{seconds // 60}m" if seconds >= 600 else f"{seconds}s"
         return (
-            f"budget: {{time: {left}}}         # of the search: what is left of {budget.said} is for the confirmation"
+            f"budget: {{time: {left}}}         # of the search: what is left of {budget.said} is for the confirmation, "
+            "which nothing ends"
         )
     if budget.kind == "flops":
         return f"budget: {{flops: {budget.amount:.6g}}}      # of all trials, the confirmation included"

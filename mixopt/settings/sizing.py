@@ -36,7 +36,6 @@ LEAST_TOKENS = {2: 1_000_000, 1: 250_000}
 MOST_PASSES = 4
 # Of a time budget, what training and evaluation may take: the rest is for starts, fits and proposals.
 OF_THE_TIME = 0.8
-EVALUATIONS = 4
 # Of a run's time; a token that is evaluated costs a third of one that is trained on.
 EVALUATION_SHARE = 0.05
 LEAST_VALIDATION, MOST_VALIDATION = 4096, 65_536
@@ -149,6 +148,7 @@ class Sizing:
     trials: int
     candidates: int
     seeds: int
+    evaluations: int
     validation_tokens: int
     runs: int
     flops: float
@@ -167,6 +167,12 @@ class _Tier:
     candidates: int
     seeds: int
     depth: int
+    evaluations: int = 4
+
+    @property
+    def least_validation(self) -> int:
+        """Tokens of each evaluation set: what is measured less often may have more documents."""
+        return LEAST_VALIDATION * 4 // self.evaluations
 
     def trials(self, domains: int) -> int:
         return max(self.least, self.runs_per_domain * domains)
@@ -175,7 +181,8 @@ class _Tier:
 TIERS = (
     _Tier(6, 32, 3, 5, depth=4),
     _Tier(RUNS_PER_DOMAIN, 24, 2, 3, depth=2),
-    _Tier(LEAST_RUNS_PER_DOMAIN, 12, 1, 2, depth=1),
+    # Nothing is left for a curve of losses; held-out documents are needed more.
+    _Tier(LEAST_RUNS_PER_DOMAIN, 12, 1, 2, depth=1, evaluations=1),
 )
 
 
@@ -280,6 +287,7 @@ class _Study:
             trials=self.trials,
             candidates=self.tier.candidates,
             seeds=self.tier.seeds,
+            evaluations=self.tier.evaluations,
             validation_tokens=self._validation(tokens),
             runs=self.runs,
             flops=self.runs * self._flops(tokens),
@@ -293,7 +301,7 @@ class _Study:
         return float(training_flops_per_token(self.model) * trained_tokens(self.model, tokens))
 
     def _seconds_of_run(self, tokens: int) -> float:
-        evaluated = EVALUATIONS * self.scope.sets * self._validation(tokens) / 3
+        evaluated = self.tier.evaluations * self.scope.sets * self._validation(tokens) / 3
         return (trained_tokens(self.model, tokens) + evaluated) / self.speed.tokens_per_second(self.model)
 
     def _seconds(self, tokens: int) -> tuple[float, float]:
@@ -304,9 +312,9 @@ class _Study:
 
     def _validation(self, tokens: int) -> int:
         """Tokens of each evaluation set, a power of two, so that evaluation takes little of a run."""
-        wanted = EVALUATION_SHARE * 3 * tokens / (EVALUATIONS * self.scope.sets)
+        wanted = EVALUATION_SHARE * 3 * tokens / (self.tier.evaluations * self.scope.sets)
         power: int = 2 ** int(math.log2(max(wanted, 1)))
-        return min(max(power, LEAST_VALIDATION), MOST_VALIDATION)
+        return min(max(power, self.tier.least_validation), MOST_VALIDATION)
 
 
 def _affordable(study: _Study, budget: Budget, most: int) -> int | None:

@@ -1,8 +1,8 @@
 """A first study that fits a budget: its text, what it is judged by, and a size that rests on measured speed.
 
 The size is chosen by an assumed speed, the proxy that comes out is trained for a moment, and the size chosen again by
-what it reached, until the proxy that was chosen is one that was measured. So is that of the least study, before a budget
-is said to be too small for it.
+what it reached, until the proxy that was chosen is one that was measured. So is that of the least study, before a
+budget is said to be too small for it.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ ASSUMED_CORE_FLOPS = 1e11
 PROBE_SECONDS = 2.0
 # Of the processors: what others take from the moment on that trials are slower by more than chance.
 OTHERS_LOAD = 0.5
+# Tokens of an evaluation set that hold many documents, of most kinds.
+MANY_HELD_OUT = 32_768
 # Proxies that are trained for a moment, at most: each costs seconds.
 MOST_PROBES = 4
 
@@ -246,6 +248,11 @@ def _why(sizing: Sizing, scope: Scope, budget: Budget, how: str | None = None) -
         reason += (
             f" This is the least: one candidate and {sizing.seeds} seeds, and short runs. With three or four times the "
             "budget the answer would be confirmed better."
+        )
+    if sizing.validation_tokens < MANY_HELD_OUT:
+        reason += (
+            f" An evaluation set has {sizing.validation_tokens:,} tokens: where documents are long that is a handful, "
+            "which says little of others. mixopt plan counts them; where there are few, raise corpus.validation_tokens."
         )
     return size, reason
 

@@ -14,6 +14,7 @@ from mixopt.settings.units import show_count
 from mixopt.study.corpus import domain_sources
 from proxies.data.corpus import Corpus
 from proxies.data.sources import beside_records
+from search.objective import Objective, WeightedMean
 
 if TYPE_CHECKING:
     from proxies.recipe import Recipe
@@ -25,9 +26,11 @@ MUCH_EVALUATION = 0.05
 
 # Documents of a domain; of fewer, chance decides which are held out.
 FEW_DOCUMENTS = 20
+# Of a held-out set: so few say nothing of how documents differ.
+FEW_HELD_OUT = 3
 
 
-def pool_notes(file: StudyFile, corpus: Corpus) -> list[str]:
+def pool_notes(file: StudyFile, corpus: Corpus, objective: Objective) -> list[str]:
     """Pools that are not what they seem: the same text twice, hardly any, or files that are not read."""
     notes, domains_of = list[str](), defaultdict[str, list[str]](list)
     for name in file.domains:
@@ -40,8 +43,8 @@ def pool_notes(file: StudyFile, corpus: Corpus) -> list[str]:
     notes += [
         f"domain {name} has {corpus.domains[name].documents} documents, too few to validate on: its loss says how well "
         "these are known; give it more, or leave it out of the objective with objective.weights"
-        for name in file.domains
-        if corpus.domains[name].documents < FEW_DOCUMENTS
+        for name in _counted(objective, corpus)
+        if name in file.domains and corpus.domains[name].documents < FEW_DOCUMENTS
     ]
     for source in domain_sources(file):
         if beside := beside_records(source):
@@ -62,19 +65,41 @@ def repetition_notes(corpus: Corpus, available: Mapping[str, Mapping[str, int] |
     ]
 
 
-def evaluation_notes(corpus: Corpus, recipes: Mapping[str, Recipe]) -> list[str]:
+def evaluation_notes(corpus: Corpus, recipes: Mapping[str, Recipe], objective: Objective) -> list[str]:
     """Where evaluation, which costs a third of training for each token, takes much of a trial's time."""
     tokens = sum(len(corpus.evaluation(name).tokens_N) for name in corpus.evaluation_sets)
     shares = {name: len(recipe.evaluation_steps) * tokens / 3 / recipe.tokens for name, recipe in recipes.items()}
+    # Sets that are too small already are not to become smaller.
+    fewer = [] if _small_sets(corpus, objective) else ["lower corpus.validation_tokens"]
     return [
         f"proxy {name} spends about {share / (1 + share):.0%} of its time on evaluation; "
-        "lower corpus.validation_tokens or its evaluations, or train it on more tokens"
+        + ", or ".join(
+            [
+                *fewer,
+                *([f"lower proxies.{name}.evaluations"] if recipes[name].evaluations > 1 else []),
+                "train it on more tokens",
+            ]
+        )
         for name, share in shares.items()
         if share > MUCH_EVALUATION
     ]
 
 
-def confirmation_notes(file: StudyFile, corpus: Corpus) -> list[str]:
+def _small_sets(corpus: Corpus, objective: Objective) -> dict[str, int]:
+    """How many documents the confirmation has of what the objective counts, where these are too few."""
+    counts = {name: len(corpus.confirmation(name).bytes_G) for name in _counted(objective, corpus)}
+    return {name: count for name, count in counts.items() if count <= FEW_HELD_OUT}
+
+
+def _counted(objective: Objective, corpus: Corpus) -> list[str]:
+    """The evaluation sets that the objective is made of; one whose weight is 0 says nothing."""
+    counted = {*objective.metrics}
+    if isinstance(objective, WeightedMean):
+        counted = {name for name, weight in objective.weights.items() if weight}
+    return [name for name in corpus.evaluation_sets if name in counted]
+
+
+def confirmation_notes(file: StudyFile, corpus: Corpus, objective: Objective) -> list[str]:
     """Where a confirmation is measured on documents that the search has seen, or on too few to tell of others."""
     if file.confirm.candidates == 0:
         return []
@@ -84,16 +109,17 @@ def confirmation_notes(file: StudyFile, corpus: Corpus) -> list[str]:
             "measured on those that the search ranks mixtures by, and its intervals are over seeds alone; a new study "
             "has documents of its own for it"
         ]
-    names, notes = corpus.evaluation_sets, []
-    if seen := [name for name in names if name not in corpus.confirmed_apart]:
+    notes = list[str]()
+    if seen := [name for name in _counted(objective, corpus) if name not in corpus.confirmed_apart]:
         notes.append(
             f"too little text to hold out documents for the confirmation as well: on {', '.join(seen)} it is measured "
             "on those that the search ranks mixtures by"
         )
-    if alone := [name for name in names if len(corpus.confirmation(name).bytes_G) == 1]:
+    if small := _small_sets(corpus, objective):
+        named = ", ".join(f"{name} ({count})" for name, count in small.items())
         notes.append(
-            f"the confirmation is measured on a single document of {', '.join(alone)}: its intervals know nothing of "
-            "others there; raise corpus.validation_tokens or validation_share, or give it more documents"
+            f"the confirmation is measured on very few documents of {named}: its intervals say little of others there; "
+            "raise corpus.validation_tokens or validation_share, or give it more documents"
         )
     return notes
 

@@ -139,8 +139,9 @@ def make_plan(file: StudyFile, corpus: Corpus | None) -> Plan:
     ]
     notes += [*target_notes(file), *family_notes(file)]
     if corpus is not None:
-        notes += [*pool_notes(file, corpus), *repetition_notes(corpus, available), *evaluation_notes(corpus, recipes)]
-        notes += [*stopping_notes(file, recipes), *confirmation_notes(file, corpus)]
+        notes += [*pool_notes(file, corpus, problem.objective), *repetition_notes(corpus, available)]
+        notes += [*evaluation_notes(corpus, recipes, problem.objective), *stopping_notes(file, recipes)]
+        notes += confirmation_notes(file, corpus, problem.objective)
     strategy = STRATEGIES[file.search.strategy](problem, _settings(file))
     plan = Plan(file, pools, corpus, problem, strategy, recipes, available, tuple(notes))
     _check_budget(plan)

@@ -188,7 +188,22 @@ def test_pools_that_are_not_what_they_seem_are_noted(tmp_path: Path) -> None:
         ("data/prose.jsonl", "data/pool"),
         ("groups:", domains),
         ("target: {tokens: 40k", "target: {tokens: 4k"),
+        ("weights: {prose: 2, code: 1}", "weights: {prose: 2, code: 1, few: 1, sums: 0}"),
     ).notes
     assert any(note.startswith("domains code, copy hold the same text") for note in notes), notes
     assert any(note.startswith("domain few has 3 documents, too few to validate on") for note in notes), notes
     assert "domain prose: files beside its records are not read: README.md" in notes
+
+
+def test_sets_of_few_documents_are_not_to_become_smaller_and_those_without_weight_do_not_matter(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    few = ("validation_tokens: 1k", "validation_tokens: 500")
+    counts = ("weights: {prose: 2, code: 1}", "weights: {code: 1, sums: 0}")
+    notes = plan(tmp_path, few, counts, ("tokens: 4k,", "tokens: 2k,")).notes
+    [small] = [note for note in notes if "raise corpus.validation_tokens" in note]
+    assert "very few documents of code (1)" in small and "sums" not in small and "prose" not in small
+    [dense, _] = [note for note in notes if "of its time on evaluation" in note]
+    assert dense.endswith("on evaluation; lower proxies.dense.evaluations, or train it on more tokens")
+    prose = ("weights: {prose: 2, code: 1}", "weights: {prose: 1}")
+    many = plan(tmp_path, ("validation_tokens: 1k", "validation_tokens: 3k"), prose).notes
+    assert any("on evaluation; lower corpus.validation_tokens, or lower proxies" in note for note in many)
