@@ -168,6 +168,8 @@ class Loop:
         self.watcher.begin("search", expected, self.plan.searched(self.history))
         self._work(ask, lambda trial: is_of_search(trial.seed))
         self._clock.search_is_over()
+        if not self._stopped:
+            self.watcher.over()
         self._search_stopped = self._stopped or self._wish is Wish.CONFIRM
         if self._search_stopped:
             return
@@ -208,6 +210,8 @@ class Loop:
         if not self._stopped:
             self.watcher.begin("confirm", Counter({problem.target: expected}), Counter({problem.target: done}))
             self._work(ask, lambda trial: not is_of_search(trial.seed))
+            if not self._stopped:
+                self.watcher.over()
         if self._stopped and next_confirmations(problem, candidates, seeds, self.history.without_running()):
             return None
         trust = self.plan.strategy.settings.trust

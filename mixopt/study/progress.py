@@ -25,7 +25,8 @@ from rich.text import Text
 from mixopt.settings.units import show_count, show_duration
 from mixopt.workers.messages import TrialProgress, TrialRestart
 from search.fidelity import Fidelity
-from search.problem import Standing
+from search.problem import BASELINE, Standing
+from search.seeds import SEARCH_SEED
 from search.trial import Failure, Measurement, Trial
 
 
@@ -51,6 +52,9 @@ class Watcher(AbstractContextManager["Watcher"]):
         """A pause of so long has ended, in which nothing was trained."""
 
     def closed(self, trial: Trial, outcome: Measurement | Failure, standing: Standing | None) -> None: ...
+
+    def over(self) -> None:
+        """The phase has ended, perhaps before all the trials that it might have had."""
 
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
@@ -101,6 +105,10 @@ class Several(Watcher):
         for watcher in self._watchers:
             watcher.closed(trial, outcome, standing)
 
+    def over(self) -> None:
+        for watcher in self._watchers:
+            watcher.over()
+
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
         with ExitStack() as all_of_them:
@@ -117,13 +125,19 @@ class _TimeLeft(ProgressColumn):
         return Text("" if left is None else f"{show_duration(left)} left", style="cyan")
 
 
-def _columns() -> list[ProgressColumn]:
+# Below so many columns of a terminal less is shown, so that all of it can be read at 80.
+WIDE = 120
+# Characters of what a trial is called there.
+NARROW_NAME = 27
+
+
+def _columns(is_wide: bool) -> list[ProgressColumn]:
     return [
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=28),
+        BarColumn(bar_width=28 if is_wide else 6),
         TextColumn("{task.fields[done]}"),
-        TimeElapsedColumn(),
+        *([TimeElapsedColumn()] if is_wide else []),
         _TimeLeft(),
     ]
 
@@ -224,8 +238,9 @@ class LiveWatcher(_Printing):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
+        self._is_wide = console.width >= WIDE
         self._progress = Progress(
-            *_columns(),
+            *_columns(self._is_wide),
             TextColumn("{task.fields[note]}"),
             console=console,
             # Of what others print nothing is shown among the bars.
@@ -255,7 +270,11 @@ class LiveWatcher(_Printing):
     def launched(self, trial: Trial) -> None:
         self._pace.launched()
         self._bars[trial.id] = self._progress.add_task(
-            f"  {describe(trial)}", total=trial.fidelity.tokens, done="starts", left=None, note=""
+            f"  {describe(trial) if self._is_wide else _in_short(trial)}",
+            total=trial.fidelity.tokens,
+            done="starts",
+            left=None,
+            note="",
         )
 
     def progressed(self, event: TrialProgress) -> None:
@@ -264,9 +283,13 @@ class LiveWatcher(_Printing):
         self._progress.update(
             self._bars[trial.id],
             completed=event.tokens,
-            done=f"{show_count(event.tokens)} tokens",
+            done=f"{show_count(event.tokens)} tokens"
+            if self._is_wide
+            else f"{event.tokens / trial.fidelity.tokens:.0%}",
             left=(trial.fidelity.tokens - event.tokens) / max(event.tokens_per_second, 1e-9),
-            note=f"loss {event.training_loss:.3f}  {show_count(event.tokens_per_second)} tokens/s",
+            note=f"loss {event.training_loss:.3f}  {show_count(event.tokens_per_second)} tokens/s"
+            if self._is_wide
+            else f"{show_count(event.tokens_per_second)} tokens/s",
         )
         self._refresh()
 
@@ -276,17 +299,28 @@ class LiveWatcher(_Printing):
         self._progress.remove_task(self._bars.pop(trial.id))
         if isinstance(outcome, Failure):
             line = f"{describe(trial)} {describe_outcome(outcome, None)}"
-            self.console.print(line, style="red", markup=False, highlight=False)
+            self.console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
         elif standing is not None:
             proxy = trial.fidelity.proxy
             self._best[proxy] = min(standing, self._best.get(proxy, standing), key=lambda each: each.order)
         self._refresh()
+
+    def over(self) -> None:
+        assert self._phase is not None, "begin comes first"
+        count = self._pace.done
+        self._progress.update(
+            self._phase, total=count, completed=count, done=f"{count} trial{'s' * (count != 1)}", left=None
+        )
 
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
         task = self._progress.add_task(f"[bold]{what}", total=None, done="", left=None, note="")
         yield
         self._progress.remove_task(task)
+
+    @property
+    def _bests(self) -> list[str]:
+        return [f"best {proxy} {best.objective:.3f}" for proxy, best in self._best.items()]
 
     def _refresh(self) -> None:
         assert self._phase is not None, "begin comes first"
@@ -295,12 +329,20 @@ class LiveWatcher(_Printing):
             completed=self._pace.done,
             done=f"{self._pace.done}/{self._pace.expected} trials",
             left=self._pace.seconds(sum(self._partly.values())),
-            note="  ".join(f"best {proxy} {best.objective:.3f}" for proxy, best in self._best.items()),
+            note="  ".join(self._bests if self._is_wide else self._bests[-1:]),
         )
 
 
 def describe(trial: Trial) -> str:
     return f"{trial.origin} · {trial.fidelity.proxy} · seed {trial.seed} · {trial.id[:6]}"
+
+
+def _in_short(trial: Trial) -> str:
+    """Its id, by which other commands know it, and as much as fits of who asked for it."""
+    seed = f" · seed {trial.seed}" if trial.seed != SEARCH_SEED else ""
+    name = trial.origin.removeprefix(BASELINE)
+    room = NARROW_NAME - len(f"  {trial.id[:6]} {seed}")
+    return f"{trial.id[:6]} {name if len(name) <= room else name[: room - 1] + '…'}{seed}"
 
 
 def describe_outcome(outcome: Measurement | Failure, standing: Standing | None) -> str:
