@@ -19,6 +19,8 @@ from mixopt.study.inventory import inventory_of, pool_changes
 from mixopt.study.plan import Plan
 from mixopt.study.planning import plan_as_measured
 from mixopt.study.predictions import foretell, past_calibration
+from mixopt.study.status import activity_now
+from search.errors import SearchError
 from search.history import Failed, History
 from search.intervals import reach
 from search.problem import BASELINE, PROPORTIONAL
@@ -27,6 +29,9 @@ from search.recommendation.recommendation import LEVEL, Recommendation
 from search.urls import fit_to_show
 from tracking import keys
 from tracking.record import Record
+
+# What the driver of a study is at while it is run.
+GOES_ON = ("running", "pausing", "paused", "stopping")
 
 
 def build_answer(
@@ -58,7 +63,7 @@ def build_answer(
         mixture=mixture.as_dict(),
         ended=ended,
         confirmed=confirmation is not None,
-        verdict=_verdict(recommendation, confirmation),
+        verdict=_verdict(recommendation, confirmation, goes_on=not ended and file.confirm.candidates > 0),
         objective=describe_objective(plan),
         domains={
             limits.name: results.DomainAnswer(
@@ -158,17 +163,23 @@ def how_far(plan: Plan, history: History) -> str:
     return f"{plan.searched(history).total()} of at most {plan.strategy.expected.total()} trials"
 
 
-def _verdict(recommendation: Recommendation, confirmation: Confirmation | None) -> str:
-    """What a user should remember, in a few short sentences; the first begins, and the last ends, within others'."""
+def _verdict(recommendation: Recommendation, confirmation: Confirmation | None, goes_on: bool) -> str:
+    """What a user should remember, in a few short sentences; the first begins, and the last ends, within others'.
+
+    Args:
+        goes_on: whether a confirmation is still to come.
+    """
     if confirmation is None:
         alone = "the best measured mixture" if recommendation.predicted is None else "the prediction"
-        return f"not confirmed: {alone} stands alone"
+        return f"not confirmed{' yet' if goes_on else ''}: {alone} stands alone"
     winner, other = confirmation.winner, confirmation.beside
     if winner in confirmation.candidates:
         called = f" (nearly {' and '.join(winner.names)})" if winner.names else ""
         said = [f"the {winner.label} mixture{called} {winner.sentence}"]
         if other and other.label != BASELINE + PROPORTIONAL:
             said.append(f"It {other.sentence}")
+        if winner.verdict == "no difference shown":
+            said.append(f"No reason to leave {PROPORTIONAL} is shown: it is named because most is expected of it")
         return ". ".join(said)
     said = [f"keep {' or '.join(winner.names)}: nothing that was tried is expected to be better"]
     if PROPORTIONAL not in winner.names:
@@ -189,16 +200,47 @@ def answer_so_far(file: StudyFile, record: Record) -> Answer:
     history = record.history.without_running()
     if recorded is not None:
         answer = Answer.read(recorded)
-        notes = [*pool_changes(file, record)]
-        newer = len(history.completed) - answer.trials.completed
-        if newer > 0:
-            notes.append(f"{newer} trials have completed since this answer: {file.goes_on_by} renews it")
+        notes = [*pool_changes(file, record), *_of_later_trials(file, record, answer)]
         return answer.model_copy(update={"notes": (*answer.notes, *notes)}) if notes else answer
     plan = plan_as_measured(file, record)
     if plan is None:
         raise ConfigError(f"study {file.study} has no answer yet", hint=f"go on with: {file.goes_on_by}")
-    recommendation = plan.strategy.recommend(history)
+    try:
+        recommendation = plan.strategy.recommend(history)
+    except SearchError as error:
+        if any(trial.fidelity == plan.problem.target for trial in history.trials):
+            raise
+        raise _too_early(plan, record) from error
     remark = f"the search goes on: {how_far(plan, history)} have ended"
     predictions = foretell(plan, recommendation, past_calibration(plan))
     run_id = record.tags.get(keys.RUN, "")
     return build_answer(plan, history, recommendation, None, run_id, False, [remark], predictions)
+
+
+def _of_later_trials(file: StudyFile, record: Record, answer: Answer) -> list[str]:
+    """What has happened since the answer was written."""
+    newer = len(record.history.completed) - answer.trials.completed
+    goes_on = activity_now(record, file)[0] in GOES_ON
+    if goes_on and not answer.ended:
+        return [
+            f"the study is being run: its confirmation goes on, {_trials(newer)} of it completed, and may change this"
+        ]
+    if newer <= 0:
+        return []
+    renews = "the study is being run, which renews it" if goes_on else f"{file.goes_on_by} renews it"
+    return [f"{_trials(newer)} completed since this answer: {renews}"]
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial{' has' if count == 1 else 's have'}"
+
+
+def _too_early(plan: Plan, record: Record) -> ConfigError:
+    """No trial of the target has ended yet, and so nothing can be said."""
+    runs, ended = len(record.history.running), len(record.history.without_running().trials)
+    begun = f"{runs} {'is' if runs == 1 else 'are'} open" if runs else "none is open"
+    cheaper = f", {ended} of cheaper ones have ended" if ended else ""
+    return ConfigError(
+        f"no trial of proxy {plan.problem.target.proxy}, which the answer is for, has ended yet ({begun}{cheaper})",
+        hint=f"see how far it is: mixopt status {plan.file.file}",
+    )

@@ -97,7 +97,7 @@ def _planned_domains(plan: PlanEstimate) -> list[RenderableType]:
 def answer_table(answer: Answer) -> RenderableType:
     with_epochs = any(domain.epochs is not None for domain in answer.domains.values())
     columns = ["domain", ">tokens", ">proportional", ">answer", "", *([">epochs"] if with_epochs else [])]
-    table = plain_table(*columns, title=f"The answer of study {answer.study}")
+    table = plain_table(*columns, title=f"The answer of study {answer.study}{'' if answer.ended else ', so far'}")
     for name, domain in answer.domains.items():
         table.add_row(
             name,

@@ -101,7 +101,7 @@ def describe_answer(answer: Answer, links: Mapping[str, str]) -> str:
     counts = f"{trials.completed} completed, {trials.stopped} stopped, {trials.failed} failed"
     return "\n".join(
         [
-            *_lines(f"**{_plain(answer.verdict)}**", _linked(links)),
+            *_lines(f"**{'' if answer.ended else 'So far: '}{_plain(answer.verdict)}**", _linked(links)),
             f"Trials: {counts}; {trials.flops:.3g} FLOPs.",
             "",
             *_shares(mixtures),
@@ -117,7 +117,8 @@ def title_of(answer: Answer) -> str:
     verdict = re.split(r"[:.;,] | \(\d", answer.verdict, maxsplit=1)[0].rstrip(".")[:LONGEST_IN_TITLE]
     largest = sorted(answer.mixture.items(), key=lambda item: -item[1])[:MOST_IN_TITLE]
     shares = ", ".join(f"{domain} {share:.0%}" for domain, share in largest)
-    return f"{answer.study}: {verdict} ({shares}{', ...' if len(answer.mixture) > MOST_IN_TITLE else ''})"
+    so_far = "" if answer.ended else " (so far)"
+    return f"{answer.study}{so_far}: {verdict} ({shares}{', ...' if len(answer.mixture) > MOST_IN_TITLE else ''})"
 
 
 def _standing(tally: Tally) -> str:

@@ -11,9 +11,12 @@ import psutil
 import pytest
 
 from mixopt.base.errors import ConfigError
+from mixopt.base.files import locked
 from mixopt.explore.subject import of_study
+from mixopt.results.answer import Answer
 from mixopt.study.answer import answer_so_far
 from mixopt.study.estimate import estimate
+from mixopt.study.mlflow_page.text import title_of
 from mixopt.study.record import journal_path, open_store, read_record
 from mixopt.study.recording import begin
 from mixopt.study.status import status_of
@@ -108,14 +111,36 @@ def test_before_the_end_the_answer_so_far_says_how_far_the_search_is(tmp_path: P
     plan = planned(tmp_path, ROUNDS)
     store = open_store(plan.file)
     with begin(plan, store) as recorder:
+        recorder.open(plan.problem.baseline_trials[0])
+        with pytest.raises(ConfigError, match=r"which the answer is for, has ended yet \(1 is open\)"):
+            answer_so_far(plan.file, read_record(plan.file))
         for trial in plan.problem.baseline_trials:
             recorder.open(trial)
             recorder.close_trial(trial, measured(trial), objective=None)
     record = read_record(plan.file)
     assert keys.ANSWER not in record.written
-    assert (
-        f"the search goes on: 4 of at most {ROUNDS_TRIALS} trials have ended" in answer_so_far(plan.file, record).notes
-    )
+    answer = answer_so_far(plan.file, record)
+    assert f"the search goes on: 4 of at most {ROUNDS_TRIALS} trials have ended" in answer.notes
+    assert answer.verdict.startswith("not confirmed yet: ")
+
+
+def test_while_it_is_confirmed_an_answer_is_one_so_far(tmp_path: Path) -> None:
+    plan = planned(tmp_path)
+    seen: list[Answer] = []
+
+    def looking(trial: Trial) -> Measurement:
+        if not is_of_search(trial.seed) and not seen:
+            seen.append(answer_so_far(plan.file, read_record(plan.file)))
+        return measured(trial)
+
+    with locked(plan.file.work_directory, "study small"):
+        ended, _ = run(plan, looking)
+    [meanwhile] = seen
+    assert not meanwhile.ended and meanwhile.verdict.startswith("not confirmed yet: ")
+    assert any(note.startswith("the study is being run: its confirmation goes on") for note in meanwhile.notes)
+    assert not any("mixopt run" in note for note in meanwhile.notes)
+    assert title_of(meanwhile).startswith("small (so far): not confirmed yet")
+    assert ended.ended and title_of(ended).startswith("small: ")
 
 
 def test_an_answer_of_a_later_version_is_not_overwritten(tmp_path: Path) -> None:
