@@ -56,7 +56,6 @@ def ask(
 ) -> None:
     """Ask for mixtures to train with a trainer of your own (executor.kind: external); tell their losses then."""
     from mixopt.cli.tables.turns import asked_table
-    from mixopt.exports.request import ExportRequest
     from mixopt.settings.reading import load
     from mixopt.turn import ask as take
     from mixopt.turn import this_client
@@ -70,6 +69,8 @@ def ask(
         raise ConfigError("--format writes a file for each trial", hint="say where: --output FOLDER")
     request = None
     if format is not None:
+        from mixopt.exports.request import ExportRequest
+
         request = ExportRequest.of(
             file, format, location, locations, draws, None, None, allow_repeats=True, leave_out=True
         )

@@ -309,11 +309,11 @@ def _available_tokens(file: StudyFile, space: Space, recipe: Recipe) -> dict[str
 
 def _with_compiled_recipes(plan: Plan) -> Plan:
     """The plan with those recipes compiled that the file, or their number of steps, asks for."""
-    from proxies.compilation import missing
-
     settings = plan.file.executor
     if settings.compile == "never" or not plan.recipes:
         return plan
+    from proxies.compilation import missing  # loads torch, which a study that trains elsewhere needs not
+
     trials = plan.strategy.expected + Counter({plan.problem.target: plan.confirmation_size})
     recipes, notes = dict(plan.recipes), list(plan.notes)
     for rung in plan.problem.rungs:

@@ -12,6 +12,7 @@ from mixopt.report.kept import KeptReport, keep_report, stamp
 from mixopt.settings.reading import load
 from mixopt.study.record import journal_path
 from tests.e2e.test_earlier_versions import unpacked
+from tests.foreign import write_foreign
 from tracking.journal import Journal, read_header
 from tracking.record import Subject
 
@@ -23,6 +24,10 @@ def test_a_finished_study_is_read_without_heavy_imports(tmp_path: Path, command:
     study = unpacked(tmp_path, "finished")
     upgrade(study)
     assert not loaded_by(command[0], study, *command[1:]) & HEAVY
+
+
+def test_whoever_trains_elsewhere_waits_for_no_trainer(tmp_path: Path) -> None:
+    assert not loaded_by("ask", write_foreign(tmp_path)) & {"torch", "botorch", "ray", "datasets"}
 
 
 def loaded_by(*command: object) -> set[str]:

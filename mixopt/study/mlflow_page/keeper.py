@@ -56,7 +56,8 @@ class PageKeeper(AbstractContextManager["PageKeeper"]):
     def closed(self, trial: Trial, outcome: Measurement | Failure, standing: Standing | None, history: History) -> None:
         """`history` knows of it already."""
         self._tally.closed(trial, outcome, standing, history)
-        self._forecaster.consider(history)
+        if self._plan.file.executor.kind != "external":  # whose turns are over before a forecast is computed
+            self._forecaster.consider(history)
         forecast, seconds = self._forecaster.latest, self._seconds()
         metrics = progress_metrics(self._plan, self._tally, forecast, seconds)
         if forecast is not None and forecast is not self._shown:
