@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, no_update
 
+from mixopt.base.shown import shown
 from mixopt.explore import pictures, views
 from mixopt.explore.exporting import exported
 from mixopt.explore.layout import WITHIN, position, share_at, share_of, shown_percent, state_of
@@ -227,6 +228,7 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         Output("details", "children"),
         Output("mixture", "data"),
         Output("begin", "value"),
+        Output("said", "children", allow_duplicate=True),
         Input({"share": ALL}, "value"),
         Input({"percent": ALL}, "value"),
         Input("begin", "value"),
@@ -260,17 +262,20 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         touched = _touched(before, places, percents)
         moved: int | None = None
         given: Any = None
-        start = before
+        start, said = before, cast(Any, no_update)
         match touched:
+            case {"percent": int(number)} if not _is_share(share_of(percents[number])):
+                return _refused(before, number, percents[number])
             case {"share": int(moved)} | {"percent": int(moved)}:
                 if state.get("moved") == moved:
                     start = Mixture.from_array(domains, _array(state["start"], count))
                 given = places[moved] if "share" in touched else percents[moved]
                 share = share_at(float(given)) if "share" in touched else share_of(given)
-                # What is no number leaves the mixture, and the field, as they were.
-                share = start[domains[moved]] if share is None else share
+                assert share is not None, "what is no share was refused"
                 kept = [name for name, each in zip(domains, held, strict=True) if each and name != domains[moved]]
                 mixture = what_ifs.moved(start, domains[moved], share, kept, limited)
+                if "percent" in touched:
+                    said = _given(mixture, domains[moved], share, kept, limited)
             case {"take": str(name)} if ctx.triggered[0]["value"] and name in (pins or {}):
                 mixture = Mixture.from_array(domains, _array((pins or {})[name], count))
             case "begin" if begin is not None and begin in subject.mixtures:
@@ -297,6 +302,7 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
             state_of(mixture, moved, start if moved is not None else None),
             # Once it was moved, it can be begun from again.
             no_update if touched == "begin" or begin is None else None,
+            said,
         )
 
 
@@ -320,7 +326,28 @@ def _touched(before: Mixture, places: list[Any], percents: list[Any]) -> Any:
 
 def _nothing(count: int) -> Any:
     same = [no_update] * count
-    return same, same, same, no_update, no_update, no_update, no_update
+    return same, same, same, no_update, no_update, no_update, no_update, no_update
+
+
+def _is_share(share: float | None) -> bool:
+    return share is not None and 0 <= share <= 1
+
+
+def _refused(before: Mixture, number: int, typed: Any) -> Any:
+    """The mixture stays, the field says again what it has, and why is said."""
+    same, domain = [no_update] * len(before.weights), before.domains[number]
+    shares = [shown_percent(share) for share in before.weights]
+    said = f"{shown(str(typed))} is no share in percent, from 0 to 100: {domain} stays at {shares[number]:g}%"
+    return same, shares, same, no_update, no_update, no_update, no_update, said
+
+
+def _given(mixture: Mixture, domain: str, share: float, held: list[str], limited: bool) -> str:
+    """Why a domain has not the share that was typed; "" where it has."""
+    if shown_percent(mixture[domain]) == shown_percent(share):
+        return ""
+    why = [*(["what is held"] if held else []), *(["the limits"] if limited else [])]
+    reason = f": {' and '.join(why)} leave{'s' if why == ['what is held'] else ''} no more room" if why else ""
+    return f"{domain} has {shown_percent(mixture[domain]):g}%, not {shown_percent(share):g}%{reason}"
 
 
 def _array(weights: Any, count: int) -> FloatArray:

@@ -74,6 +74,7 @@ def page(what_ifs: WhatIfs, reach: float) -> Any:
                 [
                     html.H1([html.Span("mixopt explore", className="muted"), " ", subject.name]),
                     html.P(views.source(subject), className="muted"),
+                    *views.verdict(subject),
                     *(
                         []
                         if trusted

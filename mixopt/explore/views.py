@@ -51,6 +51,24 @@ def details(found: WhatIf, subject: Subject) -> Any:
     return [*_sentences(found), _losses(found, subject)]
 
 
+def verdict(subject: Subject) -> list[Any]:
+    """What a study has found, which its trainings showed: the page beside it predicts single runs."""
+    answer = subject.answer
+    if answer is None:
+        return []
+    return [html.P(f"The study's answer{'' if answer.ended else ', so far'}: {answer.verdict}.", id="verdict")]
+
+
+def _confirmed(mixture: Mixture, subject: Subject) -> list[Any]:
+    """What trainings with new seeds showed of this mixture, where the study confirmed it."""
+    confirmation = None if subject.answer is None else subject.answer.confirmation
+    for each in () if confirmation is None else confirmation.outcomes:
+        if each.difference is not None and Mixture.of(each.mixture).reordered(subject.domains).same_as(mixture):
+            margin = "" if each.margin is None else f" ± {each.margin:.4f}"
+            return [html.Br(), html.Strong(f"confirmed: {signed(-each.difference)}{margin}")]
+    return []
+
+
 def _gain(found: WhatIf, subject: Subject, reach: float) -> Any:
     gain = found.expected.gain
     if gain is None:
@@ -61,7 +79,11 @@ def _gain(found: WhatIf, subject: Subject, reach: float) -> Any:
     return _tile(
         "Gain over proportional",
         signed(gain.mean),
-        [html.Span(found.verdict, className=tone), html.Br(), f"95%: {signed(gain.lower)} to {signed(gain.upper)}"],
+        [
+            *("one run, predicted: ", html.Span(found.verdict, className=tone), html.Br()),
+            f"95%: {signed(gain.lower)} to {signed(gain.upper)}",
+            *_confirmed(found.mixture, subject),
+        ],
         _bar(gain, reach, tone),
         name="now-gain",
     )

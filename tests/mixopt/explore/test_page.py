@@ -101,11 +101,17 @@ def test_limits_hold_until_they_are_let_go(visitor: Visitor) -> None:
 
 def test_what_is_no_share_changes_nothing(visitor: Visitor) -> None:
     before = visitor.shares()
-    for typed in ("much", "nan", ""):
+    for typed in ("much", "nan", "", "150", "-5"):
         visitor.type_share(1, typed)
         visitor.await_(lambda: visitor.shares() == before)
+        visitor.await_(lambda typed=typed: f"'{typed}' is no share in percent" in visitor.text("said"))
     visitor.type_share(1, "41,5 %")
-    visitor.await_(lambda: visitor.shares()[1] == 41.5)
+    visitor.await_(lambda: visitor.shares()[1] == 41.5 and visitor.text("said") == "")
+    after = visitor.shares()
+    visitor.type_share(1, "abc")
+    visitor.await_(lambda: "code stays at 41.5%" in visitor.text("said") and visitor.shares() == after)
+    visitor.type_share(1, "90")
+    visitor.await_(lambda: visitor.text("said") == "code has 60%, not 90%: the limits leave no more room")
 
 
 def test_what_is_held_stays(visitor: Visitor) -> None:
@@ -187,6 +193,8 @@ def test_a_mixture_of_a_study_is_queued_and_the_study_trains_it(tmp_path: Path) 
     run(plan)
     asked = WhatIfs(of_study(plan.file))
     with visiting(asked) as visitor:
+        assert visitor.text("verdict").startswith("The study's answer: ")
+        assert "confirmed: " in visitor.text("summary"), "it opens with the answer, and what trainings showed of it"
         visitor.type_share(1, "33")
         visitor.await_(lambda: abs(visitor.shares()[1] - 33) < 0.01)
         visitor.find("note").send_keys("a third code")
