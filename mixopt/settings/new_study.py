@@ -18,6 +18,7 @@ import yaml
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.shown import shown_name
+from mixopt.settings.schema import STUDY_FILE
 from mixopt.settings.sizing import RUNS_PER_DOMAIN, Budget, Sizing
 from mixopt.settings.units import parse_number, show_count
 from proxies.data.sources import KIND_OF_ENDING, Source, find_files, text_fields
@@ -193,7 +194,7 @@ def text_of(
     return TEMPLATE.format(
         file=output,
         purpose="" if wanted.purpose is None else f"#\n{_comment(purpose_note(pools, wanted.purpose))}\n",
-        study=_quoted(_name(output.absolute().parent.name, "study")),
+        study=_quoted(_study_name(output)),
         # Written by the YAML library, which knows what has to be quoted: 2019, no, it's.
         domains=indent(_yaml(pools.domains), "  "),
         evaluation=f"evaluation:\n{indent(_yaml(judging.evaluation).rstrip(), '  ')}"
@@ -215,6 +216,12 @@ def text_of(
         budget=BUDGET if size is None else _budget(size),
         executor=EXECUTOR if size is None or size.executor is None else f"executor: {{{size.executor}}}",
     )
+
+
+def _study_name(output: Path) -> str:
+    """After its folder; a file that has a name of its own after that, so that two in one folder are two studies."""
+    own = _name(output.stem, "")
+    return own if own and output.name != STUDY_FILE.name else _name(output.absolute().parent.name, "study")
 
 
 def purpose_note(pools: Pools, purpose: Purpose) -> str:

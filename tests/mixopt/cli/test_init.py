@@ -35,6 +35,12 @@ def test_without_flags_and_terminal_it_writes_what_it_always_wrote() -> None:
     assert "tokens: 2M, trials: 24}" in text and "# target:" in text and "# budget:" in text
 
 
+def test_two_files_in_one_folder_are_two_studies(here: Path) -> None:
+    for name in ("plain.yaml", "x2.yaml", "study.yaml"):
+        assert mixopt("init", "data", "-o", name).status == 0
+    assert [load(Path(name)).study for name in ("plain.yaml", "x2.yaml", "study.yaml")] == ["plain", "x2", here.name]
+
+
 def test_flags_are_the_four_things_that_matter() -> None:
     options = (
         "--for",
