@@ -16,14 +16,18 @@ from tests.e2e.study import STUDY
 from tests.simulated import measured, planned, run
 
 
-def answer_where(folder: Path, best: dict[str, float] | None) -> Answer:
-    """Of a study in which every loss rises with the distance from this mixture; None: falls with the share of prose."""
+def answer_where(folder: Path, best: dict[str, float] | None, steep: float = 1.0) -> Answer:
+    """Of a study in which every loss rises with the distance from this mixture; None: falls with the share of prose.
+
+    Args:
+        steep: how much it falls with that; chance moves a loss by up to .01.
+    """
 
     def measuring(trial: Trial) -> Measurement:
         shares = trial.mixture.as_dict()
         chance = int(trial.id, 16) % 1000 / 1e5
         if best is None:
-            loss = 3 - shares["prose"]
+            loss = 3 - steep * shares["prose"]
         else:
             loss = 3 + sum((shares[name] - share) ** 2 for name, share in best.items())
         found = measured(trial)
@@ -64,6 +68,14 @@ def test_where_another_mixture_is_the_answer_two_sentences_say_by_how_much(other
     first, *others = other.verdict.split(". ")
     assert re.match(r"the (proposed|best observed) mixture beats proportional by 0\.\d+ ± 0\.\d+ nats per token", first)
     assert len(others) <= 1
+
+
+def test_where_no_reason_to_leave_proportional_is_shown_the_verdict_says_so(tmp_path: Path) -> None:
+    slight = answer_where(tmp_path, None, steep=0.02)
+    assert slight.confirmation is not None and slight.confirmation.winner.verdict == "no difference shown"
+    assert not slight.confirmation.winner.label.startswith("baseline:")
+    assert "mixture is not shown to beat proportional: " in slight.verdict
+    assert slight.verdict.endswith("No reason to leave proportional is shown: it is named because most is expected of it")
 
 
 def test_what_is_traded_is_named_after_what_is_answered(even: Answer, other: Answer) -> None:
