@@ -243,6 +243,34 @@ def test_names_that_repeat_are_told_apart_by_id_or_seed() -> None:
     assert "runs of one name are told apart by seed" in notes
 
 
+def test_runs_of_two_seeds_are_no_steps_of_one() -> None:
+    table = frame(**mixture("mix/{}"), val_loss=LOSS, seed=[0, 1] * 8, step=[10_000, 9_990] * 8)
+    table.frame["run"] = [f"m{place // 2}" for place in range(COUNT)]
+    runs, _ = opened(table)
+    assert (len(runs), runs.names[:2]) == (COUNT, ("m0/0", "m0/1"))
+    # Nothing says that they are two runs, but that they are of two mixtures.
+    del table.frame["seed"]
+    assert "rows 0 and 1 would be steps of run m0, and have other mixtures; name each run apart" in asked(table)
+    tokens = table.frame.assign(**{f"mix/{name}": np.round(SHARES[:, at] * 1e9) for at, name in enumerate(DOMAINS)})
+    assert "would be steps of run m" in asked(Frame(tokens, "runs"))
+
+
+def test_runs_without_a_name_are_apart() -> None:
+    table = frame(**mixture("mix/{}"), val_loss=LOSS, step=range(1000, 1000 + COUNT))
+    table.frame.loc[1:, "run"] = ""
+    assert len(opened(table)[0]) == COUNT
+
+
+def test_runs_of_one_name_at_two_scales_are_no_steps_of_one() -> None:
+    both = pd.DataFrame(
+        {"run": [f"r{place}" for place in range(COUNT)] * 2, "model": ["a-60m"] * COUNT + ["a-1b"] * COUNT}
+    )
+    rows = {name: np.tile(cells, 2) for name, cells in mixture("mix/{}").items()}
+    both = both.assign(**rows, val_loss=np.concatenate([LOSS, LOSS - 1]), step=[1000] * COUNT + [5000] * COUNT)
+    runs, _ = opened(Frame(both, "runs"))
+    assert (len(runs), len(runs.fidelities)) == (2 * COUNT, 2)
+
+
 @pytest.mark.parametrize(
     ("unit", "tokens"), [("B", 1_500_000_000), ("Mrd", 1_500_000_000), ("million", 1_500_000), ("T", 1_500_000_000_000)]
 )
@@ -309,6 +337,28 @@ def test_shares_and_values_may_stand_in_long_tables(tmp_path: Path) -> None:
     twice.loc[1, ["run", "domain"]] = ["r0", "web"]
     twice.to_csv(tmp_path / "shares.csv", index=False)
     assert "for web, given as" in asked(tmp_path / "shares.csv")
+
+
+def test_what_a_long_table_says_twice_of_a_run_is_not_used(tmp_path: Path) -> None:
+    wide = pd.DataFrame({"run": [f"r{place}" for place in range(COUNT)], **mixture(), "eval_loss": LOSS})
+    long = wide.melt(["run", "eval_loss"], DOMAINS, "domain", "share")
+    long.loc[0, "eval_loss"] = 9.0
+    long["eval/mmlu"] = np.tile(SCORE, 3)
+    runs, notes = opened(Frame(long, "runs"))
+    assert runs.metrics == ("mmlu",) and runs.values_NM[:, 0].tolist() == SCORE.tolist()
+    assert "columns that say several things of one run are not used: eval_loss" in notes
+    long.loc[1, "run"] = None
+    assert "row 1, column run: no name of a run; write it in each row" in asked(Frame(long, "runs"))
+
+
+def test_units_of_a_joined_table_are_of_its_own_columns(tmp_path: Path) -> None:
+    names = [f"r{place}" for place in range(COUNT)]
+    pd.DataFrame({"run": names, **mixture(), "tokens": 2e9}).to_csv(tmp_path / "runs.csv", index=False)
+    pd.DataFrame({"run": names, "tokens (B)": 2, "eval/loss": LOSS, "eval/shots (K)": 1}).to_csv(
+        tmp_path / "evals.csv", index=False
+    )
+    runs, _ = opened(tmp_path / "runs.csv", join=(tmp_path / "evals.csv",))
+    assert runs.target.tokens == 2_000_000_000
 
 
 @pytest.mark.parametrize(
