@@ -44,6 +44,8 @@ EVALUATION_WORDS = frozenset(
     }
 )
 TRAINING_WORDS = frozenset({"train", "training", "tr"})
+# Turkish, Indonesian and Fula, whose codes are words of training, of counts and of layers as well.
+LANGUAGES = frozenset({"tr", "id", "ff"})
 # With one of these, a name with a word for a loss, a score or an evaluation is a setting of it all the same.
 SETTING_WORDS = frozenset(
     {

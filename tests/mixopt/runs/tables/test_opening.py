@@ -98,11 +98,26 @@ def test_a_table_with_its_own_words_for_shares_goes_before_look_alikes() -> None
         ({"metrics.acc_norm": SCORE, "metrics.acc_norm_stderr": SCORE, "params.test_loss_scale": LOSS}, ["acc_norm"]),
         ({"eval/loss": LOSS, "eval/loss.min": LOSS - 1, "eval/best_loss": LOSS - 1}, ["loss"]),
         ({"test_ratio": SCORE, "mmlu": SCORE}, ["mmlu"]),
+        ({"eval/de": LOSS, "eval/tr": LOSS + 1, "eval/id": LOSS + 2, "eval/step": LOSS}, ["de", "tr", "id"]),
+        ({"val_loss_ff": LOSS, "val_loss_tr": LOSS + 1}, ["val_loss_ff", "val_loss_tr"]),
     ],
 )
 def test_what_was_measured_is_told_from_what_was_set(columns: dict[str, Any], metrics: list[str]) -> None:
     runs, _ = opened(frame(**mixture("mix/{}"), **columns))
     assert list(runs.metrics) == metrics
+
+
+def test_what_may_be_a_metric_and_is_not_used_is_told() -> None:
+    _, notes = opened(frame(**mixture("mix/{}"), **{"loss/de": LOSS, "loss/tr": LOSS, "loss/id": LOSS, "loss/n": LOSS}))
+    assert "numbers that may be metrics, and are not used: loss/tr (--metrics takes them)" in notes
+    _, notes = opened(frame(**mixture("mix/{}"), **{"acc/xnli": SCORE, "bench/foo": SCORE, "bench/index": SCORE}))
+    assert "and are not used: bench/index" in notes
+
+
+def test_a_pattern_of_metrics_takes_no_weights_but_by_their_names() -> None:
+    table = frame(**mixture("mix/{}"), val_loss=LOSS, foo=SCORE, seed=range(COUNT))
+    assert opened(table, metrics=("*",))[0].metrics == ("val_loss", "foo")
+    assert opened(table, metrics=("mix/web",))[0].metrics == ("mix/web",)
 
 
 @pytest.mark.parametrize(
