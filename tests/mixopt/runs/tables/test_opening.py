@@ -452,3 +452,36 @@ def test_json_of_pandas_and_lines(tmp_path: Path) -> None:
         runs, _ = read(path)
         assert np.allclose(runs.weights_ND, SHARES), path.name
         assert runs.names[3] == "r3"
+
+
+def test_an_index_with_a_name_is_a_column(tmp_path: Path) -> None:
+    table = pd.DataFrame({"run": [f"r{place}" for place in range(COUNT)], **mixture(), "val_loss": LOSS})
+    table.set_index("run").to_parquet(tmp_path / "runs.parquet")
+    for source in (Frame(table.set_index("run"), "runs"), tmp_path / "runs.parquet"):
+        assert opened(source)[0].names[3] == "r3"
+    assert opened(Frame(table.rename_axis("run"), "runs"))[0].names[3] == "r3"
+
+
+def test_lists_in_parquet_and_columns_called_as_lists_of_runs_are(tmp_path: Path) -> None:
+    rows = [
+        {"run": f"r{place}", "data": {"domains": list(DOMAINS), "weights": row.tolist()}, "val_loss": LOSS[place]}
+        for place, row in enumerate(SHARES)
+    ]
+    pd.DataFrame(rows).to_parquet(tmp_path / "lists.parquet")
+    sources = [[{"name": name, "weight": share} for name, share in zip(DOMAINS, row, strict=True)] for row in SHARES]
+    pd.DataFrame({"run": [row["run"] for row in rows], "sources": sources, "val_loss": LOSS}).to_parquet(
+        tmp_path / "sources.parquet"
+    )
+    columns = {"run": [f"r{place}" for place in range(COUNT)], "val_loss": LOSS.tolist(), "results": SCORE.tolist()}
+    columns |= {name: shares.tolist() for name, shares in mixture().items()}
+    (tmp_path / "columns.json").write_text(json.dumps(columns))
+    for name in ("lists.parquet", "sources.parquet", "columns.json"):
+        runs, _ = opened(tmp_path / name)
+        assert np.allclose(runs.weights_ND, SHARES) and runs.names[3] == "r3", name
+
+
+def test_rows_have_the_numbers_that_a_spreadsheet_gives_them(tmp_path: Path) -> None:
+    text = 'sep=,\nrun,notes,weight.a,weight.b,metric.loss\na,"of\nthree\nlines",0.5,0.5,1\n\nb,,0.4,0.6,x\n'
+    assert "row 4, column metric.loss: 'x' is not a number" in asked(write(tmp_path / "runs.csv", text))
+    unclosed = 'run,weight.a,weight.b,metric.loss\na,0.5,0.5,1\n"b,0.4,0.6,2\nc,0.4,0.6,2\n'
+    assert "row 3: " in asked(write(tmp_path / "runs.csv", unclosed))
