@@ -58,7 +58,7 @@ class How:
             raise ConfigError("--experiment without a store", hint="say where it is: --from-mlflow URI")
         if not cells:
             raise ConfigError("no table of runs", hint="name a file, or --from-mlflow URI --experiment NAME")
-        return tuple(Described(each, reading) for each in cells)
+        return tuple(Described(each, reading, said["mapping"]) for each in cells)
 
     def source(self, path: Path | None) -> Any:
         """The one table that there is.

@@ -59,10 +59,12 @@ def open_table(source: TableSource, strict: bool = True) -> Opened:
     cells = cells_of(source)
     said = source.said if isinstance(source, Described) else Reading()
     notes: list[str] = []
-    if isinstance(cells, Path) and (beside := mapping_beside(cells)) is not None:
-        path, mapped = beside
+    mapping = source.mapping if isinstance(source, Described) else None
+    if mapping is None and isinstance(cells, Path) and (beside := mapping_beside(cells)) is not None:
+        mapping, mapped = beside
         said = said.over(mapped)
-        notes.append(f"its columns are those of {path}")
+    if mapping is not None:
+        notes.append(f"its columns are those of {mapping}")
     sheet = sheet_in(cells, said, notes)
     check_no_chart(sheet)
     sheet, steps = one_row_a_run(sheet, said, notes)

@@ -155,6 +155,13 @@ def test_patterns_choose_columns_and_leave_out_what_they_have_in_common() -> Non
     runs, _ = opened(table, weights=("a/*/w",), metrics=("x/one",))
     assert (runs.domains, runs.metrics) == (DOMAINS, ("x/one",))
     assert "--weights c/* fits no column; choose from run, a/web/w" in asked(table, weights=("c/*",))
+    assert "--weights !b/temp* leaves columns out, and says none that counts" in asked(table, weights=("!b/temp*",))
+
+
+def test_what_two_patterns_would_call_alike_goes_by_its_whole_name() -> None:
+    table = frame(**mixture(), **{"a/val": LOSS, "b/val": LOSS + 1, "b/mmlu": SCORE})
+    for patterns in (("a/*", "b/*"), ("b/*", "a/*")):
+        assert set(opened(table, metrics=patterns)[0].metrics) == {"a/val", "b/val", "mmlu"}
 
 
 def test_roles_may_be_said_and_taken_away() -> None:
@@ -403,7 +410,7 @@ def test_a_chart_is_no_table_of_runs(tmp_path: Path) -> None:
 def test_the_mapping_file_that_is_proposed_reads_the_same_runs(tmp_path: Path, name: str) -> None:
     TEAMS[name](tmp_path / name, some_runs())
     runs, _ = read_all(tmp_path / name)
-    (tmp_path / "m.yaml").write_text(mapping_text(open_table(tmp_path / name)))
+    (tmp_path / "m.yaml").write_text(mapping_text(open_table(tmp_path / name), tmp_path))
     again, _ = read_all(Described(tmp_path / name, read_mapping(tmp_path / "m.yaml")))
     assert (again.names, again.domains, again.metrics) == (runs.names, runs.domains, runs.metrics)
     assert again.weights_ND.tolist() == runs.weights_ND.tolist()
@@ -421,6 +428,28 @@ def test_a_mapping_file_beside_a_table_counts_for_whoever_reads_it(tmp_path: Pat
     assert any("its columns are those of" in note and "r.mapping.yaml" in note for note in notes)
     # What is said besides goes before it.
     assert np.allclose(opened(tmp_path / "r.csv", weights=("a/*",))[0].weights_ND, SHARES)
+
+
+def test_a_mapping_file_that_is_named_takes_the_place_of_the_one_beside(tmp_path: Path) -> None:
+    write(tmp_path / "r.csv", TEXT)
+    (tmp_path / "r.mapping.yaml").write_text('weights: {a: web, b: code, c: books}\nrun: ""\n')
+    (tmp_path / "other.yaml").write_text("metrics: val_loss\n")
+    how = Described(tmp_path / "r.csv", read_mapping(tmp_path / "other.yaml"), tmp_path / "other.yaml")
+    runs, notes = read_all(how)
+    assert (runs.domains, runs.names[0]) == (DOMAINS, "r0")
+    assert any("its columns are those of" in note and "other.yaml" in note for note in notes)
+
+
+def test_a_proposed_mapping_file_and_the_tables_it_joins_may_move_together(tmp_path: Path) -> None:
+    here, evals = tmp_path / "here", tmp_path / "here" / "evals"
+    evals.mkdir(parents=True)
+    write(here / "r.csv", TEXT)
+    scores = pd.DataFrame({"run": [f"r{place}" for place in range(COUNT)], "eval/mmlu": SCORE})
+    scores.to_csv(evals / "s.csv", index=False)
+    how = open_table(Described(here / "r.csv", Reading(join=(evals / "s.csv",))))
+    (here / "r.mapping.yaml").write_text(mapping_text(how, here))
+    here.rename(tmp_path / "there")
+    assert opened(tmp_path / "there" / "r.csv")[0].metrics == ("val_loss", "eval/mmlu")
 
 
 @pytest.mark.parametrize(
