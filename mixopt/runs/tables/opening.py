@@ -160,4 +160,5 @@ def _renamed(sheet: Sheet, layout: Layout, names: list[str]) -> Sheet:
         units={new: sheet.units[old] for new, old in was.items() if old in sheet.units},
         titles={"run": run, **{new: sheet.title(old) for new, old in was.items()}},
         known_decimals=known,
+        elsewhere={new: sheet.elsewhere[old] for new, old in was.items() if old in sheet.elsewhere},
     )

@@ -20,7 +20,7 @@ from mixopt.runs.tables.numbers import is_missing
 from mixopt.runs.tables.reading import Reading, Role
 from mixopt.runs.tables.roles import NAMES, Known, roles_of
 from mixopt.runs.tables.shares import units_of_sums
-from mixopt.runs.tables.sheet import Sheet, some
+from mixopt.runs.tables.sheet import Elsewhere, Sheet, some
 from mixopt.runs.tables.words import without_origin, words_of
 from search.mixture import FloatArray
 
@@ -145,8 +145,9 @@ def joined(sheet: Sheet, others: Sequence[Sheet], said: Reading, notes: list[str
         if twice := [name for name in other.columns if name in sheet.columns and name != its]:
             notes.append(f"columns that {other.source} has too are taken from {sheet.source}: {some(twice)}")
         missing = sum(place is None for place in places)
-        there = f"{len(places) - missing} of {len(places)} runs are in {other.source}"
-        notes.append(f"{there}, joined by {mine}: {len(added)} columns")
+        common = f"{len(places) - missing} of {len(places)} runs are in {other.source}"
+        there = Elsewhere(other.source, [None if place is None else other.rows[place] for place in places])
+        notes.append(f"{common}, joined by {mine}: {len(added)} columns")
         known = {name: way for name in added if (way := other.sure_decimal(name)) is not None}
         sheet = replace(
             sheet,
@@ -154,6 +155,7 @@ def joined(sheet: Sheet, others: Sequence[Sheet], said: Reading, notes: list[str
             units={**sheet.units, **{name: unit for name, unit in other.units.items() if name in added}},
             titles={**sheet.titles, **{name: title for name, title in other.titles.items() if name in added}},
             known_decimals={**sheet.known_decimals, **known},
+            elsewhere={**sheet.elsewhere, **dict.fromkeys(added, there)},
         )
     return sheet
 

@@ -346,6 +346,26 @@ def test_the_metrics_of_the_same_runs_may_stand_in_another_table(tmp_path: Path)
     assert "have no run in common" in asked(tmp_path / "shares.csv", join=(tmp_path / "losses.csv",))
 
 
+def test_mistakes_in_a_joined_table_are_placed_in_it(tmp_path: Path) -> None:
+    names = [f"r{place}" for place in range(COUNT)]
+    pd.DataFrame({"run": names, "val_loss": LOSS}).to_csv(tmp_path / "evals.csv", index=False)
+    shares = pd.DataFrame({"name": names[::-1], **mixture("mix/{}", SHARES[::-1])}).astype({"mix/web": object})
+    shares.loc[0, "mix/web"] = -1.0
+    shares.to_csv(tmp_path / "shares.csv", index=False)
+    said = asked(tmp_path / "evals.csv", join=(tmp_path / "shares.csv",), weights=("mix/*",))
+    assert said.startswith(f"{tmp_path / 'shares.csv'}: row 2, column mix/web: -1 is not a share")
+    shares.loc[0, "mix/web"] = 7.0
+    shares.to_csv(tmp_path / "shares.csv", index=False)
+    said = asked(tmp_path / "evals.csv", join=(tmp_path / "shares.csv",), weights=("mix/*",))
+    assert said.startswith(f"{tmp_path / 'shares.csv'}: row 2: the weights sum to 7.")
+    # A run that crashed is left out, and the rows of the others stay theirs.
+    pd.DataFrame({"run": names, "val_loss": LOSS, "state": ["failed"] + ["done"] * (COUNT - 1)}).to_csv(
+        tmp_path / "evals.csv", index=False
+    )
+    said = asked(tmp_path / "evals.csv", join=(tmp_path / "shares.csv",), weights=("mix/*",))
+    assert said.startswith(f"{tmp_path / 'shares.csv'}: row 2: the weights sum to 7.")
+
+
 def test_shares_and_values_may_stand_in_long_tables(tmp_path: Path) -> None:
     def melted(values: Sequence[str], name: str, value: str) -> pd.DataFrame:
         wide = pd.DataFrame({"run": [f"r{place}" for place in range(COUNT)], **mixture(), "loss": LOSS})
