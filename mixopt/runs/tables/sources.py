@@ -23,12 +23,18 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 DELIMITED, LINES, SPREADSHEETS = (".csv", ".tsv", ".txt"), (".jsonl", ".ndjson"), (".xlsx", ".xls", ".ods", ".numbers")
+PARQUET, JSON = ".parquet", ".json"
 # Keys under which a JSON file may hold its runs.
 HOLDING_RUNS = ("runs", "data", "rows", "results", "trials")
 # A file with a setting of W&B and the newest point of each of its histories has these.
 RUN_KEYS = ("config", "summary", "summaryMetrics", "summary_metrics", "metrics", "params")
 
 Lines = list[tuple[int, list[Any]]]
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table by its name, also one that is to be saved as another."""
+    return path.suffix.lower() in (PARQUET, JSON, *DELIMITED, *LINES, *SPREADSHEETS)
 
 
 def sheet_in(source: Cells, said: Reading, notes: list[str]) -> Sheet:
@@ -51,7 +57,7 @@ def _lines(source: Cells, said: Reading, notes: list[str]) -> tuple[list[str], L
     if isinstance(source, Experiment):
         return _experiment_lines(source)
     ending = source.suffix.lower()
-    if ending == ".parquet":
+    if ending == PARQUET:
         return _parquet_lines(source)
     if ending in DELIMITED:
         grid = read_grid(source, said.encoding)
@@ -59,7 +65,7 @@ def _lines(source: Cells, said: Reading, notes: list[str]) -> tuple[list[str], L
         return grid.header, grid.rows
     if ending in LINES:
         return _records(source, _json_lines(source, said.encoding))
-    if ending == ".json":
+    if ending == JSON:
         return _records(source, _json(source, said.encoding))
     if ending in SPREADSHEETS:
         raise ConfigError(
