@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from mixopt.results.answer import Answer
 from mixopt.runs import surrogates as surrogate_fits
 from mixopt.runs.fit import answering, surrogates_to_fit
 from mixopt.runs.objective import name_of
-from mixopt.runs.problem import pose
+from mixopt.runs.problem import MEAN_MIXTURE, pose
 from mixopt.runs.request import FitRequest
 from mixopt.runs.surrogates import OnStep
 from mixopt.settings.schema import StudyFile
@@ -45,6 +45,7 @@ class Subject:
         unit: its unit; "" where a table does not say.
         mixtures: to begin with, by name, the answer first.
         notes: what a careful reader wants to know.
+        supply: tokens of each domain of a table, where limits say them; {} elsewhere.
         study: its file; None for a table.
         answer: the study's, where it has one.
     """
@@ -55,6 +56,7 @@ class Subject:
     predictor: Predictor
     mixtures: Mapping[str, Mixture]
     notes: tuple[str, ...]
+    supply: Mapping[str, int] = field(default_factory=dict)
     study: StudyFile | None = None
     answer: Answer | None = None
 
@@ -109,7 +111,7 @@ def of_runs(request: FitRequest, on_step: OnStep) -> Subject:
             hint="add runs of other mixtures, or leave out metrics that few of them measured",
         )
     predictor = answering(request, posed, predictors)
-    found = recommend_by(predictor)
+    found, space = recommend_by(predictor), posed.problem.space
     return Subject(
         name=Path(str(request.runs)).name,
         objective=name_of(request.objective, posed.problem.objective),
@@ -117,6 +119,8 @@ def of_runs(request: FitRequest, on_step: OnStep) -> Subject:
         predictor=predictor,
         mixtures=_mixtures(found.mixture, found, posed.problem),
         notes=(surrogate_fits.why(predictor, predictors), *posed.notes),
+        # Without limits, those of the space are made of the mean mixture.
+        supply={} if posed.natural_is == MEAN_MIXTURE else {each.name: each.tokens for each in space.limits},
     )
 
 

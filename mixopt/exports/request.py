@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from mixopt.exports.formats import Draws, Exportable, Exporter, exporter
 from mixopt.exports.locations import Locations, locations_by_pattern, read_locations
 from mixopt.exports.mixtures import Known
 from mixopt.exports.receipt import Export, Source, exported, without_nothing
+from mixopt.exports.repeats import check_few, is_beyond, supplies_of, told
 from mixopt.results.export import Supply
 from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import parse_count, show_count
-from search.mixture import ROUNDING, Mixture, counts
+from search.mixture import Mixture
 
 
 def resolve_locations(domains: Iterable[str], location: str | None, locations: Path | None) -> Locations:
@@ -133,18 +134,11 @@ class ExportRequest:
 
     def supplies(self, known: Known, mixture: Mixture) -> list[Supply]:
         """What each domain gives in the run; nothing where its tokens are not known."""
-        if self.tokens is None or not known.tokens.keys() >= set(mixture.domains):
-            return []
-        return [
-            Supply(
-                domain=name,
-                share=mixture[name],
-                taken=taken,
-                there=known.tokens[name],
-                max_epochs=self.most_epochs(name),
-            )
-            for name, taken in counts(mixture, self.tokens).items()
-        ]
+        return supplies_of(mixture, self.tokens, known.tokens, self._most)
+
+    @property
+    def _most(self) -> dict[str, float]:
+        return {name: self.most_epochs(name) for name in self.file.domains}
 
     def cautions(self, known: Known, mixture: Mixture) -> list[str]:
         """A sentence for each domain that is read more often than it may, and for what else there is to know."""
@@ -153,7 +147,7 @@ class ExportRequest:
             f"domain {each.domain} is read {each.epochs:.3g} times in {run} tokens, and "
             f"{self.most_epochs(each.domain):g} times is the most: --allow-repeats lets it"
             for each in self.supplies(known, mixture)
-            if self._is_beyond(each)
+            if is_beyond(each)
         ]
         shares = self._drawn(known, mixture).mixture.as_dict()
         found += [
@@ -214,18 +208,12 @@ class ExportRequest:
             )
 
     def _require_few_repeats(self, known: Known, mixture: Mixture) -> None:
-        supplies = self.supplies(known, mixture)
-        if not supplies or self.allow_repeats:
-            return
-        # By how much it is beyond what it may be.
-        each = max(supplies, key=lambda supply: supply.epochs / self.most_epochs(supply.domain))
-        if self._is_beyond(each):
-            raise ConfigError(
-                f"domain {each.domain} would be read {each.epochs:.3g} times in {show_count(self.tokens or 0)} "
-                f"tokens: it has {show_count(each.there)}, the mixture takes {each.share:.2%}, and the most is "
-                f"{self.most_epochs(each.domain):g}",
+        if not self.allow_repeats:
+            check_few(
+                self.supplies(known, mixture),
+                self.tokens,
                 hint="lower tokens, raise max-epochs or give --allow-repeats; target.tokens keeps the study's "
-                f"answer inside its supply, domains.{each.domain}.tokens says how much there is beside a sample",
+                "answer inside its supply, domains.{domain}.tokens says how much there is beside a sample",
             )
 
     def _source(self, known: Known, mixture: Mixture) -> Source:
@@ -244,7 +232,7 @@ class ExportRequest:
         )
 
     def _exportable(self, known: Known, mixture: Mixture) -> Exportable:
-        repeats = self._repeats(self.supplies(known, mixture))
+        repeats = told(self.supplies(known, mixture), self._most)
         provenance: dict[str, str | int] = {"mixopt": VERSION, "study": self.file.study, "seed": self.file.seed}
         if known.answer is not None:
             provenance = known.answer.provenance.model_dump(exclude_none=True)
@@ -261,13 +249,3 @@ class ExportRequest:
             known.tokens,
             self.sequence_length,
         )
-
-    def _repeats(self, supplies: Sequence[Supply]) -> dict[str, float]:
-        """How often the trainer is told that it may read each domain: often enough for this mixture."""
-        most = {name: self.most_epochs(name) for name in self.file.domains}
-        needed = {each.domain: float(math.ceil(each.epochs)) for each in supplies if each.epochs > most[each.domain]}
-        return most | needed
-
-    def _is_beyond(self, supply: Supply) -> bool:
-        """Whether a domain is read more often than it may be."""
-        return supply.epochs > self.most_epochs(supply.domain) * (1 + ROUNDING)
