@@ -13,7 +13,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.cli.receipts import app
 from mixopt.exports.formats import Draws, Exportable, exporter
 from mixopt.exports.locations import locations_by_pattern
-from mixopt.exports.receipt import Source, exported
+from mixopt.exports.receipt import Export, Source, exported, read_receipt
 from search.mixture import Mixture
 
 SHARES = {"web": 0.5, "code": 0.3, "books": 0.2}
@@ -26,10 +26,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def write(format: str, draws: Draws | None = None, shares: dict[str, float] | None = None) -> Path:
+def exported_as(format: str, shares: dict[str, float] | None = None, draws: Draws | None = None) -> Export:
     each = exporter(format)
     where = locations_by_pattern("data/{domain}.jsonl", SHARES)
-    made = exported(
+    return exported(
         each,
         Exportable(
             *(Mixture.of(shares or SHARES), draws or each.draws[0], LENGTHS, where, 2_000_000, 4.0, 7),
@@ -38,8 +38,11 @@ def write(format: str, draws: Draws | None = None, shares: dict[str, float] | No
         ),
         Source(),
     )
-    path = Path(f"export{each.suffix}")
-    made.write(path)
+
+
+def write(format: str, draws: Draws | None = None, shares: dict[str, float] | None = None) -> Path:
+    path = Path(f"export{exporter(format).suffix}")
+    exported_as(format, shares, draws).write(path)
     return path
 
 
@@ -186,3 +189,32 @@ def test_a_log_that_says_nothing_clear_is_refused(
     with pytest.raises(ConfigError, match=says) as error:
         called("audit", log, "--export", path, *options)
     assert error.value.hint and "\n" not in error.value.message
+
+
+def test_a_receipt_of_an_export_that_stood_here_before_says_nothing_of_this_one() -> None:
+    write("megatron").rename("mixture.json")
+    Path("export.txt.receipt.json").rename("mixture.json.receipt.json")
+    stale = Path("mixture.json.receipt.json").read_text()
+    exported_as("hf", OTHER).write(Path("mixture.json"))
+    assert not Path("mixture.json.receipt.json").exists()
+    Path("mixture.json.receipt.json").write_text(stale)  # somebody copied it back
+    receipt, _ = read_receipt(Path("mixture.json"))
+    assert receipt.format == "hf" and receipt.domains["web"].asked == OTHER["web"]
+
+
+def test_documents_are_not_as_long_as_the_sequences_that_a_receipt_names() -> None:
+    """`--sequence-length` beside a format whose weights are shares of tokens."""
+    path = write("olmix")
+    with pytest.raises(ConfigError, match="how long those of web are is not known") as error:
+        called("audit", counts("documents", 1_000_000), "--export", path)
+    assert "log tokens" in error.value.hint
+    assert called("audit", counts("tokens", 1_000_000), "--export", path)[0] == 0
+
+
+def test_a_run_too_short_for_any_domain_is_named_as_it_was_given() -> None:
+    exportable = Exportable(
+        *(Mixture.of(SHARES), Draws.DOCUMENTS, dict.fromkeys(SHARES, 5000.0)),
+        *(locations_by_pattern("{domain}", SHARES), 1500),
+    )
+    with pytest.raises(ConfigError, match="^1.5k tokens hold less than one document of each domain's share"):
+        exported(exporter("hf"), exportable, Source())
