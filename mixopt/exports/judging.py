@@ -18,10 +18,9 @@ from scipy import stats
 from mixopt.base.errors import ConfigError
 from mixopt.exports.asked import Asked
 from mixopt.exports.formats import Draws
-from mixopt.results.drawn import DomainDrawn, Drawn
+from mixopt.results.drawn import TOLERANCE, DomainDrawn, Drawn
 
 Unit = Literal["tokens", "sequences", "documents"]
-TOLERANCE = 0.002
 PART = 0.2  # of a domain's own share
 ERRORS = 4.0
 # Below so many expected draws of a domain chi-square is no measure.

@@ -148,12 +148,30 @@ def test_counters_in_a_run_log_are_told_from_what_else_is_in_it() -> None:
     assert called("audit", "run.jsonl", "--export", path, "--rows", "steps")[1]["total"] == pytest.approx(6000)
 
 
+def test_sums_and_rates_beside_the_counters_are_no_domains() -> None:
+    rows = {"tokens/web": 50, "tokens/code": 30, "tokens/books": 20, "tokens/total": 100, "tokens/per_second": 7}
+    others = {f"tokens/{name}/mean_length": 9 for name in SHARES}
+    Path("run.jsonl").write_text(json.dumps(rows | others) + "\n")
+    assert called("audit", "run.jsonl", "--export", write("megatron"))[1]["total"] == 100
+    Path("run.csv").write_text("step,web,code,books,mystery\n1,50,30,20,40\n")
+    found = called("audit", "run.csv", "--export", write("megatron"), "--unit", "tokens")[1]
+    assert found["total"] == 100
+    assert found["notes"] == ["what is in columns of no domain is not counted: mystery"]
+
+
+def test_a_log_that_windows_wrote_is_read_as_other_tables_are() -> None:
+    text = "domain\ttokens\n" + "".join(f"{name}\t{share * 1e6:.0f}\n" for name, share in SHARES.items())
+    Path("run.csv").write_text(text, encoding="utf-16")
+    assert called("audit", "run.csv", "--export", write("hf"))[0] == 0
+
+
 def test_places_and_semicolons_are_read_too() -> None:
     lines = "".join(f"data/{name}.jsonl;{share * 1e6:.0f}\n" for name, share in SHARES.items())
     Path("run.csv").write_text("\ufeffdataset;tokens\n" + lines)
     assert called("audit", "run.csv", "--export", write("hf"))[0] == 0
 
 
+OLD = "tokens/web,tokens/code,tokens/books,tokens/old_crawl\n5,3,2,4\n"
 TWICE = ",".join(f"{part}/tokens/{name}" for part in "ab" for name in SHARES) + "\n1,1,1,1,1,1\n"
 
 
@@ -176,6 +194,10 @@ TWICE = ",".join(f"{part}/tokens/{name}" for part in "ab" for name in SHARES) + 
         ("a.csv", "web/tokens,code/tokens,books/tokens\n3,2,1\n2,3,4\n", ("--rows", "totals"), "falls from 3 to 2"),
         ("a.csv", "web/tokens,code/tokens,books/tokens\n3,2,1\n", ("--rows", "some"), "rows some are none"),
         ("a.csv", TWICE, (), "several columns count"),
+        ("a.csv", OLD, (), "tokens/old_crawl counts no domain that was asked for: old_crawl"),
+        ("a.jsonl", '{"tokens": {"web": 5, "code": 3, "books": 2, "old": 4}}', (), "tokens/old counts no domain"),
+        ("a.csv", "domain,tokens\nweb,3,4\n", (), "line 2: 3 cells under 2 names"),
+        ("a.csv", "domain,tokens\nweb,3\n", ("study.yaml",), "study.yaml and --export export.json both say"),
         ("a.jsonl", '{"a": 1}\nEpoch 3\n', (), "line 2: this is no JSON"),
         ("a.jsonl", "[1]", (), "is a list in JSON"),
     ],
