@@ -14,7 +14,21 @@ from mixopt.base.errors import ConfigError
 from mixopt.cli.arguments import STUDY, Json, StudyArgument, check_output, print_result
 from mixopt.cli.completion import format_names, trial_ids
 from mixopt.cli.export import Drawn, Location, Locations
-from mixopt.cli.table_options import How, reads_tables
+from mixopt.cli.table_options import (
+    DecimalSign,
+    ExperimentName,
+    FromMlflow,
+    How,
+    Joined,
+    KeepUnfinished,
+    MappingFile,
+    MetricColumns,
+    Normalise,
+    RoleColumns,
+    TextEncoding,
+    Weights,
+    WeightUnits,
+)
 from mixopt.settings.schema import STUDY_FILE
 
 if TYPE_CHECKING:
@@ -35,7 +49,11 @@ def ask(
     study: StudyArgument = STUDY_FILE,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many trials.")] = 1,
     client: Annotated[
-        str | None, typer.Option(help="Who trains them: asked again, it gets what it owes. Default: user@machine.")
+        str | None,
+        typer.Option(
+            help="Who trains them: asked again, it gets what it owes. A name for each of several workers. Default: "
+            "user@machine."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A folder: write TRIAL.json, or a trainer's file, for each.")
@@ -52,6 +70,10 @@ def ask(
     location: Location = None,
     locations: Locations = None,
     draws: Drawn = None,
+    again: Annotated[
+        str | None,
+        typer.Option(metavar="TRIAL", help="Give this one, which failed, once more.", autocompletion=trial_ids),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Ask for mixtures to train with a trainer of your own (executor.kind: external); tell their losses then."""
@@ -59,8 +81,11 @@ def ask(
     from mixopt.exports.request import ExportRequest
     from mixopt.settings.reading import load
     from mixopt.turn import ask as take
+    from mixopt.turn import ask_again as take_again
     from mixopt.turn import this_client
 
+    if again is not None and count > 1:
+        raise ConfigError(f"--again gives one trial, and --count {count} asks for several", hint="leave --count out")
     if output is not None:
         check_output(output, folder=True)  # a file for each trial
     file = load(study)
@@ -71,9 +96,18 @@ def ask(
     request = None
     if format is not None:
         request = ExportRequest.of(
-            file, format, location, locations, draws, None, None, allow_repeats=True, leave_out=True
+            file,
+            format,
+            location=location,
+            locations=locations,
+            draws=draws,
+            allow_repeats=True,
+            leave_out=True,
         )
-    asked = take(file, count, client or this_client(), err)
+    if again is not None:
+        asked = take_again(file, again, client or this_client(), err)
+    else:
+        asked = take(file, count, client or this_client(), err)
     written = [] if output is None else [_write(trial, output, file, request) for trial in asked.trials]
     print_result(asked, asked_table(asked), json)
     if written:
@@ -101,12 +135,22 @@ def _write(trial: AskedTrial, folder: Path, file: StudyFile, request: ExportRequ
     epilog="Examples:\n\nmixopt attach study.yaml runs.csv\n\nmixopt attach study.yaml wandb.csv --proxy small",
     rich_help_panel=STUDY,
 )
-@reads_tables
 def attach(
-    how: How,
     study: Annotated[Path, typer.Argument(help="The study file.", show_default=False)],
     runs: Annotated[Path | None, typer.Argument(help="A table of runs, as for mixopt fit.", show_default=False)] = None,
     proxy: Annotated[str | None, typer.Option(help="Whose runs they are. Default: the last of the study.")] = None,
+    weights: Weights = None,
+    metric_columns: MetricColumns = None,
+    column: RoleColumns = None,
+    mapping: MappingFile = None,
+    join: Joined = None,
+    units: WeightUnits = None,
+    normalise: Normalise = False,
+    keep_unfinished: KeepUnfinished = False,
+    decimal: DecimalSign = None,
+    encoding: TextEncoding = None,
+    from_mlflow: FromMlflow = None,
+    experiment: ExperimentName = None,
     json: Json = False,
 ) -> None:
     """Take runs that your trainer has trained before as trials of the study."""
@@ -114,6 +158,20 @@ def attach(
     from mixopt.settings.reading import load
     from mixopt.turn import attach as take
 
+    how = How(
+        weights=weights,
+        metric_columns=metric_columns,
+        column=column,
+        mapping=mapping,
+        join=join,
+        units=units,
+        normalise=normalise,
+        keep_unfinished=keep_unfinished,
+        decimal=decimal,
+        encoding=encoding,
+        from_mlflow=from_mlflow,
+        experiment=experiment,
+    )
     attached = take(load(study), how.source(runs), proxy, err)
     print_result(attached, attached_table(attached), json)
 

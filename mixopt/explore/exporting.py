@@ -22,7 +22,7 @@ def exported(
             repeated too often.
     """
     if subject.study is not None:
-        request = ExportRequest.of(subject.study, format, location, None, None, tokens, None)
+        request = ExportRequest.of(subject.study, format, location=location, tokens=tokens)
         known = Known.before(subject.study) if subject.answer is None else Known.of(subject.answer)
         made = request.export(known, mixture)
         return made.text, request.cautions(known, mixture) + _where_its_receipt_is(made, format)

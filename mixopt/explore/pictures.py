@@ -1,4 +1,5 @@
-"""The page's pictures, as plotly and browsers take them; colours of text and grids are the page's own (explore.css).
+"""The page's pictures, as plotly and browsers take them; colours of text and grids are the page's own
+(mixopt/base/colours.css).
 
 Shapes: N runs or mixtures, D domains.
 """

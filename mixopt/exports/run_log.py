@@ -31,7 +31,7 @@ from mixopt.runs.tables.sheet import some
 from mixopt.runs.tables.text import read_grid, read_text
 
 DOMAIN = ("domain", "dataset", "source")
-UNITS: Mapping[str, Unit] = {
+UNIT_WORDS: Mapping[str, Unit] = {
     **dict.fromkeys(("token", "tokens"), "tokens"),
     **dict.fromkeys(("document", "documents", "docs"), "documents"),
     **dict.fromkeys(("sequence", "sequences"), "sequences"),
@@ -241,14 +241,14 @@ def _unit_of(name: str, asked: Asked) -> Unit | None:
     words = set(re.split(r"[^a-z]+", name.lower()))
     if words & NO_COUNTS:
         return None
-    if found := {UNITS[word] for word in words if word in UNITS}:
+    if found := {UNIT_WORDS[word] for word in words if word in UNIT_WORDS}:
         return found.pop() if len(found) == 1 else None
     drawn: Mapping[Draws | None, Unit] = {Draws.SEQUENCES: "sequences", Draws.DOCUMENTS: "documents"}
     return drawn.get(asked.draws) if words & DRAWN else None
 
 
 def _as_unit(unit: str) -> Unit:
-    return UNITS[unit]
+    return UNIT_WORDS[unit]
 
 
 def _wide(

@@ -4,7 +4,7 @@ Tables are opened as for `mixopt fit` (mixopt/runs/tables), so separators, decim
 
 In tables a row is a run. Its trial is in a column `trial`, or in whichever column holds ids of trials that are open: as
 they are, or in a longer text, such as a run's name. A metric is in the column of its name, or in the only one that ends
-in it after a separator, such as `eval/web` or `metrics.eval/web`.
+in it after a separator, such as `eval/web` or `metrics.eval/web`, and is a measurement by the rules of `mixopt fit`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import text_in
 from mixopt.base.shown import shown_name
+from mixopt.runs.tables.columns import metric_column
 from mixopt.runs.tables.numbers import is_missing
 from mixopt.runs.tables.reading import Reading
 from mixopt.runs.tables.roles import ENDED
@@ -33,7 +34,6 @@ ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{12}(?![0-9a-f])")
 TRIAL = "trial"
 # Columns that say how a run ended, in lower case.
 STATES = ("state", "status")
-SEPARATORS = "/._-: "
 FAILED = "failed"
 # What that column says of a run that did not, in lower case.
 NOT_FAILED = ("false", "no", "0", "0.0", "none", "null")
@@ -99,7 +99,7 @@ def _told_by_rows(sheet: Sheet, ids: Sequence[str], orders: Mapping[str, Order])
     if twice is not None:
         raise ConfigError(f"{sheet.source}: trial {twice} is there twice", hint="keep the run that counts")
     metrics = next(iter(orders.values())).metrics if orders else ()
-    columns = {metric: _column(sheet, metric) for metric in metrics}
+    columns = {metric: metric_column(sheet, metric) for metric in metrics}
     losses_NM = sheet.numbers([*columns.values()])
     seconds = next((name for name in sheet.columns if name.lower() in RUNTIME), None)
     seconds_N = np.zeros(len(sheet)) if seconds is None else np.nan_to_num(sheet.numbers([seconds])[:, 0])
@@ -160,27 +160,6 @@ def _trials(sheet: Sheet, orders: Mapping[str, Order]) -> list[str | None]:
             hint=f"put the id that mixopt ask gives into the run's name or configuration, or into a column `{TRIAL}`",
         )
     return found
-
-
-def _column(sheet: Sheet, metric: str) -> str:
-    """
-    Raises:
-        ConfigError: none is of this metric, or several may be.
-    """
-    if metric in sheet.columns:
-        return metric
-    fitting = [name for name in sheet.columns if name.endswith(metric) and name[: -len(metric)][-1:] in SEPARATORS]
-    if len(fitting) == 1:
-        return fitting[0]
-    if not fitting:
-        raise ConfigError(
-            f"{sheet.source}: no column of metric {shown_name(metric)}", hint=f"call one {metric}, or PREFIX/{metric}"
-        )
-    raise ConfigError(
-        f"{sheet.source}: {shown_name(fitting[0])} and {shown_name(fitting[1])} may both be metric "
-        f"{shown_name(metric)}",
-        hint=f"leave one of them, or call it {metric}",
-    )
 
 
 def told_as_pairs(pairs: Sequence[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from mixopt.base.shown import LONGEST_LINE
+from tests.e2e.study import recorded
 from tests.foreign import STUDY, trained, write_foreign
 from tests.program import mixopt as program
 
@@ -101,6 +102,21 @@ def test_an_export_of_runs_as_it_lies_there(tmp_path: Path) -> None:
     assert told(file, "--table", tmp_path / "wandb.csv")["recorded"] == []
 
 
+def test_shares_and_losses_of_training_are_no_metrics_as_for_mixopt_fit(tmp_path: Path) -> None:
+    file = write_foreign(tmp_path)
+    [trial] = asked(file, 1)
+    losses = trained(trial["weights"])
+    row = {"Name": trial["trial"], "State": "finished"}
+    row |= {f"config.mix.{name}": share for name, share in trial["weights"].items()}
+    row |= {f"train/loss/{name}": 9.0 for name in METRICS}
+    row |= {f"eval/loss/{name}": losses[name] for name in METRICS}
+    row |= {f"eval/loss/{name}.min": 1.0 for name in METRICS}
+    pd.DataFrame([row]).to_csv(tmp_path / "wandb.csv", index=False)
+    assert told(file, "--table", tmp_path / "wandb.csv")["recorded"] == [trial["trial"]]
+    history = recorded(file)
+    assert {name: loss.nats_per_token for name, loss in history.completed[0].measurement.losses.items()} == losses
+
+
 def test_an_unnamed_index_says_nothing_of_a_run(tmp_path: Path) -> None:
     file = write_foreign(tmp_path)
     first, second = asked(file, 2)
@@ -155,6 +171,8 @@ ASK: list[tuple[str, tuple[object, ...], str]] = [
     ("a format without a folder", ("-f", "megatron"), "say where: --output FOLDER"),
     ("a place without a format", ("-o", "out", "--location", "/x/{domain}"), "name it: --format"),
     ("no such format", ("-f", "megatorn", "-o", "out"), "megatorn"),
+    ("no trial again", ("--again", "0123456789ab"), "no trial 0123456789ab was asked for"),
+    ("several again", ("--again", "0123456789ab", "-n", "3"), "--again gives one trial"),
 ]
 TELL: list[tuple[str, tuple[object, ...], str]] = [
     ("nothing", (), "nothing says what became of the trial"),

@@ -241,7 +241,7 @@ def test_each_domain_has_its_own_cap(study: Path) -> None:
         study.write_text(text)
     answer = mixopt.Study(study).answer
     known, mixture = Known.of(answer), Mixture.of(answer.mixture)
-    of_all = ExportRequest.of(file, "olmix", None, None, None, "10M", None)
+    of_all = ExportRequest.of(file, "olmix", tokens="10M")
     with pytest.raises(ConfigError, match=r"domain prose would be read .* and the most is 4$"):
         of_all.text(known, mixture)
     allowed = replace(of_all, allow_repeats=True)
@@ -249,7 +249,7 @@ def test_each_domain_has_its_own_cap(study: Path) -> None:
     assert allowed.text(known, mixture)
     prose = file.domains["prose"].model_copy(update={"max_epochs": 0.5})
     own = file.model_copy(update={"domains": {**file.domains, "prose": prose}})
-    capped = ExportRequest.of(own, "olmix", None, None, None, "10M", None)
+    capped = ExportRequest.of(own, "olmix", tokens="10M")
     with pytest.raises(ConfigError, match=r"domain prose would be read .* and the most is 0.5"):
         capped.text(Known.of(answer), mixture)
 

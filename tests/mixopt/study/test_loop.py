@@ -91,6 +91,18 @@ def test_before_the_end_the_answer_so_far_says_how_far_the_search_is(tmp_path: P
     )
 
 
+def test_a_confirmation_that_was_interrupted_is_no_trial_of_the_search(tmp_path: Path) -> None:
+    plan = planned(tmp_path, ROUNDS)
+    run(plan)
+    one = next(trial for trial in recorded(plan.file.file).trials if not is_of_search(trial.seed))
+    with begin(plan, open_store(plan.file)) as recorder:
+        recorder.open(one)
+        assert recorder.drain(30)
+    _, lines = run(plan)
+    [line] = [line for line in lines if one.id[:6] in line]
+    assert line.startswith("confirm:"), "without a count of the search's"
+
+
 def test_an_answer_of_a_later_version_is_not_overwritten(tmp_path: Path) -> None:
     plan = planned(tmp_path, ROUNDS)
     answer, _ = run(plan)
