@@ -272,13 +272,14 @@ def _budget(size: Size) -> str:
         )
     if budget.kind == "flops":
         return f"budget: {{flops: {budget.amount:.6g}}}      # of all trials, the confirmation included"
+    flops = _at_least(sizing.flops)
     return (
-        f"budget: {{flops: {_at_least(sizing.flops):.3e}}}  # what {budget.said} were taken to do: GPU hours themselves are not counted"
+        f"budget: {{flops: {flops:.3e}}}  # what {budget.said} were taken to do: GPU hours themselves are not counted"
     )
 
 
 def _at_least(flops: float) -> float:
-    """Rounded up in the fourth figure, which is the last that is written: a study is not to run out of what it costs."""
+    """Rounded up in the fourth figure, the last that is written: a study is not to run out of what it costs."""
     last = 10.0 ** (math.floor(math.log10(flops)) - 3)
     return math.ceil(flops / last) * last
 

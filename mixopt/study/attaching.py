@@ -77,7 +77,8 @@ def runs_as_trials(runs: Runs, problem: Problem, history: History, proxy: str | 
                 break
     said = [f"{len(outside)} runs outside the study's limits are left out: {some(outside, 5)}"] if outside else []
     if gaps:
-        said.append(f"{len(gaps)} runs without a metric, or for which it is no finite number, are left out: {some(gaps, 5)}")
+        why = "without a metric, or for which it is no finite number"
+        said.append(f"{len(gaps)} runs {why}, are left out: {some(gaps, 5)}")
     return Found(trials, known, tuple(said))
 
 

@@ -238,5 +238,5 @@ def test_a_run_too_short_for_any_domain_is_named_as_it_was_given() -> None:
         *(Mixture.of(SHARES), Draws.DOCUMENTS, dict.fromkeys(SHARES, 5000.0)),
         *(locations_by_pattern("{domain}", SHARES), 1500),
     )
-    with pytest.raises(ConfigError, match="^1.5k tokens hold less than one document of each domain's share"):
+    with pytest.raises(ConfigError, match=r"^1\.5k tokens hold less than one document of each domain's share"):
         exported(exporter("hf"), exportable, Source())

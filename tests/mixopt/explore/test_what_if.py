@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from mixopt.base.errors import ConfigError
 from mixopt.explore.exporting import exported
@@ -148,6 +149,21 @@ def test_a_mixture_is_exported_in_any_format_that_a_table_suffices_for(asked: Wh
         exported(asked.subject, answer, "hf", None, None)
     with pytest.raises(ConfigError, match="tokens"):
         exported(asked.subject, answer, "megatron", None, "many")
+
+
+def test_an_export_from_a_table_knows_what_its_limits_say_of_each_domain(asked: WhatIfs) -> None:
+    mixture = Mixture.of({"web": 0.2, "code": 0.2, "books": 0.4, "chat": 0.1, "law": 0.1})
+    text, _ = exported(asked.subject, mixture, "olmo-core", None, "20B")
+    ratios = {each["source_name"]: each["max_repetition_ratio"] for each in yaml.safe_load(text)["sources"]}
+    assert ratios == dict.fromkeys(DOMAINS, 4), "the most that the limits allow"
+    text, _ = exported(asked.subject, mixture, "passes", None, "20B")
+    assert yaml.safe_load(text)["books"] == pytest.approx(2)
+    for format in ("olmo-core", "passes", "megatron"):
+        with pytest.raises(
+            ConfigError, match=r"domain books would be read 10 times in 100B tokens: it has 4B"
+        ) as error:
+            exported(asked.subject, mixture, format, None, "100B")
+        assert "max_epochs" in error.value.hint
 
 
 @pytest.mark.slow
