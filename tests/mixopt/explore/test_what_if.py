@@ -132,6 +132,16 @@ def test_a_click_on_a_line_finds_its_run(asked: WhatIfs, answer: Mixture) -> Non
     assert run_at(subject, 5, 0) is None, "a pinned mixture is no run"
 
 
+def test_the_worst_of_the_runs_that_are_drawn_are_not_called_the_worst(
+    asked: WhatIfs, answer: Mixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = [trace["name"] for trace in trials_picture(asked.subject, answer, {})["data"]]
+    assert {"best fifth", "worst fifth"} < set(labels)
+    monkeypatch.setattr("mixopt.explore.pictures.MOST_LINES", 20)
+    labels = [trace["name"] for trace in trials_picture(asked.subject, answer, {})["data"]]
+    assert {"best fifth of the best 20", "worst fifth of the best 20"} < set(labels)
+
+
 def test_an_effect_is_that_of_the_mixture_as_it_is(asked: WhatIfs, answer: Mixture) -> None:
     curve = asked.curve(answer, "code")
     effect = asked.effects(answer)["code"]
