@@ -12,7 +12,7 @@ from mixopt.base.errors import ConfigError
 
 if TYPE_CHECKING:
     from mixopt.runs.tables.numbers import Decimal
-    from mixopt.runs.tables.shares import Units
+    from mixopt.runs.tables.reading import Units
 
 READING = "Reading a table of runs"
 

@@ -12,7 +12,8 @@ Each trial has a folder in the study's, `trials/<id>`:
 A driver that is killed leaves its commands alone. The next one finds by `running`, and by their session, which also
 holds what has closed its descriptors, that they live, and waits for them; finds what has ended meanwhile by `exit` and
 `losses.json`; and starts again what is gone without. Nothing that has ended is trained twice, and whatever a trainer
-left in its folder is there for its next start. What a failure left counts until the trial is begun anew (--retry-failed).
+left in its folder is there for its next start. What a failure left counts until the trial is begun anew
+(--retry-failed).
 """
 
 from __future__ import annotations
