@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -34,6 +34,7 @@ from mixopt.settings.schema import STUDY_FILE
 if TYPE_CHECKING:
     from mixopt.exports.request import ExportRequest
     from mixopt.results.turns import AskedTrial
+    from mixopt.runs.tables.numbers import Decimal
     from mixopt.settings.schema import StudyFile
     from mixopt.workers.foreign import Order
 
@@ -236,7 +237,7 @@ def tell(
         raise ConfigError("--from-mlflow and --experiment go together", hint="give both")
     if table is None and (decimal or encoding):
         raise ConfigError("--decimal and --encoding say how a table is read", hint="name it: --table runs.csv")
-    reading = Reading(decimal=decimal, encoding=encoding)
+    reading = Reading(decimal=cast("Decimal | None", decimal), encoding=encoding)  # which looks at it
     file = load(study)
     one: object = None
     if losses is not None:
