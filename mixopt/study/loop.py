@@ -213,10 +213,11 @@ class Loop:
             why = "mixopt stop ended the search before"
         else:
             why = "the search had ended before; raise trials, and it goes on with it"
+        again = "mixopt ask --again" if self.plan.file.executor.kind == "external" else "--retry-failed"
         told = []
         for each in self._queue():
             if each.state == "failed":
-                told.append(f"{each.named} failed, trial {each.trial}: {each.why}; --retry-failed trains it again")
+                told.append(f"{each.named} failed, trial {each.trial}: {each.why}; {again} trains it again")
             elif each.state in ("waiting", "left_out"):
                 told.append(f"{each.named} was not trained: {each.why or why}")
         return told
