@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -34,6 +34,7 @@ from mixopt.settings.schema import STUDY_FILE
 if TYPE_CHECKING:
     from mixopt.exports.request import ExportRequest
     from mixopt.results.turns import AskedTrial
+    from mixopt.runs.tables.numbers import Decimal
     from mixopt.settings.schema import StudyFile
     from mixopt.workers.foreign import Order
 
@@ -78,6 +79,7 @@ def ask(
 ) -> None:
     """Ask for mixtures to train with a trainer of your own (executor.kind: external); tell their losses then."""
     from mixopt.cli.tables.turns import asked_table
+    from mixopt.exports.mixtures import Known
     from mixopt.exports.request import ExportRequest
     from mixopt.settings.reading import load
     from mixopt.turn import ask as take
@@ -104,12 +106,14 @@ def ask(
             allow_repeats=True,
             leave_out=True,
         )
+        # Trials that are given are open: before that, whatever would leave them without their files.
+        request.require_lengths(Known.before(file))
     if again is not None:
         asked = take_again(file, again, client or this_client(), err)
     else:
         asked = take(file, count, client or this_client(), err)
-    written = [] if output is None else [_write(trial, output, file, request) for trial in asked.trials]
     print_result(asked, asked_table(asked), json)
+    written = [] if output is None else [_write(trial, output, file, request) for trial in asked.trials]
     if written:
         err.print(f"wrote {', '.join(str(path) for path in written)}", soft_wrap=True)
 
@@ -198,10 +202,13 @@ def tell(
         str | None, typer.Option(metavar="URI", help="Many trials: the runs of an MLflow store, with --experiment.")
     ] = None,
     experiment: Annotated[str | None, typer.Option(help="With --from-mlflow: its experiment.")] = None,
+    decimal: DecimalSign = None,
+    encoding: TextEncoding = None,
     json: Json = False,
 ) -> None:
     """Tell what became of trials that mixopt ask gave."""
     from mixopt.cli.tables.turns import told_table
+    from mixopt.runs.tables.reading import Reading
     from mixopt.runs.tables.sheet import Experiment
     from mixopt.settings.reading import load
     from mixopt.study import telling
@@ -228,6 +235,9 @@ def tell(
         raise ConfigError(f"--seconds is of one trial, and {given[0]} tells of many", hint="put a column `seconds` in")
     if (from_mlflow is None) != (experiment is None):
         raise ConfigError("--from-mlflow and --experiment go together", hint="give both")
+    if table is None and (decimal or encoding):
+        raise ConfigError("--decimal and --encoding say how a table is read", hint="name it: --table runs.csv")
+    reading = Reading(decimal=cast("Decimal | None", decimal), encoding=encoding)  # which looks at it
     file = load(study)
     one: object = None
     if losses is not None:
@@ -241,7 +251,7 @@ def tell(
 
     def hear(orders: Mapping[str, Order]) -> telling.Heard:
         if table is not None:
-            return telling.told_in_table(table, orders)
+            return telling.told_in_table(table, orders, reading)
         if from_mlflow is not None and experiment is not None:
             return telling.told_in_table(Experiment(from_mlflow, experiment), orders)
         return telling.Heard({trial or "": one})

@@ -8,9 +8,8 @@ from mixopt.explore.subject import Subject
 from mixopt.exports import receipt
 from mixopt.exports.formats import Carries, Draws, Exportable, exporter
 from mixopt.exports.mixtures import Known
-from mixopt.exports.repeats import check_few, supplies_of
+from mixopt.exports.repeats import require_few_repeats, supplies_in, told_repeats
 from mixopt.exports.request import ExportRequest, choose_draws, resolve_locations, run_tokens
-from mixopt.settings.schema import TargetSettings
 from search.mixture import Mixture
 
 
@@ -35,20 +34,20 @@ def exported(
             f"{format} draws documents, and a table of runs does not say how long they are",
             hint="export from the study, or choose another format",
         )
-    space, verdict = subject.space, "a mixture that somebody explored"
-    amount = run_tokens(tokens) or space.target_tokens
-    most = {each.name: space.max_epochs_of(each) or TargetSettings().max_epochs for each in space.limits}
-    supplies = supplies_of(mixture, amount, subject.supply, most)
-    check_few(supplies, amount, hint="lower its share or the tokens, or raise max_epochs of {domain} in --space")
+    verdict = "a mixture that somebody explored"
+    run = run_tokens(tokens) or subject.space.target_tokens
+    supplies = supplies_in(run, mixture, subject.supply, subject.most_epochs)
+    require_few_repeats(supplies, run, "lower the tokens, or raise max_epochs in the file of --space")
+    repeats = told_repeats(supplies, subject.most_epochs)
     exportable = Exportable(
         mixture,
         draws,
         {},
         resolve_locations(subject.domains, location, None),
-        amount,
-        max(most.values()),
+        run,
+        max(repeats.values()),
         provenance={"mixopt": VERSION, "runs": subject.name, "verdict": verdict},
-        own_max_epochs=most,
+        own_max_epochs=repeats,
         supply=subject.supply,
     )
     made = receipt.exported(chosen, exportable, receipt.Source(verdict))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from mixopt.settings.schema import StudyFile
 from mixopt.study.planning import plan_as_measured
 from mixopt.study.record import read_record
 from mixopt.study.refit import refit
+from search.designs.baselines import EPOCHS
 from search.errors import TooFewMixtures
 from search.mixture import Mixture
 from search.objective import UNITS
@@ -45,7 +46,7 @@ class Subject:
         unit: its unit; "" where a table does not say.
         mixtures: to begin with, by name, the answer first.
         notes: what a careful reader wants to know.
-        supply: tokens of each domain of a table, where limits say them; {} elsewhere.
+        supply: tokens that there are of each domain; of none where a table, or the limits beside it, do not say.
         study: its file; None for a table.
         answer: the study's, where it has one.
     """
@@ -56,7 +57,7 @@ class Subject:
     predictor: Predictor
     mixtures: Mapping[str, Mixture]
     notes: tuple[str, ...]
-    supply: Mapping[str, int] = field(default_factory=dict)
+    supply: Mapping[str, int]
     study: StudyFile | None = None
     answer: Answer | None = None
 
@@ -79,6 +80,12 @@ class Subject:
     @property
     def proportional(self) -> Mixture:
         return self.problem.baselines[PROPORTIONAL]
+
+    @property
+    def most_epochs(self) -> dict[str, float]:
+        """How often a run may read each domain."""
+        most = {each.name: self.space.max_epochs_of(each) for each in self.space.limits}
+        return {name: EPOCHS if epochs is None else epochs for name, epochs in most.items()}
 
     @cached_property
     def unlimited(self) -> Space:
@@ -111,7 +118,7 @@ def of_runs(request: FitRequest, on_step: OnStep) -> Subject:
             hint="add runs of other mixtures, or leave out metrics that few of them measured",
         )
     predictor = answering(request, posed, predictors)
-    found, space = recommend_by(predictor), posed.problem.space
+    found = recommend_by(predictor)
     return Subject(
         name=Path(str(request.runs)).name,
         objective=name_of(request.objective, posed.problem.objective),
@@ -119,8 +126,7 @@ def of_runs(request: FitRequest, on_step: OnStep) -> Subject:
         predictor=predictor,
         mixtures=_mixtures(found.mixture, found, posed.problem),
         notes=(surrogate_fits.why(predictor, predictors), *posed.notes),
-        # Without limits, those of the space are made of the mean mixture.
-        supply={} if posed.natural_is == MEAN_MIXTURE else {each.name: each.tokens for each in space.limits},
+        supply={} if posed.natural_is == MEAN_MIXTURE else _tokens(posed.problem.space),
     )
 
 
@@ -156,9 +162,14 @@ def of_study(file: StudyFile) -> Subject:
         predictor=predictor,
         mixtures=_mixtures(chosen, found, plan.problem),
         notes=(f"{predictor.name}, fitted to {len(predictor.evidence.runs)} measurements", *found.warnings),
+        supply=_tokens(plan.problem.space),
         study=file,
         answer=answer,
     )
+
+
+def _tokens(space: Space) -> dict[str, int]:
+    return {each.name: each.tokens for each in space.limits}
 
 
 def _mixtures(answer: Mixture, found: Recommendation, problem: Problem) -> dict[str, Mixture]:

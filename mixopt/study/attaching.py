@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -37,7 +38,8 @@ class Found:
 def runs_as_trials(runs: Runs, problem: Problem, history: History, proxy: str | None) -> Found:
     """The trials that these runs were.
 
-    A run with the losses of a trial of its mixture and proxy is that trial; another is a repeat, with its own seed.
+    A run with the losses of a trial of its mixture and proxy is that trial; another is a repeat, with its own seed. One
+    that lacks a metric is none: what an empty cell means, nobody knows, and a trial that failed would stay so.
 
     Args:
         history: of the study so far.
@@ -53,13 +55,16 @@ def runs_as_trials(runs: Runs, problem: Problem, history: History, proxy: str | 
     values_NM = runs.values_NM[:, [_place(runs, metric) for metric in metrics]]
     measured = {entry.trial.id: entry.measurement.losses for entry in history.completed}
     taken, trials = set(history.trial_ids), dict[Trial, Mapping[str, float]]()
-    known, outside = 0, list[str]()
+    known, outside, gaps = 0, list[str](), list[str]()
     for row, name in enumerate(runs.names):
         mixture = Mixture.of(dict(zip(domains, map(float, weights_ND[row]), strict=True)))
         if not problem.space.contains(mixture):
             outside.append(name)
             continue
         losses = dict(zip(metrics, map(float, values_NM[row]), strict=True))
+        if lacking := [metric for metric, value in losses.items() if not math.isfinite(value)]:
+            gaps.append(f"{name} ({lacking[0]})")
+            continue
         for seed in (SEARCH_SEED, *map(of_repeat, range(1, len(runs) + len(taken) + 1))):
             trial = Trial(mixture, fidelities[int(runs.fidelity_N[row])], seed, ORIGIN)
             before = measured.get(trial.id)
@@ -71,6 +76,9 @@ def runs_as_trials(runs: Runs, problem: Problem, history: History, proxy: str | 
                 trials[trial] = losses
                 break
     said = [f"{len(outside)} runs outside the study's limits are left out: {some(outside, 5)}"] if outside else []
+    if gaps:
+        why = "without a metric, or for which it is no finite number"
+        said.append(f"{len(gaps)} runs {why}, are left out: {some(gaps, 5)}")
     return Found(trials, known, tuple(said))
 
 

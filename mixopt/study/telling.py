@@ -30,6 +30,7 @@ from mixopt.runs.tables.sheet import Cells, Sheet, some
 from mixopt.runs.tables.sources import sheet_in
 from mixopt.workers.foreign import Order
 
+AS_IT_STANDS = Reading()
 ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{12}(?![0-9a-f])")
 TRIAL = "trial"
 # Columns that say how a run ended, in lower case.
@@ -66,15 +67,18 @@ def told_in_file(path: Path) -> object:
         raise ConfigError(f"{path}: no JSON: {error}", hint='write {"web": 3.1, ...}') from error
 
 
-def told_in_table(source: Cells, orders: Mapping[str, Order]) -> Heard:
+def told_in_table(source: Cells, orders: Mapping[str, Order], reading: Reading = AS_IT_STANDS) -> Heard:
     """What a table, or an MLflow experiment, tells of the trials that are known, open or not.
+
+    Args:
+        reading: in what encoding it is, and what parts decimals; the rest is told from the trials.
 
     Raises:
         ConfigError: it is none, has no column of trials, or lacks a metric.
         TrackingError: the MLflow does not answer, or has no such experiment.
     """
     notes: list[str] = []
-    sheet = sheet_in(source, Reading(), notes)
+    sheet = sheet_in(source, reading, notes)
     ids = _trials(sheet, orders)
     states = _states(sheet)
     unfinished = [f"{trial} ({state})" for trial, state in zip(ids, states, strict=True) if trial and state]
@@ -166,9 +170,12 @@ def told_as_pairs(pairs: Sequence[str]) -> dict[str, str]:
     """`web=3.1` as a metric and its number.
 
     Raises:
-        ConfigError: one is no pair.
+        ConfigError: one is no pair, or a metric is there twice.
     """
     split = [pair.rpartition("=") for pair in pairs]
     if odd := [pair for pair, (name, _, number) in zip(pairs, split, strict=True) if not name or not number]:
         raise ConfigError(f"--loss {shown_name(odd[0])} is no METRIC=NUMBER", hint="write --loss web=3.1")
+    twice = [name for name, count in Counter(name for name, _, _ in split).items() if count > 1]
+    if twice:
+        raise ConfigError(f"--loss {shown_name(twice[0])} is there twice", hint="keep the one that was measured")
     return {name: number for name, _, number in split}

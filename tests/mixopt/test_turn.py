@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import mlflow
@@ -325,6 +326,22 @@ def test_runs_outside_the_limits_are_left_out_and_named(tmp_path: Path) -> None:
     attached = study.attach(table(study, [(0.5, 0.3, 0.2), (0.2, 0.2, 0.6)]))
     assert len(attached.attached) == 1
     assert "1 runs outside the study's limits are left out: run1" in attached.left_out
+
+
+def test_a_run_that_lacks_a_metric_is_no_trial_until_it_has_it(tmp_path: Path) -> None:
+    study = mixopt.Study(write_foreign(tmp_path))
+    whole = table(study, [(0.5, 0.3, 0.2), (0.2, 0.5, 0.3), (0.3, 0.3, 0.4), (0.4, 0.3, 0.3)])
+    gaps = whole.copy()
+    gaps.loc[1, "metric.code"] = None
+    gaps.loc[2, "metric.books"] = math.inf
+    said = "2 runs without a metric, or for which it is no finite number, are left out: run1 (code), run2 (books)"
+    for attached in (2, 0):
+        found = study.attach(gaps)
+        assert (len(found.attached), found.known) == (attached, 2 - attached)
+        assert said in found.left_out
+    found = study.attach(whole)
+    assert (len(found.attached), found.known) == (2, 2)
+    assert study.status.trials.failed.total == 0
 
 
 @pytest.mark.parametrize(
