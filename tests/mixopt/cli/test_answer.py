@@ -75,7 +75,9 @@ def test_where_no_reason_to_leave_proportional_is_shown_the_verdict_says_so(tmp_
     assert slight.confirmation is not None and slight.confirmation.winner.verdict == "no difference shown"
     assert not slight.confirmation.winner.label.startswith("baseline:")
     assert "mixture is not shown to beat proportional: " in slight.verdict
-    assert slight.verdict.endswith("No reason to leave proportional is shown: it is named because most is expected of it")
+    assert slight.verdict.endswith(
+        "No reason to leave proportional is shown: it is named because most is expected of it"
+    )
 
 
 def test_what_is_traded_is_named_after_what_is_answered(even: Answer, other: Answer) -> None:
