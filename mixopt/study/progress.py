@@ -131,7 +131,7 @@ WIDE = 120
 NARROW_NAME = 27
 
 
-def _columns(is_wide: bool) -> list[ProgressColumn]:
+def _columns(is_wide: bool = True) -> list[ProgressColumn]:
     return [
         SpinnerColumn(),
         TextColumn("{task.description}"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,8 @@ def test_what_is_no_share_changes_nothing(visitor: Visitor) -> None:
     for typed in ("much", "nan", "", "150", "-5"):
         visitor.type_share(1, typed)
         visitor.await_(lambda: visitor.shares() == before)
-        visitor.await_(lambda typed=typed: f"'{typed}' is no share in percent" in visitor.text("said"))
+        said = f"'{typed}' is no share in percent"
+        visitor.await_(partial(lambda wanted: wanted in visitor.text("said"), said))
     visitor.type_share(1, "41,5 %")
     visitor.await_(lambda: visitor.shares()[1] == 41.5 and visitor.text("said") == "")
     after = visitor.shares()

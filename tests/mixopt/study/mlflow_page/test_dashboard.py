@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from mixopt.study.clock import Seconds
 from mixopt.study.mlflow_page.dashboard import links
 from mixopt.study.mlflow_page.tally import Tally
 from mixopt.study.mlflow_page.text import describe_study
@@ -60,7 +61,8 @@ def shown(plan: Plan) -> Iterator[Shown]:
         outcome = Failure(FailureKind.DIVERGED, "at step 7") if number == 5 else measured(trial)
         history = history.opened(trial).closed(trial, outcome)
         record.close(trial, outcome, plan.problem.objective_of(trial, history))
-    text = describe_study(plan, Tally(plan, history), 60.0, None, "too few", links_for(plan.file, store.experiment_id))
+    links = links_for(plan.file, store.experiment_id)
+    text = describe_study(plan, Tally(plan, history), Seconds(60.0, 60.0), None, "too few", links)
     record.set_tags({keys.NOTE: text})
     store.tag_experiment(views(plan))
     with local_server(store.uri, free_port()) as server:
