@@ -48,7 +48,7 @@ def too_slow(plan: Plan, history: History, trained: Counter[Fidelity], here: flo
 
     Args:
         trained: trials that have ended since the study was taken up.
-        here: seconds since then.
+        here: seconds since the first of them was launched.
         seconds: of the search.
     """
     budget, flops = plan.file.budget.time, _cost(trained)

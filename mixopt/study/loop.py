@@ -108,6 +108,7 @@ class Loop:
         self.mlflow_is_away = recorder.trouble is not None  # said by whoever began without it
         self._clock = Clock(Seconds.recorded(recorder.begun.tags))
         self._trained: Counter[Fidelity] = Counter()  # of the search, since it was taken up
+        self._trains_since: float | None = None  # seconds of the clock at which the first trial was launched
         self._is_slow = False  # which was said
         self._page = PageKeeper(plan, recorder, self.history, recorder.begun.restarts, lambda: self._clock.now)
 
@@ -402,6 +403,8 @@ class Loop:
         self.watcher.remark(text)
 
     def _launch(self, trial: Trial) -> None:
+        if self._trains_since is None:
+            self._trains_since = self._clock.here
         job = self.plan.given(trial, self.history)
         if trial.id in self._anew:
             self._anew.remove(trial.id)
@@ -488,8 +491,9 @@ class Loop:
         """Once, as soon as a round of trials has shown it: the search's time will end before its trials do."""
         if self._is_slow or self._trained.total() < self.executor.slots:
             return
-        clock = self._clock
-        if (said := too_slow(self.plan, self.history, self._trained, clock.here, clock.now.search)) is not None:
+        # What came before the first trial, such as compiling, is no trial's time.
+        here, search = self._clock.here - (self._trains_since or 0.0), self._clock.now.search
+        if (said := too_slow(self.plan, self.history, self._trained, here, search)) is not None:
             self._is_slow = True
             self._say(said)
 
