@@ -76,11 +76,11 @@ class Counted:
 
 
 def excerpt(text: str) -> str:
-    """What is read of a text."""
+    """What is read of a text; of an excerpt, all of it."""
     if len(text) <= 3 * WINDOW:
         return text
-    middle = (len(text) - WINDOW) // 2
-    return f"{text[:WINDOW]}\0{text[middle : middle + WINDOW]}\0{text[-WINDOW:]}"
+    middle, part = (len(text) - WINDOW) // 2, WINDOW - 1
+    return f"{text[:part]}\0{text[middle : middle + part]}\0{text[-WINDOW:]}"
 
 
 def count_ngrams(texts: Sequence[str]) -> Counted:
