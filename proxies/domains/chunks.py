@@ -1,7 +1,7 @@
 """All documents of a source in chunks, each worked on in one of several processes; and in portions of many chunks.
 
-A portion is what is finished at once: a call that is killed goes on after the last portion. Where chunks and portions end
-follows from the documents alone, so that what is computed of them is the same however often it was killed.
+A portion is what is finished at once: a call that is killed goes on after the last portion. Where chunks and portions
+end follows from the documents alone, so that what is computed of them is the same however often it was killed.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def several_processes(workers: int, begin: Callable[..., None], *arguments: Any)
             except BrokenProcessPool as error:
                 raise ProxyError(
                     f"one of {workers} processes was killed",
-                    hint="most likely memory ran out: lower --workers and start again; it goes on from what is finished",
+                    hint="most likely memory ran out: lower the workers and start again: what is finished is kept",
                 ) from error
 
         yield elsewhere

@@ -2,8 +2,8 @@
 
 CLIMB (Diao et al. 2025, arXiv:2504.13161) clusters into a thousand, prunes, and merges what lies close to about twenty.
 Here what is pruned goes to the nearest cluster that stays, since every document has to be in some domain; and clusters
-are merged by Ward's rule (Ward 1963, "Hierarchical grouping to optimize an objective function"), each counted as often as
-it has documents, which keeps a few odd texts from being a domain.
+are merged by Ward's rule (Ward 1963, "Hierarchical grouping to optimize an objective function"), each counted as often
+as it has documents, which keeps a few odd texts from being a domain.
 
 Axes: N sampled texts, F fine clusters, E width of the embedding.
 """
@@ -18,11 +18,10 @@ LEAST_SHARE = 0.1  # of the average: a smaller fine cluster is dissolved
 
 
 def fine_clusters(vectors_NE: Float[np.ndarray, "N E"], count: int, seed: int) -> Float[np.ndarray, "F E"]:
-    """Centres of at most `count` clusters, fewer of a small sample; none without a vector, no two the same."""
+    """Centres of at most `count` clusters; none without a vector, no two the same."""
     from sklearn.cluster import MiniBatchKMeans
     from threadpoolctl import threadpool_limits
 
-    count = max(1, min(count, len(vectors_NE) // LEAST_TEXTS))
     # With one thread, as sums of several come in any order.
     with threadpool_limits(1):
         # Its own batch would make the centres depend on the number of cores.
@@ -57,7 +56,7 @@ def merge_tree(centres_FE: Float[np.ndarray, "F E"], sizes_F: Int[np.ndarray, " 
     """How clusters merge, two at a time, by Ward's rule: in each step the pair whose union adds least to the variance.
 
     Returns:
-        a row for each of the F - 1 mergers, as SciPy has them: the two clusters, the distance, fine clusters in the union.
+        a row for each of the F - 1 mergers, as SciPy has them: two clusters, their distance, fine clusters in both.
     """
     count = len(centres_FE)
     weights_F = np.maximum(sizes_F.astype(np.float64), 1.0)

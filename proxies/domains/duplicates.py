@@ -2,8 +2,8 @@
 
 MinHash (Broder 1997, "On the resemblance and containment of documents"): a document is the set of its sequences of five
 words; the smallest hash of a set under a random hash function is that of another set with a probability that is their
-Jaccard similarity. PERMUTATIONS such hashes are cut into BANDS; two documents with any equal band are near-duplicates. Of
-pairs with similarity s that are 1 - (1 - s^10)^10: 1% at .5, 25% at .7, 68% at .8, 99% at .9.
+Jaccard similarity. PERMUTATIONS such hashes are cut into BANDS; two documents with any equal band are near-duplicates.
+Of pairs with similarity s that are 1 - (1 - s^10)^10: 1% at .5, 25% at .7, 68% at .8, 99% at .9.
 
 The first of several stays, in the order of the files; all that share a band with an earlier one are its duplicates.
 
@@ -38,7 +38,8 @@ FACTORS_P = _random.integers(0, 1 << 32, PERMUTATIONS, dtype=np.uint32) | np.uin
 def text_hashes(texts: Sequence[str]) -> NDArray[np.uint64]:
     """64 bits of a digest of each text."""
     digests = (hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest() for text in texts)
-    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+    numbers = (int.from_bytes(digest, "little") for digest in digests)
+    return np.fromiter(numbers, dtype=np.uint64, count=len(texts))
 
 
 def band_keys(texts: Sequence[str], hashes_N: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -79,7 +80,7 @@ class Duplicates:
     """Which documents are there already.
 
     Attributes:
-        of_N: of each the number of the first document that it repeats, exactly or nearly; NONE of those that repeat none.
+        of_N: the number of the first document that each repeats, exactly or nearly; NONE where it repeats none.
         exact_N: whether the repeated text is the same.
     """
 

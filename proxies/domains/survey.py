@@ -1,7 +1,7 @@
 """What there is: every document read once, and remembered by a few numbers; some of them kept, to learn from.
 
-The sample is of the texts with the lowest hashes, so that it depends on what the documents are and not on their order, and
-no text is in it twice.
+The sample is of the texts with the lowest hashes, so that it depends on what the documents are and not on their order,
+and no text is in it twice.
 
     survey/00000.npz      of each document of a portion: hash, size in bytes, keys of near-duplicates
     survey/00000.json     where the portion ended, and the documents in it that may belong to the sample
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import heapq
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
