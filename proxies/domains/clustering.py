@@ -25,7 +25,7 @@ def fine_clusters(vectors_NE: Float[np.ndarray, "N E"], count: int, seed: int) -
     # With one thread, as sums of several come in any order.
     with threadpool_limits(1):
         # Its own batch would make the centres depend on the number of cores.
-        model = MiniBatchKMeans(count, batch_size=4096, n_init=3, random_state=seed, max_iter=100)
+        model = MiniBatchKMeans(count, batch_size=4096, n_init=1, random_state=seed, max_iter=100)
         centres_FE = model.fit(vectors_NE).cluster_centers_
     centres_FE = np.unique(centres_FE.astype(np.float32), axis=0)
     used = np.unique(nearest(vectors_NE, centres_FE))

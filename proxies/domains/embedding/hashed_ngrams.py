@@ -29,7 +29,10 @@ from proxies.storage import write_whole
 # Raised when the same texts get other vectors.
 FORMAT = 1
 KIND = "ngrams"
-WIDTH = 128
+WIDTH = 64
+# Texts that are learned from, of more: the decomposition takes a millisecond for each.
+LEARNED_FROM = 20_000
+POWER_ITERATIONS = 2
 TABLE, ABOUT = "table.npz", "embedding.json"
 
 
@@ -64,7 +67,7 @@ class HashedNgrams:
     def learn(cls, texts: Sequence[str], width: int = WIDTH, seed: int = 0) -> Self:
         """
         Args:
-            texts: a sample; the width is at most one less than their number.
+            texts: a sample, of which LEARNED_FROM are read, evenly spaced; the width is less than their number.
 
         Raises:
             ProxyError: fewer than two texts, or no n-gram in any.
@@ -75,6 +78,7 @@ class HashedNgrams:
 
         if len(texts) < 2:
             raise ProxyError(f"an embedding of {len(texts)} texts", hint="give at least two")
+        texts = texts[:: -(-len(texts) // LEARNED_FROM)]
         counted = count_ngrams(texts)
         if not len(counted.buckets_T):
             raise ProxyError("an embedding of empty texts", hint="give texts with words")
@@ -88,7 +92,9 @@ class HashedNgrams:
         rows_NB = csr_matrix((weights_T, counted.buckets_T.astype(np.int32), starts_N1), (len(texts), BUCKETS))
         # With one thread, as sums of several come in any order.
         with threadpool_limits(1):
-            _, _, directions_EB = randomized_svd(rows_NB, min(width, len(texts) - 1), random_state=seed, n_iter=4)
+            _, _, directions_EB = randomized_svd(
+                rows_NB, min(width, len(texts) - 1), random_state=seed, n_iter=POWER_ITERATIONS
+            )
         return cls(np.ascontiguousarray(directions_EB.T * rarity_B[:, None], dtype=np.float32), len(texts))
 
     def save(self, folder: Path) -> None:
