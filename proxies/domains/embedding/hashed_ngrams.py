@@ -82,9 +82,10 @@ class HashedNgrams:
         counted = count_ngrams(texts)
         if not len(counted.buckets_T):
             raise ProxyError("an embedding of empty texts", hint="give texts with words")
-        # Smoothed, so that no bucket weighs nothing or infinitely much.
+        # Smoothed, so that no bucket weighs nothing or infinitely much. Its root: what tells kinds of text apart, such
+        # as punctuation and common words, is in many texts; what is rare tells topics apart.
         with_bucket_B = np.bincount(counted.buckets_T, minlength=BUCKETS)
-        rarity_B = (np.log((1 + len(texts)) / (1 + with_bucket_B)) + 1).astype(np.float32)
+        rarity_B = np.sqrt(np.log((1 + len(texts)) / (1 + with_bucket_B)) + 1).astype(np.float32)
         weights_T = _damped(counted) * rarity_B[counted.buckets_T]
         starts_N1 = np.append(counted.starts_N, len(weights_T))
         lengths_N = np.sqrt(np.maximum(np.add.reduceat(np.append(weights_T**2, 0), counted.starts_N), 1e-12))
@@ -95,7 +96,11 @@ class HashedNgrams:
             _, _, directions_EB = randomized_svd(
                 rows_NB, min(width, len(texts) - 1), random_state=seed, n_iter=POWER_ITERATIONS
             )
-        return cls(np.ascontiguousarray(directions_EB.T * rarity_B[:, None], dtype=np.float32), len(texts))
+        table_BE = np.ascontiguousarray(directions_EB.T * rarity_B[:, None], dtype=np.float32)
+        # Texts differ most along few axes; what there is on the many others is mostly noise, which clusters would heed.
+        spread_E = _unit(_summed(table_BE, counted)).std(axis=0)
+        table_BE *= np.sqrt(spread_E / max(float(spread_E.max()), 1e-12))
+        return cls(table_BE, len(texts))
 
     def save(self, folder: Path) -> None:
         """Write it into a folder, which is made.
