@@ -4,9 +4,9 @@
     python -m benchmarks.domains kinds
     python -m benchmarks.domains speed --documents 1_000_000 --json benchmarks/results/domains.json
 
-`kinds`: documents of twelve known kinds (benchmarks/domain_kinds.py), whose labels the search does not see; the adjusted
-Rand index (Hubert and Arabie 1985) of as many found domains, with several seeds. Settings were chosen on one set of
-kinds; the other, which shares no kind with it, is what is reported.
+`kinds`: documents of twelve known kinds (benchmarks/domain_kinds.py), whose labels the search does not see; the
+adjusted Rand index (Hubert and Arabie 1985) of as many found domains, with several seeds. Settings were chosen on one
+set of kinds; the other, which shares no kind with it, is what is reported.
 
 `speed`: short synthetic documents through the whole of `mixopt domains`, with two processes: time, CPU time of all
 processes, and the most memory that they had together.
@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -75,7 +76,7 @@ def of_kinds(found: Mapping[str, list[str]], seeds: int) -> OfKinds:
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of each stage, and of all processes' CPUs; documents a second of reading, and of embedding and sorting."""
+    """Seconds of each stage, and of the CPUs of all processes."""
 
     documents: int
     mean_bytes: float
@@ -106,7 +107,7 @@ def speed(count: int, folder: Path, workers: int) -> Speed:
         found = find_domains(source, find_files(source), search, folder / "pools", folder / "work", heard)
         stages.append(("end", time.perf_counter(), _cpu_seconds()))
     assert sum(domain.documents for domain in found.domains) == count
-    pairs = list(zip(stages, stages[1:], strict=False))
+    pairs = list(pairwise(stages))
     return Speed(
         documents=count,
         mean_bytes=size / count,
@@ -153,7 +154,7 @@ def _children() -> list[psutil.Process]:
 
 @contextmanager
 def _peak_memory() -> Iterator[list[int]]:
-    """The most that this process and its children have together, of what is not shared; looked at four times a second."""
+    """The most that this process and its children have together, looked at four times a second; in a list of one."""
     peak, ended = [0], threading.Event()
 
     def look() -> None:
