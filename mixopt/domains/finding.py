@@ -29,6 +29,7 @@ from proxies.data.sources import DEFAULT_FIELD, Source, SourceFile, find_files, 
 from proxies.domains.finding import Domain, Found, Search, find_domains, inputs_of
 from proxies.errors import ProxyError
 from proxies.lock import LockHeld, locked
+from proxies.storage import remove_partial
 
 TEXT, STUDY, PAGE, RESULT, WORK = "text", "study.yaml", "domains.html", "domains.json", ".work"
 INPUTS = "inputs"
@@ -65,6 +66,7 @@ def find(data: Iterable[str | Path], output: Path, search: Search, text: str | N
                 f"{output} is being written by {error.holder}", hint="wait for it, or choose another folder"
             ) from error
         write_text(work / INPUTS, inputs)
+        remove_partial(output)
         stages = stack.enter_context(Stages(console))
 
         def advance(step: Progress) -> None:
@@ -117,7 +119,7 @@ def _check_place(output: Path, work: Path, inputs: str) -> None:
             f"--output {output} holds what was begun with other documents or settings",
             hint="choose another folder, or remove this one",
         )
-    if not begun.exists() and output.exists() and any(output.iterdir()):
+    if not begun.exists() and output.exists() and any(path != work for path in output.iterdir()):
         raise ConfigError(f"--output {output} is not empty", hint="choose another folder, or remove this one")
 
 
