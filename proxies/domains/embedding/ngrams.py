@@ -85,7 +85,7 @@ def excerpt(text: str) -> str:
 
 
 def count_ngrams(texts: Sequence[str]) -> Counted:
-    """The n-grams of each text's excerpt: of three and five bytes, of one and two words; hashed to BUCKETS."""
+    """The n-grams of each text's excerpt, of three and five bytes, and its words; hashed to BUCKETS."""
     buckets, counts, lengths = [], [], []
     for block in blocks([excerpt(text) for text in texts]):
         keys = np.sort(_keys(block))
@@ -172,10 +172,6 @@ def _keys(block: Block) -> NDArray[np.uint32]:
         text | ((five[inside] * SPREAD_32) >> np.uint32(16)),
         (text_W << np.uint32(BUCKET_BITS)) | _bucket(words_W),
     ]
-    if len(words_W) > 1:
-        pairs = words_W[:-1] * SPREAD_64 + words_W[1:]
-        same = text_W[:-1] == text_W[1:]
-        keys.append(((text_W[:-1] << np.uint32(BUCKET_BITS)) | _bucket(pairs))[same])
     return np.concatenate(keys)
 
 
