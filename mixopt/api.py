@@ -78,9 +78,9 @@ class Study:
         """
         from mixopt.run import prepared
         from mixopt.study.estimate import estimate
-        from mixopt.study.planning import make_plan
+        from mixopt.study.from_store import planned
 
-        return estimate(make_plan(self.file, prepared(self.file, err)), probe, gpu)
+        return estimate(planned(self.file, prepared(self.file, err)), probe, gpu)
 
     def run(self, retry_failed: bool = False) -> Answer:
         """Run the study to its answer, or go on where it was left; progress is shown on standard error.

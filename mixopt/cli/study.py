@@ -93,13 +93,13 @@ def plan(
     from mixopt.run import prepared
     from mixopt.settings.gpus import assumed_flops
     from mixopt.study.estimate import estimate
-    from mixopt.study.planning import make_plan
+    from mixopt.study.from_store import planned
     from mixopt.study.wishes import driver
 
     file = load_study(study)
     if gpu is not None:
         assumed_flops(gpu)  # before the text is read
-    plan = make_plan(file, prepared(file, err))
+    plan = planned(file, prepared(file, err))
     if probe and (runs := driver(file.work_directory)) is not None:
         say_note(f"the study is being run by {runs}; speeds are those beside it")
     with err.status("measuring the speed of each proxy") if probe else err.status("counting"):

@@ -14,6 +14,7 @@ from mixopt.results.answer import DomainAnswer, MetricDifference, Provenance, Tr
 from mixopt.results.base import Result
 from mixopt.results.calibration import GainScore
 from mixopt.results.recommendation import FrontPoint, Interval, Validation
+from mixopt.results.reused import Reused
 from mixopt.results.scale import ScalePath
 from search.problem import PROPORTIONAL
 from search.recommendation.effects import Effect
@@ -321,3 +322,5 @@ class Content(Result):
     """How the best mixture moves until the final run; null in reports of 0.1.0."""
     tried: Tried | Missing | None = None
     """The mixtures that the search measured at the target; null in reports of 0.1.0."""
+    reused: Reused | None = None
+    """Runs of other studies in the store that counted; null where none were asked for (reuse.store)."""

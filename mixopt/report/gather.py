@@ -131,6 +131,7 @@ def summarise(plan: Plan, history: History, answer: Answer, fitted: Predictor | 
         budget=_budget(plan, history),
         reproduction=_reproduction(plan, history, answer),
         predictions=_kept(plan, answer),
+        reused=answer.reused,
     )
 
 

@@ -13,6 +13,7 @@ from mixopt.results.inventory import Inventory
 from mixopt.results.objective import StudyObjective
 from mixopt.results.predictions import Predictions
 from mixopt.results.recommendation import Recommendation
+from mixopt.results.reused import Reused
 from mixopt.results.scale import ScalePath
 
 if TYPE_CHECKING:
@@ -205,6 +206,8 @@ class Answer(Result):
     path: ScalePath | None = None
     """How the best mixture is expected to move from the proxies to the final run; null where nothing says so, and in
     answers of 0.1.0."""
+    reused: Reused | None = None
+    """Runs of other studies in the store that counted; null where none were asked for (reuse.store)."""
 
     @classmethod
     def read(cls, recorded: Mapping[str, object]) -> Self:

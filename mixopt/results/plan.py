@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from mixopt.results.base import Part, Result
+from mixopt.results.reused import Reused
 
 
 class PackSpeed(Part):
@@ -78,3 +79,5 @@ class PlanEstimate(Result):
     target_tokens: int | None = None
     """Of the final run."""
     domains: Mapping[str, PlannedDomain] = {}
+    reused: Reused | None = None
+    """What counts of other studies in the store; null where none is asked (reuse.store)."""

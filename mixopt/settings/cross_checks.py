@@ -73,6 +73,9 @@ def _foreign_trainer(study: StudyFile) -> Iterator[Found]:
         yield ("target", "repetition_matched"), message
     if study.budget.time is not None and kind == "external":
         yield ("budget", "time"), "executor.kind: external trains while nobody counts the time; give budget.flops"
+    if study.reuse.store:
+        message = f"executor.kind: {kind} reads no text, by which pools are known again; give a table in reuse.runs"
+        yield ("reuse", "store"), message
     if study.search.stop_hopeless:
         yield ("search", "stop_hopeless"), f"executor.kind: {kind} tells nothing before a trial's end; remove it"
     if "corpus" in study.model_fields_set:

@@ -345,6 +345,9 @@ class ReuseSettings(Section):
     runs: Annotated[str, Field(min_length=1)] | None = None
     """A table of earlier runs, .csv or .parquet, relative to the study file; its metrics are losses in
     `objective.unit`."""
+    store: bool = False
+    """Runs of other studies in the same MLflow experiment count, where they trained on the same pools, which are known
+    by their text; what is taken is recorded when the study begins."""
     renamed: dict[str, str] = {}
     """Earlier name of a domain: its name now."""
     split: dict[str, Annotated[list[str], Field(min_length=1)]] = {}

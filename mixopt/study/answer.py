@@ -101,6 +101,7 @@ def build_answer(
         inventory=inventory,
         predictions=predictions,
         path=path,
+        reused=None if plan.taken is None else plan.taken.reused,
     )
 
 

@@ -94,6 +94,7 @@ def estimate(plan: Plan, probe: bool, gpu: str | None = None) -> PlanEstimate:
         gpu_hours_are=gpu_hours_are,
         target_tokens=plan.problem.space.target_tokens,
         domains=_domains(plan),
+        reused=None if plan.taken is None else plan.taken.reused,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from mixopt.base.errors import ConfigError, all_at_once
 from mixopt.runs import table as run_table
+from mixopt.runs.taken import Taken
 from mixopt.settings.reading import place_in
 from mixopt.settings.schema import ProxySettings, StudyFile
 from mixopt.study.corpus import relative_to_study
@@ -47,6 +48,7 @@ from search.strategies import STRATEGIES
 from search.strategies.base import Settings
 from search.surrogates import SCALING_LAW
 from search.trust_region import TrustRegion
+from tracking import keys
 from tracking.record import Record, Subject
 
 if TYPE_CHECKING:
@@ -88,10 +90,11 @@ def _check_proxy(file: StudyFile, name: str) -> None:
     _recipe(file, name, settings, file.corpus.vocabulary)
 
 
-def make_plan(file: StudyFile, corpus: Corpus | None) -> Plan:
+def make_plan(file: StudyFile, corpus: Corpus | None, taken: Taken | None = None) -> Plan:
     """
     Args:
         corpus: None where another trainer has the text (`executor.is_foreign`).
+        taken: what counts of other studies in the store.
 
     Raises:
         ConfigError, SearchError, ProxyError: the settings contradict each other or the corpus.
@@ -118,6 +121,10 @@ def make_plan(file: StudyFile, corpus: Corpus | None) -> Plan:
     )
     named = baselines(space, dict.fromkeys((PROPORTIONAL, *file.baselines)))
     earlier, reuse_notes = _earlier_runs(file, space, [rung.fidelity for rung in rungs])
+    if taken is not None:
+        reuse_notes = (*reuse_notes, *taken.notes)
+        if taken.runs is not None:
+            earlier = taken.runs if earlier is None else earlier.before(taken.runs)
     problem = Problem(
         space=space,
         rungs=rungs,
@@ -142,7 +149,7 @@ def make_plan(file: StudyFile, corpus: Corpus | None) -> Plan:
         notes += [*pool_notes(file, corpus), *repetition_notes(corpus, available), *evaluation_notes(corpus, recipes)]
         notes += [*stopping_notes(file, recipes), *confirmation_notes(file, corpus)]
     strategy = STRATEGIES[file.search.strategy](problem, _settings(file))
-    plan = Plan(file, pools, corpus, problem, strategy, recipes, available, tuple(notes))
+    plan = Plan(file, pools, corpus, problem, strategy, recipes, available, tuple(notes), taken)
     _check_budget(plan)
     return _with_compiled_recipes(plan)
 
@@ -157,7 +164,9 @@ def plan_as_measured(file: StudyFile, record: Record) -> Plan | None:
         require_subject(record, file)
         return make_plan(file, None)
     corpus = measured_corpus(file, record)
-    return None if corpus is None else make_plan(file, corpus)
+    written = record.written.get(keys.REUSED) if file.reuse.store else None
+    taken = None if written is None else Taken.read(written)
+    return None if corpus is None else make_plan(file, corpus, taken)
 
 
 def _space(file: StudyFile, supply: Mapping[str, int], with_supply: bool = True) -> Space:

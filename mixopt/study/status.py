@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from mixopt.results.answer import Answer
+from mixopt.results.reused import Reused
 from mixopt.results.status import (
     Activity,
     AnswerInShort,
@@ -26,6 +27,7 @@ from mixopt.results.status import (
     TrialInTraining,
     TrialStates,
 )
+from mixopt.runs.taken import Taken
 from mixopt.study.inventory import pool_changes
 from mixopt.study.now import Now, now_of
 from mixopt.study.record import HasNotRun, is_submitted, journal_path, read_record
@@ -133,7 +135,13 @@ def build_status(
         answer=None if recorded is None else _in_short(Answer.read(recorded)),
         tracking_uri=fit_to_show(tracking_uri),
         pool_changes=() if file is None else pool_changes(file, record),
+        reused=_reused(record),
     )
+
+
+def _reused(record: Record) -> Reused | None:
+    written = record.written.get(keys.REUSED)
+    return None if written is None else Taken.read(written).reused
 
 
 def activity_now(

@@ -1,8 +1,8 @@
 """What a pool of text is like, in numbers that mean the same in every study and for every tokenizer.
 
-    embed        a window of text as a point: counts of its pieces of three to five bytes, hashed with fixed seeds into so
-                 many dimensions (feature hashing with signs: Weinberger et al., "Feature hashing for large scale
-                 multitask learning", 0902.2206), nothing learned
+    embed        a window of text as a point: counts of its pieces of three to five bytes, hashed with fixed constants
+                 into so many dimensions (feature hashing with signs: Weinberger et al., "Feature hashing for large
+                 scale multitask learning", 0902.2206); nothing is learned
     windows      pieces of a pool's text, evenly spaced through its tokens, and so as often as a model sees them
     coordinates  the mean of its windows: near for pools of one kind
     sketch       the lowest hashes of its documents (bottom-k MinHash; Broder, "On the resemblance and containment of
@@ -117,8 +117,9 @@ def _embedded(text: str) -> NDArray[np.float64]:
 
 def _mixed(code_N: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Each code as another, evenly spread: the finaliser of splitmix64 (Steele et al., 2014)."""
-    mixed_N = code_N ^ (code_N >> np.uint64(30))
+    mixed_N: NDArray[np.uint64] = code_N ^ (code_N >> np.uint64(30))
     mixed_N = mixed_N * np.uint64(0xBF58476D1CE4E5B9)
     mixed_N ^= mixed_N >> np.uint64(27)
     mixed_N = mixed_N * np.uint64(0x94D049BB133111EB)
-    return mixed_N ^ (mixed_N >> np.uint64(31))
+    mixed_N ^= mixed_N >> np.uint64(31)
+    return mixed_N

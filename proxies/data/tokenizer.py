@@ -115,7 +115,7 @@ class CorpusTokenizer:
         return result
 
     def texts(self, ids: Sequence[NDArray[Any]]) -> list[str]:
-        """The text of each row of tokens, without special ones; a character that a row begins or ends within is lost."""
+        """The text of each row of tokens, without special ones; a character that is cut by its ends is lost."""
         return self._tokenizer.decode_batch([row.tolist() for row in ids], skip_special_tokens=True)
 
     def check_matches(self, name: str, texts: Sequence[str]) -> None:

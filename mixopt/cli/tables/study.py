@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mixopt.base.console import Hanging, note
+from mixopt.cli.tables.reused import reused_table
 from mixopt.cli.tables.table import epochs_of, plain_table
 from mixopt.results.answer import Answer, Confirmation, MetricDifference, Outcome
 from mixopt.results.corpus import CorpusSummary
@@ -73,7 +74,13 @@ def plan_table(plan: PlanEstimate) -> RenderableType:
         lines.append(f"time not measured{gpu_hours}")
     elif gpu_hours:
         lines.append(gpu_hours.removeprefix("; "))
-    return Group(table, *(Hanging("", line) for line in lines), *_planned_domains(plan), *_notes(plan.notes))
+    return Group(
+        table,
+        *(Hanging("", line) for line in lines),
+        *_planned_domains(plan),
+        *reused_table(plan.reused),
+        *_notes(plan.notes),
+    )
 
 
 def _planned_domains(plan: PlanEstimate) -> list[RenderableType]:
@@ -118,7 +125,7 @@ def answer_table(answer: Answer) -> RenderableType:
     parts += _predicted_gain(answer)
     if not answer.confirmation:
         parts += _prediction(answer.recommendation)
-    return Group(*parts, *_notes(answer.notes))
+    return Group(*parts, *reused_table(answer.reused), *_notes(answer.notes))
 
 
 def _predicted_gain(answer: Answer) -> list[RenderableType]:
