@@ -22,6 +22,7 @@ from mixopt.exports.receipt import Export, Source, exported
 from mixopt.results.answer import Answer
 from mixopt.results.backtest import BacktestResult
 from mixopt.results.comparison import Comparison
+from mixopt.results.distances import Distances
 from mixopt.results.fit import FitResult, SkippedSurrogate
 from mixopt.results.plan import PlanEstimate
 from mixopt.results.receipt import Receipt
@@ -81,6 +82,15 @@ class Study:
         from mixopt.study.from_store import planned
 
         return estimate(planned(self.file, prepared(self.file, err)), probe, gpu)
+
+    def distances(self) -> Distances:
+        """How far each pool's text is from each evaluation set, as `mixopt distances --json`; prepares the text where
+        that is not done."""
+        from mixopt.run import prepared
+        from mixopt.study.distances import distances_of
+        from mixopt.study.planning import make_plan
+
+        return distances_of(make_plan(self.file, prepared(self.file, err)))
 
     def run(self, retry_failed: bool = False) -> Answer:
         """Run the study to its answer, or go on where it was left; progress is shown on standard error.

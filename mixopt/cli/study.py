@@ -108,6 +108,21 @@ def plan(
     _say_pool_changes(file, plan.pools.fingerprint)
 
 
+@app.command(epilog="Example: mixopt distances study.yaml", rich_help_panel=STUDY)
+def distances(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
+    """Show how far each pool's text is from each evaluation set, and the mixture nearest to all, before any run."""
+    from mixopt.cli.tables.distances import distances_table
+    from mixopt.run import prepared
+    from mixopt.study.distances import distances_of
+    from mixopt.study.planning import make_plan
+
+    file = load_study(study)
+    plan = make_plan(file, prepared(file, err))
+    with err.status("comparing samples of the text"):
+        found = distances_of(plan)
+    print_result(found, distances_table(found), json)
+
+
 @app.command(epilog="Example: mixopt run study.yaml     (again, to resume)", rich_help_panel=STUDY)
 def run(
     study: StudyArgument = STUDY_FILE,

@@ -73,6 +73,11 @@ def _foreign_trainer(study: StudyFile) -> Iterator[Found]:
         yield ("target", "repetition_matched"), message
     if study.budget.time is not None and kind == "external":
         yield ("budget", "time"), "executor.kind: external trains while nobody counts the time; give budget.flops"
+    if "transport" in study.baselines:
+        yield (
+            ("baselines",),
+            f"executor.kind: {kind} reads no text, so none is known to be near; remove transport",
+        )
     if study.reuse.store:
         message = f"executor.kind: {kind} reads no text, by which pools are known again; give a table in reuse.runs"
         yield ("reuse", "store"), message

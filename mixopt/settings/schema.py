@@ -550,13 +550,14 @@ class StudyFile(Section):
     corpus: CorpusSettings = CorpusSettings()
     proxies: Annotated[dict[Name, ProxySettings], Field(min_length=1, max_length=100)]
     """The proxies, cheapest first; the answer is given, and confirmed, for the last."""
-    baselines: list[Literal["proportional", "uniform", "unimax", "temperature"]] = [
+    baselines: list[Literal["proportional", "uniform", "unimax", "temperature", "transport"]] = [
         "proportional",
         "uniform",
         "unimax",
         "temperature",
     ]
-    """Mixtures that are always trials of the study; proportional is always among them."""
+    """Mixtures that are always trials of the study; proportional is always among them. transport: the one whose text is
+    nearest to what the objective is measured on."""
     search: SearchSettings = SearchSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
     reuse: ReuseSettings = ReuseSettings()

@@ -18,6 +18,7 @@ from mixopt.settings.reading import place_in
 from mixopt.settings.schema import ProxySettings, StudyFile
 from mixopt.study.corpus import relative_to_study
 from mixopt.study.inventory import inventory_of
+from mixopt.study.nearness import TRANSPORT, Samples
 from mixopt.study.notes import (
     confirmation_notes,
     evaluation_notes,
@@ -34,7 +35,7 @@ from mixopt.study.record import measured_corpus, require_subject
 from proxies.data.corpus import Corpus
 from proxies.data.mixing import MixedStream
 from proxies.errors import ProxyError
-from search.designs.baselines import baselines
+from search.designs.baselines import Baseline, baselines
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.frozen_space import FrozenSpace
@@ -119,7 +120,10 @@ def make_plan(file: StudyFile, corpus: Corpus | None, taken: Taken | None = None
         )
         for name, proxy in file.proxies.items()
     )
-    named = baselines(space, dict.fromkeys((PROPORTIONAL, *file.baselines)))
+    named = baselines(space, (name for name in dict.fromkeys((PROPORTIONAL, *file.baselines)) if name != TRANSPORT))
+    if TRANSPORT in file.baselines:
+        assert corpus is not None, "checked with the file"
+        named = (*named, Baseline(TRANSPORT, Samples(corpus, space, objective_of(file)).nearest, ()))
     earlier, reuse_notes = _earlier_runs(file, space, [rung.fidelity for rung in rungs])
     if taken is not None:
         reuse_notes = (*reuse_notes, *taken.notes)

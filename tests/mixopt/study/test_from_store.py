@@ -100,7 +100,9 @@ def test_runs_that_used_another_pool_are_left_out_and_it_is_said(store: Path, tm
     plan = plan_of(tmp_path)
     found = taken(plan)
     assert found.unknown == ("sums",), "a third of it is what it was"
-    assert found.runs == 0 and found.why_not is not None and "more than 2% to domains that are not there" in found.why_not
+    assert (
+        found.runs == 0 and found.why_not is not None and "more than 2% to domains that are not there" in found.why_not
+    )
     assert plan.problem.earlier is None
     assert "reuse.store: no run of another study in the experiment counts here" in plan.notes
 
