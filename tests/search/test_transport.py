@@ -17,10 +17,8 @@ DIMENSIONS, POINTS, POOLS = 16, 128, 4
 CENTRES = np.eye(POOLS, DIMENSIONS)
 
 
-def sample(
-    *parts: int, centre: Float[np.ndarray, " E"] | None = None, points: int = POINTS
-) -> Float[np.ndarray, "P E"]:
-    noise = 0.2 * generator("a sample", *parts).standard_normal((points, DIMENSIONS))
+def sample(*parts: int, centre: Float[np.ndarray, " E"] | None = None) -> Float[np.ndarray, "P E"]:
+    noise = 0.2 * generator("a sample", *parts).standard_normal((POINTS, DIMENSIONS))
     return noise + (np.zeros(DIMENSIONS) if centre is None else centre)
 
 
@@ -50,10 +48,10 @@ def test_a_distance_is_one(one: int, other: int) -> None:
 
 def test_moving_all_points_costs_what_it_is_long() -> None:
     points = sample(1)
-    lengths = [distance(points, points + step * CENTRES[0]) for step in (0.5, 1.0, 2.0)]
+    lengths = [np.mean([distance(points, points + step * axis) for axis in np.eye(DIMENSIONS)]) for step in (0.5, 1.0)]
     assert lengths[1] == pytest.approx(2 * lengths[0])
     # |<direction, step>| of a random direction as long as the root of the dimensions.
-    assert lengths[2] == pytest.approx(2 * np.sqrt(2 / np.pi), rel=0.25)
+    assert lengths[1] == pytest.approx(np.sqrt(2 / np.pi), rel=0.1)
 
 
 def test_each_pool_is_nearest_to_what_is_of_its_kind() -> None:
@@ -82,13 +80,13 @@ def test_no_other_mixture_is_nearer() -> None:
     question = pools(), judged(0, 3), np.array([2.0, 1.0])
     found = nearest_mixture(space(), *question)
     least = mixture_distance(found.array, *question)
-    others = generator("other mixtures").dirichlet(np.full(POOLS, 0.5), size=200)
+    others = generator("other mixtures").dirichlet(np.full(POOLS, 0.5), size=50)
     # The shares are rounded.
     assert least <= min(mixture_distance(weights, *question) for weights in others) + 2e-3
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_the_nearest_mixture_keeps_the_limits(seed: int) -> None:
     rng = generator("limits", seed)
     low, high = np.sort(rng.uniform(0, 0.3, POOLS)) / POOLS, rng.uniform(0.3, 1, POOLS)
