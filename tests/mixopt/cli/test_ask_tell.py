@@ -196,6 +196,8 @@ def test_what_cannot_be_told(
 
 TABLES = [
     ("no metric", "trial,web,code\n{id},1,2\n", "no column of metric books"),
+    ("the store", "target:", "reuse: {store: true}\ntarget:", "reuse.store: executor.kind: external reads no text"),
+    ("near text", "target:", "baselines: [transport]\ntarget:", "baselines: executor.kind: external reads no text"),
     ("a metric twice", "trial,web,code,a/books,b/books\n{id},1,2,3,3\n", "a/books and b/books may both be"),
     ("a trial twice", "trial,web,code,books\n{id},1,2,3\n{id},1,2,4\n", "is there twice"),
     ("an unknown trial", "trial,web,code,books\n0123456789ab,1,2,3\n", "no trial 0123456789ab was asked for"),
