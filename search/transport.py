@@ -58,7 +58,7 @@ def nearest_mixture(
     area_RR, pools_sparse = identity(rows, format="csr"), csr_array(pools_RK)
     groups_GK = csr_array(np.vstack([space.group_GD, -space.group_GD]))
     none_GR = csr_array((groups_GK.shape[0], rows))
-    solution = linprog(
+    solution = linprog(  # type: ignore[call-overload]  # its types leave out sparse matrices, which it takes
         np.concatenate([np.zeros(pools), np.ones(rows)]),
         A_ub=vstack(
             [hstack([pools_sparse, -area_RR]), hstack([-pools_sparse, -area_RR]), hstack([groups_GK, none_GR])]

@@ -93,13 +93,30 @@ def take(plan: Plan, store: Store | None = None, remark: Callable[[str], None] =
     others = [run for run in (store or open_store(file)).studies() if run.study != file.study]
     here, found = Portraits.of(corpus), list[OtherStudy]()
     runs: Runs | None = None
+    known = set[object]()
     for place, run in enumerate(others, start=1):
         remark(f"reading study {run.study} of the store, {place} of {len(others)}")
         told, counted = _from_study(run, plan, here)
+        if counted is not None:
+            told, counted = _once(told, counted, known)
         found.append(told)
         if counted is not None:
             runs = counted if runs is None else runs.before(counted)
     return Taken(runs, Reused(runs=0 if runs is None else len(runs), studies=tuple(found)))
+
+
+def _once(told: OtherStudy, counted: Runs, known: set[object]) -> tuple[OtherStudy, Runs | None]:
+    """Without the runs that repeat a known one in everything, as where two studies trained the same baseline alike."""
+    fresh = []
+    for run in range(len(counted)):
+        proxy = counted.fidelities[counted.fidelity_N[run]].proxy
+        content = proxy, counted.weights_ND[run].tobytes(), counted.values_NM[run].tobytes()
+        fresh.append(content not in known)
+        known.add(content)
+    left = told.model_copy(update={"runs": sum(fresh)})
+    if not any(fresh):
+        return left.model_copy(update={"why_not": "each of its runs repeats one that counts already"}), None
+    return left, counted.select(np.array(fresh))
 
 
 @dataclass(frozen=True)
