@@ -37,7 +37,6 @@ import numpy as np
 from jaxtyping import Float
 from rich.console import Console
 from rich.table import Table
-from scipy.optimize import minimize
 
 from benchmarks.nine_pools import LEAST_SD, SD_PER_NAT, fit_law
 from benchmarks.worlds import Laws
@@ -57,7 +56,6 @@ RUNS_A_POOL = 1.5
 REACH = 0.02
 # Worths below it are nothing, and no two runs tell how much of it.
 LEAST_LOG_WORTH = -10.0
-FLOOR = 1e-9
 
 
 @dataclass(frozen=True)
@@ -100,12 +98,6 @@ def laws_of(weights_ND: Float[np.ndarray, "N D"], values_NM: Float[np.ndarray, "
     return Laws(floor_M, height_M, power_M, worth_MD)
 
 
-def losses(laws: Laws, weights_ND: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N M"]:
-    effective_NM = np.maximum(weights_ND @ laws.worth_MD.T, FLOOR)
-    found_NM: Float[np.ndarray, "N M"] = laws.floor_M + laws.height_M * effective_NM**-laws.power_M
-    return found_NM
-
-
 def mean_worth(log_worth_R: Float[np.ndarray, " R"], apart_R: Float[np.ndarray, " R"]) -> float:
     return float(log_worth_R.mean())
 
@@ -135,22 +127,10 @@ def foretold(laws: Laws, apart_DD: Float[np.ndarray, "D D"], pool: int, how: For
         worth_DD[metric, pool] = np.exp(how(log_worth_RR[place, rest], apart_R))
         # What another pool is worth to the new one's set: as to the sets of its neighbours.
         worth_DD[pool, metric] = np.exp(how(log_worth_RR[rest, place], apart_R))
-    means = [np.insert(each, pool, each.mean()) for each in (laws.floor_M, laws.height_M, laws.power_M)]
-    return Laws(*means, worth_DD)
-
-
-def best_mixture(laws: Laws) -> Float[np.ndarray, " D"]:
-    """The mixture with the least mean loss."""
-
-    def shares(logits_D: Float[np.ndarray, " D"]) -> Float[np.ndarray, " D"]:
-        raised_D = np.exp(logits_D - logits_D.max())
-        found_D: Float[np.ndarray, " D"] = raised_D / raised_D.sum()
-        return found_D
-
-    found = minimize(
-        lambda logits_D: losses(laws, shares(logits_D)[None]).mean(), np.zeros(laws.worth_MD.shape[1]), tol=1e-10
+    floor_M, height_M, power_M = (
+        np.insert(each, pool, each.mean()) for each in (laws.floor_M, laws.height_M, laws.power_M)
     )
-    return shares(found.x)
+    return Laws(floor_M, height_M, power_M, worth_DD)
 
 
 def effects_and_shares(
@@ -167,24 +147,24 @@ def effects_and_shares(
     known = laws_of(known_NR / known_NR.sum(axis=1, keepdims=True), values_NM[without_N][:, others])
     measured_NR, true = values_NM[used_N][:, others], laws_of(weights_ND, values_NM)
     diluted_NR = weights_ND[used_N][:, others]
-    predicted = {"diluted": losses(known, diluted_NR / diluted_NR.sum(axis=1, keepdims=True))}
-    even, natural = 1 / domains, texts.natural_D[pool]
+    predicted = {"diluted": known.losses(diluted_NR / diluted_NR.sum(axis=1, keepdims=True))}
+    even, natural, all_M = 1 / domains, texts.natural_D[pool], np.full(domains, 1 / domains)
     mixtures = {
-        name: np.insert((1 - share) * best_mixture(known), pool, share)
+        name: np.insert((1 - share) * known.best(np.full(domains - 1, 1 / (domains - 1))), pool, share)
         for name, share in (("even share", even), ("natural share", natural))
     }
     for name, how in WAYS.items():
         laws = foretold(known, texts.apart_DD, pool, how)
-        predicted[name] = losses(laws, weights_ND[used_N])[:, others]
-        mixtures[name] = best_mixture(laws)
-    least = losses(true, best_mixture(true)[None]).mean()
+        predicted[name] = laws.losses(weights_ND[used_N])[:, others]
+        mixtures[name] = laws.best(all_M)
+    least = true.losses(true.best(all_M)[None]).mean()
     return {
         "runs": [int(without_N.sum()), int(used_N.sum())],
         "effects": {
             name: float(np.sqrt(((found_NR - measured_NR) ** 2).mean(axis=0)).mean())
             for name, found_NR in predicted.items()
         },
-        "shares": {name: float(losses(true, mixture_D[None]).mean() - least) for name, mixture_D in mixtures.items()},
+        "shares": {name: float(true.losses(mixture_D[None]).mean() - least) for name, mixture_D in mixtures.items()},
     }
 
 
@@ -202,9 +182,10 @@ def guesses(true: Laws, texts: Texts, metric: int) -> dict[str, float]:
         "even": even_R,
     }
 
+    law = Laws(true.floor_M[[metric]], true.height_M[[metric]], true.power_M[[metric]], worth_R[None])
+
     def loss(mixture_R: Float[np.ndarray, " R"]) -> float:
-        effective = max(float(worth_R @ mixture_R), FLOOR)
-        return float(true.floor_M[metric] + true.height_M[metric] * effective ** -true.power_M[metric])
+        return float(law.losses(mixture_R[None])[0, 0])
 
     best = loss(np.eye(len(others))[worth_R.argmax()])
     return {name: loss(mixture_R) - best for name, mixture_R in mixtures.items()}

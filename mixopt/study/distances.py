@@ -23,7 +23,7 @@ def distances_of(plan: Plan) -> Distances:
         )
     space, objective = plan.problem.space, plan.problem.objective
     samples = Samples(plan.corpus, space, objective)
-    found_KJ = distances(samples.pools_KPE, samples.sets_JPE)
+    found_KJ = distances(list(samples.pools_KPE), list(samples.sets_JPE))
     between_KK = np.linalg.norm(samples.pools_KPE.mean(axis=1)[:, None] - samples.pools_KPE.mean(axis=1), axis=2)
     np.fill_diagonal(between_KK, np.inf)
     mixtures = {TRANSPORT: samples.nearest, **plan.problem.baselines}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.held_out_pool import Texts, foretold, guesses, losses, mean_worth, worth_of_neighbours
+from benchmarks.held_out_pool import Texts, foretold, guesses, mean_worth, worth_of_neighbours
 from benchmarks.worlds import Laws
 from search.randomness import generator
 
@@ -35,11 +35,11 @@ def world() -> Laws:
 
 def test_neighbours_foretell_what_a_pool_is_worth_better_than_the_mean_of_all(world: Laws, texts: Texts) -> None:
     pool, others = 5, np.arange(5)
-    own = [each[others] for each in (world.floor_M, world.height_M, world.power_M)]
-    known = Laws(*own, world.worth_MD[np.ix_(others, others)])
+    floor, height, power = (each[others] for each in (world.floor_M, world.height_M, world.power_M))
+    known = Laws(floor, height, power, world.worth_MD[np.ix_(others, others)])
     weights = generator("mixtures").dirichlet(np.ones(POOLS), size=50)
     errors = {
-        how: np.abs(losses(foretold(known, texts.apart_DD, pool, how), weights) - losses(world, weights)).mean()
+        how: np.abs(foretold(known, texts.apart_DD, pool, how).losses(weights) - world.losses(weights)).mean()
         for how in (mean_worth, worth_of_neighbours)
     }
     assert errors[worth_of_neighbours] < errors[mean_worth]

@@ -196,8 +196,6 @@ def test_what_cannot_be_told(
 
 TABLES = [
     ("no metric", "trial,web,code\n{id},1,2\n", "no column of metric books"),
-    ("the store", "target:", "reuse: {store: true}\ntarget:", "reuse.store: executor.kind: external reads no text"),
-    ("near text", "target:", "baselines: [transport]\ntarget:", "baselines: executor.kind: external reads no text"),
     ("a metric twice", "trial,web,code,a/books,b/books\n{id},1,2,3,3\n", "a/books and b/books may both be"),
     ("a trial twice", "trial,web,code,books\n{id},1,2,3\n{id},1,2,4\n", "is there twice"),
     ("an unknown trial", "trial,web,code,books\n0123456789ab,1,2,3\n", "no trial 0123456789ab was asked for"),
@@ -235,6 +233,8 @@ STUDIES = [
     ("a corpus", "target:", "corpus: {vocabulary: 300}\ntarget:", "corpus: executor.kind: external reads no text"),
     ("evaluation", "target:", "evaluation: {x: {paths: y}}\ntarget:", "name what your trainer measures in metrics"),
     ("a metric twice", "target:", "metrics: [a, a]\ntarget:", "metrics: a is named twice"),
+    ("the store", "target:", "reuse: {store: true}\ntarget:", "reuse.store: executor.kind: external reads no text"),
+    ("near text", "target:", "baselines: [transport]\ntarget:", "baselines: executor.kind: external reads no text"),
     ("a placeholder", "kind: external", "kind: command, run: 'x {oot}'", "no placeholder {oot}"),
 ]
 
