@@ -19,11 +19,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mixopt.base.errors import ConfigError
 from mixopt.results.inventory import Inventory
 from mixopt.results.reused import MatchedPool, OtherStudy, Reused
 from mixopt.runs.taken import Taken
@@ -134,7 +133,8 @@ def _from_study(run: StudyRun, plan: Plan, here: Portraits) -> tuple[OtherStudy,
     try:
         record = run.record()
         portraits = Portraits.shown_by(run)
-    except (TrackingError, ConfigError) as error:
+    except TrackingError as error:
+        run.current_tags()  # where the store is away, that is no property of the study
         return nothing.model_copy(update={"why_not": error.message}), None
     inventory = None if record is None else measured_inventory(record)
     if record is None or inventory is None or record.subject.settings is None:
@@ -175,21 +175,30 @@ def _from_study(run: StudyRun, plan: Plan, here: Portraits) -> tuple[OtherStudy,
 
 
 def _matched(here: Portraits, other: _Other) -> tuple[MatchedPool, ...]:
-    """Pools of both studies that are one: the most alike first, each once; in the order of this study's."""
-    found: list[MatchedPool] = []
-    for pool, mine in here.pools.items():
-        for was, theirs in other.inventory.domains.items():
-            pictured = None if other.portraits is None else other.portraits.pools.get(was)
-            by: Literal["tokens", "documents"] = "documents"
-            alike = 0.0 if pictured is None else mine.portrait.resemblance(pictured.portrait)
-            if theirs.content == mine.tokens:
-                by, alike = "tokens", 1.0
-            if alike >= ALIKE:
-                found.append(MatchedPool(pool=pool, was=was, by=by, alike=alike))
+    """Pools of both studies that are one, each once, in the order of this study's: those of the same tokens, the same
+    name first, and of the others the most alike first."""
+    theirs = other.inventory.domains
     chosen: dict[str, MatchedPool] = {}
-    for each in sorted(found, key=lambda pair: (-pair.alike, pair.by != "tokens", pair.pool != pair.was)):
-        if each.pool not in chosen and all(each.was != other.was for other in chosen.values()):
+    for pool, mine in here.pools.items():
+        taken = {each.was for each in chosen.values()}
+        same = [was for was, each in theirs.items() if each.content == mine.tokens and was not in taken]
+        if same:
+            was = pool if pool in same else same[0]
+            chosen[pool] = MatchedPool(pool=pool, was=was, by="tokens", alike=1.0)
+    taken = {each.was for each in chosen.values()}
+    pictured = {} if other.portraits is None else other.portraits.pools
+    left = {was: pictured[was].portrait for was in theirs if was not in taken and was in pictured}
+    found = [
+        MatchedPool(pool=pool, was=was, by="documents", alike=alike)
+        for pool, mine in here.pools.items()
+        if pool not in chosen
+        for was, portrait in left.items()
+        if (alike := mine.portrait.resemblance(portrait)) >= ALIKE
+    ]
+    for each in sorted(found, key=lambda pair: (-pair.alike, pair.pool != pair.was)):
+        if each.pool not in chosen and each.was not in taken:
             chosen[each.pool] = each
+            taken.add(each.was)
     return tuple(chosen[pool] for pool in here.pools if pool in chosen)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ from mixopt.study.corpus import prepare_corpus
 from mixopt.study.from_store import planned
 from mixopt.study.plan import Plan
 from mixopt.study.record import open_store
+from search.trial import Loss, Measurement, Trial
 from tests.e2e.study import STUDY, answer_of, recorded, write_study
 from tests.program import mixopt
 from tests.simulated import measured, run
 from tests.text import documents, write_jsonl
+from tracking import keys
 
 SEARCH = "search: {strategy: regmix, surrogate: linear}\n"
 # The pools of the first study by other names, and in another order.
@@ -172,6 +175,39 @@ def test_a_store_that_is_not_there_yet_has_no_other_study(tmp_path: Path) -> Non
     made = plan_of(tmp_path).taken
     assert made is not None and made.runs is None and made.reused.studies == ()
     assert not (tmp_path / "new.db").exists(), "to plan makes no store"
+
+
+def test_a_study_whose_record_is_damaged_stops_no_other(copied: Path, tmp_path: Path) -> None:
+    file = study(tmp_path, copied, RENAMED, REUSE)
+    first = open_store(file).find("small")
+    assert first is not None
+    first.set_tags({keys.COPY: "{}"})
+    found = taken(plan_of(tmp_path))
+    assert found.runs == 0 and "not as it was written" in str(found.why_not)
+
+
+def test_a_further_evaluation_set_is_known_by_its_documents(tmp_path: Path) -> None:
+    def with_exam(trial: Trial) -> Measurement:
+        found = measured(trial)
+        losses = {**found.losses, "exam": Loss(2 - trial.mixture["sums"], 1.0)}
+        return replace(found, losses=losses, curve=())
+
+    first = STUDY.replace("code: 1}}", "code: 1, exam: 1}}") + "evaluation: {exam: {paths: exam.jsonl}}\n"
+    second = RENAMED.replace("programs: 1}}", "test: 1}}") + "evaluation: {test: {paths: exam.jsonl}}\n"
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder, text in zip(folders, (first, second + REUSE), strict=True):
+        study(folder, tmp_path / "mlflow.db", text)
+        lines = [f'{{"text": "{each}"}}\n' for each in documents("sums", 60)[30:]]
+        (folder / "exam.jsonl").write_text("".join(lines))
+    run(plan_of(folders[0]), with_exam)
+    plan = plan_of(folders[1])
+    assert set(taken(plan).metrics) == {"text", "test"}
+    earlier = plan.problem.earlier
+    assert earlier is not None
+    np.testing.assert_allclose(
+        earlier.values_NM[:, earlier.metrics.index("test")],
+        2 - earlier.weights_ND[:, earlier.domains.index("sums")],
+    )
 
 
 def test_a_study_of_which_nothing_is_known_says_so(copied: Path, tmp_path: Path) -> None:
