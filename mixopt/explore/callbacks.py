@@ -19,7 +19,9 @@ from mixopt.explore.exporting import exported
 from mixopt.explore.layout import WITHIN, position, share_at, share_of, shown_percent, state_of
 from mixopt.explore.what_if import WhatIfs
 from mixopt.exports.formats import exporter
-from mixopt.study.queue import enqueue, queued
+from mixopt.results.queue import QueuedMixture
+from mixopt.study.queue import became_of, broken_by, enqueue, is_same, queued
+from mixopt.study.record import read_record
 from proxies.errors import ProxyError
 from search.errors import ExplainedError
 from search.mixture import FloatArray, Mixture
@@ -185,7 +187,13 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         return dcc.send_string(text, name), "; ".join(notes) or f"saved as {name}"
 
     if subject.study is not None:
-        folder = subject.study.work_directory
+        file, folder = subject.study, subject.study.work_directory
+
+        def queue() -> tuple[QueuedMixture, ...]:
+            """What was queued, by what is recorded now."""
+            history = read_record(file, apart_from="inventory").history
+            problem = subject.problem
+            return became_of(queued(folder), history, problem.target.proxy, broken_by(problem))
 
         @answers(
             app,
@@ -205,9 +213,9 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
                         said = f"not queued, for it breaks the limits: {broken[0]}"
                     else:
                         new = enqueue(folder, mixture, (note or "").strip())
-                        said = f"queued: {_taken_when(subject.name)}" if new else "this mixture is queued already"
-                waiting = [each for each in queued(folder) if set(each.mixture.domains) == set(domains)]
-                return views.queue([each for each in waiting if not what_ifs.is_measured(each.mixture)]), said
+                        [asked] = [each for each in queue() if is_same(Mixture.of(each.mixture), mixture)]
+                        said = _said_of(asked, subject.name, new)
+                return views.queue([each for each in queue() if each.state != "trained"]), said
             except (ExplainedError, ProxyError, OSError) as error:
                 return no_update, f"not queued: {error}"
 
@@ -355,8 +363,19 @@ def _name_of(mixture: Mixture, known: Mapping[str, Mixture], pins: Mapping[str, 
     return next(letter for letter in letters if letter not in pins)
 
 
-def _taken_when(study: str) -> str:
-    return f"study {study} trains it next where it runs; else: mixopt run"
+def _said_of(asked: QueuedMixture, study: str, is_new: bool) -> str:
+    """What somebody who queues a mixture is told of it."""
+    match asked.state:
+        case "waiting" if is_new:
+            return f"queued: study {study} trains it next where it runs; else: mixopt run"
+        case "waiting":
+            return "this mixture is queued already"
+        case "left_out":
+            return f"queued, and not trained: {asked.why}"
+        case "failed":
+            return f"trial {asked.trial} of this mixture failed: {asked.why}; mixopt run --retry-failed trains it again"
+        case _:
+            return f"this mixture is trial {asked.trial} already, {asked.state}"
 
 
 def _mistake(error: ExplainedError) -> str:

@@ -26,6 +26,7 @@ from flask import Flask, Response, redirect, request
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from mixopt.base.errors import ConfigError
+from mixopt.base.plot_style import PAGE_COLOURS
 from mixopt.explore.callbacks import register
 from mixopt.explore.layout import page
 from mixopt.explore.what_if import WhatIfs
@@ -47,6 +48,7 @@ INDEX = """<!DOCTYPE html>
 <meta name="color-scheme" content="light dark">
 <title>{%title%}</title>
 {%favicon%}
+<style>{%colours%}</style>
 {%css%}
 </head>
 <body>
@@ -103,7 +105,7 @@ def build(what_ifs: WhatIfs) -> Dash:
         assets_folder=str(Path(__file__).parent / "assets"),
         title=f"{what_ifs.subject.name} · mixopt explore",
         update_title=None,
-        index_string=INDEX,
+        index_string=INDEX.replace("{%colours%}", PAGE_COLOURS.read_text(encoding="utf-8")),
         # Pins come and go, and a page of one metric has no trade.
         suppress_callback_exceptions=True,
         on_error=_failed,

@@ -9,8 +9,8 @@ from dash import html
 
 from mixopt.explore.subject import Subject
 from mixopt.explore.what_if import WhatIf, WhatIfs
+from mixopt.results.queue import QueuedMixture
 from mixopt.settings.units import show_count
-from mixopt.study.queue import Queued
 from search.mixture import Mixture
 from search.recommendation.recommendation import Estimate
 
@@ -257,14 +257,16 @@ def _share(found: WhatIf, domain: str) -> Any:
     return [percent(now.share), html.Span(repeats, className="muted")]
 
 
-def queue(waiting: Sequence[Queued]) -> Any:
-    if not waiting:
+def queue(asked: Sequence[QueuedMixture]) -> Any:
+    """What was queued and is not trained, and how it stands."""
+    if not asked:
         return html.P("Nothing is queued.", className="muted")
     items = []
-    for each in waiting:
-        largest = sorted(each.mixture.as_dict().items(), key=lambda item: -item[1])[:3]
+    for each in asked:
+        largest = sorted(each.mixture.items(), key=lambda item: -item[1])[:3]
         named = ", ".join(f"{name} {share:.1%}" for name, share in largest)
-        items.append(html.Li([html.B(each.note or "no note"), html.Span(f" · {named}", className="muted")]))
+        how = each.state.replace("_", " ") + (f": {each.why}" if each.why else "")
+        items.append(html.Li([html.B(each.note or "no note"), html.Span(f" · {named} · {how}", className="muted")]))
     return html.Ul(items, className="queued")
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from mixopt.explore.subject import Subject
 from search.give_way import give_way
-from search.mixture import ROUNDING, FloatArray, Mixture
+from search.mixture import FloatArray, Mixture
 from search.recommendation.caveats import of_allowances
 from search.recommendation.effects import Effect, effects, moved_along
 from search.recommendation.expectation import Expectation
@@ -122,12 +122,6 @@ class WhatIfs:
             return self.subject.space.project(mixture.array)
         smaller = frozen.smaller.project(frozen.reduce(mixture.array[None])[0])
         return Mixture.from_array(self.subject.domains, frozen.expand(smaller.array[None])[0])
-
-    def is_measured(self, mixture: Mixture) -> bool:
-        """Whether it was trained at the target, as far as is known since the page was opened."""
-        at_target_ND = self._trained_ND[self.subject.predictor.evidence.runs.at_target_N]
-        distance_N = np.abs(at_target_ND - mixture.reordered(self.subject.domains).array).sum(axis=1) / 2
-        return bool((distance_N <= ROUNDING).any())
 
     def gain_over(self, mixture: Mixture, other: Mixture) -> Estimate:
         """How much lower the objective of a new run is than that of one of the other."""

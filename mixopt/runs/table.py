@@ -21,13 +21,13 @@ from dataclasses import replace
 import numpy as np
 
 from mixopt.base.errors import ConfigError
-from mixopt.runs.tables.columns import METRIC, WEIGHT
+from mixopt.runs.tables.columns import WEIGHT
 from mixopt.runs.tables.opening import DOCUMENTS, open_table
 from mixopt.runs.tables.reading import TableSource
 from mixopt.runs.tables.shares import Shares, shares_of
 from mixopt.runs.tables.sheet import Frame, Sheet, some
 from mixopt.runs.tables.sizes import alike, names_of_sizes, params_in_names
-from mixopt.runs.tables.words import kind_of
+from mixopt.runs.tables.words import METRIC, kind_of
 from mixopt.settings.units import MOST_AMOUNT, show_count
 from search.fidelity import Fidelity
 from search.mixture import FloatArray

@@ -26,16 +26,18 @@ from mixopt.runs.tables.words import (
     BARE_LOSS_WORDS,
     COUNT_WORDS,
     EVALUATION_WORDS,
+    METRIC,
     MIXTURE_WORDS,
     SETTING_WORDS,
     TRAINING_WORDS,
+    called,
     is_setting,
     kind_of,
     without_origin,
     words_of,
 )
 
-WEIGHT, METRIC = "weight.", "metric."
+WEIGHT = "weight."
 # A column that is called like a metric is one if so many of its cells are numbers; what the others are is a mistake.
 MOSTLY = 0.5
 
@@ -220,6 +222,30 @@ def _metrics(
         asked = shown_name(candidates[0]) if candidates else "'eval/*'"
         questions.append(ConfigError(f"{sheet.source}: {question}", hint=f"say which: --metrics {asked} (repeatable)"))
     return _Measured(_called(found), reasons, (*doubted, *maybe))
+
+
+def metric_column(sheet: Sheet, metric: str) -> str:
+    """The column of a metric whose name is known; of several that may be, the only one that is no setting, no share
+    and not of training.
+
+    Raises:
+        ConfigError: none is of this metric, or several may be.
+    """
+    found = called(metric, sheet.columns)
+    if not found:
+        raise ConfigError(
+            f"{sheet.source}: no column of metric {shown_name(metric)}", hint=f"call one {metric}, or PREFIX/{metric}"
+        )
+    if len(found) > 1:
+        measured = [name for name in found if _tier(sheet, name)[0] not in ("none", "training")]
+        found = [name for name in measured if not _is_extreme(name, measured, {})] or found
+    if len(found) > 1:
+        raise ConfigError(
+            f"{sheet.source}: {shown_name(found[0])} and {shown_name(found[1])} may both be metric "
+            f"{shown_name(metric)}",
+            hint=f"leave one of them, or call it {metric}",
+        )
+    return found[0]
 
 
 def _tier(sheet: Sheet, name: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mixopt.base.errors import ConfigError
-from mixopt.runs.tables.columns import METRIC, WEIGHT, Layout, layout_of
+from mixopt.runs.tables.columns import WEIGHT, Layout, layout_of
 from mixopt.runs.tables.finished import LeftOut, unfinished, unknown_states
 from mixopt.runs.tables.mapping_file import mapping_beside
 from mixopt.runs.tables.reading import Described, Reading, Role, TableSource, cells_of
@@ -20,6 +20,7 @@ from mixopt.runs.tables.rows import joined, one_row_a_run
 from mixopt.runs.tables.shares import without_mixture
 from mixopt.runs.tables.sheet import Sheet, repeated, some
 from mixopt.runs.tables.sources import check_no_chart, sheet_in
+from mixopt.runs.tables.words import METRIC
 
 # Roles whose columns keep their cells under a name of their own.
 PLAIN: tuple[Role, ...] = ("fidelity", "params", "tokens", "cost")

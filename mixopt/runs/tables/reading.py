@@ -14,7 +14,7 @@ from mixopt.runs.tables.numbers import DECIMALS, Decimal
 from mixopt.runs.tables.sheet import Cells, Experiment, Frame, some
 
 Units = Literal["share", "percent", "tokens"]
-UNITS: tuple[Units, ...] = ("share", "percent", "tokens")
+WEIGHT_UNITS: tuple[Units, ...] = ("share", "percent", "tokens")
 
 # What a column can be, besides a weight and a metric.
 Role = Literal["run", "fidelity", "params", "tokens", "cost", "state", "step", "last_step", "id", "seed"]
@@ -53,8 +53,8 @@ class Reading:
     join: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.units is not None and self.units not in UNITS:
-            raise ConfigError(f"--units {self.units} does not exist", hint=f"choose from {', '.join(UNITS)}")
+        if self.units is not None and self.units not in WEIGHT_UNITS:
+            raise ConfigError(f"--units {self.units} does not exist", hint=f"choose from {', '.join(WEIGHT_UNITS)}")
         if self.decimal is not None and self.decimal not in DECIMALS:
             raise ConfigError(f"--decimal {self.decimal} does not exist", hint=f"choose from {', '.join(DECIMALS)}")
         for role in self.columns:

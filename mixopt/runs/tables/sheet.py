@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LONGEST_NAME, MOST_COLUMNS = 300, 50_000
 
 # Units that stand behind a name, "tokens (B)", or below it: what a cell is multiplied by.
-UNITS: Mapping[str, float] = {
+FACTORS: Mapping[str, float] = {
     "%": 1.0,
     "percent": 1.0,
     "k": 1e3,
@@ -232,7 +232,7 @@ class Sheet:
         return None if np.isnan(array).all() else array
 
     def _factor(self, column: str) -> float:
-        return UNITS.get(self.units.get(column, "").lower(), 1.0)
+        return FACTORS.get(self.units.get(column, "").lower(), 1.0)
 
     def _number(self, column: str, place: int, decimal: Decimal, amount: bool, needed: bool) -> float:
         cell = self.columns[column][place]
@@ -313,7 +313,7 @@ def _without_units(sheet: Sheet, notes: list[str]) -> Sheet:
     for name, cells in sheet.columns.items():
         found = re.fullmatch(r"(.*\S)\s*[(\[]\s*([^()\[\]]+?)\s*[)\]]", name)
         unit = found[2].split()[0] if found else ""
-        if found and unit.lower() in UNITS and found[1] not in sheet.columns and found[1] not in columns:
+        if found and unit.lower() in FACTORS and found[1] not in sheet.columns and found[1] not in columns:
             units[found[1]], titles[found[1]] = unit, name
             columns[found[1]] = cells
         else:
@@ -339,7 +339,7 @@ def _without_units(sheet: Sheet, notes: list[str]) -> Sheet:
     ):
         return sheet
     said = {name: str(first[name]).strip(" ()[]") for name in worded}
-    units |= {name: unit.split()[0] for name, unit in said.items() if unit and unit.split()[0].lower() in UNITS}
+    units |= {name: unit.split()[0] for name, unit in said.items() if unit and unit.split()[0].lower() in FACTORS}
     notes.append(f"row {sheet.rows[0]} has units and no run: {some(said.values())}")
     return replace(below, units=units, known_decimals={})
 
