@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 from mixopt.results.base import Part, Result, Shares
-<<<<<<< HEAD
-from mixopt.results.reused import Reused
-=======
 from mixopt.results.queue import QueuedMixture
->>>>>>> main
+from mixopt.results.reused import Reused
 
 Activity = Literal["running", "pausing", "paused", "stopping", "waiting", "interrupted", "ended"]
 Phase = Literal["starting", "preparing", "search", "confirming", "finishing", "ended"]

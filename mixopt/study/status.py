@@ -11,11 +11,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from mixopt.results.answer import Answer
-<<<<<<< HEAD
-from mixopt.results.reused import Reused
-=======
 from mixopt.results.queue import QueuedMixture
->>>>>>> main
+from mixopt.results.reused import Reused
 from mixopt.results.status import (
     Activity,
     AnswerInShort,
@@ -32,11 +29,8 @@ from mixopt.results.status import (
     TrialInTraining,
     TrialStates,
 )
-<<<<<<< HEAD
 from mixopt.runs.taken import Taken
-=======
 from mixopt.settings.space import space_declared
->>>>>>> main
 from mixopt.study.inventory import pool_changes
 from mixopt.study.now import Now, now_of
 from mixopt.study.queue import became_of, broken_limit, queued
@@ -150,11 +144,11 @@ def build_status(
     )
 
 
-<<<<<<< HEAD
 def _reused(record: Record) -> Reused | None:
     written = record.written.get(keys.REUSED)
     return None if written is None else Taken.read(written).reused
-=======
+
+
 def queue_of(file: StudyFile, history: History) -> tuple[QueuedMixture, ...]:
     """What was queued in the study's folder, and what became of it, as far as can be told without its text.
 
@@ -165,7 +159,6 @@ def queue_of(file: StudyFile, history: History) -> tuple[QueuedMixture, ...]:
     if not waiting:
         return ()
     return became_of(waiting, history, list(file.proxies)[-1], partial(broken_limit, space_declared(file)))
->>>>>>> main
 
 
 def activity_now(
