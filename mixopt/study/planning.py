@@ -127,6 +127,7 @@ def make_plan(file: StudyFile, corpus: Corpus | None) -> Plan:
         earlier=earlier,
         kept=_kept(file, space),
         goal=_goal(file, supply),
+        levels={level.name: level.domains for level in file.levels},
     )
     _check_reach(file, problem)
     notes = [*reuse_notes]
