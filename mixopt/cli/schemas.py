@@ -39,6 +39,7 @@ RESULTS: Mapping[str, str] = MappingProxyType(
         "plan": "mixopt.results.plan:PlanEstimate",
         "prune": "mixopt.results.prune:Pruned",
         "replay": "mixopt.results.replay:ReplayResult",
+        "refined": "mixopt.results.refined:RefinedStudy",
         "receipt": "mixopt.results.receipt:Receipt",
         "report": "mixopt.report.content:Content",
         "runs": "mixopt.results.run_table:RunTable",
