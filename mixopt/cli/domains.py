@@ -61,11 +61,12 @@ def domains(
 
     Of a study file: split some of its domains or merge them, for a study that goes on from its runs.
     """
+    study = _study_in(data, split or merge, count is not None, text is not None or drop_duplicates)
+
     from mixopt.cli.tables.domains import domains_table, refined_view, repeats_note
     from mixopt.domains.finding import find
     from proxies.domains.finding import DOMAINS, Search
 
-    study = _study_in(data, split or merge, count is not None, text is not None or drop_duplicates)
     search = Search(count or DOMAINS, seed, embedding, sample, fine, drop_duplicates, workers)
     if study is not None:
         from mixopt.domains.refining import refine, refinement
