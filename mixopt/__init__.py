@@ -25,7 +25,20 @@ from typing import TYPE_CHECKING
 from mixopt.base.version import VERSION
 
 if TYPE_CHECKING:
-    from mixopt.api import Backtest, Fit, Study, backtest, compare, export, find_domains, fit, read_space, replay, space
+    from mixopt.api import (
+        Backtest,
+        Fit,
+        Study,
+        backtest,
+        compare,
+        export,
+        find_domains,
+        fit,
+        read_space,
+        refine_domains,
+        replay,
+        space,
+    )
     from mixopt.base.errors import ConfigError
     from mixopt.runs.tables.reading import Reading
     from mixopt.runs.tables.sheet import Experiment
@@ -49,6 +62,7 @@ __all__ = [
     "find_domains",
     "fit",
     "read_space",
+    "refine_domains",
     "replay",
     "space",
 ]

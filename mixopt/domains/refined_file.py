@@ -91,6 +91,8 @@ def check(file: StudyFile, asked: Refinement) -> None:
         if name in {*file.reuse.keep} and (name not in asked.split or file.reuse.at):
             raise ConfigError(f"reuse.keep holds {name} as it is", hint="take it out of reuse.keep first")
     for new, old in asked.merged.items():
+        if len(old) < 2:
+            raise ConfigError(f"{new} is to be of fewer than two domains", hint="name two at least")
         if new in levels or (new in file.domains and new not in old):
             raise ConfigError(f"there is a domain {new} already", hint="choose another name")
         _check_merge(file, new, old)
