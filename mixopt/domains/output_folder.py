@@ -9,6 +9,7 @@ from pathlib import Path
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import write_text
 from proxies.lock import LockHeld, locked
+from proxies.storage import remove_partial
 
 WORK, INPUTS = ".work", "inputs"
 
@@ -30,7 +31,7 @@ def gone_on_with(output: Path, inputs: str) -> Iterator[Path]:
             f"--output {output} holds what was begun with other documents or settings",
             hint="choose another folder, or remove this one",
         )
-    if not begun.exists() and output.exists() and any(output.iterdir()):
+    if not begun.exists() and output.exists() and any(path != work for path in output.iterdir()):
         raise ConfigError(f"--output {output} is not empty", hint="choose another folder, or remove this one")
     with ExitStack() as stack:
         work.mkdir(parents=True, exist_ok=True)
@@ -41,4 +42,5 @@ def gone_on_with(output: Path, inputs: str) -> Iterator[Path]:
                 f"{output} is being written by {error.holder}", hint="wait for it, or choose another folder"
             ) from error
         write_text(begun, inputs)
+        remove_partial(output)
         yield work

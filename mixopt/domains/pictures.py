@@ -81,7 +81,7 @@ def tree_of(tree_M4: Float[np.ndarray, "M 4"], domain_F: Int[np.ndarray, " F"], 
         places = [5 + 10 * place for place in range(len(names))]
         axes.set_yticks(places, [names[leaf] for leaf in found["leaves"] or ()])
         axes.tick_params(axis="y", labelcolor=INK)
-        axes.set_xlabel("distance at which domains would be merged (Ward)")
+        axes.set_xlabel("distance when merged (Ward)")
         axes.set_xlim(left=0)
         axes.grid(axis="y", visible=False)
         axes.set_facecolor(GROUND)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 WHOLE_ROUNDS = 20
+AT_ONCE = 4096  # vectors whose distances are in memory
 LEAST_TEXTS = 16  # of a fine cluster on average, in the sample
 LEAST_SHARE = 0.1  # of the average: a smaller fine cluster is dissolved
 
@@ -50,8 +51,11 @@ def pruned(
 def nearest(vectors_NE: Float[np.ndarray, "N E"], centres_FE: Float[np.ndarray, "F E"]) -> Int[np.ndarray, " N"]:
     """The number of the centre that is nearest to each vector; of several, the first."""
     # |v - c|^2 but for |v|^2, halved.
-    closeness_NF = vectors_NE @ centres_FE.T - (centres_FE**2).sum(axis=1) / 2
-    found: Int[np.ndarray, " N"] = closeness_NF.argmax(axis=1)
+    lengths_F = (centres_FE**2).sum(axis=1) / 2
+    found = np.empty(len(vectors_NE), dtype=np.int64)
+    for start in range(0, len(vectors_NE), AT_ONCE):
+        rows = slice(start, start + AT_ONCE)
+        found[rows] = (vectors_NE[rows] @ centres_FE.T - lengths_F).argmax(axis=1)
     return found
 
 

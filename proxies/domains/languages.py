@@ -84,7 +84,8 @@ def language_of(texts: Iterable[str]) -> str | None:
         return "ja"
     if script in LANGUAGE_OF_SCRIPT:
         return LANGUAGE_OF_SCRIPT[script]
-    words = Counter(word for text in texts for word in WORD.findall(text.lower()))
+    # Single letters are names in code.
+    words = Counter(word for text in texts for word in WORD.findall(text.lower()) if len(word) > 1 or word > "z")
     share = {name: sum(words[word] for word in common.split()) for name, common in COMMON.items()}
     best = max(sorted(share), key=lambda name: share[name])
     return best if share[best] >= LEAST_SHARE * words.total() else None

@@ -26,6 +26,7 @@ from proxies.domains.clusters import Clusters
 from proxies.domains.duplicates import Duplicates
 from proxies.domains.embedding import Embedding
 from proxies.domains.embedding.opening import open_embedding
+from proxies.errors import ProxyError
 from proxies.storage import open_whole, write_whole
 
 ORIGIN = "mixopt_origin"
@@ -81,7 +82,7 @@ def sort_into_pools(
         folder: of what is remembered; what is in it was made of the same files and clusters.
 
     Raises:
-        ProxyError: a file is broken.
+        ProxyError: a file is broken, or has changed.
         OSError: a pool cannot be written.
     """
     for place in (folder, *(pools.folder / name for name in pools.names)):
@@ -116,6 +117,11 @@ def sort_into_pools(
                     sums_2D += portion.sums_2D
                     portions += 1
                     portion = _Portion(count)
+    if done != documents:
+        raise ProxyError(
+            f"{source.name}: there are {done:,} documents, and were {documents:,} a while ago",
+            hint="leave the files alone while they are read, and start again in a new folder",
+        )
     domain_N = np.concatenate([np.load(folder / f"{number:05d}.npy") for number in range(portions)])
     return Sorted(domain_N, sums_2D[1], sums_2D[0])
 

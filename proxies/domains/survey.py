@@ -24,7 +24,7 @@ from proxies.data.format import read_json, write_json
 from proxies.data.intake import OnProgress, Progress
 from proxies.data.sources import Position, Source, SourceFile
 from proxies.domains.chunks import Chunk, chunks, several_processes
-from proxies.domains.duplicates import Duplicates, band_keys, find_duplicates, text_hashes
+from proxies.domains.duplicates import BANDS, Duplicates, band_keys, find_duplicates, text_hashes
 from proxies.domains.embedding.ngrams import excerpt
 from proxies.storage import write_whole
 
@@ -132,7 +132,10 @@ def survey(
                 numbers = {
                     "hashes": np.concatenate([each.hashes_N for each in found]),
                     "bytes": np.concatenate([each.bytes_N for each in found]),
-                    "keys": np.concatenate([each.keys_NK for each in found]),
+                } | {
+                    # Each by itself, as it is read.
+                    f"keys{band}": np.concatenate([each.keys_NK[:, band] for each in found])
+                    for band in range(BANDS)
                 }
                 about = {
                     "documents": len(numbers["hashes"]),
@@ -196,6 +199,5 @@ def _numbers(folder: Path, portion: int, name: str) -> NDArray[Any]:
 
 
 def _column(folder: Path, portions: int, number: int) -> NDArray[np.uint64]:
-    if number == 0:
-        return np.concatenate([_numbers(folder, portion, "hashes") for portion in range(portions)])
-    return np.concatenate([_numbers(folder, portion, "keys")[:, number - 1] for portion in range(portions)])
+    name = "hashes" if number == 0 else f"keys{number - 1}"
+    return np.concatenate([_numbers(folder, portion, name) for portion in range(portions)])

@@ -76,7 +76,9 @@ class SentenceTransformer:
             with torch.inference_mode():
                 hidden_NTE = self.model(**given).last_hidden_state.float()
             mask_NT1 = given["attention_mask"][:, :, None]
-            pooled_NE = hidden_NTE[:, 0] if self.by_first else (hidden_NTE * mask_NT1).sum(1) / mask_NT1.sum(1)
+            pooled_NE = (
+                hidden_NTE[:, 0] if self.by_first else (hidden_NTE * mask_NT1).sum(1) / mask_NT1.sum(1).clamp(min=1)
+            )
             rows.append(normalize(pooled_NE).numpy())
         return np.concatenate(rows)
 
