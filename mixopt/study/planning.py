@@ -154,6 +154,7 @@ def make_plan(file: StudyFile, corpus: Corpus | None, taken: Taken | None = None
         earlier=earlier,
         kept=_kept(file, space),
         goal=_goal(file, supply),
+        levels={level.name: level.domains for level in file.levels},
     )
     _check_reach(file, problem)
     notes = [*reuse_notes]
@@ -245,12 +246,13 @@ def _earlier_runs(file: StudyFile, space: Space, fidelities: Sequence[Fidelity])
     if file.reuse.runs is None:
         return None, ()
     path, metrics = Path(relative_to_study(file.file, file.reuse.runs)), objective_of(file).metrics
-    changes = Changes(file.reuse.renamed, file.reuse.split)
+    changes = Changes(file.reuse.renamed, file.reuse.split, file.reuse.merged)
     try:
         table, table_notes = run_table.read_all(path)
     except ConfigError as error:
         raise ConfigError(f"{place_in(file, 'reuse', 'runs')}: {error.message}", error.hint) from error
-    used = [name for name in table.metrics if changes.renamed.get(name, name) in metrics and name not in changes.split]
+    gone = changes.changed - changes.renamed.keys()
+    used = [name for name in table.metrics if changes.renamed.get(name, name) in metrics and name not in gone]
     table, metric_notes = run_table.choose_metrics(table, path, used)
     # A tokenizer that is trained anew on other text makes losses per token incomparable, even of the same proxy.
     comparable = file.corpus.tokenizer is not None or file.objective.unit == "bits_per_byte"
