@@ -22,12 +22,14 @@ from mixopt.exports.receipt import Export, Source, exported
 from mixopt.results.answer import Answer
 from mixopt.results.backtest import BacktestResult
 from mixopt.results.comparison import Comparison
+from mixopt.results.distances import Distances
 from mixopt.results.domains import FoundDomains
 from mixopt.results.fit import FitResult, SkippedSurrogate
 from mixopt.results.plan import PlanEstimate
 from mixopt.results.queue import QueuedMixture
 from mixopt.results.receipt import Receipt
 from mixopt.results.recommendation import Interval, Score
+from mixopt.results.refined import RefinedStudy
 from mixopt.results.status import Status
 from mixopt.results.turns import AskedTrials, AttachedRuns, ToldTrials
 from mixopt.runs import backtest as backtest_runs
@@ -81,9 +83,18 @@ class Study:
         """
         from mixopt.run import prepared
         from mixopt.study.estimate import estimate
+        from mixopt.study.from_store import planned
+
+        return estimate(planned(self.file, prepared(self.file, err)), probe, gpu)
+
+    def distances(self) -> Distances:
+        """How far each pool's text is from each evaluation set, as `mixopt distances --json`; prepares the text where
+        that is not done."""
+        from mixopt.run import prepared
+        from mixopt.study.distances import distances_of
         from mixopt.study.planning import make_plan
 
-        return estimate(make_plan(self.file, prepared(self.file, err)), probe, gpu)
+        return distances_of(make_plan(self.file, prepared(self.file, err)))
 
     def run(self, retry_failed: bool = False) -> Answer:
         """Run the study to its answer, or go on where it was left; progress is shown on standard error.
@@ -795,6 +806,38 @@ def find_domains(
     return find([data] if isinstance(data, Path | str) else data, Path(output), search, text, err)
 
 
+def refine_domains(
+    study: Study | Path | str,
+    output: Path | str,
+    *,
+    split: Mapping[str, int] | None = None,
+    merge: Mapping[str, Sequence[str]] | None = None,
+    embedding: Path | str | None = None,
+    sample: int = 100_000,
+    fine: int = 1000,
+    seed: int = 0,
+    workers: int | None = None,
+) -> RefinedStudy:
+    """Split or merge domains of a study, for one that goes on from its runs, as `mixopt domains STUDY --json`.
+
+    Args:
+        output: a new folder for pools and runs; the new study file lies beside the old, with the folder's name.
+        split: how many parts a domain is to have.
+        merge: by new name, the domains that it is to consist of.
+        embedding, sample, fine, seed, workers: as for `find_domains`.
+
+    Raises:
+        ConfigError, ProxyError, TrackingError: it cannot be done with this study, or the folder is no good.
+    """
+    from mixopt.domains.refined_file import Refinement
+    from mixopt.domains.refining import refine
+    from proxies.domains.finding import DOMAINS, Search
+
+    file = study.file if isinstance(study, Study) else load(Path(study))
+    search = Search(DOMAINS, seed, _path(embedding), sample, fine, False, workers)
+    return refine(file, Refinement(split or {}, merge or {}), Path(output), search, err)
+
+
 def _source(table: Table, name: str, reading: Reading | Path | str | None) -> TableSource:
     if isinstance(table, Experiment):
         cells: Frame | Path | Experiment = table
@@ -802,7 +845,9 @@ def _source(table: Table, name: str, reading: Reading | Path | str | None) -> Ta
         cells = Frame(table, name) if isinstance(table, pd.DataFrame) else Path(table)
     if reading is None:
         return cells
-    return Described(cells, reading if isinstance(reading, Reading) else read_mapping(Path(reading)))
+    if isinstance(reading, Reading):
+        return Described(cells, reading)
+    return Described(cells, read_mapping(Path(reading)), Path(reading))
 
 
 def _limits(space: Space | Path | str) -> Limits:

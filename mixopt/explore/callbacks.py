@@ -8,6 +8,7 @@ slider, field, "begin from", a click on a picture ──▶ the mixture ──�
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -16,7 +17,7 @@ from dash import ALL, Dash, Input, Output, State, ctx, dcc, no_update
 
 from mixopt.explore import pictures, views
 from mixopt.explore.exporting import exported
-from mixopt.explore.layout import WITHIN, position, share_at, share_of, shown_percent, state_of
+from mixopt.explore.layout import WITHIN, pins_of, position, share_at, share_of, shown_percent, state_of
 from mixopt.explore.what_if import WhatIfs
 from mixopt.exports.formats import exporter
 from mixopt.results.queue import QueuedMixture
@@ -65,11 +66,8 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         return Mixture.from_array(domains, _array(state["weights"], count))
 
     def pinned(pins: Mapping[str, Any] | None) -> dict[str, Mixture]:
-        # What another subject's page left in this browser is not of these domains.
         return {
-            str(name): Mixture.from_array(domains, _array(weights, count))
-            for name, weights in (pins or {}).items()
-            if len(weights) == count
+            str(name): Mixture.from_array(domains, _array(weights, count)) for name, weights in (pins or {}).items()
         }
 
     @answers(
@@ -91,7 +89,7 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
             app,
             Output("trade", "figure"),
             Input("settled", "data"),
-            Input("pins", "data"),
+            Input(pins_of(subject), "data"),
             Input("across", "value"),
             Input("up", "value"),
             State("mixture", "data"),
@@ -100,7 +98,13 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
             kept = {name: what_ifs.of(mixture) for name, mixture in pinned(pins).items()}
             return pictures.trade_picture(subject, across, up, what_ifs.of(now(state)), kept)
 
-    @answers(app, Output("trials", "figure"), Input("settled", "data"), Input("pins", "data"), State("mixture", "data"))
+    @answers(
+        app,
+        Output("trials", "figure"),
+        Input("settled", "data"),
+        Input(pins_of(subject), "data"),
+        State("mixture", "data"),
+    )
     def trials(_settled: int, pins: Mapping[str, Any] | None, state: Mapping[str, Any]) -> Any:
         return pictures.trials_picture(subject, now(state), pinned(pins))
 
@@ -110,21 +114,26 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
     def effect(_settled: int, domain: str, state: Mapping[str, Any]) -> Any:
         mixture = now(state)
         curve = what_ifs.curve(mixture, domain)
-        return pictures.effect_picture(subject, domain, mixture[domain], curve, subject.metrics)
+        share = math.fsum(mixture[name] for name in subject.problem.levels.get(domain, (domain,)))
+        return pictures.effect_picture(subject, domain, share, curve, subject.metrics)
 
     @answers(
-        app, Output("comparison", "children"), Input("settled", "data"), Input("pins", "data"), State("mixture", "data")
+        app,
+        Output("comparison", "children"),
+        Input("settled", "data"),
+        Input(pins_of(subject), "data"),
+        State("mixture", "data"),
     )
     def compare(_settled: int, pins: Mapping[str, Any] | None, state: Mapping[str, Any]) -> Any:
         return views.comparison(what_ifs, now(state), pinned(pins))
 
     @answers(
         app,
-        Output("pins", "data"),
+        Output(pins_of(subject), "data"),
         Output("said", "children", allow_duplicate=True),
         Input("pin", "n_clicks"),
         Input({"unpin": ALL}, "n_clicks"),
-        State("pins", "data"),
+        State(pins_of(subject), "data"),
         State("mixture", "data"),
         prevent_initial_call=True,
     )
@@ -231,6 +240,7 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         Output({"share": ALL}, "value"),
         Output({"percent": ALL}, "value"),
         Output({"epochs": ALL}, "children"),
+        Output({"level": ALL}, "children"),
         Output("summary", "children"),
         Output("details", "children"),
         Output("mixture", "data"),
@@ -244,7 +254,7 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         Input("trials", "clickData"),
         State({"held": ALL}, "value"),
         State("mixture", "data"),
-        State("pins", "data"),
+        State(pins_of(subject), "data"),
         State("across", "value", allow_optional=True),
         State("up", "value", allow_optional=True),
         prevent_initial_call=True,
@@ -290,7 +300,7 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
             case "within" if limited:
                 mixture = what_ifs.inside(before)
             case _:
-                return _nothing(count)
+                return _nothing(count, len(subject.problem.levels))
         found = what_ifs.of(mixture)
         sliders: list[Any] = [position(each) for each in mixture.weights]
         if isinstance(touched, dict) and "share" in touched and moved is not None and sliders[moved] == float(given):
@@ -300,6 +310,7 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
             sliders,
             [shown_percent(share) for share in mixture.weights],
             [views.epochs(found, name) if subject.space.target_tokens else no_update for name in domains],
+            [views.sum_in(found, each) for each in subject.problem.levels.values()],
             views.summary(found, subject, reach),
             views.details(found, subject),
             state_of(mixture, moved, start if moved is not None else None),
@@ -326,9 +337,9 @@ def _touched(before: Mixture, places: list[Any], percents: list[Any]) -> Any:
     return None
 
 
-def _nothing(count: int) -> Any:
+def _nothing(count: int, levels: int) -> Any:
     same = [no_update] * count
-    return same, same, same, no_update, no_update, no_update, no_update
+    return same, same, same, [no_update] * levels, no_update, no_update, no_update, no_update
 
 
 def _array(weights: Any, count: int) -> FloatArray:

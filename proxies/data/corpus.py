@@ -165,7 +165,7 @@ def prepare(
             for source in domains
         }
         evaluation_entries = {source.name: held_out_entries[source.name] for source in evaluations}
-        manifest = {
+        manifest: dict[str, Any] = {
             "inputs": inputs,
             "text": {
                 "shape": _shape(domains, evaluations, settings, files),
@@ -179,6 +179,7 @@ def prepare(
             "domains": domain_entries,
             "evaluations": evaluation_entries,
         }
+        _add_portraits(manifest, directory, tokenizer, on_progress)
         write_json(directory / MANIFEST, manifest)
     return Corpus.open(directory)
 
@@ -517,6 +518,17 @@ def _domain_entry(
         confirmation_tokens=sum(shard["tokens"] for shard in held_out.values()) - state.held_out.tokens,
     )
     return {"summary": asdict(summary), "train": [asdict(shard) for shard in train]}
+
+
+def _add_portraits(
+    manifest: dict[str, Any], directory: Path, tokenizer: CorpusTokenizer, on_progress: OnProgress
+) -> None:
+    """What the text of each source is like, beside what is said of it."""
+    corpus, entries = Corpus(directory, manifest), manifest["domains"] | manifest["evaluations"]
+    on_source = _counted("look at samples", len(entries), on_progress, "sources")
+    for name, entry in entries.items():
+        entry["portrait"] = corpus.draw_portrait(name, tokenizer).plain()
+        on_source(1)
 
 
 def _held_out_entry(
