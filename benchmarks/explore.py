@@ -3,9 +3,10 @@
     python -m benchmarks.explore
     python -m benchmarks.explore --json benchmarks/results/explore.json
 
-The fit is the default one of `mixopt explore`, of a made-up world as large as RegMix's table. A browser without a window
-(Debian's chromium) moves one slider after the other. The clock of the page starts where the slider is moved and ends in
-the frame after what is predicted has changed in the document; the time of the request within it stands beside it.
+The fit is the default one of `mixopt explore`, of a made-up world as large as RegMix's table. A browser without a
+window (Debian's chromium) moves one slider after the other. The clock of the page starts where the slider is moved and
+ends in the frame after what is predicted has changed in the document; the time of the request within it stands beside
+it.
 """
 
 from __future__ import annotations

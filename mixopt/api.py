@@ -766,7 +766,9 @@ def _source(table: Table, name: str, reading: Reading | Path | str | None) -> Ta
         cells = Frame(table, name) if isinstance(table, pd.DataFrame) else Path(table)
     if reading is None:
         return cells
-    return Described(cells, reading if isinstance(reading, Reading) else read_mapping(Path(reading)))
+    if isinstance(reading, Reading):
+        return Described(cells, reading)
+    return Described(cells, read_mapping(Path(reading)), Path(reading))
 
 
 def _limits(space: Space | Path | str) -> Limits:

@@ -1,8 +1,8 @@
-"""The options by which every command that reads a table of runs is told how: `fit`, `backtest`, `replay`, `attach`."""
+"""The options by which every command that reads a table of runs is told how: `fit`, `backtest`, `explore`, ..."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -122,7 +122,7 @@ class How:
             raise ConfigError("--experiment without a store", hint="say where it is: --from-mlflow URI")
         if not cells:
             raise ConfigError("no table of runs", hint="name a file, or --from-mlflow URI --experiment NAME")
-        return tuple(Described(each, reading) for each in cells)
+        return tuple(Described(each, reading, self.mapping) for each in cells)
 
     def source(self, path: Path | None) -> Any:
         """The one table that there is.
@@ -134,6 +134,11 @@ class How:
             raise ConfigError(f"{path} and --from-mlflow are two tables", hint="leave one of them out")
         [only] = self.sources(*([] if path is None else [path]))
         return only
+
+    @property
+    def is_said(self) -> bool:
+        """Whether anything was said."""
+        return any(getattr(self, each.name) for each in fields(self))
 
     @property
     def stem(self) -> str:

@@ -16,7 +16,7 @@ from dash import ALL, Dash, Input, Output, State, ctx, dcc, no_update
 
 from mixopt.explore import pictures, views
 from mixopt.explore.exporting import exported
-from mixopt.explore.layout import WITHIN, position, share_at, share_of, shown_percent, state_of
+from mixopt.explore.layout import WITHIN, pins_of, position, share_at, share_of, shown_percent, state_of
 from mixopt.explore.what_if import WhatIfs
 from mixopt.exports.formats import exporter
 from mixopt.results.queue import QueuedMixture
@@ -65,11 +65,8 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         return Mixture.from_array(domains, _array(state["weights"], count))
 
     def pinned(pins: Mapping[str, Any] | None) -> dict[str, Mixture]:
-        # What another subject's page left in this browser is not of these domains.
         return {
-            str(name): Mixture.from_array(domains, _array(weights, count))
-            for name, weights in (pins or {}).items()
-            if len(weights) == count
+            str(name): Mixture.from_array(domains, _array(weights, count)) for name, weights in (pins or {}).items()
         }
 
     @answers(
@@ -91,7 +88,7 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
             app,
             Output("trade", "figure"),
             Input("settled", "data"),
-            Input("pins", "data"),
+            Input(pins_of(subject), "data"),
             Input("across", "value"),
             Input("up", "value"),
             State("mixture", "data"),
@@ -100,7 +97,13 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
             kept = {name: what_ifs.of(mixture) for name, mixture in pinned(pins).items()}
             return pictures.trade_picture(subject, across, up, what_ifs.of(now(state)), kept)
 
-    @answers(app, Output("trials", "figure"), Input("settled", "data"), Input("pins", "data"), State("mixture", "data"))
+    @answers(
+        app,
+        Output("trials", "figure"),
+        Input("settled", "data"),
+        Input(pins_of(subject), "data"),
+        State("mixture", "data"),
+    )
     def trials(_settled: int, pins: Mapping[str, Any] | None, state: Mapping[str, Any]) -> Any:
         return pictures.trials_picture(subject, now(state), pinned(pins))
 
@@ -113,18 +116,22 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         return pictures.effect_picture(subject, domain, mixture[domain], curve, subject.metrics)
 
     @answers(
-        app, Output("comparison", "children"), Input("settled", "data"), Input("pins", "data"), State("mixture", "data")
+        app,
+        Output("comparison", "children"),
+        Input("settled", "data"),
+        Input(pins_of(subject), "data"),
+        State("mixture", "data"),
     )
     def compare(_settled: int, pins: Mapping[str, Any] | None, state: Mapping[str, Any]) -> Any:
         return views.comparison(what_ifs, now(state), pinned(pins))
 
     @answers(
         app,
-        Output("pins", "data"),
+        Output(pins_of(subject), "data"),
         Output("said", "children", allow_duplicate=True),
         Input("pin", "n_clicks"),
         Input({"unpin": ALL}, "n_clicks"),
-        State("pins", "data"),
+        State(pins_of(subject), "data"),
         State("mixture", "data"),
         prevent_initial_call=True,
     )
@@ -244,7 +251,7 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         Input("trials", "clickData"),
         State({"held": ALL}, "value"),
         State("mixture", "data"),
-        State("pins", "data"),
+        State(pins_of(subject), "data"),
         State("across", "value", allow_optional=True),
         State("up", "value", allow_optional=True),
         prevent_initial_call=True,

@@ -15,7 +15,7 @@ import ipaddress
 import logging
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,10 +70,7 @@ class Serving:
     server: BaseWSGIServer
 
     def until_interrupted(self) -> None:
-        try:
-            self.server.serve_forever()
-        except KeyboardInterrupt:
-            log.info("interrupted")
+        self.server.serve_forever()  # which ends where somebody presses Ctrl-C
 
 
 @contextmanager
@@ -122,9 +119,11 @@ def guard(app: Dash, token: str, host: str, port: int) -> None:
     flask = app.server
     cookie, session = f"mixopt-explore-{port}", secrets.token_urlsafe(24)
     policy = _policy(app)
+    # Asking what this machine is called may take a while: once.
+    names = frozenset(each.lower() for each in ("localhost", host, socket.gethostname(), socket.getfqdn()))
 
     def check() -> Response | None:
-        if not _is_ours(request.host, host):
+        if not _is_ours(request.host, names):
             return _refused(f"this page is not served as {request.host}")
         own = f"{request.scheme}://{request.host}"
         if request.method not in ("GET", "HEAD") and request.headers.get("Origin") != own:
@@ -161,13 +160,13 @@ def _policy(app: Dash) -> str:
     )
 
 
-def _is_ours(asked: str, host: str) -> bool:
-    """Whether a Host header names this server: an address, which no foreign name is, or a name of this machine."""
-    name = urlsplit(f"//{asked}").hostname or ""
+def _is_ours(asked: str, names: Collection[str]) -> bool:
+    """Whether a Host header names this server: an address, which no foreign name is, or one of these names of it."""
+    name = urlsplit(f"//{asked}").hostname or ""  # in lower case
     try:
         ipaddress.ip_address(name)
     except ValueError:
-        return name in ("localhost", host, socket.gethostname().lower(), socket.getfqdn().lower())
+        return name in names
     return True
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from dash import html
 
 from mixopt.explore.subject import Subject
-from mixopt.explore.what_if import WhatIf, WhatIfs
+from mixopt.explore.what_if import Verdict, WhatIf, WhatIfs
 from mixopt.results.queue import QueuedMixture
 from mixopt.settings.units import show_count
 from search.mixture import Mixture
@@ -20,6 +20,8 @@ NO_EPOCHS = "–"
 NOW = "now"
 # Of any training.
 LEAST_FLOPS = 1e6
+# In explore.css.
+TONES = {Verdict.BETTER: "good", Verdict.WORSE: "bad", Verdict.NOT_TOLD: ""}
 
 
 def signed(value: float) -> str:
@@ -57,11 +59,15 @@ def _gain(found: WhatIf, subject: Subject, reach: float) -> Any:
         return _tile("Gain over proportional", "–", "there is no proportional mixture")
     if found.mixture.same_as(subject.proportional):
         return _tile("Gain over proportional", "0", "this is the proportional mixture")
-    tone = {"better than proportional": "good", "worse than proportional": "bad"}.get(found.verdict, "")
+    tone = "" if found.verdict is None else TONES[found.verdict]
     return _tile(
         "Gain over proportional",
         signed(gain.mean),
-        [html.Span(found.verdict, className=tone), html.Br(), f"95%: {signed(gain.lower)} to {signed(gain.upper)}"],
+        [
+            html.Span(found.verdict or "", className=tone),
+            html.Br(),
+            f"95%: {signed(gain.lower)} to {signed(gain.upper)}",
+        ],
         _bar(gain, reach, tone),
         name="now-gain",
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -23,6 +24,14 @@ from search.trust_region import distance, usual_distance
 
 # Of mixtures that were looked at, whose numbers are kept: of pins and of those that are gone back to.
 REMEMBERED = 256
+
+
+class Verdict(StrEnum):
+    """Whether a mixture is better than the proportional one, in words."""
+
+    BETTER = "better than proportional"
+    WORSE = "worse than proportional"
+    NOT_TOLD = "not told from proportional"
 
 
 @dataclass(frozen=True)
@@ -64,16 +73,14 @@ class WhatIf:
     trial_flops: float
 
     @property
-    def verdict(self) -> str:
-        """In a few words, whether it is better than the proportional mixture."""
+    def verdict(self) -> Verdict | None:
+        """None where there is nothing to compare: no proportional mixture, or it is this one."""
         gain = self.expected.gain
         if gain is None or (gain.mean == 0 and gain.lower == gain.upper):
-            return ""
+            return None
         if gain.lower > 0:
-            return "better than proportional"
-        if gain.upper < 0:
-            return "worse than proportional"
-        return "not told from proportional"
+            return Verdict.BETTER
+        return Verdict.WORSE if gain.upper < 0 else Verdict.NOT_TOLD
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ EVALUATION_WORDS = frozenset(
     }
 )
 TRAINING_WORDS = frozenset({"train", "training", "tr"})
+# Turkish, Indonesian and Fula, whose codes are words of training, of counts and of layers as well.
+LANGUAGES = frozenset({"tr", "id", "ff"})
 # With one of these, a name with a word for a loss, a score or an evaluation is a setting of it all the same.
 SETTING_WORDS = frozenset(
     {
@@ -72,12 +74,12 @@ BARE_LOSS_WORDS = frozenset(
 )
 # fmt: on
 
-# Where trackers put what columns are: settings, and what was measured.
 # How a table that says itself what is what names a metric.
 METRIC = "metric."
 # What stands between a metric's name and where it was measured, as in eval/web.
 SEPARATORS = tuple("/._-: ")
 
+# Where trackers put what columns are: settings, and what was measured.
 SETTINGS = ("config.", "params.", "tags.", "attributes.", "hparams.")
 MEASURED = ("summary.", "summarymetrics.", "summary_metrics.", "metrics.")
 
