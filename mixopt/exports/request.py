@@ -198,7 +198,14 @@ class ExportRequest:
         self.require_lengths(known)
         if not self.allow_repeats:
             require_few_repeats(self.supplies(known, mixture), self.tokens, TOO_OFTEN)
-        return exported(self.exporter, self._exportable(known, mixture), self._source(known, mixture), self.leave_out)
+        return exported(
+            self.exporter,
+            self._exportable(known, mixture),
+            self._source(known, mixture),
+            self.leave_out,
+            self._most_epochs,
+            self.allow_repeats,
+        )
 
     def require_lengths(self, known: Known) -> None:
         """
