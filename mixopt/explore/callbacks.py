@@ -8,12 +8,13 @@ slider, field, "begin from", a click on a picture ──▶ the mixture ──�
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, no_update
 
+from mixopt.base.shown import shown_name
 from mixopt.explore import pictures, views
 from mixopt.explore.exporting import exported
 from mixopt.explore.layout import WITHIN, pins_of, position, share_at, share_of, shown_percent, state_of
@@ -242,6 +243,7 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         Output("details", "children"),
         Output("mixture", "data"),
         Output("begin", "value"),
+        Output("said", "children", allow_duplicate=True),
         Input({"share": ALL}, "value"),
         Input({"percent": ALL}, "value"),
         Input("begin", "value"),
@@ -275,17 +277,20 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         touched = _touched(before, places, percents)
         moved: int | None = None
         given: Any = None
-        start = before
+        start, said, kept = before, "", list[str]()
         match touched:
             case {"share": int(moved)} | {"percent": int(moved)}:
-                if state.get("moved") == moved:
+                kept = [name for name, each in zip(domains, held, strict=True) if each and name != domains[moved]]
+                if (state.get("moved"), state.get("held")) == (moved, kept):
                     start = Mixture.from_array(domains, _array(state["start"], count))
                 given = places[moved] if "share" in touched else percents[moved]
                 share = share_at(float(given)) if "share" in touched else share_of(given)
-                # What is no number leaves the mixture, and the field, as they were.
-                share = start[domains[moved]] if share is None else share
-                kept = [name for name, each in zip(domains, held, strict=True) if each and name != domains[moved]]
-                mixture = what_ifs.moved(start, domains[moved], share, kept, limited)
+                if share is None:
+                    # The mixture stays as it is, and the field says so again.
+                    mixture, said = before, f"{shown_name(given)} is no share: give a number from 0 to 100"
+                else:
+                    mixture = what_ifs.moved(start, domains[moved], share, kept, limited)
+                    said = _said_of_move(domains[moved], share, mixture, limited, kept)
             case {"take": str(name)} if ctx.triggered[0]["value"] and name in (pins or {}):
                 mixture = Mixture.from_array(domains, _array((pins or {})[name], count))
             case "begin" if begin is not None and begin in subject.mixtures:
@@ -309,9 +314,10 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
             [views.epochs(found, name) if subject.space.target_tokens else no_update for name in domains],
             views.summary(found, subject, reach),
             views.details(found, subject),
-            state_of(mixture, moved, start if moved is not None else None),
+            state_of(mixture, moved, start if moved is not None else None, kept),
             # Once it was moved, it can be begun from again.
             no_update if touched == "begin" or begin is None else None,
+            said,
         )
 
 
@@ -335,7 +341,20 @@ def _touched(before: Mixture, places: list[Any], percents: list[Any]) -> Any:
 
 def _nothing(count: int) -> Any:
     same = [no_update] * count
-    return same, same, same, no_update, no_update, no_update, no_update
+    return same, same, same, no_update, no_update, no_update, no_update, no_update
+
+
+def _said_of_move(domain: str, asked: float, mixture: Mixture, limited: bool, kept: Sequence[str]) -> str:
+    """What kept a share from where somebody wanted it; nothing where it is there, as finely as a slider stands."""
+    if position(mixture[domain]) == position(asked):
+        return ""
+    if len(kept) == len(mixture.domains) - 1:
+        return f"{domain} stays at {100 * mixture[domain]:.4g}%: all other domains are held"
+    why = [*(["the limits"] if limited else []), *(["what is held"] if kept else [])]
+    most = "more" if mixture[domain] < asked else "less"
+    return (
+        f"{domain} is {100 * mixture[domain]:.4g}%, not {100 * asked:.4g}%: {' and '.join(why)} let it have no {most}"
+    )
 
 
 def _array(weights: Any, count: int) -> FloatArray:

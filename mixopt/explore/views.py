@@ -9,6 +9,7 @@ from dash import html
 
 from mixopt.explore.subject import Subject
 from mixopt.explore.what_if import Verdict, WhatIf, WhatIfs
+from mixopt.results.answer import Outcome
 from mixopt.results.queue import QueuedMixture
 from mixopt.settings.units import show_count
 from search.mixture import Mixture
@@ -54,23 +55,44 @@ def details(found: WhatIf, subject: Subject) -> Any:
 
 
 def _gain(found: WhatIf, subject: Subject, reach: float) -> Any:
-    gain = found.expected.gain
+    gain, title = found.expected.gain, f"Gain over {subject.natural}"
     if gain is None:
-        return _tile("Gain over proportional", "–", "there is no proportional mixture")
+        return _tile(title, "–", "there is no proportional mixture")
     if found.mixture.same_as(subject.proportional):
-        return _tile("Gain over proportional", "0", "this is the proportional mixture")
+        return _tile(title, "0", f"this is {_with_article(subject.natural)}")
     tone = "" if found.verdict is None else TONES[found.verdict]
+    said = "" if found.verdict is None else f"{found.verdict} {subject.natural}"
+    measured = _measured(subject.confirmed(found.mixture))
     return _tile(
-        "Gain over proportional",
+        title,
         signed(gain.mean),
         [
-            html.Span(found.verdict or "", className=tone),
+            *measured,
+            *(["predicted of one new run: "] if measured else []),
+            html.Span(said, className=tone),
             html.Br(),
             f"95%: {signed(gain.lower)} to {signed(gain.upper)}",
         ],
         _bar(gain, reach, tone),
         name="now-gain",
     )
+
+
+def _with_article(natural: str) -> str:
+    return natural if natural.startswith("the ") else f"the {natural} mixture"
+
+
+def _measured(outcome: Outcome | None) -> list[Any]:
+    """What the confirmation of the study's answer says of a mixture."""
+    if outcome is None or outcome.difference is None:
+        return []
+    margin = "" if outcome.margin is None else f" ± {outcome.margin:.4f}"
+    tone = {"better": "good", "worse": "bad"}.get(outcome.verdict, "")
+    return [
+        f"confirmed: {signed(-outcome.difference)}{margin}, ",
+        html.Span(outcome.verdict, className=tone),
+        html.Br(),
+    ]
 
 
 def _objective(found: WhatIf, subject: Subject) -> Any:
@@ -162,7 +184,7 @@ def _sentences(found: WhatIf) -> list[Any]:
 
 
 def _losses(found: WhatIf, subject: Subject) -> Any:
-    """Each metric as it is predicted, beside what is predicted of the proportional mixture."""
+    """Each metric as it is predicted, beside what is predicted of the mixture that all are compared with."""
     beside = subject.predictor.expect(subject.proportional)[2]
     signs = subject.problem.objective.sign_M
     changes = {
@@ -195,7 +217,9 @@ def _losses(found: WhatIf, subject: Subject) -> Any:
                 ]
             )
         )
-    head = html.Tr([html.Th(each, scope="col") for each in ("metric", "predicted", "95%", "from proportional", "")])
+    head = html.Tr(
+        [html.Th(each, scope="col") for each in ("metric", "predicted", "95%", f"from {subject.natural}", "")]
+    )
     return html.Div(html.Table([html.Thead(head), html.Tbody(rows)], className="losses"), className="scroll")
 
 
@@ -214,8 +238,8 @@ def comparison(what_ifs: WhatIfs, now: Mixture, pins: Mapping[str, Mixture]) -> 
     found = {NOW: what_ifs.of(now), **{name: what_ifs.of(mixture) for name, mixture in pins.items()}}
     subject = what_ifs.subject
     outcomes = [
-        _row("gain over proportional", [_estimate(each.expected.gain) for each in found.values()], "strong"),
-        _row("now gains over it", ["–", *(_estimate(what_ifs.gain_over(now, other)) for other in pins.values())]),
+        _row(f"gain over {subject.natural}", [_estimate(each.expected.gain) for each in found.values()], "strong"),
+        _row("now gains over it", ["–", *(_gain_over(what_ifs, now, other) for other in pins.values())]),
         _row("objective", [plain(each.expected.objective.mean) for each in found.values()]),
         _row("from the nearest run", [f"{each.nearest:.0%}" for each in found.values()]),
         _row("limits", ["kept" if not each.broken else f"{len(each.broken)} broken" for each in found.values()]),
@@ -257,6 +281,10 @@ def _estimate(value: Estimate | None) -> Any:
     return [signed(value.mean), html.Span(f" ± {(value.upper - value.lower) / 2:.4f}", className="muted")]
 
 
+def _gain_over(what_ifs: WhatIfs, now: Mixture, other: Mixture) -> Any:
+    return "the same mixture" if now.same_as(other) else _estimate(what_ifs.gain_over(now, other))
+
+
 def _share(found: WhatIf, domain: str) -> Any:
     now = found.domains[domain]
     repeats = "" if now.epochs is None else f" · {now.epochs:.2g} ep."
@@ -274,6 +302,13 @@ def queue(asked: Sequence[QueuedMixture]) -> Any:
         how = each.state.replace("_", " ") + (f": {each.why}" if each.why else "")
         items.append(html.Li([html.B(each.note or "no note"), html.Span(f" · {named} · {how}", className="muted")]))
     return html.Ul(items, className="queued")
+
+
+def answered(subject: Subject) -> str:
+    """What the study found: whatever one new run is predicted to give, that was measured."""
+    if subject.answer is None:
+        return ""
+    return f"{'The' if subject.answer.ended else 'So far the'} study's answer: {subject.answer.verdict}"
 
 
 def source(subject: Subject) -> str:

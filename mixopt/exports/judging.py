@@ -4,8 +4,8 @@ With draws at random a domain's share of the tokens has an error that follows fr
 documents are, beside the others'. Four of these standard errors, one draw, and a tolerance are no difference; the
 tolerance is a fifth of a share at most, so that a small domain that gets nothing is noticed.
 
-Where so little was drawn that a domain could have got nothing within that, of this domain nothing is told; and where half
-of the tokens could have gone to other domains so, nothing is told of the run.
+Where so little was drawn that a domain could have got nothing within that, of this domain nothing is told; and where
+half of the tokens could have gone to other domains so, nothing is told of the run.
 """
 
 from __future__ import annotations
@@ -167,5 +167,7 @@ def _too_little(asked: Asked, unnoticed: float, draws: float | None) -> str:
         draws: how many there were, where that is known.
     """
     unit = asked.draws if asked.draws in (Draws.SEQUENCES, Draws.TOKENS) else Draws.DOCUMENTS
-    few = "" if draws is None else f" in about {draws:,.0f} {unit}" if draws >= 1 else f" in less than one of its {unit}"
-    return f"too little was drawn to tell: {unnoticed:.0%} of the tokens could have gone to other domains{few}, by chance"
+    few = ""
+    if draws is not None:
+        few = f" in about {draws:,.0f} {unit}" if draws >= 1 else f" in less than one of its {unit}"
+    return f"too little was drawn to tell: {unnoticed:.0%} of the tokens could be off{few}, and chance would explain it"

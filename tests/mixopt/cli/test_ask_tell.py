@@ -206,7 +206,11 @@ TELL: list[tuple[str, tuple[object, ...], str]] = [
     ("no trial", ("--loss", "web=1"), "which trial is it?"),
     ("one of many", ("T", "--table", "runs.csv"), "tells of many trials"),
     ("no pair", ("T", "--loss", "web"), "is no METRIC=NUMBER"),
-    ("a loss that is none", ("T", "--loss", "web=3", "--loss", "code=nan"), '--loss code=nan is no loss; of a run that'),
+    (
+        "a loss that is none",
+        ("T", "--loss", "web=3", "--loss", "code=nan"),
+        "--loss code=nan is no loss; of a run that",
+    ),
     ("an infinite loss", ("T", "--loss", "web=inf"), '--failed "diverged"'),
     ("a metric twice", ("T", "--loss", "web=1", "--loss", "web=2"), "--loss web is there twice"),
     ("a sign for no table", ("T", "--loss", "web=1", "--decimal", "comma"), "name it: --table runs.csv"),

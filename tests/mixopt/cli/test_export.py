@@ -246,6 +246,13 @@ def test_a_domain_of_less_than_a_sequence_is_no_part_of_a_run_that_reads_sequenc
     assert read_receipt(Path("sources.yaml"))[0].grid == "tokens"
 
 
+def test_a_file_that_is_called_as_another_kind_is_written_with_a_note(study: Path) -> None:
+    note = "mixture.py is called .py, and what json writes is .json"
+    assert note in notes_in(called("export", study, "-f", "json", "-o", "mixture.py"))
+    assert "is called" not in notes_in(called("export", study, "-f", "yaml", "-o", "mixture.yml"))
+    assert "is called" not in notes_in(called("export", study, "-f", "megatron", "-o", "args.sh"))
+
+
 def test_where_no_receipt_fits_it_is_said_where_it_is(study: Path) -> None:
     assert "--output FILE writes it beside" in notes_in(called("export", study, "-f", "megatron"))
     assert json.loads(called("export", study, "-f", "megatron", "--json").stdout)["receipt"]["format"] == "megatron"

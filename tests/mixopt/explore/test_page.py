@@ -90,6 +90,7 @@ def test_while_a_slider_is_dragged_what_is_expected_follows(visitor: Visitor) ->
 def test_limits_hold_until_they_are_let_go(visitor: Visitor) -> None:
     visitor.type_share(1, "90")
     visitor.await_(lambda: abs(visitor.shares()[1] - 60) < 0.01)
+    assert visitor.text("said") == "code is 60%, not 90%: the limits let it have no more"
     assert visitor.text("now-limits") == "kept"
     visitor.tick("within")
     visitor.type_share(1, "90")
@@ -102,11 +103,15 @@ def test_limits_hold_until_they_are_let_go(visitor: Visitor) -> None:
 
 def test_what_is_no_share_changes_nothing(visitor: Visitor) -> None:
     before = visitor.shares()
-    for typed in ("much", "nan", ""):
+    for typed in ("much", "nan", "", "150", "-5"):
         visitor.type_share(1, typed)
         visitor.await_(lambda: visitor.shares() == before)
     visitor.type_share(1, "41,5 %")
     visitor.await_(lambda: visitor.shares()[1] == 41.5)
+    moved = visitor.shares()
+    visitor.type_share(1, "abc")
+    visitor.await_(lambda: visitor.text("said") == "abc is no share: give a number from 0 to 100")
+    assert visitor.shares() == moved, "what was typed before stays"
 
 
 def test_what_is_held_stays(visitor: Visitor) -> None:
@@ -115,6 +120,10 @@ def test_what_is_held_stays(visitor: Visitor) -> None:
     visitor.slide(1, 0.45)
     visitor.await_(lambda: abs(visitor.shares()[1] - 45) < 0.2)
     assert visitor.shares()[0] == pytest.approx(web, abs=0.01)
+    for number in (2, 3, 4):
+        visitor.tick("held", number)
+    visitor.type_share(1, "20")
+    visitor.await_(lambda: visitor.text("said") == "code stays at 45.02%: all other domains are held")
 
 
 def test_the_keyboard_suffices(visitor: Visitor) -> None:
