@@ -112,3 +112,10 @@ def test_views_name_what_the_study_records(plan: Plan) -> None:
         assert tag.startswith(keys.SHARED_VIEW)
         assert len(view) < 5_000, "what MLflow's databases keep of an experiment's tag"
         assert f"tags.`{keys.STUDY_NAME}` = 'small'" in json.loads(view)["searchFilter"]
+
+
+def test_charts_show_the_search_alone(plan: Plan) -> None:
+    """The confirmation's losses are of other documents."""
+    for tag, view in views(plan).items():
+        leaves_out = f"params.`{keys.PARAM_SEED}` != '1'" in json.loads(view)["searchFilter"]
+        assert leaves_out == ("proxy" in tag)
