@@ -83,12 +83,12 @@ def fitted(table: Path) -> Laws:
     weights_ND, values_NM = runs.weights_ND[:, order_D], runs.values_NM[:, order_M]
     mean_N = values_NM.mean(axis=1)
     sd_N = LEAST_SD + SD_PER_NAT * (mean_N - mean_N.min())
-    laws = [_fit(weights_ND, values_N, sd_N, own) for own, values_N in enumerate(values_NM.T)]
+    laws = [fit_law(weights_ND, values_N, sd_N, own) for own, values_N in enumerate(values_NM.T)]
     floor_M, height_M, power_M, worth_MD = (np.array(each) for each in zip(*laws, strict=True))
     return Laws(floor_M, height_M, power_M, worth_MD)
 
 
-def _fit(
+def fit_law(
     weights_ND: Float[np.ndarray, "N D"], values_N: Float[np.ndarray, " N"], sd_N: Float[np.ndarray, " N"], own: int
 ) -> tuple[float, float, float, Float[np.ndarray, " D"]]:
     """Floor, height, power, and worths [D], that of its own domain 1."""

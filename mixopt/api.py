@@ -22,11 +22,14 @@ from mixopt.exports.receipt import Export, Source, exported
 from mixopt.results.answer import Answer
 from mixopt.results.backtest import BacktestResult
 from mixopt.results.comparison import Comparison
+from mixopt.results.distances import Distances
+from mixopt.results.domains import FoundDomains
 from mixopt.results.fit import FitResult, SkippedSurrogate
 from mixopt.results.plan import PlanEstimate
 from mixopt.results.queue import QueuedMixture
 from mixopt.results.receipt import Receipt
 from mixopt.results.recommendation import Interval, Score
+from mixopt.results.refined import RefinedStudy
 from mixopt.results.status import Status
 from mixopt.results.turns import AskedTrials, AttachedRuns, ToldTrials
 from mixopt.runs import backtest as backtest_runs
@@ -80,9 +83,18 @@ class Study:
         """
         from mixopt.run import prepared
         from mixopt.study.estimate import estimate
+        from mixopt.study.from_store import planned
+
+        return estimate(planned(self.file, prepared(self.file, err)), probe, gpu)
+
+    def distances(self) -> Distances:
+        """How far each pool's text is from each evaluation set, as `mixopt distances --json`; prepares the text where
+        that is not done."""
+        from mixopt.run import prepared
+        from mixopt.study.distances import distances_of
         from mixopt.study.planning import make_plan
 
-        return estimate(make_plan(self.file, prepared(self.file, err)), probe, gpu)
+        return distances_of(make_plan(self.file, prepared(self.file, err)))
 
     def run(self, retry_failed: bool = False) -> Answer:
         """Run the study to its answer, or go on where it was left; progress is shown on standard error.
@@ -757,6 +769,73 @@ def compare(
 
     one, other = (each.file.file if isinstance(each, Study) else each for each in (a, b))
     return comparison.compare(one, other, study.file.file if isinstance(study, Study) else _path(study))
+
+
+def find_domains(
+    data: Path | str | Sequence[Path | str],
+    output: Path | str,
+    *,
+    count: int = 20,
+    text: str | None = None,
+    embedding: Path | str | None = None,
+    drop_duplicates: bool = False,
+    sample: int = 100_000,
+    fine: int = 1000,
+    seed: int = 0,
+    workers: int | None = None,
+) -> FoundDomains:
+    """Sort documents into domains, pools and a study file, as `mixopt domains --json`; see docs/how-to/domains.md.
+
+    Args:
+        data: files, folders, globs, URLs or hub names.
+        output: a new folder; or one in which an earlier call was killed, which is gone on with.
+        count: of domains.
+        text: the field of records that holds the text.
+        embedding: the folder of a sentence-transformers model. Default: n-grams, learned from the documents.
+        drop_duplicates: leave out what is there already, or nearly.
+        sample, fine: documents that are learned from, and clusters that are merged into domains, at most.
+        workers: processes; all cores by default.
+
+    Raises:
+        ConfigError, ProxyError: the documents, the settings or the folder are no good.
+    """
+    from mixopt.domains.finding import find
+    from proxies.domains.finding import Search
+
+    search = Search(count, seed, _path(embedding), sample, fine, drop_duplicates, workers)
+    return find([data] if isinstance(data, Path | str) else data, Path(output), search, text, err)
+
+
+def refine_domains(
+    study: Study | Path | str,
+    output: Path | str,
+    *,
+    split: Mapping[str, int] | None = None,
+    merge: Mapping[str, Sequence[str]] | None = None,
+    embedding: Path | str | None = None,
+    sample: int = 100_000,
+    fine: int = 1000,
+    seed: int = 0,
+    workers: int | None = None,
+) -> RefinedStudy:
+    """Split or merge domains of a study, for one that goes on from its runs, as `mixopt domains STUDY --json`.
+
+    Args:
+        output: a new folder for pools and runs; the new study file lies beside the old, with the folder's name.
+        split: how many parts a domain is to have.
+        merge: by new name, the domains that it is to consist of.
+        embedding, sample, fine, seed, workers: as for `find_domains`.
+
+    Raises:
+        ConfigError, ProxyError, TrackingError: it cannot be done with this study, or the folder is no good.
+    """
+    from mixopt.domains.refined_file import Refinement
+    from mixopt.domains.refining import refine
+    from proxies.domains.finding import DOMAINS, Search
+
+    file = study.file if isinstance(study, Study) else load(Path(study))
+    search = Search(DOMAINS, seed, _path(embedding), sample, fine, False, workers)
+    return refine(file, Refinement(split or {}, merge or {}), Path(output), search, err)
 
 
 def _source(table: Table, name: str, reading: Reading | Path | str | None) -> TableSource:

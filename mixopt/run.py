@@ -30,11 +30,12 @@ from mixopt.settings.schema import StudyFile
 from mixopt.study.checking import check_before_run, check_directory
 from mixopt.study.corpus import find_corpus, prepare_corpus
 from mixopt.study.exchange import check_reachable
+from mixopt.study.from_store import planned
 from mixopt.study.loop import Loop
 from mixopt.study.notify import Notifier, notify_settings
 from mixopt.study.now import Teller
 from mixopt.study.plan import Plan
-from mixopt.study.planning import as_begun, check_settings, make_plan
+from mixopt.study.planning import as_begun, check_settings
 from mixopt.study.progress import Several, watcher_for
 from mixopt.study.record import FROM_JOURNAL, check_begun, journal_path, reach_store
 from mixopt.study.recording import begin
@@ -184,8 +185,10 @@ class _Stages:
             store = reach_store(file, tell, self._say)
             begun = check_begun(file, store)
         self.teller.enters("preparing")
-        plan = as_begun(make_plan(file, prepare(file, self.console, self.teller.prepares)), begun)
+        corpus = prepare(file, self.console, self.teller.prepares)
         self.teller.enters("starting")
+        with self._stage("planning") as tell:
+            plan = as_begun(planned(file, corpus, store, tell), begun)
         with self._stage("opening the record") as tell:
             recorder = stack.enter_context(begin(plan, store, tell))
         self.teller.show_by(recorder.show_now)

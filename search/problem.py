@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -74,6 +74,7 @@ class Problem:
         earlier: runs from before the study that count as evidence, over the same domains (see search.reuse).
         kept: domains whose relative weights the search leaves as they are, and these (see search.frozen_space).
         goal: the final run, where it is known.
+        levels: domains that are told of together as well, by the name of their level.
         pool: the only mixtures that can be trained, by proxy, as when finished runs are replayed (see search.replay);
             None: the whole space.
 
@@ -90,6 +91,7 @@ class Problem:
     kept: Mixture | None = None
     pool: Mapping[str, tuple[Mixture, ...]] | None = None
     goal: Goal | None = None
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.rungs:

@@ -31,6 +31,8 @@ CORPUS = "mixopt.corpus"  # the fingerprint of its tokens, in studies of before 
 ANSWER = "mixopt.answer"
 PREDICTIONS = "mixopt.predictions"  # gains that were predicted before they were confirmed
 INVENTORY = "mixopt.inventory"  # of the pools; as a tag its fingerprint
+PORTRAITS = "mixopt.portraits"  # a digest of the artifact by which other studies know the pools again
+REUSED = "mixopt.reused"  # the runs of other studies that count, as they were taken when the study began
 SEARCH_SECONDS = "mixopt.search_seconds"  # this and the next are in the journal alone
 SEARCH_ENDED = "mixopt.search_ended"  # by which of the study's criteria the search has ended, and why
 ACTIVITY = "mixopt.activity"  # what the study's driver is at: one of these, running, pausing or stopping
@@ -73,6 +75,8 @@ STUDY_FILE = "study.yaml"
 VERSIONS_FILE = "versions.json"  # of Python and the packages with which the study went on last
 ANSWER_FILE = "answer.json"
 INVENTORY_FILE = "inventory.json"
+PORTRAITS_FILE = "portraits.json"
+REUSED_FILE = "reused.json"
 PREDICTIONS_FILE = "predictions.json"
 REPORT_FILE = "report.html"
 

@@ -158,6 +158,27 @@ class Store:
         oldest = min(runs, key=lambda run: (run.info.start_time, run.info.run_id))
         return StudyRun(self, oldest)
 
+    def studies(self) -> list[StudyRun]:
+        """The studies of the experiment, by name; of two runs of one name the older."""
+        found: dict[str, StudyRun] = {}
+        token: str | None = None
+        while True:
+            with _answering(self.uri):
+                page = self.client.search_runs(
+                    [self.experiment_id],
+                    f"tags.`{keys.KIND}` = '{keys.KIND_STUDY}'",
+                    run_view_type=ViewType.ACTIVE_ONLY,
+                    max_results=PAGE,
+                    order_by=["attributes.start_time ASC"],
+                    page_token=token,
+                )
+            for run in page:
+                if run.data.tags.get(keys.STUDY_NAME):
+                    found.setdefault(run.data.tags[keys.STUDY_NAME], StudyRun(self, run))
+            token = page.token
+            if not token:
+                return [found[name] for name in sorted(found)]
+
     def tag_experiment(self, tags: Mapping[str, str]) -> None:
         """Keep something with the experiment, such as views that links open."""
         with _answering(self.uri):
@@ -333,6 +354,14 @@ class StudyRun:
             return None if text is None else Copy(**json.loads(text))
         except (ValueError, TypeError) as error:
             raise TrackingError(f"study {self.study}: the tag {keys.COPY} is not as it was written") from error
+
+    def read(self, file: str) -> str:
+        """A text file that was kept with the study.
+
+        Raises:
+            TrackingError: the store does not give it.
+        """
+        return self._download(file).decode(errors="replace")
 
     def _download(self, file: str) -> bytes:
         """An artifact, whole."""

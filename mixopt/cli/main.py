@@ -24,6 +24,7 @@ from mixopt.cli import (
     cluster,
     compare,
     control,
+    domains,
     explore,
     export,
     finished_runs,
@@ -62,7 +63,7 @@ app = typer.Typer(
 
 # In the order in which `mixopt --help` lists them.
 STUDIES = (study, watch, ask_tell, control, report, explore, export, receipts, compare, calibration)
-for commands in (begin, *STUDIES, finished_runs, cluster, keeping):
+for commands in (begin, domains, *STUDIES, finished_runs, cluster, keeping):
     app.add_typer(commands.app)
 
 USER_MISTAKE = 2  # exit status

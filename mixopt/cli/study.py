@@ -93,19 +93,34 @@ def plan(
     from mixopt.run import prepared
     from mixopt.settings.gpus import assumed_flops
     from mixopt.study.estimate import estimate
-    from mixopt.study.planning import make_plan
+    from mixopt.study.from_store import planned
     from mixopt.study.wishes import driver
 
     file = load_study(study)
     if gpu is not None:
         assumed_flops(gpu)  # before the text is read
-    plan = make_plan(file, prepared(file, err))
+    plan = planned(file, prepared(file, err))
     if probe and (runs := driver(file.work_directory)) is not None:
         say_note(f"the study is being run by {runs}; speeds are those beside it")
     with err.status("measuring the speed of each proxy") if probe else err.status("counting"):
         estimated = estimate(plan, probe, gpu)
     print_result(estimated, plan_table(estimated), json)
     _say_pool_changes(file, plan.pools.fingerprint)
+
+
+@app.command(epilog="Example: mixopt distances study.yaml", rich_help_panel=STUDY)
+def distances(study: StudyArgument = STUDY_FILE, json: Json = False) -> None:
+    """Show how far each pool's text is from each evaluation set, and the mixture nearest to all, before any run."""
+    from mixopt.cli.tables.distances import distances_table
+    from mixopt.run import prepared
+    from mixopt.study.distances import distances_of
+    from mixopt.study.planning import make_plan
+
+    file = load_study(study)
+    plan = make_plan(file, prepared(file, err))
+    with err.status("comparing samples of the text"):
+        found = distances_of(plan)
+    print_result(found, distances_table(found), json)
 
 
 @app.command(epilog="Example: mixopt run study.yaml     (again, to resume)", rich_help_panel=STUDY)

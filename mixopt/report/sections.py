@@ -37,10 +37,34 @@ def sections(content: Content) -> tuple[Section, ...]:
         _agreement(content),
         _front(content),
         _growth(content),
+        *_reused(content),
         _failures(content),
         _budget(content),
         _reproduction(content),
     )
+
+
+def _reused(content: Content) -> tuple[Section, ...]:
+    """Where the study asked for runs of others."""
+    reused = content.reused
+    if reused is None:
+        return ()
+    lead = (
+        "Studies of the same MLflow experiment, as they were when this one began. Pools are known by their text: by "
+        "the digest of their tokens, or by the share of documents that is the same."
+    )
+    rows = tuple(
+        (
+            each.study,
+            f"{each.runs} of {each.of}",
+            ", ".join(f"{pool.was} as {pool.pool}, {pool.alike:.0%} by {pool.by}" for pool in each.pools),
+            each.why_not or (f"losses of {', '.join(each.tied)} tied by a line" if each.tied else "as they are"),
+        )
+        for each in reused.studies
+    )
+    columns = ("study", ">runs that count", "pools: there, and here", "how its losses count, or why not")
+    title = "Which runs of other studies counted"
+    return (Section("reused", title, lead, (), Table(columns, rows)),)
 
 
 def _losses(content: Content) -> Section:

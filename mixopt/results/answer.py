@@ -13,6 +13,7 @@ from mixopt.results.inventory import Inventory
 from mixopt.results.objective import StudyObjective
 from mixopt.results.predictions import Predictions
 from mixopt.results.recommendation import Recommendation
+from mixopt.results.reused import Reused
 from mixopt.results.scale import ScalePath
 
 if TYPE_CHECKING:
@@ -35,6 +36,16 @@ class DomainAnswer(Part):
     """Null where mixopt does not read the text."""
     max_epochs: float | None = None
     """How often that run may, where its tokens are known; null in answers of 0.1.0."""
+
+
+class LevelAnswer(Part):
+    """What the answer means for a domain with parts: sums over all domains in it."""
+
+    domains: tuple[str, ...]
+    """Those of the mixture, in whatever level below it."""
+    tokens: int
+    proportional: float
+    weight: float
 
 
 class TrialCounts(Part):
@@ -192,6 +203,8 @@ class Answer(Result):
     verdict: str
     objective: StudyObjective
     domains: Mapping[str, DomainAnswer]
+    levels: Mapping[str, LevelAnswer] = {}
+    """Domains with parts, outer ones before those inside them; none in answers of 0.1.0."""
     trials: TrialCounts
     recommendation: Recommendation
     """What the search proposes."""
@@ -205,6 +218,8 @@ class Answer(Result):
     path: ScalePath | None = None
     """How the best mixture is expected to move from the proxies to the final run; null where nothing says so, and in
     answers of 0.1.0."""
+    reused: Reused | None = None
+    """Runs of other studies in the store that counted; null where none were asked for (reuse.store)."""
 
     @classmethod
     def read(cls, recorded: Mapping[str, object]) -> Self:

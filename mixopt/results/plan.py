@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from mixopt.results.base import Part, Result
+from mixopt.results.reused import Reused
 
 
 class PackSpeed(Part):
@@ -54,6 +55,16 @@ class PlannedDomain(Part):
     """How often that run may."""
 
 
+class PlannedLevel(Part):
+    """What all domains in a domain with parts can give together."""
+
+    domains: tuple[str, ...]
+    tokens: int
+    proportional: float
+    most: float
+    """The largest sum of their shares that any mixture within the limits gives them."""
+
+
 class PlanEstimate(Result):
     """What will run, at most, and what it takes."""
 
@@ -78,3 +89,7 @@ class PlanEstimate(Result):
     target_tokens: int | None = None
     """Of the final run."""
     domains: Mapping[str, PlannedDomain] = {}
+    reused: Reused | None = None
+    """What counts of other studies in the store; null where none is asked (reuse.store)."""
+    levels: Mapping[str, PlannedLevel] = {}
+    """Domains with parts, outer ones before those inside them."""

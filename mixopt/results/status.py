@@ -7,6 +7,7 @@ from typing import Literal
 
 from mixopt.results.base import Part, Result, Shares
 from mixopt.results.queue import QueuedMixture
+from mixopt.results.reused import Reused
 
 Activity = Literal["running", "pausing", "paused", "stopping", "waiting", "interrupted", "ended"]
 Phase = Literal["starting", "preparing", "search", "confirming", "finishing", "ended"]
@@ -201,6 +202,8 @@ class StatusFields(Part):
     tracking_uri: str
     pool_changes: tuple[str, ...] = ()
     """How today's pools differ from those that were measured, in sentences."""
+    reused: Reused | None = None
+    """Runs of other studies in the store that count; null where none were asked for (reuse.store)."""
 
 
 class Status(StatusFields, Result):

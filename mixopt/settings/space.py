@@ -6,14 +6,15 @@ A whole study file will do; its other sections are checked, and not used.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from mixopt.base.errors import ConfigError
-from mixopt.settings.reading import text_of, validate
+from mixopt.settings.levels import spelled_out
+from mixopt.settings.reading import over_leaves, text_of, validate
 from mixopt.settings.schema import MOST_NAMES, DomainSettings, Name, Paths, ProxySettings, StudyFile
 from search.space import DomainLimits, Group, Space
 
@@ -41,6 +42,7 @@ class Limits:
         target_tokens: of the run that the mixture is for: no domain is then repeated more than `max_epochs` times, or
             its own.
         target_params: of that run.
+        levels: the domains in each domain with parts.
     """
 
     source: str
@@ -49,6 +51,7 @@ class Limits:
     target_tokens: int | None
     max_epochs: float | None
     target_params: int | None = None
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, space: Space) -> Limits:
@@ -83,6 +86,7 @@ class _Pool(DomainSettings):
     """A domain whose text is not needed."""
 
     paths: Paths = Field([])
+    parts: Annotated[dict[str, _Pool], Field(min_length=1, max_length=MOST_NAMES)] | None = None  # type: ignore[assignment]
 
 
 class _Sections(StudyFile):
@@ -90,7 +94,7 @@ class _Sections(StudyFile):
 
     study: Name = "space"
     # Any name that a table's column can have.
-    domains: Annotated[dict[str, _Pool], Field(min_length=2, max_length=MOST_NAMES)]  # type: ignore[assignment]
+    domains: Annotated[dict[str, _Pool], Field(min_length=1, max_length=MOST_NAMES)]  # type: ignore[assignment]
     proxies: dict[Name, ProxySettings] = Field({})
 
 
@@ -100,7 +104,8 @@ def read(path: Path) -> Limits:
     Raises:
         ConfigError: one line for each mistake, as in study files.
     """
-    file, _ = validate(text_of(path), path, _Sections)
+    tree, root = validate(text_of(path), path, _Sections)
+    file = spelled_out(over_leaves(tree, root, path))
     return Limits(
         str(path),
         {
@@ -113,6 +118,7 @@ def read(path: Path) -> Limits:
         file.target.tokens,
         file.target.max_epochs,
         file.target.params,
+        {level.name: level.domains for level in file.levels},
     )
 
 

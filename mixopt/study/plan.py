@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from mixopt.runs.taken import Taken
 from mixopt.settings.schema import StudyFile
 from mixopt.study.exchange import Exchange
 from mixopt.study.pools import Pools
@@ -38,6 +39,7 @@ class Plan:
         recipes: how each proxy is trained, by its name; none where another trainer trains them.
         available_tokens: by proxy, the tokens of each domain that it may use; None where it may use all.
         notes: sentences that a careful reader wants to know before the study runs.
+        taken: what counts of other studies in the store; None where none is asked.
     """
 
     file: StudyFile
@@ -48,6 +50,7 @@ class Plan:
     recipes: Mapping[str, Recipe]
     available_tokens: Mapping[str, Mapping[str, int] | None]
     notes: tuple[str, ...]
+    taken: Taken | None = None
 
     def searched(self, history: History) -> Counter[Fidelity]:
         """How many trials of the search have ended at each fidelity, of those that the strategy expects."""

@@ -13,11 +13,13 @@ import numpy as np
 
 from mixopt.base.errors import ConfigError, all_at_once
 from mixopt.runs import table as run_table
+from mixopt.runs.taken import Taken
 from mixopt.settings.reading import place_in
 from mixopt.settings.schema import ProxySettings, StudyFile
 from mixopt.settings.space import has_supply, space_declared, space_of
 from mixopt.study.corpus import relative_to_study
 from mixopt.study.inventory import inventory_of
+from mixopt.study.nearness import TRANSPORT, Samples
 from mixopt.study.notes import (
     confirmation_notes,
     evaluation_notes,
@@ -35,7 +37,7 @@ from mixopt.workers.command import check_syntax
 from proxies.data.corpus import Corpus
 from proxies.data.mixing import MixedStream
 from proxies.errors import ProxyError
-from search.designs.baselines import baselines
+from search.designs.baselines import Baseline, baselines
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.frozen_space import FrozenSpace
@@ -49,6 +51,7 @@ from search.strategies import STRATEGIES
 from search.strategies.base import Settings
 from search.surrogates import SCALING_LAW
 from search.trust_region import TrustRegion
+from tracking import keys
 from tracking.record import Record, Subject
 
 if TYPE_CHECKING:
@@ -104,10 +107,11 @@ def _check_proxy(file: StudyFile, name: str) -> None:
     _recipe(file, name, settings, file.corpus.vocabulary)
 
 
-def make_plan(file: StudyFile, corpus: Corpus | None) -> Plan:
+def make_plan(file: StudyFile, corpus: Corpus | None, taken: Taken | None = None) -> Plan:
     """
     Args:
         corpus: None where another trainer has the text (`executor.is_foreign`).
+        taken: what counts of other studies in the store.
 
     Raises:
         ConfigError, SearchError, ProxyError: the settings contradict each other or the corpus.
@@ -132,8 +136,15 @@ def make_plan(file: StudyFile, corpus: Corpus | None) -> Plan:
         )
         for name, proxy in file.proxies.items()
     )
-    named = baselines(space, dict.fromkeys((PROPORTIONAL, *file.baselines)))
+    named = baselines(space, (name for name in dict.fromkeys((PROPORTIONAL, *file.baselines)) if name != TRANSPORT))
+    if TRANSPORT in file.baselines:
+        assert corpus is not None, "checked with the file"
+        named = (*named, Baseline(TRANSPORT, Samples(corpus, space, objective_of(file)).nearest, ()))
     earlier, reuse_notes = _earlier_runs(file, space, [rung.fidelity for rung in rungs])
+    if taken is not None:
+        reuse_notes = (*reuse_notes, *taken.notes)
+        if taken.runs is not None:
+            earlier = taken.runs if earlier is None else earlier.before(taken.runs)
     problem = Problem(
         space=space,
         rungs=rungs,
@@ -143,6 +154,7 @@ def make_plan(file: StudyFile, corpus: Corpus | None) -> Plan:
         earlier=earlier,
         kept=_kept(file, space),
         goal=_goal(file, supply),
+        levels={level.name: level.domains for level in file.levels},
     )
     _check_reach(file, problem)
     notes = [*reuse_notes]
@@ -158,7 +170,7 @@ def make_plan(file: StudyFile, corpus: Corpus | None) -> Plan:
         notes += [*pool_notes(file, corpus), *repetition_notes(corpus, available), *evaluation_notes(corpus, recipes)]
         notes += [*stopping_notes(file, recipes), *confirmation_notes(file, corpus)]
     strategy = STRATEGIES[file.search.strategy](problem, _settings(file))
-    plan = Plan(file, pools, corpus, problem, strategy, recipes, available, tuple(notes))
+    plan = Plan(file, pools, corpus, problem, strategy, recipes, available, tuple(notes), taken)
     _check_budget(plan)
     return _with_compiled_recipes(plan)
 
@@ -173,7 +185,9 @@ def plan_as_measured(file: StudyFile, record: Record) -> Plan | None:
         require_subject(record, file)
         return make_plan(file, None)
     corpus = measured_corpus(file, record)
-    return None if corpus is None else make_plan(file, corpus)
+    written = record.written.get(keys.REUSED) if file.reuse.store else None
+    taken = None if written is None else Taken.read(written)
+    return None if corpus is None else make_plan(file, corpus, taken)
 
 
 def _drawn_from(available: Mapping[str, int] | None, held: Mapping[str, int]) -> tuple[float, ...]:
@@ -232,12 +246,13 @@ def _earlier_runs(file: StudyFile, space: Space, fidelities: Sequence[Fidelity])
     if file.reuse.runs is None:
         return None, ()
     path, metrics = Path(relative_to_study(file.file, file.reuse.runs)), objective_of(file).metrics
-    changes = Changes(file.reuse.renamed, file.reuse.split)
+    changes = Changes(file.reuse.renamed, file.reuse.split, file.reuse.merged)
     try:
         table, table_notes = run_table.read_all(path)
     except ConfigError as error:
         raise ConfigError(f"{place_in(file, 'reuse', 'runs')}: {error.message}", error.hint) from error
-    used = [name for name in table.metrics if changes.renamed.get(name, name) in metrics and name not in changes.split]
+    gone = changes.changed - changes.renamed.keys()
+    used = [name for name in table.metrics if changes.renamed.get(name, name) in metrics and name not in gone]
     table, metric_notes = run_table.choose_metrics(table, path, used)
     # A tokenizer that is trained anew on other text makes losses per token incomparable, even of the same proxy.
     comparable = file.corpus.tokenizer is not None or file.objective.unit == "bits_per_byte"

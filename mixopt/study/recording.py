@@ -15,6 +15,7 @@ from mixopt.settings.schema import StudyFile
 from mixopt.study.inventory import hinting_at_reuse, inventory_of, remember_pools
 from mixopt.study.mlflow_page.views import views
 from mixopt.study.plan import Plan
+from mixopt.study.portraits import Portraits
 from mixopt.study.record import goes_on_without_store, journal_path, open_store, unmark_submitted
 from search.history import History
 from tracking import keys
@@ -50,6 +51,8 @@ def begin(plan: Plan, store: Store | None, remark: Callable[[str], None] = lambd
         run.attach(file.text, keys.STUDY_FILE)
         run.attach(json.dumps(_versions(), indent=2), keys.VERSIONS_FILE)
         _show_pools(run, file, inventory)
+        if plan.corpus is not None:
+            Portraits.of(plan.corpus).show(run)
         run.keep(journal)
         run.set_tags(
             {
@@ -74,6 +77,8 @@ def begin(plan: Plan, store: Store | None, remark: Callable[[str], None] = lambd
     remember_pools(file)
     if recorder.begun.written.get(keys.INVENTORY) != inventory.plain():
         recorder.write(keys.INVENTORY, inventory.plain(), keys.INVENTORY_FILE)
+    if plan.taken is not None and keys.REUSED not in recorder.begun.written:
+        recorder.write(keys.REUSED, plan.taken.plain(), keys.REUSED_FILE)
     return recorder
 
 

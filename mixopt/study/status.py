@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from mixopt.results.answer import Answer
 from mixopt.results.queue import QueuedMixture
+from mixopt.results.reused import Reused
 from mixopt.results.status import (
     Activity,
     AnswerInShort,
@@ -28,6 +29,7 @@ from mixopt.results.status import (
     TrialInTraining,
     TrialStates,
 )
+from mixopt.runs.taken import Taken
 from mixopt.settings.space import space_declared
 from mixopt.study.inventory import pool_changes
 from mixopt.study.now import Now, now_of
@@ -138,7 +140,13 @@ def build_status(
         answer=None if recorded is None else _in_short(Answer.read(recorded)),
         tracking_uri=fit_to_show(tracking_uri),
         pool_changes=() if file is None else pool_changes(file, record),
+        reused=_reused(record),
     )
+
+
+def _reused(record: Record) -> Reused | None:
+    written = record.written.get(keys.REUSED)
+    return None if written is None else Taken.read(written).reused
 
 
 def queue_of(file: StudyFile, history: History) -> tuple[QueuedMixture, ...]:

@@ -117,7 +117,7 @@ def prepare(
     sources = [*domains, *evaluations]
     _check_names(domains, evaluations)
     directory.mkdir(parents=True, exist_ok=True)
-    with _alone_in(directory), _told_when_full(directory):
+    with _alone_in(directory), told_when_full(directory):
         files = {source.name: find_files(source) for source in sources}
         inputs = _inputs(domains, evaluations, settings, files)
         corpus = _unchanged(directory, inputs)
@@ -165,7 +165,7 @@ def prepare(
             for source in domains
         }
         evaluation_entries = {source.name: held_out_entries[source.name] for source in evaluations}
-        manifest = {
+        manifest: dict[str, Any] = {
             "inputs": inputs,
             "text": {
                 "shape": _shape(domains, evaluations, settings, files),
@@ -179,6 +179,7 @@ def prepare(
             "domains": domain_entries,
             "evaluations": evaluation_entries,
         }
+        _add_portraits(manifest, directory, tokenizer, on_progress)
         write_json(directory / MANIFEST, manifest)
     return Corpus.open(directory)
 
@@ -241,7 +242,12 @@ def _alone_in(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _told_when_full(directory: Path) -> Iterator[None]:
+def told_when_full(directory: Path) -> Iterator[None]:
+    """A full disk, or quota, is the user's to mend.
+
+    Raises:
+        ProxyError: there was no room in the block.
+    """
     try:
         yield
     except OSError as error:
@@ -249,7 +255,7 @@ def _told_when_full(directory: Path) -> Iterator[None]:
             raise
         raise ProxyError(
             f"no room left to write in {directory}: {error.strerror}",
-            hint="free some space and start again: it goes on after the last finished shard",
+            hint="free some space and start again: it goes on after what is finished",
         ) from error
 
 
@@ -512,6 +518,17 @@ def _domain_entry(
         confirmation_tokens=sum(shard["tokens"] for shard in held_out.values()) - state.held_out.tokens,
     )
     return {"summary": asdict(summary), "train": [asdict(shard) for shard in train]}
+
+
+def _add_portraits(
+    manifest: dict[str, Any], directory: Path, tokenizer: CorpusTokenizer, on_progress: OnProgress
+) -> None:
+    """What the text of each source is like, beside what is said of it."""
+    corpus, entries = Corpus(directory, manifest), manifest["domains"] | manifest["evaluations"]
+    on_source = _counted("look at samples", len(entries), on_progress, "sources")
+    for name, entry in entries.items():
+        entry["portrait"] = corpus.draw_portrait(name, tokenizer).plain()
+        on_source(1)
 
 
 def _held_out_entry(

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from proxies.data.format import LARGEST_VOCABULARY, read_json
+from proxies.data.portrait import WINDOWS, Portrait, windows
 from proxies.data.shards import Shard, TokenArray, TokenType
+from proxies.data.tokenizer import CorpusTokenizer, load_tokenizer
 from proxies.errors import ProxyError
 
 MANIFEST = "manifest.json"
@@ -94,6 +96,12 @@ class _Set(_Checked):
     held_out: Shard
 
 
+class _Portrait(_Checked):
+    coordinates: list[float]
+    documents: list[str]
+    whole: bool
+
+
 class _Confirmation(_Set):
     group_bytes: Annotated[list[_Amount], Field(min_length=1, max_length=MOST_GROUPS)]
 
@@ -101,6 +109,7 @@ class _Confirmation(_Set):
 class _Evaluation(_Set):
     loss_bytes: _Amount
     confirmation: _Confirmation | None = None
+    portrait: _Portrait | None = None
 
 
 class _Domain(_Evaluation):
@@ -162,6 +171,9 @@ class Corpus:
             for name, entry in held_out.items()
             if self.has_confirmation_sets
         }
+        self._portraits = {
+            name: Portrait.from_plain(entry["portrait"]) for name, entry in held_out.items() if entry.get("portrait")
+        }
 
     @classmethod
     def open(cls, directory: Path) -> Corpus:
@@ -182,7 +194,7 @@ class Corpus:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        except (TypeError, LookupError) as error:
+        except (TypeError, LookupError, ValueError) as error:
             reason = str(error)
         raise ProxyError(
             f"{directory / MANIFEST} is damaged: {reason}", hint="remove it, and prepare the text again: mixopt prepare"
@@ -234,6 +246,38 @@ class Corpus:
         shards = [*self._train[domain], self._held_out[domain][0], *apart]
         return hashlib.sha256(" ".join(shard.sha256 for shard in shards).encode()).hexdigest()[:DIGITS]
 
+    def portrait(self, name: str) -> Portrait:
+        """What the text of a domain, or of a further evaluation set, is like.
+
+        As `prepare` kept it; made now of a corpus that an earlier version prepared.
+        """
+        known = self._portraits.get(name)
+        return known if known is not None else self.draw_portrait(name, self.tokenizer())
+
+    def draw_portrait(self, name: str, tokenizer: CorpusTokenizer) -> Portrait:
+        """As `portrait`, made from the tokens."""
+        texts = self.texts(name, tokenizer) if name in self.domains else self.evaluation_texts(name, tokenizer)
+        apart = [self._confirmation[name][0]] if name in self.confirmed_apart else []
+        shards = [*self._train.get(name, ()), self._held_out[name][0], *apart]
+        hashes = np.concatenate([shard.documents_N2(self.directory)[:, 0] for shard in shards])
+        return Portrait.of(texts, hashes)
+
+    def texts(self, domain: str, tokenizer: CorpusTokenizer, count: int = WINDOWS) -> list[str]:
+        """Pieces of the training text of `domain`, evenly spaced."""
+        return tokenizer.texts(windows(self.train_tokens(domain), count))
+
+    def evaluation_texts(self, name: str, tokenizer: CorpusTokenizer, count: int = WINDOWS) -> list[str]:
+        """Pieces of an evaluation set, evenly spaced."""
+        return tokenizer.texts(windows(self.evaluation(name).tokens_N[1:], count))
+
+    def tokenizer(self) -> CorpusTokenizer:
+        return load_tokenizer(str(self.tokenizer_file))
+
+    def held_out_documents(self, name: str) -> str:
+        """A digest of which documents evaluation set `name` holds: the same for any tokenizer."""
+        codes = np.sort(self._held_out[name][0].documents_N2(self.directory)[:, 0])
+        return hashlib.sha256(codes.tobytes()).hexdigest()[:DIGITS]
+
     def train_tokens(self, domain: str) -> TokenArray:
         """The training tokens of `domain`, all documents one after the other."""
         return self._array(self._train[domain], ".tokens", self._dtype)
@@ -242,6 +286,10 @@ class Corpus:
         """1 where a training token carries loss; None where all do."""
         shards = self._train[domain]
         return self._array(shards, ".mask", np.dtype(np.uint8)) if shards[0].masked else None
+
+    def searched_hashes(self, name: str) -> NDArray[np.uint64]:
+        """The content hashes of the documents that the search ranks mixtures by, of one evaluation set, [N]."""
+        return self._held_out[name][0].documents_N2(self.directory)[:, 0]
 
     @property
     def confirmed_apart(self) -> tuple[str, ...]:

@@ -42,6 +42,8 @@ DEFAULT_FIELD = "text"
 LONGEST_PIECE = 65_536  # characters
 # Of a file of text; a record, or a file without line breaks, may be a large book.
 LONGEST_LINE = 1 << 28  # characters
+# Of a file of text that is read as a whole; a longer one is as many documents as it has such parts.
+LONGEST_TEXT = 1 << 24  # characters
 BLOCK = 1 << 16  # characters that are read at once
 
 Kind = Literal["json", "text", "parquet", "arrow", "hub"]
@@ -171,6 +173,27 @@ class Document:
         return not self.text.strip()
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A document as its file has it.
+
+    Attributes:
+        text: all of it; of a file of text that is longer than LONGEST_TEXT, a part.
+        fields: everything that the file says of it, the text included.
+        place: file, and line or row.
+        end: the position right after it.
+    """
+
+    text: str
+    fields: Mapping[str, Any]
+    place: str
+    end: Position
+
+    @property
+    def empty(self) -> bool:
+        return not self.text.strip()
+
+
 def find_files(source: Source) -> tuple[SourceFile, ...]:
     """The files that `source` names, each once, in the order in which they are read.
 
@@ -243,6 +266,39 @@ def documents(source: Source, files: tuple[SourceFile, ...], start: Position = P
         skipped = start.document if number == start.file else 0
         for index, (prompt, text, last) in enumerate(islice(_read(source, files[number]), skipped, None), skipped):
             yield Document(text, prompt, last, Position(number, index + 1))
+
+
+def records(source: Source, files: tuple[SourceFile, ...], start: Position = Position()) -> Iterator[Record]:
+    """All documents from `start` on, whole, with their other fields, empty ones included.
+
+    Raises:
+        ProxyError: as `documents`.
+    """
+    for number in range(start.file, len(files)):
+        file, skipped = files[number], start.document if number == start.file else 0
+        try:
+            whole = _whole_texts(source, file) if file.kind == "text" else _whole_records(source, file)
+            for index, (text, fields, place) in enumerate(islice(whole, skipped, None), skipped):
+                yield Record(text, fields, place, Position(number, index + 1))
+        except ProxyError:
+            raise
+        except READ_ERRORS as error:
+            raise located(error, source.name, file.url) from error
+
+
+def _whole_texts(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[str, Any], str]]:
+    part: list[str] = []
+    for piece, last in _pieces(_lines(file)):
+        part.append(piece)
+        if last or len(part) * LONGEST_PIECE >= LONGEST_TEXT:
+            text = "".join(part)
+            yield text, {source.text_field: text}, file.url
+            part = []
+
+
+def _whole_records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[str, Any], str]]:
+    for place, record in _records(source, file, whole=True):
+        yield _text(source, file, place, record, source.text_field), record, f"{file.url} {place}"
 
 
 def _files_at(source: Source, path: str) -> tuple[list[SourceFile], list[str]]:
@@ -375,8 +431,8 @@ def _read(source: Source, file: SourceFile) -> Iterator[tuple[str | None, str, b
         raise located(error, source.name, file.url) from error
 
 
-def _records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each record with its place in the file, for messages."""
+def _records(source: Source, file: SourceFile, whole: bool = False) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each record with its place in the file, for messages; with the fields that are read, or the whole of it."""
     if file.kind == "json":
         yield from _json_records(source, file)
         return
@@ -390,7 +446,7 @@ def _records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[st
                 if field not in columns:
                     raise _no_field(f"{source.name}: {file.url}", field, columns)
             # Small batches: a row group may be larger than memory, and the other columns stay unread.
-            options = {"columns": list(source.fields), "batch_size": 1024}
+            options = {"columns": list(columns if whole else source.fields), "batch_size": 1024}
         rows = iter(_stream(file, **options))
     for number, row in enumerate(rows, 1):
         yield f"row {number}", row

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -112,6 +113,10 @@ class CorpusTokenizer:
             text_bytes = loss_bytes if prompt is None else len(whole.encode())
             result.append(TokenisedDocument(content_hash(whole), tokens_N, len(front), text_bytes, loss_bytes))
         return result
+
+    def texts(self, ids: Sequence[NDArray[Any]]) -> list[str]:
+        """The text of each row of tokens, without special ones; a character that is cut by its ends is lost."""
+        return self._tokenizer.decode_batch([row.tolist() for row in ids], skip_special_tokens=True)
 
     def check_matches(self, name: str, texts: Sequence[str]) -> None:
         """Checks on a sample that domain `name` is written in a language that this tokenizer speaks.

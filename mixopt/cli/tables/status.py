@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mixopt.base.console import Hanging, note
+from mixopt.cli.tables.reused import reused_table
 from mixopt.cli.tables.table import asked_for_by, plain_table
 from mixopt.results.jobs import Job, JobAlone, JobList, JobWithTrials
 from mixopt.results.status import Activity, BestSoFar, EndedTrial, NoiseFloor, Phase, StatusFields, TrialInTraining
@@ -65,7 +66,7 @@ def status_table(status: StatusFields, called: str = "study.yaml") -> Renderable
     parts += [Text(), _counts_table(status), Text(), *_spent(status)]
     parts += [*failures(status, called), *queue_lines(status)]
     verdict = [Hanging("answer: ", status.answer.verdict)] if status.answer else [Text("no answer yet")]
-    return Group(*parts, *verdict, *map(note, status.pool_changes))
+    return Group(*parts, *verdict, *reused_table(status.reused), *map(note, status.pool_changes))
 
 
 def standing(status: StatusFields) -> list[RenderableType]:

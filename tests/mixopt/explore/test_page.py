@@ -16,11 +16,12 @@ from selenium.webdriver.common.keys import Keys
 from mixopt.api import Study
 from mixopt.explore.layout import position
 from mixopt.explore.subject import ANSWER, of_study
+from mixopt.explore.views import percent
 from mixopt.explore.what_if import WhatIfs
 from mixopt.study.queue import queued
 from tests.e2e.study import STUDY
 from tests.mixopt.explore.visitor import BROWSER, DRIVER, NARROW, NO_BROWSER, WIDE, Visitor, visiting
-from tests.mixopt.explore.world import DOMAINS, what_ifs
+from tests.mixopt.explore.world import DOMAINS, IN_LEVELS, WITHIN_LEVELS, what_ifs
 from tests.simulated import planned, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None or DRIVER is None, reason=NO_BROWSER)]
@@ -58,6 +59,19 @@ def test_a_slider_moves_the_others_and_everything_that_is_expected(visitor: Visi
         assert float(visitor.find("epochs", number).text) == pytest.approx(found.domains[name].epochs, abs=0.02)
         place = int(visitor.find("share", number).get_attribute("value") or -1)
         assert abs(place - position(expected[name])) <= 1
+
+
+def test_the_sums_of_levels_follow_and_have_an_effect(tmp_path: Path) -> None:
+    asked = what_ifs(tmp_path, said=IN_LEVELS, domains=WITHIN_LEVELS)
+    with visiting(asked) as visitor:
+        visitor.slide(3, 0.25)
+        expected = asked.moved(asked.subject.mixtures[ANSWER], "prose.rare.chat", 0.25)
+        visitor.await_(lambda: close_to(visitor.shares(), expected.weights))
+        sums = [sum(expected.weights[2:]), sum(expected.weights[3:])]
+        assert [visitor.find("level", number).text for number in range(2)] == [percent(share) for share in sums]
+        names = [each.text.strip() for each in visitor.driver.find_elements(By.CSS_SELECTOR, "#shares .name")]
+        assert names == ["web", "code", "prose", "books", "rare", "chat", "law"]
+        assert visitor.mistakes() == []
 
 
 def test_to_and_fro_leads_back(visitor: Visitor, asked: WhatIfs) -> None:

@@ -50,7 +50,7 @@ class Visitor:
 
     @property
     def rows(self) -> int:
-        return len(self.driver.find_elements(By.CSS_SELECTOR, ".rows .row:not(.head)"))
+        return len(self.driver.find_elements(By.CSS_SELECTOR, ".rows .row:not(.head, .level)"))
 
     def slide(self, number: int, share: float) -> None:
         """As a hand does that lets go at once."""

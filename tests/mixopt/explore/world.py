@@ -13,6 +13,14 @@ from mixopt.runs.request import FitRequest
 from mixopt.settings.space import read
 
 DOMAINS = ("web", "code", "books", "chat", "law")
+# The same domains in levels, and their names then.
+IN_LEVELS = """\
+domains:
+  web: {tokens: 60B}
+  code: {tokens: 10B}
+  prose: {max: 60%, parts: {books: {tokens: 4B}, rare: {max: 40%, parts: {chat: {tokens: 2B}, law: {tokens: 4B}}}}}
+"""
+WITHIN_LEVELS = ("web", "code", "prose.books", "prose.rare.chat", "prose.rare.law")
 # Where each loss is lowest.
 BEST = {"prose": np.array([3, 1, 4, 1, 1]) / 10, "programs": np.array([2, 5, 1, 1, 1]) / 10}
 LIMITS = """\
@@ -42,10 +50,20 @@ def table(path: Path, domains: tuple[str, ...] = DOMAINS, runs: int = 48, metric
     return path
 
 
-def what_ifs(folder: Path, objective: str = "mean", surrogate: str = "quadratic") -> WhatIfs:
+def what_ifs(
+    folder: Path,
+    objective: str = "mean",
+    surrogate: str = "quadratic",
+    said: str = LIMITS,
+    domains: tuple[str, ...] = DOMAINS,
+) -> WhatIfs:
+    """
+    Args:
+        said: the limits, of these domains.
+    """
     limits = folder / "limits.yaml"
-    limits.write_text(LIMITS)
+    limits.write_text(said)
     request = FitRequest(
-        runs=table(folder / "runs.csv"), objective=objective, limits=read(limits), surrogates=(surrogate,)
+        runs=table(folder / "runs.csv", domains), objective=objective, limits=read(limits), surrogates=(surrogate,)
     )
     return WhatIfs(of_runs(request, lambda *_: None))

@@ -122,6 +122,7 @@ def test_a_small_file_gets_every_default() -> None:
             "reuse.split.all: no domain cod; did you mean code?",
         ),
         ("proxies:", "reuse: {runs: x.csv, renamed: {all: wob}}\nproxies:", 7, "reuse.renamed.all: no domain wob"),
+        ("proxies:", "reuse: {store: perhaps}\nproxies:", 7, "reuse.store"),
         ("proxies:", "reuse: {keep: [wob]}\nproxies:", 7, "reuse.keep.0: no domain wob; did you mean web?"),
         ("proxies:", "reuse: {keep: [web, web]}\nproxies:", 7, "keep names a domain twice"),
         ("proxies:", "reuse: {keep: [web], at: {code: 1}}\nproxies:", 7, "at and keep name different domains"),
@@ -191,6 +192,7 @@ def test_how_to_search_and_from_what_may_change_between_runs_but_not_the_questio
     study = parsed(GOOD).deciding()
     assert parsed(GOOD + "search: {strategy: bayes, trust: {max_kl: 2}}\n").deciding() == study
     assert parsed(GOOD + "reuse: {runs: earlier.csv, keep: [web]}\n").deciding() == study
+    assert parsed(GOOD + "reuse: {store: true}\n").deciding() == study
     assert parsed(GOOD + "objective: {kind: no_worse, allowance: 0.1}\n").deciding() != study
 
 

@@ -388,7 +388,7 @@ def test_unchanged_inputs_are_not_read_again(tmp_path: Path) -> None:
     first = prepare([web, code], [], SETTINGS, tmp_path / "corpus", watch)
     found = find_prepared([web, code], [], SETTINGS, tmp_path / "corpus")
     assert found is not None and found.fingerprint == first.fingerprint
-    assert set(stages) == {"train tokenizer", "tokenise web", "tokenise code", "decontaminate"}
+    assert set(stages) == {"train tokenizer", "tokenise web", "tokenise code", "decontaminate", "look at samples"}
     stages.clear()
     assert prepare([web, code], [], SETTINGS, tmp_path / "corpus", watch).fingerprint == first.fingerprint
     assert prepare([web, code], [], dataclasses.replace(SETTINGS, workers=2), tmp_path / "corpus", watch)

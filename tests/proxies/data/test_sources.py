@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxies.data import sources
-from proxies.data.sources import Position, Source, beside_records, check_readable, documents, find_files
+from proxies.data.sources import Position, Source, beside_records, check_readable, documents, find_files, records
 from proxies.errors import ProxyError
 from tests.proxies.data.conftest import sentences, source, write_jsonl
 
@@ -154,6 +154,29 @@ def test_reading_goes_on_after_any_document(tmp_path: Path) -> None:
     for number, document in enumerate(everything, 1):
         assert list(documents(web, files, document.end)) == everything[number:]
     assert everything[-1].end == Position(1, 3)
+
+
+def test_records_are_whole_and_keep_their_fields(tmp_path: Path) -> None:
+    rows = [{"text": text, "day": number, "tags": [text]} for number, text in enumerate(TEXTS)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    wanted = source("web", tmp_path)
+    found = list(records(wanted, find_files(wanted)))
+    assert [dict(record.fields) for record in found] == rows * 2
+    assert [record.text for record in found] == TEXTS * 2
+    assert found[1].place == f"{tmp_path}/a.parquet row 2"
+    assert found[5].place == f"{tmp_path}/b.jsonl line 3"
+    assert [record.text for record in records(wanted, find_files(wanted), found[3].end)] == TEXTS[1:]
+
+
+def test_a_text_that_no_memory_holds_is_several_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "LONGEST_TEXT", 3 * sources.LONGEST_PIECE)
+    text = "a line of a very long book\n" * 15_000
+    (tmp_path / "book.txt").write_text(text)
+    wanted = source("web", tmp_path / "book.txt")
+    found = [record.text for record in records(wanted, find_files(wanted))]
+    assert "".join(found) == text
+    assert len(found) == 3
 
 
 def test_a_sample_is_not_the_first_files_and_the_same_wherever_the_pool_lies(tmp_path: Path) -> None:
