@@ -27,11 +27,11 @@ REMEMBERED = 256
 
 
 class Verdict(StrEnum):
-    """Whether a mixture is better than the proportional one, in words."""
+    """Whether a mixture is better than the proportional one, in words that end in its name."""
 
-    BETTER = "better than proportional"
-    WORSE = "worse than proportional"
-    NOT_TOLD = "not told from proportional"
+    BETTER = "better than"
+    WORSE = "worse than"
+    NOT_TOLD = "not told from"
 
 
 @dataclass(frozen=True)
