@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.frozen_space import FrozenSpace
 from search.history import History
+from search.levelled_space import LevelledSpace
 from search.mixture import Mixture
 from search.objective import BEHIND, Objective
 from search.runs import Runs
@@ -73,12 +74,15 @@ class Problem:
         seed: of everything random in the search.
         earlier: runs from before the study that count as evidence, over the same domains (see search.reuse).
         kept: domains whose relative weights the search leaves as they are, and these (see search.frozen_space).
+        levels: by pool, the domains that are levels of its quality, best first: no mixture reads one of them more often
+            than a better one (see search.levelled_space).
         goal: the final run, where it is known.
         pool: the only mixtures that can be trained, by proxy, as when finished runs are replayed (see search.replay);
             None: the whole space.
 
     Raises:
-        SearchError: no rung, a baseline that is missing or infeasible, or relative weights that cannot be kept.
+        SearchError: no rung, a baseline that is missing or infeasible, relative weights that cannot be kept, or levels
+            that cannot be in order.
     """
 
     space: Space
@@ -90,6 +94,7 @@ class Problem:
     kept: Mixture | None = None
     pool: Mapping[str, tuple[Mixture, ...]] | None = None
     goal: Goal | None = None
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.rungs:
@@ -111,16 +116,28 @@ class Problem:
             violations = self.space.violations(mixture)
             if violations:
                 raise SearchError(f"baseline {name} is not feasible: {violations[0]}", hint="project it into the space")
-        # Made now, so that relative weights that cannot be kept are refused with the reason.
-        _ = self.frozen
+        if self.kept is not None and self.levels:
+            raise SearchError(
+                "some domains keep their relative weights, and levels of others their order",
+                hint="ask for one of the two: reuse.keep or search.levels",
+            )
+        # Made now, so that relative weights that cannot be kept, or an order, are refused with the reason.
+        _ = self.frozen, self.levelled
 
     @cached_property
     def frozen(self) -> FrozenSpace | None:
         """The space in which the kept domains keep their relative weights, if some do."""
         return None if self.kept is None else FrozenSpace(self.space, self.kept)
 
+    @cached_property
+    def levelled(self) -> LevelledSpace | None:
+        """The space in which levels keep their order, if some do."""
+        return LevelledSpace(self.space, self.levels) if self.levels else None
+
     def feasible(self, weights_ND: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
-        """Which mixtures are in the space and have the relative weights that are kept, [N]."""
+        """Which mixtures are in the space, and have the relative weights, or the order of levels, that are kept, [N]."""
+        if self.levelled is not None:
+            return self.levelled.feasible(weights_ND)
         feasible_N = self.space.feasible(weights_ND)
         return feasible_N if self.frozen is None else feasible_N & self.frozen.keeps(weights_ND)
 
