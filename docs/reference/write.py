@@ -63,7 +63,9 @@ def _settings(node: dict[str, Any], definitions: dict[str, Any], prefix: str) ->
         # Names of a certain form are a pattern's properties.
         inner = next(iter(setting.get("patternProperties", {}).values()), setting.get("additionalProperties"))
         inner = _resolved(inner, definitions) if isinstance(inner, dict) else {}
-        if "properties" in setting:
+        if _is_of_its_own_kind(inner, node):
+            yield f"| `{name}` | {default} | {{name: ...}}, each with the same keys | {_cell(given['description'])} |"
+        elif "properties" in setting:
             yield from _settings(setting, definitions, f"{name}.")
         elif "properties" in inner:
             described = given.get("description", "")
@@ -72,6 +74,11 @@ def _settings(node: dict[str, Any], definitions: dict[str, Any], prefix: str) ->
         else:
             described = given.get("description") or setting.get("description", "")
             yield f"| `{name}` | {default} | {_allowed(setting, definitions)} | {_cell(described)} |"
+
+
+def _is_of_its_own_kind(inner: dict[str, Any], node: dict[str, Any]) -> bool:
+    """Whether a section holds sections like itself, which would be written without end."""
+    return "properties" in inner and inner["properties"] == node["properties"]
 
 
 def results() -> str:

@@ -9,15 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from mixopt.base.shown import shown_name
+from mixopt.settings.levels import Found, limits_of_levels, overlaps
 from mixopt.settings.schema import SHAPE, StudyFile
-
-# Where in the file, and what is wrong there.
-Found = tuple[tuple[str, ...], str]
 
 
 def cross_checks(study: StudyFile) -> Iterator[Found]:
     """Every mistake, in the order of the file."""
-    for check in (_names, _trainer, _reuse, _objective, _search, _limits):
+    for check in (_names, overlaps, _trainer, _reuse, _objective, _search, _limits):
         yield from check(study)
 
 
@@ -25,12 +23,13 @@ def _names(study: StudyFile) -> Iterator[Found]:
     """Names that are taken, or that nothing has."""
     if study.study == "artifacts" or study.study.startswith("mlflow.db"):
         yield ("study",), f"{study.study} is what the MLflow store beside the studies is called; choose another"
+    known = _domains_and_levels(study)
     for group, settings in study.groups.items():
         for domain in settings.domains:
-            if domain not in study.domains:
-                yield ("groups", group, "domains"), f"no domain {_unknown(domain, study.domains)}"
+            if domain not in known:
+                yield ("groups", group, "domains"), f"no domain {_unknown(domain, known)}"
     for name in study.evaluation:
-        if name in study.domains:
+        if name in known:
             yield ("evaluation", name), f"{name} is also a domain; give the evaluation set another name"
 
 
@@ -85,9 +84,10 @@ def _reuse(study: StudyFile) -> Iterator[Found]:
     named_now: list[Found] = [(("reuse", "renamed", old), new) for old, new in reuse.renamed.items()]
     named_now += [(("reuse", "split", old), part) for old, parts in reuse.split.items() for part in parts]
     named_now += [(("reuse", "keep", str(place)), name) for place, name in enumerate(reuse.keep)]
+    known = _domains_and_levels(study)
     for location, domain in named_now:
-        if domain not in study.domains:
-            yield location, f"no domain {_unknown(domain, study.domains)}"
+        if domain not in known:
+            yield location, f"no domain {_unknown(domain, known)}"
 
 
 def _objective(study: StudyFile) -> Iterator[Found]:
@@ -100,7 +100,7 @@ def _objective(study: StudyFile) -> Iterator[Found]:
         for family, members in (objective.families or {}).items()
         for place, name in enumerate(members.metrics)
     ]
-    sets = dict.fromkeys(study.evaluation_sets)
+    sets = dict.fromkeys((*study.evaluation_sets, *(level.name for level in study.levels)))
     for place, name in judged_by:
         if name not in sets:
             yield place, f"no domain or evaluation set {_unknown(name, sets)}"
@@ -141,6 +141,11 @@ def _limits(study: StudyFile) -> Iterator[Found]:
         yield ("domains",), f"the minimums and pins sum to {least:g}, above 1; lower some of them"
     if most < 1 - 1e-9:
         yield ("domains",), f"the maximums and pins sum to {most:g}, below 1; raise some of them"
+    yield from limits_of_levels(study)
+
+
+def _domains_and_levels(study: StudyFile) -> list[str]:
+    return [*study.domains, *(level.name for level in study.levels)]
 
 
 def _unknown(name: str, known: Any) -> str:

@@ -1,13 +1,16 @@
 """From the text of a study file to its settings; each mistake names its line and the remedy.
 
-study.yaml --compose--> nodes with line numbers --construct--> plain data --validate--> StudyFile
+study.yaml --compose--> nodes with line numbers --construct--> plain data --validate--> StudyFile, its domains a tree
+           --flatten--> StudyFile over the leaves
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import (
@@ -20,6 +23,7 @@ from mixopt.base.errors import ConfigError, Mistakes
 from mixopt.base.files import text_in
 from mixopt.base.shown import MOST_LINES, shown, shown_name
 from mixopt.settings.cross_checks import cross_checks, suggest
+from mixopt.settings.levels import Found, Study, flattened, spelled_out, tree_mistakes
 from mixopt.settings.passwords import passwords_in
 from mixopt.settings.schema import StudyFile
 
@@ -39,7 +43,7 @@ def place_in(file: StudyFile, *location: str) -> str:
     """Where a setting, or its section, stands: `file:line: dotted.field`."""
     root, _ = plain_yaml.read(file.text, strict=True)
     assert root is not None, "it has settings"
-    return _place(location, root, file.file)
+    return _place(file.written(*location), root, file.file)
 
 
 def text_of(path: Path) -> str:
@@ -48,13 +52,33 @@ def text_of(path: Path) -> str:
 
 def parse(text: str, path: Path) -> StudyFile:
     """As `load`, from text; `path` says where it stands, for messages and relative paths."""
-    study, root = validate(text, path, StudyFile)
-    # As many as are shown, and one: to look for all that a long file has would take long.
-    problems = list(islice(cross_checks(study), MOST_LINES + 1))
-    if problems:
-        raise Mistakes([f"{_place(location, root, path)}: {message}" for location, message in problems])
+    tree, root = validate(text, path, StudyFile)
+    study = over_leaves(tree, root, path)
+    _refuse(cross_checks(study), study, root, path)
+    study = spelled_out(study)
     study._file, study._text = path, text
     return study
+
+
+def over_leaves(tree: Study, root: yaml.Node, path: Path) -> Study:
+    """The study over the domains without parts.
+
+    Raises:
+        Mistakes: in the tree of its domains.
+    """
+    _refuse(tree_mistakes(tree), tree, root, path)
+    return flattened(tree)
+
+
+def _refuse(found: Iterator[Found], study: StudyFile, root: yaml.Node, path: Path) -> None:
+    """
+    Raises:
+        Mistakes: as `load`.
+    """
+    # As many as are shown, and one: to look for all that a long file has would take long.
+    problems = list(islice(found, MOST_LINES + 1))
+    if problems:
+        raise Mistakes([f"{_place(study.written(*location), root, path)}: {message}" for location, message in problems])
 
 
 def validate(text: str, path: Path, schema: type[Schema]) -> tuple[Schema, yaml.Node]:
@@ -133,6 +157,8 @@ def _fields_at(location: tuple[str, ...]) -> list[str]:
     for part in location:
         if isinstance(section, type) and issubclass(section, BaseModel) and part in section.model_fields:
             section = section.model_fields[part].annotation
+            section = next((each for each in get_args(section) if NoneType in get_args(section)), section)
+            section = getattr(section, "__origin__", section) if hasattr(section, "__metadata__") else section
         elif getattr(section, "__origin__", None) is dict:
             section = section.__args__[1]
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []

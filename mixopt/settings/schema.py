@@ -10,6 +10,7 @@ import math
 import os
 import re
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -30,7 +31,8 @@ from mixopt.settings.units import Amount, Count, Duration, Number, Share
 from search.urls import holds_password
 
 # Names become MLflow keys, file names and YAML keys, so they keep to characters that all of these take.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
+LONGEST_NAME = 100
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)]
 # Of domains, and of whatever is named in a list or a section.
 MOST_NAMES = 1000
 # A trial that tells of itself at each evaluation would be ended for nothing within less.
@@ -81,7 +83,7 @@ class TextSource(Section):
 
 
 class DomainSettings(TextSource):
-    """A pool of training text, and the limits on its share."""
+    """A pool of training text, or several, its parts; and the limits on its share."""
 
     min: Share = 0.0
     """Smallest share of the training tokens."""
@@ -96,6 +98,10 @@ class DomainSettings(TextSource):
     inside a mixture (2605.12715)."""
     sample: Count | None = None
     """Read about this many tokens and no more, where the pool is huge."""
+    parts: Annotated[dict[Name, DomainSettings], Field(min_length=1, max_length=MOST_NAMES)] | None = None
+    """In place of paths: the domains that it consists of, by name, each of which may have parts itself. The mixture is
+    over those without parts, called by their levels (`web.news`); they have from it what they do not say themselves of
+    text, prompt, completion, split and max_epochs."""
 
     @model_validator(mode="after")
     def _possible_limits(self) -> Self:
@@ -104,6 +110,26 @@ class DomainSettings(TextSource):
         if self.pin is not None and ("min" in self.model_fields_set or "max" in self.model_fields_set):
             raise ValueError("pin fixes the share; remove min and max, or remove pin")
         return self
+
+    @model_validator(mode="after")
+    def _parts_or_text(self) -> Self:
+        if self.parts is not None and (odd := sorted({"paths", "tokens", "sample"} & self.model_fields_set)):
+            raise ValueError(f"{odd[0]} belongs to a domain without parts; move it into one of them, or remove parts")
+        return self
+
+
+@dataclass(frozen=True)
+class Level:
+    """A domain with parts.
+
+    Attributes:
+        domains: all domains of the mixture inside it, in the order of the file.
+        depth: how many levels it lies in itself.
+    """
+
+    name: str
+    domains: tuple[str, ...]
+    depth: int
 
 
 class GroupSettings(Section):
@@ -535,8 +561,8 @@ class StudyFile(Section):
     """The study's name: running it again under this name resumes it."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Every random choice follows from it."""
-    domains: Annotated[dict[Name, DomainSettings], Field(min_length=2, max_length=MOST_NAMES)]
-    """The pools of text, by name."""
+    domains: Annotated[dict[Name, DomainSettings], Field(min_length=1, max_length=MOST_NAMES)]
+    """The pools of text, by name; two at least, parts counted."""
     evaluation: Annotated[dict[Name, TextSource], Field(max_length=MOST_NAMES)] = {}
     """Further evaluation sets, such as tasks; each domain's own validation split is always one."""
     metrics: Annotated[list[Name], Field(min_length=1, max_length=MOST_NAMES)] | None = None
@@ -569,6 +595,8 @@ class StudyFile(Section):
 
     _file: Path = PrivateAttr()
     _text: str = PrivateAttr()
+    _levels: tuple[Level, ...] = PrivateAttr(())
+    _places: dict[str, tuple[str, ...]] = PrivateAttr({})
 
     @property
     def file(self) -> Path:
@@ -579,6 +607,17 @@ class StudyFile(Section):
     def text(self) -> str:
         """The file as it was written."""
         return self._text
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The domains with parts, outer ones first; `domains` has those without (see mixopt/settings/levels.py)."""
+        return self._levels
+
+    def written(self, *location: str) -> tuple[str, ...]:
+        """Where a setting stands in the file, of a domain or a level that may be a part of another."""
+        if len(location) < 2 or location[0] != "domains":
+            return location
+        return (*self._places.get(location[1], location[:2]), *location[2:])
 
     @property
     def evaluation_sets(self) -> tuple[str, ...]:

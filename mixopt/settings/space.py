@@ -13,7 +13,8 @@ from typing import Annotated
 from pydantic import Field
 
 from mixopt.base.errors import ConfigError
-from mixopt.settings.reading import text_of, validate
+from mixopt.settings.levels import spelled_out
+from mixopt.settings.reading import over_leaves, text_of, validate
 from mixopt.settings.schema import MOST_NAMES, DomainSettings, Name, Paths, ProxySettings, StudyFile
 from search.space import DomainLimits, Group, Space
 
@@ -83,6 +84,7 @@ class _Pool(DomainSettings):
     """A domain whose text is not needed."""
 
     paths: Paths = Field([])
+    parts: Annotated[dict[str, _Pool], Field(min_length=1, max_length=MOST_NAMES)] | None = None  # type: ignore[assignment]
 
 
 class _Sections(StudyFile):
@@ -90,7 +92,7 @@ class _Sections(StudyFile):
 
     study: Name = "space"
     # Any name that a table's column can have.
-    domains: Annotated[dict[str, _Pool], Field(min_length=2, max_length=MOST_NAMES)]  # type: ignore[assignment]
+    domains: Annotated[dict[str, _Pool], Field(min_length=1, max_length=MOST_NAMES)]  # type: ignore[assignment]
     proxies: dict[Name, ProxySettings] = Field({})
 
 
@@ -100,7 +102,8 @@ def read(path: Path) -> Limits:
     Raises:
         ConfigError: one line for each mistake, as in study files.
     """
-    file, _ = validate(text_of(path), path, _Sections)
+    tree, root = validate(text_of(path), path, _Sections)
+    file = spelled_out(over_leaves(tree, root, path))
     return Limits(
         str(path),
         {
