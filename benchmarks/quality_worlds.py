@@ -1,7 +1,7 @@
 """A made-up world of pools that are split into levels of quality.
 
-Each pool has a set of good text of its own that counts alike, c + A (v . u)^-g of the share u that is left of each
-level's after what repeats is worth less (benchmarks.worlds, Scarce). What a level is worth falls with its rank, in a way
+Each pool has a set of good text of its own that counts alike, c + A (v . u)^-g of the share u that is left of that of
+each level after what repeats is worth less (benchmarks.worlds, Scarce). What a level is worth falls with its rank, in a way
 that the search does not know and that differs from pool to pool:
 
 graded      gently or steeply, exp(-s rank)

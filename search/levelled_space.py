@@ -62,8 +62,8 @@ class LevelledSpace:
             raise SearchError(f"levels: {twice[0]} is named twice", hint="name each domain once")
         if self.polytope.nearest(self.space.natural.array) is None:
             raise SearchError(
-                f"no mixture within the limits reads the better levels of {', '.join(self.pools)} as often as the worse",
-                hint="widen the limits of the levels, or search without levels",
+                f"no mixture within the limits reads better levels of {', '.join(self.pools)} as often as worse ones",
+                hint="widen the limits of the levels, or let them be searched as cells",
             )
 
     @cached_property
@@ -133,9 +133,7 @@ class LevelledSpace:
         weights_NR: Float[np.ndarray, "N R"] = weights_ND @ self._member_RD.T
         return weights_NR
 
-    def expand(
-        self, weights_NR: Float[np.ndarray, "N R"], generator: np.random.Generator
-    ) -> Float[np.ndarray, "N D"]:
+    def expand(self, weights_NR: Float[np.ndarray, "N R"], generator: np.random.Generator) -> Float[np.ndarray, "N D"]:
         """Mixtures of the smaller space, each pool shared out among its levels by a function that is drawn, [N, D]."""
         weights_ND = weights_NR @ self._member_RD
         for levels in self.pools.values():

@@ -135,7 +135,7 @@ class Problem:
         return LevelledSpace(self.space, self.levels) if self.levels else None
 
     def feasible(self, weights_ND: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
-        """Which mixtures are in the space, and have the relative weights, or the order of levels, that are kept, [N]."""
+        """Which mixtures are in the space, and have the relative weights or the order that are kept, [N]."""
         if self.levelled is not None:
             return self.levelled.feasible(weights_ND)
         feasible_N = self.space.feasible(weights_ND)

@@ -1,7 +1,7 @@
 """From a few parameters to how often text of each quality is read: the sampling function of QuaDMix.
 
-F. Liu et al., "QuaDMix: Quality-Diversity Balanced Data Selection for Efficient LLM Pretraining", arXiv 2504.16511, 2025,
-section 3: a document of rank r, 0 the best of its pool and 1 the worst, is read S(r) times on the average,
+F. Liu et al., "QuaDMix: Quality-Diversity Balanced Data Selection for Efficient LLM Pretraining", arXiv 2504.16511,
+2025, section 3: a document of rank r, 0 the best of its pool and 1 the worst, is read S(r) times on the average,
 
     S(r) = (2 / (1 + exp(-slope (threshold - r)))) ^ exponent + floor    where r <= threshold,
     S(r) = floor                                                         beyond it.

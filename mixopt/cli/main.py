@@ -28,6 +28,7 @@ from mixopt.cli import (
     export,
     finished_runs,
     keeping,
+    quality,
     receipts,
     report,
     study,
@@ -62,7 +63,7 @@ app = typer.Typer(
 
 # In the order in which `mixopt --help` lists them.
 STUDIES = (study, watch, ask_tell, control, report, explore, export, receipts, compare, calibration)
-for commands in (begin, *STUDIES, finished_runs, cluster, keeping):
+for commands in (begin, quality, *STUDIES, finished_runs, cluster, keeping):
     app.add_typer(commands.app)
 
 # Exit statuses. What supervises a submitted study starts it again after the second.

@@ -37,6 +37,7 @@ RESULTS: Mapping[str, str] = MappingProxyType(
         "log-of-trial": "mixopt.results.logs:TrialLog",
         "plan": "mixopt.results.plan:PlanEstimate",
         "prune": "mixopt.results.prune:Pruned",
+        "quality": "mixopt.results.quality:Quality",
         "replay": "mixopt.results.replay:ReplayResult",
         "receipt": "mixopt.results.receipt:Receipt",
         "report": "mixopt.report.content:Content",
