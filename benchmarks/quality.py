@@ -2,8 +2,8 @@
 
     python -m benchmarks.quality worlds --seeds 10 --json benchmarks/results/quality_worlds.json
 
-worlds      made-up worlds of 4 pools with 5 levels each (benchmarks.quality_worlds): the share of what there was to gain
-            over the natural mixture that a search of 24 or 40 runs gained, by what it chooses: shares of levels, any or
+worlds      made-up worlds of 4 pools with 5 levels each (benchmarks.quality_worlds): of what there was to gain, the share
+            that a search of 24 or 40 runs gained over the natural mixture, by what it chooses: shares of levels, any or
             as sampling functions give them, or shares of whole pools
 
 Nothing is chosen by the figures that are told but the default of `search.levels`.

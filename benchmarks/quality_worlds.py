@@ -1,8 +1,8 @@
 """A made-up world of pools that are split into levels of quality.
 
-Each pool has a set of good text of its own that counts alike, c + A (v . u)^-g of the share u that is left of that of
-each level after what repeats is worth less (benchmarks.worlds, Scarce). What a level is worth falls with its rank, in a way
-that the search does not know and that differs from pool to pool:
+Each pool has a set of good text of its own that counts alike, c + A (v . u)^-g, where u are shares of levels, less what
+repeating them too often costs (benchmarks.worlds, Scarce). What a level is worth falls with its rank, in a way that the
+search does not know and that differs from pool to pool:
 
 graded      gently or steeply, exp(-s rank)
 spoilt      not at all as far as some rank, and to a tenth beyond it

@@ -201,7 +201,7 @@ def _levelled(
     rank_KN = np.array([ranks(sign * score_N, size_N) for sign, score_N in zip(sign_K, score_KN, strict=True)])
     weights = [score.weight for score in pool.scores]
     rank_N = merged(rank_KN, weights, size_N) if len(rank_KN) > 1 else rank_KN[0]
-    found = Scored(pool, files, size_N, score_KN, rank_N, levels(rank_N, pool.levels))
+    found = Scored(pool, files, size_N, score_KN, rank_N, levels(rank_N, size_N, pool.levels))
     if found.levels < 2:
         raise ProxyError(
             f"{name}: {found.largest_tie:.0%} of its text has one and the same score, which leaves a single level",

@@ -14,6 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+# Of what it would have if all had the same, the least that a level has.
+LEAST_PART = 0.25
+
 
 def ranks(score_N: NDArray[np.float64], size_N: NDArray[np.int64]) -> NDArray[np.float64]:
     """Between 0 and 1, 0 the best, [N].
@@ -36,13 +39,20 @@ def merged(rank_KN: NDArray[np.float64], weights_K: Sequence[float], size_N: NDA
     return ranks(-mean_N, size_N)
 
 
-def levels(rank_N: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+def levels(rank_N: NDArray[np.float64], size_N: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """The level of each text, 0 the best, [N]: cut at equal shares of the pool's bytes.
 
-    Texts with one rank are in one level. Where these are so many that a level would be left without text, there are
-    fewer levels.
+    Texts with one rank are in one level. Where these are so many that another level would have next to no text, it is
+    joined with a neighbour, and there are fewer levels.
     """
     # A rank is never 1: the worst text is in the last level.
     level_N = np.minimum((rank_N * count).astype(np.int64), count - 1)
-    present: NDArray[np.int64] = np.unique(level_N, return_inverse=True)[1].astype(np.int64)
-    return present
+    least = LEAST_PART * size_N.sum() / count
+    while True:
+        level_N = np.unique(level_N, return_inverse=True)[1].astype(np.int64)
+        bytes_L = np.bincount(level_N, weights=size_N)
+        small = int(bytes_L.argmin())
+        if len(bytes_L) == 1 or bytes_L[small] >= least:
+            return level_N
+        beside = [place for place in (small - 1, small + 1) if 0 <= place < len(bytes_L)]
+        level_N[level_N == small] = min(beside, key=lambda place: float(bytes_L[place]))

@@ -15,7 +15,7 @@ Best = Literal["high", "low"]
 # What learns from a set that is known to be good.
 LEARNING: frozenset[ScorerName] = frozenset({"language_model", "classifier"})
 # What looks at a sample of the pool before it scores.
-COMPARING: frozenset[ScorerName] = frozenset({"compressibility", "density", "classifier"})
+COMPARING: frozenset[ScorerName] = frozenset({"compressibility", "classifier"})
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ def scorer_of(score: Score, pool: Sequence[str], good: Sequence[str], seed: int)
 def _compressibility(pool: Sequence[str], good: Sequence[str], seed: int) -> Scorer:
     from proxies.quality.compressibility import Compressibility
 
-    return Compressibility.of(pool, typical=True)
+    return Compressibility.of(pool)
 
 
 def _density(pool: Sequence[str], good: Sequence[str], seed: int) -> Scorer:
     from proxies.quality.compressibility import Compressibility
 
-    return Compressibility.of(pool, typical=False)
+    return Compressibility(0.0, typical=False)
 
 
 def _repetition(pool: Sequence[str], good: Sequence[str], seed: int) -> Scorer:
