@@ -2,9 +2,9 @@
 
     python -m benchmarks.quality worlds --seeds 10 --json benchmarks/results/quality_worlds.json
 
-worlds      made-up worlds of 4 pools with 5 levels each (benchmarks.quality_worlds): of what there was to gain, the share
-            that a search of 24 or 40 runs gained over the natural mixture, by what it chooses: shares of levels, any or
-            as sampling functions give them, or shares of whole pools
+worlds      made-up worlds of 4 pools with 5 levels each (benchmarks.quality_worlds): of what there was to gain over the
+            natural mixture, the share that a search of 24 or 40 runs gained, by what it chooses: shares of levels, any
+            or as sampling functions give them, or shares of whole pools
 
 Nothing is chosen by the figures that are told but the default of `search.levels`.
 """
@@ -57,7 +57,7 @@ def worlds(options: argparse.Namespace) -> list[dict[str, Any]]:
     jobs = [
         (name, runs, strategy, seed, searched)
         for seed in range(options.seeds)
-        for runs in RUNS
+        for runs in options.runs
         for name in KINDS
         for strategy in options.strategies
         for searched in get_args(Searched)
@@ -98,6 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("section", choices=list(SECTIONS))
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--runs", type=int, nargs="+", default=list(RUNS), help="trainings of a search")
     parser.add_argument("--strategies", nargs="+", default=["bayes", "regmix"])
     parser.add_argument("--processes", type=int, default=cpu_count())
     parser.add_argument("--log", type=Path, help="append each row as it is known")

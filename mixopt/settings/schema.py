@@ -108,7 +108,7 @@ class _OneScore(Section):
     def lacks(self) -> str | None:
         """What is wrong with it as a score; None where it is one."""
         if (self.scorer is None) == (self.field is None):
-            return "give a scorer or a field, one of the two"
+            return "a score is by a scorer or in a field; give one of the two"
         learns = self.scorer in ("language_model", "classifier")
         if learns and (self.good is None or not self.good.paths):
             return f"{self.scorer} learns from text that is known to be good; give it in good"
