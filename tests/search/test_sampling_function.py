@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,7 +37,7 @@ def test_a_better_level_is_read_at_least_as_often(function: SamplingFunctions, t
 @given(function=functions(), tokens_L=tokens)
 def test_the_mean_of_a_level_is_that_of_its_documents(function: SamplingFunctions, tokens_L: np.ndarray) -> None:
     edge_E = np.append(0.0, np.cumsum(tokens_L)) / tokens_L.sum()
-    for level, (low, high) in enumerate(zip(edge_E[:-1], edge_E[1:], strict=True)):
+    for level, (low, high) in enumerate(pairwise(edge_E)):
         rank_K = low + (high - low) * (np.arange(POINTS) + 0.5) / POINTS
         # The sum over documents is off by one of them at the threshold, where the function jumps.
         jump = 2 ** float(function.exponent_N[0]) / POINTS
