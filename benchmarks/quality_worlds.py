@@ -24,7 +24,7 @@ from jaxtyping import Float
 from benchmarks.worlds import TARGET, Laws, Scarce
 from search.designs.baselines import baselines
 from search.fidelity import Fidelity
-from search.levelled_space import LevelledSpace
+from search.graded_space import GradedSpace
 from search.problem import Problem
 from search.randomness import generator
 from search.space import DomainLimits, Space
@@ -120,11 +120,11 @@ class Levelled(Scarce):
         """The problem of a search that may train so many mixtures in all, its two baselines among them."""
         problem = self.problem(runs - len(self.baselines))
         if searched == "pools":
-            space = LevelledSpace(self.space, self.levels).smaller
+            space = GradedSpace(self.space, self.levels).smaller
             named = {each.name: each.mixture for each in baselines(space, self.baselines)}
             rungs = tuple(replace(rung, supply=None) for rung in problem.rungs)
             return replace(problem, space=space, baselines=named, rungs=rungs)
-        return replace(problem, levels=self.levels if searched == "function" else {})
+        return replace(problem, grades=self.levels if searched == "function" else {})
 
     @property
     def proportional(self) -> float:

@@ -22,6 +22,7 @@ from mixopt.exports.receipt import Export, Source, exported
 from mixopt.results.answer import Answer
 from mixopt.results.backtest import BacktestResult
 from mixopt.results.comparison import Comparison
+from mixopt.results.domains import FoundDomains
 from mixopt.results.fit import FitResult, SkippedSurrogate
 from mixopt.results.plan import PlanEstimate
 from mixopt.results.receipt import Receipt
@@ -722,6 +723,41 @@ def compare(
 
     one, other = (each.file.file if isinstance(each, Study) else each for each in (a, b))
     return comparison.compare(one, other, study.file.file if isinstance(study, Study) else _path(study))
+
+
+def find_domains(
+    data: Path | str | Sequence[Path | str],
+    output: Path | str,
+    *,
+    count: int = 20,
+    text: str | None = None,
+    embedding: Path | str | None = None,
+    drop_duplicates: bool = False,
+    sample: int = 100_000,
+    fine: int = 1000,
+    seed: int = 0,
+    workers: int | None = None,
+) -> FoundDomains:
+    """Sort documents into domains, pools and a study file, as `mixopt domains --json`; see docs/how-to/domains.md.
+
+    Args:
+        data: files, folders, globs, URLs or hub names.
+        output: a new folder; or one in which an earlier call was killed, which is gone on with.
+        count: of domains.
+        text: the field of records that holds the text.
+        embedding: the folder of a sentence-transformers model. Default: n-grams, learned from the documents.
+        drop_duplicates: leave out what is there already, or nearly.
+        sample, fine: documents that are learned from, and clusters that are merged into domains, at most.
+        workers: processes; all cores by default.
+
+    Raises:
+        ConfigError, ProxyError: the documents, the settings or the folder are no good.
+    """
+    from mixopt.domains.finding import find
+    from proxies.domains.finding import Search
+
+    search = Search(count, seed, _path(embedding), sample, fine, drop_duplicates, workers)
+    return find([data] if isinstance(data, Path | str) else data, Path(output), search, text, err)
 
 
 def _source(table: Table, name: str, reading: Reading | Path | str | None) -> TableSource:

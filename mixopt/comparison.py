@@ -10,6 +10,7 @@ Shapes: M metrics.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,7 @@ from mixopt.exports.mixtures import mixture_in_file
 from mixopt.results.answer import Answer
 from mixopt.results.comparison import (
     ComparedEpochs,
+    ComparedLevel,
     ComparedMixture,
     ComparedShare,
     ComparedStudies,
@@ -42,7 +44,7 @@ from mixopt.results.comparison import (
 from mixopt.results.comparison import Side as Label
 from mixopt.results.recommendation import Interval
 from mixopt.settings.reading import load, text_of
-from mixopt.settings.schema import STUDY_FILE
+from mixopt.settings.schema import STUDY_FILE, Level
 from mixopt.study.answer import answer_so_far, describe_objective
 from mixopt.study.plan import Plan
 from mixopt.study.planning import plan_as_measured
@@ -185,6 +187,7 @@ def compare(a: Given, b: Given, study: Path | None) -> Comparison:
             )
             for name in domains
         },
+        levels=_levels(judges[0].file.levels, shares) if judges else {},
         total_variation=whole["a"].total_variation(whole["b"]),
         judged=tuple(_judge(judge, mixtures) for judge in judges),
         studies=_studies(studies["a"], studies["b"]) if len(studies) == len(given) else None,
@@ -198,6 +201,15 @@ def compare(a: Given, b: Given, study: Path | None) -> Comparison:
             ),
         ),
     )
+
+
+def _levels(levels: Sequence[Level], shares: Mapping[Label, Mapping[str, float]]) -> dict[str, ComparedLevel]:
+    found = {}
+    for level in levels:
+        if all(set(level.domains) <= side.keys() for side in shares.values()):
+            a, b = (math.fsum(shares[label][name] for name in level.domains) for label in ("a", "b"))
+            found[level.name] = ComparedLevel(domains=level.domains, a=a, b=b, difference=b - a)
+    return found
 
 
 def _is_study(given: Path | str) -> bool:

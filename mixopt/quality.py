@@ -20,8 +20,8 @@ from mixopt.settings.reading import parse, place_in
 from mixopt.settings.schema import QualitySettings, StudyFile, TextSource
 from mixopt.study.corpus import domain_sources, source_of
 from proxies.data.intake import OnProgress
-from proxies.data.sources import Source, check_readable, find_files, numbered_documents
-from proxies.quality.levels import Pool, Scored, score_pool, write_levels
+from proxies.data.sources import Source, check_readable, find_files
+from proxies.quality.levels import Pool, Scored, check_fields, score_pool, write_levels
 from proxies.quality.scores import Score
 
 # Of a pool of which only a sample is read, so many bytes are taken for a token.
@@ -115,11 +115,8 @@ def _check(pool: Pool) -> None:
     Raises:
         ProxyError: a file is not there or broken, or has no such field.
     """
-    files = find_files(pool.source)
-    check_readable(pool.source, files)
-    fields = tuple(score.field for score in pool.scores if score.field is not None)
-    for each in files if fields else ():
-        next(numbered_documents(pool.source, (each,), fields), None)
+    check_readable(pool.source, find_files(pool.source))
+    check_fields(pool)
     for score in pool.scores:
         if score.good is not None:
             check_readable(score.good, find_files(score.good))

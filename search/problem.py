@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.frozen_space import FrozenSpace
+from search.graded_space import GradedSpace
 from search.history import History
-from search.levelled_space import LevelledSpace
 from search.mixture import Mixture
 from search.objective import BEHIND, Objective
 from search.runs import Runs
@@ -74,14 +74,15 @@ class Problem:
         seed: of everything random in the search.
         earlier: runs from before the study that count as evidence, over the same domains (see search.reuse).
         kept: domains whose relative weights the search leaves as they are, and these (see search.frozen_space).
-        levels: by pool, the domains that are levels of its quality, best first: no mixture reads one of them more often
-            than a better one (see search.levelled_space).
         goal: the final run, where it is known.
+        levels: domains that are told of together as well, by the name of their level.
+        grades: by pool, domains that are grades of its quality, best first: no mixture that is chosen reads one of them
+            more often than a better one (see search.graded_space).
         pool: the only mixtures that can be trained, by proxy, as when finished runs are replayed (see search.replay);
             None: the whole space.
 
     Raises:
-        SearchError: no rung, a baseline that is missing or infeasible, relative weights that cannot be kept, or levels
+        SearchError: no rung, a baseline that is missing or infeasible, relative weights that cannot be kept, or grades
             that cannot be in order.
     """
 
@@ -95,6 +96,7 @@ class Problem:
     pool: Mapping[str, tuple[Mixture, ...]] | None = None
     goal: Goal | None = None
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    grades: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.rungs:
@@ -116,13 +118,13 @@ class Problem:
             violations = self.space.violations(mixture)
             if violations:
                 raise SearchError(f"baseline {name} is not feasible: {violations[0]}", hint="project it into the space")
-        if self.kept is not None and self.levels:
+        if self.kept is not None and self.grades:
             raise SearchError(
-                "some domains keep their relative weights, and levels of others their order",
-                hint="ask for one of the two: reuse.keep or search.levels",
+                "some domains keep their relative weights (reuse.keep), and levels of quality their order",
+                hint="remove reuse.keep, or let the levels be searched as cells (quality.search)",
             )
         # Made now, so that relative weights that cannot be kept, or an order, are refused with the reason.
-        _ = self.frozen, self.levelled
+        _ = self.frozen, self.graded
 
     @cached_property
     def frozen(self) -> FrozenSpace | None:
@@ -130,14 +132,14 @@ class Problem:
         return None if self.kept is None else FrozenSpace(self.space, self.kept)
 
     @cached_property
-    def levelled(self) -> LevelledSpace | None:
-        """The space in which levels keep their order, if some do."""
-        return LevelledSpace(self.space, self.levels) if self.levels else None
+    def graded(self) -> GradedSpace | None:
+        """The space in which grades keep their order, if there are some."""
+        return GradedSpace(self.space, self.grades) if self.grades else None
 
     def feasible(self, weights_ND: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
         """Which mixtures are in the space, and have the relative weights or the order that are kept, [N]."""
-        if self.levelled is not None:
-            return self.levelled.feasible(weights_ND)
+        if self.graded is not None:
+            return self.graded.feasible(weights_ND)
         feasible_N = self.space.feasible(weights_ND)
         return feasible_N if self.frozen is None else feasible_N & self.frozen.keeps(weights_ND)
 

@@ -3,6 +3,7 @@
     added     earlier runs had nothing of it: weight 0
     split     its weight is shared among its parts by their tokens, which is exact: text was drawn evenly from the whole
     renamed   another name for the same text
+    merged    its weight is theirs together; runs that mixed them otherwise than their tokens are do not count
     removed   runs that hardly used it count, their other weights rescaled; the others do not
 
 After the mixture reuse of Olmix (Allen Institute for AI, arXiv 2602.12237, 2026); its other half, ratios that are kept,
@@ -37,21 +38,36 @@ class Changes:
         renamed: earlier name -> name of now; a metric called like the domain is renamed with it.
         split: earlier name -> names of its parts, which together are the whole; a metric called like the domain is no
             longer measured, for its text is another.
+        merged: name of now -> earlier names that it was put together of, each with its tokens; a metric called like one
+            of them is no longer measured.
 
     Raises:
-        SearchError: a domain is in both.
+        SearchError: a domain is in two of these, or in one twice.
     """
 
     renamed: Mapping[str, str] = field(default_factory=dict)
     split: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    merged: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in self.renamed:
             if name in self.split:
                 raise SearchError(f"domain {name} is both renamed and split", hint="leave it in split alone")
+        seen: set[str] = set()
+        for new, tokens in self.merged.items():
+            for name in tokens:
+                if name in seen or name in self.renamed or name in self.split:
+                    raise SearchError(f"domain {name} became several things", hint=f"name it in merged.{new} alone")
+                seen.add(name)
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """The earlier domains that have another name now, or are no more: a metric of their name is not theirs."""
+        return frozenset((*self.renamed, *self.split, *(name for tokens in self.merged.values() for name in tokens)))
 
     def became(self, name: str) -> Sequence[str]:
-        return self.split.get(name) or [self.renamed.get(name, name)]
+        merged = [new for new, tokens in self.merged.items() if name in tokens]
+        return self.split.get(name) or merged or [self.renamed.get(name, name)]
 
 
 def reuse(
@@ -91,7 +107,14 @@ def _over_domains(runs: Runs, space: Space, changes: Changes, notes: list[str]) 
 
     weights_ND = runs.weights_ND @ change_ED
     remaining_N = weights_ND.sum(axis=1)
-    counts_N = remaining_N >= 1 - REMOVED_SHARE
+    alike_N = _mixed_alike(runs, changes, notes)
+    counts_N = (remaining_N >= 1 - REMOVED_SHARE) & alike_N
+    if not alike_N.any():
+        raise SearchError(
+            f"each earlier run mixed {', '.join(sorted(name for part in changes.merged.values() for name in part))} "
+            "otherwise than their tokens are, so none says what they do together",
+            hint="keep them as domains of their own, in constant proportion: reuse.keep",
+        )
     removed = _named(runs.domains, change_ED.sum(axis=1) == 0)
     if not counts_N.any():
         raise SearchError(
@@ -113,7 +136,7 @@ def _change(runs: Runs, space: Space, changes: Changes) -> Float[np.ndarray, "E 
     Raises:
         SearchError: a name that is not there, or two earlier domains for one of now.
     """
-    for name in (*changes.renamed, *changes.split):
+    for name in sorted(changes.changed):
         _check_name(name, runs.domains, "the earlier runs have")
         for new_name in changes.became(name):
             _check_name(new_name, space.domains, "there is")
@@ -124,16 +147,33 @@ def _change(runs: Runs, space: Space, changes: Changes) -> Float[np.ndarray, "E 
         if parts:
             shares = Mixture.of({part: float(tokens[part]) for part in parts})
             row_D[[space.domains.index(part) for part in parts]] = shares.array
-    if mixed := _named(space.domains, (change_ED > 0).sum(axis=0) > 1):
+    several_D = (change_ED > 0).sum(axis=0) > np.array([len(changes.merged.get(name, [0])) for name in space.domains])
+    if mixed := _named(space.domains, several_D):
         raise SearchError(
             f"several earlier domains became {mixed}",
-            hint="a domain can stand for one earlier domain, or a part of one",
+            hint="a domain can stand for one earlier domain, or a part of one; say in merged what was put together",
         )
     return change_ED
 
 
+def _mixed_alike(runs: Runs, changes: Changes, notes: list[str]) -> Bool[np.ndarray, " N"]:
+    """Which runs mixed the domains that were merged as their tokens are, but for so much as a removed one may have."""
+    alike_N = np.ones(len(runs), dtype=bool)
+    for new, tokens in changes.merged.items():
+        share_K = np.array(list(tokens.values()), dtype=np.float64) / sum(tokens.values())
+        weights_NK = runs.weights_ND[:, [runs.domains.index(name) for name in tokens]]
+        moved_N = np.abs(weights_NK - weights_NK.sum(axis=1, keepdims=True) * share_K).sum(axis=1) / 2
+        otherwise_N = moved_N > REMOVED_SHARE
+        notes.append(
+            f"domains {', '.join(tokens)} of the earlier runs are {new} now; {otherwise_N.sum()} runs that mixed them "
+            f"otherwise than their tokens are, by more than {REMOVED_SHARE:.0%} of all, were left out"
+        )
+        alike_N &= ~otherwise_N
+    return alike_N
+
+
 def _over_metrics(runs: Runs, metrics: Sequence[str], changes: Changes, notes: list[str]) -> Runs:
-    kept = {name: name for name in runs.metrics if name not in changes.renamed and name not in changes.split}
+    kept = {name: name for name in runs.metrics if name not in changes.changed}
     earlier_name = kept | {new: old for old, new in changes.renamed.items() if old in runs.metrics}
     values_NM = np.full((len(runs), len(metrics)), np.nan)
     for place, name in enumerate(metrics):

@@ -7,6 +7,7 @@ Shapes: D domains, G groups, N mixtures, R domains and groups, E equality constr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -150,6 +151,13 @@ class Space:
     def most_D(self) -> Float[np.ndarray, " D"]:
         """The most that each domain has in any feasible mixture."""
         return self._extremes[2][: len(self.domains)]
+
+    def most_of(self, domains: Sequence[str]) -> float:
+        """The most that these domains have together in any feasible mixture."""
+        members_D = np.isin(self.domains, domains).astype(np.float64)
+        least = self._least(-members_D, list(self.groups), self._slack)
+        assert least is not None, "a space without a mixture is refused when it is made"
+        return -least
 
     def feasible(self, weights_ND: Float[np.ndarray, "N D"]) -> NDArray[np.bool_]:
         """Which rows, already summing to one, keep every constraint, [N]."""

@@ -78,7 +78,7 @@ def _settings(node: dict[str, Any], definitions: dict[str, Any], prefix: str) ->
 
 def _is_of_its_own_kind(inner: dict[str, Any], node: dict[str, Any]) -> bool:
     """Whether a section holds sections like itself, which would be written without end."""
-    return "properties" in inner and inner["properties"] == node["properties"]
+    return bool(inner.get("properties") == node["properties"])
 
 
 def results() -> str:

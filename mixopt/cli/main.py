@@ -24,6 +24,7 @@ from mixopt.cli import (
     cluster,
     compare,
     control,
+    domains,
     explore,
     export,
     finished_runs,
@@ -63,7 +64,7 @@ app = typer.Typer(
 
 # In the order in which `mixopt --help` lists them.
 STUDIES = (study, watch, ask_tell, control, report, explore, export, receipts, compare, calibration)
-for commands in (begin, quality, *STUDIES, finished_runs, cluster, keeping):
+for commands in (begin, domains, quality, *STUDIES, finished_runs, cluster, keeping):
     app.add_typer(commands.app)
 
 # Exit statuses. What supervises a submitted study starts it again after the second.

@@ -24,6 +24,7 @@ RESULTS: Mapping[str, str] = MappingProxyType(
         "check": "mixopt.results.drawn:Drawn",
         "comparison": "mixopt.results.comparison:Comparison",
         "corpus": "mixopt.results.corpus:CorpusSummary",
+        "domains": "mixopt.results.domains:FoundDomains",
         "doctor": "mixopt.results.doctor:Diagnosis",
         "export": "mixopt.results.export:ExportResult",
         "fit": "mixopt.results.fit:FitResult",

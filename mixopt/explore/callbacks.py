@@ -8,6 +8,7 @@ slider, field, "begin from", a click on a picture ──▶ the mixture ──�
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -108,7 +109,8 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
     def effect(_settled: int, domain: str, state: Mapping[str, Any]) -> Any:
         mixture = now(state)
         curve = what_ifs.curve(mixture, domain)
-        return pictures.effect_picture(subject, domain, mixture[domain], curve, subject.metrics)
+        share = math.fsum(mixture[name] for name in subject.problem.levels.get(domain, (domain,)))
+        return pictures.effect_picture(subject, domain, share, curve, subject.metrics)
 
     @answers(
         app, Output("comparison", "children"), Input("settled", "data"), Input("pins", "data"), State("mixture", "data")
@@ -223,6 +225,7 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         Output({"share": ALL}, "value"),
         Output({"percent": ALL}, "value"),
         Output({"epochs": ALL}, "children"),
+        Output({"level": ALL}, "children"),
         Output("summary", "children"),
         Output("details", "children"),
         Output("mixture", "data"),
@@ -282,7 +285,7 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
             case "within" if limited:
                 mixture = what_ifs.inside(before)
             case _:
-                return _nothing(count)
+                return _nothing(count, len(subject.problem.levels))
         found = what_ifs.of(mixture)
         sliders: list[Any] = [position(each) for each in mixture.weights]
         if isinstance(touched, dict) and "share" in touched and moved is not None and sliders[moved] == float(given):
@@ -292,6 +295,7 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
             sliders,
             [shown_percent(share) for share in mixture.weights],
             [views.epochs(found, name) if subject.space.target_tokens else no_update for name in domains],
+            [views.sum_in(found, each) for each in subject.problem.levels.values()],
             views.summary(found, subject, reach),
             views.details(found, subject),
             state_of(mixture, moved, start if moved is not None else None),
@@ -318,9 +322,9 @@ def _touched(before: Mixture, places: list[Any], percents: list[Any]) -> Any:
     return None
 
 
-def _nothing(count: int) -> Any:
+def _nothing(count: int, levels: int) -> Any:
     same = [no_update] * count
-    return same, same, same, no_update, no_update, no_update, no_update
+    return same, same, same, [no_update] * levels, no_update, no_update, no_update, no_update
 
 
 def _array(weights: Any, count: int) -> FloatArray:

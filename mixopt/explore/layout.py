@@ -10,8 +10,9 @@ from dash import dcc, html
 from mixopt.explore import views
 from mixopt.explore.pictures import CONFIG, SPARK
 from mixopt.explore.subject import ANSWER, Subject, trained_range
-from mixopt.explore.what_if import WhatIfs
+from mixopt.explore.what_if import WhatIf, WhatIfs
 from mixopt.exports.formats import EXPORTERS
+from mixopt.settings.levels import Row, in_levels, sum_over
 from mixopt.study.queue import LONGEST_NOTE
 from search.mixture import Mixture
 
@@ -123,9 +124,15 @@ def page(what_ifs: WhatIfs, reach: float) -> Any:
 def _mixture(what_ifs: WhatIfs, start: Mixture) -> Any:
     subject = what_ifs.subject
     found, ranges = what_ifs.of(start), trained_range(subject)
+    numbers = {name: number for number, name in enumerate(subject.domains)}
     rows = [
-        _row(number, name, start[name], subject.proportional[name], ranges[number], views.epochs(found, name))
-        for number, name in enumerate(subject.domains)
+        _level(row, list(subject.problem.levels).index(row.name), found)
+        if row.is_level
+        else _row(
+            *(numbers[row.name], row, start[row.name], subject.proportional[row.name]),
+            *(ranges[numbers[row.name]], views.epochs(found, row.name)),
+        )
+        for row in in_levels(subject.domains, subject.problem.levels)
     ]
     return html.Section(
         [
@@ -177,7 +184,21 @@ def _mixture(what_ifs: WhatIfs, start: Mixture) -> Any:
     )
 
 
-def _row(number: int, name: str, share: float, natural: float, trained: tuple[float, float], epochs: Any) -> Any:
+def _level(row: Row, number: int, found: WhatIf) -> Any:
+    """The heading of a level's domains, with the sum of their shares."""
+    return html.Div(
+        [
+            html.Span(),
+            html.Span(row.page_label, title=row.name, className="name"),
+            html.Span(className="of-slider"),
+            html.Span(views.sum_in(found, row.domains), id={"level": number}, className="sum"),
+        ],
+        className="row level",
+    )
+
+
+def _row(number: int, row: Row, share: float, natural: float, trained: tuple[float, float], epochs: Any) -> Any:
+    name = row.name
     least, most = (position(each) / STEPS * 100 for each in trained)
     return html.Div(
         [
@@ -187,7 +208,7 @@ def _row(number: int, name: str, share: float, natural: float, trained: tuple[fl
                 id={"held": number},
                 className="check",
             ),
-            html.Label(name, htmlFor=_slider_id(number), title=name, className="name"),
+            html.Label(row.page_label, htmlFor=_slider_id(number), title=name, className="name"),
             html.Div(
                 [
                     html.Span(
@@ -263,7 +284,15 @@ def _effect(subject: Subject) -> Any:
             html.Div(
                 [
                     html.Label("domain", htmlFor="domain"),
-                    dcc.Dropdown(list(subject.domains), subject.domains[0], id="domain", clearable=False),
+                    dcc.Dropdown(
+                        [
+                            *subject.domains,
+                            *({"label": sum_over(name), "value": name} for name in subject.problem.levels),
+                        ],
+                        subject.domains[0],
+                        id="domain",
+                        clearable=False,
+                    ),
                 ],
                 className="bar-of-tools",
             ),

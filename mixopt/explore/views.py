@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from dash import html
 
 from mixopt.explore.subject import Subject
 from mixopt.explore.what_if import WhatIf, WhatIfs
+from mixopt.settings.levels import Row, in_levels
 from mixopt.settings.units import show_count
 from mixopt.study.queue import Queued
 from search.mixture import Mixture
@@ -215,7 +217,10 @@ def comparison(what_ifs: WhatIfs, now: Mixture, pins: Mapping[str, Mixture]) -> 
         _row("limits", ["kept" if not each.broken else f"{len(each.broken)} broken" for each in found.values()]),
         *(_row(name, [plain(each.expected.losses[name].mean) for each in found.values()]) for name in subject.metrics),
     ]
-    shares = [_row(name, [_share(each, name) for each in found.values()]) for name in subject.domains]
+    shares = [
+        _row(row.page_label, [_share(each, row) for each in found.values()])
+        for row in in_levels(subject.domains, subject.problem.levels)
+    ]
     return html.Div(
         [
             _table([_heading(name, with_buttons=name != NOW) for name in found], outcomes),
@@ -251,8 +256,15 @@ def _estimate(value: Estimate | None) -> Any:
     return [signed(value.mean), html.Span(f" ± {(value.upper - value.lower) / 2:.4f}", className="muted")]
 
 
-def _share(found: WhatIf, domain: str) -> Any:
-    now = found.domains[domain]
+def sum_in(found: WhatIf, domains: Sequence[str]) -> str:
+    """What a level has in a mixture."""
+    return percent(math.fsum(found.domains[name].share for name in domains))
+
+
+def _share(found: WhatIf, row: Row) -> Any:
+    if row.is_level:
+        return html.Span(sum_in(found, row.domains), className="muted")
+    now = found.domains[row.name]
     repeats = "" if now.epochs is None else f" · {now.epochs:.2g} ep."
     return [percent(now.share), html.Span(repeats, className="muted")]
 

@@ -171,9 +171,10 @@ class WhatIfs:
         return effects(self.subject.predictor.objective, mixture, self._trained_ND)
 
     def curve(self, mixture: Mixture, domain: str) -> Curve:
-        """What one domain's share does to every metric around the mixture."""
+        """What the share of one domain, or level, does to every metric around the mixture."""
         predictor = self.subject.predictor
-        shares_S, moved_SD = moved_along(mixture, domain, self._trained_ND)
+        moves = self.subject.problem.levels.get(domain, (domain,))
+        shares_S, moved_SD = moved_along(mixture, moves, self._trained_ND)
         values_SM = predictor.model.mean(moved_SD)
         return Curve(
             shares_S,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mixopt.results.answer import DomainAnswer, MetricDifference, Provenance, TrialCounts
+from mixopt.results.answer import DomainAnswer, LevelAnswer, MetricDifference, Provenance, TrialCounts
 from mixopt.results.base import Result
 from mixopt.results.calibration import GainScore
 from mixopt.results.recommendation import FrontPoint, Interval, Validation
@@ -70,7 +70,8 @@ class Decision:
         not_predicted, not_confirmed: why there are no such gains; None where there are.
         beside: the confirmed gain over the strongest other mixture, and which that is: the best baseline, or, where a
             baseline is the answer, the best candidate. None where nothing was confirmed beside the answer.
-        ranges: the least and the largest share of each domain among mixtures that are expected to be as good.
+        ranges, ranges_of_levels: the least and the largest share of each domain, and of each level, among mixtures
+            that are expected to be as good.
         over: what the intervals of confirmed gains hold for.
     """
 
@@ -81,6 +82,7 @@ class Decision:
     not_predicted: str | None
     not_confirmed: str | None
     ranges: Mapping[str, tuple[float, float]]
+    ranges_of_levels: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     beside: tuple[str, Gain] | None = None
     over: str = "seeds"
 
@@ -169,7 +171,7 @@ class DomainEffect:
 
 @dataclass(frozen=True)
 class Effects:
-    """By domain; `doubt` is the standard deviation of the predicted objective of one new run."""
+    """By domain, and by level as `web.*`; `doubt` is the standard deviation of the predicted objective of a new run."""
 
     domains: Mapping[str, DomainEffect]
     doubt: float
@@ -303,6 +305,7 @@ class Content(Result):
     trials: TrialCounts
     notes: tuple[str, ...]
     domains: Mapping[str, DomainAnswer]
+    levels: Mapping[str, LevelAnswer]
     decision: Decision
     losses: Losses | Missing
     held_out: HeldOut | Missing

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from mixopt.report import plots
-from mixopt.report.content import Content, Gain, Missing, Rival
+from mixopt.report.content import Content, Decision, Gain, Missing, Rival
 from mixopt.report.elements import MOST_ROWS, Plot, Table, Tile, correlation, count_of, embed, percent, shorten
 from mixopt.results.answer import DomainAnswer
+from mixopt.settings.levels import Row, in_levels
 from mixopt.settings.units import show_count
 from search.problem import PROPORTIONAL
 
@@ -94,14 +95,16 @@ def decision_plots(content: Content) -> tuple[Plot, ...]:
         *((">range as good",) if made.ranges else ()),
         *(f">{each.label}" for each in others),
     )
+    levels = {name: level.domains for name, level in content.levels.items()}
     rows = tuple(
         (
-            *(domain, percent(answer[domain]), show_count(content.domains[domain].tokens)),
-            *((_epochs(content.domains[domain]),) if with_epochs else ()),
-            *((" to ".join(map(percent, made.ranges[domain])),) if made.ranges else ()),
-            *(percent(each.mixture[domain]) for each in others),
+            *(row.page_label, percent(row.sum_in(answer)), show_count(_tokens(content, row))),
+            *(("" if row.is_level else _epochs(content.domains[row.name]),) if with_epochs else ()),
+            *((" to ".join(map(percent, _range(made, row))),) if made.ranges else ()),
+            *(percent(row.sum_in(each.mixture)) for each in others),
         )
-        for domain in domains
+        # Where there are levels, the order of the file, in which each has its parts below it.
+        for row in in_levels(answer if levels else domains, levels)
     )
     ranged = "; the line spans a share over the mixtures that are expected to be as good" if made.ranges else ""
     mixture = Plot(
@@ -114,6 +117,14 @@ def decision_plots(content: Content) -> tuple[Plot, ...]:
     if all(each.predicted is None and each.confirmed is None for each in made.rivals):
         return (mixture,)
     return (mixture, _gains(content))
+
+
+def _tokens(content: Content, row: Row) -> int:
+    return sum(content.domains[name].tokens for name in row.domains)
+
+
+def _range(made: Decision, row: Row) -> tuple[float, float]:
+    return made.ranges_of_levels[row.name] if row.is_level else made.ranges[row.name]
 
 
 def _gains(content: Content) -> Plot:

@@ -5,6 +5,7 @@ Shapes: N runs, M metrics, P mixtures trained with two proxies.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from statistics import mean
@@ -40,6 +41,7 @@ from mixopt.results.answer import Answer, Confirmation, Outcome
 from mixopt.results.predictions import PredictedGain
 from mixopt.results.recommendation import Validation
 from mixopt.runs.surrogates import held_out
+from mixopt.settings.levels import sum_over
 from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import show_count
 from mixopt.study.answer import answer_so_far, how_far
@@ -106,6 +108,7 @@ def summarise(plan: Plan, history: History, answer: Answer, fitted: Predictor | 
         trials=answer.trials,
         notes=answer.notes,
         domains=answer.domains,
+        levels=answer.levels,
         decision=_decision(plan, answer, predictor),
         losses=_losses(problem, history, answer),
         held_out=_held_out(predictor),
@@ -247,6 +250,7 @@ def _decision(plan: Plan, answer: Answer, predictor: Predictor | Missing) -> Dec
         not_confirmed=None if confirmation else _not_confirmed(plan),
         beside=_beside(confirmation),
         ranges=recommendation.ranges,
+        ranges_of_levels={name: level.range for name, level in recommendation.levels.items()},
         over="seeds" if confirmation is None else confirmation.over,
     )
 
@@ -353,21 +357,24 @@ def _effects(predictor: Predictor | Missing, answer: Answer) -> Effects | Missin
         return Missing(f"{predictor.name} is not shown to rank unseen mixtures better than chance")
     mixture = Mixture.of(answer.recommendation.mixture).reordered(predictor.problem.space.domains)
     trained_ND = predictor.evidence.runs.weights_ND
-    curves = effects(predictor.objective, mixture, trained_ND)
+    moved: dict[str, tuple[str, ...]] = {domain: (domain,) for domain in mixture.domains}
+    moved |= {sum_over(level): domains for level, domains in predictor.problem.levels.items()}
+    curves = effects(predictor.objective, mixture, trained_ND, moved)
     by_metric = {OBJECTIVE: curves} | {
-        metric: effects(fitted.mean, mixture, trained_ND)
+        metric: effects(fitted.mean, mixture, trained_ND, moved)
         for metric, fitted in zip(predictor.model.runs.metrics, predictor.model.fitted, strict=True)
     }
     _, doubt, *_ = predictor.expect(mixture)
     return Effects(
         {
-            domain: DomainEffect(
-                mixture[domain],
-                curves[domain],
-                {name: _slope(each[domain], mixture[domain]) for name, each in by_metric.items()},
-                curves[domain].flat(doubt),
+            name: DomainEffect(
+                share,
+                curves[name],
+                {metric: _slope(each[name], share) for metric, each in by_metric.items()},
+                curves[name].flat(doubt),
             )
-            for domain in mixture.domains
+            for name, domains in moved.items()
+            for share in (math.fsum(mixture[domain] for domain in domains),)
         },
         doubt,
     )

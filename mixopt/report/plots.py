@@ -92,7 +92,7 @@ def shares(decision: Decision, domains: Sequence[str]) -> str:
         axes.set_xlim(left=0)
         _legend_above(figure)
 
-    return _svg("shares", (WIDTH, 1.3 + 0.24 * len(domains)), draw)
+    return svg("shares", (WIDTH, 1.3 + 0.24 * len(domains)), draw)
 
 
 def gains(rivals: Sequence[Rival], answer: str, unit: str) -> str:
@@ -116,7 +116,7 @@ def gains(rivals: Sequence[Rival], answer: str, unit: str) -> str:
         axes.set_xlabel(f"gain over {PROPORTIONAL} ({unit})")
         _legend_above(figure)
 
-    return _svg("gains", (WIDTH, 1.2 + 0.42 * len(rivals)), draw)
+    return svg("gains", (WIDTH, 1.2 + 0.42 * len(rivals)), draw)
 
 
 def trades(
@@ -138,7 +138,7 @@ def trades(
         axes.set_xlabel(f"difference from {baseline} ({unit}), lower is better")
         _legend_above(figure)
 
-    return _svg("trades", (WIDTH, 1.2 + 0.3 * len(metrics)), draw)
+    return svg("trades", (WIDTH, 1.2 + 0.3 * len(metrics)), draw)
 
 
 def _marks(count: int) -> list[tuple[str, str, object]]:
@@ -159,7 +159,7 @@ def held_out(found: HeldOut, unit: str, target: str) -> str:
         axes.set_xlabel(f"predicted objective ({unit})")
         axes.set_ylabel(f"measured at {target} ({unit})")
 
-    return _svg("held-out", (WIDTH, WIDTH * 0.75), draw)
+    return svg("held-out", (WIDTH, WIDTH * 0.75), draw)
 
 
 def kept(found: Kept, unit: str) -> str:
@@ -196,7 +196,7 @@ def kept(found: Kept, unit: str) -> str:
         axes.set_ylabel(f"confirmed gain ({unit})")
         _legend_above(figure)
 
-    return _svg("kept", (WIDTH, WIDTH * 0.75), draw)
+    return svg("kept", (WIDTH, WIDTH * 0.75), draw)
 
 
 def slopes(effects: Effects, domains: Sequence[str], columns: Sequence[str]) -> str:
@@ -226,7 +226,7 @@ def slopes(effects: Effects, domains: Sequence[str], columns: Sequence[str]) -> 
         axes.tick_params(length=0)
         axes.axvline(0.5, color=GROUND, lw=4)  # sets the objective apart from the metrics
 
-    return _svg("slopes", (max(WIDTH, 2 + 0.55 * len(columns)), 1.2 + 0.26 * len(domains)), draw)
+    return svg("slopes", (max(WIDTH, 2 + 0.55 * len(columns)), 1.2 + 0.26 * len(domains)), draw)
 
 
 def sizes(effects: Effects, domains: Sequence[str], unit: str) -> str:
@@ -243,7 +243,7 @@ def sizes(effects: Effects, domains: Sequence[str], unit: str) -> str:
         axes.set_xlabel(f"change of the predicted objective ({unit})")
         _legend_above(figure)
 
-    return _svg("sizes", (WIDTH, 1.2 + 0.24 * len(domains)), draw)
+    return svg("sizes", (WIDTH, 1.2 + 0.24 * len(domains)), draw)
 
 
 def curves(effects: Effects, domains: Sequence[str]) -> list[str]:
@@ -264,7 +264,7 @@ def curves(effects: Effects, domains: Sequence[str]) -> list[str]:
             axes.tick_params(labelsize=8)
             axes.locator_params(nbins=4)
 
-        return _svg(f"curve-{domain}", (1.75, 1.45), draw)
+        return svg(f"curve-{domain}", (1.75, 1.45), draw)
 
     return [curve(domain) for domain in domains]
 
@@ -291,7 +291,7 @@ def course(found: Course, unit: str) -> str:
         panels[-1].set_xlim(left=0)
         _legend_above(figure)
 
-    return _svg("course", (WIDTH, 1 + 1.8 * len(proxies)), draw)
+    return svg("course", (WIDTH, 1 + 1.8 * len(proxies)), draw)
 
 
 def tried(found: Tried, answer: Rival, domains: Sequence[str]) -> str:
@@ -317,7 +317,7 @@ def tried(found: Tried, answer: Rival, domains: Sequence[str]) -> str:
         axes.grid(visible=True, axis="x")
         _legend_above(figure)
 
-    return _svg("tried", (max(WIDTH, 1.5 + 0.45 * len(domains)), WIDTH * 0.75), draw)
+    return svg("tried", (max(WIDTH, 1.5 + 0.45 * len(domains)), WIDTH * 0.75), draw)
 
 
 def agreement(found: Agreement, unit: str, target: str) -> str:
@@ -327,7 +327,7 @@ def agreement(found: Agreement, unit: str, target: str) -> str:
         axes.set_xlabel(f"objective at {_short(found.proxy)} ({unit})")
         axes.set_ylabel(f"objective at {_short(target)} ({unit})")
 
-    return _svg(f"agreement-{found.proxy}", (WIDTH, WIDTH * 0.66), draw)
+    return svg(f"agreement-{found.proxy}", (WIDTH, WIDTH * 0.66), draw)
 
 
 def growth(stations: Sequence[tuple[str, float, bool]], shares: Mapping[str, Sequence[float]]) -> str:
@@ -336,7 +336,7 @@ def growth(stations: Sequence[tuple[str, float, bool]], shares: Mapping[str, Seq
     def draw(figure: Figure) -> None:
         draw_path(figure.subplots(), stations, shares, COLOURS)
 
-    return _svg("growth", (WIDTH + 1, WIDTH * 0.75), draw)
+    return svg("growth", (WIDTH + 1, WIDTH * 0.75), draw)
 
 
 def front(found: Front, unit: str) -> str:
@@ -356,7 +356,7 @@ def _front_of_two(found: Front, unit: str) -> str:
         axes.set_ylabel(f"loss on {_short(up)} ({unit})")
         _legend_above(figure)
 
-    return _svg("front", (WIDTH, WIDTH * 0.75), draw)
+    return svg("front", (WIDTH, WIDTH * 0.75), draw)
 
 
 def _front_of_many(found: Front, unit: str) -> str:
@@ -374,7 +374,7 @@ def _front_of_many(found: Front, unit: str) -> str:
         axes.set_ylabel(f"loss above the front's lowest ({unit})")
         _legend_above(figure)
 
-    return _svg("front", (max(WIDTH, 1.5 + 0.5 * len(found.metrics)), WIDTH * 0.68), draw)
+    return svg("front", (max(WIDTH, 1.5 + 0.5 * len(found.metrics)), WIDTH * 0.68), draw)
 
 
 def _diagonal(axes: Axes, values: Sequence[float], label: str) -> None:
@@ -402,7 +402,7 @@ def _short(name: str, longest: int = LONGEST_NAME) -> str:
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
-def _svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+def svg(name: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
     """What `draw` draws, as an SVG element; `name` keeps its ids apart from those of other plots."""
     text = io.StringIO()
     with mpl.rc_context(settings(COLOURS) | {"svg.fonttype": "none", "svg.hashsalt": name}):

@@ -37,6 +37,16 @@ class DomainAnswer(Part):
     """How often that run may, where its tokens are known; null in answers of 0.1.0."""
 
 
+class LevelAnswer(Part):
+    """What the answer means for a domain with parts: sums over all domains in it."""
+
+    domains: tuple[str, ...]
+    """Those of the mixture, in whatever level below it."""
+    tokens: int
+    proportional: float
+    weight: float
+
+
 class TrialCounts(Part):
     """Of the trials that the answer rests on."""
 
@@ -192,6 +202,8 @@ class Answer(Result):
     verdict: str
     objective: StudyObjective
     domains: Mapping[str, DomainAnswer]
+    levels: Mapping[str, LevelAnswer] = {}
+    """Domains with parts, outer ones before those inside them; none in answers of 0.1.0."""
     trials: TrialCounts
     recommendation: Recommendation
     """What the search proposes."""

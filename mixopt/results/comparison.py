@@ -32,6 +32,12 @@ class ComparedShare(Part):
     """b - a."""
 
 
+class ComparedLevel(ComparedShare):
+    """The sum of the shares of all domains in a domain with parts."""
+
+    domains: tuple[str, ...]
+
+
 class JudgingSurrogate(Part):
     """What a study predicts by."""
 
@@ -136,6 +142,8 @@ class Comparison(Result):
     b: ComparedMixture
     shares: Mapping[str, ComparedShare]
     """By domain."""
+    levels: Mapping[str, ComparedLevel] = {}
+    """By domain with parts, of the study that judges; of those alone whose domains both mixtures have."""
     total_variation: float
     """The share of tokens that change domain from one to the other."""
     judged: tuple[Judgement, ...]

@@ -54,6 +54,16 @@ class PlannedDomain(Part):
     """How often that run may."""
 
 
+class PlannedLevel(Part):
+    """What all domains in a domain with parts can give together."""
+
+    domains: tuple[str, ...]
+    tokens: int
+    proportional: float
+    most: float
+    """The largest sum of their shares that any mixture within the limits gives them."""
+
+
 class PlanEstimate(Result):
     """What will run, at most, and what it takes."""
 
@@ -78,3 +88,5 @@ class PlanEstimate(Result):
     target_tokens: int | None = None
     """Of the final run."""
     domains: Mapping[str, PlannedDomain] = {}
+    levels: Mapping[str, PlannedLevel] = {}
+    """Domains with parts, outer ones before those inside them."""

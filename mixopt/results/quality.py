@@ -22,7 +22,6 @@ class QualityLevel(Part):
     """The domain that it is in the new study file."""
     file: str
     documents: int
-    """Pieces of documents beyond 65,536 characters counted each."""
     bytes: int
     """UTF-8, of the text that was scored."""
     scores: Mapping[str, ScoreRange]

@@ -106,6 +106,18 @@ class EffectOfShare(Part):
     values: tuple[float, ...]
 
 
+class LevelEffect(Part):
+    """What is known of a domain with parts: of all domains in it together."""
+
+    domains: tuple[str, ...]
+    range: tuple[float, float]
+    """Least and largest sum of their shares among mixtures that are expected to be as good."""
+    effect: EffectOfShare
+    """Over the sum; their shares of it, and those of the others of the rest, in proportion."""
+    flat: bool
+    """Whether their sum, changed alone, hardly matters."""
+
+
 class FrontPoint(Part):
     """A mixture than which no other is predicted to be as good in every metric and better in one."""
 
@@ -144,6 +156,8 @@ class Recommendation(Part):
     """By domain."""
     flat: tuple[str, ...]
     """Domains whose share, changed alone, hardly matters."""
+    levels: Mapping[str, LevelEffect] = {}
+    """By the name of a domain with parts; of a prediction alone."""
     front: tuple[FrontPoint, ...]
     """Where several objectives are wanted at once."""
     candidates: tuple[Candidate, ...]
@@ -170,6 +184,15 @@ class Recommendation(Part):
                 for name, effect in found.effects.items()
             },
             flat=found.flat,
+            levels={
+                name: LevelEffect(
+                    domains=level.domains,
+                    range=level.range,
+                    effect=EffectOfShare(shares=level.effect.shares, values=level.effect.values),
+                    flat=level.flat,
+                )
+                for name, level in found.levels.items()
+            },
             front=tuple(
                 FrontPoint(mixture=point.mixture.as_dict(), predicted=dict(point.predicted)) for point in found.front
             ),

@@ -117,6 +117,7 @@ def pose(request: FitRequest) -> FitProblem:
         baselines={each.name: each.mixture for each in compared},
         seed=request.seed,
         goal=goal,
+        levels={} if request.limits is None else request.limits.levels,
     )
     scales = runs.scales.at(np.unique(runs.fidelity_N[runs.complete_N]))
     if goal is not None:

@@ -84,6 +84,9 @@ def _reuse(study: StudyFile) -> Iterator[Found]:
     named_now: list[Found] = [(("reuse", "renamed", old), new) for old, new in reuse.renamed.items()]
     named_now += [(("reuse", "split", old), part) for old, parts in reuse.split.items() for part in parts]
     named_now += [(("reuse", "keep", str(place)), name) for place, name in enumerate(reuse.keep)]
+    for name in reuse.merged:
+        if name not in study.domains:
+            yield ("reuse", "merged", name), f"no domain {_unknown(name, study.domains)}"
     known = _domains_and_levels(study)
     for location, domain in named_now:
         if domain not in known:

@@ -191,8 +191,21 @@ class Row:
     domains: tuple[str, ...]
     is_level: bool
 
+    @property
+    def page_label(self) -> str:
+        """With spaces that a page does not run together."""
+        return self.label.replace("  ", "\N{NO-BREAK SPACE}" * 4)
 
-def rows(domains: Iterable[str], levels: Mapping[str, Sequence[str]]) -> Iterator[Row]:
+    def sum_in(self, shares: Mapping[str, float]) -> float:
+        return math.fsum(shares[name] for name in self.domains)
+
+
+def sum_over(level: str) -> str:
+    """What a level's sum is called among the names of domains: no domain can have that name."""
+    return f"{level}.*"
+
+
+def in_levels(domains: Iterable[str], levels: Mapping[str, Sequence[str]]) -> Iterator[Row]:
     """The domains in their order, each level before its first one.
 
     Args:

@@ -480,6 +480,9 @@ class ReuseSettings(Section):
     """Earlier name of a domain: its name now."""
     split: dict[str, Annotated[list[str], Field(min_length=1)]] = {}
     """Earlier name of a domain: the domains that it became, which together are all its text."""
+    merged: dict[str, Annotated[dict[str, Annotated[Amount, Field(gt=0)]], Field(min_length=2)]] = {}
+    """A domain: the earlier ones that it was put together of, each with its tokens. Runs that mixed these otherwise do
+    not count."""
     keep: list[str] = []
     """Domains that keep their relative weights: the search varies only their sum and the other domains."""
     at: dict[str, Annotated[Number, Field(ge=0)]] | None = None
@@ -487,8 +490,8 @@ class ReuseSettings(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if self.runs is None and (self.renamed or self.split):
-            raise ValueError("renamed and split say how to read earlier runs; give their table in runs")
+        if self.runs is None and (self.renamed or self.split or self.merged):
+            raise ValueError("renamed, split and merged say how to read earlier runs; give their table in runs")
         if len(set(self.keep)) < len(self.keep):
             raise ValueError("keep names a domain twice; name each once")
         if self.at is not None and not math.isfinite(sum(self.at.values())):

@@ -6,7 +6,7 @@ A whole study file will do; its other sections are checked, and not used.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +42,7 @@ class Limits:
         target_tokens: of the run that the mixture is for: no domain is then repeated more than `max_epochs` times, or
             its own.
         target_params: of that run.
+        levels: the domains in each domain with parts.
     """
 
     source: str
@@ -50,6 +51,7 @@ class Limits:
     target_tokens: int | None
     max_epochs: float | None
     target_params: int | None = None
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, space: Space) -> Limits:
@@ -116,6 +118,7 @@ def read(path: Path) -> Limits:
         file.target.tokens,
         file.target.max_epochs,
         file.target.params,
+        {level.name: level.domains for level in file.levels},
     )
 
 

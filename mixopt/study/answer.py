@@ -71,6 +71,15 @@ def build_answer(
             )
             for limits in space.limits
         },
+        levels={
+            level.name: results.LevelAnswer(
+                domains=level.domains,
+                tokens=sum(limits.tokens for limits in space.limits if limits.name in level.domains),
+                proportional=math.fsum(proportional[name] for name in level.domains),
+                weight=math.fsum(mixture[name] for name in level.domains),
+            )
+            for level in file.levels
+        },
         trials=results.TrialCounts(
             completed=len(history.completed),
             stopped=len(history.stopped),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import numpy as np
 from joblib import cpu_count
 
 from mixopt.base.errors import ConfigError
-from mixopt.results.plan import PackSpeed, PlanEstimate, PlannedDomain, ProxyPlan
+from mixopt.results.plan import PackSpeed, PlanEstimate, PlannedDomain, PlannedLevel, ProxyPlan
 from mixopt.settings.gpus import assumed_flops, assumption
 from mixopt.study.plan import Plan
 from mixopt.workers.messages import TrialEnd, TrialProgress
@@ -94,6 +95,7 @@ def estimate(plan: Plan, probe: bool, gpu: str | None = None) -> PlanEstimate:
         gpu_hours_are=gpu_hours_are,
         target_tokens=plan.problem.space.target_tokens,
         domains=_domains(plan),
+        levels=_levels(plan),
     )
 
 
@@ -111,6 +113,19 @@ def _domains(plan: Plan) -> dict[str, PlannedDomain]:
             max_epochs=space.most_epochs(limit.name),
         )
         for limit, most in zip(space.limits, space.most_D, strict=True)
+    }
+
+
+def _levels(plan: Plan) -> dict[str, PlannedLevel]:
+    space, proportional = plan.problem.space, plan.problem.baselines[PROPORTIONAL]
+    return {
+        name: PlannedLevel(
+            domains=domains,
+            tokens=sum(limit.tokens for limit in space.limits if limit.name in domains),
+            proportional=math.fsum(proportional[domain] for domain in domains),
+            most=space.most_of(domains),
+        )
+        for name, domains in plan.problem.levels.items()
     }
 
 

@@ -37,7 +37,7 @@ from search.designs.baselines import baselines
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.frozen_space import FrozenSpace
-from search.levelled_space import LevelledSpace
+from search.graded_space import GradedSpace
 from search.mixture import Mixture
 from search.problem import PROPORTIONAL, Problem, Rung
 from search.reuse import Changes, reuse
@@ -80,8 +80,8 @@ def _check_space(file: StudyFile) -> None:
     space = _space(file, {name: domain.tokens or 1 for name, domain in file.domains.items()}, with_supply=counted)
     if (kept := _kept(file, space)) and (counted or file.reuse.at):
         FrozenSpace(space, kept)
-    if counted and (levels := _levels(file)):
-        LevelledSpace(space, levels)
+    if counted and (grades := _grades(file)):
+        GradedSpace(space, grades)
     _earlier_runs(file, space, ())
 
 
@@ -131,7 +131,8 @@ def make_plan(file: StudyFile, corpus: Corpus | None) -> Plan:
         earlier=earlier,
         kept=_kept(file, space),
         goal=_goal(file, supply),
-        levels=_levels(file),
+        levels={level.name: level.domains for level in file.levels},
+        grades=_grades(file),
     )
     _check_reach(file, problem)
     notes = [*reuse_notes]
@@ -216,7 +217,7 @@ def _settings(file: StudyFile) -> Settings:
     )
 
 
-def _levels(file: StudyFile) -> dict[str, tuple[str, ...]]:
+def _grades(file: StudyFile) -> dict[str, tuple[str, ...]]:
     """The levels of quality of each pool whose order the search keeps."""
     return {
         level.name: level.domains
@@ -255,12 +256,13 @@ def _earlier_runs(file: StudyFile, space: Space, fidelities: Sequence[Fidelity])
     if file.reuse.runs is None:
         return None, ()
     path, metrics = Path(relative_to_study(file.file, file.reuse.runs)), objective_of(file).metrics
-    changes = Changes(file.reuse.renamed, file.reuse.split)
+    changes = Changes(file.reuse.renamed, file.reuse.split, file.reuse.merged)
     try:
         table, table_notes = run_table.read_all(path)
     except ConfigError as error:
         raise ConfigError(f"{place_in(file, 'reuse', 'runs')}: {error.message}", error.hint) from error
-    used = [name for name in table.metrics if changes.renamed.get(name, name) in metrics and name not in changes.split]
+    gone = changes.changed - changes.renamed.keys()
+    used = [name for name in table.metrics if changes.renamed.get(name, name) in metrics and name not in gone]
     table, metric_notes = run_table.choose_metrics(table, path, used)
     # A tokenizer that is trained anew on other text makes losses per token incomparable, even of the same proxy.
     comparable = file.corpus.tokenizer is not None or file.objective.unit == "bits_per_byte"

@@ -117,7 +117,7 @@ def prepare(
     sources = [*domains, *evaluations]
     _check_names(domains, evaluations)
     directory.mkdir(parents=True, exist_ok=True)
-    with _alone_in(directory), _told_when_full(directory):
+    with _alone_in(directory), told_when_full(directory):
         files = {source.name: find_files(source) for source in sources}
         inputs = _inputs(domains, evaluations, settings, files)
         corpus = _unchanged(directory, inputs)
@@ -241,7 +241,12 @@ def _alone_in(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _told_when_full(directory: Path) -> Iterator[None]:
+def told_when_full(directory: Path) -> Iterator[None]:
+    """A full disk, or quota, is the user's to mend.
+
+    Raises:
+        ProxyError: there was no room in the block.
+    """
     try:
         yield
     except OSError as error:
@@ -249,7 +254,7 @@ def _told_when_full(directory: Path) -> Iterator[None]:
             raise
         raise ProxyError(
             f"no room left to write in {directory}: {error.strerror}",
-            hint="free some space and start again: it goes on after the last finished shard",
+            hint="free some space and start again: it goes on after what is finished",
         ) from error
 
 

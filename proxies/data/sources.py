@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import logging
-import math
 import os
 import posixpath
 import re
@@ -23,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -43,6 +42,8 @@ DEFAULT_FIELD = "text"
 LONGEST_PIECE = 65_536  # characters
 # Of a file of text; a record, or a file without line breaks, may be a large book.
 LONGEST_LINE = 1 << 28  # characters
+# Of a file of text that is read as a whole; a longer one is as many documents as it has such parts.
+LONGEST_TEXT = 1 << 24  # characters
 BLOCK = 1 << 16  # characters that are read at once
 
 Kind = Literal["json", "text", "parquet", "arrow", "hub"]
@@ -172,6 +173,27 @@ class Document:
         return not self.text.strip()
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A document as its file has it.
+
+    Attributes:
+        text: all of it; of a file of text that is longer than LONGEST_TEXT, a part.
+        fields: everything that the file says of it, the text included.
+        place: file, and line or row.
+        end: the position right after it.
+    """
+
+    text: str
+    fields: Mapping[str, Any]
+    place: str
+    end: Position
+
+    @property
+    def empty(self) -> bool:
+        return not self.text.strip()
+
+
 def find_files(source: Source) -> tuple[SourceFile, ...]:
     """The files that `source` names, each once, in the order in which they are read.
 
@@ -242,26 +264,41 @@ def documents(source: Source, files: tuple[SourceFile, ...], start: Position = P
     """
     for number in range(start.file, len(files)):
         skipped = start.document if number == start.file else 0
-        for index, read in enumerate(islice(_read(source, files[number]), skipped, None), skipped):
-            yield Document(read.text, read.prompt, read.last, Position(number, index + 1))
+        for index, (prompt, text, last) in enumerate(islice(_read(source, files[number]), skipped, None), skipped):
+            yield Document(text, prompt, last, Position(number, index + 1))
 
 
-def numbered_documents(
-    source: Source, files: tuple[SourceFile, ...], fields: tuple[str, ...]
-) -> Iterator[tuple[Document, tuple[float, ...]]]:
-    """As `documents`, each with the numbers that its record holds in other fields; all pieces of one have the same.
+def records(source: Source, files: tuple[SourceFile, ...], start: Position = Position()) -> Iterator[Record]:
+    """All documents from `start` on, whole, with their other fields, empty ones included.
 
     Raises:
-        ProxyError: as `documents`; or a record has no such field, or no finite number in it.
+        ProxyError: as `documents`.
     """
-    for number, file in enumerate(files):
-        if file.kind == "text" and fields:
-            raise ProxyError(
-                f"{source.name}: {file.url} is one document of plain text and has no field {fields[0]}",
-                hint="write the documents as .jsonl or .parquet, a record a line, each with its number",
-            )
-        for index, read in enumerate(_read(source, file, fields)):
-            yield Document(read.text, read.prompt, read.last, Position(number, index + 1)), read.numbers
+    for number in range(start.file, len(files)):
+        file, skipped = files[number], start.document if number == start.file else 0
+        try:
+            whole = _whole_texts(source, file) if file.kind == "text" else _whole_records(source, file)
+            for index, (text, fields, place) in enumerate(islice(whole, skipped, None), skipped):
+                yield Record(text, fields, place, Position(number, index + 1))
+        except ProxyError:
+            raise
+        except READ_ERRORS as error:
+            raise located(error, source.name, file.url) from error
+
+
+def _whole_texts(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[str, Any], str]]:
+    part: list[str] = []
+    for piece, last in _pieces(_lines(file)):
+        part.append(piece)
+        if last or len(part) * LONGEST_PIECE >= LONGEST_TEXT:
+            text = "".join(part)
+            yield text, {source.text_field: text}, file.url
+            part = []
+
+
+def _whole_records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[str, Any], str]]:
+    for place, record in _records(source, file, whole=True):
+        yield _text(source, file, place, record, source.text_field), record, f"{file.url} {place}"
 
 
 def _files_at(source: Source, path: str) -> tuple[list[SourceFile], list[str]]:
@@ -372,41 +409,30 @@ def _ending(path: str) -> str:
     return posixpath.splitext(path.removesuffix(".gz").removesuffix(".zst"))[1].lower()
 
 
-class _Read(NamedTuple):
-    """A piece of a file: its text, the prompt before it, whether a document ends with it, and its record's numbers."""
-
-    text: str
-    prompt: str | None
-    last: bool
-    numbers: tuple[float, ...]
-
-
-def _read(source: Source, file: SourceFile, number_fields: tuple[str, ...] = ()) -> Iterator[_Read]:
+def _read(source: Source, file: SourceFile) -> Iterator[tuple[str | None, str, bool]]:
+    """Prompt (or None) and text of each piece of one file, and whether a document ends with it."""
     try:
         if file.kind == "text":
             for piece, last in _pieces(_lines(file)):
-                yield _Read(piece, None, last, ())
+                yield None, piece, last
             return
-        for place, record in _records(source, file, number_fields):
+        for place, record in _records(source, file):
             texts = [_text(source, file, place, record, field) for field in source.fields]
-            numbers = tuple(_number(source, file, place, record, field) for field in number_fields)
             if len(texts) == 2:
-                yield _Read(texts[1], texts[0], True, numbers)
+                yield texts[0], texts[1], True
             elif len(texts[0]) <= LONGEST_PIECE:
-                yield _Read(texts[0], None, True, numbers)
+                yield None, texts[0], True
             else:
                 for piece, last in _pieces(texts[0].splitlines(keepends=True)):
-                    yield _Read(piece, None, last, numbers)
+                    yield None, piece, last
     except ProxyError:
         raise
     except READ_ERRORS as error:
         raise located(error, source.name, file.url) from error
 
 
-def _records(
-    source: Source, file: SourceFile, more_fields: tuple[str, ...] = ()
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each record, with the source's fields and these, with its place in the file, for messages."""
+def _records(source: Source, file: SourceFile, whole: bool = False) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each record with its place in the file, for messages; with the fields that are read, or the whole of it."""
     if file.kind == "json":
         yield from _json_records(source, file)
         return
@@ -419,12 +445,8 @@ def _records(
             for field in source.fields:
                 if field not in columns:
                     raise _no_field(f"{source.name}: {file.url}", field, columns)
-            for field in more_fields:
-                if field not in columns:
-                    raise _no_number(f"{source.name}: {file.url}", field, columns)
             # Small batches: a row group may be larger than memory, and the other columns stay unread.
-            columns_read = dict.fromkeys((*source.fields, *more_fields))
-            options = {"columns": list(columns_read), "batch_size": 1024}
+            options = {"columns": list(columns if whole else source.fields), "batch_size": 1024}
         rows = iter(_stream(file, **options))
     for number, row in enumerate(rows, 1):
         yield f"row {number}", row
@@ -507,26 +529,6 @@ def _text(source: Source, file: SourceFile, place: str, record: Mapping[str, Any
             hint="write the record again with a whole character there",
         ) from error
     return value
-
-
-def _number(source: Source, file: SourceFile, place: str, record: Mapping[str, Any], field: str) -> float:
-    where = f"{source.name}: {file.url} {place}"
-    if field not in record:
-        raise _no_number(where, field, record)
-    value = record[field]
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        found = "nothing" if value is None else "text" if isinstance(value, str) else _kind_of(value)
-        found = f"{value}" if isinstance(value, float) else found
-        raise ProxyError(
-            f"{where}: field {field} holds {found}, not a finite number", hint="give every record one, or leave it out"
-        )
-    return float(value)
-
-
-def _no_number(where: str, field: str, fields: Iterable[str]) -> ProxyError:
-    names = list(fields)
-    some = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
-    return ProxyError(f"{where} has no field {field}", hint=f"every record needs a number there; this one has {some}")
 
 
 def _no_field(where: str, field: str, fields: Iterable[str]) -> ProxyError:

@@ -1,11 +1,11 @@
 """A pool cut into levels of quality: read twice or three times as a stream, written as a file for each level.
 
     sample   where a scorer compares or learns: a bounded sample of the pool, by hash; the good set
-    score    every text: a number for each score, and its bytes, 8 bytes each in memory; ranks, levels
-    write    every text again, into the file of its level, with its rank and its scores
+    score    every document: a number for each score, and its bytes, 8 bytes each in memory; ranks, levels
+    write    every document again, into the file of its level, with its rank and its scores
 
-A text is what a corpus is made of: a document, or a piece of a long one. Texts that are empty are left out. The files
-are JSON lines and become what they are called when all are whole.
+Records are written with all of their fields. Documents without text are left out. The files are JSON lines and become
+what they are called when all are whole.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -23,16 +23,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxies.data.intake import OnProgress, Progress
-from proxies.data.sources import Document, Source, SourceFile, documents, find_files, numbered_documents
+from proxies.data.sources import Record, Source, SourceFile, find_files, records
 from proxies.errors import ProxyError
 from proxies.quality.base import Scorer, sample
 from proxies.quality.ranks import levels, merged, ranks
 from proxies.quality.scores import COMPARING, Score, scorer_of
 from proxies.storage import open_whole
 
-CHUNK = 256  # texts that are scored at once
-# Beside the text of each record.
+CHUNK = 256  # documents that are scored at once
+# Beside the fields of each record.
 QUALITY_FIELD = "mixopt_quality"
+# Fields in a message.
+MOST_NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Pool:
     """What is to be cut.
 
     Attributes:
-        most_bytes: reading ends with the text that reaches so many; None reads everything.
+        most_bytes: reading ends with the document that reaches so many; None reads everything.
     """
 
     source: Source
@@ -52,11 +54,11 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """The texts of a pool, in the order in which they are read.
+    """The documents of a pool, in the order in which they are read.
 
     Attributes:
         files: as they were found.
-        size_N: bytes of each text.
+        size_N: UTF-8 bytes of each.
         score_KN: of each score, as it is told.
         rank_N: 0 the best.
         level_N: 0 the best.
@@ -86,7 +88,6 @@ class WrittenLevel:
     """
     Attributes:
         name: q1 the best.
-        documents: texts, pieces of long documents counted each.
         least, most: the range of each score in it.
     """
 
@@ -105,17 +106,15 @@ def score_pool(pool: Pool, on_progress: OnProgress) -> Scored:
             tell the texts apart.
     """
     name, files = pool.source.name, find_files(pool.source)
-    scorers = _scorers(pool, files, on_progress)
-    fields, read = _fields(pool), 0
+    scorers, read = _scorers(pool, files, on_progress), 0
     size, scores = array("q"), [array("d") for _ in pool.scores]
-    for chunk in _chunks(_texts(pool, files, fields)):
-        texts = [_whole(document) for document, _ in chunk]
+    for chunk in _chunks(_records(pool, files)):
+        texts = [text for _, text in chunk]
         sizes = [len(text.encode()) for text in texts]
         size.extend(sizes)
         for found, score, scorer in zip(scores, pool.scores, scorers, strict=True):
             if scorer is None:
-                place = fields.index(score.name)
-                found.extend(numbers[place] for _, numbers in chunk)
+                found.extend(_number(pool.source, record, score.name) for record, _ in chunk)
             else:
                 found.extend(scorer.score(texts).tolist())
         read += sum(sizes)
@@ -123,6 +122,19 @@ def score_pool(pool: Pool, on_progress: OnProgress) -> Scored:
     if not len(size):
         raise ProxyError(f"{name}: no text in {len(files)} files", hint=f"check {', '.join(pool.source.paths)}")
     return _levelled(pool, files, np.array(size, dtype=np.int64), np.array([np.array(each) for each in scores]))
+
+
+def check_fields(pool: Pool) -> None:
+    """Looks for the scores in the first record of each file.
+
+    Raises:
+        ProxyError: as `score_pool`.
+    """
+    fields = [score.field for score in pool.scores if score.field is not None]
+    for file in find_files(pool.source) if fields else ():
+        for record, _ in islice(_records(pool, (file,)), 1):
+            for field in fields:
+                _number(pool.source, record, field)
 
 
 def write_levels(scored: Scored, folder: Path, on_progress: OnProgress) -> tuple[WrittenLevel, ...]:
@@ -141,10 +153,10 @@ def write_levels(scored: Scored, folder: Path, on_progress: OnProgress) -> tuple
     number = written = 0
     with ExitStack() as stack:
         opened = [stack.enter_context(open_whole(place)) for place in places]
-        for number, (document, _) in enumerate(_texts(pool, files, ()), 1):
-            if number > len(scored.rank_N) or scored.size_N[number - 1] != len(_whole(document).encode()):
+        for number, (record, text) in enumerate(_records(pool, files), 1):
+            if number > len(scored.rank_N) or scored.size_N[number - 1] != len(text.encode()):
                 raise changed
-            opened[scored.level_N[number - 1]].write(_line(scored, number - 1, document))
+            opened[scored.level_N[number - 1]].write(_line(scored, number - 1, record))
             written += int(scored.size_N[number - 1])
             if number % CHUNK == 0:
                 on_progress(Progress(f"write {pool.source.name}", written, int(scored.size_N.sum()), "bytes"))
@@ -169,7 +181,7 @@ def _scorers(pool: Pool, files: tuple[SourceFile, ...], on_progress: OnProgress)
     compared: list[str] = []
     if any(score.scorer in COMPARING for score in pool.scores):
         on_progress(Progress(f"sample {pool.source.name}", 0, None, "bytes"))
-        compared = sample(_whole(document) for document, _ in _texts(pool, files, ()))
+        compared = sample(text for _, text in _records(pool, files))
     found: list[Scorer | None] = []
     for score in pool.scores:
         if score.scorer is None:
@@ -177,7 +189,7 @@ def _scorers(pool: Pool, files: tuple[SourceFile, ...], on_progress: OnProgress)
             continue
         good: list[str] = []
         if score.good is not None:
-            good = sample(_whole(document) for document in documents(score.good, find_files(score.good)))
+            good = sample(text for _, text in _texts(score.good, find_files(score.good)))
             on_progress(Progress(f"learn {score.name} for {pool.source.name}", 0, None, "bytes"))
         found.append(scorer_of(score, compared, good, pool.seed))
     return found
@@ -210,43 +222,66 @@ def _levelled(
     return found
 
 
-def _fields(pool: Pool) -> tuple[str, ...]:
-    return tuple(score.field for score in pool.scores if score.field is not None)
-
-
-def _texts(
-    pool: Pool, files: tuple[SourceFile, ...], fields: tuple[str, ...]
-) -> Iterator[tuple[Document, tuple[float, ...]]]:
-    """Those that are not empty, as far as the pool is read, each with the numbers in these fields."""
+def _records(pool: Pool, files: tuple[SourceFile, ...]) -> Iterator[tuple[Record, str]]:
+    """As far as the pool is read."""
     left = math.inf if pool.most_bytes is None else pool.most_bytes
-    for document, numbers in numbered_documents(pool.source, files, fields):
+    for record, text in _texts(pool.source, files):
         if left <= 0:
             return
-        if not document.empty:
-            left -= len(_whole(document).encode())
-            yield document, numbers
+        left -= len(text.encode())
+        yield record, text
 
 
-def _chunks(texts: Iterator[tuple[Document, tuple[float, ...]]]) -> Iterator[list[tuple[Document, tuple[float, ...]]]]:
+def _texts(source: Source, files: tuple[SourceFile, ...]) -> Iterator[tuple[Record, str]]:
+    """Records with text, and what is scored of them: the text, after its prompt where it has one.
+
+    Raises:
+        ProxyError: a prompt is no text.
+    """
+    if source.prompt_field is None:
+        yield from ((record, record.text) for record in records(source, files) if not record.empty)
+        return
+    prompt, completion = source.fields
+    # The same records once more beside them, as a field's text is checked where it is read.
+    prompts, completions = (
+        records(replace(source, text_field=field, prompt_field=None, completion_field=None), files)
+        for field in (prompt, completion)
+    )
+    for asked, record in zip(prompts, completions, strict=True):
+        if not record.empty:
+            yield record, f"{asked.text}\n{record.text}"
+
+
+def _chunks(texts: Iterator[tuple[Record, str]]) -> Iterator[list[tuple[Record, str]]]:
     while chunk := list(islice(texts, CHUNK)):
         yield chunk
 
 
-def _whole(document: Document) -> str:
-    """What is scored: the text, after its prompt where it has one."""
-    return document.text if document.prompt is None else f"{document.prompt}\n{document.text}"
+def _number(source: Source, record: Record, field: str) -> float:
+    where = f"{source.name}: {record.place}"
+    if field not in record.fields:
+        some = ", ".join(islice(record.fields, MOST_NAMED)) + ", ..." * (len(record.fields) > MOST_NAMED)
+        raise ProxyError(f"{where} has no field {field}", f"every record needs a number there; this one has {some}")
+    value = record.fields[field]
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        found = f"{value}" if isinstance(value, float) else "nothing" if value is None else type(value).__name__
+        raise ProxyError(
+            f"{where}: field {field} holds {found}, not a finite number", "give every record one, or leave it out"
+        )
+    return float(value)
 
 
-def _line(scored: Scored, place: int, document: Document) -> bytes:
-    source = scored.pool.source
-    texts = (document.text,) if document.prompt is None else (document.prompt, document.text)
-    record: dict[str, object] = dict(zip(source.fields, texts, strict=True))
+def _line(scored: Scored, place: int, record: Record) -> bytes:
     scores = zip(scored.pool.scores, scored.score_KN[:, place], strict=True)
-    record[QUALITY_FIELD] = {
+    quality = {
         "rank": round(float(scored.rank_N[place]), 6),
         **{score.name: float(f"{value:.6g}") for score, value in scores},
     }
-    return json.dumps(record, ensure_ascii=False).encode() + b"\n"
+    fields = {**record.fields, QUALITY_FIELD: quality}
+    try:
+        return json.dumps(fields, ensure_ascii=False, default=str).encode() + b"\n"
+    except UnicodeEncodeError:  # half a character in a field that is no text
+        return json.dumps(fields, default=str).encode() + b"\n"
 
 
 def _total(pool: Pool, files: tuple[SourceFile, ...]) -> int | None:

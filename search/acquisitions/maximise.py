@@ -75,11 +75,11 @@ def _groups(space: Space) -> list[Constraint]:
 
 
 def _ordered(problem: Problem) -> list[Constraint]:
-    """That no level of a pool is read more often than a better one."""
-    if problem.levelled is None:
+    """That no grade of a pool is read more often than a better one."""
+    if problem.graded is None:
         return []
     constraints = []
-    for row_D in problem.levelled.order_OD:
+    for row_D in problem.graded.order_OD:
         places = np.flatnonzero(row_D)
         constraints.append((torch.as_tensor(places), torch.as_tensor(row_D[places]), 0.0))
     return constraints

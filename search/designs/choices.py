@@ -15,12 +15,12 @@ from jaxtyping import Float
 
 from search.designs.anchors import Anchors
 from search.designs.around_baselines import around_baselines
-from search.designs.levels import design_levels, sample_levels
+from search.designs.grades import design_grades, sample_grades
 from search.designs.samples import sample_mixtures
 from search.designs.tempered_dirichlet import tempered_dirichlet
 from search.fidelity import Fidelity
 from search.frozen_space import FrozenSpace
-from search.levelled_space import LevelledSpace
+from search.graded_space import GradedSpace
 from search.mixture import ROUNDING, Mixture
 from search.problem import Problem
 from search.runs import among
@@ -153,33 +153,33 @@ class FrozenChoices(Choices):
         return Mixture.from_array(self.frozen.space.domains, self.frozen.expand(mixture.array[None])[0])
 
 
-class LevelChoices(Choices):
-    """Mixtures that read a better level of a pool at least as often as a worse one."""
+class GradedChoices(Choices):
+    """Mixtures that read a better grade of a pool at least as often as a worse one."""
 
-    def __init__(self, levelled: LevelledSpace) -> None:
-        self.levelled = levelled
-        self.whole = SpaceChoices(levelled.space)
+    def __init__(self, graded: GradedSpace) -> None:
+        self.graded = graded
+        self.whole = SpaceChoices(graded.space)
 
     def design(self, name: str, anchors: Anchors, count: int, generator: np.random.Generator) -> list[Mixture]:
-        return design_levels(self.levelled, anchors, name == TEMPERED_DIRICHLET, count, generator)
+        return design_grades(self.graded, anchors, name == TEMPERED_DIRICHLET, count, generator)
 
     def sample(
         self, trained_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
     ) -> Float[np.ndarray, "Q D"]:
-        return sample_levels(self.levelled, trained_ND, count, generator)
+        return sample_grades(self.graded, trained_ND, count, generator)
 
     def near(
         self, best_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
     ) -> Float[np.ndarray, "Q D"]:
         near_ND = self.whole.near(best_ND, count, generator)
-        in_order_QD: Float[np.ndarray, "Q D"] = near_ND[self.levelled.in_order(near_ND)]
+        in_order_QD: Float[np.ndarray, "Q D"] = near_ND[self.graded.in_order(near_ND)]
         return in_order_QD
 
     def mixture(self, weights_D: Float[np.ndarray, " D"]) -> Mixture:
         weights_D = np.where(weights_D < ROUNDING, 0, weights_D)
-        if self.levelled.feasible(weights_D[None] / weights_D.sum())[0]:
-            return Mixture.from_array(self.levelled.space.domains, weights_D)
-        return self.levelled.project(weights_D)
+        if self.graded.feasible(weights_D[None] / weights_D.sum())[0]:
+            return Mixture.from_array(self.graded.space.domains, weights_D)
+        return self.graded.project(weights_D)
 
 
 def choices(problem: Problem, fidelity: Fidelity | None = None) -> Choices:
@@ -188,8 +188,8 @@ def choices(problem: Problem, fidelity: Fidelity | None = None) -> Choices:
         return PoolChoices(problem.pool[(fidelity or problem.target).proxy])
     if problem.frozen is not None:
         return FrozenChoices(problem.frozen)
-    if problem.levelled is not None:
-        return LevelChoices(problem.levelled)
+    if problem.graded is not None:
+        return GradedChoices(problem.graded)
     return SpaceChoices(problem.space)
 
 

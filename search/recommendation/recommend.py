@@ -28,6 +28,7 @@ from search.recommendation.recommendation import (
     BEST_TRIED,
     Candidate,
     FrontPoint,
+    LevelOfDomains,
     Recommendation,
 )
 from search.recommendation.trusted_mixtures import Predicted, TrustedMixtures
@@ -167,9 +168,22 @@ def recommend_predicted(predictor: Predictor, best_KD: Float[np.ndarray, "K D"])
         beats={name: _beats(predictor, mixture, baseline) for name, baseline in problem.baselines.items()},
         effects=found_effects,
         flat=tuple(name for name, effect in found_effects.items() if effect.flat(own_sd)),
+        levels=_levels(predictor, mixture, as_good_ND, own_sd),
         front=_front(predictor, objective) if isinstance(objective, Pareto) else (),
         validation=predictor.validation,
     )
+
+
+def _levels(
+    predictor: Predictor, mixture: Mixture, as_good_ND: Float[np.ndarray, "N D"], own_sd: float
+) -> dict[str, LevelOfDomains]:
+    levels = predictor.problem.levels
+    found = effects(predictor.objective, mixture, predictor.evidence.runs.weights_ND, levels)
+    sums = {name: as_good_ND[:, np.isin(mixture.domains, domains)].sum(axis=1) for name, domains in levels.items()}
+    ranges = {name: (float(sums_N.min()), float(sums_N.max())) for name, sums_N in sums.items()}
+    return {
+        name: LevelOfDomains(levels[name], ranges[name], effect, effect.flat(own_sd)) for name, effect in found.items()
+    }
 
 
 def _beats(predictor: Predictor, mixture: Mixture, baseline: Mixture) -> float:

@@ -49,6 +49,22 @@ class FrontPoint:
 
 
 @dataclass(frozen=True)
+class LevelOfDomains:
+    """What is known of several domains together.
+
+    Attributes:
+        range: the least and the largest sum of their shares among mixtures that are expected to be as good.
+        effect: what that sum does to the predicted objective, their shares of it as in the answer.
+        flat: whether it hardly matters, as of `Recommendation.flat`.
+    """
+
+    domains: tuple[str, ...]
+    range: tuple[float, float]
+    effect: Effect
+    flat: bool
+
+
+@dataclass(frozen=True)
 class Recommendation:
     """The answer of a search, before confirmation.
 
@@ -67,6 +83,7 @@ class Recommendation:
         effects: what each domain's share does to the predicted objective around the answer.
         flat: the domains whose share hardly matters: over all shares that were trained, the predicted objective
             changes by less than it may be off.
+        levels: the same of domains together, for each of the problem's levels.
         front: for several objectives at once, mixtures than which no other is predicted to be as good in all and
             better in one, with their predicted values.
         candidates: what to confirm, best first; the answer is the first.
@@ -89,6 +106,7 @@ class Recommendation:
     beats: Mapping[str, float] = field(default_factory=dict)
     effects: Mapping[str, Effect] = field(default_factory=dict)
     flat: tuple[str, ...] = ()
+    levels: Mapping[str, LevelOfDomains] = field(default_factory=dict)
     front: tuple[FrontPoint, ...] = ()
     validation: Validation | None = None
     predictor: Predictor | None = field(default=None, repr=False, compare=False)

@@ -63,6 +63,15 @@ def test_no_domain_without_weight_is_named_to_a_trainer(each: Exporter, draws: D
     assert ("left_out" in each.render(exportable(mixture, draws))) == (each.name in PLAIN)
 
 
+@pytest.mark.parametrize(("each", "draws"), CASES)
+def test_a_domain_within_levels_keeps_its_name(each: Exporter, draws: Draws) -> None:
+    mixture = Mixture.of({"web.news.good": 0.2, "web.news.poor": 0.1, "web.science": 0.3, "code": 0.4})
+    given_ = exportable(mixture, draws)
+    read = mixture_in(each, each.render(given_), draws, given_.unit_tokens, given_.locations)
+    assert read.domains == mixture.domains
+    assert read.weights == pytest.approx(mixture.weights, abs=1e-5 if each.whole else 1e-9)
+
+
 @pytest.mark.parametrize("each", EXPORTERS.values(), ids=EXPORTERS.keys())
 def test_a_domain_in_two_places_keeps_its_share(each: Exporter) -> None:
     mixture, draws = Mixture.of({"web": 0.6, "code": 0.4}), each.draws[0]

@@ -58,7 +58,7 @@ def test_the_study_over_levels_asks_for_none_more_often_than_for_a_better_one(cu
     file = load(cut)
     plan = make_plan(file, find_corpus(file))
     asked = plan.problem
-    assert asked.levels == {"prose": ("prose.q1", "prose.q2", "prose.q3")}
+    assert asked.grades == {"prose": ("prose.q1", "prose.q2", "prose.q3")}
     tried = {trial.mixture for trial in plan.strategy.ask(History(), 30)} - set(asked.baselines.values())
     assert len(tried) >= 8
     assert asked.feasible(np.array([mixture.reordered(asked.space.domains).array for mixture in tried])).all()
@@ -71,7 +71,7 @@ def test_levels_of_ones_own_are_parts_with_quality(tmp_path: Path) -> None:
         path = write_study(tmp_path / search, text)
         assert mixopt("prepare", path).status == 0
         file = load(path)
-        assert make_plan(file, find_corpus(file)).problem.levels == levels
+        assert make_plan(file, find_corpus(file)).problem.grades == levels
 
 
 def test_nothing_runs_before_the_levels_are_made(tmp_path: Path) -> None:

@@ -73,6 +73,21 @@ def test_a_part_may_keep_the_name_of_the_whole_but_not_its_metric() -> None:
     np.testing.assert_array_equal(found.values_NM, [[3.0, np.nan]])
 
 
+def test_merged_domains_count_where_they_were_mixed_as_their_tokens_are() -> None:
+    news, blogs = (TOKENS["books"] * part for part in (0.75, 0.25))
+    shares = [(0.3, 0.1), (0.31, 0.09), (0.1, 0.3), (0.0, 0.0)]
+    earlier = runs(
+        [{"web": 0.6, "news": a, "blogs": b, "code": 0.4 - a - b} for a, b in shares],
+        {"news": [1, 2, 3, 4], "web": [1, 2, 3, 4], "books": [1, 2, 3, 4]},
+    )
+    merged = Changes(merged={"books": {"news": news, "blogs": blogs}})
+    found, notes = reuse(earlier, SPACE, ("web", "news", "books"), (LARGE,), merged)
+    assert found.names == ("run 0", "run 1", "run 3")
+    np.testing.assert_allclose(found.weights_ND[:, DOMAINS.index("books")], [0.4, 0.4, 0.0])
+    np.testing.assert_array_equal(found.values_NM[0], [1.0, np.nan, 1.0])
+    assert any("news, blogs of the earlier runs are books now; 1 runs that mixed them" in note for note in notes)
+
+
 def test_runs_that_hardly_used_a_removed_domain_count() -> None:
     base = {"web": 0.5, "code": 0.3, "books": 0.2, "chat": 0.0}
     earlier = runs(
@@ -123,6 +138,9 @@ def test_only_the_same_proxy_on_as_many_tokens_is_the_same_fidelity() -> None:
             {"renamed": {"web": "code"}, "split": {"web": ("books",)}},
             "both renamed and split",
         ),
+        (("web", "x"), METRICS, {"merged": {"web": {"web": 9, "x": 1}}}, "each earlier run mixed web, x otherwise"),
+        (("web", "x"), METRICS, {"merged": {"y": {"web": 9, "x": 1}}}, "there is no domain y"),
+        (("web", "x"), METRICS, {"merged": {"web": {"x": 1}, "code": {"x": 1}}}, "x became several things"),
         (("x", "y"), METRICS, {}, "domains that are not there any more: x, y"),
         (("web", "code"), ("elsewhere",), {}, "measured none of prose, programs"),
     ],

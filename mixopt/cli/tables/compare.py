@@ -14,7 +14,6 @@ from mixopt.base.console import Hanging, note
 from mixopt.cli.tables.table import epochs_of, plain_table
 from mixopt.results.comparison import (
     ComparedEpochs,
-    ComparedShare,
     ComparedStudies,
     Comparison,
     DifferingSetting,
@@ -25,6 +24,7 @@ from mixopt.results.comparison import (
     Side,
 )
 from mixopt.results.recommendation import Interval
+from mixopt.settings.levels import in_levels
 from mixopt.settings.units import show_count, show_duration
 
 HEADS: Mapping[Side, str] = {"a": "A", "b": "B"}
@@ -37,7 +37,7 @@ LONGEST_SETTING = 48
 def compare_view(comparison: Comparison) -> RenderableType:
     sides = (("A", comparison.a), ("B", comparison.b))
     heads = [Hanging(f"{head}  ", f"{each.name}: {each.what}") for head, each in sides]
-    parts: list[RenderableType] = [*heads, _shares(comparison.shares)]
+    parts: list[RenderableType] = [*heads, _shares(comparison)]
     parts.append(Text(f"{comparison.total_variation:.1%} of the tokens change domain from one to the other"))
     for judged in comparison.judged:
         parts += _judged(judged)
@@ -46,10 +46,11 @@ def compare_view(comparison: Comparison) -> RenderableType:
     return Group(*parts, *_notes(comparison.notes))
 
 
-def _shares(shares: Mapping[str, ComparedShare]) -> Table:
+def _shares(comparison: Comparison) -> Table:
     table = plain_table("domain", ">A", ">B", ">B - A", title="\nShares of training tokens")
-    for name, share in shares.items():
-        table.add_row(name, _share(share.a), _share(share.b), f"{share.difference:+.1%}")
+    for row in in_levels(comparison.shares, {name: level.domains for name, level in comparison.levels.items()}):
+        share = comparison.levels[row.name] if row.is_level else comparison.shares[row.name]
+        table.add_row(row.label, _share(share.a), _share(share.b), f"{share.difference:+.1%}")
     return table
 
 

@@ -11,20 +11,20 @@ from rich.table import Table
 from rich.text import Text
 
 from mixopt.base.console import note
-from mixopt.cli.tables.table import epochs_of, plain_table
+from mixopt.cli.tables.table import bar_of, epochs_of, flat_shares, plain_table, share_of
 from mixopt.results.fit import FitResult
 from mixopt.results.objective import RunsObjective
 from mixopt.results.recommendation import Interval, Score
 from mixopt.results.replay import ReplayResult
 from mixopt.results.scale import ScalePath
 from mixopt.runs.final_run import name_of, sentence
+from mixopt.settings.levels import in_levels
 from mixopt.settings.units import show_count
 from search.problem import PROPORTIONAL
 
 if TYPE_CHECKING:
     from mixopt.runs.fit import FirstAnswer
 
-BAR_WIDTH = 16
 # Of the front: with more metrics than this, a column each is too wide; of each mixture the largest shares are named.
 METRIC_COLUMNS = 4
 SHARES_NAMED = 3
@@ -145,15 +145,17 @@ def _mixture(result: FitResult) -> RenderableType:
     with_epochs = [">epochs"] if result.epochs else []
     columns = ("domain", ">natural", ">recommended", "", ">range as good", *with_epochs)
     table = plain_table(*columns, title=f"The mixture ({recommendation.method})")
-    for name, weight in recommendation.mixture.items():
-        span = recommendation.ranges.get(name)
+    levels = recommendation.levels
+    for row in in_levels(recommendation.mixture, {name: level.domains for name, level in levels.items()}):
+        weight = row.sum_in(recommendation.mixture)
+        span = levels[row.name].range if row.is_level else recommendation.ranges.get(row.name)
         table.add_row(
-            name,
-            f"{natural.mixture[name]:.1%}",
-            Text(f"{weight:.1%}", style="bold"),
-            Text("█" * round(weight * BAR_WIDTH) or "▏" * (weight > 0), style="cyan"),
+            row.label,
+            f"{row.sum_in(natural.mixture):.1%}",
+            share_of(row, weight),
+            bar_of(row, weight),
             f"{span[0]:.1%} to {span[1]:.1%}" if span else "",
-            *([epochs_of(each.recommended, each.max_epochs)] if (each := result.epochs.get(name)) else []),
+            *([epochs_of(each.recommended, each.max_epochs)] if (each := result.epochs.get(row.name)) else []),
         )
     lines = [f"natural is {natural.source}"]
     if result.target_tokens is not None:
@@ -169,8 +171,8 @@ def _mixture(result: FitResult) -> RenderableType:
             ),
         ]
     lines += [f"{bound.domain} is {bound.says}" for bound in result.bounds]
-    if recommendation.flat:
-        lines.append(f"domains whose share, changed alone, hardly matters: {', '.join(recommendation.flat)}")
+    if flat := flat_shares(recommendation):
+        lines.append(f"domains whose share, changed alone, hardly matters: {', '.join(flat)}")
     return Group(table, Text("\n".join(lines)))
 
 

@@ -9,15 +9,15 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mixopt.base.console import Hanging, note
-from mixopt.cli.tables.table import epochs_of, plain_table
-from mixopt.results.answer import Answer, Confirmation, MetricDifference, Outcome
+from mixopt.cli.tables.table import bar_of, epochs_of, flat_shares, plain_table, share_of
+from mixopt.results.answer import Answer, Confirmation, DomainAnswer, LevelAnswer, MetricDifference, Outcome
 from mixopt.results.corpus import CorpusSummary
 from mixopt.results.plan import PlanEstimate
 from mixopt.results.recommendation import FrontPoint, Recommendation
+from mixopt.settings.levels import in_levels
 from mixopt.settings.units import show_count, show_duration
 from search.problem import BASELINE, PROPORTIONAL
 
-BAR_WIDTH = 16
 # More metrics are in the report.
 MOST_METRICS = 12
 
@@ -82,9 +82,15 @@ def _planned_domains(plan: PlanEstimate) -> list[RenderableType]:
         return []
     title = f"\nEpochs in the final run of {show_count(plan.target_tokens)} tokens"
     table = plain_table("domain", ">tokens", ">proportional", ">epochs", ">at most", ">epochs then", title=title)
-    for name, domain in plan.domains.items():
+    for row in in_levels(plan.domains, {name: level.domains for name, level in plan.levels.items()}):
+        if row.is_level:
+            level = plan.levels[row.name]
+            shares = (f"{level.proportional:.1%}", "", f"{level.most:.1%}", "")
+            table.add_row(row.label, show_count(level.tokens), *shares)
+            continue
+        domain = plan.domains[row.name]
         table.add_row(
-            name,
+            row.label,
             show_count(domain.tokens),
             f"{domain.proportional:.1%}",
             "" if domain.epochs is None else f"{domain.epochs:.2f}",
@@ -98,14 +104,15 @@ def answer_table(answer: Answer) -> RenderableType:
     with_epochs = any(domain.epochs is not None for domain in answer.domains.values())
     columns = ["domain", ">tokens", ">proportional", ">answer", "", *([">epochs"] if with_epochs else [])]
     table = plain_table(*columns, title=f"The answer of study {answer.study}")
-    for name, domain in answer.domains.items():
+    for row in in_levels(answer.domains, {name: level.domains for name, level in answer.levels.items()}):
+        found = answer.levels[row.name] if row.is_level else answer.domains[row.name]
         table.add_row(
-            name,
-            show_count(domain.tokens),
-            f"{domain.proportional:.1%}",
-            Text(f"{domain.weight:.1%}", style="bold"),
-            Text("█" * round(domain.weight * BAR_WIDTH) or "▏" * (domain.weight > 0), style="cyan"),
-            *([epochs_of(domain.epochs, domain.max_epochs)] if domain.epochs is not None else []),
+            row.label,
+            show_count(found.tokens),
+            f"{found.proportional:.1%}",
+            share_of(row, found.weight),
+            bar_of(row, found.weight),
+            *([_epochs(found)] if with_epochs else []),
         )
     parts: list[RenderableType] = [table]
     if answer.recommendation.front:
@@ -119,6 +126,12 @@ def answer_table(answer: Answer) -> RenderableType:
     if not answer.confirmation:
         parts += _prediction(answer.recommendation)
     return Group(*parts, *_notes(answer.notes))
+
+
+def _epochs(found: DomainAnswer | LevelAnswer) -> str:
+    if isinstance(found, LevelAnswer) or found.epochs is None:
+        return ""
+    return epochs_of(found.epochs, found.max_epochs)
 
 
 def _predicted_gain(answer: Answer) -> list[RenderableType]:
@@ -142,8 +155,8 @@ def _prediction(recommendation: Recommendation) -> list[RenderableType]:
     if recommendation.beats:
         chances = ", ".join(f"{name} {chance:.0%}" for name, chance in recommendation.beats.items())
         sentences.append(f"the proposed mixture's chance of beating a baseline, by the regression: {chances}")
-    if recommendation.flat:
-        sentences.append(f"domains whose share, changed alone, hardly matters: {', '.join(recommendation.flat)}")
+    if flat := flat_shares(recommendation):
+        sentences.append(f"domains whose share, changed alone, hardly matters: {', '.join(flat)}")
     return [Hanging("", sentence) for sentence in sentences]
 
 

@@ -11,6 +11,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from mixopt.base.shown import shortened
+from mixopt.results.recommendation import Recommendation
+from mixopt.settings.levels import Row, sum_over
 from search.problem import BASELINE
 
 LONGEST_ORIGIN = 24
@@ -18,11 +20,29 @@ LONGEST_ORIGIN = 24
 # parted.
 GAP = 2
 LEAST_TEXT, LONGEST_HEAD = 14, 14
+# Of a bar that is a share of 1.
+BAR_WIDTH = 16
 
 
 def epochs_of(epochs: float, most: float | None) -> str:
     """How often a domain is repeated, of how often it may be."""
     return f"{epochs:.2f}" if most is None else f"{epochs:.2f} of {most:g}"
+
+
+def share_of(row: Row, share: float) -> Text:
+    """A domain's share; that of a level is the sum of those below it."""
+    return Text(f"{share:.1%}", style="" if row.is_level else "bold")
+
+
+def bar_of(row: Row, share: float) -> Text:
+    """A share as a bar: what is mixed in full, a level's sum as its outline."""
+    return Text(("░" if row.is_level else "█") * round(share * BAR_WIDTH) or "▏" * (share > 0), style="cyan")
+
+
+def flat_shares(recommendation: Recommendation) -> tuple[str, ...]:
+    """Domains, and levels as `web.*`, whose share hardly matters."""
+    flat_levels = (sum_over(name) for name, level in recommendation.levels.items() if level.flat)
+    return (*recommendation.flat, *flat_levels)
 
 
 def asked_for_by(origin: str) -> str:

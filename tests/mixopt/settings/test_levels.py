@@ -12,7 +12,7 @@ import yaml
 
 from mixopt.base.errors import ConfigError
 from mixopt.settings import space
-from mixopt.settings.levels import rows
+from mixopt.settings.levels import in_levels
 from mixopt.settings.reading import parse, place_in
 from mixopt.settings.schema import StudyFile, json_schema
 from mixopt.study.objective import objective_of
@@ -182,7 +182,7 @@ def test_a_file_of_limits_may_have_levels(tmp_path: Path) -> None:
 
 def test_tables_show_each_level_before_its_parts() -> None:
     levels = {level.name: level.domains for level in parsed(TREE).levels}
-    assert [(row.label, row.depth, row.domains, row.is_level) for row in rows(LEAVES, levels)] == [
+    assert [(row.label, row.depth, row.domains, row.is_level) for row in in_levels(LEAVES, levels)] == [
         ("web", 0, LEAVES[:3], True),
         ("  science", 1, LEAVES[:1], False),
         ("  news", 1, LEAVES[1:3], True),

@@ -107,9 +107,9 @@ def test_a_pool_that_changes_in_between_leaves_nothing(tmp_path: Path) -> None:
     ("fields", "levels", "message"),
     [
         ({"score": [*NUMBERS[:-1], None]}, 5, "line 50 has no field score"),
-        ({"score": [*NUMBERS[:7], "high", *NUMBERS[8:]]}, 5, "line 8: field score holds text, not a finite number"),
+        ({"score": [*NUMBERS[:7], "high", *NUMBERS[8:]]}, 5, "line 8: field score holds str, not a finite number"),
         ({"score": [*NUMBERS[:7], float("nan"), *NUMBERS[8:]]}, 5, "line 8: field score holds nan"),
-        ({"score": [True] * 50}, 5, "holds true or false"),
+        ({"score": [True] * 50}, 5, "holds bool"),
         ({"score": [3.5] * 50}, 5, "every text has the same score, 3.5"),
         ({"score": [1.0] + [0.0] * 49}, 5, "98% of its text has one and the same score"),
         ({"score": NUMBERS}, 51, "51 levels of 50 texts"),
@@ -121,8 +121,14 @@ def test_scores_that_make_no_levels(tmp_path: Path, fields: dict[str, list[objec
         score_pool(pool(path, levels=levels), quiet)
 
 
+def test_records_keep_their_fields(tmp_path: Path) -> None:
+    path = write_records(tmp_path / "web.jsonl", TEXTS, score=NUMBERS, url=[f"u{place}" for place in range(50)])
+    best = records(write_levels(score_pool(pool(path), quiet), tmp_path / "out", quiet)[0].file)
+    assert best[-1]["url"] == "u49"
+
+
 def test_plain_text_has_no_fields(tmp_path: Path) -> None:
     path = tmp_path / "book.txt"
     path.write_text(TEXTS[0])
-    with pytest.raises(ProxyError, match="plain text and has no field score"):
+    with pytest.raises(ProxyError, match="has no field score"):
         score_pool(pool(path), quiet)

@@ -1,7 +1,7 @@
-"""Mixtures of pools that are split into levels of quality: shares of pools, and of their levels by sampling functions.
+"""Mixtures of pools that are split into grades of quality: shares of pools, and of their grades by sampling functions.
 
-The pools' shares are drawn as those of any domains; how a pool's share falls to its levels, by a function with drawn
-parameters (search.sampling_function). What is outside the limits is moved to the nearest mixture inside whose levels
+The pools' shares are drawn as those of any domains; how a pool's share falls to its grades, by a function with drawn
+parameters (search.sampling_function). What is outside the limits is moved to the nearest mixture inside whose grades
 are in order.
 
 Shapes: N mixtures, K anchors, D domains, R domains of the smaller space.
@@ -19,12 +19,12 @@ from search.designs.around_baselines import DRAWS, FAR_EVERY, PATIENCE, far, nea
 from search.designs.dirichlet import MINIMUM_WEIGHT, draw, reachable, tempered
 from search.designs.samples import PROJECTIONS, sample_mixtures
 from search.designs.tempered_dirichlet import POWER, STRENGTHS
-from search.levelled_space import LevelledSpace
+from search.graded_space import GradedSpace
 from search.mixture import Mixture
 
 
-def design_levels(
-    levelled: LevelledSpace, anchors: Anchors, wide: bool, count: int, generator: np.random.Generator
+def design_grades(
+    graded: GradedSpace, anchors: Anchors, wide: bool, count: int, generator: np.random.Generator
 ) -> list[Mixture]:
     """`count` distinct mixtures, fewer only where there are not so many.
 
@@ -35,10 +35,10 @@ def design_levels(
         anchors: of the whole space.
         wide: draw the pools' shares as tempered_dirichlet does, in place of around_baselines.
     """
-    smaller = levelled.smaller
+    smaller = graded.smaller
     pool_anchors = Anchors(
-        np.array([smaller.project(weights_R).array for weights_R in levelled.reduce(anchors.weights_KD)]),
-        levelled.reduce(anchors.needed_D[None].astype(float))[0] > 0,
+        np.array([smaller.project(weights_R).array for weights_R in graded.reduce(anchors.weights_KD)]),
+        graded.reduce(anchors.needed_D[None].astype(float))[0] > 0,
     )
     prior_R = reachable(smaller, tempered(smaller, POWER))
 
@@ -49,11 +49,11 @@ def design_levels(
             return far(smaller, pool_anchors, generator)
         return near(pool_anchors, generator)
 
-    return _furthest_apart(levelled, pools, anchors.weights_KD, count, generator)
+    return _furthest_apart(graded, pools, anchors.weights_KD, count, generator)
 
 
 def _furthest_apart(
-    levelled: LevelledSpace,
+    graded: GradedSpace,
     pools: Callable[[int], Float[np.ndarray, "N R"]],
     known_KD: Float[np.ndarray, "K D"],
     count: int,
@@ -61,10 +61,10 @@ def _furthest_apart(
 ) -> list[Mixture]:
     design_ND, known, misses = known_KD, len(known_KD), 0
     while len(design_ND) < known + count and misses < PATIENCE:
-        drawn_ND = levelled.expand(pools(len(design_ND) - known), generator)
-        feasible_ND = drawn_ND[levelled.feasible(drawn_ND)]
+        drawn_ND = graded.expand(pools(len(design_ND) - known), generator)
+        feasible_ND = drawn_ND[graded.feasible(drawn_ND)]
         if not len(feasible_ND):
-            feasible_ND = np.array([levelled.project(drawn_D).array for drawn_D in drawn_ND])
+            feasible_ND = np.array([graded.project(drawn_D).array for drawn_D in drawn_ND])
         apart_N = np.abs(feasible_ND[:, None] - design_ND).sum(axis=2).min(axis=1)
         new_ND = feasible_ND[apart_N > MINIMUM_WEIGHT]
         if not len(new_ND):
@@ -73,11 +73,11 @@ def _furthest_apart(
         misses = 0
         squared_NK = ((np.sqrt(new_ND)[:, None] - np.sqrt(design_ND)) ** 2).sum(axis=2)
         design_ND = np.vstack([design_ND, new_ND[squared_NK.min(axis=1).argmax()]])
-    return [Mixture.from_array(levelled.space.domains, weights_D) for weights_D in design_ND[known:]]
+    return [Mixture.from_array(graded.space.domains, weights_D) for weights_D in design_ND[known:]]
 
 
-def sample_levels(
-    levelled: LevelledSpace, trained_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
+def sample_grades(
+    graded: GradedSpace, trained_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
 ) -> Float[np.ndarray, "Q D"]:
     """`count` mixtures among which the best is looked for.
 
@@ -85,17 +85,17 @@ def sample_levels(
     shares of trained mixtures; the rest are the trained ones and points between one of them and any other, in order
     since such mixtures are a convex set.
     """
-    smaller = levelled.smaller
-    trained_ND = trained_ND[levelled.feasible(trained_ND)]
-    centre_1D = levelled.project(levelled.space.natural.array).array[None]
+    smaller = graded.smaller
+    trained_ND = trained_ND[graded.feasible(trained_ND)]
+    centre_1D = graded.project(graded.space.natural.array).array[None]
     trained_ND = trained_ND if len(trained_ND) else centre_1D
-    trained_NR = levelled.reduce(trained_ND)
+    trained_NR = graded.reduce(trained_ND)
     everywhere_NR = sample_mixtures(smaller, trained_NR[smaller.feasible(trained_NR)], count // 3, generator)
     again_NR = trained_NR[generator.integers(len(trained_NR), size=count // 3)]
-    drawn_ND = levelled.expand(np.vstack([everywhere_NR, again_NR]), generator)
-    inside_N = levelled.feasible(drawn_ND)
+    drawn_ND = graded.expand(np.vstack([everywhere_NR, again_NR]), generator)
+    inside_N = graded.feasible(drawn_ND)
     outside_ND = generator.permutation(drawn_ND[~inside_N])[:PROJECTIONS]
-    moved_ND = [levelled.project(weights_D).array for weights_D in outside_ND]
+    moved_ND = [graded.project(weights_D).array for weights_D in outside_ND]
     found_ND = np.vstack([trained_ND, drawn_ND[inside_N], *moved_ND])
     missing = max(count - len(found_ND), 0)
     one_ND = trained_ND[generator.integers(len(trained_ND), size=missing)]

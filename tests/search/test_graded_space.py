@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from search.designs.anchors import Anchors
 from search.designs.choices import DESIGNS, choices
 from search.errors import SearchError
+from search.graded_space import GradedSpace
 from search.history import History
-from search.levelled_space import LevelledSpace
 from search.mixture import Mixture
 from search.problem import Problem
 from search.randomness import generator
@@ -22,7 +22,7 @@ NAMES = (*POOLS["web"], "books", *POOLS["code"])
 
 
 @st.composite
-def levelled_spaces(draw: st.DrawFn) -> LevelledSpace:
+def graded_spaces(draw: st.DrawFn) -> GradedSpace:
     """Two pools in levels and another domain, with limits, supply and groups that admit a mixture in order."""
     limits = []
     for name in NAMES:
@@ -39,24 +39,22 @@ def levelled_spaces(draw: st.DrawFn) -> LevelledSpace:
         )
     )
     try:
-        return LevelledSpace(Space(tuple(limits), groups, draw(st.sampled_from([None, 1000])), 4.0), POOLS)
+        return GradedSpace(Space(tuple(limits), groups, draw(st.sampled_from([None, 1000])), 4.0), POOLS)
     except SearchError:
         assume(False)
         raise
 
 
-def question(levelled: LevelledSpace) -> Problem:
-    middle = levelled.project(levelled.space.natural.array)
+def question(graded: GradedSpace) -> Problem:
+    middle = graded.project(graded.space.natural.array)
     given = problem()
-    return Problem(
-        levelled.space, given.rungs, given.objective, {"proportional": middle}, seed=0, levels=levelled.pools
-    )
+    return Problem(graded.space, given.rungs, given.objective, {"proportional": middle}, seed=0, grades=graded.pools)
 
 
 @settings(max_examples=15, deadline=None)
-@given(levelled=levelled_spaces(), seed=st.integers(0, 1000), design=st.sampled_from(list(DESIGNS)))
-def test_whatever_is_chosen_is_in_order_and_within_every_limit(levelled: LevelledSpace, seed: int, design: str) -> None:
-    asked, rng = question(levelled), generator(seed, "test")
+@given(graded=graded_spaces(), seed=st.integers(0, 1000), design=st.sampled_from(list(DESIGNS)))
+def test_whatever_is_chosen_is_in_order_and_within_every_limit(graded: GradedSpace, seed: int, design: str) -> None:
+    asked, rng = question(graded), generator(seed, "test")
     offered, anchors = choices(asked), Anchors.of(asked.space, asked.objective, asked.baselines)
     trained_ND = rng.dirichlet(np.ones(len(NAMES)), size=5)
     candidates_ND = offered.sample(trained_ND, 90, rng)
@@ -70,16 +68,16 @@ def test_whatever_is_chosen_is_in_order_and_within_every_limit(levelled: Levelle
     assert asked.feasible(np.array(found)).all()
     for weights_D in found:
         mixture = Mixture.from_array(NAMES, weights_D)
-        assert levelled.space.violations(mixture) == []
+        assert graded.space.violations(mixture) == []
         for levels in POOLS.values():
-            tokens_L = [levelled.space.limits[NAMES.index(name)].tokens for name in levels]
+            tokens_L = [graded.space.limits[NAMES.index(name)].tokens for name in levels]
             copies_L = np.array([mixture[name] for name in levels]) / tokens_L
             assert (np.diff(copies_L) <= 1e-4 * copies_L.max() + 1e-6).all()
 
 
 def test_a_longer_design_begins_with_the_shorter() -> None:
     space = Space(tuple(DomainLimits(name, 100) for name in NAMES))
-    asked = question(LevelledSpace(space, POOLS))
+    asked = question(GradedSpace(space, POOLS))
     anchors = Anchors.of(asked.space, asked.objective, asked.baselines)
     for name in DESIGNS:
         short, long = (choices(asked).design(name, anchors, count, generator(1, "test")) for count in (4, 9))
@@ -89,8 +87,8 @@ def test_a_longer_design_begins_with_the_shorter() -> None:
 
 def test_a_search_never_asks_for_a_level_more_often_than_for_a_better_one() -> None:
     given = problem()
-    levels = {"pool": (SPACE.domains[0], SPACE.domains[1])}
-    asked = replace(given, levels=levels, rungs=(replace(given.rungs[-1], trials=9),))
+    grades = {"pool": (SPACE.domains[0], SPACE.domains[1])}
+    asked = replace(given, grades=grades, rungs=(replace(given.rungs[-1], trials=9),))
     searching, history = STRATEGIES["bayes"](asked), History()
     while trials := searching.ask(history, 4):
         for trial in trials:
@@ -111,7 +109,7 @@ def test_a_search_never_asks_for_a_level_more_often_than_for_a_better_one() -> N
 )
 def test_levels_that_have_no_order_are_refused(pools: dict[str, tuple[str, ...]], message: str) -> None:
     with pytest.raises(SearchError, match=message):
-        LevelledSpace(Space(tuple(DomainLimits(name, 100) for name in NAMES)), pools)
+        GradedSpace(Space(tuple(DomainLimits(name, 100) for name in NAMES)), pools)
 
 
 def test_limits_that_ask_for_the_worse_level_are_refused() -> None:
@@ -119,4 +117,4 @@ def test_limits_that_ask_for_the_worse_level_are_refused() -> None:
     limits[1] = DomainLimits("web.q2", 100, minimum=0.3)
     limits[0] = DomainLimits("web.q1", 100, maximum=0.1)
     with pytest.raises(SearchError, match="as often as worse ones"):
-        LevelledSpace(Space(tuple(limits)), POOLS)
+        GradedSpace(Space(tuple(limits)), POOLS)

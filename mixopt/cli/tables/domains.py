@@ -1,0 +1,49 @@
+"""What `mixopt domains` shows a person."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from mixopt.cli.tables.table import plain_table
+from mixopt.results.domains import FoundDomains
+from mixopt.settings.units import show_count
+
+WORTH_A_NOTE = 0.01  # of the documents
+
+
+def domains_table(found: FoundDomains) -> RenderableType:
+    table = plain_table("domain", ">documents", ">share", ">mean bytes", "language", ">repeats", "its own words")
+    for name, domain in found.domains.items():
+        repeats = domain.exact_duplicates + domain.near_duplicates + domain.near_duplicates_elsewhere
+        table.add_row(
+            name,
+            f"{domain.documents:,}",
+            f"{domain.share:.1%}",
+            show_count(domain.mean_bytes),
+            domain.language or domain.script or "-",
+            f"{repeats:,}",
+            ", ".join(domain.terms[:6]),
+        )
+    sorted_into = f"{found.documents - found.dropped:,} documents in {len(found.domains)} domains"
+    left = [f"{found.dropped:,} duplicates dropped"] * bool(found.dropped)
+    left += [f"{found.empty:,} empty ones left out"] * bool(found.empty)
+    return Group(
+        table,
+        Text("; ".join([sorted_into, *left]), style="bold"),
+        Text(f"wrote {found.study} and {found.page}; next: mixopt validate {found.study}, mixopt plan {found.study}"),
+    )
+
+
+def repeats_note(found: FoundDomains) -> str | None:
+    """That there is text which the final run would see more often than its epochs say."""
+    repeats = sum(
+        domain.exact_duplicates + domain.near_duplicates + domain.near_duplicates_elsewhere
+        for domain in found.domains.values()
+    )
+    if found.dropped or repeats < WORTH_A_NOTE * found.documents:
+        return None
+    return (
+        f"{repeats:,} of {found.documents:,} documents repeat another, exactly or nearly: an epoch of their pools "
+        "shows that text more than once. --drop-duplicates leaves them out."
+    )

@@ -1,0 +1,1 @@
+"""From a heap of documents to a study: `mixopt domains`."""

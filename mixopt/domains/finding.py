@@ -1,0 +1,170 @@
+"""What `mixopt domains` does: documents sorted into pools, with a study file that uses them, and a page about them.
+
+OUTPUT/text/<domain>/00000.jsonl.zst     the pools
+OUTPUT/study.yaml                        as `mixopt init` writes it
+OUTPUT/domains.html                      what the domains are
+OUTPUT/domains.json                      the same, as --json prints it; written last
+OUTPUT/.work/                            what is remembered until then: a call that was killed is gone on with
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from mixopt.base.errors import ConfigError
+from mixopt.base.files import check_folder, write_text
+from mixopt.domains.page import page_of
+from mixopt.results.domains import FoundDomain, FoundDomains, TypicalDocument
+from mixopt.settings.new_study import BYTES_PER_TOKEN, TEXT_FIELDS, Pools, text_of
+from mixopt.study.stages import Stages
+from proxies.data.corpus import told_when_full
+from proxies.data.intake import Progress
+from proxies.data.sources import DEFAULT_FIELD, Source, SourceFile, find_files, text_fields
+from proxies.domains.finding import Domain, Found, Search, find_domains, inputs_of
+from proxies.errors import ProxyError
+from proxies.lock import LockHeld, locked
+
+TEXT, STUDY, PAGE, RESULT, WORK = "text", "study.yaml", "domains.html", "domains.json", ".work"
+INPUTS = "inputs"
+SHOWN = 300  # characters of a typical document
+
+
+def find(data: Iterable[str | Path], output: Path, search: Search, text: str | None, console: Console) -> FoundDomains:
+    """Sort documents into domains, or go on where an earlier call was killed.
+
+    Args:
+        data: files, folders, globs, URLs or hub names.
+        text: the field of records that holds the text; None: text, or what is called as text often is.
+        console: shows how far it is.
+
+    Raises:
+        ConfigError, ProxyError: the documents, the settings or the folder are no good, or the disk is full.
+    """
+    check_folder(output, f"--output {output}")
+    source = Source("data", tuple(map(str, data)))
+    files = find_files(source)
+    source = Source("data", source.paths, text or _field_of(source, files))
+    files = find_files(source)
+    inputs = inputs_of(source, files, search)
+    if (known := _finished(output)) is not None and known.inputs == inputs:
+        return known
+    work = output / WORK
+    _check_place(output, work, inputs)
+    with ExitStack() as stack, told_when_full(output):
+        work.mkdir(parents=True, exist_ok=True)
+        try:
+            stack.enter_context(locked(work / "lock"))
+        except LockHeld as error:
+            raise ConfigError(
+                f"{output} is being written by {error.holder}", hint="wait for it, or choose another folder"
+            ) from error
+        write_text(work / INPUTS, inputs)
+        stages = stack.enter_context(Stages(console))
+
+        def advance(step: Progress) -> None:
+            stages.advance(step.stage, step.done, step.total, step.unit)
+
+        # Already moved by a call that was killed right after it.
+        pools = output / TEXT if (output / TEXT).exists() else work / TEXT
+        found = find_domains(source, files, search, pools, work, advance)
+        if pools.parent == work:
+            pools.rename(output / TEXT)
+        result = _result(found, output, inputs)
+        write_text(output / STUDY, _study(result, output, source.text_field))
+        write_text(output / PAGE, page_of(result, found))
+        write_text(output / RESULT, result.json_text() + "\n")
+    shutil.rmtree(work)
+    return result
+
+
+def _field_of(source: Source, files: tuple[SourceFile, ...]) -> str:
+    """Which field of the records holds the text, by the first of them; that of texts where there are no records."""
+    first = next((file for file in files if file.kind != "text"), None)
+    if first is None:
+        return DEFAULT_FIELD
+    fields = text_fields(source, first)
+    found = next((name for name in (DEFAULT_FIELD, *TEXT_FIELDS) if name in fields), None)
+    if found is None:
+        some = f"it has {', '.join(fields[:12])}" if fields else "it has none with text"
+        raise ConfigError(
+            f"{first.url}: which field holds the text? {some}", hint="name it: --text FIELD" if fields else "write one"
+        )
+    return found
+
+
+def _finished(output: Path) -> FoundDomains | None:
+    """What an earlier call found, where it came to its end."""
+    try:
+        return FoundDomains.model_validate_json((output / RESULT).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _check_place(output: Path, work: Path, inputs: str) -> None:
+    """
+    Raises:
+        ConfigError: the folder holds something, and not what was begun with these inputs.
+    """
+    begun = work / INPUTS
+    if begun.exists() and begun.read_text(encoding="utf-8") != inputs:
+        raise ConfigError(
+            f"--output {output} holds what was begun with other documents or settings",
+            hint="choose another folder, or remove this one",
+        )
+    if not begun.exists() and output.exists() and any(output.iterdir()):
+        raise ConfigError(f"--output {output} is not empty", hint="choose another folder, or remove this one")
+
+
+def _result(found: Found, output: Path, inputs: str) -> FoundDomains:
+    written = max(1, sum(domain.bytes for domain in found.domains))
+    by_share = sorted(found.domains, key=lambda domain: (-domain.bytes, domain.about.name))
+    return FoundDomains(
+        study=str(output / STUDY),
+        page=str(output / PAGE),
+        inputs=inputs,
+        embedding=found.identity,
+        documents=found.documents,
+        empty=found.empty,
+        dropped=found.documents - sum(domain.documents for domain in found.domains),
+        sampled=found.sampled,
+        fine_clusters=found.clusters.found,
+        fine_clusters_kept=len(found.clusters.sizes_F),
+        domains={domain.about.name: _domain(domain, output, written) for domain in by_share},
+    )
+
+
+def _domain(domain: Domain, output: Path, written: int) -> FoundDomain:
+    about = domain.about
+    return FoundDomain(
+        path=str(output / TEXT / about.name),
+        documents=domain.documents,
+        bytes=domain.bytes,
+        share=domain.bytes / written,
+        mean_bytes=domain.bytes / max(1, domain.documents),
+        terms=about.terms,
+        language=about.language,
+        script=about.script,
+        exact_duplicates=domain.exact,
+        near_duplicates=domain.near_within,
+        near_duplicates_elsewhere=domain.near_across,
+        typical=tuple(TypicalDocument(text=each.text[:SHOWN], origin=each.place) for each in about.typical),
+    )
+
+
+def _study(result: FoundDomains, output: Path, field: str) -> str:
+    """The text of a study file over the pools."""
+    named = {} if field == DEFAULT_FIELD else {"text": field}
+    domains = {name: {"paths": f"{TEXT}/{name}", **named} for name, each in result.domains.items() if each.documents}
+    if len(domains) < 2:
+        raise ProxyError(
+            f"{len(domains)} of {len(result.domains)} domains has a document that is no duplicate",
+            hint="keep the duplicates, or ask for fewer domains",
+        )
+    tokens = {name: result.domains[name].bytes / BYTES_PER_TOKEN for name in domains}
+    return text_of(Pools(domains, tokens), output / STUDY)

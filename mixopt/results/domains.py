@@ -1,0 +1,73 @@
+"""The domains that a heap of documents falls into: what `mixopt domains --json` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from mixopt.results.base import Part, Result
+
+
+class TypicalDocument(Part):
+    """A document near the middle of its domain."""
+
+    text: str
+    """Its beginning."""
+    origin: str
+    """Its file, and line or row."""
+
+
+class FoundDomain(Part):
+    """One domain and its pool."""
+
+    path: str
+    """The pool: a folder of .jsonl.zst files."""
+    documents: int
+    """In the pool."""
+    bytes: int
+    """Of UTF-8 text in the pool."""
+    share: float
+    """Of the text of all pools."""
+    mean_bytes: float
+    """Of a document."""
+    terms: tuple[str, ...]
+    """Words that its documents have and those of other domains lack, most telling first."""
+    language: str | None
+    """ISO 639, a guess by common words; null of code and tables."""
+    script: str | None
+    """Of most letters, such as Latin or Han."""
+    exact_duplicates: int
+    """Documents of this domain whose text an earlier document has."""
+    near_duplicates: int
+    """Those that are nearly an earlier document of this domain."""
+    near_duplicates_elsewhere: int
+    """Those that are nearly an earlier document of another domain."""
+    typical: tuple[TypicalDocument, ...]
+
+
+class FoundDomains(Result):
+    """Documents sorted into domains."""
+
+    schema_version: Literal[1] = 1
+    study: str
+    """The study file that uses the pools."""
+    page: str
+    """The same for a person: descriptions, a map and a tree."""
+    inputs: str
+    """Digest of the documents and of all that decided the outcome."""
+    embedding: str
+    """Which one, with a digest of what it learned."""
+    documents: int
+    """With text, that were read."""
+    empty: int
+    """Without text; they are in no pool."""
+    dropped: int
+    """Duplicates that were left out of the pools."""
+    sampled: int
+    """Documents that embedding and clusters were learned from."""
+    fine_clusters: int
+    """That were found first."""
+    fine_clusters_kept: int
+    """That were large enough to be merged into domains."""
+    domains: Mapping[str, FoundDomain]
+    """By falling share."""

@@ -1,0 +1,124 @@
+"""All documents of a source in chunks, each worked on in one of several processes; and in portions of many chunks.
+
+A portion is what is finished at once: a call that is killed goes on after the last portion. Where chunks and portions
+end follows from the documents alone, so that what is computed of them is the same however often it was killed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from proxies.data.sources import Position, Record, Source, SourceFile, records
+from proxies.errors import ProxyError
+from proxies.processes import process_pool
+
+CHUNK_DOCUMENTS, CHUNK_CHARACTERS = 1024, 1 << 20
+PORTION_DOCUMENTS, PORTION_CHARACTERS = 1 << 18, 1 << 28
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some documents with text.
+
+    Attributes:
+        first: number of the first of them, among all documents with text.
+        empty: documents without text that stood between them.
+        end: the position after them.
+        ends_portion: whether a portion ends here.
+        is_last: of all.
+    """
+
+    first: int
+    records: list[Record]
+    empty: int
+    end: Position
+    ends_portion: bool
+    is_last: bool = False
+
+
+def chunks(source: Source, files: tuple[SourceFile, ...], start: Position, first: int) -> Iterator[Chunk]:
+    """
+    Args:
+        start: the end of a portion, or the beginning.
+        first: number of the first document with text there.
+
+    Raises:
+        ProxyError: see `proxies.data.sources.records`.
+    """
+    found: list[Record] = []
+    empty = characters = portion_documents = portion_characters = 0
+    end = start
+    for record in records(source, files, start):
+        end = record.end
+        if record.empty:
+            empty += 1
+            continue
+        found.append(record)
+        characters += len(record.text)
+        if len(found) == CHUNK_DOCUMENTS or characters >= CHUNK_CHARACTERS:
+            portion_documents += len(found)
+            portion_characters += characters
+            full = portion_documents >= PORTION_DOCUMENTS or portion_characters >= PORTION_CHARACTERS
+            yield Chunk(first, found, empty, end, full)
+            first += len(found)
+            found, empty, characters = [], 0, 0
+            if full:
+                portion_documents = portion_characters = 0
+    yield Chunk(first, found, empty, end, ends_portion=True, is_last=True)
+
+
+class Mapping(Protocol):
+    """Applies a function to chunks, with what goes with each, in order."""
+
+    def __call__(
+        self, function: Callable[..., Result], given: Iterable[tuple[Chunk, tuple[Any, ...]]]
+    ) -> Iterator[tuple[Chunk, Result]]: ...
+
+
+@contextmanager
+def several_processes(workers: int, begin: Callable[..., None], *arguments: Any) -> Iterator[Mapping]:
+    """What maps chunks in `workers` processes, a few chunks ahead of the reader; in this one where it is one.
+
+    Args:
+        begin: is called with the arguments first, where the work is done.
+    """
+    if workers == 1:
+        begin(*arguments)
+        yield _here
+        return
+    with process_pool(workers, begin, *arguments, threads=1) as pool:
+
+        def elsewhere(
+            function: Callable[..., Result], given: Iterable[tuple[Chunk, tuple[Any, ...]]]
+        ) -> Iterator[tuple[Chunk, Result]]:
+            running: deque[tuple[Chunk, Future[Result]]] = deque()
+            try:
+                for chunk, more in given:
+                    running.append((chunk, pool.submit(function, chunk, *more)))
+                    if len(running) > 2 * workers:
+                        done, result = running.popleft()
+                        yield done, result.result()
+                for done, result in running:
+                    yield done, result.result()
+            except BrokenProcessPool as error:
+                raise ProxyError(
+                    f"one of {workers} processes was killed",
+                    hint="most likely memory ran out: lower the workers and start again: what is finished is kept",
+                ) from error
+
+        yield elsewhere
+
+
+def _here(
+    function: Callable[..., Result], given: Iterable[tuple[Chunk, tuple[Any, ...]]]
+) -> Iterator[tuple[Chunk, Result]]:
+    for chunk, more in given:
+        yield chunk, function(chunk, *more)

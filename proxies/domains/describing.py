@@ -1,0 +1,110 @@
+"""What a domain is about, for a person: its own words, typical documents, language; and a name."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from proxies.domains.languages import WORD, language_of, script_of
+from proxies.domains.survey import Sampled
+
+TERMS = 10
+TYPICAL = 5
+IN_NAME = 3
+LONGEST_TERM = 20  # characters
+# Documents of a domain whose words are counted, and by whose letters a language is guessed; spread over its sample.
+COUNTED, GUESSED_BY = 500, 50
+# A word in so small a share of other domains' documents says no more than one that is in none.
+RARE = 0.01
+PLAIN = re.compile(r"[a-z0-9]+")
+
+
+@dataclass(frozen=True)
+class Description:
+    """
+    Attributes:
+        name: of letters, digits and "_", unlike those of other domains.
+        terms: words that its documents have and others lack, most telling first.
+        typical: the documents that lie nearest to its middle.
+        language: ISO 639, a guess; None of code and tables.
+        script: such as Latin; None where there are no letters.
+    """
+
+    name: str
+    terms: tuple[str, ...]
+    typical: tuple[Sampled, ...]
+    language: str | None
+    script: str | None
+
+
+def describe(
+    sample: Sequence[Sampled], vectors_NE: Float[np.ndarray, "N E"], domain_N: Int[np.ndarray, " N"], count: int
+) -> tuple[Description, ...]:
+    """Each of `count` domains, by those of the sample that are in it."""
+    members = [np.flatnonzero(domain_N == domain) for domain in range(count)]
+    terms = _terms([[sample[number].text for number in _spread(mine, COUNTED)] for mine in members])
+    found: list[Description] = []
+    for domain, mine in enumerate(members):
+        texts = [sample[number].text for number in _spread(mine, GUESSED_BY)]
+        language, script = language_of(texts), script_of(texts)
+        name = _name(terms[domain], language, script, [other.name for other in found])
+        closeness_N = vectors_NE[mine] @ vectors_NE[mine].mean(axis=0)
+        typical = tuple(sample[number] for number in mine[np.argsort(-closeness_N, kind="stable")[:TYPICAL]])
+        found.append(Description(name, terms[domain], typical, language, script))
+    return tuple(found)
+
+
+def _spread(members: Int[np.ndarray, " M"], most: int) -> Int[np.ndarray, " S"]:
+    """At most so many of them, evenly spaced."""
+    spread: Int[np.ndarray, " S"] = members[:: max(1, -(-len(members) // most))]
+    return spread
+
+
+def _terms(texts: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Of each domain the words that are in many of its documents, and in few of the others'."""
+    counts = [
+        Counter(word for text in mine for word in set(WORD.findall(text.lower())) if 1 < len(word) <= LONGEST_TERM)
+        for mine in texts
+    ]
+    shares = [
+        {word: times / len(mine) for word, times in found.items()} for found, mine in zip(counts, texts, strict=True)
+    ]
+    total: defaultdict[str, float] = defaultdict(float)
+    for share in shares:
+        for word, part in share.items():
+            total[word] += part
+    chosen = []
+    for share in shares:
+        others = max(1, len(shares) - 1)
+
+        def telling(word: str, share: dict[str, float] = share, others: int = others) -> float:
+            elsewhere = (total[word] - share[word]) / others
+            return share[word] * log((share[word] + RARE) / (elsewhere + RARE))
+
+        # Of equals the first in the alphabet.
+        chosen.append(tuple(sorted(share, key=lambda word: (-telling(word), word))[:TERMS]))
+    return chosen
+
+
+def _name(terms: Sequence[str], language: str | None, script: str | None, taken: Sequence[str]) -> str:
+    plain = [folded for term in terms if PLAIN.fullmatch(folded := _folded(term)) and len(folded) > 1]
+    parts = list(dict.fromkeys(plain))[:IN_NAME] or [(script or "signs").lower(), *([language] if language else [])]
+    name = "_".join(parts)
+    number = 2
+    while name in taken:
+        name = f"{'_'.join(parts)}_{number}"
+        number += 1
+    return name
+
+
+def _folded(term: str) -> str:
+    """Without accents."""
+    apart = unicodedata.normalize("NFKD", term)
+    return "".join(letter for letter in apart if not unicodedata.combining(letter))

@@ -1,0 +1,211 @@
+"""From a heap of documents to domains, in steps of which each is remembered: killed, it goes on where it was.
+
+survey        every document is read, and a sample kept                                  survey.py
+learn         an embedding of the sample, fine clusters, and the domains that they make   clusters.py
+describe      words, typical documents and a name for each domain                         describing.py
+sort          every document into its domain's pool                                      sorting.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+from joblib import cpu_count
+from threadpoolctl import threadpool_limits
+
+from proxies.data.intake import OnProgress, Progress
+from proxies.data.sources import Source, SourceFile
+from proxies.domains.clusters import Clusters
+from proxies.domains.describing import Description, describe
+from proxies.domains.duplicates import Duplicates
+from proxies.domains.embedding import Embedding
+from proxies.domains.embedding.hashed_ngrams import HashedNgrams
+from proxies.domains.embedding.opening import open_embedding
+from proxies.domains.sorting import Pools, Sorted, sort_into_pools
+from proxies.domains.survey import Survey, survey
+from proxies.errors import ProxyError
+
+# Raised when the same documents and settings give other domains.
+METHOD = 1
+INPUTS, NAMES = "inputs.json", "names.json"
+MOST_DOMAINS = 1000  # of a study
+
+
+@dataclass(frozen=True)
+class Search:
+    """How domains are found.
+
+    Attributes:
+        count: of domains.
+        seed: of the decomposition and the clusters.
+        embedding: the folder that one is opened from; None: n-grams, learned from the sample.
+        sample: documents that embedding and clusters are learned from, at most.
+        fine: clusters to begin with, at most; a sample of 8,000 has them all.
+        drop_duplicates: whether documents that are there already, or nearly, are left out of the pools.
+        workers: processes; None uses all cores.
+    """
+
+    count: int = 20
+    seed: int = 0
+    embedding: Path | None = None
+    sample: int = 100_000
+    fine: int = 1000
+    drop_duplicates: bool = False
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.count <= MOST_DOMAINS:
+            raise ProxyError(f"{self.count} domains", hint=f"ask for 2 to {MOST_DOMAINS}: a mixture is of at least two")
+        if self.sample < self.count:
+            raise ProxyError(f"a sample of {self.sample} for {self.count} domains", hint="take at least one for each")
+        if self.fine < self.count:
+            raise ProxyError(
+                f"{self.fine} fine clusters for {self.count} domains", hint="domains are merged from fine clusters"
+            )
+        if self.workers is not None and self.workers < 1:
+            raise ProxyError(f"{self.workers} workers", hint="leave it out to use all cores")
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain that was found.
+
+    Attributes:
+        documents, bytes: that its pool has; bytes of UTF-8 text.
+        exact: documents, dropped or not, whose text an earlier one has.
+        near_within, near_across: documents that are nearly an earlier one of this domain, or of another.
+    """
+
+    about: Description
+    documents: int
+    bytes: int
+    exact: int
+    near_within: int
+    near_across: int
+
+    @property
+    def repeats(self) -> int:
+        """Documents that are there already, or nearly."""
+        return self.exact + self.near_within + self.near_across
+
+
+@dataclass(frozen=True)
+class Found:
+    """
+    Attributes:
+        identity: of the embedding.
+        documents, empty, bytes: what was read: documents with text and without.
+        sampled: documents that were learned from.
+    """
+
+    identity: str
+    documents: int
+    empty: int
+    bytes: int
+    sampled: int
+    clusters: Clusters
+    domains: tuple[Domain, ...]
+
+
+def inputs_of(source: Source, files: tuple[SourceFile, ...], search: Search) -> str:
+    """A digest of all that decides the outcome."""
+    how = asdict(search) | {"workers": None}
+    if search.embedding is not None:
+        how["embedding"] = open_embedding(search.embedding).identity
+    parts = [METHOD, source.text_field, source.split, how, [asdict(file) for file in files]]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def find_domains(
+    source: Source, files: tuple[SourceFile, ...], search: Search, pools: Path, folder: Path, on_progress: OnProgress
+) -> Found:
+    """
+    Args:
+        files: of the source.
+        pools: a folder of each domain is written into it.
+        folder: for what is remembered; what is in it was made of the same inputs.
+
+    Raises:
+        ProxyError: a file is broken or lacks the field, or there are too few documents that differ.
+        OSError: something cannot be written.
+    """
+    workers = search.workers or cpu_count()
+    read = survey(source, files, search.sample, workers, folder / "survey", on_progress)
+    _check_enough(read, search.count)
+    place = folder / "embedding" if search.embedding is None else search.embedding
+    clusters_file = folder / "clusters.npz"
+    with threadpool_limits(1):  # as sums of several threads come in any order
+        texts = [each.text for each in read.sample]
+        on_progress(Progress("learn an embedding", 0, None, ""))
+        embedding = _embedding(search, texts, place)
+        on_progress(Progress("embed the sample", 0, None, ""))
+        vectors_NE = embedding.embed(texts)
+        if not clusters_file.exists():
+            on_progress(Progress("cluster", 0, None, ""))
+            Clusters.learn(vectors_NE, search.count, search.fine, search.seed).save(clusters_file)
+        clusters = Clusters.open(clusters_file)
+        on_progress(Progress("describe the domains", 0, None, ""))
+        about = describe(read.sample, vectors_NE, clusters.domains_of(vectors_NE), search.count)
+        names = [each.name for each in about]
+        dropped = read.duplicates if search.drop_duplicates else None
+        target = Pools(pools, names, place, clusters_file, dropped)
+        done = sort_into_pools(source, files, target, read.documents, workers, folder / "sorted", on_progress)
+    return Found(
+        identity=embedding.identity,
+        documents=read.documents,
+        empty=read.empty,
+        bytes=read.bytes,
+        sampled=len(read.sample),
+        clusters=clusters,
+        domains=_domains(about, done, read.duplicates),
+    )
+
+
+def _check_enough(read: Survey, count: int) -> None:
+    if read.documents < 2:
+        some = f"{read.documents} document{'s' * (read.documents != 1)} with text"
+        raise ProxyError(f"{some}; domains are made of at least two", hint="name a folder or file of more documents")
+    if len(read.sample) == 1:
+        raise ProxyError(
+            f"all {read.documents:,} documents are alike", hint="there are no domains in copies of one document"
+        )
+    if len(read.sample) < count:
+        raise ProxyError(
+            f"{count} domains of {len(read.sample)} documents that differ", hint="ask for fewer domains with --count"
+        )
+
+
+def _embedding(search: Search, texts: Sequence[str], folder: Path) -> Embedding:
+    if search.embedding is not None:
+        return open_embedding(search.embedding)
+    try:
+        return open_embedding(folder)
+    except ProxyError:  # not learned yet, or a call was killed in between
+        learned = HashedNgrams.learn(texts, seed=search.seed)
+        learned.save(folder)
+        return learned
+
+
+def _domains(about: Sequence[Description], done: Sorted, duplicates: Duplicates) -> tuple[Domain, ...]:
+    count = len(about)
+    repeats = np.flatnonzero(duplicates.repeats_N)
+    mine, first = done.domain_N[repeats], done.domain_N[duplicates.of_N[repeats]]
+    exact = duplicates.exact_N[repeats]
+
+    def per_domain(which: np.ndarray) -> Int[np.ndarray, " D"]:
+        counted: Int[np.ndarray, " D"] = np.bincount(mine[which], minlength=count)
+        return counted
+
+    within, across = per_domain(~exact & (mine == first)), per_domain(~exact & (mine != first))
+    return tuple(
+        Domain(each, int(documents), int(size), int(same), int(near), int(other))
+        for each, documents, size, same, near, other in zip(
+            about, done.documents_D, done.bytes_D, per_domain(exact), within, across, strict=True
+        )
+    )

@@ -1,0 +1,102 @@
+"""What a text is written in: its script, by its letters, and a guess of its language, by its commonest words."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+# First and last letter.
+SCRIPTS = (
+    ("Latin", 0x41, 0x24F),
+    ("Greek", 0x370, 0x3FF),
+    ("Cyrillic", 0x400, 0x52F),
+    ("Armenian", 0x530, 0x58F),
+    ("Hebrew", 0x590, 0x5FF),
+    ("Arabic", 0x600, 0x77F),
+    ("Devanagari", 0x900, 0x97F),
+    ("Bengali", 0x980, 0x9FF),
+    ("Tamil", 0xB80, 0xBFF),
+    ("Thai", 0xE00, 0xE7F),
+    ("Georgian", 0x10A0, 0x10FF),
+    ("Latin", 0x1E00, 0x1EFF),
+    ("Kana", 0x3040, 0x30FF),
+    ("Han", 0x3400, 0x9FFF),
+    ("Hangul", 0xAC00, 0xD7AF),
+)
+LANGUAGE_OF_SCRIPT = {
+    "Greek": "el",
+    "Armenian": "hy",
+    "Hebrew": "he",
+    "Arabic": "ar",
+    "Devanagari": "hi",
+    "Bengali": "bn",
+    "Tamil": "ta",
+    "Thai": "th",
+    "Georgian": "ka",
+    "Kana": "ja",
+    "Han": "zh",
+    "Hangul": "ko",
+}
+# Words that every text of a language has many of, and programs written in English words do not.
+COMMON = {
+    "en": "the of to and that be are it with as was which this you have",
+    "de": "der die und das nicht ist den von zu ein eine mit auf werden wird dem des",
+    "fr": "le la les des et est une du pas pour dans que sur au ne vous",
+    "es": "el los de que y en un las del se por una con para no es",
+    "it": "il di che non per un della una sono la con del è si gli le",
+    "pt": "o de que não um uma para os do da em com se as dos ao",
+    "nl": "de het een van niet en te dat is op voor met zijn wordt kan",
+    "sv": "och att det som en är inte den för på med av till kan",
+    "da": "og at det er ikke en den til på som af med for kan",
+    "pl": "nie jest się na do że z w i dla od został przez plik",
+    "cs": "se je na že pro není nebo v s od být k soubor jako",
+    "tr": "bir ve için bu değil olarak ile daha dosya olan da de",
+    "fi": "ei on ja se että oli ovat tai kun mutta joka tiedosto",
+    "hu": "a az és nem hogy egy meg is fájl kell vagy lehet",
+    "ro": "nu de în la cu este și pentru din un o care pe",
+    "id": "tidak dan yang untuk dari di dengan ini adalah pada ke",
+    "vi": "không của và là có cho được một các trong tập này",
+    "ru": "не и в на для из с что как по это от файл к",
+    "uk": "не і в на для з що та до як від файл у",
+    "bg": "не на и за да от се в е с файл при",
+}
+WORD = re.compile(r"[^\W\d_]+")
+LEAST_SHARE = 0.1  # of all words; code with comments has less
+# Japanese is mostly written in Chinese characters.
+LEAST_KANA = 0.1
+
+
+def script_of(texts: Iterable[str]) -> str | None:
+    """That of most letters; None where there are none of a script that is known."""
+    letters = _letters(texts)
+    return letters.most_common(1)[0][0] if letters else None
+
+
+def language_of(texts: Iterable[str]) -> str | None:
+    """A guess, as ISO 639 has it; None of code, of tables, and of what is not known."""
+    texts = tuple(texts)
+    letters = _letters(texts)
+    if not letters:
+        return None
+    script = letters.most_common(1)[0][0]
+    if letters["Kana"] > LEAST_KANA * letters.total() and script in ("Kana", "Han"):
+        return "ja"
+    if script in LANGUAGE_OF_SCRIPT:
+        return LANGUAGE_OF_SCRIPT[script]
+    words = Counter(word for text in texts for word in WORD.findall(text.lower()))
+    share = {name: sum(words[word] for word in common.split()) for name, common in COMMON.items()}
+    best = max(sorted(share), key=lambda name: share[name])
+    return best if share[best] >= LEAST_SHARE * words.total() else None
+
+
+def _letters(texts: Iterable[str]) -> Counter[str]:
+    """How many letters there are of each script."""
+    found: Counter[str] = Counter()
+    for letter, times in Counter("".join(texts)).items():
+        code = ord(letter)
+        if letter.isalpha():
+            script = next((name for name, first, last in SCRIPTS if first <= code <= last), None)
+            if script is not None:
+                found[script] += times
+    return found
