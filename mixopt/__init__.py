@@ -12,6 +12,7 @@ What the commands do, for notebooks and programs (docs/python.md):
     Experiment an MLflow experiment, as a table of runs
     export     a mixture as a trainer's configuration
     find_domains  pools and a study file from a heap of documents
+    cut_pools  the pools of a study into levels of quality
     compare    two studies or mixtures side by side
 
 A mistake in what is given is a ValueError, mostly a `ConfigError`, whose `hint` says what to do.
@@ -25,7 +26,20 @@ from typing import TYPE_CHECKING
 from mixopt.base.version import VERSION
 
 if TYPE_CHECKING:
-    from mixopt.api import Backtest, Fit, Study, backtest, compare, export, find_domains, fit, read_space, replay, space
+    from mixopt.api import (
+        Backtest,
+        Fit,
+        Study,
+        backtest,
+        compare,
+        cut_pools,
+        export,
+        find_domains,
+        fit,
+        read_space,
+        replay,
+        space,
+    )
     from mixopt.base.errors import ConfigError
     from mixopt.runs.tables.reading import Reading
     from mixopt.runs.tables.sheet import Experiment
@@ -45,6 +59,7 @@ __all__ = [
     "Study",
     "backtest",
     "compare",
+    "cut_pools",
     "export",
     "find_domains",
     "fit",

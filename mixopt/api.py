@@ -25,6 +25,7 @@ from mixopt.results.comparison import Comparison
 from mixopt.results.domains import FoundDomains
 from mixopt.results.fit import FitResult, SkippedSurrogate
 from mixopt.results.plan import PlanEstimate
+from mixopt.results.quality import Quality
 from mixopt.results.receipt import Receipt
 from mixopt.results.recommendation import Interval, Score
 from mixopt.results.status import Status
@@ -758,6 +759,28 @@ def find_domains(
 
     search = Search(count, seed, _path(embedding), sample, fine, drop_duplicates, workers)
     return find([data] if isinstance(data, Path | str) else data, Path(output), search, text, err)
+
+
+def cut_pools(study: Path | str, output: Path | str = "pools", study_file: Path | str | None = None) -> Quality:
+    """Cut the pools of a study that asks for it into levels of quality, as `mixopt quality --json`.
+
+    Args:
+        study: the file.
+        output: a folder, which gets one for each domain with a file for each level.
+        study_file: the new study file, beside the other. Default: its name and -levels.
+
+    Raises:
+        ConfigError, ProxyError: no domain asks for levels, or the text does not go together with what is asked.
+    """
+    from mixopt import quality
+    from mixopt.study.stages import Stages
+
+    path = Path(study)
+    new = path.with_name(f"{path.stem}-levels{path.suffix}") if study_file is None else Path(study_file)
+    with Stages(err) as stages:
+        return quality.cut_pools(
+            load(path), Path(output), new, lambda step: stages.advance(step.stage, step.done, step.total, step.unit)
+        )
 
 
 def _source(table: Table, name: str, reading: Reading | Path | str | None) -> TableSource:
