@@ -7,11 +7,11 @@
 worlds      made-up worlds of 4 pools with 5 levels each (benchmarks.quality_worlds): of what there was to gain over the
             natural mixture, the share that a search of 24 or 40 runs gained, by what it chooses: shares of levels, any
             or as sampling functions give them, or shares of whole pools
-scorers     on the demo's text, a third of a pool spoilt in one way (benchmarks.spoilt): how often a good document scores
-            above a spoilt one, half where they are alike (the area under the curve), by scorer and way
-study       on the same text, a third of each pool spoilt in all ways: what real small proxies gain over the proportional
-            mixture, judged by good text that is in no pool, by a search over pools and by one over their levels with as
-            many trainings; both confirmed with new seeds
+scorers     on the demo's text, a third of a pool spoilt in one way (benchmarks.spoilt): how often a good document
+            scores above a spoilt one, half where they are alike (the area under the curve), by scorer and way
+study       on the same text, a third of each pool spoilt in all ways: what real small proxies gain over the
+            proportional mixture, judged by good text that is in no pool, by a search over pools and by one over their
+            levels with as many trainings; both confirmed with new seeds
 
 No constant of a scorer, nor of the search, was chosen by these figures, but the default of `quality.search` by those of
 `worlds`.
