@@ -122,6 +122,16 @@ class GradedSpace:
         feasible_N: Bool[np.ndarray, " N"] = np.logical_and(self.space.feasible(weights_ND), self.in_order(weights_ND))
         return feasible_N
 
+    def out_of_order(self, mixture: Mixture) -> list[tuple[str, str]]:
+        """Each grade that is read more often than the next better one, after that one."""
+        shares_1D = mixture.reordered(self.space.domains).array[None]
+        pairs = [pair for grades in self.pools.values() for pair in pairwise(grades)]
+        return [
+            pair
+            for pair, row_D in zip(pairs, self.order_OD, strict=True)
+            if (shares_1D @ row_D)[0] < -TOLERANCE - ROUNDING * (shares_1D @ np.abs(row_D))[0]
+        ]
+
     def project(self, weights_D: Float[np.ndarray, " D"]) -> Mixture:
         """The mixture of this kind nearest to `weights_D` in Euclidean distance."""
         nearest_D = self.polytope.nearest(weights_D)

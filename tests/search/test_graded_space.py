@@ -75,6 +75,15 @@ def test_whatever_is_chosen_is_in_order_and_within_every_limit(graded: GradedSpa
             assert (np.diff(copies_L) <= 1e-4 * copies_L.max() + 1e-6).all()
 
 
+def test_what_is_out_of_order_is_named() -> None:
+    space = Space(tuple(DomainLimits(name, 100) for name in NAMES))
+    graded = GradedSpace(space, POOLS)
+    assert graded.out_of_order(space.natural) == []
+    mixture = Mixture.of(dict(zip(NAMES, (3, 1, 2, 9, 1, 1.5), strict=True)))
+    assert graded.out_of_order(mixture) == [("web.q2", "web.q3"), ("code.q1", "code.q2")]
+    assert graded.out_of_order(graded.project(mixture.array)) == []
+
+
 def test_a_longer_design_begins_with_the_shorter() -> None:
     space = Space(tuple(DomainLimits(name, 100) for name in NAMES))
     asked = question(GradedSpace(space, POOLS))
