@@ -43,7 +43,7 @@ from benchmarks.worlds import search
 from mixopt import api
 from mixopt.settings.demo import write_text_of_demo
 from proxies.data.sources import Source
-from proxies.quality.base import sample
+from proxies.quality.base import Scorer, sample
 from proxies.quality.scores import LEARNING, Score, ScorerName, scorer_of
 from search.randomness import generator
 from search.strategies.base import Settings
@@ -115,7 +115,7 @@ def scorers(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for domain in DOMAINS:
         _, good, pool = parted(options.directory, domain)
-        learned = {}
+        learned: dict[ScorerName, Scorer] = {}
         for kind, spoil in SPOIL.items():
             rng = generator(options.seed, "spoilt", domain, kind)
             bad_N = rng.random(len(pool)) < SPOILT
