@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         find_domains,
         fit,
         read_space,
+        refine_domains,
         replay,
         space,
     )
@@ -64,6 +65,7 @@ __all__ = [
     "find_domains",
     "fit",
     "read_space",
+    "refine_domains",
     "replay",
     "space",
 ]

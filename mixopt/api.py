@@ -28,6 +28,7 @@ from mixopt.results.plan import PlanEstimate
 from mixopt.results.quality import Quality
 from mixopt.results.receipt import Receipt
 from mixopt.results.recommendation import Interval, Score
+from mixopt.results.refined import RefinedStudy
 from mixopt.results.status import Status
 from mixopt.results.turns import AskedTrials, AttachedRuns, ToldTrials
 from mixopt.runs import backtest as backtest_runs
@@ -759,6 +760,38 @@ def find_domains(
 
     search = Search(count, seed, _path(embedding), sample, fine, drop_duplicates, workers)
     return find([data] if isinstance(data, Path | str) else data, Path(output), search, text, err)
+
+
+def refine_domains(
+    study: Study | Path | str,
+    output: Path | str,
+    *,
+    split: Mapping[str, int] | None = None,
+    merge: Mapping[str, Sequence[str]] | None = None,
+    embedding: Path | str | None = None,
+    sample: int = 100_000,
+    fine: int = 1000,
+    seed: int = 0,
+    workers: int | None = None,
+) -> RefinedStudy:
+    """Split or merge domains of a study, for one that goes on from its runs, as `mixopt domains STUDY --json`.
+
+    Args:
+        output: a new folder for pools and runs; the new study file lies beside the old, with the folder's name.
+        split: how many parts a domain is to have.
+        merge: by new name, the domains that it is to consist of.
+        embedding, sample, fine, seed, workers: as for `find_domains`.
+
+    Raises:
+        ConfigError, ProxyError, TrackingError: it cannot be done with this study, or the folder is no good.
+    """
+    from mixopt.domains.refined_file import Refinement
+    from mixopt.domains.refining import refine
+    from proxies.domains.finding import DOMAINS, Search
+
+    file = study.file if isinstance(study, Study) else load(_path(study))
+    search = Search(DOMAINS, seed, _path(embedding), sample, fine, False, workers)
+    return refine(file, Refinement(split or {}, merge or {}), Path(output), search, err)
 
 
 def cut_pools(study: Path | str, output: Path | str = "pools", study_file: Path | str | None = None) -> Quality:

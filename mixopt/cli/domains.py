@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mixopt.base.console import err, say_note
+from mixopt.base.errors import ConfigError
 from mixopt.cli.arguments import BEGIN, Json, print_result
 
 app = typer.Typer()
@@ -15,18 +16,31 @@ app = typer.Typer()
 
 @app.command(
     epilog="Examples:\n\nmixopt domains crawl/ -o pools/\n\n"
-    "mixopt domains 's3://bucket/*.parquet' --text content --count 30 --drop-duplicates -o pools/",
+    "mixopt domains 's3://bucket/*.parquet' --text content --count 30 --drop-duplicates -o pools/\n\n"
+    "mixopt domains study.yaml --split web=6 --merge news,blogs=press -o finer/",
     rich_help_panel=BEGIN,
 )
 def domains(
     data: Annotated[
         list[str],
-        typer.Argument(metavar="DATA...", help="Files, folders, globs, URLs or hub names.", show_default=False),
+        typer.Argument(
+            metavar="DATA...",
+            help="Files, folders, globs, URLs or hub names; or a study file, whose pools are refined.",
+            show_default=False,
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="A new folder: pools, study file, page.")] = Path(
         "pools"
     ),
-    count: Annotated[int, typer.Option(help="How many domains.")] = 20,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DOMAIN=PARTS", help="Of a study: how many parts a domain is to have; repeatable."),
+    ] = None,
+    merge: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OLD,OLD=NEW", help="Of a study: domains that are to be one; repeatable."),
+    ] = None,
+    count: Annotated[int | None, typer.Option(help="How many domains; default: 20.")] = None,
     text: Annotated[str | None, typer.Option(metavar="FIELD", help="The field of records that holds the text.")] = None,
     embedding: Annotated[
         Path | None,
@@ -43,13 +57,49 @@ def domains(
     workers: Annotated[int | None, typer.Option(help="Processes; default: one a core.")] = None,
     json: Json = False,
 ) -> None:
-    """Sort documents into domains worth mixing: pools, each described, and a study file that uses them."""
-    from mixopt.cli.tables.domains import domains_table, repeats_note
-    from mixopt.domains.finding import find
-    from proxies.domains.finding import Search
+    """Sort documents into domains worth mixing: pools, each described, and a study file that uses them.
 
-    search = Search(count, seed, embedding, sample, fine, drop_duplicates, workers)
+    Of a study file: split some of its domains or merge them, for a study that goes on from its runs.
+    """
+    study = _study_in(data, split or merge, count is not None, text is not None or drop_duplicates)
+
+    from mixopt.cli.tables.domains import domains_table, refined_view, repeats_note
+    from mixopt.domains.finding import find
+    from proxies.domains.finding import DOMAINS, Search
+
+    search = Search(count or DOMAINS, seed, embedding, sample, fine, drop_duplicates, workers)
+    if study is not None:
+        from mixopt.domains.refining import refine, refinement
+        from mixopt.settings.reading import load
+
+        refined = refine(load(study), refinement(split or [], merge or []), output, search, err)
+        print_result(refined, refined_view(refined), json)
+        return
     found = find(data, output, search, text, err)
     print_result(found, domains_table(found), json)
     if (note := repeats_note(found)) is not None:
         say_note(note)
+
+
+def _study_in(data: list[str], asked: object, counts: bool, changes_text: bool) -> Path | None:
+    """The study file that is to be refined; None where documents are to be sorted.
+
+    Raises:
+        ConfigError: options of the one were given with the other.
+    """
+    is_study = len(data) == 1 and data[0].endswith((".yaml", ".yml")) and (bool(asked) or Path(data[0]).is_file())
+    if not is_study:
+        if asked:
+            raise ConfigError("--split and --merge refine the pools of a study", hint="name a study file alone")
+        return None
+    if not asked:
+        raise ConfigError(
+            f"{data[0]} is a study file, and nothing says what is to become of its domains",
+            hint="write --split web=6 or --merge news,blogs=press; to sort its text anew, name the text",
+        )
+    if counts or changes_text:
+        raise ConfigError(
+            "--count, --text and --drop-duplicates are for documents, not for a study",
+            hint="say how many parts in --split; the study file says the field",
+        )
+    return Path(data[0])

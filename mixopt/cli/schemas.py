@@ -40,6 +40,7 @@ RESULTS: Mapping[str, str] = MappingProxyType(
         "prune": "mixopt.results.prune:Pruned",
         "quality": "mixopt.results.quality:Quality",
         "replay": "mixopt.results.replay:ReplayResult",
+        "refined": "mixopt.results.refined:RefinedStudy",
         "receipt": "mixopt.results.receipt:Receipt",
         "report": "mixopt.report.content:Content",
         "runs": "mixopt.results.run_table:RunTable",

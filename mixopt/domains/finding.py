@@ -75,7 +75,7 @@ def find(data: Iterable[str | Path], output: Path, search: Search, text: str | N
         found = find_domains(source, files, search, pools, work, advance)
         if pools.parent == work:
             pools.rename(output / TEXT)
-        result = _result(found, output, inputs)
+        result = result_of(found, output, inputs)
         write_text(output / STUDY, _study(result, output, source.text_field))
         write_text(output / PAGE, page_of(result, found))
         write_text(output / RESULT, result.json_text() + "\n")
@@ -121,7 +121,8 @@ def _check_place(output: Path, work: Path, inputs: str) -> None:
         raise ConfigError(f"--output {output} is not empty", hint="choose another folder, or remove this one")
 
 
-def _result(found: Found, output: Path, inputs: str) -> FoundDomains:
+def result_of(found: Found, output: Path, inputs: str) -> FoundDomains:
+    """What was found, its pools in `output`."""
     written = max(1, sum(domain.bytes for domain in found.domains))
     by_share = sorted(found.domains, key=lambda domain: (-domain.bytes, domain.about.name))
     return FoundDomains(

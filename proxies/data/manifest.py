@@ -243,6 +243,10 @@ class Corpus:
         shards = self._train[domain]
         return self._array(shards, ".mask", np.dtype(np.uint8)) if shards[0].masked else None
 
+    def searched_hashes(self, name: str) -> NDArray[np.uint64]:
+        """The content hashes of the documents that the search ranks mixtures by, of one evaluation set, [N]."""
+        return self._held_out[name][0].documents_N2(self.directory)[:, 0]
+
     @property
     def confirmed_apart(self) -> tuple[str, ...]:
         """The evaluation sets whose confirmation has documents of its own."""

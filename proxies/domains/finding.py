@@ -34,6 +34,7 @@ from proxies.errors import ProxyError
 # Raised when the same documents and settings give other domains.
 METHOD = 1
 INPUTS, NAMES = "inputs.json", "names.json"
+DOMAINS = 20
 MOST_DOMAINS = 1000  # of a study
 
 
@@ -51,7 +52,7 @@ class Search:
         workers: processes; None uses all cores.
     """
 
-    count: int = 20
+    count: int = DOMAINS
     seed: int = 0
     embedding: Path | None = None
     sample: int = 100_000

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
+from mixopt.base.console import note
 from mixopt.cli.tables.table import plain_table
 from mixopt.results.domains import FoundDomains
+from mixopt.results.refined import RefinedStudy
 from mixopt.settings.units import show_count
 
 WORTH_A_NOTE = 0.01  # of the documents
 
 
 def domains_table(found: FoundDomains) -> RenderableType:
+    sorted_into = f"{found.documents - found.dropped:,} documents in {len(found.domains)} domains"
+    left = [f"{found.dropped:,} duplicates dropped"] * bool(found.dropped)
+    left += [f"{found.empty:,} empty ones left out"] * bool(found.empty)
+    return Group(
+        _parts_table(found),
+        Text("; ".join([sorted_into, *left]), style="bold"),
+        Text(f"wrote {found.study} and {found.page}; next: mixopt validate {found.study}, mixopt plan {found.study}"),
+    )
+
+
+def _parts_table(found: FoundDomains) -> Table:
     table = plain_table("domain", ">documents", ">share", ">mean bytes", "language", ">repeats", "its own words")
     for name, domain in found.domains.items():
         repeats = domain.exact_duplicates + domain.near_duplicates + domain.near_duplicates_elsewhere
@@ -25,14 +39,18 @@ def domains_table(found: FoundDomains) -> RenderableType:
             f"{repeats:,}",
             ", ".join(domain.terms[:6]),
         )
-    sorted_into = f"{found.documents - found.dropped:,} documents in {len(found.domains)} domains"
-    left = [f"{found.dropped:,} duplicates dropped"] * bool(found.dropped)
-    left += [f"{found.empty:,} empty ones left out"] * bool(found.empty)
-    return Group(
-        table,
-        Text("; ".join([sorted_into, *left]), style="bold"),
-        Text(f"wrote {found.study} and {found.page}; next: mixopt validate {found.study}, mixopt plan {found.study}"),
-    )
+    return table
+
+
+def refined_view(refined: RefinedStudy) -> RenderableType:
+    parts: list[RenderableType] = []
+    for name, found in refined.split.items():
+        parts += [Text(f"{name}:", style="bold"), _parts_table(found), Text(f"more about them: {found.page}\n")]
+    parts += [Text(f"{new}: {', '.join(old)}, together") for new, old in refined.merged.items()]
+    if refined.runs is not None:
+        parts.append(Text(f"{refined.earlier_runs} runs of {refined.made_from} are reused, from {refined.runs}"))
+    parts.append(Text(f"wrote {refined.study}; next: mixopt plan {refined.study}"))
+    return Group(*parts, *(note(each) for each in refined.notes))
 
 
 def repeats_note(found: FoundDomains) -> str | None:

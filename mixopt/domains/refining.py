@@ -1,0 +1,239 @@
+"""What `mixopt domains STUDY --split web=6` does: pools split into parts or merged, and a study over them.
+
+STUDY-<name>.yaml                        beside the old study file, so that all paths in it hold
+OUTPUT/<domain>/text/<part>/             the pools of the parts
+OUTPUT/<domain>/domains.html             what the parts are
+OUTPUT/runs.csv                          the old study's runs
+OUTPUT/held-out/<domain>.jsonl           documents that the old study measured a domain's loss on
+OUTPUT/refined.json                      what --json prints; written last
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from mixopt.base.errors import ConfigError
+from mixopt.base.files import check_folder, write_text
+from mixopt.domains.finding import PAGE, TEXT, result_of
+from mixopt.domains.output_folder import WORK, gone_on_with
+from mixopt.domains.page import page_of
+from mixopt.domains.refined_file import Earlier, Part, Refinement, before, check, refined_text
+from mixopt.results.domains import FoundDomains
+from mixopt.results.refined import RefinedStudy
+from mixopt.results.run_table import Row
+from mixopt.runs.table import METRIC
+from mixopt.runs.trials import csv_text, run_rows
+from mixopt.settings.reading import parse
+from mixopt.settings.schema import StudyFile
+from mixopt.study.corpus import domain_sources
+from mixopt.study.objective import objective_of
+from mixopt.study.record import HasNotRun, measured_corpus, read_record
+from mixopt.study.stages import Stages
+from proxies.data.corpus import Corpus, told_when_full
+from proxies.data.held_out import measured_on
+from proxies.data.intake import Progress
+from proxies.data.sources import Source, find_files
+from proxies.domains.finding import Search, find_domains, inputs_of
+
+RESULT, RUNS, HELD_OUT = "refined.json", "runs.csv", "held-out"
+
+
+def refinement(split: Sequence[str], merge: Sequence[str]) -> Refinement:
+    """What the options ask for: `web=6` and `news,blogs=press`.
+
+    Raises:
+        ConfigError: one of them says something else.
+    """
+    parts: dict[str, int] = {}
+    merged: dict[str, tuple[str, ...]] = {}
+    for text in split:
+        name, _, count = text.partition("=")
+        if not (name and count.isdecimal()) or int(count) < 2 or name in parts:
+            raise ConfigError(f"--split {text} does not say how many parts", hint="write --split web=6, two at least")
+        parts[name] = int(count)
+    for text in merge:
+        names, _, new = text.rpartition("=")
+        old = tuple(name.strip() for name in names.split(","))
+        if len(set(old)) < 2 or len(set(old)) < len(old) or not (new and all(old)) or new in merged:
+            raise ConfigError(f"--merge {text} does not name two domains", hint="write --merge news,blogs=press")
+        merged[new] = old
+    return Refinement(parts, merged)
+
+
+def refine(file: StudyFile, asked: Refinement, output: Path, search: Search, console: Console) -> RefinedStudy:
+    """Refine the pools of a study, or go on where an earlier call was killed.
+
+    Args:
+        search: how parts are found; their count is asked for.
+        console: shows how far it is.
+
+    Raises:
+        ConfigError, ProxyError, TrackingError: it cannot be done with this study, the folder is no good, or the disk
+            is full.
+    """
+    check_folder(output, f"--output {output}")
+    check(file, asked)
+    name = f"{file.study}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', output.absolute().name)}"
+    path = file.file.with_name(f"{file.file.stem}-{output.absolute().name}.yaml")
+    # With stand-ins for what is not known yet: mistakes show before the work.
+    stand_ins = {each: _stand_ins(count) for each, count in asked.split.items()}
+    parse(refined_text(file, asked, stand_ins, name, None), path)
+
+    rows, corpus = _runs(file)
+    sources = {each.name: _whole(each) for each in domain_sources(file) if each.name in asked.split}
+    files = {each: find_files(source) for each, source in sources.items()}
+    searches = {each: replace(search, count=count) for each, count in asked.split.items()}
+    inputs = _digest(
+        [file.text, sorted(asked.split.items()), sorted(asked.merged.items()), rows],
+        [inputs_of(source, files[each], searches[each]) for each, source in sources.items()],
+    )
+    if (known := _finished(output)) is not None and known.inputs == inputs:
+        return known
+    if path.exists() and not (output / WORK).exists():
+        raise ConfigError(f"{path} is there already", hint="choose another name for --output, or remove it")
+    with told_when_full(output), gone_on_with(output, inputs) as work, Stages(console) as stages:
+
+        def advance(step: Progress) -> None:
+            stages.advance(step.stage, step.done, step.total, step.unit)
+
+        found: dict[str, FoundDomains] = {}
+        for each, source in sources.items():
+            # Already moved by a call that was killed right after it.
+            folder, mine = output / each, work / each
+            pools = folder / TEXT if (folder / TEXT).exists() else mine / TEXT
+            parts = find_domains(source, files[each], searches[each], pools, mine, advance)
+            if pools.parent == mine:
+                folder.mkdir(exist_ok=True)
+                pools.rename(folder / TEXT)
+            found[each] = result_of(parts, folder, inputs).model_copy(update={"study": str(path)})
+            write_text(folder / PAGE, page_of(found[each], parts))
+        earlier = None if corpus is None else _earlier(file, asked, rows, corpus, output)
+        pools_of = {each: _parts(file, result) for each, result in found.items()}
+        text = refined_text(file, asked, pools_of, name, earlier)
+        parse(text, path)
+        write_text(path, text)
+        result = RefinedStudy(
+            study=str(path),
+            name=name,
+            made_from=file.study,
+            inputs=inputs,
+            split=found,
+            merged={new: tuple(old) for new, old in asked.merged.items()},
+            runs=None if earlier is None else str(output / RUNS),
+            earlier_runs=len(rows),
+            held_out={} if earlier is None else {each: str(_held_out(output, each)) for each in earlier.held_out},
+            notes=tuple(_notes(file, asked, earlier)),
+        )
+        write_text(output / RESULT, result.json_text() + "\n")
+    shutil.rmtree(work)
+    return result
+
+
+def _runs(file: StudyFile) -> tuple[list[Row], Corpus | None]:
+    """The rows of the study's runs, and the corpus that they were measured on; none where it has not run."""
+    try:
+        record = read_record(file)
+    except HasNotRun:
+        record = None
+    rows = [] if record is None else run_rows(record.history, file.objective.unit)
+    if record is None or not rows:
+        if file.reuse.runs is not None:
+            raise ConfigError(
+                f"study {file.study} has no runs of its own, and reuses those of another",
+                hint="run it first, or take reuse out of its file",
+            )
+        return [], None
+    corpus = measured_corpus(file, record)
+    if corpus is None:
+        raise ConfigError(
+            f"the tokens that study {file.study} was measured on are not prepared here, or its text has changed",
+            hint=f"refine it where it ran, or: mixopt prepare {file.file}",
+        )
+    return rows, corpus
+
+
+def _earlier(file: StudyFile, asked: Refinement, rows: Sequence[Row], corpus: Corpus, output: Path) -> Earlier:
+    """Write what the old study leaves: its runs, and what its changed domains were measured on."""
+    renamed = {METRIC + name: METRIC + before(name) for name in asked.changed}
+    write_text(output / RUNS, csv_text([{renamed.get(key, key): cell for key, cell in row.items()} for row in rows]))
+    (output / HELD_OUT).mkdir(exist_ok=True)
+    judged_by = [name for name in asked.changed if name in objective_of(file).metrics]
+    for source in domain_sources(file):
+        if source.name in judged_by:
+            write_text(_held_out(output, source.name), "".join(_lines(corpus, source)))
+    tokens = {name: file.domains[name].tokens or corpus.domains[name].train_tokens for name in asked.changed}
+    return Earlier(
+        runs=_seen_from(file, output / RUNS),
+        held_out={name: _seen_from(file, _held_out(output, name)) for name in judged_by},
+        tokenizer=_seen_from(file, corpus.tokenizer_file),
+        tokens=tokens,
+    )
+
+
+def _held_out(output: Path, domain: str) -> Path:
+    return output / HELD_OUT / f"{domain}.jsonl"
+
+
+def _lines(corpus: Corpus, source: Source) -> Iterator[str]:
+    *prompt, text = source.fields
+    for document in measured_on(corpus, source, find_files(source)):
+        fields = {**dict.fromkeys(prompt, document.prompt), text: document.text}
+        yield json.dumps(fields, ensure_ascii=False) + "\n"
+
+
+def _whole(source: Source) -> Source:
+    """All documents of a domain; what is learned from carries the loss."""
+    text = source.text_field if source.completion_field is None else source.completion_field
+    return Source(source.name, source.paths, text, split=source.split)
+
+
+def _parts(file: StudyFile, found: FoundDomains) -> dict[str, Part]:
+    return {
+        name: Part(_seen_from(file, Path(part.path)), part.share)
+        for name, part in found.domains.items()
+        if part.documents
+    }
+
+
+def _stand_ins(count: int) -> Mapping[str, Part]:
+    return {f"part{number}": Part(f"part{number}", 1 / count) for number in range(count)}
+
+
+def _seen_from(file: StudyFile, path: Path) -> str:
+    """A path as the study file names it: relative where it lies below its folder."""
+    folder, whole = file.file.parent.absolute(), Path(os.path.normpath(path.absolute()))
+    return str(whole.relative_to(folder)) if whole.is_relative_to(folder) else str(whole)
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _finished(output: Path) -> RefinedStudy | None:
+    """What an earlier call wrote, where it came to its end."""
+    try:
+        return RefinedStudy.model_validate_json((output / RESULT).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _notes(file: StudyFile, asked: Refinement, earlier: Earlier | None) -> Iterator[str]:
+    if earlier is not None and file.reuse.runs is not None:
+        yield f"the runs that {file.study} reused itself, of {file.reuse.runs}, are not in the new table"
+    if asked.merged and earlier is not None:
+        yield (
+            "of the earlier runs those alone count that mixed merged domains as their tokens are; to use all, leave "
+            "the domains as they are and name them in reuse.keep"
+        )
+    if earlier is None and asked.split and (file.objective.families or file.objective.kind == "worst_case"):
+        yield "each part counts in the objective as a set of its own, where the whole counted once"
