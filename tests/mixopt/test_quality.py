@@ -33,7 +33,7 @@ def lines(folder: Path, *levels: str) -> list[str]:
 def cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The study file over the levels of the pool of prose."""
     monkeypatch.chdir(tmp_path)
-    asking(tmp_path, "{scorer: compressibility, levels: 3}")
+    asking(tmp_path, "{scorer: compressibility, levels: 3}", ASKS + "# kept\n")
     told = answer_of("quality", "study.yaml")
     assert told["study_file"] == "study-levels.yaml"
     [pool] = told["pools"]
@@ -47,6 +47,7 @@ def test_a_pool_becomes_levels_and_the_study_is_over_these(cut: Path) -> None:
     file = load(cut)
     assert list(file.domains) == ["prose.q1", "prose.q2", "prose.q3", "code", "sums"]
     assert file.study == "small-levels"
+    assert "# kept" in cut.read_text()
     assert file.groups["prose"].max == pytest.approx(0.8)
     assert list(file.groups["plain"].domains) == ["prose.q1", "prose.q2", "prose.q3", "sums"]
     # What was judged by the pool is judged by its best level.
