@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mixopt.api import cut_pools
 from mixopt.settings.reading import load
 from mixopt.study.corpus import find_corpus
 from mixopt.study.planning import make_plan
@@ -92,8 +93,8 @@ def test_nothing_runs_before_the_levels_are_made(tmp_path: Path) -> None:
 def test_quality_at_the_top_is_that_of_every_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_study(tmp_path, STUDY + "quality: {scorer: compressibility, levels: 2}\n")
-    told = answer_of("quality", "study.yaml", "-o", "cut", "--study-file", "new.yaml")
-    assert [pool["domain"] for pool in told["pools"]] == ["prose", "code", "sums"]
+    found = cut_pools("study.yaml", "cut", "new.yaml")
+    assert [pool.domain for pool in found.pools] == ["prose", "code", "sums"]
     file = load(tmp_path / "new.yaml")
     assert len(file.domains) == 6
     assert not file.to_be_cut
