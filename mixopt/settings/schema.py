@@ -144,9 +144,9 @@ class QualitySettings(_OneScore):
     """In place of a scorer or a field: several, by the mean of whose ranks documents are sorted."""
     levels: Annotated[int, Field(ge=2, le=20)] = 5
     """How many, each with about as much text; fewer where many documents have the same score."""
-    search: Literal["function", "cells"] = "function"
-    """function: no level is read more often than a better one, as sampling functions have it (2504.16511), which few
-    trials can search; cells: each level is a domain like any other."""
+    search: Literal["cells", "function"] = "cells"
+    """cells: each level is a domain like any other; function: no level is read more often than a better one, as
+    sampling functions have it (2504.16511), which gains more in few trials where the score can be trusted."""
 
     @property
     def every_score(self) -> tuple[ScoreSettings, ...]:

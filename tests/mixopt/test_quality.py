@@ -34,7 +34,7 @@ def lines(folder: Path, *levels: str) -> list[str]:
 def cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The study file over the levels of the pool of prose."""
     monkeypatch.chdir(tmp_path)
-    asking(tmp_path, "{scorer: compressibility, levels: 3}", ASKS + "# kept\n")
+    asking(tmp_path, "{scorer: compressibility, levels: 3, search: function}", ASKS + "# kept\n")
     told = answer_of("quality", "study.yaml")
     assert told["study_file"] == "study-levels.yaml"
     [pool] = told["pools"]
