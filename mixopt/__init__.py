@@ -11,8 +11,9 @@ What the commands do, for notebooks and programs (docs/python.md):
     Reading    what the columns of a table of runs are, where that cannot be told from it
     Experiment an MLflow experiment, as a table of runs
     export     a mixture as a trainer's configuration
-    find_domains  pools and a study file from a heap of documents
-    cut_pools  the pools of a study into levels of quality
+    find_domains    pools and a study file from a heap of documents
+    refine_domains  a study whose domains are split or merged, from one that has run
+    cut_pools       the pools of a study cut into levels of quality
     compare    two studies or mixtures side by side
 
 A mistake in what is given is a ValueError, mostly a `ConfigError`, whose `hint` says what to do.

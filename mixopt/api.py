@@ -789,7 +789,7 @@ def refine_domains(
     from mixopt.domains.refining import refine
     from proxies.domains.finding import DOMAINS, Search
 
-    file = study.file if isinstance(study, Study) else load(_path(study))
+    file = study.file if isinstance(study, Study) else load(Path(study))
     search = Search(DOMAINS, seed, _path(embedding), sample, fine, False, workers)
     return refine(file, Refinement(split or {}, merge or {}), Path(output), search, err)
 

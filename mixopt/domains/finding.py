@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
-from contextlib import ExitStack
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -19,6 +18,7 @@ from rich.console import Console
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import check_folder, write_text
+from mixopt.domains.output_folder import gone_on_with
 from mixopt.domains.page import page_of
 from mixopt.results.domains import FoundDomain, FoundDomains, TypicalDocument
 from mixopt.settings.new_study import BYTES_PER_TOKEN, TEXT_FIELDS, Pools, text_of
@@ -28,10 +28,8 @@ from proxies.data.intake import Progress
 from proxies.data.sources import DEFAULT_FIELD, Source, SourceFile, find_files, text_fields
 from proxies.domains.finding import Domain, Found, Search, find_domains, inputs_of
 from proxies.errors import ProxyError
-from proxies.lock import LockHeld, locked
 
-TEXT, STUDY, PAGE, RESULT, WORK = "text", "study.yaml", "domains.html", "domains.json", ".work"
-INPUTS = "inputs"
+TEXT, STUDY, PAGE, RESULT = "text", "study.yaml", "domains.html", "domains.json"
 SHOWN = 300  # characters of a typical document
 
 
@@ -54,33 +52,35 @@ def find(data: Iterable[str | Path], output: Path, search: Search, text: str | N
     inputs = inputs_of(source, files, search)
     if (known := _finished(output)) is not None and known.inputs == inputs:
         return known
-    work = output / WORK
-    _check_place(output, work, inputs)
-    with ExitStack() as stack, told_when_full(output):
-        work.mkdir(parents=True, exist_ok=True)
-        try:
-            stack.enter_context(locked(work / "lock"))
-        except LockHeld as error:
-            raise ConfigError(
-                f"{output} is being written by {error.holder}", hint="wait for it, or choose another folder"
-            ) from error
-        write_text(work / INPUTS, inputs)
-        stages = stack.enter_context(Stages(console))
-
-        def advance(step: Progress) -> None:
-            stages.advance(step.stage, step.done, step.total, step.unit)
-
-        # Already moved by a call that was killed right after it.
-        pools = output / TEXT if (output / TEXT).exists() else work / TEXT
-        found = find_domains(source, files, search, pools, work, advance)
-        if pools.parent == work:
-            pools.rename(output / TEXT)
+    with told_when_full(output), gone_on_with(output, inputs) as work, Stages(console) as stages:
+        found = find_into(output, source, files, search, work, stages)
         result = result_of(found, output, inputs)
         write_text(output / STUDY, _study(result, output, source.text_field))
         write_text(output / PAGE, page_of(result, found))
         write_text(output / RESULT, result.json_text() + "\n")
     shutil.rmtree(work)
     return result
+
+
+def find_into(
+    output: Path, source: Source, files: tuple[SourceFile, ...], search: Search, work: Path, stages: Stages
+) -> Found:
+    """Sort the documents of a source; the pools come into `output` once all are written.
+
+    Args:
+        work: a folder beside or above it, for what is remembered until then.
+    """
+
+    def advance(step: Progress) -> None:
+        stages.advance(step.stage, step.done, step.total, step.unit)
+
+    # Already moved by a call that was killed right after it.
+    pools = output / TEXT if (output / TEXT).exists() else work / TEXT
+    found = find_domains(source, files, search, pools, work, advance)
+    if pools.parent == work:
+        output.mkdir(exist_ok=True)
+        pools.rename(output / TEXT)
+    return found
 
 
 def _field_of(source: Source, files: tuple[SourceFile, ...]) -> str:
@@ -104,21 +104,6 @@ def _finished(output: Path) -> FoundDomains | None:
         return FoundDomains.model_validate_json((output / RESULT).read_bytes())
     except (OSError, ValidationError):
         return None
-
-
-def _check_place(output: Path, work: Path, inputs: str) -> None:
-    """
-    Raises:
-        ConfigError: the folder holds something, and not what was begun with these inputs.
-    """
-    begun = work / INPUTS
-    if begun.exists() and begun.read_text(encoding="utf-8") != inputs:
-        raise ConfigError(
-            f"--output {output} holds what was begun with other documents or settings",
-            hint="choose another folder, or remove this one",
-        )
-    if not begun.exists() and output.exists() and any(output.iterdir()):
-        raise ConfigError(f"--output {output} is not empty", hint="choose another folder, or remove this one")
 
 
 def result_of(found: Found, output: Path, inputs: str) -> FoundDomains:

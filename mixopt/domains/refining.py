@@ -24,7 +24,7 @@ from rich.console import Console
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import check_folder, write_text
-from mixopt.domains.finding import PAGE, TEXT, result_of
+from mixopt.domains.finding import PAGE, find_into, result_of
 from mixopt.domains.output_folder import WORK, gone_on_with
 from mixopt.domains.page import page_of
 from mixopt.domains.refined_file import Earlier, Part, Refinement, before, check, refined_text
@@ -41,9 +41,8 @@ from mixopt.study.record import HasNotRun, measured_corpus, read_record
 from mixopt.study.stages import Stages
 from proxies.data.corpus import Corpus, told_when_full
 from proxies.data.held_out import measured_on
-from proxies.data.intake import Progress
 from proxies.data.sources import Source, find_files
-from proxies.domains.finding import Search, find_domains, inputs_of
+from proxies.domains.finding import Search, inputs_of
 
 RESULT, RUNS, HELD_OUT = "refined.json", "runs.csv", "held-out"
 
@@ -102,19 +101,10 @@ def refine(file: StudyFile, asked: Refinement, output: Path, search: Search, con
     if path.exists() and not (output / WORK).exists():
         raise ConfigError(f"{path} is there already", hint="choose another name for --output, or remove it")
     with told_when_full(output), gone_on_with(output, inputs) as work, Stages(console) as stages:
-
-        def advance(step: Progress) -> None:
-            stages.advance(step.stage, step.done, step.total, step.unit)
-
         found: dict[str, FoundDomains] = {}
         for each, source in sources.items():
-            # Already moved by a call that was killed right after it.
-            folder, mine = output / each, work / each
-            pools = folder / TEXT if (folder / TEXT).exists() else mine / TEXT
-            parts = find_domains(source, files[each], searches[each], pools, mine, advance)
-            if pools.parent == mine:
-                folder.mkdir(exist_ok=True)
-                pools.rename(folder / TEXT)
+            folder = output / each
+            parts = find_into(folder, source, files[each], searches[each], work / each, stages)
             found[each] = result_of(parts, folder, inputs).model_copy(update={"study": str(path)})
             write_text(folder / PAGE, page_of(found[each], parts))
         earlier = None if corpus is None else _earlier(file, asked, rows, corpus, output)

@@ -305,7 +305,8 @@ class Content(Result):
     trials: TrialCounts
     notes: tuple[str, ...]
     domains: Mapping[str, DomainAnswer]
-    levels: Mapping[str, LevelAnswer]
+    levels: Mapping[str, LevelAnswer] = {}
+    """Domains with parts; none in reports of 0.1.0."""
     decision: Decision
     losses: Losses | Missing
     held_out: HeldOut | Missing

@@ -13,19 +13,22 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-LEAST_TEXTS = 8  # of a fine cluster on average, in the sample
+WHOLE_ROUNDS = 20
+LEAST_TEXTS = 16  # of a fine cluster on average, in the sample
 LEAST_SHARE = 0.1  # of the average: a smaller fine cluster is dissolved
 
 
 def fine_clusters(vectors_NE: Float[np.ndarray, "N E"], count: int, seed: int) -> Float[np.ndarray, "F E"]:
     """Centres of at most `count` clusters; none without a vector, no two the same."""
-    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.cluster import KMeans, MiniBatchKMeans
     from threadpoolctl import threadpool_limits
 
     # With one thread, as sums of several come in any order.
     with threadpool_limits(1):
         # Its own batch would make the centres depend on the number of cores.
-        model = MiniBatchKMeans(count, batch_size=4096, n_init=3, random_state=seed, max_iter=100)
+        begun = MiniBatchKMeans(count, batch_size=4096, n_init=1, random_state=seed, max_iter=100).fit(vectors_NE)
+        # Batches leave centres where a few texts of a batch pulled them; whole rounds even that out.
+        model = KMeans(count, init=begun.cluster_centers_, n_init=1, max_iter=WHOLE_ROUNDS, random_state=seed)
         centres_FE = model.fit(vectors_NE).cluster_centers_
     centres_FE = np.unique(centres_FE.astype(np.float32), axis=0)
     used = np.unique(nearest(vectors_NE, centres_FE))

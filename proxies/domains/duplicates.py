@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proxies.domains.embedding.ngrams import SPREAD_64, blocks
+from proxies.domains.embedding.ngrams import FOLD_CASE, SPREAD_64, blocks
 
 BANDS, ROWS = 10, 10
 PERMUTATIONS = BANDS * ROWS
@@ -46,7 +46,7 @@ def band_keys(texts: Sequence[str], hashes_N: NDArray[np.uint64]) -> NDArray[np.
     """Shape NK-1. A document of fewer words than WORDS is near to those of the same text alone."""
     keys = np.empty((len(texts), BANDS), dtype=np.uint64)
     done = 0
-    for block in blocks([text[:COMPARED] for text in texts]):
+    for block in blocks([text[:COMPARED] for text in texts], FOLD_CASE):
         rows = slice(done, done + block.texts)
         for band in range(BANDS):
             keys[rows, band] = (hashes_N[rows] + np.uint64(band)) * SPREAD_64

@@ -62,15 +62,19 @@ class Search:
 
     def __post_init__(self) -> None:
         if not 2 <= self.count <= MOST_DOMAINS:
-            raise ProxyError(f"{self.count} domains", hint=f"ask for 2 to {MOST_DOMAINS}: a mixture is of at least two")
+            raise ProxyError(
+                f"count {self.count}: a mixture is of at least two domains", f"ask for 2 to {MOST_DOMAINS}"
+            )
         if self.sample < self.count:
-            raise ProxyError(f"a sample of {self.sample} for {self.count} domains", hint="take at least one for each")
+            raise ProxyError(
+                f"sample {self.sample}: fewer than {self.count} domains", hint="take at least one for each"
+            )
         if self.fine < self.count:
             raise ProxyError(
-                f"{self.fine} fine clusters for {self.count} domains", hint="domains are merged from fine clusters"
+                f"fine {self.fine}: fewer clusters than {self.count} domains", hint="domains are merged from these"
             )
         if self.workers is not None and self.workers < 1:
-            raise ProxyError(f"{self.workers} workers", hint="leave it out to use all cores")
+            raise ProxyError(f"workers {self.workers} must be above 0", hint="leave it out to use all cores")
 
 
 @dataclass(frozen=True)

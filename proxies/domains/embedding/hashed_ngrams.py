@@ -29,7 +29,10 @@ from proxies.storage import write_whole
 # Raised when the same texts get other vectors.
 FORMAT = 1
 KIND = "ngrams"
-WIDTH = 128
+WIDTH = 64
+# Texts that are learned from, of more: the decomposition takes a millisecond for each.
+LEARNED_FROM = 20_000
+POWER_ITERATIONS = 2
 TABLE, ABOUT = "table.npz", "embedding.json"
 
 
@@ -64,7 +67,7 @@ class HashedNgrams:
     def learn(cls, texts: Sequence[str], width: int = WIDTH, seed: int = 0) -> Self:
         """
         Args:
-            texts: a sample; the width is at most one less than their number.
+            texts: a sample, of which LEARNED_FROM are read, evenly spaced; the width is less than their number.
 
         Raises:
             ProxyError: fewer than two texts, or no n-gram in any.
@@ -75,12 +78,14 @@ class HashedNgrams:
 
         if len(texts) < 2:
             raise ProxyError(f"an embedding of {len(texts)} texts", hint="give at least two")
+        texts = texts[:: -(-len(texts) // LEARNED_FROM)]
         counted = count_ngrams(texts)
         if not len(counted.buckets_T):
             raise ProxyError("an embedding of empty texts", hint="give texts with words")
-        # Smoothed, so that no bucket weighs nothing or infinitely much.
+        # Smoothed, so that no bucket weighs nothing or infinitely much. Its root: what tells kinds of text apart, such
+        # as punctuation and common words, is in many texts; what is rare tells topics apart.
         with_bucket_B = np.bincount(counted.buckets_T, minlength=BUCKETS)
-        rarity_B = (np.log((1 + len(texts)) / (1 + with_bucket_B)) + 1).astype(np.float32)
+        rarity_B = np.sqrt(np.log((1 + len(texts)) / (1 + with_bucket_B)) + 1).astype(np.float32)
         weights_T = _damped(counted) * rarity_B[counted.buckets_T]
         starts_N1 = np.append(counted.starts_N, len(weights_T))
         lengths_N = np.sqrt(np.maximum(np.add.reduceat(np.append(weights_T**2, 0), counted.starts_N), 1e-12))
@@ -88,8 +93,14 @@ class HashedNgrams:
         rows_NB = csr_matrix((weights_T, counted.buckets_T.astype(np.int32), starts_N1), (len(texts), BUCKETS))
         # With one thread, as sums of several come in any order.
         with threadpool_limits(1):
-            _, _, directions_EB = randomized_svd(rows_NB, min(width, len(texts) - 1), random_state=seed, n_iter=4)
-        return cls(np.ascontiguousarray(directions_EB.T * rarity_B[:, None], dtype=np.float32), len(texts))
+            _, _, directions_EB = randomized_svd(
+                rows_NB, min(width, len(texts) - 1), random_state=seed, n_iter=POWER_ITERATIONS
+            )
+        table_BE = np.ascontiguousarray(directions_EB.T * rarity_B[:, None], dtype=np.float32)
+        # Texts differ most along few axes; what there is on the many others is mostly noise, which clusters would heed.
+        spread_E = _unit(_summed(table_BE, counted)).std(axis=0)
+        table_BE *= np.sqrt(spread_E / max(float(spread_E.max()), 1e-12))
+        return cls(table_BE, len(texts))
 
     def save(self, folder: Path) -> None:
         """Write it into a folder, which is made.

@@ -30,11 +30,12 @@ SPREAD_64 = np.uint64(0x9E3779B97F4A7C15)
 PRIME = 0x100000001B3  # of FNV; odd, so that its powers can be divided by
 
 
-def _folded() -> NDArray[np.uint8]:
-    """What a byte counts as: letters of either case alike, and all digits."""
+def _folded(digits: bool) -> NDArray[np.uint8]:
+    """What a byte counts as: letters of either case alike, and with `digits` all of these."""
     fold = np.arange(256, dtype=np.uint8)
     fold[ord("A") : ord("Z") + 1] += 32
-    fold[ord("0") : ord("9") + 1] = ord("0")
+    if digits:
+        fold[ord("0") : ord("9") + 1] = ord("0")
     return fold
 
 
@@ -47,7 +48,7 @@ def _in_words() -> NDArray[np.bool_]:
     return inside
 
 
-FOLD = _folded()
+FOLD, FOLD_CASE = _folded(digits=True), _folded(digits=False)
 IN_WORD = _in_words()
 # First bytes of signs that are words by themselves: of Chinese, Japanese, Korean.
 ALONE = np.zeros(256, dtype=np.bool_)
@@ -136,7 +137,7 @@ POWERS = _powers(LONGEST_BLOCK, PRIME)
 INVERSES = _powers(LONGEST_BLOCK, pow(PRIME, -1, 1 << 64))
 
 
-def blocks(texts: Sequence[str]) -> Iterator[Block]:
+def blocks(texts: Sequence[str], fold: NDArray[np.uint8] = FOLD) -> Iterator[Block]:
     """Texts of at most 65,536 characters each, in their order, as many at once as BLOCK holds."""
     part: list[bytes] = []
     size = 0
@@ -144,16 +145,16 @@ def blocks(texts: Sequence[str]) -> Iterator[Block]:
         part.append(text.encode("utf-8", "replace"))
         size += len(part[-1]) + GAP
         if size >= BLOCK:
-            yield _block(part)
+            yield _block(part, fold)
             part, size = [], 0
     if part:
-        yield _block(part)
+        yield _block(part, fold)
 
 
-def _block(texts: list[bytes]) -> Block:
+def _block(texts: list[bytes], fold: NDArray[np.uint8]) -> Block:
     joined = np.frombuffer(bytes(GAP).join([*texts, b""]), dtype=np.uint8)
     lengths = np.fromiter((len(text) + GAP for text in texts), dtype=np.int64, count=len(texts))
-    return Block(FOLD[joined], np.repeat(np.arange(len(texts), dtype=np.uint32), lengths), len(texts))
+    return Block(fold[joined], np.repeat(np.arange(len(texts), dtype=np.uint32), lengths), len(texts))
 
 
 def _keys(block: Block) -> NDArray[np.uint32]:

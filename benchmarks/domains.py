@@ -1,0 +1,216 @@
+"""How well domains are found, and how fast documents are sorted.
+
+    python -m benchmarks.domains                          both parts, minutes
+    python -m benchmarks.domains kinds
+    python -m benchmarks.domains speed --documents 1_000_000 --json benchmarks/results/domains.json
+
+`kinds`: documents of twelve known kinds (benchmarks/domain_kinds.py), whose labels the search does not see; the
+adjusted Rand index (Hubert and Arabie 1985) of as many found domains, with several seeds. Settings were chosen on one
+set of kinds; the other, which shares no kind with it, is what is reported.
+
+`speed`: short synthetic documents through the whole of `mixopt domains`, with two processes: time, CPU time of all
+processes, and the most memory that they had together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import psutil
+from rich.console import Console
+
+from benchmarks.domain_kinds import CHOSEN_ON, REPORTED_ON, documents
+from mixopt.cli.tables.table import plain_table
+from proxies.data.intake import Progress
+from proxies.data.sources import Source, find_files
+from proxies.domains.clusters import Clusters
+from proxies.domains.embedding.hashed_ngrams import HashedNgrams
+from proxies.domains.finding import Search, find_domains
+
+SETS = {"chosen on": CHOSEN_ON, "reported": REPORTED_ON}
+# Of synthetic documents.
+VOICES, VOCABULARY, WORDS = 30, 3000, 50
+PARTS = ("kinds", "speed")
+
+
+@dataclass(frozen=True)
+class OfKinds:
+    """Adjusted Rand indices on one set of kinds, by seed; and how many documents of each kind lie in each domain."""
+
+    kinds: tuple[str, ...]
+    documents: int
+    indices: tuple[float, ...]
+    table: tuple[tuple[int, ...], ...]
+
+
+def of_kinds(found: Mapping[str, list[str]], seeds: int) -> OfKinds:
+    from sklearn.metrics import adjusted_rand_score
+
+    texts = [text for mine in found.values() for text in mine]
+    kind_N = np.repeat(np.arange(len(found)), [len(mine) for mine in found.values()])
+    order = np.random.default_rng(0).permutation(len(texts))
+    texts, kind_N = [texts[place] for place in order], kind_N[order]
+    indices = []
+    for seed in range(seeds):
+        vectors_NE = HashedNgrams.learn(texts, seed=seed).embed(texts)
+        domain_N = Clusters.learn(vectors_NE, len(found), Search().fine, seed).domains_of(vectors_NE)
+        indices.append(float(adjusted_rand_score(kind_N, domain_N)))
+    table = np.zeros((len(found), len(found)), dtype=np.int64)
+    np.add.at(table, (kind_N, domain_N), 1)
+    return OfKinds(tuple(found), len(texts), tuple(indices), tuple(map(tuple, table.tolist())))
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of each stage, and of the CPUs of all processes."""
+
+    documents: int
+    mean_bytes: float
+    seconds: dict[str, float]
+    cpu_seconds: dict[str, float]
+    peak_bytes: int
+
+    def per_second(self, stage: str) -> float:
+        return self.documents / self.seconds[stage]
+
+    def per_second_of_two_cores(self, stage: str) -> float:
+        """Had two cores been free: by CPU time."""
+        return 2 * self.documents / self.cpu_seconds[stage]
+
+
+def speed(count: int, folder: Path, workers: int) -> Speed:
+    heap = folder / "heap.jsonl"
+    size = write_synthetic(heap, count)
+    source = Source("data", (str(heap),))
+    stages: list[tuple[str, float, float]] = []
+
+    def heard(progress: Progress) -> None:
+        if not stages or stages[-1][0] != progress.stage:
+            stages.append((progress.stage, time.perf_counter(), _cpu_seconds()))
+
+    with _peak_memory() as peak:
+        search = Search(count=20, workers=workers)
+        found = find_domains(source, find_files(source), search, folder / "pools", folder / "work", heard)
+        stages.append(("end", time.perf_counter(), _cpu_seconds()))
+    assert sum(domain.documents for domain in found.domains) == count
+    pairs = list(pairwise(stages))
+    return Speed(
+        documents=count,
+        mean_bytes=size / count,
+        seconds={one[0]: other[1] - one[1] for one, other in pairs},
+        cpu_seconds={one[0]: other[2] - one[2] for one, other in pairs},
+        peak_bytes=peak[0],
+    )
+
+
+def write_synthetic(path: Path, count: int) -> int:
+    """Documents in several voices, each with a vocabulary of its own; returns the bytes of their text."""
+    generator = np.random.default_rng(0)
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+    words = ["".join(generator.choice(letters, generator.integers(2, 10))) for _ in range(VOICES * VOCABULARY // 3)]
+    voices = [generator.choice(len(words), VOCABULARY, replace=False) for _ in range(VOICES)]
+    size = 0
+    with path.open("w") as file:
+        for start in range(0, count, 10_000):
+            several = min(10_000, count - start)
+            chosen = np.minimum(generator.zipf(1.2, (several, WORDS)) - 1, VOCABULARY - 1)
+            for voice, row in zip(generator.integers(VOICES, size=several), chosen, strict=True):
+                text = " ".join([words[place] for place in voices[voice][row].tolist()])
+                size += len(text)
+                file.write(json.dumps({"text": text, "voice": int(voice)}) + "\n")
+    return size
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of those that it started, also where they have ended."""
+    spent = os.times()
+    running = (each.cpu_times() for each in _children())
+    return (
+        spent.user
+        + spent.system
+        + spent.children_user
+        + spent.children_system
+        + sum(times.user + times.system for times in running)
+    )
+
+
+def _children() -> list[psutil.Process]:
+    return [each for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
+
+
+@contextmanager
+def _peak_memory() -> Iterator[list[int]]:
+    """The most that this process and its children have together, looked at four times a second; in a list of one."""
+    peak, ended = [0], threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.25):
+            try:
+                peak[0] = max(peak[0], sum(each.memory_info().rss for each in (psutil.Process(), *_children())))
+            except psutil.NoSuchProcess:
+                continue  # it ended while it was looked at
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        thread.join()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("--each", type=int, default=400, help="documents of each kind")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--documents", type=int, default=1_000_000, help="synthetic ones")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/domains.json"))
+    options = parser.parse_args()
+    console = Console(highlight=False)
+    kept: dict[str, Any] = json.loads(options.json.read_text()) if options.json.exists() else {}
+    kept["date"] = date.today().isoformat()
+    if "kinds" in options.parts:
+        table = plain_table("kinds", ">documents", ">adjusted Rand index", ">lowest", ">highest")
+        for name, kinds in SETS.items():
+            found = of_kinds(documents(kinds, options.each), options.seeds)
+            kept[f"kinds {name}"] = asdict(found)
+            figures = (mean(found.indices), min(found.indices), max(found.indices))
+            table.add_row(f"{len(found.kinds)}, {name}", f"{found.documents:,}", *(f"{each:.3f}" for each in figures))
+        console.print(table)
+    if "speed" in options.parts:
+        with tempfile.TemporaryDirectory() as folder:
+            measured = speed(options.documents, Path(folder), options.workers)
+        kept["speed"] = asdict(measured) | {"workers": options.workers, "load": os.getloadavg()[0]}
+        table = plain_table("stage", ">seconds", ">CPU seconds", ">documents/s", ">of two free cores")
+        for stage in measured.seconds:
+            table.add_row(
+                stage,
+                f"{measured.seconds[stage]:.1f}",
+                f"{measured.cpu_seconds[stage]:.1f}",
+                f"{measured.per_second(stage):,.0f}",
+                f"{measured.per_second_of_two_cores(stage):,.0f}",
+            )
+        console.print(table)
+        about = f"{measured.documents:,} documents of {measured.mean_bytes:.0f} bytes"
+        console.print(f"{about}; at most {measured.peak_bytes / 1e9:.2f} GB in all processes together")
+    options.json.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

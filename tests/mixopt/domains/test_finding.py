@@ -1,0 +1,101 @@
+"""`mixopt domains`: pools and a study that uses them, and the same again where it was killed or asked twice."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import mixopt as library
+from mixopt.results.domains import FoundDomains
+from mixopt.settings.reading import load
+from tests.program import COMMAND, mixopt
+from tests.proxies.domains.heap import files_in, pool_records, without_origin, write_heap
+
+
+@pytest.fixture(scope="module")
+def heap(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("heap")
+    write_heap(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pools(heap: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("found") / "pools"
+    done = mixopt("domains", heap, "--count", 3, "--workers", 1, "-o", folder)
+    assert done.status == 0, done.stderr
+    assert "120 documents in 3 domains" in done.stdout
+    return folder
+
+
+def test_the_study_uses_the_pools(pools: Path) -> None:
+    study = load(pools / "study.yaml")
+    assert set(study.domains) == set(pool_records(pools / "text"))
+    assert mixopt("validate", pools / "study.yaml").status == 0
+    assert sorted(path.name for path in pools.iterdir()) == ["domains.html", "domains.json", "study.yaml", "text"]
+
+
+def test_the_page_has_every_domain_a_map_and_a_tree_and_needs_nothing_else(pools: Path) -> None:
+    page = (pools / "domains.html").read_text()
+    assert all(f'id="{name}"' in page for name in pool_records(pools / "text"))
+    assert page.count("<svg ") == 2
+    assert "<script" not in page
+    assert 'src="http' not in page
+
+
+def test_asked_again_it_answers_without_work(heap: Path, pools: Path) -> None:
+    before = files_in(pools)
+    done = mixopt("domains", heap, "--count", 3, "-o", pools, "--json")
+    assert done.status == 0, done.stderr
+    found = FoundDomains.model_validate_json(done.stdout)
+    assert found.documents == 120
+    assert list(found.domains) == list(load(pools / "study.yaml").domains)
+    assert sum(domain.share for domain in found.domains.values()) == pytest.approx(1)
+    assert done.stderr == ""
+    assert files_in(pools) == before
+
+
+def test_the_same_in_python_is_the_same_bit_for_bit(
+    heap: Path, pools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = library.find_domains(heap, "pools", count=3, workers=1)
+    assert files_in(Path("pools/text")) == files_in(pools / "text")
+    assert found.embedding == json.loads((pools / "domains.json").read_text())["embedding"]
+
+
+def test_texts_in_another_field_are_named_in_the_study(tmp_path: Path) -> None:
+    records = write_heap(tmp_path / "heap", each=20, field="body")
+    found = library.find_domains([tmp_path / "heap"], tmp_path / "pools", count=2, workers=1)
+    assert {domain.text for domain in load(Path(found.study)).domains.values()} == {"body"}
+    pooled = [record for pool in pool_records(tmp_path / "pools" / "text").values() for record in pool]
+    assert len(without_origin(pooled)) == len(records)
+
+
+def test_what_was_begun_otherwise_is_not_gone_on_with(heap: Path, tmp_path: Path) -> None:
+    (tmp_path / "pools" / ".work").mkdir(parents=True)
+    (tmp_path / "pools" / ".work" / "inputs").write_text("others")
+    done = mixopt("domains", heap, "-o", tmp_path / "pools")
+    assert done.status == 2
+    assert "holds what was begun with other documents or settings; choose another folder" in done.stderr
+
+
+def test_a_full_disk_is_told_and_then_gone_on_with(heap: Path, pools: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pools"
+    command = [*COMMAND, "domains", str(heap), "--count", "3", "--workers", "1", "-o", str(folder)]
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+    full = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, check=False)
+    assert full.returncode == 2, full.stderr
+    assert "no room left" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert [path.name for path in folder.iterdir()] == [".work"]
+    again = mixopt("domains", heap, "--count", 3, "--workers", 1, "-o", folder)
+    assert again.status == 0, again.stderr
+    assert files_in(folder / "text") == files_in(pools / "text")

@@ -1,0 +1,30 @@
+"""What a text is written in."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxies.domains.languages import language_of, script_of
+
+SENTENCES = {
+    ("en", "Latin"): "The house that you have seen was one of the oldest of this town, and it is still in use.",
+    ("de", "Latin"): "Das Haus ist nicht das älteste der Stadt, und die Leute werden auf dem Markt mit ihm bekannt.",
+    ("fr", "Latin"): "La maison est une des plus anciennes de la ville et les gens ne sont pas pressés sur le marché.",
+    ("es", "Latin"): "La casa es una de las más antiguas del pueblo y los vecinos no se van por la noche.",
+    ("ru", "Cyrillic"): "Это не самый старый дом в городе, и на нём как из камня, что для нас по пути.",
+    ("el", "Greek"): "Το σπίτι είναι παλιό.",
+    ("ja", "Kana"): "この家はとても古いです。",
+    ("zh", "Han"): "这座房子是城里最古老的。",
+    ("ko", "Hangul"): "이 집은 아주 오래되었다.",
+}
+
+
+@pytest.mark.parametrize(("expected", "text"), SENTENCES.items(), ids=[language for language, _ in SENTENCES])
+def test_a_sentence_in_a_language(expected: tuple[str, str], text: str) -> None:
+    assert (language_of([text]), script_of([text])) == expected
+
+
+def test_code_has_no_language_and_numbers_no_script() -> None:
+    assert language_of(["for i in range(n):\n    if x is None or y not in z:\n        return self.f(i)"]) is None
+    assert script_of(["1 2 3 + 4"]) is None
+    assert language_of([""]) is None
