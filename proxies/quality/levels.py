@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -33,6 +34,7 @@ from proxies.storage import open_whole
 CHUNK = 256  # documents that are scored at once
 # Beside the fields of each record.
 QUALITY_FIELD = "mixopt_quality"
+LARGEST = sys.float_info.max  # of a score
 # Fields in a message.
 MOST_NAMED = 12
 
@@ -263,7 +265,7 @@ def _number(source: Source, record: Record, field: str) -> float:
         some = ", ".join(islice(record.fields, MOST_NAMED)) + ", ..." * (len(record.fields) > MOST_NAMED)
         raise ProxyError(f"{where} has no field {field}", f"every record needs a number there; this one has {some}")
     value = record.fields[field]
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not -LARGEST <= value <= LARGEST:
         found = f"{value}" if isinstance(value, float) else "nothing" if value is None else type(value).__name__
         raise ProxyError(
             f"{where}: field {field} holds {found}, not a finite number", "give every record one, or leave it out"
@@ -275,7 +277,7 @@ def _line(scored: Scored, place: int, record: Record) -> bytes:
     scores = zip(scored.pool.scores, scored.score_KN[:, place], strict=True)
     quality = {
         "rank": round(float(scored.rank_N[place]), 6),
-        **{score.name: float(f"{value:.6g}") for score, value in scores},
+        "scores": {score.name: float(f"{value:.6g}") for score, value in scores},
     }
     fields = {**record.fields, QUALITY_FIELD: quality}
     try:

@@ -62,7 +62,7 @@ def test_scores_of_all_kinds_are_merged(tmp_path: Path) -> None:
     scored = score_pool(pool(path, *scores, levels=2), quiet)
     assert scored.level_N[::2].tolist() == [0] * 25
     kept = records(write_levels(scored, tmp_path / "out", quiet)[0].file)[0][QUALITY_FIELD]
-    assert set(kept) == {"rank", "score", "classifier", "repetition"}  # type: ignore[call-overload]
+    assert set(kept["scores"]) == {"score", "classifier", "repetition"}  # type: ignore[index]
 
 
 def test_prompts_and_completions_stay_apart(tmp_path: Path) -> None:
@@ -110,6 +110,7 @@ def test_a_pool_that_changes_in_between_leaves_nothing(tmp_path: Path) -> None:
         ({"score": [*NUMBERS[:7], "high", *NUMBERS[8:]]}, 5, "line 8: field score holds str, not a finite number"),
         ({"score": [*NUMBERS[:7], float("nan"), *NUMBERS[8:]]}, 5, "line 8: field score holds nan"),
         ({"score": [True] * 50}, 5, "holds bool"),
+        ({"score": [10**400, *NUMBERS[1:]]}, 5, "line 1: field score holds int, not a finite number"),
         ({"score": [3.5] * 50}, 5, "every text has the same score, 3.5"),
         ({"score": [1.0] + [0.0] * 49}, 5, "98% of its text has one and the same score"),
         ({"score": NUMBERS}, 51, "51 levels of 50 texts"),
