@@ -11,7 +11,7 @@ scorers     on the demo's text, a third of a pool spoilt in one way (benchmarks.
             scores above a spoilt one, half where they are alike (the area under the curve), by scorer and way
 study       on the same text, a third of each pool spoilt in all ways: what real small proxies gain over the
             proportional mixture, judged by good text that is in no pool, by a search over pools and by one over their
-            levels with as many trainings; both confirmed with new seeds
+            levels with as many trainings; told of the answer, which may be a baseline, over new seeds
 
 No constant of a scorer, nor of the search, was chosen by these figures, but the default of `quality.search` by those of
 `worlds`.
@@ -180,15 +180,16 @@ def study_one(options: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
     rows = []
     for searched, answer in answers.items():
         assert answer.confirmation is not None, "confirm is asked for"
-        [best] = answer.confirmation.candidates
+        found, [proposed] = answer.confirmation.winner, answer.confirmation.candidates
         rows.append(
             {
                 "searched": searched,
                 "seed": seed,
-                "gain": -(best.difference or 0.0),
-                "margin": best.margin,
-                "trials": answer.trials.completed,
-                "mixture": {name: round(share, 4) for name, share in best.mixture.items()},
+                "answer": found.label,
+                "gain": -(found.difference or 0.0),
+                "margin": found.margin,
+                "gain_of_proposed": -(proposed.difference or 0.0),
+                "mixture": {name: round(share, 4) for name, share in found.mixture.items()},
             }
         )
         print(rows[-1], flush=True)
