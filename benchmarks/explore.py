@@ -3,10 +3,10 @@
     python -m benchmarks.explore
     python -m benchmarks.explore --json benchmarks/results/explore.json
 
-The fit is the default one of `mixopt explore`, of a made-up world as large as RegMix's table. A browser without a window
-(Debian's chromium) moves one slider after the other. The clock of the page starts where the slider is moved and ends in
-the frame after what is predicted has changed in the document; the time of the request within it, and the share of
-that which the server works, stand beside it.
+The fit is the default one of `mixopt explore`, of a made-up world as large as RegMix's table. A browser without a
+window (Debian's chromium) moves one slider after the other. The clock of the page starts where the slider is moved and
+ends in the frame after what is predicted has changed in the document; the time of the request within it stands beside
+it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -34,8 +33,6 @@ MOVES = 60
 # Moves until everything is loaded, in page and server.
 WARM = 6
 ASKED = 50.0  # milliseconds
-# Between moves the hand rests, and the pictures are drawn.
-AT_REST = 0.6  # seconds
 
 # Milliseconds from the input event to the frame after the new prediction is in the document, and of the request.
 MOVE = """
@@ -57,6 +54,19 @@ const watch = new MutationObserver(() => {
 watch.observe(summary, {childList: true, subtree: true, characterData: true});
 set.call(slider, place);
 slider.dispatchEvent(new Event('input', {bubbles: true}));
+"""
+
+# Until the pictures are drawn that follow where the hand rests: no answer has come for so many milliseconds.
+REST = """
+const done = arguments[0];
+let answers = -1;
+const look = () => {
+    const now = performance.getEntriesByType('resource').length;
+    if (now === answers) return done();
+    answers = now;
+    setTimeout(look, 700);
+};
+setTimeout(look, 300);
 """
 
 
@@ -105,7 +115,7 @@ def _moves(visitor: Visitor) -> list[tuple[float, float]]:
         shown, request = visitor.driver.execute_async_script(MOVE, slider, place)
         if number >= WARM:
             times.append((float(shown), float(request or np.nan)))
-        time.sleep(AT_REST)
+        visitor.driver.execute_async_script(REST)
     return times
 
 

@@ -26,6 +26,7 @@ from mixopt.results.domains import FoundDomains
 from mixopt.results.fit import FitResult, SkippedSurrogate
 from mixopt.results.plan import PlanEstimate
 from mixopt.results.quality import Quality
+from mixopt.results.queue import QueuedMixture
 from mixopt.results.receipt import Receipt
 from mixopt.results.recommendation import Interval, Score
 from mixopt.results.refined import RefinedStudy
@@ -45,6 +46,7 @@ from mixopt.settings.space import Limits
 from mixopt.settings.space import read as read_limits
 from mixopt.settings.units import count_of, parse_count
 from search.designs.baselines import EPOCHS
+from search.history import History
 from search.mixture import Mixture
 from search.reuse import Changes
 from search.space import DomainLimits, Group, Space
@@ -99,11 +101,22 @@ class Study:
         """Mixtures to train with a trainer of one's own (executor.kind: external), as `mixopt ask --json`.
 
         Args:
-            client: who trains them: asked again, it is given what it owes. Default: user@machine.
+            client: who trains them: asked again, it is given what it owes, so that each of several workers needs a name
+                of its own. Default: user@machine.
         """
         from mixopt.turn import ask, this_client
 
         return ask(self.file, count, client or this_client(), err)
+
+    def ask_again(self, trial: str, client: str | None = None) -> AskedTrials:
+        """A trial that failed, to be trained once more, as `mixopt ask --again TRIAL --json`.
+
+        Raises:
+            ConfigError: it was never asked for, or is measured.
+        """
+        from mixopt.turn import ask_again, this_client
+
+        return ask_again(self.file, trial, client or this_client(), err)
 
     def attach(self, runs: Table, proxy: str | None = None) -> AttachedRuns:
         """Take runs that one's own trainer has trained before as trials of the study, as `mixopt attach --json`.
@@ -137,20 +150,40 @@ class Study:
         what = {"losses": losses} if failed is None else {"failed": failed}
         return tell(self.file, lambda orders: Heard({trial: {**what, "seconds": seconds}}), err)
 
-    def enqueue(self, mixture: Mixture, note: str = "") -> bool:
+    def enqueue(self, mixture: Mixture, note: str = "") -> QueuedMixture:
         """Have the study train a mixture before what its strategy asks for, as the page of `mixopt explore` does.
 
-        It is taken where the study runs, or when it is run again; outside the limits it is refused then, with a reason.
+        It is taken where the study runs, or when it is run again, until its confirmation has begun.
 
         Returns:
-            Whether it was not waiting already.
+            What became of it: it waits, or was asked for before and is trained, or has failed, or is left out, and why.
 
         Raises:
             ConfigError: the queue is damaged, or the note too long; SearchError: the mixture is of other domains.
+            TrackingError: what is recorded of the study cannot be read.
         """
-        from mixopt.study.queue import enqueue
+        from mixopt.study.queue import enqueue, is_same
 
-        return enqueue(self.file.work_directory, mixture.reordered(tuple(self.file.domains)), note)
+        wanted = mixture.reordered(tuple(self.file.domains))
+        enqueue(self.file.work_directory, wanted, note)
+        return next(each for each in self.queue if is_same(Mixture.of(each.mixture), wanted))
+
+    @property
+    def queue(self) -> tuple[QueuedMixture, ...]:
+        """What was queued for it to train, in the order of asking, and what became of each.
+
+        Raises:
+            ConfigError: the queue is damaged.
+            TrackingError: what is recorded of the study cannot be read.
+        """
+        from mixopt.study.record import HasNotRun, read_record
+        from mixopt.study.status import queue_of
+
+        try:
+            history = read_record(self.file, apart_from="inventory").history
+        except HasNotRun:
+            history = History()
+        return queue_of(self.file, history)
 
     @property
     def status(self) -> Status:
@@ -254,10 +287,19 @@ class Study:
             ConfigError: an option is wrong, or a domain would be repeated in `tokens` more often than it may, and
                 repeats are not allowed; or the trainer would draw nothing of a domain, and none is to be left out.
         """
-        return self._export(
-            *(format, mixture, location, locations, draws, tokens, max_epochs),
-            *(allow_repeats, leave_out, sequence_length),
-        ).text
+        request = export_request.ExportRequest.of(
+            self.file,
+            format,
+            location=location,
+            locations=_path(locations),
+            draws=draws,
+            tokens=tokens,
+            max_epochs=max_epochs,
+            allow_repeats=allow_repeats,
+            leave_out=leave_out,
+            sequence_length=sequence_length,
+        )
+        return self._export(request, mixture).text
 
     def write_export(
         self,
@@ -275,30 +317,23 @@ class Study:
         sequence_length: int | None = None,
     ) -> Receipt:
         """The same into a file, with its receipt in it or beside it, and the receipt; see `export`."""
-        made = self._export(
-            *(format, mixture, location, locations, draws, tokens, max_epochs),
-            *(allow_repeats, leave_out, sequence_length),
+        request = export_request.ExportRequest.of(
+            self.file,
+            format,
+            location=location,
+            locations=_path(locations),
+            draws=draws,
+            tokens=tokens,
+            max_epochs=max_epochs,
+            allow_repeats=allow_repeats,
+            leave_out=leave_out,
+            sequence_length=sequence_length,
         )
+        made = self._export(request, mixture)
         made.write(Path(path))
         return made.receipt
 
-    def _export(
-        self,
-        format: str,
-        mixture: Mixture | None,
-        location: str | None,
-        locations: Path | str | None,
-        draws: str | None,
-        tokens: int | str | None,
-        max_epochs: float | None,
-        allow_repeats: bool,
-        leave_out: bool,
-        sequence_length: int | None,
-    ) -> Export:
-        request = export_request.ExportRequest.of(
-            *(self.file, format, location, _path(locations), draws, tokens, max_epochs),
-            *(allow_repeats, leave_out, sequence_length),
-        )
+    def _export(self, request: export_request.ExportRequest, mixture: Mixture | None) -> Export:
         from mixopt.exports.mixtures import known_now
 
         known, _ = known_now(self.file, needs_answer=mixture is None)
@@ -823,7 +858,9 @@ def _source(table: Table, name: str, reading: Reading | Path | str | None) -> Ta
         cells = Frame(table, name) if isinstance(table, pd.DataFrame) else Path(table)
     if reading is None:
         return cells
-    return Described(cells, reading if isinstance(reading, Reading) else read_mapping(Path(reading)))
+    if isinstance(reading, Reading):
+        return Described(cells, reading)
+    return Described(cells, read_mapping(Path(reading)), Path(reading))
 
 
 def _limits(space: Space | Path | str) -> Limits:

@@ -4,6 +4,7 @@ Of a study that runs nothing is touched: its lock is held while it is looked at 
 What a study measured, and the tokens that it measured it on, stay.
 
     <directory>/<study>/checkpoints/    of trials that are recorded as closed
+    <directory>/<study>/trials/<id>/    what a trainer of one's own left of trials that are measured
     <directory>/<study>/corpus/         domains that the corpus has no more, files that were never finished
     $MIXOPT_CACHE                       a node's copies of corpora
     /tmp/mixopt-*, and the like         what Ray kept of local clusters that were killed
@@ -21,6 +22,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.base.files import locked
 from mixopt.results.prune import Kept, Pruned, Removable
 from mixopt.study.exchange import not_gone_on_from
+from mixopt.workers.command import KEPT_OF_TRIAL
 from mixopt.workers.ray_folders import cluster_folders
 from proxies.data.corpus import leftovers
 from proxies.data.node_cache import cache_folder
@@ -90,9 +92,20 @@ def _of_study(study: Path, needed: set[str]) -> Iterator[Removable]:
             needed.add(record.subject.corpus)
         for name, why in not_gone_on_from(checkpoints, record.history).items():
             yield _item(checkpoints[name], why)
+        # A trial that failed may be begun again, and go on from what is there.
+        for folder in _within(study / "trials"):
+            if folder.name in record.history.measured_ids:
+                yield from _of_trainer(folder)
     if (study / "corpus").is_dir():
         for path, why in leftovers(study / "corpus"):
             yield _item(path, why)
+
+
+def _of_trainer(folder: Path) -> Iterator[Removable]:
+    """What a trainer left in a trial's folder, beside what mixopt keeps there of the trial."""
+    left = [path for path in _within(folder) if path.name not in KEPT_OF_TRIAL]
+    if left and not _is_open(folder):
+        yield from (_item(path, "its trainer left it; what the trial measured is recorded") for path in left)
 
 
 def _why(error: ExplainedError | ProxyError | OSError) -> str:

@@ -26,15 +26,13 @@ from pathlib import Path
 from typing import IO
 
 from mixopt.base.interrupt import INTERRUPTED
-from mixopt.settings.environment import CAME_TO_ITS_END, JOURNAL_VARIABLE, RESTARTED_VARIABLE
+from mixopt.settings.environment import CAME_TO_ITS_END, JOURNAL_VARIABLE, RESTARTED_VARIABLE, TRY_AGAIN
 from mixopt.study.wishes import SUPERVISOR, Wish, ask, asked
 from proxies.errors import ProxyError
 from proxies.lock import locked
 
 # Finished, a mistake of the user's, interrupted: what running again would not change.
 FINAL_STATUS = (0, 2, INTERRUPTED)
-# The cluster, MLflow or a volume went away, and may come back.
-TRY_AGAIN = 75
 # So often in a row without progress; of trouble that may pass, which a study waits for itself, some hours of it.
 MOST_DEATHS, MOST_TROUBLES = 5, 50
 # The pause after the first, twice as long after each further one, and at most.

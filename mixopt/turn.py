@@ -3,6 +3,8 @@
 No driver runs between turns. Each takes the study's lock, reads the journal, lets the loop of mixopt/study/loop.py go
 on until it would wait for somebody, and lets go: what is recorded is whole whenever a client dies, and a turn that was
 cut short is simply taken again.
+
+What somebody asks of the study (`mixopt pause`, `stop`) is heeded by the turns that follow, until it is taken back.
 """
 
 from __future__ import annotations
@@ -10,8 +12,10 @@ from __future__ import annotations
 import getpass
 import logging
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Literal
 
 from rich.console import Console
 
@@ -24,15 +28,17 @@ from mixopt.results.turns import AskedTrial, AskedTrials, AttachedRuns, ToldTria
 from mixopt.runs.table import read_all
 from mixopt.runs.tables.reading import TableSource
 from mixopt.settings.schema import StudyFile
+from mixopt.study import wishes
 from mixopt.study.attaching import runs_as_trials
 from mixopt.study.loop import Loop
 from mixopt.study.plan import Plan
 from mixopt.study.planning import check_settings, make_plan
 from mixopt.study.progress import Watcher
-from mixopt.study.queue import queued_trials
+from mixopt.study.queue import became_of, broken_by, confirmation_began, queued, trials_of
 from mixopt.study.record import check_begun, reach_store
 from mixopt.study.recording import begin
 from mixopt.study.telling import Heard
+from mixopt.study.wishes import Wish
 from mixopt.workers.foreign import Order
 from mixopt.workers.turn import Turn, TurnOver
 from search.history import History
@@ -48,6 +54,10 @@ log = logging.getLogger(__name__)
 TURN_WITHIN_SECONDS = 600.0
 # MLflow has so long for what a turn recorded; the next one sends the rest.
 SENT_WITHIN_SECONDS = 10.0
+# Why a study gives out no new trials.
+HALTED: Mapping[Wish | None, Literal["paused", "stopped"]] = MappingProxyType(
+    {Wish.PAUSE: "paused", Wish.STOP: "stopped"}
+)
 
 Outcome = Measurement | Failure
 
@@ -64,30 +74,83 @@ def ask(file: StudyFile, count: int, client: str, console: Console) -> AskedTria
     """At most `count` trials for a client: those that it has not told of yet, then new ones.
 
     Asked twice, the same trials are given; fewer than `count` where nothing more is known to be worth training before
-    others are told, and none, with the answer, where nothing is left.
+    others are told, or the study is paused; and none, with the answer, where nothing is left, or it was stopped.
 
     Raises:
         ConfigError, SearchError, TrackingError: the study cannot be taken up.
     """
     with _taken_up(file, console) as (plan, recorder):
+        wish = wishes.asked(file.work_directory)
         open_now = {trial.id: trial for trial in recorder.begun.history.running}
         # In the order in which they were asked for.
         owed = [trial for trial, owner in recorder.begun.clients.items() if owner == client and trial in open_now]
         own = [open_now[trial] for trial in owed]
         turn, answer = Turn(open_now, max(0, count - len(own)), client=client), None
-        if count > len(own):
-            answer = _ended_before(plan, recorder.begun) or _take(turn, plan, recorder, console)
+        if count > len(own) and wish in (None, Wish.CONFIRM):
+            answer = _ended_before(plan, recorder.begun) or _take(turn, plan, recorder, console, wish)
+        elif wish is Wish.STOP:
+            own, answer = [], _written(recorder.begun)
         new = [order for trial_id, order in turn.orders.items() if trial_id not in open_now]
         orders = [plan.order(trial) for trial in own[:count]] + new
         return AskedTrials(
             study=file.study,
             client=client,
-            trials=tuple(AskedTrial.model_validate(order.plain()) for order in orders),
+            trials=_asked(orders),
             new=len(new),
-            others=len(open_now) - len(own),
-            ended=answer is not None,
+            others=len(open_now) - len(owed),
+            ended=answer is not None or wish is Wish.STOP,
             verdict=None if answer is None else answer.verdict,
+            halted=HALTED.get(wish),
         )
+
+
+def ask_again(file: StudyFile, trial: str, client: str, console: Console) -> AskedTrials:
+    """A trial that failed, to be trained once more by this client; one that is open already is given as it is.
+
+    Raises:
+        ConfigError: it was never asked for, or is measured; as `ask`.
+    """
+    with _taken_up(file, console) as (plan, recorder):
+        history = recorder.begun.history
+        known = {each.id: each for each in history.trials}
+        if trial not in known:
+            raise _unknown(trial)
+        if trial in history.measured_ids:
+            raise ConfigError(
+                f"trial {trial} is measured already", hint="a record is not changed; ask for other trials"
+            )
+        is_open = known[trial] in history.running
+        if not is_open:
+            recorder.open(known[trial], plan.strategy.foreseen(known[trial]), client)
+            recorder.tell(keys.ACTIVITY_WAITING)
+        return AskedTrials(
+            study=file.study,
+            client=client,
+            trials=_asked([plan.order(known[trial])]),
+            new=0 if is_open else 1,
+            others=sum(recorder.begun.clients.get(each.id) != client for each in history.running if each.id != trial),
+            ended=False,
+            verdict=None,
+        )
+
+
+def stop(file: StudyFile, console: Console) -> Answer | None:
+    """Answer from what was told so far; until somebody asks the study to go on, it gives out no more trials.
+
+    None where it ended without an answer.
+
+    Raises:
+        SearchError: what was told is not enough for one.
+        ConfigError, TrackingError: the study cannot be taken up.
+    """
+    wishes.ask(file.work_directory, Wish.STOP)
+    with _taken_up(file, console) as (plan, recorder):
+        open_now = [trial.id for trial in recorder.begun.history.running]
+        return _take(Turn(open_now), plan, recorder, console, Wish.STOP)
+
+
+def _asked(orders: Iterable[Order]) -> tuple[AskedTrial, ...]:
+    return tuple(AskedTrial.model_validate(order.plain()) for order in orders)
 
 
 def tell(file: StudyFile, hear: Callable[[Mapping[str, Order]], Heard], console: Console) -> ToldTrials:
@@ -109,7 +172,10 @@ def tell(file: StudyFile, hear: Callable[[Mapping[str, Order]], Heard], console:
         fresh = {trial: outcome for trial, outcome in outcomes.items() if trial in open_now}
         answer = None
         if fresh or not open_now:
-            answer = _take(Turn(open_now, told=fresh), plan, recorder, console)
+            # What is told of a study that is paused, or stopped, is recorded all the same.
+            wish = wishes.asked(file.work_directory)
+            wish = wish if wish is Wish.CONFIRM else None
+            answer = _take(Turn(open_now, told=fresh), plan, recorder, console, wish)
         return ToldTrials(
             study=file.study,
             recorded=tuple(fresh),
@@ -123,13 +189,26 @@ def tell(file: StudyFile, hear: Callable[[Mapping[str, Order]], Heard], console:
 
 def _ended_before(plan: Plan, record: Record) -> Answer | None:
     """The answer in which the study ended, where nothing is left to train; None where there is more."""
-    written, history = record.written.get(keys.ANSWER), record.history
-    if written is None or history.running or queued_trials(plan.file.work_directory, plan.problem, history)[0]:
+    answer, history = _written(record), record.history
+    if answer is None or history.running:
         return None
-    answer = Answer.read(written)
+    if not confirmation_began(history) and _is_waited_for(plan, history):
+        return None
     if not answer.ended or answer.trials.completed != len(history.completed) or plan.strategy.ask(history, 1):
         return None
     return answer if answer.confirmed or not plan.file.confirm.candidates else None
+
+
+def _written(record: Record) -> Answer | None:
+    """The answer that is recorded, whether the study has ended or not."""
+    written = record.written.get(keys.ANSWER)
+    return None if written is None else Answer.read(written)
+
+
+def _is_waited_for(plan: Plan, history: History) -> bool:
+    """Whether somebody has queued what is yet to be trained."""
+    found = became_of(queued(plan.file.work_directory), history, plan.problem.target.proxy, broken_by(plan.problem))
+    return bool(trials_of(found, plan.problem))
 
 
 def attach(file: StudyFile, source: TableSource, proxy: str | None, console: Console) -> AttachedRuns:
@@ -169,11 +248,15 @@ def _outcome(orders: Mapping[str, Order], trial: str, told: object) -> Outcome:
         ConfigError: what was told cannot be it; or nobody asked for such a trial.
     """
     if trial not in orders:
-        raise ConfigError(f"no trial {shown_name(trial)} was asked for", hint="mixopt trials lists them")
+        raise _unknown(trial)
     try:
         return orders[trial].outcome(told)
     except ConfigError as error:
         raise ConfigError(f"trial {trial}: {error.message}", error.hint) from error
+
+
+def _unknown(trial: str) -> ConfigError:
+    return ConfigError(f"no trial {shown_name(trial)} was asked for", hint="mixopt trials lists them")
 
 
 def _check_unchanged(outcomes: Mapping[str, Outcome], history: History) -> None:
@@ -193,7 +276,9 @@ def _check_unchanged(outcomes: Mapping[str, Outcome], history: History) -> None:
         if not same:
             raise ConfigError(
                 f"trial {trial_id} is recorded already, with another outcome",
-                hint="a record is not changed; ask for other trials",
+                hint=f"a record is not changed; to train it once more: mixopt ask --again {trial_id}"
+                if isinstance(before, Failure)
+                else "a record is not changed; ask for other trials",
             )
 
 
@@ -226,11 +311,15 @@ def _taken_up(
             console.print(f"{recorder.trouble}; the next turn sends what it lacks", soft_wrap=True)
 
 
-def _take(turn: Turn, plan: Plan, recorder: Recorder, console: Console) -> Answer | None:
-    """Let the study go on as far as this turn goes; the answer, where it came to its end."""
+def _take(turn: Turn, plan: Plan, recorder: Recorder, console: Console, wish: Wish | None) -> Answer | None:
+    """Let the study go on as far as this turn goes; the answer, where it came to its end.
+
+    Args:
+        wish: what somebody asks of it.
+    """
     # What ended the search was said when it did.
     confirming = any(not is_of_search(trial.seed) for trial in recorder.begun.history.trials)
-    loop = Loop(plan, recorder, turn, Watcher() if confirming else _Remarks(console))
+    loop = Loop(plan, recorder, turn, Watcher() if confirming else _Remarks(console), asked=lambda: wish)
     activity = keys.ACTIVITY_WAITING
     try:
         answer = loop.run()

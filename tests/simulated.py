@@ -20,7 +20,7 @@ from mixopt.study.recording import begin
 from mixopt.workers.executor import Executor
 from mixopt.workers.messages import TrialEnd
 from mixopt.workers.training import Job
-from search.trial import CurvePoint, Loss, Measurement, Trial
+from search.trial import CurvePoint, Failure, Loss, Measurement, Trial
 from tests.e2e.study import STUDY, write_study
 
 # A strategy that cannot say all its trials beforehand; 2 baselines, then 3 trials in rounds, after 8 cheap ones.
@@ -46,7 +46,7 @@ class Simulated(Executor[Job]):
 
     slots = 2
 
-    def __init__(self, measuring: Callable[[Trial], Measurement] = measured) -> None:
+    def __init__(self, measuring: Callable[[Trial], Measurement | Failure] = measured) -> None:
         self._launched: list[Job] = []
         self._measuring = measuring
 
@@ -68,7 +68,7 @@ def planned(folder: Path, text: str = STUDY) -> Plan:
     return make_plan(file, prepare_corpus(file, lambda progress: None))
 
 
-def run(plan: Plan, measuring: Callable[[Trial], Measurement] = measured) -> tuple[Answer, list[str]]:
+def run(plan: Plan, measuring: Callable[[Trial], Measurement | Failure] = measured) -> tuple[Answer, list[str]]:
     """The answer, and the lines that were shown meanwhile."""
     shown = io.StringIO()
     watcher = LineWatcher(Console(file=shown, width=200))

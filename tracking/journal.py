@@ -114,6 +114,7 @@ class Journal:
         id: as in its header.
         subject: what the study is about.
         sent: how many of its entries MLflow has.
+        appended: how many of them were since it was opened.
 
     Raises:
         TrackingError: the file is no journal.
@@ -128,6 +129,7 @@ class Journal:
         self.sent = _sent(path, header.id)
         # What comes next must not stick to a line that a death cut off.
         os.truncate(path, _whole_lines(path))
+        self.appended = 0
         self._schema = header.schema
         self._last = _checksum_of(_last_line(path))
         self._cut_to: int | None = None  # so long is what is whole, where half a line after it could not be removed
@@ -198,8 +200,10 @@ class Journal:
             with suppress(OSError):  # on a volume that is away; then before the next entry
                 self._cut()
             raise OSError(error.errno, error.strerror, str(self.path)) from error
+        # Between these three nothing can interrupt: what was appended is counted.
         self._cut_to = None
         self._last = checksum
+        self.appended += 1
 
     def _cut(self) -> None:
         """Remove half a line, to which what comes next would stick.

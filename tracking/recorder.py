@@ -1,6 +1,8 @@
 """The recorder of a study: entries go into the journal at once, and to MLflow when MLflow takes them.
 
-A thread sends what the journal has, in order, and tries again where MLflow is away; the driver never waits for it.
+A thread sends what the journal has, in order, and tries again where MLflow is away; the driver never waits for it. It
+goes by the number of each entry: what was sent is not sent again, and what it was not told of, since an interruption
+came between, it reads from the journal.
 Between entries it renews the copy of the journal that MLflow keeps, from which the study can be read and resumed
 anywhere. Another shows by a heartbeat that the study is being run, and by whom (tracking/heartbeat.py).
 
@@ -17,7 +19,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -52,6 +54,14 @@ CLOSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
+class _Entered:
+    """An entry that the journal has, and its place in it, from 0."""
+
+    number: int
+    entry: Entry
+
+
+@dataclass(frozen=True)
 class _Progress:
     trial: Trial
     tokens: int
@@ -70,7 +80,7 @@ _Passing = _Progress | _Shown
 
 
 class _Wake:
-    """Something is due earlier than the thread thought."""
+    """A look at what is due."""
 
 
 @dataclass(frozen=True)
@@ -104,17 +114,18 @@ class Recorder:
         self._away = run if isinstance(run, Away) else None
         self._run: StudyRun | None = None  # where the store has answered
         self._heartbeat: Heartbeat | None = None
-        self._queue: SimpleQueue[Entry | _Passing | _Wake | None] = SimpleQueue()  # None: there will be no more
-        self._unsent = 0
-        self._counting = threading.Lock()
+        self._queue: SimpleQueue[_Entered | _Passing | _Wake | None] = SimpleQueue()  # None: there will be no more
         self._entering = threading.Lock()
         self._ending = threading.Event()
+        self._draining = threading.Event()
         self._trouble = None if self._away is None else self._away.trouble  # of entries
         self._copy_trouble: TrackingError | None = None
         self._given_up: TrackingError | None = None
         self._troubles = 0
-        self.begun = Record.of(journal.subject, self._unsent_queued())
+        self._entries_before = 0
+        self.begun = Record.of(journal.subject, self._counted(journal.entries()))
         self._copied = 0  # so many entries the copy has
+        self._told_sent = 0  # so many were sent, as MLflow remembers it
         self._copy_due = time.monotonic()
         self._copy_pause = FIRST_PAUSE
         self._known = {trial.id for trial in self.begun.history.trials}
@@ -137,12 +148,12 @@ class Recorder:
     @property
     def unsent(self) -> int:
         """How many entries MLflow does not have yet."""
-        return self._unsent
+        return max(0, self.entries - self._journal.sent)
 
     @property
     def entries(self) -> int:
         """How many there are, sent or not, since the journal began."""
-        return self._journal.sent + self._unsent
+        return self._entries_before + self._journal.appended
 
     @property
     def trouble(self) -> str | None:
@@ -153,7 +164,7 @@ class Recorder:
     @property
     def is_behind(self) -> bool:
         """Whether MLflow lacks an entry, or its copy of the journal does."""
-        return bool(self._unsent) or self._copied < self.entries
+        return bool(self.unsent) or self._copied < self.entries
 
     def check(self) -> None:
         """
@@ -223,14 +234,17 @@ class Recorder:
 
         Returns whether it did.
         """
-        self._copy_due = time.monotonic()
+        self._draining.set()
         self._queue.put(_Wake())
-        unsent, deadline = self._unsent, time.monotonic() + seconds
-        while self.is_behind and time.monotonic() < deadline:
-            self.check()
-            time.sleep(0.02)
-            if self._unsent < unsent:
-                unsent, deadline = self._unsent, time.monotonic() + seconds
+        unsent, deadline = self.unsent, time.monotonic() + seconds
+        try:
+            while self.is_behind and time.monotonic() < deadline:
+                self.check()
+                time.sleep(0.02)
+                if self.unsent < unsent:
+                    unsent, deadline = self.unsent, time.monotonic() + seconds
+        finally:
+            self._draining.clear()
         return not self.is_behind
 
     def leave(self, seconds: float) -> None:
@@ -240,7 +254,7 @@ class Recorder:
             seconds: that MLflow has for what it was not sent yet; the next driver sends the rest.
         """
         deadline = time.monotonic() + seconds
-        while self._unsent and self.trouble is None and self._given_up is None and time.monotonic() < deadline:
+        while self.unsent and self.trouble is None and self._given_up is None and time.monotonic() < deadline:
             time.sleep(0.01)
         self.close(trains_on=True)
 
@@ -294,27 +308,21 @@ class Recorder:
             if trial.id in self._known:  # MLflow shows it
                 run.interrupt(trial)
 
-    def _unsent_queued(self) -> Iterator[Entry]:
-        for number, entry in enumerate(self._journal.entries()):
-            if number >= self._journal.sent:
-                self._enqueue(entry)
+    def _counted(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        for entry in entries:
+            self._entries_before += 1
             yield entry
 
     def _enter(self, entry: Entry) -> None:
         with self._entering:  # the thread remembers a run that it found
             self._journal.append(entry)
-            self._enqueue(entry)
+            self._queue.put(_Entered(self.entries - 1, entry))
         self.check()
 
     def _pass(self, message: _Passing) -> None:
         self.check()
         if self._trouble is None and self._queue.qsize() < MOST_WAITING:
             self._queue.put(message)
-
-    def _enqueue(self, entry: Entry) -> None:
-        with self._counting:
-            self._unsent += 1
-        self._queue.put(entry)
 
     def _link(self, run: StudyRun) -> None:
         """From now on the study is this driver's in MLflow.
@@ -323,6 +331,7 @@ class Recorder:
             TrackingError: the store does not answer.
         """
         run.set_tags({keys.JOURNAL: self._journal.id, keys.SENT: str(self._journal.sent)})
+        self._told_sent = self._journal.sent
         heartbeat = Heartbeat(run, Driver.here(self._journal.path), self._give_up)
         heartbeat.begin()
         self._run, self._heartbeat = run, heartbeat
@@ -341,44 +350,85 @@ class Recorder:
         try:
             if self._away is not None:
                 self._reach(self._away)
+            if self._run is None:
+                return
+            self._send_until(self.entries)
             while not self._ending.is_set():
                 self._renew_copy()
-                wait = self._copy_due - time.monotonic() if self._copied < self.entries else LONGEST_PAUSE
                 try:
-                    entry = self._queue.get(timeout=max(0.02, wait))
+                    message = self._queue.get(timeout=max(0.02, self._seconds_to_copy))
                 except Empty:
+                    self._send_until(self.entries)
                     continue
-                if entry is None:
-                    return
-                if not isinstance(entry, _Wake):
-                    self._send(entry)
+                match message:
+                    case None:
+                        return
+                    case _Entered(number, entry):
+                        self._send_until(number)
+                        if number == self._journal.sent:
+                            self._send(entry)
+                    case _Wake():
+                        self._send_until(self.entries)
+                    case _Progress() | _Shown():
+                        self._pass_on(message)
         except Exception as error:
             self._give_up(error if isinstance(error, TrackingError) else _unexpected(error))
 
     def _reach(self, away: Away) -> None:
-        """Wait for the store, link to the study's run, and send what the store has lost of what was sent before.
+        """Wait for the store, and link to the study's run, unless the driver ends meanwhile.
 
         Raises:
             TrackingError: one of FINAL; or TrackingRefused, where it goes on refusing.
         """
-        sent_before = self._journal.sent
 
         def reach(_: bool) -> None:
             run, sent = away.find()
             if self._ending.is_set():
                 return
             away.claim(run)
-            with self._counting:
-                self._unsent += self._journal.sent - sent
-            self._journal.mark_sent(sent)
-            self._link(run)
+            # Whoever closed it meanwhile, as in a notebook that goes on, has let go of the study.
+            if not self._ending.is_set():
+                self._journal.mark_sent(sent)
+                self._link(run)
 
         # From the beginning where any of it fails: another driver may have the study by then.
-        if not self._until_taken(reach) or self._run is None:
+        if not self._until_taken(reach) or self._heartbeat is None:
+            return
+        if self._ending.is_set():
+            self._heartbeat.end()
+            with suppress(TrackingError):
+                self._heartbeat.release()
             return
         log.info("MLflow answers, and gets what it lacks")
-        for entry in islice(self._journal.entries(), self._journal.sent, sent_before):
-            self._send(entry)
+
+    def _send_until(self, count: int) -> None:
+        """Send what the journal has, and MLflow lacks, of the first `count` entries.
+
+        Raises:
+            TrackingError: as `_send`; or the journal is damaged.
+        """
+        if self._journal.sent >= count:
+            return
+        try:
+            for entry in islice(self._journal.entries(), self._journal.sent, count):
+                self._send(entry)
+                if self._ending.is_set():
+                    return
+                self._renew_copy()
+        except OSError as error:  # on a volume that is away for a moment: they are sent when something is due next
+            self._copy_trouble = TrackingAway(f"the journal cannot be read: {error}")
+            self._troubles += 1
+
+    @property
+    def _seconds_to_copy(self) -> float:
+        """Until the copy, and what MLflow knows of it, are to be renewed; long where nothing is new."""
+        is_old = self._copied < self.entries
+        if not is_old and self._told_sent >= self._journal.sent:
+            return LONGEST_PAUSE
+        # Who waits for it does not wait for its turn; but a store that has just not taken it is left alone.
+        if is_old and self._draining.is_set() and self._copy_trouble is None:
+            return 0.0
+        return max(0.0, self._copy_due - time.monotonic())
 
     def _renew_copy(self) -> None:
         """The copy of the journal, where it is due. A store that does not take it is trouble, and no end.
@@ -387,11 +437,18 @@ class Recorder:
             TakenOver, DamagedJournal: another driver has the study now, or the journal was changed on the disk.
         """
         began, run, heartbeat = time.monotonic(), self._run, self._heartbeat
-        if began < self._copy_due or self._copied >= self.entries:
+        if self._seconds_to_copy > 0:
             return
         assert run is not None and heartbeat is not None, "the thread has reached the store"
         try:
-            self._copied = run.keep(self._journal, heartbeat.check)
+            if self._copied < self.entries:
+                self._copied = run.keep(self._journal, heartbeat.check)
+            else:
+                heartbeat.check()
+            # From there the next driver goes on, whatever becomes of this one.
+            sent = self._journal.sent
+            run.set_tags({keys.SENT: str(sent)})
+            self._told_sent = sent
         except (TakenOver, DamagedJournal):
             raise
         except (TrackingError, OSError) as error:
@@ -407,16 +464,16 @@ class Recorder:
             took = time.monotonic() - began
             self._copy_due = began + max(COPY_SECONDS, took / COPY_SHARE)
 
-    def _send(self, entry: Entry | _Passing) -> None:
+    def _send(self, entry: Entry) -> None:
         """
         Raises:
             TrackingRefused: the store goes on refusing it.
         """
-        passing = isinstance(entry, _Passing)
-        if self._until_taken(lambda again: self._apply(entry, again), once=passing) and not passing:
+        if self._until_taken(lambda again: self._apply(entry, again)):
             self._journal.mark_sent(self._journal.sent + 1)
-            with self._counting:
-                self._unsent -= 1
+
+    def _pass_on(self, message: _Passing) -> None:
+        self._until_taken(lambda again: self._apply(message, again), once=True)
 
     def _until_taken(self, action: Callable[[bool], object], once: bool = False) -> bool:
         """Whether the store took it before the end of the driver, or, with `once`, at the first time.

@@ -46,7 +46,7 @@ GALLERY = {
             (
                 "mixopt plan study.yaml",
                 *ANSWERED,
-                "mixopt export study.yaml --format litgpt --output mixture.litgpt.yaml",
+                "mixopt export study.yaml --format litgpt --output mixture.litgpt.py",
             ),
             {
                 "depth: 2, width: 64, tokens: 30k, batch_rows: 8, evaluations: 1, trials: 12": QUICK_PROXY,
@@ -61,7 +61,7 @@ GALLERY = {
         Worked(
             "multilingual",
             _languages,
-            (*ANSWERED, "mixopt export study.yaml --format hf --output mixture.hf.py"),
+            (*ANSWERED, "mixopt export study.yaml --format hf --output mixture.hf.json"),
             {
                 "depth: 2, width: 64, tokens: 30k, batch_rows: 8, evaluations: 1, trials: 12": QUICK_PROXY,
                 "tokens: 2M": "tokens: 100k",

@@ -5,8 +5,10 @@ A token goes to the server that was named and to no other: redirects are not fol
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
+import socket
 
 import requests
 from requests.auth import AuthBase
@@ -57,6 +59,14 @@ def ask(
 def why_away(error: BaseException) -> str:
     """The system's own words, such as "Connection refused", which stand innermost in what `requests` raises."""
     return str(_innermost(error)) or type(error).__name__
+
+
+def was_unreachable(error: BaseException) -> bool:
+    """Whether no connection came about, so that the server has read nothing: it may have what breaks off later."""
+    innermost = _innermost(error)
+    if isinstance(innermost, ConnectionRefusedError | socket.gaierror):
+        return True
+    return isinstance(innermost, OSError) and innermost.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH)
 
 
 def speaks_otherwise(error: BaseException) -> bool:

@@ -24,6 +24,7 @@ from rich.console import Console
 
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
+from mixopt.base.shown import without_colours
 from search.urls import fit_to_show
 
 LOG_FILE = "mixopt.log"
@@ -46,7 +47,7 @@ class _Lines(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
 
     def format(self, record: logging.LogRecord) -> str:
-        return fit_to_show(super().format(record))
+        return fit_to_show(without_colours(super().format(record)))
 
 
 class _LogFile(RotatingFileHandler):

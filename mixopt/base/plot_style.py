@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -36,6 +37,8 @@ class Colours:
 
 
 ON_PAPER = Colours()
+# Of pages, by day and by night.
+PAGE_COLOURS = Path(__file__).parent / "colours.css"
 
 
 def settings(colours: Colours) -> dict[Any, Any]:

@@ -18,6 +18,9 @@ MOST_LINES = 20
 # Control characters, both halves of a surrogate, and marks that end a line or turn its direction.
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 
+# By which a terminal changes colours, as Ray writes them into tracebacks.
+COLOURS = re.compile("\x1b\\[[0-9;]*m")
+
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = LONGEST_VALUE
 _short.maxdict = _short.maxlist = _short.maxtuple = 4
@@ -31,6 +34,11 @@ def escaped(text: str, keep: str = "") -> str:
         keep: characters that are left as they are.
     """
     return UNSEEN.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
+
+
+def without_colours(text: str) -> str:
+    """A text without what only a terminal would make colours of."""
+    return COLOURS.sub("", text)
 
 
 def shown(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -14,12 +14,27 @@ from mixopt.base.errors import ConfigError
 from mixopt.cli.arguments import STUDY, Json, StudyArgument, check_output, print_result
 from mixopt.cli.completion import format_names, trial_ids
 from mixopt.cli.export import Drawn, Location, Locations
-from mixopt.cli.table_options import How, reads_tables
+from mixopt.cli.table_options import (
+    DecimalSign,
+    ExperimentName,
+    FromMlflow,
+    How,
+    Joined,
+    KeepUnfinished,
+    MappingFile,
+    MetricColumns,
+    Normalise,
+    RoleColumns,
+    TextEncoding,
+    Weights,
+    WeightUnits,
+)
 from mixopt.settings.schema import STUDY_FILE
 
 if TYPE_CHECKING:
     from mixopt.exports.request import ExportRequest
     from mixopt.results.turns import AskedTrial
+    from mixopt.runs.tables.numbers import Decimal
     from mixopt.settings.schema import StudyFile
     from mixopt.workers.foreign import Order
 
@@ -35,7 +50,11 @@ def ask(
     study: StudyArgument = STUDY_FILE,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many trials.")] = 1,
     client: Annotated[
-        str | None, typer.Option(help="Who trains them: asked again, it gets what it owes. Default: user@machine.")
+        str | None,
+        typer.Option(
+            help="Who trains them: asked again, it gets what it owes. A name for each of several workers. Default: "
+            "user@machine."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A folder: write TRIAL.json, or a trainer's file, for each.")
@@ -52,15 +71,23 @@ def ask(
     location: Location = None,
     locations: Locations = None,
     draws: Drawn = None,
+    again: Annotated[
+        str | None,
+        typer.Option(metavar="TRIAL", help="Give this one, which failed, once more.", autocompletion=trial_ids),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Ask for mixtures to train with a trainer of your own (executor.kind: external); tell their losses then."""
     from mixopt.cli.tables.turns import asked_table
+    from mixopt.exports.mixtures import Known
     from mixopt.exports.request import ExportRequest
     from mixopt.settings.reading import load
     from mixopt.turn import ask as take
+    from mixopt.turn import ask_again as take_again
     from mixopt.turn import this_client
 
+    if again is not None and count > 1:
+        raise ConfigError(f"--again gives one trial, and --count {count} asks for several", hint="leave --count out")
     if output is not None:
         check_output(output, folder=True)  # a file for each trial
     file = load(study)
@@ -71,11 +98,22 @@ def ask(
     request = None
     if format is not None:
         request = ExportRequest.of(
-            file, format, location, locations, draws, None, None, allow_repeats=True, leave_out=True
+            file,
+            format,
+            location=location,
+            locations=locations,
+            draws=draws,
+            allow_repeats=True,
+            leave_out=True,
         )
-    asked = take(file, count, client or this_client(), err)
-    written = [] if output is None else [_write(trial, output, file, request) for trial in asked.trials]
+        # Trials that are given are open: before that, whatever would leave them without their files.
+        request.require_lengths(Known.before(file))
+    if again is not None:
+        asked = take_again(file, again, client or this_client(), err)
+    else:
+        asked = take(file, count, client or this_client(), err)
     print_result(asked, asked_table(asked), json)
+    written = [] if output is None else [_write(trial, output, file, request) for trial in asked.trials]
     if written:
         err.print(f"wrote {', '.join(str(path) for path in written)}", soft_wrap=True)
 
@@ -101,12 +139,22 @@ def _write(trial: AskedTrial, folder: Path, file: StudyFile, request: ExportRequ
     epilog="Examples:\n\nmixopt attach study.yaml runs.csv\n\nmixopt attach study.yaml wandb.csv --proxy small",
     rich_help_panel=STUDY,
 )
-@reads_tables
 def attach(
-    how: How,
     study: Annotated[Path, typer.Argument(help="The study file.", show_default=False)],
     runs: Annotated[Path | None, typer.Argument(help="A table of runs, as for mixopt fit.", show_default=False)] = None,
     proxy: Annotated[str | None, typer.Option(help="Whose runs they are. Default: the last of the study.")] = None,
+    weights: Weights = None,
+    metric_columns: MetricColumns = None,
+    column: RoleColumns = None,
+    mapping: MappingFile = None,
+    join: Joined = None,
+    units: WeightUnits = None,
+    normalise: Normalise = False,
+    keep_unfinished: KeepUnfinished = False,
+    decimal: DecimalSign = None,
+    encoding: TextEncoding = None,
+    from_mlflow: FromMlflow = None,
+    experiment: ExperimentName = None,
     json: Json = False,
 ) -> None:
     """Take runs that your trainer has trained before as trials of the study."""
@@ -114,6 +162,20 @@ def attach(
     from mixopt.settings.reading import load
     from mixopt.turn import attach as take
 
+    how = How(
+        weights=weights,
+        metric_columns=metric_columns,
+        column=column,
+        mapping=mapping,
+        join=join,
+        units=units,
+        normalise=normalise,
+        keep_unfinished=keep_unfinished,
+        decimal=decimal,
+        encoding=encoding,
+        from_mlflow=from_mlflow,
+        experiment=experiment,
+    )
     attached = take(load(study), how.source(runs), proxy, err)
     print_result(attached, attached_table(attached), json)
 
@@ -140,10 +202,13 @@ def tell(
         str | None, typer.Option(metavar="URI", help="Many trials: the runs of an MLflow store, with --experiment.")
     ] = None,
     experiment: Annotated[str | None, typer.Option(help="With --from-mlflow: its experiment.")] = None,
+    decimal: DecimalSign = None,
+    encoding: TextEncoding = None,
     json: Json = False,
 ) -> None:
     """Tell what became of trials that mixopt ask gave."""
     from mixopt.cli.tables.turns import told_table
+    from mixopt.runs.tables.reading import Reading
     from mixopt.runs.tables.sheet import Experiment
     from mixopt.settings.reading import load
     from mixopt.study import telling
@@ -170,6 +235,9 @@ def tell(
         raise ConfigError(f"--seconds is of one trial, and {given[0]} tells of many", hint="put a column `seconds` in")
     if (from_mlflow is None) != (experiment is None):
         raise ConfigError("--from-mlflow and --experiment go together", hint="give both")
+    if table is None and (decimal or encoding):
+        raise ConfigError("--decimal and --encoding say how a table is read", hint="name it: --table runs.csv")
+    reading = Reading(decimal=cast("Decimal | None", decimal), encoding=encoding)  # which looks at it
     file = load(study)
     one: object = None
     if losses is not None:
@@ -183,7 +251,7 @@ def tell(
 
     def hear(orders: Mapping[str, Order]) -> telling.Heard:
         if table is not None:
-            return telling.told_in_table(table, orders)
+            return telling.told_in_table(table, orders, reading)
         if from_mlflow is not None and experiment is not None:
             return telling.told_in_table(Experiment(from_mlflow, experiment), orders)
         return telling.Heard({trial or "": one})

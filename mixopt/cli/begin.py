@@ -131,7 +131,7 @@ def validate(
     found = Validity(study=file.study, corpus_checked=corpus is not None, notes=notes)
     print_result(found, f"{study} is valid; {checked}", json)
     for note in notes if not json else ():
-        err.print(f"note: {note}", style="yellow", soft_wrap=True)
+        say_note(note)
 
 
 @app.command(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import typer
@@ -26,7 +27,10 @@ def study_files(incomplete: str) -> list[str]:
         entries = [each for each in entries if not each.name.startswith(".") or beginning.startswith(".")]
         yield from (f"{shown}{each.name}" for each in entries if each.suffix in ENDINGS and each.is_file())
         for each in [each for each in entries if each.is_dir()][:MOST_FOLDERS]:
-            yield from (f"{shown}{each.name}/{path.name}" for path in sorted(each.iterdir()) if path.suffix in ENDINGS)
+            # One that may not be read hides nothing but itself.
+            with suppress(OSError):
+                inside = sorted(each.iterdir())
+                yield from (f"{shown}{each.name}/{path.name}" for path in inside if path.suffix in ENDINGS)
 
     return _quietly(found)
 

@@ -39,7 +39,9 @@ def pause(study: StudyOrName = str(STUDY_FILE), address: Address = None, json: J
 def resume(study: StudyOrName = str(STUDY_FILE), address: Address = None, json: Json = False) -> None:
     """Go on with a paused study; one that nobody runs goes on with mixopt run, or mixopt submit."""
     asked = _who_runs(study, address).ask("resume", None)
-    print_result(asked, f"study {asked.study} goes on", json)
+    was_halted = asked.before is not None or asked.job is not None  # a cluster does not tell
+    said = "goes on" if was_halted else "was not paused, and goes on as before"
+    print_result(asked, f"study {asked.study} {said}", json)
 
 
 @app.command(
@@ -93,18 +95,6 @@ class Ended:
     has_answer: bool
 
 
-def _check_driven(file: StudyFile) -> None:
-    """
-    Raises:
-        ConfigError: no driver runs such a study, so nobody would heed what is asked of it.
-    """
-    if file.executor.kind == "external":
-        raise ConfigError(
-            f"study {file.study} is trained elsewhere (executor.kind: external): it goes on as trials are asked for",
-            hint="ask for no more; lower the trials of its proxies, and mixopt ask comes to the confirmation",
-        )
-
-
 @dataclass(frozen=True)
 class OnThisMachine:
     """A study whose folder this machine sees, whoever runs it there."""
@@ -118,14 +108,14 @@ class OnThisMachine:
             ConfigError: nobody runs the study.
         """
         from mixopt.results.asked import Asked
-        from mixopt.study.wishes import ask, runner
+        from mixopt.study.wishes import ask, asked, runner
 
-        _check_driven(self.file)
         runs = runner(self.file.work_directory)
         if runs is None:
             raise ConfigError(self._not_run, hint=f"go on with it: {self.file.goes_on_by}")
+        before = asked(self.file.work_directory)
         ask(self.file.work_directory, wish)
-        return Asked(study=self.file.study, asked=verb, job=None, driver=runs, ended=False)
+        return Asked(study=self.file.study, asked=verb, before=before, job=None, driver=runs, ended=False)
 
     def end(self, verb: Literal["stop", "cancel"]) -> Ended:
         """Ask the driver to end, and wait until it has.
@@ -138,7 +128,6 @@ class OnThisMachine:
         from mixopt.study.record import has_ended_with_answer, is_submitted
         from mixopt.study.wishes import Wish, ask, runner
 
-        _check_driven(self.file)
         study, file = self.file.study, self.file.file
         runs = runner(self.file.work_directory)
         if runs is not None:
@@ -176,6 +165,55 @@ class OnThisMachine:
 
         elsewhere = "; it was submitted to a cluster: give its --address" if is_submitted(self.file) else ""
         return f"study {self.file.study} is not being run on this machine{elsewhere}"
+
+
+@dataclass(frozen=True)
+class InTurns:
+    """A study whose trials are trained elsewhere (executor.kind: external): the next turn heeds what is asked."""
+
+    file: StudyFile
+
+    def ask(self, verb: Literal["pause", "resume", "stop"], wish: Wish | None) -> Asked:
+        """Ask something of whoever asks for trials from now on.
+
+        Raises:
+            ConfigError: the study has not begun.
+        """
+        from mixopt.results.asked import Asked
+        from mixopt.study.wishes import ask, asked
+
+        self._check_begun()
+        before = asked(self.file.work_directory)
+        ask(self.file.work_directory, wish)
+        return Asked(study=self.file.study, asked=verb, before=before, job=None, driver=None, ended=False)
+
+    def end(self, verb: Literal["stop", "cancel"]) -> Ended:
+        """Answer from what was told.
+
+        Raises:
+            ConfigError: the study has not begun; or it is to be cancelled, and nothing of it runs here.
+            SearchError: what was told is not enough for an answer.
+        """
+        from mixopt.results.asked import Asked
+        from mixopt.turn import stop
+
+        study, file = self.file.study, self.file.file
+        if verb == "cancel":
+            raise ConfigError(
+                f"nothing of study {study} runs here: its trials are trained elsewhere (executor.kind: external)",
+                hint="mixopt pause gives out no more of them, mixopt stop answers from those that were told",
+            )
+        self._check_begun()
+        answer = stop(self.file, err)
+        said = f"study {study} has ended, and gives out no more trials; mixopt best {file} shows its answer"
+        asked = Asked(study=study, asked=verb, job=None, driver=None, ended=True)
+        return Ended(asked, said, answer is not None)
+
+    def _check_begun(self) -> None:
+        from mixopt.study.record import journal_path
+
+        if not journal_path(self.file).exists():
+            raise ConfigError(f"study {self.file.study} has not begun here", hint=f"begin it: {self.file.goes_on_by}")
 
 
 @dataclass(frozen=True)
@@ -236,7 +274,7 @@ def _succeeded(job: StudyJob) -> bool:
     return job.state == "SUCCEEDED"
 
 
-def _who_runs(study: str, address: str | None) -> OnThisMachine | OnCluster:
+def _who_runs(study: str, address: str | None) -> OnThisMachine | InTurns | OnCluster:
     """
     Raises:
         ConfigError: it is not known which study is meant, or the cluster has none of this name.
@@ -255,4 +293,5 @@ def _who_runs(study: str, address: str | None) -> OnThisMachine | OnCluster:
             job = None
         if job is not None and not (job.has_ended and file and runner(file.work_directory)):
             return OnCluster(cluster, job)
-    return OnThisMachine(study_here(name, file))
+    here = study_here(name, file)
+    return InTurns(here) if here.executor.kind == "external" else OnThisMachine(here)

@@ -10,14 +10,28 @@ import typer
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
 from mixopt.cli.arguments import STUDY
+from mixopt.cli.table_options import (
+    DecimalSign,
+    ExperimentName,
+    FromMlflow,
+    How,
+    Joined,
+    KeepUnfinished,
+    MappingFile,
+    MetricColumns,
+    Normalise,
+    RoleColumns,
+    TextEncoding,
+    Weights,
+    WeightUnits,
+)
 from mixopt.settings.schema import STUDY_FILE
 
 if TYPE_CHECKING:
     from mixopt.explore.subject import Subject
+    from mixopt.runs.request import FitRequest
 
 app = typer.Typer()
-
-TABLES = (".csv", ".parquet")
 
 
 @app.command(
@@ -28,14 +42,22 @@ TABLES = (".csv", ".parquet")
 )
 def explore(
     what: Annotated[
-        Path,
-        typer.Argument(metavar="STUDY_OR_RUNS", help="A study file, or a table of finished runs as of mixopt fit."),
-    ] = STUDY_FILE,
+        Path | None,
+        typer.Argument(
+            metavar="STUDY_OR_RUNS",
+            help=f"A study file, or a table of finished runs as of mixopt fit. Default: {STUDY_FILE}.",
+            show_default=False,
+        ),
+    ] = None,
     metrics: Annotated[
         list[str] | None, typer.Option("--metric", help="Of a table: only this metric; repeatable. Default: all.")
     ] = None,
     objective: Annotated[
-        str, typer.Option(help="Of a table: mean, standardized, worst, no-worse, hinge or pareto, of the metrics.")
+        str,
+        typer.Option(
+            help="Of a table: mean, standardized, worst, no-worse, hinge or pareto, of the metrics; or a YAML file, "
+            "such as a study's, whose section objective has weights or families."
+        ),
     ] = "mean",
     maximize: Annotated[
         list[str] | None, typer.Option(help="Of a table: more of this metric is better; repeatable.")
@@ -49,6 +71,12 @@ def explore(
     target_fidelity: Annotated[
         str | None, typer.Option(help="Of a table: predict this fidelity. Default: the dearest.")
     ] = None,
+    target_params: Annotated[
+        str | None, typer.Option(metavar="N", help="Of a table: parameters of the run that mixtures are for: 7B.")
+    ] = None,
+    target_tokens: Annotated[
+        str | None, typer.Option(metavar="N", help="Of a table: training tokens of that run, such as 1T.")
+    ] = None,
     surrogate: Annotated[
         list[str] | None, typer.Option(help="Of a table: only this one; repeatable. Default: as mixopt fit.")
     ] = None,
@@ -59,6 +87,18 @@ def explore(
         int | None, typer.Option(min=0, max=65535, help="Default: 8899, or the next that is free; 0: any.")
     ] = None,
     open: Annotated[bool, typer.Option("--open", help="Open it in this machine's browser.")] = False,
+    weights: Weights = None,
+    metric_columns: MetricColumns = None,
+    column: RoleColumns = None,
+    mapping: MappingFile = None,
+    join: Joined = None,
+    units: WeightUnits = None,
+    normalise: Normalise = False,
+    keep_unfinished: KeepUnfinished = False,
+    decimal: DecimalSign = None,
+    encoding: TextEncoding = None,
+    from_mlflow: FromMlflow = None,
+    experiment: ExperimentName = None,
 ) -> None:
     """Open a local page: move shares, and see predictions, limits, epochs and trials at once; compare, queue, export.
 
@@ -70,17 +110,51 @@ def explore(
         raise ConfigError(
             f"mixopt explore needs {error.name}, which is not installed", hint="pip install 'mixopt[explore]'"
         ) from error
-    is_table = what.suffix in TABLES
-    of_table = (metrics, maximize, minimize, space, target_fidelity, surrogate)
-    if not is_table and (any(of_table) or objective != "mean"):
-        raise ConfigError(
-            f"{what} is a study, which says its own metrics, objective and limits",
-            hint="leave these options out, or give a table of runs",
+    from mixopt.runs.tables.sources import is_table
+
+    how = How(
+        weights=weights,
+        metric_columns=metric_columns,
+        column=column,
+        mapping=mapping,
+        join=join,
+        units=units,
+        normalise=normalise,
+        keep_unfinished=keep_unfinished,
+        decimal=decimal,
+        encoding=encoding,
+        from_mlflow=from_mlflow,
+        experiment=experiment,
+    )
+    if from_mlflow is not None or (what is not None and is_table(what)):
+        from mixopt.runs.objective import objective_option
+        from mixopt.runs.request import FitRequest
+        from mixopt.settings.space import read
+        from mixopt.settings.units import count_of
+
+        kind, settings = objective_option(objective)
+        request = FitRequest(
+            runs=how.source(what),
+            metrics=tuple(metrics or ()),
+            objective=kind,
+            objective_settings=settings,
+            maximize=tuple(maximize or ()),
+            minimize=tuple(minimize or ()),
+            limits=read(space) if space else None,
+            target=target_fidelity,
+            goal_params=count_of("--target-params", target_params),
+            goal_tokens=count_of("--target-tokens", target_tokens),
+            surrogates=tuple(surrogate or ()),
         )
-    if is_table:
-        subject = _of_runs(what, metrics, objective, maximize, minimize, space, target_fidelity, surrogate)
+        subject = _of_runs(request)
     else:
-        subject = _of_study(what)
+        of_table = (metrics, maximize, minimize, space, target_fidelity, target_params, target_tokens, surrogate)
+        if any(of_table) or objective != "mean" or how.is_said:
+            raise ConfigError(
+                f"{what or STUDY_FILE} is a study, which says its own metrics, objective and limits",
+                hint="leave these options out, or give a table of runs",
+            )
+        subject = _of_study(what or STUDY_FILE)
     from mixopt.explore.server import serving
     from mixopt.explore.what_if import WhatIfs
 
@@ -107,31 +181,10 @@ def _of_study(path: Path) -> Subject:
         return of_study(file)
 
 
-def _of_runs(
-    runs: Path,
-    metrics: list[str] | None,
-    objective: str,
-    maximize: list[str] | None,
-    minimize: list[str] | None,
-    space: Path | None,
-    target: str | None,
-    surrogate: list[str] | None,
-) -> Subject:
+def _of_runs(request: FitRequest) -> Subject:
     from mixopt.explore.subject import of_runs
-    from mixopt.runs.request import FitRequest
-    from mixopt.settings.space import read
     from mixopt.study.stages import Stages
 
-    request = FitRequest(
-        runs=runs,
-        metrics=tuple(metrics or ()),
-        objective=objective,
-        maximize=tuple(maximize or ()),
-        minimize=tuple(minimize or ()),
-        limits=read(space) if space else None,
-        target=target,
-        surrogates=tuple(surrogate or ()),
-    )
     with Stages(err) as stages:
         return of_runs(
             request, lambda done, total: stages.advance(f"fit surrogates ({total} fits)", done, total, "fits")

@@ -88,7 +88,16 @@ def export(
         check_output(output)
     file = load(study)
     request = ExportRequest.of(
-        file, format, location, locations, draws, tokens, max_epochs, allow_repeats, leave_out, sequence_length
+        file,
+        format,
+        location=location,
+        locations=locations,
+        draws=draws,
+        tokens=tokens,
+        max_epochs=max_epochs,
+        allow_repeats=allow_repeats,
+        leave_out=leave_out,
+        sequence_length=sequence_length,
     )
     if mixture is not None and front is not None:
         raise ConfigError("mixture and front both say what to export", hint="give one of them")

@@ -12,7 +12,22 @@ from rich.console import Console
 from mixopt.base.console import err
 from mixopt.base.errors import ConfigError
 from mixopt.cli.arguments import RUNS, Json, check_output, print_result
-from mixopt.cli.table_options import READING, How, reads_tables
+from mixopt.cli.table_options import (
+    READING,
+    DecimalSign,
+    ExperimentName,
+    FromMlflow,
+    How,
+    Joined,
+    KeepUnfinished,
+    MappingFile,
+    MetricColumns,
+    Normalise,
+    RoleColumns,
+    TextEncoding,
+    Weights,
+    WeightUnits,
+)
 
 if TYPE_CHECKING:
     from mixopt.runs.tables.reading import TableSource
@@ -65,9 +80,7 @@ Minimize = Annotated[list[str] | None, typer.Option(help="Less of this metric is
     "mixopt fit runs.csv --target-params 7B --target-tokens 1T     (for a run larger than all of these)",
     rich_help_panel=RUNS,
 )
-@reads_tables
 def fit(
-    how: How,
     runs: RunsArgument = None,
     metrics: Metrics = None,
     objective: ObjectiveKind = "mean",
@@ -110,6 +123,18 @@ def fit(
         Path | None,
         typer.Option(help="Write that into a mapping file, to be mended and read.", rich_help_panel=READING),
     ] = None,
+    weights: Weights = None,
+    metric_columns: MetricColumns = None,
+    column: RoleColumns = None,
+    mapping: MappingFile = None,
+    join: Joined = None,
+    units: WeightUnits = None,
+    normalise: Normalise = False,
+    keep_unfinished: KeepUnfinished = False,
+    decimal: DecimalSign = None,
+    encoding: TextEncoding = None,
+    from_mlflow: FromMlflow = None,
+    experiment: ExperimentName = None,
     json: Json = False,
 ) -> None:
     """Fit surrogates to finished runs, say how far they can be trusted, and recommend a mixture."""
@@ -121,6 +146,20 @@ def fit(
     from mixopt.settings.space import read
     from mixopt.settings.units import count_of
 
+    how = How(
+        weights=weights,
+        metric_columns=metric_columns,
+        column=column,
+        mapping=mapping,
+        join=join,
+        units=units,
+        normalise=normalise,
+        keep_unfinished=keep_unfinished,
+        decimal=decimal,
+        encoding=encoding,
+        from_mlflow=from_mlflow,
+        experiment=experiment,
+    )
     source = how.source(runs)
     if guess or mapping_out is not None:
         _say_what_is_what(source, mapping_out, guess, json)
@@ -162,9 +201,7 @@ def fit(
     "mixopt backtest spring.csv autumn.csv --all --strategy bayes --strategy regmix --json",
     rich_help_panel=RUNS,
 )
-@reads_tables
 def backtest(
-    how: How,
     tables: Annotated[
         list[Path] | None,
         typer.Argument(metavar="TABLES...", help="Tables of finished runs, each judged by itself.", show_default=False),
@@ -198,6 +235,18 @@ def backtest(
         Path | None, typer.Option("--output", "-o", help="A folder for plots. Default: FIRST-TABLE-backtest.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Every random choice follows from it.")] = 0,
+    weights: Weights = None,
+    metric_columns: MetricColumns = None,
+    column: RoleColumns = None,
+    mapping: MappingFile = None,
+    join: Joined = None,
+    units: WeightUnits = None,
+    normalise: Normalise = False,
+    keep_unfinished: KeepUnfinished = False,
+    decimal: DecimalSign = None,
+    encoding: TextEncoding = None,
+    from_mlflow: FromMlflow = None,
+    experiment: ExperimentName = None,
     json: Json = False,
 ) -> None:
     """Let surrogates that know some of the runs predict the others: which to trust, and from how many runs on.
@@ -210,6 +259,20 @@ def backtest(
     from mixopt.runs.request import BacktestRequest
     from mixopt.settings.space import read
 
+    how = How(
+        weights=weights,
+        metric_columns=metric_columns,
+        column=column,
+        mapping=mapping,
+        join=join,
+        units=units,
+        normalise=normalise,
+        keep_unfinished=keep_unfinished,
+        decimal=decimal,
+        encoding=encoding,
+        from_mlflow=from_mlflow,
+        experiment=experiment,
+    )
     sources = how.sources(*(tables or ()))
     kind, settings = objective_option(objective)
     folder = check_output(output or Path(f"{_stem(tables[0] if tables else None, how)}-backtest"), folder=True)
@@ -245,9 +308,7 @@ def backtest(
     epilog="Example: mixopt replay runs.csv --metric loss --strategy regmix --strategy bayes --seeds 20",
     rich_help_panel=RUNS,
 )
-@reads_tables
 def replay(
-    how: How,
     runs: RunsArgument = None,
     strategy: Annotated[
         list[str] | None, typer.Option(help="Replay this one beside random; repeatable. Default: all.")
@@ -275,6 +336,18 @@ def replay(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A folder for the plot. Default: RUNS-replay.")
     ] = None,
+    weights: Weights = None,
+    metric_columns: MetricColumns = None,
+    column: RoleColumns = None,
+    mapping: MappingFile = None,
+    join: Joined = None,
+    units: WeightUnits = None,
+    normalise: Normalise = False,
+    keep_unfinished: KeepUnfinished = False,
+    decimal: DecimalSign = None,
+    encoding: TextEncoding = None,
+    from_mlflow: FromMlflow = None,
+    experiment: ExperimentName = None,
     json: Json = False,
 ) -> None:
     """Simulate strategies on finished runs: what it would have cost each to find the best of them."""
@@ -283,6 +356,20 @@ def replay(
     from mixopt.runs.replay import replay, save
     from mixopt.runs.request import ReplayRequest
 
+    how = How(
+        weights=weights,
+        metric_columns=metric_columns,
+        column=column,
+        mapping=mapping,
+        join=join,
+        units=units,
+        normalise=normalise,
+        keep_unfinished=keep_unfinished,
+        decimal=decimal,
+        encoding=encoding,
+        from_mlflow=from_mlflow,
+        experiment=experiment,
+    )
     source = how.source(runs)
     kind, settings = objective_option(objective)
     folder = check_output(output or Path(f"{_stem(runs, how)}-replay"), folder=True)

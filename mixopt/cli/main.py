@@ -36,7 +36,7 @@ from mixopt.cli import (
     watch,
 )
 from mixopt.cli.usage import UsageError, usage_mistake
-from mixopt.settings.environment import DEBUG_VARIABLE
+from mixopt.settings.environment import DEBUG_VARIABLE, JOB_VARIABLE, TRY_AGAIN
 from proxies.errors import ProxyError
 from search.errors import ExplainedError
 from search.urls import fit_to_show
@@ -67,8 +67,7 @@ STUDIES = (study, watch, ask_tell, control, report, explore, export, receipts, c
 for commands in (begin, domains, quality, *STUDIES, finished_runs, cluster, keeping):
     app.add_typer(commands.app)
 
-# Exit statuses. What supervises a submitted study starts it again after the second.
-USER_MISTAKE, TRY_AGAIN = 2, 75
+USER_MISTAKE = 2  # exit status
 MAY_PASS = (ClusterLost, TrackingAway, WentOnElsewhere)
 
 
@@ -150,7 +149,6 @@ def _show_traceback() -> None:
 
 
 def _status_if_it_may_pass() -> int:
-    from mixopt.settings.environment import JOB_VARIABLE
 
     return TRY_AGAIN if JOB_VARIABLE in os.environ else USER_MISTAKE
 

@@ -33,10 +33,11 @@ def ask_for_study(data: Path | None, output: Path) -> tuple[Wanted, Budget | Non
         raise ConfigError(f"{text} is none of them", hint=f"write {', '.join(get_args(Purpose))}")
 
     def target_of(text: str) -> tuple[int | None, int | None]:
-        params, *tokens = text.replace(",", " ").split()
-        if len(tokens) != 1:
+        numbers = text.replace(",", " ").split()
+        if len(numbers) != 2:
             raise ConfigError("that is not two numbers", hint="write parameters and tokens, such as: 7B 100B")
-        return count_of("parameters", params), count_of("tokens", tokens[0])
+        params, tokens = numbers
+        return count_of("parameters", params), count_of("tokens", tokens)
 
     def objective_of(text: str) -> tuple[str, ...]:
         parts = tuple(text.replace(",", " ").split())

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from mixopt.base.console import err, say_note
-from mixopt.cli.arguments import STUDY, Json, StudyArgument, print_result
-from mixopt.results.drawn import Drawn
+from mixopt.base.errors import ConfigError
+from mixopt.cli.arguments import STUDY, Json, print_result
+from mixopt.cli.completion import study_files
+from mixopt.results.drawn import SAMPLES, TOLERANCE, Drawn
 from mixopt.settings.schema import STUDY_FILE
 
 app = typer.Typer()
@@ -32,8 +34,8 @@ def check(
         str | None,
         typer.Option(help="Where the data are here: a pattern with {domain}, or a YAML file with `domain: place`."),
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="How many documents or sequences are drawn.")] = 20_000,
-    tolerance: Tolerance = 0.002,
+    samples: Annotated[int, typer.Option(min=1, help="How many documents or sequences are drawn.")] = SAMPLES,
+    tolerance: Tolerance = TOLERANCE,
     json: Json = False,
 ) -> None:
     """Let a trainer's own sampler draw from an export, and compare with its receipt (status 1: they differ)."""
@@ -54,7 +56,13 @@ def audit(
         Path,
         typer.Argument(help="What a run drew: CSV, TSV or JSON lines; see docs/exports.md.", show_default=False),
     ],
-    study: StudyArgument = STUDY_FILE,
+    study: Annotated[
+        Path | None,
+        typer.Argument(
+            help=f"The study file, whose answer says what was asked. Default: {STUDY_FILE}.",
+            autocompletion=study_files,
+        ),
+    ] = None,
     export: Annotated[
         Path | None, typer.Option(help="The export that the run was given, whose receipt says what was asked.")
     ] = None,
@@ -69,7 +77,7 @@ def audit(
     unit: Annotated[
         str | None, typer.Option(help="What they count: tokens, documents or sequences. Default: by their names.")
     ] = None,
-    tolerance: Tolerance = 0.002,
+    tolerance: Tolerance = TOLERANCE,
     json: Json = False,
 ) -> None:
     """Compare what a run's log says that it drew with what was asked (status 1: they differ)."""
@@ -79,11 +87,13 @@ def audit(
     from mixopt.exports.run_log import read_log
     from mixopt.settings.reading import load
 
+    if export is not None and study is not None:
+        raise ConfigError(f"{study} and --export {export} both say what was asked", hint="leave one of them out")
     changed: tuple[str, ...] = ()
     if export is not None:
         asked, changed = asked_by_export(export)
     else:
-        known, _ = known_now(load(study), needs_answer=True)
+        known, _ = known_now(load(study or STUDY_FILE), needs_answer=True)
         assert known.answer is not None
         asked = asked_by_answer(known.answer)
     counted, notes = read_log(log, asked, rows, columns, unit)

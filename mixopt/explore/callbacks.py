@@ -17,10 +17,12 @@ from dash import ALL, Dash, Input, Output, State, ctx, dcc, no_update
 
 from mixopt.explore import pictures, views
 from mixopt.explore.exporting import exported
-from mixopt.explore.layout import WITHIN, position, share_at, share_of, shown_percent, state_of
+from mixopt.explore.layout import WITHIN, pins_of, position, share_at, share_of, shown_percent, state_of
 from mixopt.explore.what_if import WhatIfs
 from mixopt.exports.formats import exporter
-from mixopt.study.queue import enqueue, queued
+from mixopt.results.queue import QueuedMixture
+from mixopt.study.queue import became_of, broken_by, enqueue, is_same, queued
+from mixopt.study.record import read_record
 from proxies.errors import ProxyError
 from search.errors import ExplainedError
 from search.mixture import FloatArray, Mixture
@@ -64,11 +66,8 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         return Mixture.from_array(domains, _array(state["weights"], count))
 
     def pinned(pins: Mapping[str, Any] | None) -> dict[str, Mixture]:
-        # What another subject's page left in this browser is not of these domains.
         return {
-            str(name): Mixture.from_array(domains, _array(weights, count))
-            for name, weights in (pins or {}).items()
-            if len(weights) == count
+            str(name): Mixture.from_array(domains, _array(weights, count)) for name, weights in (pins or {}).items()
         }
 
     @answers(
@@ -90,7 +89,7 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
             app,
             Output("trade", "figure"),
             Input("settled", "data"),
-            Input("pins", "data"),
+            Input(pins_of(subject), "data"),
             Input("across", "value"),
             Input("up", "value"),
             State("mixture", "data"),
@@ -99,7 +98,13 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
             kept = {name: what_ifs.of(mixture) for name, mixture in pinned(pins).items()}
             return pictures.trade_picture(subject, across, up, what_ifs.of(now(state)), kept)
 
-    @answers(app, Output("trials", "figure"), Input("settled", "data"), Input("pins", "data"), State("mixture", "data"))
+    @answers(
+        app,
+        Output("trials", "figure"),
+        Input("settled", "data"),
+        Input(pins_of(subject), "data"),
+        State("mixture", "data"),
+    )
     def trials(_settled: int, pins: Mapping[str, Any] | None, state: Mapping[str, Any]) -> Any:
         return pictures.trials_picture(subject, now(state), pinned(pins))
 
@@ -113,18 +118,22 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         return pictures.effect_picture(subject, domain, share, curve, subject.metrics)
 
     @answers(
-        app, Output("comparison", "children"), Input("settled", "data"), Input("pins", "data"), State("mixture", "data")
+        app,
+        Output("comparison", "children"),
+        Input("settled", "data"),
+        Input(pins_of(subject), "data"),
+        State("mixture", "data"),
     )
     def compare(_settled: int, pins: Mapping[str, Any] | None, state: Mapping[str, Any]) -> Any:
         return views.comparison(what_ifs, now(state), pinned(pins))
 
     @answers(
         app,
-        Output("pins", "data"),
+        Output(pins_of(subject), "data"),
         Output("said", "children", allow_duplicate=True),
         Input("pin", "n_clicks"),
         Input({"unpin": ALL}, "n_clicks"),
-        State("pins", "data"),
+        State(pins_of(subject), "data"),
         State("mixture", "data"),
         prevent_initial_call=True,
     )
@@ -187,7 +196,13 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         return dcc.send_string(text, name), "; ".join(notes) or f"saved as {name}"
 
     if subject.study is not None:
-        folder = subject.study.work_directory
+        file, folder = subject.study, subject.study.work_directory
+
+        def queue() -> tuple[QueuedMixture, ...]:
+            """What was queued, by what is recorded now."""
+            history = read_record(file, apart_from="inventory").history
+            problem = subject.problem
+            return became_of(queued(folder), history, problem.target.proxy, broken_by(problem))
 
         @answers(
             app,
@@ -207,9 +222,9 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
                         said = f"not queued, for it breaks the limits: {broken[0]}"
                     else:
                         new = enqueue(folder, mixture, (note or "").strip())
-                        said = f"queued: {_taken_when(subject.name)}" if new else "this mixture is queued already"
-                waiting = [each for each in queued(folder) if set(each.mixture.domains) == set(domains)]
-                return views.queue([each for each in waiting if not what_ifs.is_measured(each.mixture)]), said
+                        [asked] = [each for each in queue() if is_same(Mixture.of(each.mixture), mixture)]
+                        said = _said_of(asked, subject.name, new)
+                return views.queue([each for each in queue() if each.state != "trained"]), said
             except (ExplainedError, ProxyError, OSError) as error:
                 return no_update, f"not queued: {error}"
 
@@ -239,7 +254,7 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         Input("trials", "clickData"),
         State({"held": ALL}, "value"),
         State("mixture", "data"),
-        State("pins", "data"),
+        State(pins_of(subject), "data"),
         State("across", "value", allow_optional=True),
         State("up", "value", allow_optional=True),
         prevent_initial_call=True,
@@ -359,8 +374,19 @@ def _name_of(mixture: Mixture, known: Mapping[str, Mixture], pins: Mapping[str, 
     return next(letter for letter in letters if letter not in pins)
 
 
-def _taken_when(study: str) -> str:
-    return f"study {study} trains it next where it runs; else: mixopt run"
+def _said_of(asked: QueuedMixture, study: str, is_new: bool) -> str:
+    """What somebody who queues a mixture is told of it."""
+    match asked.state:
+        case "waiting" if is_new:
+            return f"queued: study {study} trains it next where it runs; else: mixopt run"
+        case "waiting":
+            return "this mixture is queued already"
+        case "left_out":
+            return f"queued, and not trained: {asked.why}"
+        case "failed":
+            return f"trial {asked.trial} of this mixture failed: {asked.why}; mixopt run --retry-failed trains it again"
+        case _:
+            return f"this mixture is trial {asked.trial} already, {asked.state}"
 
 
 def _mistake(error: ExplainedError) -> str:

@@ -8,6 +8,7 @@ from mixopt.explore.subject import Subject
 from mixopt.exports import receipt
 from mixopt.exports.formats import Carries, Draws, Exportable, exporter
 from mixopt.exports.mixtures import Known
+from mixopt.exports.repeats import require_few_repeats, supplies_in, told_repeats
 from mixopt.exports.request import ExportRequest, choose_draws, resolve_locations, run_tokens
 from search.mixture import Mixture
 
@@ -22,7 +23,7 @@ def exported(
             repeated too often.
     """
     if subject.study is not None:
-        request = ExportRequest.of(subject.study, format, location, None, None, tokens, None)
+        request = ExportRequest.of(subject.study, format, location=location, tokens=tokens)
         known = Known.before(subject.study) if subject.answer is None else Known.of(subject.answer)
         made = request.export(known, mixture)
         return made.text, request.cautions(known, mixture) + _where_its_receipt_is(made, format)
@@ -34,13 +35,20 @@ def exported(
             hint="export from the study, or choose another format",
         )
     verdict = "a mixture that somebody explored"
+    run = run_tokens(tokens) or subject.space.target_tokens
+    supplies = supplies_in(run, mixture, subject.supply, subject.most_epochs)
+    require_few_repeats(supplies, run, "lower the tokens, or raise max_epochs in the file of --space")
+    repeats = told_repeats(supplies, subject.most_epochs)
     exportable = Exportable(
         mixture,
         draws,
         {},
         resolve_locations(subject.domains, location, None),
-        run_tokens(tokens) or subject.space.target_tokens,
+        run,
+        max(repeats.values()),
         provenance={"mixopt": VERSION, "runs": subject.name, "verdict": verdict},
+        own_max_epochs=repeats,
+        supply=subject.supply,
     )
     made = receipt.exported(chosen, exportable, receipt.Source(verdict))
     return made.text, _where_its_receipt_is(made, format)

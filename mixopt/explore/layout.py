@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from typing import Any
 
@@ -57,6 +59,13 @@ def state_of(mixture: Mixture, moved: int | None = None, start: Mixture | None =
     return {"weights": list(mixture.weights), "moved": moved, "start": list((start or mixture).weights)}
 
 
+def pins_of(subject: Subject) -> str:
+    """Under what a browser keeps the pins, which are of one subject, whatever else is served at its address."""
+    folder = "" if subject.study is None else str(subject.study.work_directory)
+    told = json.dumps([subject.name, folder, subject.domains])
+    return f"pins-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+
+
 def page(what_ifs: WhatIfs, reach: float) -> Any:
     """
     Args:
@@ -69,7 +78,7 @@ def page(what_ifs: WhatIfs, reach: float) -> Any:
         [
             dcc.Store(id="mixture", data=state_of(start)),
             dcc.Store(id="settled", data=0),
-            dcc.Store(id="pins", data={}, storage_type="session"),
+            dcc.Store(id=pins_of(subject), data={}, storage_type="session"),
             dcc.Download(id="download"),
             html.Header(
                 [

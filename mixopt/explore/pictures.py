@@ -1,4 +1,5 @@
-"""The page's pictures, as plotly and browsers take them; colours of text and grids are the page's own (explore.css).
+"""The page's pictures, as plotly and browsers take them; colours of text and grids are the page's own
+(mixopt/base/colours.css).
 
 Shapes: N runs or mixtures, D domains.
 """
@@ -104,14 +105,19 @@ def front_mixture(subject: Subject, across: str, up: str, number: int) -> Mixtur
     return Mixture.from_array(subject.domains, weights_ND[number])
 
 
-def shown_runs(subject: Subject) -> list[int]:
-    """The runs that `trials_picture` shows: those with an objective, at the target where there are some, best first."""
+def _ranked(subject: Subject) -> list[int]:
+    """The runs with an objective, at the target where there are some, best first."""
     evidence = subject.predictor.evidence
     known_N = np.isfinite(evidence.objective_N)
     at_target_N = known_N & evidence.runs.at_target_N
     shown = np.flatnonzero(at_target_N if at_target_N.any() else known_N)
     best = shown[np.argsort(evidence.objective_N[shown], kind="stable")]
-    return [int(place) for place in best[:MOST_LINES]]
+    return [int(place) for place in best]
+
+
+def shown_runs(subject: Subject) -> list[int]:
+    """The runs that `trials_picture` shows, best first: as many as make a picture."""
+    return _ranked(subject)[:MOST_LINES]
 
 
 def run_at(subject: Subject, trace: int, point: int) -> int | None:
@@ -132,6 +138,7 @@ def trials_picture(subject: Subject, now: Mixture, pins: Mapping[str, Mixture]) 
     most_D = np.maximum(np.vstack([weights_ND, *(each.array for each in drawn)]).max(axis=0), 1e-9)
     places = list(range(len(subject.domains)))
     traces: list[Picture] = []
+    of = "" if len(shown) == len(_ranked(subject)) else f" of the best {len(shown)}"
     # The best come last, and so on top.
     for fifth in reversed(range(len(FIFTHS))):
         begin, end = (round(len(shown) * part / len(FIFTHS)) for part in (fifth, fifth + 1))
@@ -149,7 +156,7 @@ def trials_picture(subject: Subject, now: Mixture, pins: Mapping[str, Mixture]) 
                 ),
                 None,
             ]
-        label = ("best fifth", "", "middle", "", "worst fifth")[fifth]
+        label = (f"best fifth{of}", "", "middle", "", f"worst fifth{of}")[fifth]
         traces.append(
             _points(label, x, y, FIFTHS[fifth], "circle", 3, mode="lines", text=text, opacity=0.75 - 0.1 * fifth)
             | {"showlegend": bool(label), "legendrank": fifth, "connectgaps": False}

@@ -15,7 +15,7 @@ import ipaddress
 import logging
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from flask import Flask, Response, redirect, request
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from mixopt.base.errors import ConfigError
+from mixopt.base.plot_style import PAGE_COLOURS
 from mixopt.explore.callbacks import register
 from mixopt.explore.layout import page
 from mixopt.explore.what_if import WhatIfs
@@ -47,6 +48,7 @@ INDEX = """<!DOCTYPE html>
 <meta name="color-scheme" content="light dark">
 <title>{%title%}</title>
 {%favicon%}
+<style>{%colours%}</style>
 {%css%}
 </head>
 <body>
@@ -68,10 +70,7 @@ class Serving:
     server: BaseWSGIServer
 
     def until_interrupted(self) -> None:
-        try:
-            self.server.serve_forever()
-        except KeyboardInterrupt:
-            log.info("interrupted")
+        self.server.serve_forever()  # which ends where somebody presses Ctrl-C
 
 
 @contextmanager
@@ -103,7 +102,7 @@ def build(what_ifs: WhatIfs) -> Dash:
         assets_folder=str(Path(__file__).parent / "assets"),
         title=f"{what_ifs.subject.name} · mixopt explore",
         update_title=None,
-        index_string=INDEX,
+        index_string=INDEX.replace("{%colours%}", PAGE_COLOURS.read_text(encoding="utf-8")),
         # Pins come and go, and a page of one metric has no trade.
         suppress_callback_exceptions=True,
         on_error=_failed,
@@ -120,9 +119,11 @@ def guard(app: Dash, token: str, host: str, port: int) -> None:
     flask = app.server
     cookie, session = f"mixopt-explore-{port}", secrets.token_urlsafe(24)
     policy = _policy(app)
+    # Asking what this machine is called may take a while: once.
+    names = frozenset(each.lower() for each in ("localhost", host, socket.gethostname(), socket.getfqdn()))
 
     def check() -> Response | None:
-        if not _is_ours(request.host, host):
+        if not _is_ours(request.host, names):
             return _refused(f"this page is not served as {request.host}")
         own = f"{request.scheme}://{request.host}"
         if request.method not in ("GET", "HEAD") and request.headers.get("Origin") != own:
@@ -159,13 +160,13 @@ def _policy(app: Dash) -> str:
     )
 
 
-def _is_ours(asked: str, host: str) -> bool:
-    """Whether a Host header names this server: an address, which no foreign name is, or a name of this machine."""
-    name = urlsplit(f"//{asked}").hostname or ""
+def _is_ours(asked: str, names: Collection[str]) -> bool:
+    """Whether a Host header names this server: an address, which no foreign name is, or one of these names of it."""
+    name = urlsplit(f"//{asked}").hostname or ""  # in lower case
     try:
         ipaddress.ip_address(name)
     except ValueError:
-        return name in ("localhost", host, socket.gethostname().lower(), socket.getfqdn().lower())
+        return name in names
     return True
 
 

@@ -15,13 +15,14 @@ from mixopt.results.answer import Answer
 from mixopt.runs import surrogates as surrogate_fits
 from mixopt.runs.fit import answering, surrogates_to_fit
 from mixopt.runs.objective import name_of
-from mixopt.runs.problem import pose
+from mixopt.runs.problem import MEAN_MIXTURE, pose
 from mixopt.runs.request import FitRequest
 from mixopt.runs.surrogates import OnStep
 from mixopt.settings.schema import StudyFile
 from mixopt.study.planning import plan_as_measured
 from mixopt.study.record import read_record
 from mixopt.study.refit import refit
+from search.designs.baselines import EPOCHS
 from search.errors import TooFewMixtures
 from search.mixture import Mixture
 from search.objective import UNITS
@@ -45,6 +46,7 @@ class Subject:
         unit: its unit; "" where a table does not say.
         mixtures: to begin with, by name, the answer first.
         notes: what a careful reader wants to know.
+        supply: tokens that there are of each domain; of none where a table, or the limits beside it, do not say.
         study: its file; None for a table.
         answer: the study's, where it has one.
     """
@@ -55,6 +57,7 @@ class Subject:
     predictor: Predictor
     mixtures: Mapping[str, Mixture]
     notes: tuple[str, ...]
+    supply: Mapping[str, int]
     study: StudyFile | None = None
     answer: Answer | None = None
 
@@ -77,6 +80,12 @@ class Subject:
     @property
     def proportional(self) -> Mixture:
         return self.problem.baselines[PROPORTIONAL]
+
+    @property
+    def most_epochs(self) -> dict[str, float]:
+        """How often a run may read each domain."""
+        most = {each.name: self.space.max_epochs_of(each) for each in self.space.limits}
+        return {name: EPOCHS if epochs is None else epochs for name, epochs in most.items()}
 
     @cached_property
     def unlimited(self) -> Space:
@@ -117,6 +126,7 @@ def of_runs(request: FitRequest, on_step: OnStep) -> Subject:
         predictor=predictor,
         mixtures=_mixtures(found.mixture, found, posed.problem),
         notes=(surrogate_fits.why(predictor, predictors), *posed.notes),
+        supply={} if posed.natural_is == MEAN_MIXTURE else _tokens(posed.problem.space),
     )
 
 
@@ -152,9 +162,14 @@ def of_study(file: StudyFile) -> Subject:
         predictor=predictor,
         mixtures=_mixtures(chosen, found, plan.problem),
         notes=(f"{predictor.name}, fitted to {len(predictor.evidence.runs)} measurements", *found.warnings),
+        supply=_tokens(plan.problem.space),
         study=file,
         answer=answer,
     )
+
+
+def _tokens(space: Space) -> dict[str, int]:
+    return {each.name: each.tokens for each in space.limits}
 
 
 def _mixtures(answer: Mixture, found: Recommendation, problem: Problem) -> dict[str, Mixture]:

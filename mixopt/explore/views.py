@@ -9,10 +9,10 @@ from typing import Any
 from dash import html
 
 from mixopt.explore.subject import Subject
-from mixopt.explore.what_if import WhatIf, WhatIfs
+from mixopt.explore.what_if import Verdict, WhatIf, WhatIfs
+from mixopt.results.queue import QueuedMixture
 from mixopt.settings.levels import Row, in_levels
 from mixopt.settings.units import show_count
-from mixopt.study.queue import Queued
 from search.mixture import Mixture
 from search.recommendation.recommendation import Estimate
 
@@ -22,6 +22,8 @@ NO_EPOCHS = "–"
 NOW = "now"
 # Of any training.
 LEAST_FLOPS = 1e6
+# In explore.css.
+TONES = {Verdict.BETTER: "good", Verdict.WORSE: "bad", Verdict.NOT_TOLD: ""}
 
 
 def signed(value: float) -> str:
@@ -59,11 +61,15 @@ def _gain(found: WhatIf, subject: Subject, reach: float) -> Any:
         return _tile("Gain over proportional", "–", "there is no proportional mixture")
     if found.mixture.same_as(subject.proportional):
         return _tile("Gain over proportional", "0", "this is the proportional mixture")
-    tone = {"better than proportional": "good", "worse than proportional": "bad"}.get(found.verdict, "")
+    tone = "" if found.verdict is None else TONES[found.verdict]
     return _tile(
         "Gain over proportional",
         signed(gain.mean),
-        [html.Span(found.verdict, className=tone), html.Br(), f"95%: {signed(gain.lower)} to {signed(gain.upper)}"],
+        [
+            html.Span(found.verdict or "", className=tone),
+            html.Br(),
+            f"95%: {signed(gain.lower)} to {signed(gain.upper)}",
+        ],
         _bar(gain, reach, tone),
         name="now-gain",
     )
@@ -269,14 +275,16 @@ def _share(found: WhatIf, row: Row) -> Any:
     return [percent(now.share), html.Span(repeats, className="muted")]
 
 
-def queue(waiting: Sequence[Queued]) -> Any:
-    if not waiting:
+def queue(asked: Sequence[QueuedMixture]) -> Any:
+    """What was queued and is not trained, and how it stands."""
+    if not asked:
         return html.P("Nothing is queued.", className="muted")
     items = []
-    for each in waiting:
-        largest = sorted(each.mixture.as_dict().items(), key=lambda item: -item[1])[:3]
+    for each in asked:
+        largest = sorted(each.mixture.items(), key=lambda item: -item[1])[:3]
         named = ", ".join(f"{name} {share:.1%}" for name, share in largest)
-        items.append(html.Li([html.B(each.note or "no note"), html.Span(f" · {named}", className="muted")]))
+        how = each.state.replace("_", " ") + (f": {each.why}" if each.why else "")
+        items.append(html.Li([html.B(each.note or "no note"), html.Span(f" · {named} · {how}", className="muted")]))
     return html.Ul(items, className="queued")
 
 

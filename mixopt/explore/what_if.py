@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -14,7 +15,7 @@ from jaxtyping import Float
 
 from mixopt.explore.subject import Subject
 from search.give_way import give_way
-from search.mixture import ROUNDING, FloatArray, Mixture
+from search.mixture import FloatArray, Mixture
 from search.problem import Problem
 from search.recommendation.caveats import of_allowances
 from search.recommendation.effects import Effect, effects, moved_along
@@ -24,6 +25,14 @@ from search.trust_region import distance, usual_distance
 
 # Of mixtures that were looked at, whose numbers are kept: of pins and of those that are gone back to.
 REMEMBERED = 256
+
+
+class Verdict(StrEnum):
+    """Whether a mixture is better than the proportional one, in words."""
+
+    BETTER = "better than proportional"
+    WORSE = "worse than proportional"
+    NOT_TOLD = "not told from proportional"
 
 
 @dataclass(frozen=True)
@@ -65,16 +74,14 @@ class WhatIf:
     trial_flops: float
 
     @property
-    def verdict(self) -> str:
-        """In a few words, whether it is better than the proportional mixture."""
+    def verdict(self) -> Verdict | None:
+        """None where there is nothing to compare: no proportional mixture, or it is this one."""
         gain = self.expected.gain
         if gain is None or (gain.mean == 0 and gain.lower == gain.upper):
-            return ""
+            return None
         if gain.lower > 0:
-            return "better than proportional"
-        if gain.upper < 0:
-            return "worse than proportional"
-        return "not told from proportional"
+            return Verdict.BETTER
+        return Verdict.WORSE if gain.upper < 0 else Verdict.NOT_TOLD
 
 
 @dataclass(frozen=True)
@@ -126,12 +133,6 @@ class WhatIfs:
             return self.subject.space.project(mixture.array)
         smaller = frozen.smaller.project(frozen.reduce(mixture.array[None])[0])
         return Mixture.from_array(self.subject.domains, frozen.expand(smaller.array[None])[0])
-
-    def is_measured(self, mixture: Mixture) -> bool:
-        """Whether it was trained at the target, as far as is known since the page was opened."""
-        at_target_ND = self._trained_ND[self.subject.predictor.evidence.runs.at_target_N]
-        distance_N = np.abs(at_target_ND - mixture.reordered(self.subject.domains).array).sum(axis=1) / 2
-        return bool((distance_N <= ROUNDING).any())
 
     def gain_over(self, mixture: Mixture, other: Mixture) -> Estimate:
         """How much lower the objective of a new run is than that of one of the other."""

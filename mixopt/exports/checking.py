@@ -7,14 +7,12 @@ from pathlib import Path
 from mixopt.base.errors import ConfigError
 from mixopt.exports.asked import asked_by_receipt
 from mixopt.exports.formats import Draws, Locations, exporter, weights_in
-from mixopt.exports.judging import TOLERANCE, judge
+from mixopt.exports.judging import judge
 from mixopt.exports.locations import locations_by_pattern, read_locations
 from mixopt.exports.receipt import read_receipt
 from mixopt.exports.samplers import Counted, Drawing, Source, draw, require_sampler
-from mixopt.results.drawn import Drawn
+from mixopt.results.drawn import SAMPLES, TOLERANCE, Drawn
 from mixopt.results.receipt import Receipt
-
-SAMPLES = 20_000
 
 
 def check(export: Path, data: str | None = None, samples: int = SAMPLES, tolerance: float = TOLERANCE) -> Drawn:

@@ -18,10 +18,9 @@ from scipy import stats
 from mixopt.base.errors import ConfigError
 from mixopt.exports.asked import Asked
 from mixopt.exports.formats import Draws
-from mixopt.results.drawn import DomainDrawn, Drawn
+from mixopt.results.drawn import TOLERANCE, DomainDrawn, Drawn
 
 Unit = Literal["tokens", "sequences", "documents"]
-TOLERANCE = 0.002
 PART = 0.2  # of a domain's own share
 ERRORS = 4.0
 # Below so many expected draws of a domain chi-square is no measure.
@@ -92,7 +91,7 @@ def _lengths(asked: Asked, counted: Counted) -> dict[str, float]:
     if counted.unit != "documents":
         return dict.fromkeys(asked.shares, 1.0)
     missing = [name for name, share in asked.shares.items() if name not in asked.unit_tokens and share > 0]
-    if asked.draws is Draws.SEQUENCES or missing:
+    if asked.draws in (Draws.SEQUENCES, Draws.TOKENS) or missing:
         raise ConfigError(
             f"documents were counted, and how long those of {(missing or list(asked.shares))[0]} are is not known",
             hint=f"{asked.by} does not say it; log tokens, or export with documents as what is drawn",

@@ -62,11 +62,13 @@ class Export:
     carries: Carries
 
     def write(self, path: Path) -> None:
-        """The receipt first: no file is without."""
+        """A receipt beside it first: no file is without. One of an export that stood here before goes."""
         is_file = path.is_file() or not path.exists()
         if self.carries is Carries.BESIDE and is_file:
             write_text(beside(path), self.receipt.json_text() + "\n")
         write_text(path, self.text)
+        if self.carries is not Carries.BESIDE and is_file:
+            beside(path).unlink(missing_ok=True)
 
 
 def beside(path: Path) -> Path:
@@ -108,15 +110,16 @@ def rounded_to_nothing(grid: Grid | None) -> list[str]:
 def _nothing_left(exporter: Exporter, exportable: Exportable, nothing: list[str]) -> ConfigError:
     grid = exporter.grid(exportable)
     assert grid is not None
-    run = "" if exportable.tokens is None else f" in {show_count(exportable.tokens)} tokens"
+    tokens = None if exportable.tokens is None else f"{show_count(exportable.tokens)} tokens"
     what = {"steps": f"the {grid.total} steps of its grid", "sequences": "whole sequences", "tokens": "whole tokens"}
     shares = exportable.mixture
     if len(nothing) == len(grid.counts):
         return ConfigError(
-            f"{run.strip().removeprefix('in ').capitalize() or 'the run'} hold less than one "
+            f"{'the run holds' if tokens is None else f'{tokens} hold'} less than one "
             f"{grid.unit.removesuffix('s')} of each domain's share",
             hint="give the tokens of the run that the mixture is for",
         )
+    run = "" if tokens is None else f" in {tokens}"
     others = "" if len(nothing) == 1 else f", and {len(nothing) - 1} more"
     return ConfigError(
         f"{exporter.name} would draw nothing of domain {nothing[0]}{others}: its share{run}, "
@@ -155,15 +158,18 @@ def _receipt(
 def _domain(name: str, share: float, exportable: Exportable, grid: Grid | None) -> DomainReceipt:
     realised = None if grid is None else grid.shares.get(name, 0.0)
     there = exportable.supply.get(name)
-    by_documents = exportable.draws in (Draws.DOCUMENTS, Draws.PASSES)
-    unit = exportable.mean_document_tokens.get(name) if by_documents else exportable.sequence_length
+    units = {
+        Draws.SEQUENCES: exportable.sequence_length,
+        Draws.DOCUMENTS: exportable.mean_document_tokens.get(name),
+        Draws.PASSES: exportable.mean_document_tokens.get(name),
+    }
     taken = None if exportable.tokens is None or realised is None else realised * exportable.tokens
     return DomainReceipt(
         asked=share,
         realised=realised,
         count=None if grid is None else grid.counts.get(name, 0),
         epochs=None if taken is None or not there else taken / there,
-        unit_tokens=unit,
+        unit_tokens=units.get(exportable.draws),
         there=there,
         places=tuple(exportable.locations.all(name)),
     )
@@ -230,16 +236,20 @@ def read_receipt(path: Path) -> tuple[Receipt, str]:
 
 
 def _found(path: Path, text: str) -> object:
-    """What looks like a receipt in a file, or beside it."""
+    """What looks like a receipt in a file, or else beside it: what is in it was written with it."""
     if text.startswith(BEGIN) or f"\n{BEGIN}" in text:
         _, _, behind = text[text.index(BEGIN) :].partition("\n")
         block = behind.partition(END)[0].splitlines()
         return _loaded(path, "".join(f"{line.removeprefix('# ')}\n" for line in block), plain_yaml.load)
-    if beside(path).is_file():
-        whole = text_in(beside(path), "receipt", "export it anew")
-        return _loaded(beside(path), whole, json.loads)
-    if path.name.endswith(BESIDE):
+    if (inside := _in_key(path, text)) is not None:
+        return inside
+    if not beside(path).is_file():
         return None
+    return _loaded(beside(path), text_in(beside(path), "receipt", "export it anew"), json.loads)
+
+
+def _in_key(path: Path, text: str) -> object:
+    """What a file has under the key of receipts; a receipt itself, which has none, is in no file."""
     try:
         content = json.loads(text) if path.suffix == ".json" else plain_yaml.load(text)
     except Exception:  # in whatever way a file of another kind is none of these

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,16 @@ from mixopt.exports.formats import Draws, Exportable, Exporter, exporter
 from mixopt.exports.locations import Locations, locations_by_pattern, read_locations
 from mixopt.exports.mixtures import Known
 from mixopt.exports.receipt import Export, Source, exported, without_nothing
+from mixopt.exports.repeats import is_beyond, most_of, require_few_repeats, supplies_in, told_repeats
 from mixopt.results.export import Supply
 from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import parse_count, show_count
-from search.mixture import ROUNDING, Mixture, counts
+from search.mixture import Mixture
+
+TOO_OFTEN = (
+    "lower tokens, raise max-epochs or give --allow-repeats; target.tokens keeps the study's answer inside its supply, "
+    "domains.{domain}.tokens says how much there is beside a sample"
+)
 
 
 def resolve_locations(domains: Iterable[str], location: str | None, locations: Path | None) -> Locations:
@@ -93,11 +99,12 @@ class ExportRequest:
         cls,
         file: StudyFile,
         format: str,
-        location: str | None,
-        locations: Path | None,
-        draws: str | None,
-        tokens: int | str | None,
-        max_epochs: float | None,
+        *,
+        location: str | None = None,
+        locations: Path | None = None,
+        draws: str | None = None,
+        tokens: int | str | None = None,
+        max_epochs: float | None = None,
         allow_repeats: bool = False,
         leave_out: bool = False,
         sequence_length: int | None = None,
@@ -122,37 +129,28 @@ class ExportRequest:
             sequence_length,
         )
 
-    def most_epochs(self, domain: str) -> float:
-        """How often the run may read a domain: as an option says, or the study for it or for all; 4 where none does."""
+    @property
+    def _most_epochs(self) -> dict[str, float]:
+        """How often the run may read each domain: as an option says, or the study for it or for all."""
         if self.max_epochs is not None:
-            return self.max_epochs
-        if (own := self.file.domains[domain].max_epochs) is not None:
-            return own
-        return self.file.target.max_epochs
+            return dict.fromkeys(self.file.domains, self.max_epochs)
+        for_all = self.file.target.max_epochs
+        return {
+            name: for_all if each.max_epochs is None else each.max_epochs for name, each in self.file.domains.items()
+        }
 
     def supplies(self, known: Known, mixture: Mixture) -> list[Supply]:
         """What each domain gives in the run; nothing where its tokens are not known."""
-        if self.tokens is None or not known.tokens.keys() >= set(mixture.domains):
-            return []
-        return [
-            Supply(
-                domain=name,
-                share=mixture[name],
-                taken=taken,
-                there=known.tokens[name],
-                max_epochs=self.most_epochs(name),
-            )
-            for name, taken in counts(mixture, self.tokens).items()
-        ]
+        return supplies_in(self.tokens, mixture, known.tokens, self._most_epochs)
 
     def cautions(self, known: Known, mixture: Mixture) -> list[str]:
         """A sentence for each domain that is read more often than it may, and for what else there is to know."""
         run = show_count(self.tokens or 0)
         found = [
             f"domain {each.domain} is read {each.epochs:.3g} times in {run} tokens, and "
-            f"{self.most_epochs(each.domain):g} times is the most: --allow-repeats lets it"
+            f"{most_of(each):g} times is the most: --allow-repeats lets it"
             for each in self.supplies(known, mixture)
-            if self._is_beyond(each)
+            if is_beyond(each)
         ]
         shares = self._drawn(known, mixture).mixture.as_dict()
         found += [
@@ -189,10 +187,6 @@ class ExportRequest:
         exportable = self._exportable(known, mixture)
         return without_nothing(self.exporter, exportable) if self.leave_out else exportable
 
-    def text(self, known: Known, mixture: Mixture) -> str:
-        """The trainer's file alone, which has its receipt where the format has room for it; raises as `export` does."""
-        return self.export(known, mixture).text
-
     def export(self, known: Known, mixture: Mixture) -> Export:
         """The trainer's file with its receipt, of the answer or of another mixture of the study.
 
@@ -201,31 +195,31 @@ class ExportRequest:
                 nothing of a domain; or documents are drawn, and how long they are is not known before the text is
                 prepared.
         """
-        self._require_lengths(known)
-        self._require_few_repeats(known, mixture)
+        self.require_lengths(known)
+        if not self.allow_repeats:
+            require_few_repeats(self.supplies(known, mixture), self.tokens, TOO_OFTEN)
         return exported(self.exporter, self._exportable(known, mixture), self._source(known, mixture), self.leave_out)
 
-    def _require_lengths(self, known: Known) -> None:
-        if self.draws is Draws.DOCUMENTS and not known.document_tokens:
+    def require_lengths(self, known: Known) -> None:
+        """
+        Raises:
+            ConfigError: documents are drawn, and how long they are is not known.
+        """
+        if self.draws is not Draws.DOCUMENTS or known.document_tokens:
+            return
+        others = [draws for draws in self.exporter.draws if draws is not Draws.DOCUMENTS]
+        if not self.file.executor.is_foreign:
             raise ConfigError(
                 f"{self.exporter.name} draws documents, and how long they are is not known yet",
                 hint=f"count them: mixopt prepare {self.file.file}",
             )
-
-    def _require_few_repeats(self, known: Known, mixture: Mixture) -> None:
-        supplies = self.supplies(known, mixture)
-        if not supplies or self.allow_repeats:
-            return
-        # By how much it is beyond what it may be.
-        each = max(supplies, key=lambda supply: supply.epochs / self.most_epochs(supply.domain))
-        if self._is_beyond(each):
-            raise ConfigError(
-                f"domain {each.domain} would be read {each.epochs:.3g} times in {show_count(self.tokens or 0)} "
-                f"tokens: it has {show_count(each.there)}, the mixture takes {each.share:.2%}, and the most is "
-                f"{self.most_epochs(each.domain):g}",
-                hint="lower tokens, raise max-epochs or give --allow-repeats; target.tokens keeps the study's "
-                f"answer inside its supply, domains.{each.domain}.tokens says how much there is beside a sample",
-            )
+        raise ConfigError(
+            f"{self.exporter.name} draws documents, and how long they are a study with executor.kind: "
+            f"{self.file.executor.kind} does not know",
+            hint=f"--draws {others[0]}, where documents are packed before they are drawn"
+            if others
+            else "choose a format that draws something else: mixopt export --list",
+        )
 
     def _source(self, known: Known, mixture: Mixture) -> Source:
         answer = known.answer
@@ -243,7 +237,7 @@ class ExportRequest:
         )
 
     def _exportable(self, known: Known, mixture: Mixture) -> Exportable:
-        repeats = self._repeats(self.supplies(known, mixture))
+        repeats = told_repeats(self.supplies(known, mixture), self._most_epochs)
         provenance: dict[str, str | int] = {"mixopt": VERSION, "study": self.file.study, "seed": self.file.seed}
         if known.answer is not None:
             provenance = known.answer.provenance.model_dump(exclude_none=True)
@@ -260,13 +254,3 @@ class ExportRequest:
             known.tokens,
             self.sequence_length,
         )
-
-    def _repeats(self, supplies: Sequence[Supply]) -> dict[str, float]:
-        """How often the trainer is told that it may read each domain: often enough for this mixture."""
-        most = {name: self.most_epochs(name) for name in self.file.domains}
-        needed = {each.domain: float(math.ceil(each.epochs)) for each in supplies if each.epochs > most[each.domain]}
-        return most | needed
-
-    def _is_beyond(self, supply: Supply) -> bool:
-        """Whether a domain is read more often than it may be."""
-        return supply.epochs > self.most_epochs(supply.domain) * (1 + ROUNDING)

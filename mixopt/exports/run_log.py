@@ -1,7 +1,8 @@
 """What a run's log says that it drew, by domain; the forms that are read:
 
 a row for each domain       domain,tokens          (`dataset` or `source` for `domain`; CSV, TSV or JSON lines)
-a column for each domain    step,tokens/web,tokens/code,...    (any common beginning and end; CSV, TSV or JSON lines)
+a column for each domain    step,tokens/web,tokens/code,...    (any common beginning and end; CSV, TSV or JSON lines;
+                                                               tokens/total is a sum)
 one object                  {"tokens": {"web": 1200, "code": 300}}       (JSON; objects in it are as `tokens/web`)
 
 Nothing is guessed that could be meant otherwise: rows that say the same domain again are totals or steps, and somebody
@@ -11,24 +12,26 @@ somebody names.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
 from mixopt.base.errors import ConfigError
+from mixopt.base.files import opened
 from mixopt.base.shown import shown, shown_name
 from mixopt.exports.asked import Asked
 from mixopt.exports.formats import Draws
 from mixopt.exports.judging import Counted, Unit
+from mixopt.runs.tables.sheet import some
+from mixopt.runs.tables.text import read_grid, read_text
 
 DOMAIN = ("domain", "dataset", "source")
-UNITS: Mapping[str, Unit] = {
+UNIT_WORDS: Mapping[str, Unit] = {
     **dict.fromkeys(("token", "tokens"), "tokens"),
     **dict.fromkeys(("document", "documents", "docs"), "documents"),
     **dict.fromkeys(("sequence", "sequences"), "sequences"),
@@ -50,6 +53,8 @@ NO_COUNTS = {
     "avg",
     "mean",
 }
+# What stands where a domain's name does, and is none: sums, and what trainers count beside them.
+NO_DOMAIN = {"total", "totals", "all", "sum", "overall", "step", "steps", "lr"}
 SEPARATORS = "/._-: "
 FORMS = "write `domain,tokens`, or a column for each domain as tokens/web"
 ALL_SHARES = (1.0, 100.0)
@@ -102,29 +107,22 @@ def read_log(
 
 def _rows(path: Path) -> Iterator[tuple[int, Row]]:
     """With their lines; objects in objects are as one with names that have slashes."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            start = stream.read(1)
-            while start and start.isspace():
-                start = stream.read(1)
-            stream.seek(0)
-            if start == "{":
-                yield from _json_rows(path, stream)
-            elif start == "[":
-                raise ConfigError(f"{path} is a list in JSON", hint="write an object a line")
-            else:
-                yield from _csv_rows(path, stream)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such log", hint=FORMS) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path} cannot be read as text: {error}", hint=FORMS) from error
+    with opened(path, "log", FORMS):
+        text = read_text(path, None)
+    start = text.lstrip()[:1]
+    if start == "{":
+        yield from _json_rows(path, text)
+    elif start == "[":
+        raise ConfigError(f"{path} is a list in JSON", hint="write an object a line")
+    elif start:
+        yield from _delimited_rows(path)
 
 
-def _json_rows(path: Path, stream: Any) -> Iterator[tuple[int, Row]]:
+def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Row]]:
     if path.suffix == ".json":
-        yield 1, _flat(_parsed(path, 1, stream.read()))
+        yield 1, _flat(_parsed(path, 1, text))
         return
-    for number, line in enumerate(stream, 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, _flat(_parsed(path, number, line))
 
@@ -150,16 +148,17 @@ def _flat(content: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return flat
 
 
-def _csv_rows(path: Path, stream: Any) -> Iterator[tuple[int, Row]]:
-    head = stream.readline()
-    stream.seek(0)
-    delimiter = "\t" if "\t" in head else ";" if ";" in head and "," not in head else ","
-    reader = csv.DictReader(stream, delimiter=delimiter)
-    names = [name for name in reader.fieldnames or () if name]
+def _delimited_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    grid = read_grid(path, None)
+    names = [name for name in grid.header if name]
     if len(names) != len(set(names)):
         raise ConfigError(f"{path}: a column stands there twice", hint="name each once")
-    for row in reader:
-        yield reader.line_num, {name: value for name, value in row.items() if isinstance(value, str) and value.strip()}
+    for line, cells in grid.rows:
+        if len(cells) > len(grid.header):
+            raise ConfigError(
+                f"{path}, line {line}: {len(cells)} cells under {len(grid.header)} names", hint="name every column"
+            )
+        yield line, {name: cell for name, cell in zip(grid.header, cells, strict=False) if name and cell.strip()}
 
 
 def _count_column(
@@ -242,19 +241,21 @@ def _unit_of(name: str, asked: Asked) -> Unit | None:
     words = set(re.split(r"[^a-z]+", name.lower()))
     if words & NO_COUNTS:
         return None
-    if found := {UNITS[word] for word in words if word in UNITS}:
+    if found := {UNIT_WORDS[word] for word in words if word in UNIT_WORDS}:
         return found.pop() if len(found) == 1 else None
     drawn: Mapping[Draws | None, Unit] = {Draws.SEQUENCES: "sequences", Draws.DOCUMENTS: "documents"}
     return drawn.get(asked.draws) if words & DRAWN else None
 
 
 def _as_unit(unit: str) -> Unit:
-    return UNITS[unit]
+    return UNIT_WORDS[unit]
 
 
 def _wide(
     path: Path, table: Sequence[tuple[int, Row]], begin: str, end: str, asked: Asked
 ) -> tuple[dict[str, list[float]], tuple[str, ...]]:
+    names = {name: None for _, row in table for name in row}
+    notes = _check_columns(path, names, begin, end, asked)
     series = {
         name: [
             _number(path, line, column, row[column])
@@ -266,7 +267,34 @@ def _wide(
     silent = [name for name, share in asked.shares.items() if share > 0 and not series[name]]
     if len(silent) == len([share for share in asked.shares.values() if share > 0]):
         raise ConfigError(f"{path} has no column {begin}*{end} of any domain", hint=FORMS)
-    return series, tuple(f"domain {name} has no column {begin}{name}{end}: none of it was drawn" for name in silent)
+    notes += [f"domain {name} has no column {begin}{name}{end}: none of it was drawn" for name in silent]
+    return series, tuple(notes)
+
+
+def _check_columns(path: Path, names: Iterable[str], begin: str, end: str, asked: Asked) -> list[str]:
+    """Notes of columns that may count what was drawn of a domain that is not known.
+
+    Raises:
+        ConfigError: one does, by what stands around the names of the others.
+    """
+    expected = [*_templates(set(names), asked), (begin, end)]
+    known = {f"{before}{name}{after}" for before, after in expected for name in asked.shares}
+    others = [name for name in names if name not in known and name.startswith(begin) and name.endswith(end)]
+    between = {name: name[len(begin) : len(name) - len(end)] for name in others if len(name) > len(begin + end)}
+    odd = [name for name, domain in between.items() if not _is_no_domain(domain)]
+    if odd and not begin + end:
+        return [f"what is in columns of no domain is not counted: {some(odd, 5)}"]
+    if odd:
+        raise ConfigError(
+            f"{path}: {shown_name(odd[0])} counts no domain that was asked for: {shown_name(between[odd[0]])}",
+            hint=f"there are {', '.join(asked.shares)}; take the column out if it counts something else",
+        )
+    return []
+
+
+def _is_no_domain(name: str) -> bool:
+    words = set(re.findall("[a-z]+", name.lower()))
+    return bool(words & NO_COUNTS) or (bool(words) and words <= NO_DOMAIN)
 
 
 def _number(path: Path, line: int, column: str, value: Any) -> float:

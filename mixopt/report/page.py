@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from mixopt.base.plot_style import PAGE_COLOURS
 from mixopt.report.content import Content
 from mixopt.report.decision import decision_plots, tiles
 from mixopt.report.sections import sections
@@ -25,7 +26,7 @@ def render(content: Content) -> str:
     )
     return templates.get_template("page.html").render(
         content=content,
-        style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
+        style=Markup("".join(path.read_text(encoding="utf-8") for path in (PAGE_COLOURS, HERE / "style.css"))),
         tiles=tiles(content),
         decision=decision_plots(content),
         sections=sections(content),

@@ -1,7 +1,7 @@
 """The plots of a report: SVG to be put into its page, with text as text and the page's own colours.
 
-matplotlib is told colours that nobody else uses; in the SVG they become the CSS variables of style.css, which differ
-between light and dark. The same values give the same bytes.
+matplotlib is told colours that nobody else uses; in the SVG they become the CSS variables of
+mixopt/base/colours.css, which differ between light and dark. The same values give the same bytes.
 """
 
 from __future__ import annotations

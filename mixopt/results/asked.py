@@ -13,6 +13,8 @@ class Asked(Result):
     schema_version: Literal[1] = 1
     study: str
     asked: Literal["pause", "resume", "stop", "cancel"]
+    before: str | None = None
+    """What was asked of it until then, such as pause; null where it was nothing, or a cluster is asked."""
     job: str | None
     """Its id in the cluster, of a submitted study."""
     state: str | None = None

@@ -6,6 +6,11 @@ from typing import Literal
 
 from mixopt.results.base import Part, Result
 
+# Unless somebody says otherwise: how many documents or sequences are drawn, and by what share of the tokens a domain
+# may be off beside rounding and chance.
+SAMPLES = 20_000
+TOLERANCE = 0.002
+
 
 class DomainDrawn(Part):
     """One domain, in shares of tokens."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from mixopt.results.base import Part, Result, Shares
+from mixopt.results.queue import QueuedMixture
 
 Activity = Literal["running", "pausing", "paused", "stopping", "waiting", "interrupted", "ended"]
 Phase = Literal["starting", "preparing", "search", "confirming", "finishing", "ended"]
@@ -192,6 +193,8 @@ class StatusFields(Part):
     restarts: int
     """How often trials went on from a checkpoint after their worker had died."""
     failures: tuple[FailedTrial, ...]
+    queue: tuple[QueuedMixture, ...] = ()
+    """What somebody queued for it to train, where its folder is at hand; docs/how-to/explore.md."""
     noise: NoiseFloor | None = None
     """Null while no two mixtures were trained with the same two seeds, or the study file is not at hand."""
     answer: AnswerInShort | None

@@ -39,9 +39,11 @@ class AskedTrials(Result):
     others: int
     """How many trials are open for other clients."""
     ended: bool
-    """Whether nothing is left to train: the study has its answer."""
+    """Whether nothing is left to train: the study has its answer, or was stopped."""
     verdict: str | None
     """Of that answer."""
+    halted: Literal["paused", "stopped"] | None = None
+    """Why no new trials are given, where somebody asked for that: mixopt resume takes it back."""
 
 
 class AttachedRuns(Result):

@@ -25,7 +25,7 @@ def guess(source: TableSource, mapping: Path | None) -> TableGuess:
     opened = open_table(source, strict=False)
     layout, counts, notes = opened.layout, dict[str, int](), opened.notes
     if mapping is not None:
-        write_text(mapping, mapping_text(opened))
+        write_text(mapping, mapping_text(opened, mapping.parent))
     if not layout.questions:
         runs, notes = read_all(source)
         counts = {fidelity.proxy: int(runs.at(index).sum()) for index, fidelity in enumerate(runs.fidelities)}

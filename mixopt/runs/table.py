@@ -21,13 +21,13 @@ from dataclasses import replace
 import numpy as np
 
 from mixopt.base.errors import ConfigError
-from mixopt.runs.tables.columns import METRIC, WEIGHT
+from mixopt.runs.tables.columns import WEIGHT
 from mixopt.runs.tables.opening import DOCUMENTS, open_table
 from mixopt.runs.tables.reading import TableSource
 from mixopt.runs.tables.shares import Shares, shares_of
 from mixopt.runs.tables.sheet import Frame, Sheet, some
 from mixopt.runs.tables.sizes import alike, names_of_sizes, params_in_names
-from mixopt.runs.tables.words import kind_of
+from mixopt.runs.tables.words import METRIC, kind_of
 from mixopt.settings.units import MOST_AMOUNT, show_count
 from search.fidelity import Fidelity
 from search.mixture import FloatArray
@@ -190,7 +190,8 @@ def _check_measured(table: Sheet, metrics: Sequence[str], values_NM: FloatArray)
             raise table.error(
                 other,
                 METRIC + name,
-                f"{values_N[other]:g}, where row {table.rows[one]} has {values_N[one]:g}: two units in one metric",
+                f"{values_N[other]:g}, where row {table.row(one, METRIC + name)} has {values_N[one]:g}: two units in "
+                "one metric",
                 "write all of it as shares, or all as percentages",
             )
 
@@ -272,7 +273,7 @@ def _one_each(table: Sheet, column: str, fidelity_N: Sequence[str]) -> dict[str,
         if not SMALLEST_AMOUNT <= value <= MOST_AMOUNT:
             what = f"{value:g} is not above 0" if value <= 0 else f"{value:g} is out of range"
             raise table.error(place, column, what, "correct it, or leave the cell empty")
-        earlier, row = first.setdefault(fidelity, (float(value), table.rows[place]))
+        earlier, row = first.setdefault(fidelity, (float(value), table.row(place, column)))
         if abs(value - earlier) > SAME_COST * earlier:
             raise table.error(
                 place,

@@ -12,6 +12,8 @@ STORE_VARIABLE = "MLFLOW_TRACKING_URI"
 WEBHOOK_VARIABLE = "MIXOPT_NOTIFY_WEBHOOK"
 # Set where a study runs as a job of a Ray cluster: the job's id.
 JOB_VARIABLE = "MIXOPT_JOB"
+# Exit status of a study whose cluster, MLflow or volume went away, and may come back: its supervisor starts it again.
+TRY_AGAIN = 75
 # Set by the supervisor of a study: the file that it is to write its journal's path to.
 JOURNAL_VARIABLE = "MIXOPT_JOURNAL_PATH"
 # With this suffix beside that file, a study leaves an empty one as it ends, unless it is killed.

@@ -272,29 +272,36 @@ def _budget(size: Size) -> str:
         )
     if budget.kind == "flops":
         return f"budget: {{flops: {budget.amount:.6g}}}      # of all trials, the confirmation included"
-    flops = math.ceil(sizing.flops * 10) / 10
+    flops = _at_least(sizing.flops)
     return (
         f"budget: {{flops: {flops:.3e}}}  # what {budget.said} were taken to do: GPU hours themselves are not counted"
     )
+
+
+def _at_least(flops: float) -> float:
+    """Rounded up in the fourth figure, the last that is written: a study is not to run out of what it costs."""
+    last = 10.0 ** (math.floor(math.log10(flops)) - 3)
+    return math.ceil(flops / last) * last
 
 
 def judging_of(objective: Sequence[str], pools: Pools, output: Path) -> Judging:
     """What the parts of an `--objective` are: a kind, domains, and files to judge by.
 
     Raises:
-        ConfigError: one of them is none of these.
+        ConfigError: one of them is none of these, or they do not go together.
     """
-    kind, weights, evaluation = "weighted", dict[str, float](), dict[str, Mapping[str, str]]()
+    kinds, weights, evaluation = list[str](), dict[str, float](), dict[str, Mapping[str, str]]()
     for part in objective:
         what, equals, weight = part.rpartition("=")
         what, number = (what, _weight(part, weight)) if equals else (part, 1.0)
         if not equals and part in KINDS and part not in pools.domains:
-            kind = part
+            kinds.append(part)
         elif what in pools.domains:
             weights[what] = number
         elif Path(what).exists():
             name = _name(Path(what).name.partition(".")[0], "exam")
-            name = next(each for each in chain([name], (f"{name}_{n}" for n in count(2))) if each not in pools.domains)
+            taken = pools.domains.keys() | evaluation.keys()
+            name = next(each for each in chain([name], (f"{name}_{n}" for n in count(2))) if each not in taken)
             if (settings := _settings(Path(what), output)) is None:
                 raise ConfigError(
                     f"--objective {shown_name(what)}: no text in it", hint="name a file of text or records"
@@ -308,7 +315,15 @@ def judging_of(objective: Sequence[str], pools: Pools, output: Path) -> Judging:
             )
     if weights and not any(weights.values()):
         raise ConfigError("--objective: all weights are 0", hint="give at least one a weight above 0")
-    return Judging(kind, weights or None, evaluation)
+    if len(kinds) > 1:
+        raise ConfigError(f"--objective {kinds[0]} and {kinds[1]} are two kinds", hint="choose one of them")
+    weighed = [name for name, weight in weights.items() if weight != 1]
+    if "worst_case" in kinds and weighed:
+        raise ConfigError(
+            f"--objective {weighed[0]}={weights[weighed[0]]:g}: worst_case looks at the worst and weighs nothing",
+            hint=f"leave the weight out: {weighed[0]}",
+        )
+    return Judging(kinds[0] if kinds else "weighted", weights or None, evaluation)
 
 
 def _weight(part: str, text: str) -> float:

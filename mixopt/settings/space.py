@@ -133,3 +133,30 @@ def check_domains(limits: Limits, domains: Sequence[str]) -> None:
             f"{limits.source}: domain {odd[0]} is in {where}",
             hint="name the same domains, {} sets no limit; or say what became of them with --renamed and --split",
         )
+
+
+def space_of(file: StudyFile, supply: Mapping[str, int], with_supply: bool = True) -> Space:
+    """The space over `supply` tokens per domain; they limit the shares only `with_supply`."""
+    limits = []
+    for name, domain in file.domains.items():
+        least, most = (domain.min, domain.max) if domain.pin is None else (domain.pin, domain.pin)
+        limits.append(DomainLimits(name, supply[name], least, most, domain.max_epochs))
+    groups = tuple(Group(name, tuple(group.domains), group.min, group.max) for name, group in file.groups.items())
+    target = file.target.tokens if with_supply else None
+    return Space(tuple(limits), groups, target, file.target.max_epochs)
+
+
+def has_supply(file: StudyFile) -> bool:
+    """Whether a study file itself says how many tokens each domain has."""
+    return all(domain.tokens for domain in file.domains.values())
+
+
+def space_declared(file: StudyFile) -> Space:
+    """The mixtures that a study file allows, as far as it says without its text: what the supply limits is not known
+    where a domain's tokens are to be counted.
+
+    Raises:
+        SearchError: the limits leave no mixture.
+    """
+    supply = {name: domain.tokens or 1 for name, domain in file.domains.items()}
+    return space_of(file, supply, with_supply=has_supply(file))

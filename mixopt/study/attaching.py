@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.shown import shown_name
 from mixopt.runs.tables.sheet import some
+from mixopt.runs.tables.words import called
 from search.fidelity import Fidelity
 from search.history import History
 from search.mixture import Mixture
@@ -36,7 +38,8 @@ class Found:
 def runs_as_trials(runs: Runs, problem: Problem, history: History, proxy: str | None) -> Found:
     """The trials that these runs were.
 
-    A run with the losses of a trial of its mixture and proxy is that trial; another is a repeat, with its own seed.
+    A run with the losses of a trial of its mixture and proxy is that trial; another is a repeat, with its own seed. One
+    that lacks a metric is none: what an empty cell means, nobody knows, and a trial that failed would stay so.
 
     Args:
         history: of the study so far.
@@ -46,19 +49,22 @@ def runs_as_trials(runs: Runs, problem: Problem, history: History, proxy: str | 
         ConfigError: they have other domains, or lack a metric; or there is no such proxy.
     """
     domains, metrics = problem.space.domains, problem.objective.metrics
-    _check_alike(runs, domains, metrics)
+    _check_domains(runs, domains)
     fidelities = _fidelities(runs, problem, proxy)
     weights_ND = runs.weights_ND[:, [runs.domains.index(name) for name in domains]]
-    values_NM = runs.values_NM[:, [runs.metrics.index(name) for name in metrics]]
+    values_NM = runs.values_NM[:, [_place(runs, metric) for metric in metrics]]
     measured = {entry.trial.id: entry.measurement.losses for entry in history.completed}
     taken, trials = set(history.trial_ids), dict[Trial, Mapping[str, float]]()
-    known, outside = 0, list[str]()
+    known, outside, gaps = 0, list[str](), list[str]()
     for row, name in enumerate(runs.names):
         mixture = Mixture.of(dict(zip(domains, map(float, weights_ND[row]), strict=True)))
         if not problem.space.contains(mixture):
             outside.append(name)
             continue
         losses = dict(zip(metrics, map(float, values_NM[row]), strict=True))
+        if lacking := [metric for metric, value in losses.items() if not math.isfinite(value)]:
+            gaps.append(f"{name} ({lacking[0]})")
+            continue
         for seed in (SEARCH_SEED, *map(of_repeat, range(1, len(runs) + len(taken) + 1))):
             trial = Trial(mixture, fidelities[int(runs.fidelity_N[row])], seed, ORIGIN)
             before = measured.get(trial.id)
@@ -70,13 +76,16 @@ def runs_as_trials(runs: Runs, problem: Problem, history: History, proxy: str | 
                 trials[trial] = losses
                 break
     said = [f"{len(outside)} runs outside the study's limits are left out: {some(outside, 5)}"] if outside else []
+    if gaps:
+        why = "without a metric, or for which it is no finite number"
+        said.append(f"{len(gaps)} runs {why}, are left out: {some(gaps, 5)}")
     return Found(trials, known, tuple(said))
 
 
-def _check_alike(runs: Runs, domains: tuple[str, ...], metrics: tuple[str, ...]) -> None:
+def _check_domains(runs: Runs, domains: tuple[str, ...]) -> None:
     """
     Raises:
-        ConfigError: the runs have other domains, or lack a metric.
+        ConfigError: the runs have other domains.
     """
     if set(runs.domains) != set(domains):
         odd = next(iter(set(runs.domains) ^ set(domains)))
@@ -84,10 +93,23 @@ def _check_alike(runs: Runs, domains: tuple[str, ...], metrics: tuple[str, ...])
             f"the runs and the study have other domains: {shown_name(odd)} is in one alone",
             hint="attach runs over the study's domains; those of other domains are for reuse.runs",
         )
-    if lacking := [metric for metric in metrics if metric not in runs.metrics]:
-        raise ConfigError(
-            f"the runs have no metric {shown_name(lacking[0])}", hint=f"give a column for each of {', '.join(metrics)}"
-        )
+
+
+def _place(runs: Runs, metric: str) -> int:
+    """Where the values of a metric stand: under its name, or the only one that ends in it.
+
+    Raises:
+        ConfigError: the runs lack it, or have several that may be it.
+    """
+    found = called(metric, runs.metrics)
+    if len(found) == 1:
+        return runs.metrics.index(found[0])
+    if not found:
+        raise ConfigError(f"the runs have no metric {shown_name(metric)}", hint=f"give {metric}, or PREFIX/{metric}")
+    raise ConfigError(
+        f"{shown_name(found[0])} and {shown_name(found[1])} of the runs may both be metric {shown_name(metric)}",
+        hint=f"leave one of them, or call it {metric}",
+    )
 
 
 def _fidelities(runs: Runs, problem: Problem, proxy: str | None) -> list[Fidelity]:

@@ -23,13 +23,14 @@ from typing import Any
 from mixopt.base.errors import ConfigError
 from mixopt.results.answer import Answer
 from mixopt.results.predictions import Predictions
+from mixopt.results.queue import QueuedMixture
 from mixopt.study.answer import build_answer, how_far
 from mixopt.study.ending import Ending
 from mixopt.study.mlflow_page.keeper import PageKeeper
 from mixopt.study.plan import Plan
 from mixopt.study.predictions import foretell, kept, past_calibration, read_predictions, with_outcomes
 from mixopt.study.progress import Watcher
-from mixopt.study.queue import queued_trials
+from mixopt.study.queue import became_of, broken_by, confirmation_began, queued, trials_of
 from mixopt.study.wishes import LOOK_SECONDS, Wish, activity
 from mixopt.workers.executor import Executor, Unwanted
 from mixopt.workers.messages import Event, Notice, TrialEnd, TrialProgress, TrialRestart
@@ -84,14 +85,16 @@ class Loop:
         self.executor = executor
         self.watcher = watcher
         self.history = recorder.begun.history
+        self._anew: set[str] = set()  # trials that failed, and are yet to be begun again
         if retry_failed:
+            self._anew = {entry.trial.id for entry in self.history.failed}
             self.history = self.history.opened(*(entry.trial for entry in self.history.failed))
         self.predictor: Predictor | None = None  # of the answer, once there is one
         self._predictions: Predictions | None = None
         self._in_flight: dict[str, Trial] = {}
         self._compiled: set[str] = set()  # proxies, those too of which that failed
         self._remarks: list[str] = []
-        self._refused: set[str] = set()  # queued mixtures of which it was said
+        self._left_out: set[str] = set()  # queued mixtures of which it was said
         self._out_of_budget = False
         self._asked = asked
         self._wish: Wish | None = None  # as it was seen last
@@ -153,7 +156,10 @@ class Loop:
             # The first trial that the budget does not pay for ends the search.
             if self._out_of_budget or left == 0 or self._is_enough():
                 return resumed
-            wanted = self._queued()[:left]
+            wanted: list[Trial] = []
+            # Once a confirmation has begun, nothing new is trained unless the search itself goes on.
+            if not confirmation_began(self.history) or self.plan.strategy.ask(self.history, left):
+                wanted = self._queued()[:left]
             if len(wanted) < left:
                 known = self.history.opened(*wanted) if wanted else self.history
                 wanted += self.plan.strategy.ask(known, left - len(wanted))
@@ -177,12 +183,44 @@ class Loop:
 
     def _queued(self) -> list[Trial]:
         """What somebody wants trained, and nobody has asked for yet."""
-        trials, refused = queued_trials(self.plan.file.work_directory, self.plan.problem, self.history)
-        for reason in refused:
-            if reason not in self._refused:
-                self._refused.add(reason)
-                self._say(reason)
-        return trials
+        queue = self._queue()
+        for each in queue:
+            if each.state == "left_out" and each.named not in self._left_out:
+                self._left_out.add(each.named)
+                self._say(f"{each.named} is not trained: {each.why}")
+        return trials_of(queue, self.plan.problem)
+
+    def _queue(self) -> tuple[QueuedMixture, ...]:
+        """What somebody queued, as if no confirmation had begun; nothing where it cannot be read, which is said."""
+        problem = self.plan.problem
+        try:
+            waiting = queued(self.plan.file.work_directory)
+        except (ConfigError, OSError) as error:
+            if "queue" not in self._left_out:
+                self._left_out.add("queue")
+                self._say(f"the queue is not read: {error}")
+            return ()
+        if not waiting:
+            return ()
+        search = self.history.only(lambda trial: is_of_search(trial.seed))
+        return became_of(waiting, search, problem.target.proxy, broken_by(problem))
+
+    def _never_trained(self) -> list[str]:
+        """A sentence for each queued mixture of which the answer knows nothing."""
+        if self._out_of_budget:
+            why = "the budget did not pay for it"
+        elif self._stopped or self._search_stopped:
+            why = "mixopt stop ended the search before"
+        else:
+            why = "the search had ended before; raise trials, and it goes on with it"
+        again = "mixopt ask --again" if self.plan.file.executor.kind == "external" else "--retry-failed"
+        told = []
+        for each in self._queue():
+            if each.state == "failed":
+                told.append(f"{each.named} failed, trial {each.trial}: {each.why}; {again} trains it again")
+            elif each.state in ("waiting", "left_out"):
+                told.append(f"{each.named} was not trained: {each.why or why}")
+        return told
 
     def _is_enough(self) -> bool:
         """Whether nothing more is to be searched: somebody says so, or the study's own criteria."""
@@ -233,6 +271,7 @@ class Loop:
             remarks.append(f"mixopt stop ended the search after {how_far(self.plan, self.history)}; {GOES_ON}")
         elif self._stopped:
             remarks.append(f"mixopt stop ended the study before its answer was confirmed; {GOES_ON}")
+        remarks += self._never_trained()
         ended = confirmation is not None or self._stopped or self.plan.file.confirm.candidates == 0
         answer = build_answer(
             self.plan,
@@ -353,6 +392,9 @@ class Loop:
 
     def _launch(self, trial: Trial) -> None:
         job = self.plan.given(trial, self.history)
+        if trial.id in self._anew:
+            self._anew.remove(trial.id)
+            self.executor.forget(job)
         if not (self.executor.trains_on and trial in self.history.running):
             self.recorder.open(trial, self.plan.strategy.foreseen(trial), self.executor.client)
             where = (trial.id, trial.origin, trial.fidelity.proxy, trial.seed)

@@ -31,7 +31,7 @@ from urllib.parse import urlsplit
 import requests
 
 from mixopt.base.errors import ClusterLost, ConfigError
-from mixopt.base.http import ask, why_away
+from mixopt.base.http import ask, was_unreachable, why_away
 from mixopt.results.answer import Answer
 from mixopt.settings.environment import JOURNAL_VARIABLE, WEBHOOK_VARIABLE
 from mixopt.settings.schema import NotifySettings, StudyFile
@@ -82,10 +82,11 @@ class Note:
 
 @dataclass
 class _Told:
-    """What was told before, in this run or an earlier one."""
+    """What was told before, in this run or an earlier one; the study's thread and the notifier's ask."""
 
     path: Path
     known: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def read(cls, path: Path) -> _Told:
@@ -97,14 +98,15 @@ class _Told:
 
     def is_new(self, event: str, what: str) -> bool:
         """Whether this was not told yet; from now on it was."""
-        if self.known.get(event) == what:
-            return False
-        self.known[event] = what
-        try:
-            write_whole(self.path, json.dumps(self.known).encode())
-        except OSError as error:  # told again after a resume, then
-            log.warning("what was told is not remembered: %s", error)
-        return True
+        with self._lock:
+            if self.known.get(event) == what:
+                return False
+            self.known[event] = what
+            try:
+                write_whole(self.path, json.dumps(self.known).encode())
+            except OSError as error:  # told again after a resume, then
+                log.warning("what was told is not remembered: %s", error)
+            return True
 
 
 def notify_settings(file: StudyFile) -> NotifySettings | None:
@@ -142,8 +144,9 @@ class Notifier(Watcher):
         self._shortest_stall = shortest_stall
         self._first_trial = first_trial
         self._lock = threading.Lock()
-        self._launched: dict[str, float] = {}
-        self._took: list[float] = []
+        # Of each trial that runs, its proxy and since when; and seconds of those that completed, by proxy.
+        self._launched: dict[str, tuple[str, float]] = {}
+        self._took: dict[str, list[float]] = {}
         self._quiet_since = time.monotonic()
         self._busy = 0
         self._waits: str | None = None
@@ -176,7 +179,7 @@ class Notifier(Watcher):
         with self._lock:
             if not self._launched:
                 self._quiet_since = time.monotonic()
-            self._launched[trial.id] = time.monotonic()
+            self._launched[trial.id] = (trial.fidelity.proxy, time.monotonic())
 
     def waits(self, why: str | None) -> None:
         with self._lock:
@@ -200,7 +203,10 @@ class Notifier(Watcher):
     def closed(self, trial: Trial, outcome: Measurement | Failure, standing: Standing | None) -> None:
         with self._lock:
             now = time.monotonic()
-            self._took.append(now - self._launched.pop(trial.id, now))
+            proxy, since = self._launched.pop(trial.id, (None, now))
+            # How long one took that failed says nothing of the others.
+            if proxy is not None and isinstance(outcome, Measurement):
+                self._took.setdefault(proxy, []).append(now - since)
             self._quiet_since = now
             self._ended += 1
         if standing is None or not self._counts(trial) or not standing.allowed:
@@ -244,7 +250,11 @@ class Notifier(Watcher):
             try:
                 note = self._notes.get(timeout=LOOK_SECONDS)
             except queue.Empty:
-                self._look_for_stall()
+                try:
+                    self._look_for_stall()
+                except Exception as error:
+                    # What comes later is told all the same.
+                    log.warning("whether the study stalls is not known: %s: %s", type(error).__name__, error)
                 continue
             if note is None:
                 return
@@ -260,11 +270,9 @@ class Notifier(Watcher):
             now, ended, waits = time.monotonic(), self._ended, self._waits
             if not self._launched or self._busy:
                 return
-            usual = median(self._took) if self._took else None
-            times = self._settings.stalled_after
-            patience = self._first_trial if usual is None else max(times * usual, self._shortest_stall)
+            usual, patience = self._expected()
             # From when the trial began that should have ended first: those before it have.
-            quiet = now - max(self._quiet_since, min(self._launched.values()))
+            quiet = now - max(self._quiet_since, min(since for _, since in self._launched.values()))
         if quiet < patience:
             return
         text = f"study {self._file.study} stalls: no trial has ended for {show_duration(quiet)}"
@@ -272,6 +280,19 @@ class Notifier(Watcher):
         text += "" if waits is None else f"; {waits}"
         fields = {"seconds": round(quiet, 1), "usual_seconds": usual, "trials_ended": ended, "waits": waits}
         self._tell("stalled", str(ended), text, fields)
+
+    def _expected(self) -> tuple[float | None, float]:
+        """How long the slowest trials that run usually take, where that is known, and after what a silence is a stall.
+
+        Trials of different proxies take seconds or days, so that none is compared with another's.
+        """
+        running = {proxy for proxy, _ in self._launched.values()}
+        usual = {proxy: median(self._took[proxy]) for proxy in running if proxy in self._took}
+        slowest = max(usual.values(), default=0.0)
+        patience = max(self._settings.stalled_after * slowest, self._shortest_stall)
+        if usual.keys() == running:
+            return slowest, patience
+        return None, max(patience if usual else 0.0, self._first_trial)
 
     def _post(self, note: Note) -> None:
         if self._settings.webhook is None:
@@ -283,10 +304,8 @@ class Notifier(Watcher):
             try:
                 answer = ask(url, method="POST", within=WITHIN_SECONDS, document=note.document(self._file.study))
                 break
-            except requests.ConnectTimeout:
-                raise
-            except requests.ConnectionError:
-                if pause is None:
+            except requests.ConnectionError as error:
+                if pause is None or not was_unreachable(error):
                     raise
             time.sleep(pause)
         if answer.status_code >= 300:

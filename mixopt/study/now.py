@@ -174,7 +174,7 @@ class Teller(Watcher):
     def begin(self, phase: str, expected: Counter[Fidelity], done: Counter[Fidelity]) -> None:
         with self._lock:
             self._phase = "confirming" if phase == "confirm" else "search"
-            self._pace = Pace(expected, done)
+            self._pace = Pace(phase, expected, done)
 
     def launched(self, trial: Trial) -> None:
         with self._lock:

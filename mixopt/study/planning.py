@@ -15,6 +15,7 @@ from mixopt.base.errors import ConfigError, all_at_once
 from mixopt.runs import table as run_table
 from mixopt.settings.reading import place_in
 from mixopt.settings.schema import ProxySettings, StudyFile
+from mixopt.settings.space import has_supply, space_declared, space_of
 from mixopt.study.corpus import relative_to_study
 from mixopt.study.inventory import inventory_of
 from mixopt.study.notes import (
@@ -30,6 +31,7 @@ from mixopt.study.objective import objective_of
 from mixopt.study.plan import Plan
 from mixopt.study.pools import Pools
 from mixopt.study.record import measured_corpus, require_subject
+from mixopt.workers.command import check_syntax
 from proxies.data.corpus import Corpus
 from proxies.data.mixing import MixedStream
 from proxies.errors import ProxyError
@@ -43,7 +45,7 @@ from search.problem import PROPORTIONAL, Problem, Rung
 from search.reuse import Changes, reuse
 from search.runs import Runs
 from search.scales import Goal
-from search.space import DomainLimits, Group, Space
+from search.space import Space
 from search.strategies import STRATEGIES
 from search.strategies.base import Settings
 from search.surrogates import SCALING_LAW
@@ -72,13 +74,27 @@ def check_settings(file: StudyFile) -> None:
         ConfigError, SearchError: what is wrong; Mistakes where it is several things.
     """
     trained_here = () if file.executor.is_foreign else tuple(file.proxies)
-    all_at_once([partial(_check_space, file), *(partial(_check_proxy, file, name) for name in trained_here)])
+    all_at_once(
+        [
+            partial(_check_space, file),
+            *(partial(_check_proxy, file, name) for name in trained_here),
+            partial(_check_command, file),
+        ]
+    )
+
+
+def _check_command(file: StudyFile) -> None:
+    if file.executor.run is None:
+        return
+    try:
+        check_syntax(file.executor.run)
+    except ConfigError as error:
+        raise ConfigError(f"{place_in(file, 'executor', 'run')}: {error.message}", error.hint) from None
 
 
 def _check_space(file: StudyFile) -> None:
-    counted = all(domain.tokens for domain in file.domains.values())
-    space = _space(file, {name: domain.tokens or 1 for name, domain in file.domains.items()}, with_supply=counted)
-    if (kept := _kept(file, space)) and (counted or file.reuse.at):
+    space = space_declared(file)
+    if (kept := _kept(file, space)) and (has_supply(file) or file.reuse.at):
         FrozenSpace(space, kept)
     if counted and (grades := _grades(file)):
         GradedSpace(space, grades)
@@ -109,7 +125,7 @@ def make_plan(file: StudyFile, corpus: Corpus | None) -> Plan:
         pools = Pools.counted(corpus)
     inventory = inventory_of(file, pools)
     supply = {name: each.tokens for name, each in inventory.domains.items()}
-    space = _space(file, supply)
+    space = space_of(file, supply)
     available = {name: _available_tokens(file, space, recipe) for name, recipe in recipes.items()}
     held = {name: each.counted or each.tokens for name, each in inventory.domains.items()}
     rungs = tuple(
@@ -164,17 +180,6 @@ def plan_as_measured(file: StudyFile, record: Record) -> Plan | None:
         return make_plan(file, None)
     corpus = measured_corpus(file, record)
     return None if corpus is None else make_plan(file, corpus)
-
-
-def _space(file: StudyFile, supply: Mapping[str, int], with_supply: bool = True) -> Space:
-    """The space over `supply` tokens per domain; they limit the shares only `with_supply`."""
-    limits = []
-    for name, domain in file.domains.items():
-        least, most = (domain.min, domain.max) if domain.pin is None else (domain.pin, domain.pin)
-        limits.append(DomainLimits(name, supply[name], least, most, domain.max_epochs))
-    groups = tuple(Group(name, tuple(group.domains), group.min, group.max) for name, group in file.groups.items())
-    target = file.target.tokens if with_supply else None
-    return Space(tuple(limits), groups, target, file.target.max_epochs)
 
 
 def _drawn_from(available: Mapping[str, int] | None, held: Mapping[str, int]) -> tuple[float, ...]:

@@ -26,6 +26,7 @@ from mixopt.settings.units import show_count, show_duration
 from mixopt.workers.messages import TrialProgress, TrialRestart
 from search.fidelity import Fidelity
 from search.problem import Standing
+from search.seeds import is_of_search
 from search.trial import Failure, Measurement, Trial
 
 
@@ -129,10 +130,16 @@ def _columns() -> list[ProgressColumn]:
 
 
 class Pace:
-    """Time left of a phase, from the FLOPs of its trials: they differ in cost far more than in FLOPs a second."""
+    """Time left of a phase, from the FLOPs of its trials: they differ in cost far more than in FLOPs a second.
 
-    def __init__(self, expected: Counter[Fidelity], done: Counter[Fidelity]) -> None:
+    Args:
+        phase: search or confirm.
+        done: of the trials that are expected, those from before the phase began.
+    """
+
+    def __init__(self, phase: str, expected: Counter[Fidelity], done: Counter[Fidelity]) -> None:
         self.expected = expected.total()
+        self._is_search = phase == "search"
         self._left = expected - done
         self._began: float | None = None
         self._done_flops = 0.0
@@ -151,8 +158,12 @@ class Pace:
         if self._began is not None:
             self._began += seconds
 
+    def counts(self, trial: Trial) -> bool:
+        """Whether it is one of the phase's own: a confirmation that was interrupted goes on while the search begins."""
+        return is_of_search(trial.seed) == self._is_search
+
     def close(self, trial: Trial) -> None:
-        if self._left[trial.fidelity] > 0:
+        if self.counts(trial) and self._left[trial.fidelity] > 0:
             self._left[trial.fidelity] -= 1
         self._done_flops += trial.fidelity.flops
 
@@ -174,7 +185,7 @@ class _Printing(Watcher):
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._pace = Pace(Counter(), Counter())
+        self._pace = Pace("search", Counter(), Counter())
 
     def paused(self, seconds: float) -> None:
         self._pace.paused(seconds)
@@ -190,7 +201,7 @@ class LineWatcher(_Printing):
     """One line for each closed trial: for logs, and terminals that cannot move their cursor."""
 
     def begin(self, phase: str, expected: Counter[Fidelity], done: Counter[Fidelity]) -> None:
-        self._pace = Pace(expected, done)
+        self._pace = Pace(phase, expected, done)
         already = f", {self._pace.done} of them already done" if self._pace.done else ""
         self.console.print(f"{phase}: at most {self._pace.expected} trials{already}")
 
@@ -204,7 +215,7 @@ class LineWatcher(_Printing):
         if isinstance(outcome, Measurement):
             speed = (outcome.stopped_at or trial.fidelity.tokens) / outcome.seconds
         parts = [
-            f"[{self._pace.done}/{self._pace.expected}]",
+            f"[{self._pace.done}/{self._pace.expected}]" if self._pace.counts(trial) else "",
             describe(trial),
             describe_outcome(outcome, standing),
             f"{outcome.seconds:.1f} s",
@@ -248,7 +259,7 @@ class LiveWatcher(_Printing):
 
     def begin(self, phase: str, expected: Counter[Fidelity], done: Counter[Fidelity]) -> None:
         self._best = {}
-        self._pace = Pace(expected, done)
+        self._pace = Pace(phase, expected, done)
         self._phase = self._progress.add_task(f"[bold]{phase}", total=self._pace.expected, done="", left=None, note="")
         self._refresh()
 

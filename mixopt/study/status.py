@@ -6,10 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from mixopt.results.answer import Answer
+from mixopt.results.queue import QueuedMixture
 from mixopt.results.status import (
     Activity,
     AnswerInShort,
@@ -26,12 +28,14 @@ from mixopt.results.status import (
     TrialInTraining,
     TrialStates,
 )
+from mixopt.settings.space import space_declared
 from mixopt.study.inventory import pool_changes
 from mixopt.study.now import Now, now_of
+from mixopt.study.queue import became_of, broken_limit, queued
 from mixopt.study.record import HasNotRun, is_submitted, journal_path, read_record
 from mixopt.study.standings import Standings
+from mixopt.study.wishes import Wish, asked, driver
 from mixopt.study.wishes import activity as activity_of
-from mixopt.study.wishes import asked, driver
 from search.history import Completed, Failed, History
 from search.noise import NoiseFloor as MeasuredNoise
 from search.noise import measure_noise
@@ -129,11 +133,24 @@ def build_status(
             )
             for entry in history.failed
         ),
+        queue=() if file is None else queue_of(file, history),
         noise=None if file is None or noise is None else _noise(noise, file.confirm.seeds),
         answer=None if recorded is None else _in_short(Answer.read(recorded)),
         tracking_uri=fit_to_show(tracking_uri),
         pool_changes=() if file is None else pool_changes(file, record),
     )
+
+
+def queue_of(file: StudyFile, history: History) -> tuple[QueuedMixture, ...]:
+    """What was queued in the study's folder, and what became of it, as far as can be told without its text.
+
+    Raises:
+        ConfigError: the queue is damaged.
+    """
+    waiting = queued(file.work_directory)
+    if not waiting:
+        return ()
+    return became_of(waiting, history, list(file.proxies)[-1], partial(broken_limit, space_declared(file)))
 
 
 def activity_now(
@@ -155,11 +172,19 @@ def activity_now(
     runs = driver(file.work_directory)
     if runs is None:
         # Between turns nobody runs a study whose trials are trained elsewhere.
-        waits = activity == keys.ACTIVITY_WAITING
-        return (over if journal_path(file).exists() and not waits else activity), None
+        if activity == keys.ACTIVITY_WAITING:
+            return _between_turns(record, asked(file.work_directory)), None
+        return (over if journal_path(file).exists() else activity), None
     # Whether it trains anything the driver knows alone: an open trial may be an interrupted one.
     trains = activity != keys.ACTIVITY_PAUSED
     return activity_of(asked(file.work_directory), trains), runs
+
+
+def _between_turns(record: Record, wish: Wish | None) -> Activity:
+    """What a study is at whose trials are trained elsewhere, where somebody has asked this of the turns to come."""
+    if wish is Wish.STOP:
+        return "ended"
+    return activity_of(wish, trains=bool(record.history.running)) if wish is Wish.PAUSE else "waiting"
 
 
 def _mlflow_away(record: Record, file: StudyFile) -> str | None:

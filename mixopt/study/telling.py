@@ -4,7 +4,7 @@ Tables are opened as for `mixopt fit` (mixopt/runs/tables), so separators, decim
 
 In tables a row is a run. Its trial is in a column `trial`, or in whichever column holds ids of trials that are open: as
 they are, or in a longer text, such as a run's name. A metric is in the column of its name, or in the only one that ends
-in it after a separator, such as `eval/web` or `metrics.eval/web`.
+in it after a separator, such as `eval/web` or `metrics.eval/web`, and is a measurement by the rules of `mixopt fit`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import text_in
 from mixopt.base.shown import shown_name
+from mixopt.runs.tables.columns import metric_column
 from mixopt.runs.tables.numbers import is_missing
 from mixopt.runs.tables.reading import Reading
 from mixopt.runs.tables.roles import ENDED
@@ -29,11 +30,11 @@ from mixopt.runs.tables.sheet import Cells, Sheet, some
 from mixopt.runs.tables.sources import sheet_in
 from mixopt.workers.foreign import Order
 
+AS_IT_STANDS = Reading()
 ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{12}(?![0-9a-f])")
 TRIAL = "trial"
 # Columns that say how a run ended, in lower case.
 STATES = ("state", "status")
-SEPARATORS = "/._-: "
 FAILED = "failed"
 # What that column says of a run that did not, in lower case.
 NOT_FAILED = ("false", "no", "0", "0.0", "none", "null")
@@ -66,15 +67,18 @@ def told_in_file(path: Path) -> object:
         raise ConfigError(f"{path}: no JSON: {error}", hint='write {"web": 3.1, ...}') from error
 
 
-def told_in_table(source: Cells, orders: Mapping[str, Order]) -> Heard:
+def told_in_table(source: Cells, orders: Mapping[str, Order], reading: Reading = AS_IT_STANDS) -> Heard:
     """What a table, or an MLflow experiment, tells of the trials that are known, open or not.
+
+    Args:
+        reading: in what encoding it is, and what parts decimals; the rest is told from the trials.
 
     Raises:
         ConfigError: it is none, has no column of trials, or lacks a metric.
         TrackingError: the MLflow does not answer, or has no such experiment.
     """
     notes: list[str] = []
-    sheet = sheet_in(source, Reading(), notes)
+    sheet = sheet_in(source, reading, notes)
     ids = _trials(sheet, orders)
     states = _states(sheet)
     unfinished = [f"{trial} ({state})" for trial, state in zip(ids, states, strict=True) if trial and state]
@@ -99,7 +103,7 @@ def _told_by_rows(sheet: Sheet, ids: Sequence[str], orders: Mapping[str, Order])
     if twice is not None:
         raise ConfigError(f"{sheet.source}: trial {twice} is there twice", hint="keep the run that counts")
     metrics = next(iter(orders.values())).metrics if orders else ()
-    columns = {metric: _column(sheet, metric) for metric in metrics}
+    columns = {metric: metric_column(sheet, metric) for metric in metrics}
     losses_NM = sheet.numbers([*columns.values()])
     seconds = next((name for name in sheet.columns if name.lower() in RUNTIME), None)
     seconds_N = np.zeros(len(sheet)) if seconds is None else np.nan_to_num(sheet.numbers([seconds])[:, 0])
@@ -162,34 +166,16 @@ def _trials(sheet: Sheet, orders: Mapping[str, Order]) -> list[str | None]:
     return found
 
 
-def _column(sheet: Sheet, metric: str) -> str:
-    """
-    Raises:
-        ConfigError: none is of this metric, or several may be.
-    """
-    if metric in sheet.columns:
-        return metric
-    fitting = [name for name in sheet.columns if name.endswith(metric) and name[: -len(metric)][-1:] in SEPARATORS]
-    if len(fitting) == 1:
-        return fitting[0]
-    if not fitting:
-        raise ConfigError(
-            f"{sheet.source}: no column of metric {shown_name(metric)}", hint=f"call one {metric}, or PREFIX/{metric}"
-        )
-    raise ConfigError(
-        f"{sheet.source}: {shown_name(fitting[0])} and {shown_name(fitting[1])} may both be metric "
-        f"{shown_name(metric)}",
-        hint=f"leave one of them, or call it {metric}",
-    )
-
-
 def told_as_pairs(pairs: Sequence[str]) -> dict[str, str]:
     """`web=3.1` as a metric and its number.
 
     Raises:
-        ConfigError: one is no pair.
+        ConfigError: one is no pair, or a metric is there twice.
     """
     split = [pair.rpartition("=") for pair in pairs]
     if odd := [pair for pair, (name, _, number) in zip(pairs, split, strict=True) if not name or not number]:
         raise ConfigError(f"--loss {shown_name(odd[0])} is no METRIC=NUMBER", hint="write --loss web=3.1")
+    twice = [name for name, count in Counter(name for name, _, _ in split).items() if count > 1]
+    if twice:
+        raise ConfigError(f"--loss {shown_name(twice[0])} is there twice", hint="keep the one that was measured")
     return {name: number for name, _, number in split}

@@ -7,11 +7,13 @@ Each trial has a folder in the study's, `trials/<id>`:
     log.txt         what the command printed
     exit            its exit status, once it has ended
     running         locked as long as the command, or what it started and did not cut off from it, lives
-    process         its process group, and whose it is, for whoever ends it
+    process         its session of processes, and whose it is, for whoever ends it; and which start of the trial it is
 
-A driver that is killed leaves its commands alone. The next one finds by `running` that they live, and waits for them;
-finds what has ended well meanwhile by `exit` and `losses.json`; and starts again what is gone without. Nothing that
-ended well is trained twice, and whatever a trainer left in its folder is there for its next start.
+A driver that is killed leaves its commands alone. The next one finds by `running`, and by their session, which also
+holds what has closed its descriptors, that they live, and waits for them; finds what has ended meanwhile by `exit` and
+`losses.json`; and starts again what is gone without. Nothing that has ended is trained twice, and whatever a trainer
+left in its folder is there for its next start. What a failure left counts until the trial is begun anew
+(--retry-failed).
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from typing import Any
 import psutil
 
 from mixopt.base.errors import ConfigError
-from mixopt.settings.schema import PLACEHOLDER
+from mixopt.settings.schema import PLACEHOLDER, PLACES
 from mixopt.workers.executor import Executor
 from mixopt.workers.foreign import Order
 from mixopt.workers.messages import Event, TrialEnd, TrialRestart
@@ -45,6 +47,10 @@ LOOK_SECONDS = 0.25
 ENDS_WITHIN_SECONDS = 10.0
 # Of a log, its end: what is kept of a failure.
 KEPT_BYTES = 8000
+# What is in a trial's folder that its trainer did not leave there.
+KEPT_OF_TRIAL = frozenset(
+    {"mixture.json", "losses.json", "losses.failed.json", "log.txt", "exit", "exit.part", "running", "process"}
+)
 # Its status outlives the driver.
 WRAPPER = "(\n%s\n) >>log.txt 2>&1 </dev/null; echo $? >exit.part && mv exit.part exit"
 
@@ -73,6 +79,10 @@ class _Run:
     @property
     def lives(self) -> bool:
         """Whether the command, or something that it started, is still there."""
+        return self._is_locked or bool(self.processes())
+
+    @property
+    def _is_locked(self) -> bool:
         try:
             descriptor = os.open(self.folder / "running", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -85,6 +95,23 @@ class _Run:
             os.close(descriptor)
         return False
 
+    @property
+    def process(self) -> dict[str, Any]:
+        """What was kept of its last start; empty where there is none."""
+        with suppress(OSError, ValueError, TypeError):
+            return dict(json.loads((self.folder / "process").read_text()))
+        return {}
+
+    def processes(self) -> list[psutil.Process]:
+        """What lives in the session of its last start, on this machine."""
+        process = self.process
+        group = process.get("group")
+        if not isinstance(group, int):
+            return []
+        # A number is given out again once nobody of its session is left, and on another machine it is another's.
+        now, then = _identity(group), {name: process.get(name) for name in ("host", "group", "began", "booted")}
+        return _session(group) if now in (then, {**then, "began": None}) else []
+
     def told(self) -> object | None:
         """What the command wrote; None where it is not there, or not whole."""
         with suppress(OSError, ValueError):
@@ -95,6 +122,7 @@ class _Run:
     def forget(self) -> None:
         """So that the next start is not taken for this one; what was told stays to be looked at."""
         (self.folder / "exit").unlink(missing_ok=True)
+        (self.folder / "process").unlink(missing_ok=True)
         with suppress(FileNotFoundError):
             (self.folder / "losses.json").rename(self.folder / "losses.failed.json")
 
@@ -128,9 +156,13 @@ class Command(Executor[Order]):
 
     def launch(self, job: Order) -> None:
         run = self._runs[job.trial.id] = _Run(job)
-        # What an earlier driver left may live, or have ended well.
-        if run.status != 0 and not run.lives:
+        run.start = int(run.process.get("start", 1))
+        # What an earlier driver left may live, or have ended: then it is looked at as if it had ended here.
+        if run.status is None and not run.lives:
             self._start(run)
+
+    def forget(self, job: Order) -> None:
+        _Run(job).forget()
 
     def events(self) -> Iterator[Event]:
         deadline = time.monotonic() + LOOK_SECONDS
@@ -189,8 +221,6 @@ class Command(Executor[Order]):
 
     def _ended(self, run: _Run, outcome: Measurement | Failure) -> TrialEnd:
         del self._runs[run.order.trial.id]
-        if isinstance(outcome, Failure):
-            run.forget()
         return TrialEnd(run.order.trial, outcome)
 
     def _understood(self, run: _Run, told: object) -> Measurement | Failure:
@@ -215,7 +245,6 @@ class Command(Executor[Order]):
         command = filled_in(self._command, values)
         script = f"cd {shlex.quote(str(self._home))} || exit\n{command}"
         variables = {f"MIXOPT_{name.upper()}": value for name, value in values.items()}
-        (folder / "process").unlink(missing_ok=True)
         # A new file: whoever holds the lock on one of an earlier start, and could not be ended, is not waited for.
         (folder / "running").unlink(missing_ok=True)
         run.ending = None
@@ -233,17 +262,12 @@ class Command(Executor[Order]):
         finally:
             os.close(held)
         self._children[run.order.trial.id] = child
-        write_whole(folder / "process", json.dumps(_identity(child.pid)).encode())
+        write_whole(folder / "process", json.dumps({**_identity(child.pid), "start": run.start}).encode())
 
     def _signal(self, run: _Run, number: int) -> None:
-        if not run.lives:
-            return
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            process = json.loads((run.folder / "process").read_text())
-            # A number is given out again once nobody of its group is left, and on another machine it is another's.
-            now = _identity(int(process["group"]))
-            if now == process or now == {**process, "began": None}:
-                os.killpg(process["group"], number)
+        for process in run.processes():
+            with suppress(psutil.Error):
+                process.send_signal(number)
 
     def _reap(self) -> None:
         for trial, child in [*self._children.items()]:
@@ -270,8 +294,32 @@ def filled_in(command: str, values: dict[str, str]) -> str:
     return PLACEHOLDER.sub(lambda found: shlex.quote(values[found[1]]), command)
 
 
+def check_syntax(command: str) -> None:
+    """
+    Raises:
+        ConfigError: the shell cannot read the command.
+    """
+    script = filled_in(command, dict.fromkeys(PLACES, "x"))
+    done = subprocess.run(
+        ["/bin/sh", "-n", "-c", script], capture_output=True, text=True, errors="replace", check=False
+    )
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        raise ConfigError(f"the shell cannot read it: {said[0] if said else 'sh -n says no'}", hint="mend the command")
+
+
+def _session(leader: int) -> list[psutil.Process]:
+    """The processes of the session that this one began; without those that have died, and wait to be noticed."""
+    found = []
+    for number in psutil.pids():
+        with suppress(OSError, psutil.Error):
+            if os.getsid(number) == leader and (process := psutil.Process(number)).status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
 def _identity(group: int) -> dict[str, Any]:
-    """Which process group of all machines and times it is, by when its leader began; None where that has ended."""
+    """Which session of all machines and times it is, by when its leader began; None where that has ended."""
     try:
         began = psutil.Process(group).create_time()
     except psutil.Error:

@@ -65,6 +65,10 @@ class Executor(ABC, Generic[JobT]):
     def launch(self, job: JobT) -> None:
         """Begin a job."""
 
+    def forget(self, job: JobT) -> None:
+        """A trial that failed is about to be begun anew: what is left of it is no outcome of the new start."""
+        return
+
     @abstractmethod
     def events(self) -> Iterator[Event]:
         """What happened since the last call; waits a moment for something, and may yield nothing."""

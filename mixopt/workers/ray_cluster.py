@@ -23,6 +23,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mixopt.workers.executor import Executor, Unwanted
 from mixopt.workers.messages import Event, Notice, TrialEnd, TrialRestart
+from mixopt.workers.ray_connection import WAIT_SECONDS
 from mixopt.workers.ray_link import Gone, Link
 from mixopt.workers.ray_room import Room, TaskSize
 from mixopt.workers.training import Job, compile_ahead, run_trials
@@ -31,7 +32,6 @@ from proxies.recipe import Recipe
 from search.errors import first_line
 from search.trial import Failure, FailureKind
 
-WAIT_SECONDS = 0.5
 COMPILE_SECONDS = 900.0
 # A worker that is ended because it is silent is believed dead after so long, whether Ray says so or not.
 ENDED_WITHIN_SECONDS = 30.0

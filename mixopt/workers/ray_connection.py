@@ -33,6 +33,8 @@ CREDENTIALS = (
 # On a busy machine Ray may be too slow for itself.
 STARTS, PAUSE_SECONDS = 3, 1.0
 ANSWERS_WITHIN_SECONDS = 2.0
+# How long Ray is waited for before something else is looked at.
+WAIT_SECONDS = 0.5
 _HOST_AND_PORT = re.compile(r"[^/]+:\d+")
 
 

@@ -17,10 +17,9 @@ from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.exceptions import LocalRayletDiedError, RayError
 
 from mixopt.base.errors import ClusterLost
-from mixopt.workers.ray_connection import answers, connect
+from mixopt.workers.ray_connection import WAIT_SECONDS, answers, connect
 from search.errors import first_line
 
-WAIT_SECONDS = 0.5
 # A cluster that is lost is tried again after the first of these, then after twice as long, up to the second.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 # Somebody else's is waited for so long; one of this machine that dies so often before a trial ends would go on dying.

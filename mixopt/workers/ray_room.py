@@ -21,8 +21,8 @@ from ray.exceptions import GetTimeoutError, RayError
 from mixopt.base.errors import ClusterLost, ConfigError
 from mixopt.workers.demand import Demand, Demands, fitting, starts_nodes
 from mixopt.workers.fair_share import Roll
+from mixopt.workers.ray_connection import WAIT_SECONDS
 
-WAIT_SECONDS = 0.5
 # How often the nodes, and the other studies, are looked at.
 LOOK_SECONDS = 5.0
 # A study that is submitted or resumed may be there before the nodes are.

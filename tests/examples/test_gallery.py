@@ -13,6 +13,7 @@ import pytest
 from examples.gallery.studies import GALLERY
 from examples.gallery.team_table.runs import DOMAINS, NATURAL, best, mean_loss, write
 from examples.gallery.text import write_languages
+from mixopt.exports.formats import exporter
 from mixopt.settings.reading import load
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +50,14 @@ def test_a_page_shows_the_study_file_and_the_commands(name: str) -> None:
     assert all(command in "".join(shown) for command in GALLERY[name].commands)
 
 
+@pytest.mark.parametrize(
+    "command", [command for worked in GALLERY.values() for command in worked.commands if "mixopt export" in command]
+)
+def test_an_export_is_called_by_what_it_is(command: str) -> None:
+    format, output = (command.split(option)[1].split()[0] for option in ("--format", "--output"))
+    assert Path(output).suffix == exporter(format).suffix
+
+
 @pytest.mark.parametrize("name", [name for name in GALLERY if name != "team_table"])
 def test_what_makes_a_study_short_is_in_its_files(name: str, tmp_path: Path) -> None:
     """A replacement that no longer fits would leave a test of ten minutes."""
@@ -80,3 +89,5 @@ def test_the_table_is_a_trackers_with_runs_that_did_not_end(tmp_path: Path) -> N
     head, *rows = (tmp_path / "runs.csv").read_text().splitlines()
     assert head.startswith("Run;Status;Iteration;sampling web [%];")
     assert sum(";crashed;" in row for row in rows) == 3
+    steps = [int(row.split(";")[2]) for row in rows if ";finished;" in row]
+    assert min(steps) == max(steps) / 3, "one ended at a third of its steps, as the page says"

@@ -14,7 +14,7 @@ from mixopt.base.files import locked
 from mixopt.settings.reading import load
 from mixopt.study.corpus import prepare_corpus
 from mixopt.study.record import journal_path
-from search.trial import Trial
+from search.trial import Failure, FailureKind, Trial
 from tests.e2e.study import write_study
 from tests.program import mixopt
 from tests.tracking.trials import measurement, trial
@@ -71,6 +71,24 @@ def test_it_shows_first_and_removes_on_request_what_no_trial_goes_on_from(tmp_pa
     assert [path.name for path in (study / "checkpoints").iterdir()] == [f"{RUNNING.id}.pt"]
     assert (study / "journal.jsonl").exists()
     assert pruned(study.parent, "--yes")["items"] == []
+
+
+def test_what_a_trainer_of_ones_own_left_of_measured_trials_goes(tmp_path: Path) -> None:
+    failed = trial(0.6)
+    more = (Opened(failed), Closed(failed, Failure(FailureKind.ERROR, "no room"), None))
+    study = study_with(tmp_path, *more)
+    for each in (CLOSED, RUNNING, failed):
+        folder = study / "trials" / each.id
+        (folder / "model").mkdir(parents=True)
+        (folder / "model" / "weights.bin").write_bytes(b"x" * 1000)
+        (folder / "losses.json").write_text("{}")
+        (folder / "log.txt").write_text("trained")
+    found = [item for item in pruned(study.parent, "--yes")["items"] if "trials" in item["path"]]
+    assert [(Path(item["path"]).parent.name, item["bytes"]) for item in found] == [(CLOSED.id, 1000)]
+    left = {path.name for path in (study / "trials" / CLOSED.id).iterdir()}
+    assert left == {"losses.json", "log.txt"}
+    assert (study / "trials" / failed.id / "model").exists(), "--retry-failed may go on from it"
+    assert (study / "trials" / RUNNING.id / "model").exists()
 
 
 def test_nothing_of_a_running_study_or_a_damaged_one_is_touched(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import mlflow
@@ -169,6 +171,92 @@ def test_what_failed_is_a_failure(tmp_path: Path) -> None:
     assert failures.loc[diverged.trial, "kind"] == "diverged"
 
 
+def test_what_failed_can_be_asked_for_again(tmp_path: Path) -> None:
+    study = mixopt.Study(write_foreign(tmp_path))
+    lost, other = study.ask(2, client="a").trials
+    study.tell(lost.trial, failed="the node died")
+    with pytest.raises(ConfigError, match="recorded already") as told:
+        study.tell(lost.trial, losses(lost))
+    assert told.value.hint is not None and f"mixopt ask --again {lost.trial}" in told.value.hint
+    again = study.ask_again(lost.trial, client="b")
+    assert (again.trials, again.new, again.others) == ((lost,), 1, 1)
+    assert study.ask(1, client="b").trials == (lost,), "it owes it now"
+    study.tell(lost.trial, losses(lost))
+    assert study.failures.empty
+    with pytest.raises(ConfigError, match=f"trial {lost.trial} is measured already"):
+        study.ask_again(lost.trial)
+    done = program("ask", study.file.file, "--again", other.trial, "--json")
+    assert json.loads(done.stdout)["new"] == 0, "it is open, and given as it is"
+
+
+def test_a_second_worker_hears_that_it_was_given_what_the_first_trains(tmp_path: Path) -> None:
+    file = write_foreign(tmp_path)
+    assert "--client" not in program("ask", file, "-n", "2").stdout
+    shown = " ".join(program("ask", file, "-n", "2").stdout.split())
+    assert "2 trials were given to" in shown
+    assert "another worker" in shown and "--client NAME" in shown
+
+
+def test_a_paused_study_gives_nothing_new_and_is_told_all_the_same(tmp_path: Path) -> None:
+    study = mixopt.Study(write_foreign(tmp_path))
+    (first,) = study.ask().trials
+    assert program("pause", study.file.file).status == 0
+    assert study.status.activity == "pausing"
+    asked = study.ask(3)
+    assert (asked.trials, asked.new, asked.halted, asked.ended) == ((first,), 0, "paused", False)
+    study.tell(first.trial, losses(first))
+    assert mixopt.Study(study.file.file).status.activity == "paused"
+    assert "study ours is paused" in program("ask", study.file.file).stdout
+    assert "study ours goes on" in program("resume", study.file.file).stdout
+    assert "was not paused" in program("resume", study.file.file).stdout
+    assert study.ask().new == 1
+
+
+def test_a_search_that_is_ended_early_is_confirmed(tmp_path: Path) -> None:
+    study = mixopt.Study(write_foreign(tmp_path))
+    for trial in study.ask(6).trials:
+        study.tell(trial.trial, losses(trial))
+    assert program("stop", study.file.file, "--confirm").status == 0
+    seen = train_all(study)
+    assert seen
+    assert all(trial.purpose.startswith("confirm") for trial in seen)
+    assert study.answer.confirmed
+    assert any("mixopt stop ended the search after 6 of" in note for note in study.answer.notes)
+    assert study.ask().ended
+
+
+def test_a_study_that_is_stopped_answers_at_once_and_goes_on_when_it_is_asked_to(tmp_path: Path) -> None:
+    study = mixopt.Study(write_foreign(tmp_path))
+    for trial in study.ask(6).trials:
+        study.tell(trial.trial, losses(trial))
+    (late,) = study.ask().trials
+    done = program("stop", study.file.file)
+    assert done.status == 0, done.stderr
+    assert not study.answer.confirmed
+    asked = study.ask(3)
+    assert (asked.trials, asked.ended, asked.halted) == ((), True, "stopped")
+    assert study.status.activity == "ended"
+    assert study.tell(late.trial, losses(late)).recorded == (late.trial,)
+    assert study.status.activity == "ended"
+    program("resume", study.file.file)
+    assert study.ask(1, client="another").new == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("cancel",), "nothing of study ours runs here"),
+        (("pause",), "study ours has not begun here; begin it: mixopt ask"),
+        (("stop",), "study ours has not begun here"),
+    ],
+    ids=lambda each: each[0],
+)
+def test_what_cannot_be_asked_of_such_a_study(command: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    done = program(*command, write_foreign(tmp_path))
+    assert done.status == 2
+    assert says in done.stderr
+
+
 def test_metrics_are_the_trainers_own(tmp_path: Path) -> None:
     text = STUDY.replace("target:", "metrics: [mmlu_loss, humaneval_bpb]\ntarget:")
     study = mixopt.Study(write_foreign(tmp_path, text))
@@ -226,11 +314,34 @@ def test_a_run_of_a_mixture_that_is_there_is_a_repeat_unless_it_is_that_run(tmp_
     assert study.status.trials.completed.total == 4
 
 
+def test_metrics_of_runs_of_before_may_have_a_prefix(tmp_path: Path) -> None:
+    study = mixopt.Study(write_foreign(tmp_path))
+    runs = table(study, [(0.5, 0.3, 0.2), (0.2, 0.5, 0.3)])
+    runs = runs.rename(columns=lambda name: name.replace("metric.", "eval_loss/"))
+    assert len(study.attach(runs).attached) == 2
+
+
 def test_runs_outside_the_limits_are_left_out_and_named(tmp_path: Path) -> None:
     study = mixopt.Study(write_foreign(tmp_path, STUDY.replace("{tokens: 10B}", "{tokens: 10B, max: 30%}")))
     attached = study.attach(table(study, [(0.5, 0.3, 0.2), (0.2, 0.2, 0.6)]))
     assert len(attached.attached) == 1
     assert "1 runs outside the study's limits are left out: run1" in attached.left_out
+
+
+def test_a_run_that_lacks_a_metric_is_no_trial_until_it_has_it(tmp_path: Path) -> None:
+    study = mixopt.Study(write_foreign(tmp_path))
+    whole = table(study, [(0.5, 0.3, 0.2), (0.2, 0.5, 0.3), (0.3, 0.3, 0.4), (0.4, 0.3, 0.3)])
+    gaps = whole.copy()
+    gaps.loc[1, "metric.code"] = None
+    gaps.loc[2, "metric.books"] = math.inf
+    said = "2 runs without a metric, or for which it is no finite number, are left out: run1 (code), run2 (books)"
+    for attached in (2, 0):
+        found = study.attach(gaps)
+        assert (len(found.attached), found.known) == (attached, 2 - attached)
+        assert said in found.left_out
+    found = study.attach(whole)
+    assert (len(found.attached), found.known) == (2, 2)
+    assert study.status.trials.failed.total == 0
 
 
 @pytest.mark.parametrize(

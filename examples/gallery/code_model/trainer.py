@@ -78,7 +78,10 @@ def base(folder: Path, pools: Mapping[str, torch.Tensor]) -> LlamaForCausalLM:
             )
         )
         train(model, pools, dict.fromkeys(BASE_POOLS, 0.5), BASE_STEPS, seed=0)
-        model.save_pretrained(folder)
+        # Under another name until it is whole: whoever is killed meanwhile begins anew.
+        half = folder.with_name(f"{folder.name}.half")
+        model.save_pretrained(half)
+        half.rename(folder)
     return LlamaForCausalLM.from_pretrained(folder)
 
 

@@ -27,6 +27,7 @@ FLOOR, SCALE, OFFSET, POWER = 2.1, 0.35, 0.02, 0.45
 NOISE = 0.006  # what two runs of the same mixture differ by
 RUNS, CRASHED, STALE = 44, (9, 23, 31), (17,)
 STEPS = 12_000
+STALE_AT = STEPS // 3
 
 
 def losses(weights: Mapping[str, float]) -> dict[str, float]:
@@ -50,7 +51,8 @@ def write(path: Path) -> None:
         weights = dict(zip(DOMAINS, percent_D / 100, strict=True))
         measured = {name: loss + NOISE * draw.standard_normal() for name, loss in losses(weights).items()}
         crashed = number in CRASHED
-        step = draw.integers(500, 5_000) if crashed or number in STALE else STEPS
+        stopped = draw.integers(500, 5_000) if crashed or number in STALE else STEPS
+        step = STALE_AT if number in STALE else stopped
         load_4 = np.round(100 * draw.dirichlet(np.full(4, 40.0)), 1)
         load_4[0] = round(100 - load_4[1:].sum(), 1)
         rows.append(

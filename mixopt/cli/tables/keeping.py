@@ -10,7 +10,7 @@ from mixopt.results.doctor import Diagnosis, Finding
 from mixopt.results.prune import Pruned
 
 STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
-UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def finding_line(finding: Finding) -> Text:
@@ -36,4 +36,4 @@ def pruned_table(pruned: Pruned) -> RenderableType:
 
 
 def show_bytes(count: int) -> str:
-    return next((f"{count / size:.1f} {unit}" for size, unit in UNITS if count >= size), f"{count} B")
+    return next((f"{count / size:.1f} {unit}" for size, unit in SIZES if count >= size), f"{count} B")

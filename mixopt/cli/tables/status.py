@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -62,7 +63,7 @@ def status_table(status: StatusFields, called: str = "study.yaml") -> Renderable
     if status.lately and status.activity != "ended":
         parts += [Text(), lately_table(status.lately)]
     parts += [Text(), _counts_table(status), Text(), *_spent(status)]
-    parts += failures(status, called)
+    parts += [*failures(status, called), *queue_lines(status)]
     verdict = [Hanging("answer: ", status.answer.verdict)] if status.answer else [Text("no answer yet")]
     return Group(*parts, *verdict, *map(note, status.pool_changes))
 
@@ -229,6 +230,19 @@ def failures(status: StatusFields, called: str) -> list[RenderableType]:
     more = len(status.failures) - len(told)
     others = f"; {more} more: mixopt trials {called} --failed" if more > 0 else ""
     return [*told, Hanging("        ", f"see why: mixopt logs {called} --trial {status.failures[-1].trial}{others}")]
+
+
+def queue_lines(status: StatusFields) -> list[RenderableType]:
+    """What was queued and is not trained, and why; how much of the rest there is."""
+    lines: list[RenderableType] = [
+        Hanging("queued: ", f"{each.named} {'failed' if each.state == 'failed' else 'is not trained'}: {each.why}")
+        for each in status.queue
+        if each.state in ("failed", "left_out")
+    ]
+    counts = Counter(each.state for each in status.queue if each.state not in ("failed", "left_out"))
+    if counts:
+        lines.append(Hanging("queued: ", ", ".join(f"{count} {state}" for state, count in counts.items())))
+    return lines
 
 
 def job_status_table(job: JobWithTrials | JobAlone, called: str = "study.yaml") -> RenderableType:

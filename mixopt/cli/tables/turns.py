@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from mixopt.base.console import note
 from mixopt.cli.tables.table import plain_table
 from mixopt.results.turns import AskedTrials, AttachedRuns, ToldTrials
 from mixopt.settings.units import show_count
@@ -26,15 +27,26 @@ def asked_table(asked: AskedTrials) -> RenderableType:
         )
     metrics = ", ".join(asked.trials[0].metrics)
     before = len(asked.trials) - asked.new
-    owed = f" ({before} of them given before, and not told of yet)" if before else ""
     return Group(
         table,
-        Text(f"for {asked.client}{owed}; all shares: --json, or files: --output FOLDER"),
+        *([note(_given_before(before, asked.client))] if before else []),
+        Text(f"for {asked.client}; all shares: --json, or files: --output FOLDER"),
         Text(f"then: mixopt tell STUDY TRIAL --losses losses.json     (of {metrics})"),
     )
 
 
+def _given_before(count: int, client: str) -> str:
+    were = "1 trial was" if count == 1 else f"{count} trials were"
+    return (
+        f"{were} given to {client} before, and not told of yet: where another worker trains them, ask with a name of "
+        "its own, --client NAME"
+    )
+
+
 def _none(asked: AskedTrials) -> str:
+    if asked.halted is not None:
+        verdict = f": {asked.verdict}" if asked.verdict else ""
+        return f"study {asked.study} is {asked.halted}, and gives out no trials{verdict} (mixopt resume goes on)"
     if asked.ended:
         return f"nothing is left to train: {asked.verdict}"
     return f"nothing to train before others are told: {asked.others} trials are open for other clients"

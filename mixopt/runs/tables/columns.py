@@ -19,23 +19,26 @@ import numpy as np
 from mixopt.base.errors import ConfigError
 from mixopt.base.shown import shown_name
 from mixopt.runs.tables.mixture_columns import Group, mixture_columns
-from mixopt.runs.tables.reading import Reading, Role, chosen
+from mixopt.runs.tables.reading import Columns, Reading, Role, chosen
 from mixopt.runs.tables.roles import Known, roles_of
 from mixopt.runs.tables.sheet import Sheet, some
 from mixopt.runs.tables.words import (
     BARE_LOSS_WORDS,
     COUNT_WORDS,
     EVALUATION_WORDS,
+    LANGUAGES,
+    METRIC,
     MIXTURE_WORDS,
     SETTING_WORDS,
     TRAINING_WORDS,
+    called,
     is_setting,
     kind_of,
     without_origin,
     words_of,
 )
 
-WEIGHT, METRIC = "weight.", "metric."
+WEIGHT = "weight."
 # A column that is called like a metric is one if so many of its cells are numbers; what the others are is a mistake.
 MOSTLY = 0.5
 
@@ -124,6 +127,7 @@ class _Measured:
     columns: Mapping[str, str]
     # Also of columns that are no metrics.
     reasons: Mapping[str, str]
+    # Numbers that may be metrics, and are not taken for such.
     maybe: tuple[str, ...] = ()
 
 
@@ -167,59 +171,106 @@ def _quoted(group: Group) -> str:
 def _metrics(
     sheet: Sheet, said: Reading, taken: Collection[str], questions: list[ConfigError], of_tracker: bool
 ) -> _Measured:
+    """
+    Args:
+        taken: columns that are something else, and no metrics but by their whole names.
+        questions: added to, where nobody can tell.
+        of_tracker: whether a tracker wrote the table.
+    """
     names = [name for name in sheet.columns if name not in taken]
     if said.metrics:
-        columns = chosen(said.metrics, list(sheet.columns), "--metrics", str(sheet.source))
-        # Who names each metric means the names; a pattern may fit pictures and tables as well.
-        if not isinstance(said.metrics, Mapping):
-            numbers = {short: name for short, name in columns.items() if sheet.share_of_numbers(name) > 0}
-            columns = _with_kinds(numbers or columns)
-        return _Measured(columns, dict.fromkeys(columns.values(), "said so"))
+        return _as_said(sheet, said.metrics, names)
     if plain := [name for name in names if name.startswith(METRIC)]:
         if METRIC in plain:
             raise ConfigError(f"{sheet.source}: column {METRIC} lacks the name after the point", hint="add it")
         why = f"called {METRIC}<name>"
         return _Measured({name.removeprefix(METRIC): name for name in plain}, dict.fromkeys(plain, why))
+    return _guessed(sheet, names, questions, of_tracker)
+
+
+def _as_said(sheet: Sheet, said: Columns, names: Sequence[str]) -> _Measured:
+    candidates = [name for name in sheet.columns if name in names or isinstance(said, Mapping) or name in said]
+    columns = chosen(said, candidates, "--metrics", str(sheet.source))
+    # Who names each metric means the names; a pattern may fit pictures and tables as well.
+    if not isinstance(said, Mapping):
+        numbers = {short: name for short, name in columns.items() if sheet.share_of_numbers(name) > 0}
+        columns = _with_kinds(numbers or columns)
+    return _Measured(columns, dict.fromkeys(columns.values(), "said so"))
+
+
+def _guessed(sheet: Sheet, names: Sequence[str], questions: list[ConfigError], of_tracker: bool) -> _Measured:
+    """What was measured, by the names of columns and what stands in them."""
     tiers = {name: _tier(sheet, name) for name in names}
-    by_tier: dict[str, list[str]] = {}
-    for name, (tier, _) in tiers.items():
-        by_tier.setdefault(tier, []).append(name)
     reasons = {name: why for name, (_, why) in tiers.items() if why}
-    found = [name for name in names if tiers[name][0] in ("evaluation", "score", "loss")]
-    bare, doubted = by_tier.get("bare loss", []), list[str]()
-    if found:
-        if by_tier.get("evaluation"):
-            # Beside what names an evaluation, a loss without one is that of training.
-            reasons |= dict.fromkeys(bare, "a loss, perhaps that of training: --metrics takes it")
-            doubted = bare
-        elif bare and of_tracker and not by_tier.get("training"):
-            hint = f"say what counts: --metrics {' --metrics '.join(map(shown_name, [*found, *bare]))}, or without it"
-            questions.append(
-                ConfigError(f"{sheet.source}: {shown_name(bare[0])} may be a loss of training or of evaluation", hint)
-            )
-        else:
-            # A table that somebody made has what was measured; that of training would be named so.
-            found += bare
-        found += [name for name in by_tier.get("maybe", []) if _beside(name, found)]
-    elif len(bare) == 1:
-        found, reasons = bare, {**reasons, bare[0]: "the only loss"}
-    maybe = [name for name in by_tier.get("maybe", []) if name not in found]
-    reasons |= dict.fromkeys(maybe, "a number of which nothing is known: --metrics takes it")
-    reasons |= {name: "beside other metrics" for name in found if name in by_tier.get("maybe", [])}
-    found = [name for name in names if name in found and not _is_extreme(name, found, reasons)]
-    if not found:
-        listed = some(map(shown_name, filter(None, names)))
-        candidates = bare or by_tier.get("training", []) or maybe
-        question = (
-            ("several columns may be what was measured: " + some(map(shown_name, candidates), 4))
-            if len(candidates) > 1
-            else f"only {shown_name(candidates[0])} may be what was measured"
-            if candidates
-            else f"no column {METRIC}<name> among {listed}, and none that look measured"
+
+    def of(*wanted: str) -> list[str]:
+        return [name for name in names if tiers[name][0] in wanted]
+
+    clear, bare, training = of("evaluation", "score", "loss"), of("bare loss"), of("training")
+    found, doubted = set(clear), list[str]()
+    if of("evaluation"):
+        # Beside what names an evaluation, a loss without one is that of training.
+        reasons |= dict.fromkeys(bare, "a loss, perhaps that of training: --metrics takes it")
+        doubted = bare
+    elif clear and bare and of_tracker and not training:
+        hint = f"say what counts: --metrics {' --metrics '.join(map(shown_name, [*clear, *bare]))}, or without it"
+        questions.append(
+            ConfigError(f"{sheet.source}: {shown_name(bare[0])} may be a loss of training or of evaluation", hint)
         )
-        asked = shown_name(candidates[0]) if candidates else "'eval/*'"
-        questions.append(ConfigError(f"{sheet.source}: {question}", hint=f"say which: --metrics {asked} (repeatable)"))
-    return _Measured(_called(found), reasons, (*doubted, *maybe))
+    elif clear:
+        # A table that somebody made has what was measured; that of training would be named so.
+        found.update(bare)
+    elif len(bare) == 1:
+        found.update(bare)
+        reasons[bare[0]] = "the only loss"
+    near = [name for name in of("maybe") if clear and _beside(name, found)]
+    found.update(near)
+    reasons |= dict.fromkeys(of("maybe"), "a number of which nothing is known: --metrics takes it")
+    reasons |= dict.fromkeys(near, "beside other metrics")
+    metrics = [name for name in names if name in found and not _is_extreme(name, found, reasons)]
+    maybe = [name for name in of("maybe") if name not in found]
+    if not metrics:
+        questions.append(_no_metric(sheet, bare or training or maybe))
+    # What is called like a count stands among metrics where it may be one: eval/id, a language.
+    counts = [name for name in of("count") if _beside(name, found)]
+    return _Measured(_called(metrics), reasons, (*doubted, *maybe, *counts, *training))
+
+
+def _no_metric(sheet: Sheet, candidates: Sequence[str]) -> ConfigError:
+    """The question what was measured, where no column surely was."""
+    if len(candidates) > 1:
+        question = f"several columns may be what was measured: {some(map(shown_name, candidates), 4)}"
+    elif candidates:
+        question = f"only {shown_name(candidates[0])} may be what was measured"
+    else:
+        listed = some(map(shown_name, filter(None, sheet.columns)))
+        question = f"no column {METRIC}<name> among {listed}, and none that look measured"
+    asked = shown_name(candidates[0]) if candidates else "'eval/*'"
+    return ConfigError(f"{sheet.source}: {question}", hint=f"say which: --metrics {asked} (repeatable)")
+
+
+def metric_column(sheet: Sheet, metric: str) -> str:
+    """The column of a metric whose name is known; of several that may be, the only one that is no setting, no share
+    and not of training.
+
+    Raises:
+        ConfigError: none is of this metric, or several may be.
+    """
+    found = called(metric, sheet.columns)
+    if not found:
+        raise ConfigError(
+            f"{sheet.source}: no column of metric {shown_name(metric)}", hint=f"call one {metric}, or PREFIX/{metric}"
+        )
+    if len(found) > 1:
+        measured = [name for name in found if _tier(sheet, name)[0] not in ("none", "count", "training")]
+        found = [name for name in measured if not _is_extreme(name, measured, {})] or found
+    if len(found) > 1:
+        raise ConfigError(
+            f"{sheet.source}: {shown_name(found[0])} and {shown_name(found[1])} may both be metric "
+            f"{shown_name(metric)}",
+            hint=f"leave one of them, or call it {metric}",
+        )
+    return found[0]
 
 
 def _tier(sheet: Sheet, name: str) -> tuple[str, str]:
@@ -233,6 +284,8 @@ def _tier(sheet: Sheet, name: str) -> tuple[str, str]:
     if plain.startswith("_") or not plain:
         return "none", "of the tracker"
     words, kind = set(words_of(plain)), kind_of(plain)
+    if words & EVALUATION_WORDS:
+        words -= LANGUAGES
     if "stderr" in plain.lower().replace("_", ""):
         return "none", "a standard error"
     if words & SETTING_WORDS:
@@ -240,7 +293,7 @@ def _tier(sheet: Sheet, name: str) -> tuple[str, str]:
     if words & TRAINING_WORDS:
         return ("training" if kind != "unknown" else "none"), "of training: --metrics takes it"
     if kind == "unknown" and words & (COUNT_WORDS | MIXTURE_WORDS):
-        return "none", "a setting or a count, by its name"
+        return "count", "a setting or a count, by its name"
     if words & EVALUATION_WORDS:
         return "evaluation", "an evaluation, by its name"
     if kind == "score":
@@ -253,7 +306,7 @@ def _tier(sheet: Sheet, name: str) -> tuple[str, str]:
     return ("maybe", "") if np.nanmax(numbers) > np.nanmin(numbers) else ("none", "the same in every run")
 
 
-def _beside(name: str, found: Sequence[str]) -> bool:
+def _beside(name: str, found: Collection[str]) -> bool:
     """Whether a column stands in the folder of one that is a metric."""
     folder = _folder(name)
     return bool(folder) and any(_folder(other) == folder for other in found)
@@ -265,7 +318,7 @@ def _folder(name: str) -> str:
     return plain[: max(plain.rfind("/"), plain.rfind("."), 0)]
 
 
-def _is_extreme(name: str, found: Sequence[str], reasons: dict[str, str]) -> bool:
+def _is_extreme(name: str, found: Collection[str], reasons: dict[str, str]) -> bool:
     """Whether a column is the best of a run's values, whose last is there as well."""
     plain = without_origin(name)
     for end in (".min", ".max", ".best", ".mean", "__MIN", "__MAX", "_min", "_max", "_best"):

@@ -30,7 +30,7 @@ class MappingFile(BaseModel):
     metrics: Patterns | None = None
     """The columns of the measurements, in the same ways."""
     run: str | None = None
-    """The column of the runs' names; `no` for none, as in all that follow."""
+    """The column of the runs' names; "" for none, as in all that follow."""
     fidelity: str | None = None
     params: str | None = None
     tokens: str | None = None

@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from mixopt.runs.tables.numbers import is_missing
 
 DEEPEST = 12
@@ -53,7 +55,7 @@ def opened(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 def _flat(prefix: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, str):
+    if isinstance(value, str | np.ndarray):
         value = _value_in(value)
     if isinstance(value, Mapping) and depth < DEEPEST:
         keys = set(value)
@@ -84,7 +86,8 @@ def _listed(prefix: str, value: list[Any], depth: int) -> Iterator[tuple[str, An
 
 def _beside(prefix: str, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Numbers in a list whose names are in the one list beside it of as many different texts."""
-    lists = {key: each for key, each in value.items() if isinstance(each, list) and 2 <= len(each) <= MOST_LISTED}
+    lists = {key: each.tolist() if isinstance(each, np.ndarray) else each for key, each in value.items()}
+    lists = {key: each for key, each in lists.items() if isinstance(each, list) and 2 <= len(each) <= MOST_LISTED}
     names = [each for each in lists.values() if all(isinstance(name, str) for name in each)]
     for key, numbers in lists.items():
         if all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
@@ -96,6 +99,8 @@ def _beside(prefix: str, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _value_in(cell: Any) -> Any:
     """What a cell holds, where it holds more than one value; the cell itself otherwise."""
+    if isinstance(cell, np.ndarray):  # of Parquet
+        return cell.tolist()
     if not isinstance(cell, str):
         if isinstance(cell, Sequence) and not isinstance(cell, list | bytes):
             return list(cell)

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from mixopt.base.errors import ConfigError
-from mixopt.runs.tables.columns import METRIC, WEIGHT, Layout, layout_of
+from mixopt.runs.tables.columns import WEIGHT, Layout, layout_of
 from mixopt.runs.tables.finished import LeftOut, unfinished, unknown_states
 from mixopt.runs.tables.mapping_file import mapping_beside
-from mixopt.runs.tables.reading import Described, Reading, Role, TableSource, cells_of
+from mixopt.runs.tables.reading import NO_COLUMN, Described, Reading, Role, TableSource, cells_of
 from mixopt.runs.tables.roles import roles_of
-from mixopt.runs.tables.rows import joined, one_row_a_run
+from mixopt.runs.tables.rows import check_one_mixture_a_run, joined, one_row_a_run
 from mixopt.runs.tables.shares import without_mixture
 from mixopt.runs.tables.sheet import Sheet, repeated, some
 from mixopt.runs.tables.sources import check_no_chart, sheet_in
+from mixopt.runs.tables.words import METRIC
 
 # Roles whose columns keep their cells under a name of their own.
 PLAIN: tuple[Role, ...] = ("fidelity", "params", "tokens", "cost")
@@ -59,17 +60,22 @@ def open_table(source: TableSource, strict: bool = True) -> Opened:
     cells = cells_of(source)
     said = source.said if isinstance(source, Described) else Reading()
     notes: list[str] = []
-    if isinstance(cells, Path) and (beside := mapping_beside(cells)) is not None:
-        path, mapped = beside
+    mapping = source.mapping if isinstance(source, Described) else None
+    if mapping is None and isinstance(cells, Path) and (beside := mapping_beside(cells)) is not None:
+        mapping, mapped = beside
         said = said.over(mapped)
-        notes.append(f"its columns are those of {path}")
+    if mapping is not None:
+        notes.append(f"its columns are those of {mapping}")
     sheet = sheet_in(cells, said, notes)
     check_no_chart(sheet)
-    sheet = one_row_a_run(sheet, said, notes)
-    others = []
+    sheet, steps = one_row_a_run(sheet, said, notes)
+    others, all_steps = list[Sheet](), [steps]
+    nowhere = {role: column for role, column in said.columns.items() if column == NO_COLUMN}
     for path in said.join:
-        alone = Reading(decimal=said.decimal, encoding=said.encoding)
-        others.append(one_row_a_run(sheet_in(path, alone, notes), alone, notes))
+        alone = Reading(decimal=said.decimal, encoding=said.encoding, columns=nowhere)
+        other, steps = one_row_a_run(sheet_in(path, alone, notes), alone, notes)
+        others.append(other)
+        all_steps.append(steps)
     sheet = joined(sheet, others, said, notes)
     found = len(sheet)
     left_out: list[LeftOut] = []
@@ -84,6 +90,7 @@ def open_table(source: TableSource, strict: bool = True) -> Opened:
         if strict:
             raise layout.questions[0]
         return Opened(sheet, layout, said, found, tuple(left_out), (*notes, *_told(left_out)))
+    check_one_mixture_a_run([each for each in all_steps if each is not None], list(layout.weights.values()))
     if bare := without_mixture(sheet, list(layout.weights.values())):
         empty = LeftOut(tuple(bare), "without a mixture")
         sheet = _without(sheet, [empty], "fill in the weights")
@@ -154,4 +161,5 @@ def _renamed(sheet: Sheet, layout: Layout, names: list[str]) -> Sheet:
         units={new: sheet.units[old] for new, old in was.items() if old in sheet.units},
         titles={"run": run, **{new: sheet.title(old) for new, old in was.items()}},
         known_decimals=known,
+        elsewhere={new: sheet.elsewhere[old] for new, old in was.items() if old in sheet.elsewhere},
     )

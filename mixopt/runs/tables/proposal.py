@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 from mixopt.runs.tables.opening import Opened
 from mixopt.runs.tables.reading import NO_COLUMN, ROLES
 
 
-def mapping_text(opened: Opened) -> str:
+def mapping_text(opened: Opened, folder: Path) -> str:
+    """
+    Args:
+        folder: where the file is to be, from which tables to be joined are named.
+    """
     layout, said = opened.layout, opened.said
     lines = [f"# How mixopt reads {_commented(str(opened.sheet.source))}: what it took for what, and why."]
     for what, columns, option in (("weights", layout.weights, "weight"), ("metrics", layout.metrics, "metric")):
@@ -31,10 +37,15 @@ def mapping_text(opened: Opened) -> str:
             lines.append(f"{name}: {value}")
     lines += [f"{name}: true" for name in ("normalise", "keep_unfinished") if getattr(said, name)]
     if said.join:
-        lines.append(f"join: [{', '.join(_quoted(str(path.absolute())) for path in said.join)}]")
+        lines.append(f"join: [{', '.join(_quoted(_from(folder, path)) for path in said.join)}]")
     unused = [each for each in layout.columns if each.part == "nothing" and each.name]
     lines += [f"# not used: {_commented(each.name)} ({_commented(each.why)})" for each in unused]
     return "\n".join(lines) + "\n"
+
+
+def _from(folder: Path, path: Path) -> str:
+    """A path as a file in this folder names it, so that the two may move together."""
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 
 def _quoted(text: str) -> str:

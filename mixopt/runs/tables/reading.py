@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
@@ -14,7 +15,7 @@ from mixopt.runs.tables.numbers import DECIMALS, Decimal
 from mixopt.runs.tables.sheet import Cells, Experiment, Frame, some
 
 Units = Literal["share", "percent", "tokens"]
-UNITS: tuple[Units, ...] = ("share", "percent", "tokens")
+WEIGHT_UNITS: tuple[Units, ...] = ("share", "percent", "tokens")
 
 # What a column can be, besides a weight and a metric.
 Role = Literal["run", "fidelity", "params", "tokens", "cost", "state", "step", "last_step", "id", "seed"]
@@ -53,8 +54,8 @@ class Reading:
     join: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.units is not None and self.units not in UNITS:
-            raise ConfigError(f"--units {self.units} does not exist", hint=f"choose from {', '.join(UNITS)}")
+        if self.units is not None and self.units not in WEIGHT_UNITS:
+            raise ConfigError(f"--units {self.units} does not exist", hint=f"choose from {', '.join(WEIGHT_UNITS)}")
         if self.decimal is not None and self.decimal not in DECIMALS:
             raise ConfigError(f"--decimal {self.decimal} does not exist", hint=f"choose from {', '.join(DECIMALS)}")
         for role in self.columns:
@@ -69,10 +70,15 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class Described:
-    """A table, and what somebody said of it."""
+    """A table, and what somebody said of it.
+
+    Attributes:
+        mapping: the mapping file that is part of what was said, and takes the place of one beside the table.
+    """
 
     cells: Cells
     said: Reading
+    mapping: Path | None = None
 
     @property
     def name(self) -> str:
@@ -113,7 +119,7 @@ def chosen(patterns: Columns, names: list[str], option: str, table: str) -> dict
     """The columns that patterns choose, by the name of what is in them: what the patterns have in common is left out.
 
     Raises:
-        ConfigError: a pattern fits no column, or two columns would be called alike.
+        ConfigError: a pattern fits no column, or all of them only leave columns out.
     """
     if isinstance(patterns, Mapping):
         for what, name in patterns.items():
@@ -124,10 +130,14 @@ def chosen(patterns: Columns, names: list[str], option: str, table: str) -> dict
                 )
         return dict(patterns)
     against = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
+    if not wanted:
+        raise ConfigError(
+            f"{option} {shown_name(patterns[0])} leaves columns out, and says none that counts",
+            hint=f"say which do as well: {option} 'PREFIX/*'",
+        )
     found: dict[str, str] = {}
-    for pattern in patterns:
-        if pattern.startswith("!"):
-            continue
+    for pattern in wanted:
         fitting = [name for name in names if _fits(name, pattern) and not any(_fits(name, each) for each in against)]
         if not fitting:
             raise ConfigError(
@@ -135,11 +145,12 @@ def chosen(patterns: Columns, names: list[str], option: str, table: str) -> dict
                 hint=f"choose from {some(map(shown_name, names))}; the pattern may have * in it",
             )
         for name in fitting:
-            short = _part_that_varies(name, pattern)
-            if found.setdefault(short, name) != name:
-                # Two patterns that leave the same of two names.
-                found[name] = name
-    return found
+            found.setdefault(name, _part_that_varies(name, pattern))
+    # Two patterns may leave the same of two names, which both go by their whole names then.
+    twice = {short for short, count in Counter(found.values()).items() if count > 1}
+    return {
+        name if short in twice or (short in found and short != name) else short: name for name, short in found.items()
+    }
 
 
 def _fits(name: str, pattern: str) -> bool:

@@ -5,8 +5,7 @@ Shapes: N runs, D domains.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,10 @@ from mixopt.runs.tables.reading import Units
 from mixopt.runs.tables.sheet import Sheet
 from mixopt.runs.tables.words import DOCUMENT_WORDS, TOKEN_WORDS, words_of
 from search.mixture import FloatArray
+from search.runs import BoolArray
 
+# What weights in these units sum to.
+WHOLES: Mapping[Units, float] = {"share": 1.0, "percent": 100.0}
 # Weights are often published rounded to three digits; a sum further from one lacks a domain or is in other units.
 SUM_TOLERANCE = 0.05
 # Sums this near one are worth no note: weights of six digits.
@@ -62,15 +64,15 @@ def shares_of(sheet: Sheet, columns: Sequence[str], said: Units | None, normalis
         raise sheet.error(int(place), columns[domain], what, "shares are 0 or above; write 0 where a domain has none")
     sum_N = np.nansum(given_ND, axis=1)
     units, why = (said, "said so") if said is not None else _units(sheet, columns, sum_N, normalise)
-    whole_N = sum_N / {"share": 1.0, "percent": 100.0, "tokens": np.nan}[units]
+    # Of tokens, nobody knows what they are to sum to.
+    whole_N = sum_N / WHOLES.get(units, np.nan)
     _fill_empty(sheet, columns, given_ND, whole_N, notes)
     if (nothing_N := sum_N <= 0).any():
-        row = sheet.rows[int(np.flatnonzero(nothing_N)[0])]
-        raise ConfigError(
-            f"{sheet.source}: row {row}: the weights sum to 0", hint="give one domain a weight, or remove the row"
-        )
+        where = sheet.where(int(np.flatnonzero(nothing_N)[0]), columns[0])
+        raise ConfigError(f"{where}: the weights sum to 0", hint="give one domain a weight, or remove the row")
     if units != "tokens":
-        _check_sums(sheet, sum_N, whole_N, units, normalise)
+        if not normalise:
+            _check_sums(sheet, columns, sum_N, whole_N, units)
         off_N = np.abs(whole_N - 1) > ROUNDING
         if off_N.any():
             notes.append(
@@ -89,40 +91,41 @@ def shares_of(sheet: Sheet, columns: Sequence[str], said: Units | None, normalis
 
 def units_of_sums(sum_N: FloatArray) -> Units | None:
     """Shares or percentages, where every sum is that of such; None elsewhere."""
-    for units, whole in (("share", 1.0), ("percent", 100.0)):
-        off_N = np.abs(sum_N / whole - 1)
-        if (off_N <= SUM_TOLERANCE).all():
-            return "share" if units == "share" else "percent"
-    return None
+    return next((units for units in WHOLES if _near(sum_N, units).all()), None)
 
 
 def _units(sheet: Sheet, columns: Sequence[str], sum_N: FloatArray, normalise: bool) -> tuple[Units, str]:
+    """The units that explain most of the sums, and why."""
     found = units_of_sums(sum_N)
     if found is not None:
-        return found, f"every row sums to {1 if found == 'share' else 100}"
-    titles = [
-        *(word for column in columns for word in words_of(sheet.title(column))),
-        *map(str.lower, sheet.units.values()),
-    ]
-    words = set(titles)
+        return found, f"every row sums to {WHOLES[found]:g}"
+    words = {word for column in columns for word in words_of(sheet.title(column))}
+    words |= {unit.lower() for unit in sheet.units.values()}
     large = bool((sum_N >= FEWEST_TOKENS).all())
     if large and words & DOCUMENT_WORDS and not words & TOKEN_WORDS and not normalise:
         raise ConfigError(
-            f"{sheet.source}: the weights are counts of documents, by their names, and shares are of tokens",
+            f"{sheet.source_of(columns[0])}: the weights are counts of documents, by their names, and shares are of "
+            "tokens",
             hint="give tokens; or say that documents are about as long in every domain: --normalise",
         )
-    if words & TOKEN_WORDS and (sum_N > 100 * (1 + SUM_TOLERANCE)).all():
+    if words & TOKEN_WORDS and (sum_N > WHOLES["percent"] * (1 + SUM_TOLERANCE)).all():
         return "tokens", "by their names"
     if large:
         return "tokens", f"every row sums to {FEWEST_TOKENS:.0e} or more"
-    near_N = {whole: np.abs(sum_N / whole - 1) <= SUM_TOLERANCE for whole in (1, 100)}
-    if (near_N[1] | near_N[100]).all():
-        one, other = (sheet.rows[int(np.flatnonzero(near_N[whole])[0])] for whole in (1, 100))
+    shares_N, percents_N = _near(sum_N, "share"), _near(sum_N, "percent")
+    if (shares_N | percents_N).all():
+        one, other = (sheet.row(int(np.flatnonzero(near_N)[0]), columns[0]) for near_N in (shares_N, percents_N))
         raise ConfigError(
-            f"{sheet.source}: the weights sum to 1 in row {one} and to 100 in row {other}: two units",
+            f"{sheet.source_of(columns[0])}: the weights sum to 1 in row {one} and to 100 in row {other}: two units",
             hint="write all as shares or all as percentages; or --normalise divides each row by its sum",
         )
-    return ("percent" if near_N[100].sum() > near_N[1].sum() else "share"), "most rows sum to that"
+    return ("percent" if percents_N.sum() > shares_N.sum() else "share"), "most rows sum to that"
+
+
+def _near(sum_N: FloatArray, units: Units) -> BoolArray:
+    """Which sums are the whole in these units, up to rounding and a domain that was forgotten; [N]."""
+    near_N: BoolArray = np.abs(sum_N / WHOLES[units] - 1) <= SUM_TOLERANCE
+    return near_N
 
 
 def _fill_empty(
@@ -145,24 +148,23 @@ def _fill_empty(
     notes.append(f"empty weights of {rows} rows count as 0: the others sum to 1")
 
 
-def _check_sums(sheet: Sheet, sum_N: FloatArray, whole_N: FloatArray, units: Units, normalise: bool) -> None:
+def _check_sums(sheet: Sheet, columns: Sequence[str], sum_N: FloatArray, whole_N: FloatArray, units: Units) -> None:
     """
+    Args:
+        whole_N: the sums as parts of what they should be.
+
     Raises:
         ConfigError: a sum that is too far from the whole.
     """
-    if normalise:
+    odd_N = ~(np.abs(whole_N - 1) <= SUM_TOLERANCE)
+    if not odd_N.any():
         return
-    whole = 1 if units == "share" else 100
-    for place in np.flatnonzero(~(np.abs(whole_N - 1) <= SUM_TOLERANCE)):
-        other = abs(sum_N[place] / (100 / whole) - 1) if whole == 100 else abs(sum_N[place] / 100 - 1)
-        percent = " (others are percentages)" if whole == 100 else ""
-        raise ConfigError(
-            f"{sheet.source}: row {sheet.rows[place]}: the weights sum to {_shown(sum_N[place])}, not {whole}{percent}",
-            hint="these look like the other unit: write all alike"
-            if math.isfinite(other) and other <= SUM_TOLERANCE
-            else "give every domain; or --normalise divides each row by its sum",
-        )
-
-
-def _shown(total: float) -> str:
-    return f"{total:.4g}"
+    place = int(np.flatnonzero(odd_N)[0])
+    others: Units = "percent" if units == "share" else "share"
+    said = " (others are percentages)" if units == "percent" else ""
+    raise ConfigError(
+        f"{sheet.where(place, columns[0])}: the weights sum to {sum_N[place]:.4g}, not {WHOLES[units]:g}{said}",
+        hint="these look like the other unit: write all alike"
+        if _near(sum_N[[place]], others).all()
+        else "give every domain; or --normalise divides each row by its sum",
+    )

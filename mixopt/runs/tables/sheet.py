@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LONGEST_NAME, MOST_COLUMNS = 300, 50_000
 
 # Units that stand behind a name, "tokens (B)", or below it: what a cell is multiplied by.
-UNITS: Mapping[str, float] = {
+FACTORS: Mapping[str, float] = {
     "%": 1.0,
     "percent": 1.0,
     "k": 1e3,
@@ -86,6 +86,14 @@ Cells = Path | Frame | Experiment
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """Where the cells of a column stand that was joined: in another table, in these rows; None where it has no such."""
+
+    source: Cells
+    rows: Sequence[int | None]
+
+
+@dataclass(frozen=True)
 class Sheet:
     """The cells of a table.
 
@@ -106,6 +114,8 @@ class Sheet:
     titles: Mapping[str, str] = field(default_factory=dict)
     # What parts decimals in each column, known before rows were left out.
     known_decimals: Mapping[str, Decimal] = field(default_factory=dict)
+    # Of the columns that were joined.
+    elsewhere: Mapping[str, Elsewhere] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -116,7 +126,12 @@ class Sheet:
             return self
         columns = {name: [cells[place] for place in places] for name, cells in self.columns.items()}
         known = {name: way for name in self.columns if (way := self.sure_decimal(name)) is not None}
-        return replace(self, columns=columns, rows=[self.rows[place] for place in places], known_decimals=known)
+        elsewhere = {
+            name: Elsewhere(each.source, [each.rows[place] for place in places])
+            for name, each in self.elsewhere.items()
+        }
+        rows = [self.rows[place] for place in places]
+        return replace(self, columns=columns, rows=rows, known_decimals=known, elsewhere=elsewhere)
 
     def texts(self, column: str) -> list[str]:
         """Cells as text, empty where there is none, N."""
@@ -174,8 +189,23 @@ class Sheet:
         """What a column is called in the source."""
         return self.titles.get(column, column)
 
+    def source_of(self, column: str) -> Cells:
+        return self.elsewhere[column].source if column in self.elsewhere else self.source
+
+    def row(self, place: int, column: str) -> int:
+        """Where a cell stands: in the table that it was joined from, if that has it."""
+        there = self.elsewhere[column].rows[place] if column in self.elsewhere else None
+        return self.rows[place] if there is None else there
+
+    def where(self, place: int, column: str) -> str:
+        """The table and the row of a cell."""
+        source = self.source_of(column)
+        if column in self.elsewhere and self.elsewhere[column].rows[place] is None:
+            return f"{self.source}: row {self.rows[place]}, of which {source} has nothing"
+        return f"{source}: row {self.row(place, column)}"
+
     def error(self, place: int, column: str, what: str, hint: str) -> ConfigError:
-        return ConfigError(f"{self.source}: row {self.rows[place]}, column {self.title(column)}: {what}", hint)
+        return ConfigError(f"{self.where(place, column)}, column {self.title(column)}: {what}", hint)
 
     @cached_property
     def _if_numbers(self) -> dict[str, FloatArray | None]:
@@ -215,7 +245,8 @@ class Sheet:
             return decimal_of(self._ways(column), self._decimals)
         except UnclearDecimals as error:
             raise ConfigError(
-                f"{self.source}: column {self.title(column)}: {error} may be meant as decimals or as thousands",
+                f"{self.source_of(column)}: column {self.title(column)}: {error} may be meant as decimals or as "
+                "thousands",
                 hint="say which sign parts decimals: --decimal comma or --decimal point",
             ) from error
 
@@ -232,7 +263,7 @@ class Sheet:
         return None if np.isnan(array).all() else array
 
     def _factor(self, column: str) -> float:
-        return UNITS.get(self.units.get(column, "").lower(), 1.0)
+        return FACTORS.get(self.units.get(column, "").lower(), 1.0)
 
     def _number(self, column: str, place: int, decimal: Decimal, amount: bool, needed: bool) -> float:
         cell = self.columns[column][place]
@@ -313,7 +344,7 @@ def _without_units(sheet: Sheet, notes: list[str]) -> Sheet:
     for name, cells in sheet.columns.items():
         found = re.fullmatch(r"(.*\S)\s*[(\[]\s*([^()\[\]]+?)\s*[)\]]", name)
         unit = found[2].split()[0] if found else ""
-        if found and unit.lower() in UNITS and found[1] not in sheet.columns and found[1] not in columns:
+        if found and unit.lower() in FACTORS and found[1] not in sheet.columns and found[1] not in columns:
             units[found[1]], titles[found[1]] = unit, name
             columns[found[1]] = cells
         else:
@@ -339,7 +370,7 @@ def _without_units(sheet: Sheet, notes: list[str]) -> Sheet:
     ):
         return sheet
     said = {name: str(first[name]).strip(" ()[]") for name in worded}
-    units |= {name: unit.split()[0] for name, unit in said.items() if unit and unit.split()[0].lower() in UNITS}
+    units |= {name: unit.split()[0] for name, unit in said.items() if unit and unit.split()[0].lower() in FACTORS}
     notes.append(f"row {sheet.rows[0]} has units and no run: {some(said.values())}")
     return replace(below, units=units, known_decimals={})
 

@@ -23,12 +23,18 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 DELIMITED, LINES, SPREADSHEETS = (".csv", ".tsv", ".txt"), (".jsonl", ".ndjson"), (".xlsx", ".xls", ".ods", ".numbers")
+PARQUET, JSON = ".parquet", ".json"
 # Keys under which a JSON file may hold its runs.
 HOLDING_RUNS = ("runs", "data", "rows", "results", "trials")
 # A file with a setting of W&B and the newest point of each of its histories has these.
 RUN_KEYS = ("config", "summary", "summaryMetrics", "summary_metrics", "metrics", "params")
 
 Lines = list[tuple[int, list[Any]]]
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table by its name, also one that is to be saved as another."""
+    return path.suffix.lower() in (PARQUET, JSON, *DELIMITED, *LINES, *SPREADSHEETS)
 
 
 def sheet_in(source: Cells, said: Reading, notes: list[str]) -> Sheet:
@@ -51,7 +57,7 @@ def _lines(source: Cells, said: Reading, notes: list[str]) -> tuple[list[str], L
     if isinstance(source, Experiment):
         return _experiment_lines(source)
     ending = source.suffix.lower()
-    if ending == ".parquet":
+    if ending == PARQUET:
         return _parquet_lines(source)
     if ending in DELIMITED:
         grid = read_grid(source, said.encoding)
@@ -59,7 +65,7 @@ def _lines(source: Cells, said: Reading, notes: list[str]) -> tuple[list[str], L
         return grid.header, grid.rows
     if ending in LINES:
         return _records(source, _json_lines(source, said.encoding))
-    if ending == ".json":
+    if ending == JSON:
         return _records(source, _json(source, said.encoding))
     if ending in SPREADSHEETS:
         raise ConfigError(
@@ -72,6 +78,8 @@ def _lines(source: Cells, said: Reading, notes: list[str]) -> tuple[list[str], L
 
 
 def _frame_lines(frame: DataFrame, first_row: int) -> tuple[list[str], Lines]:
+    # An index that has a name says something of each run, such as what it is called.
+    frame = frame.reset_index(level=[name for name in frame.index.names if name and name not in frame.columns])
     cells = frame.astype(object).where(frame.notna(), None)
     return [str(name) for name in frame.columns], list(enumerate(cells.to_numpy().tolist(), start=first_row))
 
@@ -110,7 +118,7 @@ def _json(path: Path, encoding: str | None) -> list[tuple[int, Any]]:
     """One run for each entry of a list, under whatever key it stands; or of columns, or of runs by their names."""
     value = _value(path, "the file", read_text(path, encoding))
     if isinstance(value, Mapping):
-        value = next((value[key] for key in HOLDING_RUNS if isinstance(value.get(key), list)), value)
+        value = next((value[key] for key in HOLDING_RUNS if _are_runs(value.get(key))), value)
     if isinstance(value, Mapping):
         inner = list(value.values())
         if inner and all(isinstance(each, list) for each in inner) and len({len(each) for each in inner}) == 1:
@@ -127,6 +135,11 @@ def _json(path: Path, encoding: str | None) -> list[tuple[int, Any]]:
     if not isinstance(value, list):
         raise ConfigError(f"{path}: {shown(value)} is no list of runs", hint="write a list with an object for each run")
     return list(enumerate(value, start=1))
+
+
+def _are_runs(value: Any) -> bool:
+    """Whether it is a list of runs, and not a column of theirs."""
+    return isinstance(value, list) and all(isinstance(each, Mapping) for each in value)
 
 
 def _by_row(columns: Iterable[Mapping[str, Any]]) -> bool:

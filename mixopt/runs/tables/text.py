@@ -39,7 +39,7 @@ class Grid:
 
     Attributes:
         header: names of columns, C.
-        rows: with the number that a spreadsheet gives each; C cells each.
+        rows: with the number that a spreadsheet gives each, whatever lines a cell has; C cells each.
         notes: what was decided.
     """
 
@@ -90,16 +90,18 @@ def read_grid(path: Path, encoding: str | None) -> Grid:
         ConfigError: it is none.
     """
     text = read_text(path, encoding)
-    skipped, separator = 0, None
-    if text[:4].lower() == "sep=":  # of Excel
+    separator, lines, row = None, [], 0
+    if text[:4].lower() == "sep=":  # of Excel, which does not show this line
         first, _, text = text.partition("\n")
-        skipped, separator = 1, first[4:5] or None
+        separator = first[4:5] or None
     limit = csv.field_size_limit(LONGEST_CELL)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator or _separator_of(text), strict=True)
-        lines = [(reader.line_num + skipped, cells) for cells in reader if any(cell.strip() for cell in cells)]
+        for row, cells in enumerate(reader, start=1):
+            if any(cell.strip() for cell in cells):
+                lines.append((row, cells))
     except csv.Error as error:
-        raise ConfigError(f"{path}: row {reader.line_num}: {error}", hint="look for an unclosed quote") from error
+        raise ConfigError(f"{path}: row {row + 1}: {error}", hint="look for an unclosed quote") from error
     finally:
         csv.field_size_limit(limit)
     if not lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
@@ -44,6 +45,8 @@ EVALUATION_WORDS = frozenset(
     }
 )
 TRAINING_WORDS = frozenset({"train", "training", "tr"})
+# Turkish, Indonesian and Fula, whose codes are words of training, of counts and of layers as well.
+LANGUAGES = frozenset({"tr", "id", "ff"})
 # With one of these, a name with a word for a loss, a score or an evaluation is a setting of it all the same.
 SETTING_WORDS = frozenset(
     {
@@ -71,6 +74,11 @@ BARE_LOSS_WORDS = frozenset(
 )
 # fmt: on
 
+# How a table that says itself what is what names a metric.
+METRIC = "metric."
+# What stands between a metric's name and where it was measured, as in eval/web.
+SEPARATORS = tuple("/._-: ")
+
 # Where trackers put what columns are: settings, and what was measured.
 SETTINGS = ("config.", "params.", "tags.", "attributes.", "hparams.")
 MEASURED = ("summary.", "summarymetrics.", "summary_metrics.", "metrics.")
@@ -91,6 +99,19 @@ def without_origin(name: str) -> str:
         if lower.startswith(origin) and len(name) > len(origin):
             return name[len(origin) :]
     return name
+
+
+def called(metric: str, names: Iterable[str]) -> list[str]:
+    """Those of these names that may be of a metric whose name is known, of the surest kind of which there is one: the
+    name itself, metric.<name>, the name without where a tracker put it, one that ends in it after a separator."""
+    there = list(names)
+    kinds: list[list[str]] = [
+        [name for name in there if name == metric],
+        [name for name in there if name == f"{METRIC}{metric}"],
+        [name for name in there if without_origin(name) == metric and not is_setting(name)],
+        [name for name in there if name.endswith(metric) and name[: -len(metric)][-1:] in SEPARATORS],
+    ]
+    return next(filter(None, kinds), [])
 
 
 def is_setting(name: str) -> bool:

@@ -32,6 +32,13 @@ def test_lines_say_when_and_where_with_tracebacks_and_no_password(tmp_path: Path
     assert not re.search("hunter2|not ours|after its end", text)
 
 
+def test_colours_of_a_terminal_are_left_out(tmp_path: Path) -> None:
+    """Ray's tracebacks have them."""
+    with logging_to(tmp_path):
+        LOGGER.warning("\x1b[36mray::train()\x1b[39m (pid=7) \x1b[1;31mdied\x1b[0m")
+    assert (tmp_path / "mixopt.log").read_text().endswith(": ray::train() (pid=7) died\n")
+
+
 def test_it_goes_on_where_it_was_and_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "MOST_BYTES", 2_000)
     for number in range(100):

@@ -13,6 +13,9 @@ import pytest
 import yaml
 
 from mixopt.base.shown import LONGEST_LINE
+from mixopt.settings.reading import load
+from mixopt.study.record import journal_path
+from tests.e2e.study import recorded
 from tests.foreign import STUDY, trained, write_foreign
 from tests.program import mixopt as program
 
@@ -101,6 +104,21 @@ def test_an_export_of_runs_as_it_lies_there(tmp_path: Path) -> None:
     assert told(file, "--table", tmp_path / "wandb.csv")["recorded"] == []
 
 
+def test_shares_and_losses_of_training_are_no_metrics_as_for_mixopt_fit(tmp_path: Path) -> None:
+    file = write_foreign(tmp_path)
+    [trial] = asked(file, 1)
+    losses = trained(trial["weights"])
+    row = {"Name": trial["trial"], "State": "finished"}
+    row |= {f"config.mix.{name}": share for name, share in trial["weights"].items()}
+    row |= {f"train/loss/{name}": 9.0 for name in METRICS}
+    row |= {f"eval/loss/{name}": losses[name] for name in METRICS}
+    row |= {f"eval/loss/{name}.min": 1.0 for name in METRICS}
+    pd.DataFrame([row]).to_csv(tmp_path / "wandb.csv", index=False)
+    assert told(file, "--table", tmp_path / "wandb.csv")["recorded"] == [trial["trial"]]
+    history = recorded(file)
+    assert {name: loss.nats_per_token for name, loss in history.completed[0].measurement.losses.items()} == losses
+
+
 def test_an_unnamed_index_says_nothing_of_a_run(tmp_path: Path) -> None:
     file = write_foreign(tmp_path)
     first, second = asked(file, 2)
@@ -108,6 +126,18 @@ def test_an_unnamed_index_says_nothing_of_a_run(tmp_path: Path) -> None:
     pd.DataFrame(rows).assign(state="finished").to_csv(tmp_path / "runs.csv")
     assert len(told(file, "--table", tmp_path / "runs.csv")["recorded"]) == 2
     assert answer_failures(file) == 0
+
+
+def test_a_table_of_excel_is_read_as_its_hints_say(tmp_path: Path) -> None:
+    file = write_foreign(tmp_path)
+    (trial,) = (each["trial"] for each in asked(file, 1))
+    (tmp_path / "runs.csv").write_text(
+        f"trial;web;code;books;note\n{trial};2,125;2,250;1,500;fertig für heute\n", "cp1252"
+    )
+    _refused(program("tell", file, "--table", tmp_path / "runs.csv"), "--encoding cp1252")
+    _refused(program("tell", file, "--table", tmp_path / "runs.csv", "--encoding", "cp1252"), "--decimal comma")
+    result = told(file, "--table", tmp_path / "runs.csv", "--encoding", "cp1252", "--decimal", "comma")
+    assert result["recorded"] == [trial]
 
 
 def test_a_run_that_diverged_is_told_beside_one_with_a_gap(tmp_path: Path) -> None:
@@ -155,6 +185,10 @@ ASK: list[tuple[str, tuple[object, ...], str]] = [
     ("a format without a folder", ("-f", "megatron"), "say where: --output FOLDER"),
     ("a place without a format", ("-o", "out", "--location", "/x/{domain}"), "name it: --format"),
     ("no such format", ("-f", "megatorn", "-o", "out"), "megatorn"),
+    ("documents", ("-f", "hf", "-o", "out"), "executor.kind: external does not know; --draws sequences"),
+    ("documents alone", ("-f", "trl", "-o", "out"), "choose a format that draws something else"),
+    ("no trial again", ("--again", "0123456789ab"), "no trial 0123456789ab was asked for"),
+    ("several again", ("--again", "0123456789ab", "-n", "3"), "--again gives one trial"),
 ]
 TELL: list[tuple[str, tuple[object, ...], str]] = [
     ("nothing", (), "nothing says what became of the trial"),
@@ -162,6 +196,8 @@ TELL: list[tuple[str, tuple[object, ...], str]] = [
     ("no trial", ("--loss", "web=1"), "which trial is it?"),
     ("one of many", ("T", "--table", "runs.csv"), "tells of many trials"),
     ("no pair", ("T", "--loss", "web"), "is no METRIC=NUMBER"),
+    ("a metric twice", ("T", "--loss", "web=1", "--loss", "web=2"), "--loss web is there twice"),
+    ("a sign for no table", ("T", "--loss", "web=1", "--decimal", "comma"), "name it: --table runs.csv"),
     ("an unknown trial", ("T", "--loss", "web=1"), "no trial T was asked for"),
     ("no experiment", ("--from-mlflow", "sqlite:///x.db"), "--from-mlflow and --experiment go together"),
     ("no file", ("T", "--losses", "none.json"), "none.json: no such JSON file"),
@@ -184,6 +220,7 @@ def test_what_cannot_be_asked(
             .replace("{tokens: 10B}", "{paths: x}")
         )
     _refused(program("ask", file, *options), says)
+    assert "--again" in options or not journal_path(load(file)).exists(), "no trial is open"
 
 
 @pytest.mark.parametrize(("_name", "options", "says"), TELL, ids=[name for name, *_ in TELL])

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import pytest
 
+from mixopt.cli.completion import study_files
 from tests.program import mixopt
 from tests.simulated import planned, run
+
+NOBODY = 65534
 
 
 def completed(line: str) -> list[str]:
@@ -33,6 +37,27 @@ def test_study_files_commands_and_formats_complete(tmp_path: Path, monkeypatch: 
     assert completed("best none/") == []
     assert completed("calib") == ["calibration"]
     assert completed("export a.yaml -f megatron-") == ["megatron-splits", "megatron-bridge"]
+
+
+def test_a_folder_that_may_not_be_read_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for inner in ("a", "locked", "z"):
+            (folder / inner).mkdir()
+            (folder / inner / "study.yaml").write_text("")
+        (folder / "locked").chmod(0o000)
+        monkeypatch.chdir(folder)
+        is_root = os.geteuid() == 0
+        if is_root:  # who may read everything
+            os.seteuid(NOBODY)
+        try:
+            assert study_files("") == ["a/study.yaml", "z/study.yaml"]
+        finally:
+            if is_root:
+                os.seteuid(0)
+        (folder / "locked").chmod(0o755)
+        monkeypatch.undo()
 
 
 def test_trials_of_the_study_that_is_named_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

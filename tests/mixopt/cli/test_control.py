@@ -55,6 +55,15 @@ def test_what_is_asked_lies_beside_the_journal_of_a_study_that_runs(
     assert (answer["study"], answer["asked"], answer["ended"]) == ("small", command[0], False)
 
 
+def test_resume_says_where_nothing_was_asked_before(plan: Plan) -> None:
+    folder = plan.file.work_directory
+    with locked(folder, "study small"):
+        ask(folder, None)
+        assert mixopt("resume", plan.file.file).stdout == "study small was not paused, and goes on as before\n"
+        ask(folder, Wish.PAUSE)
+        assert mixopt("resume", plan.file.file).stdout == "study small goes on\n"
+
+
 @pytest.fixture(scope="module")
 def answered() -> Written:
     """The answer in which a study ended."""

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
+import pandas as pd
 import pytest
 import requests
 
@@ -31,6 +32,7 @@ def test_without_the_extra_it_says_how_to_install_it(tmp_path: Path) -> None:
     ("options", "said"),
     [
         (("--metric", "prose"), "is a study, which says its own metrics, objective and limits"),
+        (("--weights", "mix/*"), "is a study, which says its own metrics, objective and limits"),
         (("--objective", "worst"), "is a study, which says its own metrics, objective and limits"),
         ((), "study small has not run yet"),
     ],
@@ -49,8 +51,14 @@ def test_too_few_runs_are_one_line(tmp_path: Path) -> None:
 
 
 def test_it_prints_an_address_that_opens_and_ends_with_ctrl_c(tmp_path: Path) -> None:
-    runs = table(tmp_path / "runs.csv")
-    arguments = [*COMMAND, "explore", str(runs), "--surrogate", "quadratic", "--port", "0"]
+    runs, objective = tmp_path / "runs.jsonl", tmp_path / "objective.yaml"
+    columns = pd.read_csv(table(tmp_path / "made.csv"))
+    columns.columns = columns.columns.str.replace("weight.", "mine ").str.replace("metric.", "eval/")
+    columns.to_json(runs, orient="records", lines=True)
+    objective.write_text("objective: {kind: weighted, weights: {prose: 2, programs: 1}}\n")
+    # As mixopt fit reads and weighs them.
+    how = ["--weights", "mine *", "--metrics", "eval/*", "--metrics", "!eval/quiz*", "--objective", str(objective)]
+    arguments = [*COMMAND, "explore", str(runs), *how, "--surrogate", "quadratic", "--port", "0"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
         assert started.stdout is not None
         try:
@@ -58,7 +66,7 @@ def test_it_prints_an_address_that_opens_and_ends_with_ctrl_c(tmp_path: Path) ->
             assert url.startswith("http://127.0.0.1:")
             answer = requests.get(url, timeout=SECONDS)
             assert answer.status_code == 200
-            assert "runs.csv" in answer.text
+            assert "runs.jsonl" in answer.text
             assert requests.get(url.partition("?")[0], timeout=SECONDS).status_code == 403
         finally:
             started.send_signal(signal.SIGINT)

@@ -241,17 +241,17 @@ def test_each_domain_has_its_own_cap(study: Path) -> None:
         study.write_text(text)
     answer = mixopt.Study(study).answer
     known, mixture = Known.of(answer), Mixture.of(answer.mixture)
-    of_all = ExportRequest.of(file, "olmix", None, None, None, "10M", None)
+    of_all = ExportRequest.of(file, "olmix", tokens="10M")
     with pytest.raises(ConfigError, match=r"domain prose would be read .* and the most is 4$"):
-        of_all.text(known, mixture)
+        of_all.export(known, mixture)
     allowed = replace(of_all, allow_repeats=True)
     assert "and 4 times is the most: --allow-repeats lets it" in allowed.cautions(known, mixture)[0]
-    assert allowed.text(known, mixture)
+    assert allowed.export(known, mixture)
     prose = file.domains["prose"].model_copy(update={"max_epochs": 0.5})
     own = file.model_copy(update={"domains": {**file.domains, "prose": prose}})
-    capped = ExportRequest.of(own, "olmix", None, None, None, "10M", None)
+    capped = ExportRequest.of(own, "olmix", tokens="10M")
     with pytest.raises(ConfigError, match=r"domain prose would be read .* and the most is 0.5"):
-        capped.text(Known.of(answer), mixture)
+        capped.export(Known.of(answer), mixture)
 
 
 def test_the_list_says_what_weights_count() -> None:

@@ -69,6 +69,16 @@ def test_files_to_judge_by_become_evaluation_sets(here: Path) -> None:
     assert file.objective.kind == "no_worse" and file.objective.weights == {"exam": 3, "prose": 1}
 
 
+def test_two_files_of_one_name_are_two_evaluation_sets(here: Path) -> None:
+    for folder in ("a", "b"):
+        (here / folder).mkdir()
+        (here / folder / "exam.jsonl").write_text(json.dumps({"text": f"of {folder}"}) + "\n")
+    file, _, _ = made("--objective", "a/exam.jsonl=3", "--objective", "b/exam.jsonl")
+    assert file.objective.weights == {"exam": 3, "exam_2": 1}
+    paths = {name: each.paths for name, each in file.evaluation.items()}
+    assert paths == {"exam": ["a/exam.jsonl"], "exam_2": ["b/exam.jsonl"]}
+
+
 def test_fine_tuning_takes_prompts_and_names_where_there_are_none(here: Path) -> None:
     (here / "data" / "chat.jsonl").write_text(json.dumps({"prompt": "how?", "completion": "so"}) + "\n")
     file, text, said = made("--for", "fine-tuning")
@@ -112,6 +122,8 @@ def test_gpu_hours_take_a_gpu_that_is_here_or_named() -> None:
         (("--objective", "cod"), "--objective cod: no domain, file or kind of objective; choose from code, prose"),
         (("--objective", "code=-1"), "--objective code=-1: no weight; write a number"),
         (("--objective", "code=0"), "--objective: all weights are 0"),
+        (("--objective", "worst_case,code=2"), "--objective code=2: worst_case looks at the worst and weighs nothing"),
+        (("--objective", "no_worse,hinge"), "--objective no_worse and hinge are two kinds; choose one"),
         (("--for", "fun"), "must be one of"),
     ],
 )
@@ -127,6 +139,8 @@ def test_in_a_terminal_it_asks_and_asks_again() -> None:
         shown.until(lambda text: "What for" in text)
         shown.types("cont\n")
         shown.until(lambda text: "parameters and tokens" in text)
+        shown.types(",\n")
+        shown.until(lambda text: "that is not two numbers" in text)
         shown.types("7B\n")
         shown.until(lambda text: "that is not two numbers" in text)
         shown.types("7B 20k\n")

@@ -13,7 +13,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.cli.receipts import app
 from mixopt.exports.formats import Draws, Exportable, exporter
 from mixopt.exports.locations import locations_by_pattern
-from mixopt.exports.receipt import Source, exported
+from mixopt.exports.receipt import Export, Source, exported, read_receipt
 from search.mixture import Mixture
 
 SHARES = {"web": 0.5, "code": 0.3, "books": 0.2}
@@ -26,10 +26,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def write(format: str, draws: Draws | None = None, shares: dict[str, float] | None = None) -> Path:
+def exported_as(format: str, shares: dict[str, float] | None = None, draws: Draws | None = None) -> Export:
     each = exporter(format)
     where = locations_by_pattern("data/{domain}.jsonl", SHARES)
-    made = exported(
+    return exported(
         each,
         Exportable(
             *(Mixture.of(shares or SHARES), draws or each.draws[0], LENGTHS, where, 2_000_000, 4.0, 7),
@@ -38,8 +38,11 @@ def write(format: str, draws: Draws | None = None, shares: dict[str, float] | No
         ),
         Source(),
     )
-    path = Path(f"export{each.suffix}")
-    made.write(path)
+
+
+def write(format: str, draws: Draws | None = None, shares: dict[str, float] | None = None) -> Path:
+    path = Path(f"export{exporter(format).suffix}")
+    exported_as(format, shares, draws).write(path)
     return path
 
 
@@ -145,12 +148,30 @@ def test_counters_in_a_run_log_are_told_from_what_else_is_in_it() -> None:
     assert called("audit", "run.jsonl", "--export", path, "--rows", "steps")[1]["total"] == pytest.approx(6000)
 
 
+def test_sums_and_rates_beside_the_counters_are_no_domains() -> None:
+    rows = {"tokens/web": 50, "tokens/code": 30, "tokens/books": 20, "tokens/total": 100, "tokens/per_second": 7}
+    others = {f"tokens/{name}/mean_length": 9 for name in SHARES}
+    Path("run.jsonl").write_text(json.dumps(rows | others) + "\n")
+    assert called("audit", "run.jsonl", "--export", write("megatron"))[1]["total"] == 100
+    Path("run.csv").write_text("step,web,code,books,mystery\n1,50,30,20,40\n")
+    found = called("audit", "run.csv", "--export", write("megatron"), "--unit", "tokens")[1]
+    assert found["total"] == 100
+    assert found["notes"] == ["what is in columns of no domain is not counted: mystery"]
+
+
+def test_a_log_that_windows_wrote_is_read_as_other_tables_are() -> None:
+    text = "domain\ttokens\n" + "".join(f"{name}\t{share * 1e6:.0f}\n" for name, share in SHARES.items())
+    Path("run.csv").write_text(text, encoding="utf-16")
+    assert called("audit", "run.csv", "--export", write("hf"))[0] == 0
+
+
 def test_places_and_semicolons_are_read_too() -> None:
     lines = "".join(f"data/{name}.jsonl;{share * 1e6:.0f}\n" for name, share in SHARES.items())
     Path("run.csv").write_text("\ufeffdataset;tokens\n" + lines)
     assert called("audit", "run.csv", "--export", write("hf"))[0] == 0
 
 
+OLD = "tokens/web,tokens/code,tokens/books,tokens/old_crawl\n5,3,2,4\n"
 TWICE = ",".join(f"{part}/tokens/{name}" for part in "ab" for name in SHARES) + "\n1,1,1,1,1,1\n"
 
 
@@ -173,6 +194,10 @@ TWICE = ",".join(f"{part}/tokens/{name}" for part in "ab" for name in SHARES) + 
         ("a.csv", "web/tokens,code/tokens,books/tokens\n3,2,1\n2,3,4\n", ("--rows", "totals"), "falls from 3 to 2"),
         ("a.csv", "web/tokens,code/tokens,books/tokens\n3,2,1\n", ("--rows", "some"), "rows some are none"),
         ("a.csv", TWICE, (), "several columns count"),
+        ("a.csv", OLD, (), "tokens/old_crawl counts no domain that was asked for: old_crawl"),
+        ("a.jsonl", '{"tokens": {"web": 5, "code": 3, "books": 2, "old": 4}}', (), "tokens/old counts no domain"),
+        ("a.csv", "domain,tokens\nweb,3,4\n", (), "line 2: 3 cells under 2 names"),
+        ("a.csv", "domain,tokens\nweb,3\n", ("study.yaml",), "study.yaml and --export export.json both say"),
         ("a.jsonl", '{"a": 1}\nEpoch 3\n', (), "line 2: this is no JSON"),
         ("a.jsonl", "[1]", (), "is a list in JSON"),
     ],
@@ -186,3 +211,32 @@ def test_a_log_that_says_nothing_clear_is_refused(
     with pytest.raises(ConfigError, match=says) as error:
         called("audit", log, "--export", path, *options)
     assert error.value.hint and "\n" not in error.value.message
+
+
+def test_a_receipt_of_an_export_that_stood_here_before_says_nothing_of_this_one() -> None:
+    write("megatron").rename("mixture.json")
+    Path("export.txt.receipt.json").rename("mixture.json.receipt.json")
+    stale = Path("mixture.json.receipt.json").read_text()
+    exported_as("hf", OTHER).write(Path("mixture.json"))
+    assert not Path("mixture.json.receipt.json").exists()
+    Path("mixture.json.receipt.json").write_text(stale)  # somebody copied it back
+    receipt, _ = read_receipt(Path("mixture.json"))
+    assert receipt.format == "hf" and receipt.domains["web"].asked == OTHER["web"]
+
+
+def test_documents_are_not_as_long_as_the_sequences_that_a_receipt_names() -> None:
+    """`--sequence-length` beside a format whose weights are shares of tokens."""
+    path = write("olmix")
+    with pytest.raises(ConfigError, match="how long those of web are is not known") as error:
+        called("audit", counts("documents", 1_000_000), "--export", path)
+    assert "log tokens" in error.value.hint
+    assert called("audit", counts("tokens", 1_000_000), "--export", path)[0] == 0
+
+
+def test_a_run_too_short_for_any_domain_is_named_as_it_was_given() -> None:
+    exportable = Exportable(
+        *(Mixture.of(SHARES), Draws.DOCUMENTS, dict.fromkeys(SHARES, 5000.0)),
+        *(locations_by_pattern("{domain}", SHARES), 1500),
+    )
+    with pytest.raises(ConfigError, match=r"^1\.5k tokens hold less than one document of each domain's share"):
+        exported(exporter("hf"), exportable, Source())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,6 +13,8 @@ import pytest
 import requests
 
 from mixopt.base.errors import ConfigError
+from mixopt.explore.layout import page as page_of
+from mixopt.explore.layout import pins_of
 from mixopt.explore.server import LOOPBACK, Serving, serving
 from mixopt.explore.what_if import WhatIfs
 from tests.mixopt.explore.world import what_ifs
@@ -94,6 +97,22 @@ def test_a_name_of_somebody_else_is_refused_also_with_the_cookie(visitor: reques
 def test_through_a_tunnel_it_has_another_port(visitor: requests.Session, place: str) -> None:
     for host in ("localhost:9000", "127.0.0.1:9000", "[::1]:9000"):
         assert visitor.get(place, headers={"Host": host}, timeout=SECONDS).status_code == 200, host
+
+
+def test_a_name_with_capitals_is_this_machines(asked: WhatIfs) -> None:
+    with serving(asked, host="LocalHost", port=0) as served:
+        Thread(target=served.server.serve_forever, daemon=True).start()
+        answer = requests.get(served.url, headers={"Host": f"LocalHost:{served.server.port}"}, timeout=SECONDS)
+        served.server.shutdown()
+    # The token is taken, and the cookie with it.
+    assert answer.status_code == 200
+
+
+def test_pins_are_of_one_study_whatever_else_was_served_at_its_address(asked: WhatIfs) -> None:
+    subject = asked.subject
+    assert pins_of(subject) == pins_of(replace(subject))
+    assert pins_of(subject) != pins_of(replace(subject, name="autumn.csv"))
+    assert pins_of(subject) in str(page_of(asked, asked.gain_reach))
 
 
 @pytest.mark.parametrize("origin", [None, "http://evil.example", "http://127.0.0.1:1", "null"])

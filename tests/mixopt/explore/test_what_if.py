@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from mixopt.base.errors import ConfigError
 from mixopt.explore.exporting import exported
@@ -131,6 +132,16 @@ def test_a_click_on_a_line_finds_its_run(asked: WhatIfs, answer: Mixture) -> Non
     assert run_at(subject, 5, 0) is None, "a pinned mixture is no run"
 
 
+def test_the_worst_of_the_runs_that_are_drawn_are_not_called_the_worst(
+    asked: WhatIfs, answer: Mixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = [trace["name"] for trace in trials_picture(asked.subject, answer, {})["data"]]
+    assert {"best fifth", "worst fifth"} < set(labels)
+    monkeypatch.setattr("mixopt.explore.pictures.MOST_LINES", 20)
+    labels = [trace["name"] for trace in trials_picture(asked.subject, answer, {})["data"]]
+    assert {"best fifth of the best 20", "worst fifth of the best 20"} < set(labels)
+
+
 def test_an_effect_is_that_of_the_mixture_as_it_is(asked: WhatIfs, answer: Mixture) -> None:
     curve = asked.curve(answer, "code")
     effect = asked.effects(answer)["code"]
@@ -148,6 +159,21 @@ def test_a_mixture_is_exported_in_any_format_that_a_table_suffices_for(asked: Wh
         exported(asked.subject, answer, "hf", None, None)
     with pytest.raises(ConfigError, match="tokens"):
         exported(asked.subject, answer, "megatron", None, "many")
+
+
+def test_an_export_from_a_table_knows_what_its_limits_say_of_each_domain(asked: WhatIfs) -> None:
+    mixture = Mixture.of({"web": 0.2, "code": 0.2, "books": 0.4, "chat": 0.1, "law": 0.1})
+    text, _ = exported(asked.subject, mixture, "olmo-core", None, "20B")
+    ratios = {each["source_name"]: each["max_repetition_ratio"] for each in yaml.safe_load(text)["sources"]}
+    assert ratios == dict.fromkeys(DOMAINS, 4), "the most that the limits allow"
+    text, _ = exported(asked.subject, mixture, "passes", None, "20B")
+    assert yaml.safe_load(text)["books"] == pytest.approx(2)
+    for format in ("olmo-core", "passes", "megatron"):
+        with pytest.raises(
+            ConfigError, match=r"domain books would be read 10 times in 100B tokens: it has 4B"
+        ) as error:
+            exported(asked.subject, mixture, format, None, "100B")
+        assert "max_epochs" in error.value.hint
 
 
 @pytest.mark.slow

@@ -156,7 +156,7 @@ def test_tables_of_spreadsheets(tmp_path: Path) -> None:
     assert runs.fidelities[0].params == 20_000_000
     assert runs.values_NM.tolist() == [[0.31], [0.4]]
     (tmp_path / "wrong.csv").write_text(text.replace("25%", "some"))
-    with pytest.raises(ConfigError, match=r"row 4, column weight\.a"):
+    with pytest.raises(ConfigError, match=r"row 3, column weight\.a"):
         read(tmp_path / "wrong.csv")
 
 

@@ -107,6 +107,15 @@ def test_the_plan_counts_no_more(domains: int, budget: str) -> None:
     assert not [note for note in plan.notes if "too few for a regression" in note]
 
 
+@given(st.floats(0.5, 500))
+@settings(max_examples=60, deadline=None)
+def test_a_budget_of_gpu_hours_is_not_rounded_below_what_the_study_costs(hours: float) -> None:
+    budget = Budget("gpu_time", 3600 * hours, f"{hours:g}gpuh")
+    written_flops = parse(written(3, budget), Path("study.yaml")).budget.flops
+    costs = size_study(Scope(3, 3, slots=2), budget, Speed(1e11)).flops
+    assert written_flops is not None and costs <= written_flops <= 1.001 * costs + 1
+
+
 def test_measured_speed_takes_the_place_of_the_assumed_one() -> None:
     budget, scope = parse_budget("2h"), Scope(3, 3, slots=2)
     fast = size_study(scope, budget, Speed(1e11))

@@ -91,6 +91,24 @@ def test_before_the_end_the_answer_so_far_says_how_far_the_search_is(tmp_path: P
     )
 
 
+def test_a_confirmation_that_was_interrupted_is_no_trial_of_the_search(tmp_path: Path) -> None:
+    plan = planned(tmp_path, ROUNDS)
+    run(plan)
+    at_target = [trial for trial in recorded(plan.file.file).trials if trial.fidelity == plan.problem.target]
+    confirmed = next(trial for trial in at_target if not is_of_search(trial.seed))
+    searched = next(trial for trial in at_target if is_of_search(trial.seed))
+    with begin(plan, open_store(plan.file)) as recorder:
+        recorder.open(confirmed)
+        recorder.open(searched)
+        assert recorder.drain(30)
+    _, lines = run(plan)
+    assert lines[0] == f"search: at most {ROUNDS_TRIALS} trials, {ROUNDS_TRIALS - 1} of them already done"
+    [of_search] = [line for line in lines if searched.id[:6] in line]
+    assert of_search.startswith(f"[{ROUNDS_TRIALS}/{ROUNDS_TRIALS}]")
+    [of_confirmation] = [line for line in lines if confirmed.id[:6] in line]
+    assert of_confirmation.startswith("confirm:"), "it is none of those"
+
+
 def test_an_answer_of_a_later_version_is_not_overwritten(tmp_path: Path) -> None:
     plan = planned(tmp_path, ROUNDS)
     answer, _ = run(plan)

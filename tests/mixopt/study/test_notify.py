@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,9 @@ class Server:
             def do_POST(self) -> None:
                 got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 time.sleep(slow)
+                if not status:  # it hangs up
+                    self.close_connection = True
+                    return
                 self.send_response(status)
                 if status == 302:
                     self.send_header("Location", "http://127.0.0.1:9/hunter2")
@@ -143,6 +147,36 @@ def test_a_stall_is_told_once_and_not_again_after_a_resume(tmp_path: Path, monke
             notifier.launched(plan.problem.baseline_trials[1])
             until(lambda: len(server.got) == 2, within=20)
     assert "where one takes" in server.got[1]["text"]
+
+
+def test_a_trial_of_a_large_proxy_is_no_stall_where_small_ones_took_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(tmp_path, TOLD)
+    large = plan.problem.baseline_trials[0]
+    small = replace(large, fidelity=plan.problem.rungs[0].fidelity)
+    assert small.fidelity.proxy != large.fidelity.proxy
+    with webhook(monkeypatch) as server:
+        with Notifier(plan.file, plan.problem, History(), shortest_stall=0.1, first_trial=60) as notifier:
+            notifier.launched(small)
+            notifier.closed(small, measured(small), None)
+            notifier.launched(large)
+            time.sleep(2.5)
+            assert server.got == [], "of large ones nothing is known yet"
+            notifier.closed(large, Failure(FailureKind.ERROR, "no disk", 0.1), None)
+            notifier.launched(large)
+            time.sleep(2.5)
+        assert server.got == [], "one that failed at once does not say how long they take"
+
+
+def test_a_server_that_hangs_up_is_not_told_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = planned(tmp_path, TOLD.replace("webhook: {}", "webhook: {}, when: [ended]"))
+    with webhook(monkeypatch, status=0) as server, caplog.at_level(logging.WARNING, logger="mixopt.study.notify"):
+        run(plan)
+        assert len(server.got) == 1
+    assert "ended was not told" in caplog.text
 
 
 @pytest.mark.parametrize("trouble", ["refuses", "away", "elsewhere"])

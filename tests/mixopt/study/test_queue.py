@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,15 @@ from mixopt.study.queue import FILE, LONGEST_NOTE, ORIGIN, enqueue, queued
 from search.errors import SearchError
 from search.mixture import Mixture
 from search.seeds import SEARCH_SEED
+from search.trial import Failure, FailureKind, Measurement, Trial
 from tests.e2e.study import STUDY, recorded, write_study
-from tests.simulated import ROUNDS, planned, run
+from tests.program import mixopt
+from tests.simulated import ROUNDS, measured, planned, run
 
 MORE_CODE = Mixture.of({"prose": 0.3, "code": 0.6, "sums": 0.1})
 LESS_CODE = Mixture.of({"prose": 0.6, "code": 0.2, "sums": 0.2})
 REGMIX = STUDY + "search: {strategy: regmix, surrogate: linear}\n"
+UNCONFIRMED = REGMIX.replace("confirm: {candidates: 1, seeds: 2}", "confirm: {candidates: 0}")
 
 
 def trained(path: Path, mixture: Mixture) -> list[tuple[str, str, int]]:
@@ -29,6 +33,17 @@ def trained(path: Path, mixture: Mixture) -> list[tuple[str, str, int]]:
         for trial in recorded(path).trials
         if trial.mixture.same_as(mixture) and trial.seed == SEARCH_SEED
     ]
+
+
+def failing(mixture: Mixture) -> Callable[[Trial], Measurement | Failure]:
+    """Trials of this mixture die."""
+
+    def measuring(trial: Trial) -> Measurement | Failure:
+        if trial.mixture.same_as(mixture):
+            return Failure(FailureKind.ERROR, "no room", 1.0)
+        return measured(trial)
+
+    return measuring
 
 
 def test_what_is_queued_is_read_again_in_its_order(tmp_path: Path) -> None:
@@ -70,8 +85,9 @@ def test_a_line_that_is_no_mixture_is_named_with_its_number(tmp_path: Path, line
 
 def test_a_program_queues_before_the_study_has_begun(tmp_path: Path) -> None:
     study = Study(write_study(tmp_path))
-    assert study.enqueue(Mixture.of({"code": 0.6, "prose": 0.3, "sums": 0.1}), "from a notebook")
-    assert not study.enqueue(MORE_CODE)
+    asked = study.enqueue(Mixture.of({"code": 0.6, "prose": 0.3, "sums": 0.1}), "from a notebook")
+    assert (asked.state, asked.trial, asked.why) == ("waiting", None, None)
+    assert study.enqueue(MORE_CODE) == asked
     [waiting] = queued(study.file.work_directory)
     assert (waiting.mixture, waiting.note) == (MORE_CODE, "from a notebook")
     with pytest.raises(SearchError, match="cannot be read as one over"):
@@ -94,8 +110,8 @@ def test_a_study_trains_what_is_queued_before_what_its_strategy_asks_for(tmp_pat
     assert len(searched) == plan.strategy.expected.total(), "the strategy had all its own trials"
 
 
-def test_a_study_that_has_ended_trains_what_was_queued_since_when_it_is_run_again(tmp_path: Path) -> None:
-    plan = planned(tmp_path, REGMIX)
+def test_a_search_that_has_ended_trains_what_was_queued_since_when_it_is_run_again(tmp_path: Path) -> None:
+    plan = planned(tmp_path, UNCONFIRMED)
     before, _ = run(plan)
     # Of the worst kind: the study knows better, and trains it all the same.
     enqueue(plan.file.work_directory, MORE_CODE)
@@ -104,6 +120,48 @@ def test_a_study_that_has_ended_trains_what_was_queued_since_when_it_is_run_agai
     assert after.trials.completed > before.trials.completed
     again, _ = run(plan)
     assert again == after, "it is trained once"
+
+
+def test_nothing_is_queued_into_a_confirmation_unless_the_search_goes_on(tmp_path: Path) -> None:
+    plan = planned(tmp_path, REGMIX)
+    before, _ = run(plan)
+    study = Study(plan.file.file)
+    asked = study.enqueue(MORE_CODE, "too late")
+    assert asked.state == "left_out"
+    assert asked.why is not None
+    assert "its confirmation begun before it was trained" in asked.why
+    after, _ = run(plan)
+    assert after.trials == before.trials
+    assert any("the queued mixture 'too late' was not trained: the search had ended" in each for each in after.notes)
+    assert study.status.queue == (asked,)
+    assert "the queued mixture 'too late' is not trained" in mixopt("status", plan.file.file).stdout.replace("\n", " ")
+    longer = planned(tmp_path, REGMIX.replace("trials: 3", "trials: 4"))
+    run(longer)
+    assert trained(plan.file.file, MORE_CODE) == [(ORIGIN, "moe", SEARCH_SEED)]
+    [asked] = Study(longer.file.file).queue
+    assert asked.state == "trained"
+
+
+def test_an_answer_tells_what_the_budget_did_not_pay_for(tmp_path: Path) -> None:
+    whole = planned(tmp_path, UNCONFIRMED)
+    run(whole)
+    spent = recorded(whole.file.file).flops
+    plan = planned(tmp_path, f"{UNCONFIRMED}budget: {{flops: {spent}}}\n")
+    enqueue(plan.file.work_directory, MORE_CODE, "one more")
+    answer, _ = run(plan)
+    assert trained(plan.file.file, MORE_CODE) == []
+    assert "the queued mixture 'one more' was not trained: the budget did not pay for it" in answer.notes
+
+
+def test_a_queued_mixture_whose_trial_failed_is_told_with_its_reason(tmp_path: Path) -> None:
+    plan = planned(tmp_path, REGMIX)
+    enqueue(plan.file.work_directory, MORE_CODE, "why not")
+    answer, _ = run(plan, failing(MORE_CODE))
+    study = Study(plan.file.file)
+    asked = study.enqueue(MORE_CODE)
+    assert (asked.state, asked.why) == ("failed", "error: no room")
+    told = f"the queued mixture 'why not' failed, trial {asked.trial}: error: no room; --retry-failed trains it again"
+    assert told in answer.notes
 
 
 def test_what_cannot_be_trained_is_said_once_and_ends_no_study(tmp_path: Path) -> None:

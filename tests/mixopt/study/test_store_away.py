@@ -38,10 +38,13 @@ from tests.program import COMMAND, mixopt
 from tests.simulated import measured, planned
 from tests.tracking.new_store import new_store
 from tests.waiting import until
+from tracking import keys
+from tracking.entries import Finished, Opened
 from tracking.errors import OtherSubject, TrackingAway, WentOnElsewhere
-from tracking.journal import read_record
+from tracking.journal import Journal, read_record
 from tracking.local_server import local_server
-from tracking.recorder import Recorder
+from tracking.mlflow_store import StudyRun
+from tracking.recorder import Away, Recorder
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +133,57 @@ def test_an_mlflow_that_comes_back_from_a_backup_gets_what_it_lost(plan: Plan) -
         measure(recorder, three)
         assert recorder.drain(60)
     assert set(in_mlflow(plan).measurements) == {one.id, two.id, three.id}
+
+
+def test_what_mlflow_has_is_remembered_there_whatever_becomes_of_the_driver(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where none of what is recorded says so, and MLflow is away when the driver ends."""
+    monkeypatch.setattr("tracking.recorder.COPY_SECONDS", 0.1)
+
+    def sent() -> int:
+        run = open_store(plan.file).find(plan.file.study)
+        return 0 if run is None else int(run.tags[keys.SENT])
+
+    with begin(plan, open_store(plan.file)) as recorder:
+        measure(recorder, *trials(plan, 3))
+        assert recorder.drain(60)
+        until(lambda: sent() == recorder.entries)
+
+
+def test_an_entry_of_which_an_interruption_told_nobody_is_sent(plan: Plan) -> None:
+    one, two = trials(plan, 2)
+    with begin(plan, open_store(plan.file)) as recorder:
+        recorder._journal.append(Opened(one))  # and Ctrl-C comes before its thread is told
+        measure(recorder, two)
+        assert recorder.drain(60)
+        assert recorder.unsent == 0
+    assert [trial.id for trial in in_mlflow(plan).running] == [one.id]
+    with begin(plan, open_store(plan.file)) as recorder:
+        recorder.close_trial(one, measured(one), 1.0)
+        recorder._journal.append(Finished())
+        assert recorder.drain(60), "also the last of all"
+    assert in_mlflow(plan) == read_record(journal_path(plan.file)).history
+
+
+def test_a_recorder_that_was_closed_claims_nothing(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a notebook its thread outlives it: MLflow answers after that."""
+    monkeypatch.setattr("tracking.recorder.CLOSE_SECONDS", 0.1)
+    ran(plan)
+    run = open_store(plan.file).find_or_create(plan.file.study)
+    asked, answers = threading.Event(), threading.Event()
+
+    def claim(_: StudyRun) -> None:
+        asked.set()
+        answers.wait()
+
+    journal = Journal(journal_path(plan.file))
+    recorder = Recorder(Away(TrackingAway("away"), lambda: (run, journal.sent), claim), journal)
+    asked.wait()
+    recorder.close()
+    answers.set()
+    until(lambda: not recorder._thread.is_alive())
+    assert not run.current_tags().get(keys.DRIVER)
 
 
 def test_a_new_mlflow_gets_all_of_it(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

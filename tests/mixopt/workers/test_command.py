@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import mixopt
 from mixopt.settings.reading import load
 from mixopt.study.planning import make_plan
 from mixopt.workers.command import Command
+from mixopt.workers.messages import TrialEnd
+from search.trial import Failure, Measurement
 from tests.foreign import STUDY, write_foreign
 from tests.program import COMMAND
 from tests.program import mixopt as program
@@ -150,6 +153,75 @@ def test_losses_of_a_command_that_is_gone_do_not_count(tmp_path: Path) -> None:
     (tmp_path / "hold").unlink()
     assert program("run", file).status == 0
     assert mixopt.Study(file).trials["metric.web"].max() < 9
+
+
+def outcomes(command: Command, most_seconds: float = 30.0) -> list[Failure | Measurement]:
+    """Of what was launched, once the first has ended."""
+    found: list[Failure | Measurement] = []
+    deadline = time.monotonic() + most_seconds
+    while not found and time.monotonic() < deadline:
+        found += [event.outcome for event in command.events() if isinstance(event, TrialEnd)]
+    return found
+
+
+@pytest.mark.parametrize(
+    "run", ["echo x >>starts; exit 7", "echo x >>starts; echo [] >{out}"], ids=["status", "losses"]
+)
+def test_a_failure_that_was_not_recorded_is_not_trained_again_and_one_that_is_retried_is(
+    run: str, tmp_path: Path
+) -> None:
+    """The driver dies after the trial and before it has recorded how it ended."""
+    plan = make_plan(load(write_command(tmp_path, run)), None)
+    order = plan.order(plan.problem.baseline_trials[0])
+    for driver in range(2):
+        command = Command(run, tmp_path, slots=1, attempts=1, patience=5)
+        command.launch(order)
+        [outcome] = outcomes(command)
+        assert isinstance(outcome, Failure), driver
+        assert starts(tmp_path) == ["x"]
+    command = Command(run, tmp_path, slots=1, attempts=1, patience=5)
+    command.forget(order)
+    command.launch(order)
+    outcomes(command)
+    assert starts(tmp_path) == ["x", "x"]
+
+
+def test_starts_are_counted_over_drivers(tmp_path: Path) -> None:
+    plan = make_plan(load(write_command(tmp_path, run="true")), None)
+    order = plan.order(plan.problem.baseline_trials[0])
+    run = "echo x >>starts; exit 7"
+    first = Command(run, tmp_path, slots=1, attempts=2, patience=5)
+    first.launch(order)
+    until(lambda: (order.folder / "exit").exists())
+    second = Command(run, tmp_path, slots=1, attempts=2, patience=5)
+    second.launch(order)
+    outcomes(second)
+    assert starts(tmp_path) == ["x", "x"]
+
+
+def test_a_trainer_that_closes_its_descriptors_lives(tmp_path: Path) -> None:
+    """As what Python's subprocess starts does, and whoever makes itself a daemon without leaving its session."""
+    plan = make_plan(load(write_command(tmp_path, run="true")), None)
+    order = plan.order(plan.problem.baseline_trials[0])
+    launcher = "import subprocess; subprocess.Popen(['sleep', '300'])"
+    command = Command(f"{sys.executable} -c {shlex.quote(launcher)}; kill -9 $$", tmp_path, 1, 1, patience=5)
+    command.launch(order)
+    run = command._runs[order.trial.id]
+    until(lambda: not run._is_locked)
+    assert run.lives
+    next_driver = Command("echo x >>starts", tmp_path, slots=1, attempts=1, patience=5)
+    next_driver.launch(order)
+    assert not outcomes(next_driver, most_seconds=1)
+    assert starts(tmp_path) == []
+    next_driver.close()
+    assert not run.lives
+
+
+def test_a_mistake_in_the_command_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    done = program("validate", write_command(tmp_path, run="for x in {trial}; echo $x"))
+    assert done.status == 2
+    assert "executor.run: the shell cannot read it: " in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_a_process_of_somebody_else_is_left_alone(tmp_path: Path) -> None:

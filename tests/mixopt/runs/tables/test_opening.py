@@ -98,11 +98,26 @@ def test_a_table_with_its_own_words_for_shares_goes_before_look_alikes() -> None
         ({"metrics.acc_norm": SCORE, "metrics.acc_norm_stderr": SCORE, "params.test_loss_scale": LOSS}, ["acc_norm"]),
         ({"eval/loss": LOSS, "eval/loss.min": LOSS - 1, "eval/best_loss": LOSS - 1}, ["loss"]),
         ({"test_ratio": SCORE, "mmlu": SCORE}, ["mmlu"]),
+        ({"eval/de": LOSS, "eval/tr": LOSS + 1, "eval/id": LOSS + 2, "eval/step": LOSS}, ["de", "tr", "id"]),
+        ({"val_loss_ff": LOSS, "val_loss_tr": LOSS + 1}, ["val_loss_ff", "val_loss_tr"]),
     ],
 )
 def test_what_was_measured_is_told_from_what_was_set(columns: dict[str, Any], metrics: list[str]) -> None:
     runs, _ = opened(frame(**mixture("mix/{}"), **columns))
     assert list(runs.metrics) == metrics
+
+
+def test_what_may_be_a_metric_and_is_not_used_is_told() -> None:
+    _, notes = opened(frame(**mixture("mix/{}"), **{"loss/de": LOSS, "loss/tr": LOSS, "loss/id": LOSS, "loss/n": LOSS}))
+    assert "numbers that may be metrics, and are not used: loss/tr (--metrics takes them)" in notes
+    _, notes = opened(frame(**mixture("mix/{}"), **{"acc/xnli": SCORE, "bench/foo": SCORE, "bench/index": SCORE}))
+    assert "and are not used: bench/index" in notes
+
+
+def test_a_pattern_of_metrics_takes_no_weights_but_by_their_names() -> None:
+    table = frame(**mixture("mix/{}"), val_loss=LOSS, foo=SCORE, seed=range(COUNT))
+    assert opened(table, metrics=("*",))[0].metrics == ("val_loss", "foo")
+    assert opened(table, metrics=("mix/web",))[0].metrics == ("mix/web",)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +155,13 @@ def test_patterns_choose_columns_and_leave_out_what_they_have_in_common() -> Non
     runs, _ = opened(table, weights=("a/*/w",), metrics=("x/one",))
     assert (runs.domains, runs.metrics) == (DOMAINS, ("x/one",))
     assert "--weights c/* fits no column; choose from run, a/web/w" in asked(table, weights=("c/*",))
+    assert "--weights !b/temp* leaves columns out, and says none that counts" in asked(table, weights=("!b/temp*",))
+
+
+def test_what_two_patterns_would_call_alike_goes_by_its_whole_name() -> None:
+    table = frame(**mixture(), **{"a/val": LOSS, "b/val": LOSS + 1, "b/mmlu": SCORE})
+    for patterns in (("a/*", "b/*"), ("b/*", "a/*")):
+        assert set(opened(table, metrics=patterns)[0].metrics) == {"a/val", "b/val", "mmlu"}
 
 
 def test_roles_may_be_said_and_taken_away() -> None:
@@ -243,6 +265,34 @@ def test_names_that_repeat_are_told_apart_by_id_or_seed() -> None:
     assert "runs of one name are told apart by seed" in notes
 
 
+def test_runs_of_two_seeds_are_no_steps_of_one() -> None:
+    table = frame(**mixture("mix/{}"), val_loss=LOSS, seed=[0, 1] * 8, step=[10_000, 9_990] * 8)
+    table.frame["run"] = [f"m{place // 2}" for place in range(COUNT)]
+    runs, _ = opened(table)
+    assert (len(runs), runs.names[:2]) == (COUNT, ("m0/0", "m0/1"))
+    # Nothing says that they are two runs, but that they are of two mixtures.
+    del table.frame["seed"]
+    assert "rows 0 and 1 would be steps of run m0, and have other mixtures; name each run apart" in asked(table)
+    tokens = table.frame.assign(**{f"mix/{name}": np.round(SHARES[:, at] * 1e9) for at, name in enumerate(DOMAINS)})
+    assert "would be steps of run m" in asked(Frame(tokens, "runs"))
+
+
+def test_runs_without_a_name_are_apart() -> None:
+    table = frame(**mixture("mix/{}"), val_loss=LOSS, step=range(1000, 1000 + COUNT))
+    table.frame.loc[1:, "run"] = ""
+    assert len(opened(table)[0]) == COUNT
+
+
+def test_runs_of_one_name_at_two_scales_are_no_steps_of_one() -> None:
+    both = pd.DataFrame(
+        {"run": [f"r{place}" for place in range(COUNT)] * 2, "model": ["a-60m"] * COUNT + ["a-1b"] * COUNT}
+    )
+    rows = {name: np.tile(cells, 2) for name, cells in mixture("mix/{}").items()}
+    both = both.assign(**rows, val_loss=np.concatenate([LOSS, LOSS - 1]), step=[1000] * COUNT + [5000] * COUNT)
+    runs, _ = opened(Frame(both, "runs"))
+    assert (len(runs), len(runs.fidelities)) == (2 * COUNT, 2)
+
+
 @pytest.mark.parametrize(
     ("unit", "tokens"), [("B", 1_500_000_000), ("Mrd", 1_500_000_000), ("million", 1_500_000), ("T", 1_500_000_000_000)]
 )
@@ -296,6 +346,26 @@ def test_the_metrics_of_the_same_runs_may_stand_in_another_table(tmp_path: Path)
     assert "have no run in common" in asked(tmp_path / "shares.csv", join=(tmp_path / "losses.csv",))
 
 
+def test_mistakes_in_a_joined_table_are_placed_in_it(tmp_path: Path) -> None:
+    names = [f"r{place}" for place in range(COUNT)]
+    pd.DataFrame({"run": names, "val_loss": LOSS}).to_csv(tmp_path / "evals.csv", index=False)
+    shares = pd.DataFrame({"name": names[::-1], **mixture("mix/{}", SHARES[::-1])}).astype({"mix/web": object})
+    shares.loc[0, "mix/web"] = -1.0
+    shares.to_csv(tmp_path / "shares.csv", index=False)
+    said = asked(tmp_path / "evals.csv", join=(tmp_path / "shares.csv",), weights=("mix/*",))
+    assert said.startswith(f"{tmp_path / 'shares.csv'}: row 2, column mix/web: -1 is not a share")
+    shares.loc[0, "mix/web"] = 7.0
+    shares.to_csv(tmp_path / "shares.csv", index=False)
+    said = asked(tmp_path / "evals.csv", join=(tmp_path / "shares.csv",), weights=("mix/*",))
+    assert said.startswith(f"{tmp_path / 'shares.csv'}: row 2: the weights sum to 7.")
+    # A run that crashed is left out, and the rows of the others stay theirs.
+    pd.DataFrame({"run": names, "val_loss": LOSS, "state": ["failed"] + ["done"] * (COUNT - 1)}).to_csv(
+        tmp_path / "evals.csv", index=False
+    )
+    said = asked(tmp_path / "evals.csv", join=(tmp_path / "shares.csv",), weights=("mix/*",))
+    assert said.startswith(f"{tmp_path / 'shares.csv'}: row 2: the weights sum to 7.")
+
+
 def test_shares_and_values_may_stand_in_long_tables(tmp_path: Path) -> None:
     def melted(values: Sequence[str], name: str, value: str) -> pd.DataFrame:
         wide = pd.DataFrame({"run": [f"r{place}" for place in range(COUNT)], **mixture(), "loss": LOSS})
@@ -309,6 +379,28 @@ def test_shares_and_values_may_stand_in_long_tables(tmp_path: Path) -> None:
     twice.loc[1, ["run", "domain"]] = ["r0", "web"]
     twice.to_csv(tmp_path / "shares.csv", index=False)
     assert "for web, given as" in asked(tmp_path / "shares.csv")
+
+
+def test_what_a_long_table_says_twice_of_a_run_is_not_used(tmp_path: Path) -> None:
+    wide = pd.DataFrame({"run": [f"r{place}" for place in range(COUNT)], **mixture(), "eval_loss": LOSS})
+    long = wide.melt(["run", "eval_loss"], DOMAINS, "domain", "share")
+    long.loc[0, "eval_loss"] = 9.0
+    long["eval/mmlu"] = np.tile(SCORE, 3)
+    runs, notes = opened(Frame(long, "runs"))
+    assert runs.metrics == ("mmlu",) and runs.values_NM[:, 0].tolist() == SCORE.tolist()
+    assert "columns that say several things of one run are not used: eval_loss" in notes
+    long.loc[1, "run"] = None
+    assert "row 1, column run: no name of a run; write it in each row" in asked(Frame(long, "runs"))
+
+
+def test_units_of_a_joined_table_are_of_its_own_columns(tmp_path: Path) -> None:
+    names = [f"r{place}" for place in range(COUNT)]
+    pd.DataFrame({"run": names, **mixture(), "tokens": 2e9}).to_csv(tmp_path / "runs.csv", index=False)
+    pd.DataFrame({"run": names, "tokens (B)": 2, "eval/loss": LOSS, "eval/shots (K)": 1}).to_csv(
+        tmp_path / "evals.csv", index=False
+    )
+    runs, _ = opened(tmp_path / "runs.csv", join=(tmp_path / "evals.csv",))
+    assert runs.target.tokens == 2_000_000_000
 
 
 @pytest.mark.parametrize(
@@ -338,7 +430,7 @@ def test_a_chart_is_no_table_of_runs(tmp_path: Path) -> None:
 def test_the_mapping_file_that_is_proposed_reads_the_same_runs(tmp_path: Path, name: str) -> None:
     TEAMS[name](tmp_path / name, some_runs())
     runs, _ = read_all(tmp_path / name)
-    (tmp_path / "m.yaml").write_text(mapping_text(open_table(tmp_path / name)))
+    (tmp_path / "m.yaml").write_text(mapping_text(open_table(tmp_path / name), tmp_path))
     again, _ = read_all(Described(tmp_path / name, read_mapping(tmp_path / "m.yaml")))
     assert (again.names, again.domains, again.metrics) == (runs.names, runs.domains, runs.metrics)
     assert again.weights_ND.tolist() == runs.weights_ND.tolist()
@@ -356,6 +448,28 @@ def test_a_mapping_file_beside_a_table_counts_for_whoever_reads_it(tmp_path: Pat
     assert any("its columns are those of" in note and "r.mapping.yaml" in note for note in notes)
     # What is said besides goes before it.
     assert np.allclose(opened(tmp_path / "r.csv", weights=("a/*",))[0].weights_ND, SHARES)
+
+
+def test_a_mapping_file_that_is_named_takes_the_place_of_the_one_beside(tmp_path: Path) -> None:
+    write(tmp_path / "r.csv", TEXT)
+    (tmp_path / "r.mapping.yaml").write_text('weights: {a: web, b: code, c: books}\nrun: ""\n')
+    (tmp_path / "other.yaml").write_text("metrics: val_loss\n")
+    how = Described(tmp_path / "r.csv", read_mapping(tmp_path / "other.yaml"), tmp_path / "other.yaml")
+    runs, notes = read_all(how)
+    assert (runs.domains, runs.names[0]) == (DOMAINS, "r0")
+    assert any("its columns are those of" in note and "other.yaml" in note for note in notes)
+
+
+def test_a_proposed_mapping_file_and_the_tables_it_joins_may_move_together(tmp_path: Path) -> None:
+    here, evals = tmp_path / "here", tmp_path / "here" / "evals"
+    evals.mkdir(parents=True)
+    write(here / "r.csv", TEXT)
+    scores = pd.DataFrame({"run": [f"r{place}" for place in range(COUNT)], "eval/mmlu": SCORE})
+    scores.to_csv(evals / "s.csv", index=False)
+    how = open_table(Described(here / "r.csv", Reading(join=(evals / "s.csv",))))
+    (here / "r.mapping.yaml").write_text(mapping_text(how, here))
+    here.rename(tmp_path / "there")
+    assert opened(tmp_path / "there" / "r.csv")[0].metrics == ("val_loss", "eval/mmlu")
 
 
 @pytest.mark.parametrize(
@@ -387,3 +501,36 @@ def test_json_of_pandas_and_lines(tmp_path: Path) -> None:
         runs, _ = read(path)
         assert np.allclose(runs.weights_ND, SHARES), path.name
         assert runs.names[3] == "r3"
+
+
+def test_an_index_with_a_name_is_a_column(tmp_path: Path) -> None:
+    table = pd.DataFrame({"run": [f"r{place}" for place in range(COUNT)], **mixture(), "val_loss": LOSS})
+    table.set_index("run").to_parquet(tmp_path / "runs.parquet")
+    for source in (Frame(table.set_index("run"), "runs"), tmp_path / "runs.parquet"):
+        assert opened(source)[0].names[3] == "r3"
+    assert opened(Frame(table.rename_axis("run"), "runs"))[0].names[3] == "r3"
+
+
+def test_lists_in_parquet_and_columns_called_as_lists_of_runs_are(tmp_path: Path) -> None:
+    rows = [
+        {"run": f"r{place}", "data": {"domains": list(DOMAINS), "weights": row.tolist()}, "val_loss": LOSS[place]}
+        for place, row in enumerate(SHARES)
+    ]
+    pd.DataFrame(rows).to_parquet(tmp_path / "lists.parquet")
+    sources = [[{"name": name, "weight": share} for name, share in zip(DOMAINS, row, strict=True)] for row in SHARES]
+    pd.DataFrame({"run": [row["run"] for row in rows], "sources": sources, "val_loss": LOSS}).to_parquet(
+        tmp_path / "sources.parquet"
+    )
+    columns = {"run": [f"r{place}" for place in range(COUNT)], "val_loss": LOSS.tolist(), "results": SCORE.tolist()}
+    columns |= {name: shares.tolist() for name, shares in mixture().items()}
+    (tmp_path / "columns.json").write_text(json.dumps(columns))
+    for name in ("lists.parquet", "sources.parquet", "columns.json"):
+        runs, _ = opened(tmp_path / name)
+        assert np.allclose(runs.weights_ND, SHARES) and runs.names[3] == "r3", name
+
+
+def test_rows_have_the_numbers_that_a_spreadsheet_gives_them(tmp_path: Path) -> None:
+    text = 'sep=,\nrun,notes,weight.a,weight.b,metric.loss\na,"of\nthree\nlines",0.5,0.5,1\n\nb,,0.4,0.6,x\n'
+    assert "row 4, column metric.loss: 'x' is not a number" in asked(write(tmp_path / "runs.csv", text))
+    unclosed = 'run,weight.a,weight.b,metric.loss\na,0.5,0.5,1\n"b,0.4,0.6,2\nc,0.4,0.6,2\n'
+    assert "row 3: " in asked(write(tmp_path / "runs.csv", unclosed))
