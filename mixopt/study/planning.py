@@ -96,7 +96,7 @@ def _check_space(file: StudyFile) -> None:
     space = space_declared(file)
     if (kept := _kept(file, space)) and (has_supply(file) or file.reuse.at):
         FrozenSpace(space, kept)
-    if counted and (grades := _grades(file)):
+    if has_supply(file) and (grades := _grades(file)):
         GradedSpace(space, grades)
     _earlier_runs(file, space, ())
 
