@@ -20,11 +20,10 @@ from typing import Any
 
 from mixopt.base import plain_yaml
 from mixopt.settings.editing import with_setting, without_setting
+from mixopt.settings.levels import OF_POOL
 from mixopt.settings.schema import LONGEST_NAME, StudyFile
 
 ENDING = "-levels"
-# What belongs to the text of a domain without parts.
-OF_TEXT = ("paths", "tokens", "sample")
 
 HEADER = """\
 # Written by mixopt quality, from {file}: its domains are cut into levels of quality, q1 the best.
@@ -73,7 +72,7 @@ def _cut_domain(file: StudyFile, name: str, parts: Iterable[PartOfDomain]) -> di
         domain = domain[key]
     tokens = file.domains[name].tokens
     return {
-        **{key: value for key, value in domain.items() if key not in OF_TEXT},
+        **{key: value for key, value in domain.items() if key not in OF_POOL},
         "quality": file.to_be_cut[name].model_dump(mode="json", exclude_unset=True),
         "parts": {
             part.name: {"paths": part.path} | ({} if tokens is None else {"tokens": max(round(tokens * part.share), 1)})

@@ -228,6 +228,21 @@ def beside_records(source: Source) -> list[str]:
     return sorted({path for _, beside in found for path in beside} - read)
 
 
+def would_read(source: Source, path: Path) -> bool:
+    """Whether a file that comes to be at `path`, on this machine, is one that `source` names, or lies in its folders."""
+    whole, real = path.absolute(), path.resolve()
+    for named in source.paths:
+        if "://" in named or named.startswith("hf:"):
+            continue
+        if glob.has_magic(named) and not os.path.exists(named):
+            wanted = re.compile(glob_translate(os.path.abspath(named)))
+            if any(wanted.match(str(each)) for place in (whole, real) for each in (place, *place.parents)):
+                return True
+        elif real.is_relative_to(os.path.realpath(named)):
+            return True
+    return False
+
+
 def check_readable(source: Source, files: Iterable[SourceFile]) -> None:
     """Reads the first record of each file of records: most mistakes show before any expensive work.
 
