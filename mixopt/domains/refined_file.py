@@ -112,7 +112,7 @@ def refined_text(
         parts: of each domain that was split, by name.
         study: the new name.
     """
-    text = with_setting(file.text.removeprefix("\ufeff"), ["study"], study)
+    text = with_setting(file.text, ["study"], study)
     for name, pools in parts.items():
         text = with_setting(text, file.written("domains", name), _split(file, name, pools))
     for new, old in asked.merged.items():

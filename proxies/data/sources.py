@@ -229,13 +229,13 @@ def beside_records(source: Source) -> list[str]:
 
 
 def would_read(source: Source, path: Path) -> bool:
-    """Whether a file that comes to be at `path`, on this machine, is one that `source` names, or lies in its folders."""
+    """Whether `source` names a file that comes to be at `path`, on this machine, or a folder that it is in."""
     whole, real = path.absolute(), path.resolve()
     for named in source.paths:
         if "://" in named or named.startswith("hf:"):
             continue
-        if glob.has_magic(named) and not os.path.exists(named):
-            wanted = re.compile(glob_translate(os.path.abspath(named)))
+        if glob.has_magic(named) and not Path(named).exists():
+            wanted = re.compile(glob_translate(str(Path(named).absolute())))
             if any(wanted.match(str(each)) for place in (whole, real) for each in (place, *place.parents)):
                 return True
         elif real.is_relative_to(os.path.realpath(named)):

@@ -536,13 +536,13 @@ WRONG_ARGUMENTS: dict[str, tuple[str, Spoil, str]] = {
         "the levels would come to lie in data/prose, which code reads; choose another folder with --output",
     ),
     # The scores, all the same, are not looked at.
-    "quality: a name that levels make too long": (
+    "quality: a name that a level would have": (
         "quality",
         after(
             after(data('{"text": "one", "s": 1}\n{"text": "two", "s": 1}\n'), quality("{field: s, levels: 2}")),
-            after_study(lambda text: text.replace("prose:", f"{'p' * 99}:").replace("[prose,", f"[{'p' * 99},")),
+            after_study(lambda text: text.replace("code:", "prose.q1:")),
         ),
-        "with its levels its name is 102 characters long; shorten one",
+        "there is a domain prose.q1 already",
     ),
     "quality: parts in parts": (
         "validate",
