@@ -204,7 +204,7 @@ def begin_or_go_on(path: Path, asked: dict[str, Any]) -> None:
     """Pools and studies of one folder are of the same options.
 
     Raises:
-        SystemExit: it was begun with others.
+        SystemExit: it was begun with other ones.
     """
     if path.exists() and (begun := json.loads(path.read_text())) != asked:
         raise SystemExit(f"{path.parent} was begun with {begun}, not {asked}; give another --directory")
