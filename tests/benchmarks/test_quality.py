@@ -13,5 +13,5 @@ def test_a_folder_of_other_options_is_refused(tmp_path: Path) -> None:
     kept = tmp_path / "seed-0" / "options.json"
     for _ in range(2):
         begin_or_go_on(kept, {"levels": 3})
-    with pytest.raises(SystemExit, match="was begun with .*3.*, not .*5.*; give another --directory"):
+    with pytest.raises(SystemExit, match=r"was begun with .*3.*, not .*5.*; give another --directory"):
         begin_or_go_on(kept, {"levels": 5})
