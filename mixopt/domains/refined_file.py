@@ -14,7 +14,7 @@ from typing import Any
 
 from mixopt.base import plain_yaml
 from mixopt.base.errors import ConfigError
-from mixopt.settings.editing import with_setting, without_setting
+from mixopt.settings.editing import check_editable, with_setting, without_setting
 from mixopt.settings.schema import DomainSettings, StudyFile
 
 KIND_OF_TEXT = ("text", "prompt", "completion")
@@ -72,6 +72,7 @@ def check(file: StudyFile, asked: Refinement) -> None:
     Raises:
         ConfigError: what is asked for cannot be done with this study.
     """
+    check_editable(file.text, file.file)
     levels = {level.name for level in file.levels}
     if file.executor.is_foreign:
         raise ConfigError(
