@@ -32,8 +32,7 @@ from proxies.domains.survey import Survey, survey
 from proxies.errors import ProxyError
 
 # Raised when the same documents and settings give other domains.
-METHOD = 1
-INPUTS, NAMES = "inputs.json", "names.json"
+METHOD = 2
 DOMAINS = 20
 MOST_DOMAINS = 1000  # of a study
 
@@ -94,25 +93,19 @@ class Domain:
     near_within: int
     near_across: int
 
-    @property
-    def repeats(self) -> int:
-        """Documents that are there already, or nearly."""
-        return self.exact + self.near_within + self.near_across
-
 
 @dataclass(frozen=True)
 class Found:
     """
     Attributes:
         identity: of the embedding.
-        documents, empty, bytes: what was read: documents with text and without.
+        documents, empty: what was read: documents with text and without.
         sampled: documents that were learned from.
     """
 
     identity: str
     documents: int
     empty: int
-    bytes: int
     sampled: int
     clusters: Clusters
     domains: tuple[Domain, ...]
@@ -165,7 +158,6 @@ def find_domains(
         identity=embedding.identity,
         documents=read.documents,
         empty=read.empty,
-        bytes=read.bytes,
         sampled=len(read.sample),
         clusters=clusters,
         domains=_domains(about, done, read.duplicates),

@@ -99,3 +99,9 @@ def test_a_full_disk_is_told_and_then_gone_on_with(heap: Path, pools: Path, tmp_
     again = mixopt("domains", heap, "--count", 3, "--workers", 1, "-o", folder)
     assert again.status == 0, again.stderr
     assert files_in(folder / "text") == files_in(pools / "text")
+
+
+def test_no_domains_are_not_the_usual_number(heap: Path, tmp_path: Path) -> None:
+    done = mixopt("domains", heap, "--count", 0, "-o", tmp_path / "pools")
+    assert done.status == 2
+    assert "count 0: a mixture is of at least two domains" in " ".join(done.stderr.split())
