@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -23,8 +22,8 @@ from rich.console import Console
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import check_folder, write_text
-from mixopt.domains.finding import PAGE, find_into, result_of
-from mixopt.domains.output_folder import WORK, gone_on_with
+from mixopt.domains.finding import PAGE, find_into, lying_in, result_of, written_of
+from mixopt.domains.output_folder import WORK, end, gone_on_with
 from mixopt.domains.page import page_of
 from mixopt.domains.refined_file import Earlier, Part, Refinement, check, refined_text
 from mixopt.results.domains import FoundDomains
@@ -98,7 +97,7 @@ def refine(
         [file.text, sorted(asked.split.items()), sorted(asked.merged.items()), rows],
         [inputs_of(source, files[each], searches[each]) for each, source in sources.items()],
     )
-    if (known := _finished(output)) is not None and known.inputs == inputs:
+    if (known := _finished(output, path, inputs)) is not None:
         return known
     if path.exists() and not (output / WORK).exists():
         raise ConfigError(f"{path} is there already", hint="choose another name for --output, or remove it")
@@ -127,7 +126,6 @@ def refine(
             notes=tuple(_notes(file, asked, earlier)),
         )
         write_text(output / RESULT, result.json_text() + "\n")
-    shutil.rmtree(work)
     return result
 
 
@@ -222,12 +220,28 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _finished(output: Path) -> RefinedStudy | None:
-    """What an earlier call wrote, where it came to its end."""
+def _finished(output: Path, study: Path, inputs: str) -> RefinedStudy | None:
+    """What an earlier call wrote with these inputs, where it came to its end and all of it is there."""
     try:
-        return RefinedStudy.model_validate_json((output / RESULT).read_bytes())
+        known = RefinedStudy.model_validate_json((output / RESULT).read_bytes())
     except (OSError, ValidationError):
         return None
+    split = {name: lying_in(found, output / name, study) for name, found in known.split.items()}
+    runs = None if known.runs is None else output / RUNS
+    held_out = {name: _held_out(output, name) for name in known.held_out}
+    written = [study, *held_out.values(), *([] if runs is None else [runs])]
+    written += [path for found in split.values() for path in written_of(found)]
+    if known.inputs != inputs or not all(map(Path.exists, written)):
+        return None
+    end(output)
+    return known.model_copy(
+        update={
+            "study": str(study),
+            "split": split,
+            "runs": None if runs is None else str(runs),
+            "held_out": {name: str(path) for name, path in held_out.items()},
+        }
+    )
 
 
 def _notes(file: StudyFile, asked: Refinement, earlier: Earlier | None) -> Iterator[str]:

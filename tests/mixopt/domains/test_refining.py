@@ -118,6 +118,13 @@ def test_asked_again_nothing_is_done_again(study: Path, finer: Path) -> None:
     assert finer.stat().st_mtime_ns == stamp
 
 
+def test_without_the_study_file_nothing_is_finished(study: Path) -> None:
+    first = json.loads(refined(study, "--merge", "prose,sums=press", "--json", output="lost").stdout)
+    Path(first["study"]).unlink()
+    done = refined(study, "--merge", "prose,sums=press", output="lost")
+    assert done.status == 2 and "lost is not empty" in " ".join(done.stderr.split())
+
+
 def test_a_call_that_was_killed_is_gone_on_with(study: Path) -> None:
     """Here right before its end, when the pools lay in their place."""
     output = study.parent / "again"
