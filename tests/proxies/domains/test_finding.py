@@ -91,7 +91,8 @@ def _sequences(text: str) -> set[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize(
-    "last_words", [("read", 1), ("read", 3), ("learn", 1), ("cluster", 1), ("sort", 2), ("sort", 4)]
+    "last_words",
+    [("read", 1), ("read", 3), ("learn", 1), ("embed", 2), ("cluster", 1), ("describe", 1), ("sort", 2), ("sort", 4)],
 )
 def test_killed_and_begun_again_ends_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last_words: tuple[str, int]
@@ -118,6 +119,28 @@ def test_killed_and_begun_again_ends_the_same(
     assert files_in(tmp_path / "again") == files_in(tmp_path / "pools")
     assert resumed.domains == whole.domains
     assert resumed.identity == whole.identity
+
+
+def test_the_sample_is_embedded_in_parts_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_heap(tmp_path / "heap")
+    monkeypatch.setattr(finding, "EMBEDDED_AT_ONCE", 50)
+    source = Source("data", (str(tmp_path / "heap"),))
+    heard: list[int] = []
+
+    def hear(progress: Progress) -> None:
+        if progress.stage == "embed the sample":
+            heard.append(progress.done)
+        if progress.stage == "cluster" and not known:
+            raise Killed
+
+    again = (source, find_files(source), THREE, tmp_path / "pools", tmp_path / "work", hear)
+    known = False
+    with pytest.raises(Killed):
+        find_domains(*again)
+    assert heard == [0, 50, 100, 120]
+    known = True
+    find_domains(*again)
+    assert heard == [0, 50, 100, 120]
 
 
 def test_several_processes_find_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
