@@ -23,6 +23,7 @@ def check_editable(text: str, path: Path) -> None:
     Raises:
         ConfigError: a setting stands for another one (`*name`): what is changed in one place would change in both.
     """
+    event: Any  # of classes without types
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             raise ConfigError(
