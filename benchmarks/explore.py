@@ -25,7 +25,7 @@ from rich.table import Table
 from mixopt.explore.subject import of_runs
 from mixopt.explore.what_if import WhatIfs
 from mixopt.runs.request import FitRequest
-from tests.mixopt.explore.visitor import Visitor, visiting
+from tests.mixopt.explore.visitor import Visitor, browser, visiting
 from tests.mixopt.explore.world import table
 
 RUNS, DOMAINS, METRICS = 128, 17, 13
@@ -78,7 +78,7 @@ def main() -> None:
         domains = tuple(f"pool{number}" for number in range(DOMAINS))
         runs = table(Path(folder) / "runs.csv", domains, RUNS, METRICS)
         what_ifs = WhatIfs(of_runs(FitRequest(runs=runs), lambda *_: None))
-        with visiting(what_ifs) as visitor:
+        with browser() as driver, visiting(what_ifs, driver) as visitor:
             moves = _moves(visitor)
     shown, requested = (np.array(each) for each in zip(*moves, strict=True))
     found = {

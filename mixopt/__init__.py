@@ -13,6 +13,7 @@ What the commands do, for notebooks and programs (docs/python.md):
     export     a mixture as a trainer's configuration
     find_domains    pools and a study file from a heap of documents
     refine_domains  a study whose domains are split or merged, from one that has run
+    cut_pools       the pools of a study cut into levels of quality
     compare    two studies or mixtures side by side
 
 A mistake in what is given is a ValueError, mostly a `ConfigError`, whose `hint` says what to do.
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         Study,
         backtest,
         compare,
+        cut_pools,
         export,
         find_domains,
         fit,
@@ -59,6 +61,7 @@ __all__ = [
     "Study",
     "backtest",
     "compare",
+    "cut_pools",
     "export",
     "find_domains",
     "fit",

@@ -27,6 +27,7 @@ from mixopt.results.distances import Distances
 from mixopt.results.domains import FoundDomains
 from mixopt.results.fit import FitResult, SkippedSurrogate
 from mixopt.results.plan import PlanEstimate
+from mixopt.results.quality import Quality
 from mixopt.results.queue import QueuedMixture
 from mixopt.results.receipt import Receipt
 from mixopt.results.recommendation import Interval, Score
@@ -837,6 +838,28 @@ def refine_domains(
     file = study.file if isinstance(study, Study) else load(Path(study))
     search = partial(Search, seed=seed, embedding=_path(embedding), sample=sample, fine=fine, workers=workers)
     return refine(file, Refinement(split or {}, merge or {}), Path(output), search, err)
+
+
+def cut_pools(study: Path | str, output: Path | str = "pools", study_file: Path | str | None = None) -> Quality:
+    """Cut the pools of a study that asks for it into levels of quality, as `mixopt quality --json`.
+
+    Args:
+        study: the file.
+        output: a folder, which gets one for each domain with a file for each level.
+        study_file: the new study file, beside the other. Default: its name and -levels.
+
+    Raises:
+        ConfigError, ProxyError: no domain asks for levels, or the text does not go together with what is asked.
+    """
+    from mixopt import quality
+    from mixopt.study.stages import Stages
+
+    path = Path(study)
+    new = path.with_name(f"{path.stem}-levels{path.suffix}") if study_file is None else Path(study_file)
+    with Stages(err) as stages:
+        return quality.cut_pools(
+            load(path), Path(output), new, lambda step: stages.advance(step.stage, step.done, step.total, step.unit)
+        )
 
 
 def _source(table: Table, name: str, reading: Reading | Path | str | None) -> TableSource:

@@ -35,7 +35,7 @@ from mixopt.study.loop import Loop
 from mixopt.study.notify import Notifier, notify_settings
 from mixopt.study.now import Teller
 from mixopt.study.plan import Plan
-from mixopt.study.planning import as_begun, check_settings
+from mixopt.study.planning import as_begun, check_settings, require_levels
 from mixopt.study.progress import Several, watcher_for
 from mixopt.study.record import FROM_JOURNAL, check_begun, journal_path, reach_store
 from mixopt.study.recording import begin
@@ -79,6 +79,7 @@ def prepared(file: StudyFile, console: Console) -> Corpus | None:
     Raises:
         ConfigError, SearchError, ProxyError: as `prepare`; or its text has changed, and the study is being run.
     """
+    require_levels(file)
     check_settings(file)
     if file.executor.is_foreign:
         return None

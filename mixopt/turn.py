@@ -179,6 +179,7 @@ def tell(file: StudyFile, hear: Callable[[Mapping[str, Order]], Heard], console:
         return ToldTrials(
             study=file.study,
             recorded=tuple(fresh),
+            failed={trial: why.message or why.kind for trial, why in fresh.items() if isinstance(why, Failure)},
             known=tuple(trial for trial in outcomes if trial not in open_now),
             left_out=heard.left_out,
             still_open=len(open_now) - len(fresh),

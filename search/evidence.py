@@ -145,7 +145,7 @@ def evidence_of(problem: Problem, history: History, runs: Runs) -> Evidence:
         problem.objective,
         baseline_M,
         {name: value for name, value in values.items() if value is not None},
-        (f"{failed} trials failed and are no evidence for or against their mixtures",) if failed else (),
+        _of_failures(failed),
         baseline_LM,
         _noise(problem, history),
     )
@@ -250,3 +250,11 @@ def _levels(problem: Problem, history: History, along: bool = False) -> list[_Le
         levels.append(_Level(full, rung.supply, [(entry.trial, entry.measurement.losses) for entry in completed]))
     *cheaper, target = levels
     return [*sorted(cheaper, key=lambda level: level.fidelity.flops), target]
+
+
+def _of_failures(count: int) -> tuple[str, ...]:
+    if count == 0:
+        return ()
+    if count == 1:
+        return ("1 trial failed and is no evidence for or against its mixture",)
+    return (f"{count} trials failed and are no evidence for or against their mixtures",)

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.frozen_space import FrozenSpace
+from search.graded_space import GradedSpace
 from search.history import History
 from search.mixture import Mixture
 from search.objective import BEHIND, Objective
@@ -75,11 +76,14 @@ class Problem:
         kept: domains whose relative weights the search leaves as they are, and these (see search.frozen_space).
         goal: the final run, where it is known.
         levels: domains that are told of together as well, by the name of their level.
+        grades: by pool, domains that are grades of its quality, best first: no mixture that is chosen reads one of them
+            more often than a better one (see search.graded_space).
         pool: the only mixtures that can be trained, by proxy, as when finished runs are replayed (see search.replay);
             None: the whole space.
 
     Raises:
-        SearchError: no rung, a baseline that is missing or infeasible, or relative weights that cannot be kept.
+        SearchError: no rung, a baseline that is missing or infeasible, relative weights that cannot be kept, or grades
+            that cannot be in order.
     """
 
     space: Space
@@ -92,6 +96,7 @@ class Problem:
     pool: Mapping[str, tuple[Mixture, ...]] | None = None
     goal: Goal | None = None
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    grades: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.rungs:
@@ -113,16 +118,28 @@ class Problem:
             violations = self.space.violations(mixture)
             if violations:
                 raise SearchError(f"baseline {name} is not feasible: {violations[0]}", hint="project it into the space")
-        # Made now, so that relative weights that cannot be kept are refused with the reason.
-        _ = self.frozen
+        if self.kept is not None and self.grades:
+            raise SearchError(
+                "some domains keep their relative weights (reuse.keep), and levels of quality their order",
+                hint="remove reuse.keep, or let the levels be searched as cells (quality.search)",
+            )
+        # Made now, so that relative weights that cannot be kept, or an order, are refused with the reason.
+        _ = self.frozen, self.graded
 
     @cached_property
     def frozen(self) -> FrozenSpace | None:
         """The space in which the kept domains keep their relative weights, if some do."""
         return None if self.kept is None else FrozenSpace(self.space, self.kept)
 
+    @cached_property
+    def graded(self) -> GradedSpace | None:
+        """The space in which grades keep their order, if there are some."""
+        return GradedSpace(self.space, self.grades) if self.grades else None
+
     def feasible(self, weights_ND: Float[np.ndarray, "N D"]) -> Bool[np.ndarray, " N"]:
-        """Which mixtures are in the space and have the relative weights that are kept, [N]."""
+        """Which mixtures are in the space, and have the relative weights or the order that are kept, [N]."""
+        if self.graded is not None:
+            return self.graded.feasible(weights_ND)
         feasible_N = self.space.feasible(weights_ND)
         return feasible_N if self.frozen is None else feasible_N & self.frozen.keeps(weights_ND)
 

@@ -215,6 +215,8 @@ def tell(
     from mixopt.study import telling
     from mixopt.turn import tell as take
 
+    if trial is None and telling.is_trial_id(str(study)) and not study.exists():
+        study, trial = STUDY_FILE, str(study)  # `mixopt tell TRIAL`: of the study that is here
     ways = {
         "--losses": losses,
         "--loss": loss,

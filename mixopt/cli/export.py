@@ -70,7 +70,7 @@ def export(
     """Write the answer as a trainer's own configuration."""
     from mixopt.base.errors import ConfigError
     from mixopt.cli.tables.export import formats, formats_table, supplies_table
-    from mixopt.exports.formats import Carries
+    from mixopt.exports.formats import Carries, looks_like_another
     from mixopt.exports.mixtures import known_now, mixture_in_file, on_front
     from mixopt.exports.request import ExportRequest
     from mixopt.results.export import ExportResult
@@ -118,6 +118,8 @@ def export(
     if output is not None:
         export.write(output)
         err.print(f"wrote {output}; its weights count {request.draws}", soft_wrap=True)
+        if looks_like_another(request.exporter, output):
+            say_note(f"{output} is called {output.suffix}, and what {format} writes is {request.exporter.suffix}")
     elif export.carries is Carries.BESIDE and not json:
         say_note(f"{format} has no room for the receipt: --output FILE writes it beside, --json prints it")
     if json:

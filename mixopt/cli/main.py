@@ -29,6 +29,7 @@ from mixopt.cli import (
     export,
     finished_runs,
     keeping,
+    quality,
     receipts,
     report,
     study,
@@ -63,7 +64,7 @@ app = typer.Typer(
 
 # In the order in which `mixopt --help` lists them.
 STUDIES = (study, watch, ask_tell, control, report, explore, export, receipts, compare, calibration)
-for commands in (begin, domains, *STUDIES, finished_runs, cluster, keeping):
+for commands in (begin, domains, quality, *STUDIES, finished_runs, cluster, keeping):
     app.add_typer(commands.app)
 
 USER_MISTAKE = 2  # exit status

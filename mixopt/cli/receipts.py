@@ -17,6 +17,7 @@ from mixopt.settings.schema import STUDY_FILE
 app = typer.Typer()
 
 NOT_AS_ASKED = 1
+NOT_TOLD = 2
 Tolerance = Annotated[
     float,
     typer.Option(min=0, max=1, help="Share of the tokens by which a domain may be off beside rounding and chance."),
@@ -38,7 +39,9 @@ def check(
     tolerance: Tolerance = TOLERANCE,
     json: Json = False,
 ) -> None:
-    """Let a trainer's own sampler draw from an export, and compare with its receipt (status 1: they differ)."""
+    """Let a trainer's own sampler draw from an export, and compare with its receipt.
+
+    Status 1: they differ. Status 2: it cannot be checked, or too little was drawn to tell."""
     from mixopt.exports.checking import check
 
     with err.status("drawing"):
@@ -80,7 +83,9 @@ def audit(
     tolerance: Tolerance = TOLERANCE,
     json: Json = False,
 ) -> None:
-    """Compare what a run's log says that it drew with what was asked (status 1: they differ)."""
+    """Compare what a run's log says that it drew with what was asked.
+
+    Status 1: they differ. Status 2: it cannot be compared, or too little was drawn to tell."""
     from mixopt.exports.asked import asked_by_answer, asked_by_export
     from mixopt.exports.judging import judge
     from mixopt.exports.mixtures import known_now
@@ -107,5 +112,7 @@ def _show(found: Drawn, json: bool) -> None:
     if not json:
         for note in found.notes:
             say_note(note)
+    if not found.told:
+        raise typer.Exit(NOT_TOLD)
     if not found.as_asked:
         raise typer.Exit(NOT_AS_ASKED)

@@ -39,6 +39,7 @@ RESULTS: Mapping[str, str] = MappingProxyType(
         "log-of-trial": "mixopt.results.logs:TrialLog",
         "plan": "mixopt.results.plan:PlanEstimate",
         "prune": "mixopt.results.prune:Pruned",
+        "quality": "mixopt.results.quality:Quality",
         "replay": "mixopt.results.replay:ReplayResult",
         "refined": "mixopt.results.refined:RefinedStudy",
         "receipt": "mixopt.results.receipt:Receipt",

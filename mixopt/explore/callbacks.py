@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, no_update
 
-from mixopt.base.shown import shown
+from mixopt.base.shown import shown_name
 from mixopt.explore import pictures, views
 from mixopt.explore.exporting import exported
 from mixopt.explore.layout import WITHIN, pins_of, position, share_at, share_of, shown_percent, state_of
@@ -280,20 +280,20 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         touched = _touched(before, places, percents)
         moved: int | None = None
         given: Any = None
-        start, said = before, cast(Any, no_update)
+        start, said, kept = before, "", list[str]()
         match touched:
-            case {"percent": int(number)} if not _is_share(share_of(percents[number])):
-                return _refused(before, number, percents[number], len(subject.problem.levels))
             case {"share": int(moved)} | {"percent": int(moved)}:
-                if state.get("moved") == moved:
+                kept = [name for name, each in zip(domains, held, strict=True) if each and name != domains[moved]]
+                if (state.get("moved"), state.get("held")) == (moved, kept):
                     start = Mixture.from_array(domains, _array(state["start"], count))
                 given = places[moved] if "share" in touched else percents[moved]
                 share = share_at(float(given)) if "share" in touched else share_of(given)
-                assert share is not None, "what is no share was refused"
-                kept = [name for name, each in zip(domains, held, strict=True) if each and name != domains[moved]]
-                mixture = what_ifs.moved(start, domains[moved], share, kept, limited)
-                if "percent" in touched:
-                    said = _given(mixture, domains[moved], share, kept, limited)
+                if share is None:
+                    # The mixture stays as it is, and the field says so again.
+                    mixture, said = before, f"{shown_name(given)} is no share: give a number from 0 to 100"
+                else:
+                    mixture = what_ifs.moved(start, domains[moved], share, kept, limited)
+                    said = _said_of_move(domains[moved], share, mixture, limited, kept)
             case {"take": str(name)} if ctx.triggered[0]["value"] and name in (pins or {}):
                 mixture = Mixture.from_array(domains, _array((pins or {})[name], count))
             case "begin" if begin is not None and begin in subject.mixtures:
@@ -318,7 +318,7 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
             [views.sum_in(found, each) for each in subject.problem.levels.values()],
             views.summary(found, subject, reach),
             views.details(found, subject),
-            state_of(mixture, moved, start if moved is not None else None),
+            state_of(mixture, moved, start if moved is not None else None, kept),
             # Once it was moved, it can be begun from again.
             no_update if touched == "begin" or begin is None else None,
             said,
@@ -348,25 +348,17 @@ def _nothing(count: int, levels: int) -> Any:
     return same, same, same, [no_update] * levels, no_update, no_update, no_update, no_update, no_update
 
 
-def _is_share(share: float | None) -> bool:
-    return share is not None and 0 <= share <= 1
-
-
-def _refused(before: Mixture, number: int, typed: Any, levels: int) -> Any:
-    """The mixture stays, the field says again what it has, and why is said."""
-    same, domain = [no_update] * len(before.weights), before.domains[number]
-    shares = [shown_percent(share) for share in before.weights]
-    said = f"{shown(str(typed))} is no share in percent, from 0 to 100: {domain} stays at {shares[number]:g}%"
-    return same, shares, same, [no_update] * levels, no_update, no_update, no_update, no_update, said
-
-
-def _given(mixture: Mixture, domain: str, share: float, held: list[str], limited: bool) -> str:
-    """Why a domain has not the share that was typed; "" where it has."""
-    if shown_percent(mixture[domain]) == shown_percent(share):
+def _said_of_move(domain: str, asked: float, mixture: Mixture, limited: bool, kept: Sequence[str]) -> str:
+    """What kept a share from where somebody wanted it; nothing where it is there, as finely as a slider stands."""
+    if position(mixture[domain]) == position(asked):
         return ""
-    why = [*(["what is held"] if held else []), *(["the limits"] if limited else [])]
-    reason = f": {' and '.join(why)} leave{'s' if why == ['what is held'] else ''} no more room" if why else ""
-    return f"{domain} has {shown_percent(mixture[domain]):g}%, not {shown_percent(share):g}%{reason}"
+    if len(kept) == len(mixture.domains) - 1:
+        return f"{domain} stays at {100 * mixture[domain]:.4g}%: all other domains are held"
+    why = [*(["the limits"] if limited else []), *(["what is held"] if kept else [])]
+    most = "more" if mixture[domain] < asked else "less"
+    return (
+        f"{domain} is {100 * mixture[domain]:.4g}%, not {100 * asked:.4g}%: {' and '.join(why)} let it have no {most}"
+    )
 
 
 def _array(weights: Any, count: int) -> FloatArray:

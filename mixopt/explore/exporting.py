@@ -50,7 +50,7 @@ def exported(
         own_max_epochs=repeats,
         supply=subject.supply,
     )
-    made = receipt.exported(chosen, exportable, receipt.Source(verdict))
+    made = receipt.exported(chosen, exportable, receipt.Source(verdict), most_epochs=subject.most_epochs)
     return made.text, _where_its_receipt_is(made, format)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from dash import dcc, html
@@ -41,22 +42,26 @@ def shown_percent(share: float) -> float:
 
 
 def share_of(typed: Any) -> float | None:
-    """The share that somebody typed in percent; None where it is none."""
+    """The share that somebody typed in percent; None where it is none, for it is no number from 0 to 100."""
     try:
         percent = float(str(typed).strip().removesuffix("%").replace(",", "."))
     except ValueError:
         return None
-    return percent / 100 if math.isfinite(percent) else None
+    return percent / 100 if 0 <= percent <= 100 else None
 
 
-def state_of(mixture: Mixture, moved: int | None = None, start: Mixture | None = None) -> dict[str, Any]:
+def state_of(
+    mixture: Mixture, moved: int | None = None, start: Mixture | None = None, held: Sequence[str] = ()
+) -> dict[str, Any]:
     """What the page remembers of the mixture.
 
     Args:
         moved: the domain that was moved last,
-        start: and the mixture that it was moved from: while it goes to and fro, the others give way from there.
+        start: and the mixture that it was moved from: while it goes to and fro, the others give way from there,
+        held: as long as these are held, and no others.
     """
-    return {"weights": list(mixture.weights), "moved": moved, "start": list((start or mixture).weights)}
+    start = start or mixture
+    return {"weights": list(mixture.weights), "moved": moved, "start": list(start.weights), "held": [*held]}
 
 
 def pins_of(subject: Subject) -> str:
@@ -84,7 +89,7 @@ def page(what_ifs: WhatIfs, reach: float) -> Any:
                 [
                     html.H1([html.Span("mixopt explore", className="muted"), " ", subject.name]),
                     html.P(views.source(subject), className="muted"),
-                    *views.verdict(subject),
+                    *([html.P(views.answered(subject), id="verdict")] if subject.answer else []),
                     *(
                         []
                         if trusted
@@ -184,9 +189,9 @@ def _mixture(what_ifs: WhatIfs, start: Mixture) -> Any:
                 className="rows" if subject.space.target_tokens else "rows no-epochs",
             ),
             html.P(
-                "Band: shares that were trained. Tick: the proportional mixture. What one domain takes, the others "
-                "give alike, as far as the limits let them. Effect: the objective over the shares that were trained, "
-                "the others in proportion; lower is better.",
+                f"Band: shares that were trained. Tick: {subject.natural}. What one domain takes, the others give "
+                "alike, as far as the limits let them. Effect: the objective over the shares that were trained, the "
+                "others in proportion; lower is better.",
                 className="muted legend",
             ),
         ],

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mixopt.base.errors import ConfigError
-from mixopt.results.answer import Answer
+from mixopt.results.answer import Answer, Outcome
 from mixopt.runs import surrogates as surrogate_fits
 from mixopt.runs.fit import answering, surrogates_to_fit
 from mixopt.runs.objective import name_of
@@ -37,6 +37,8 @@ from search.space import DomainLimits, Space
 from tracking import keys
 
 ANSWER = "answer"
+# What stands for the proportional mixture where nobody knows how many tokens there are.
+MEAN = "the mean of the runs"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,8 @@ class Subject:
         supply: tokens that there are of each domain; of none where a table, or the limits beside it, do not say.
         study: its file; None for a table.
         answer: the study's, where it has one.
+        natural: what the mixture is called that all are compared with: of a table that does not say how many tokens
+            there are it is another.
     """
 
     name: str
@@ -62,6 +66,7 @@ class Subject:
     supply: Mapping[str, int]
     study: StudyFile | None = None
     answer: Answer | None = None
+    natural: str = PROPORTIONAL
 
     @property
     def problem(self) -> Problem:
@@ -82,6 +87,12 @@ class Subject:
     @property
     def proportional(self) -> Mixture:
         return self.problem.baselines[PROPORTIONAL]
+
+    def confirmed(self, mixture: Mixture) -> Outcome | None:
+        """What was measured of a mixture when the study's answer was confirmed; None where it was not."""
+        confirmation = None if self.answer is None else self.answer.confirmation
+        outcomes = () if confirmation is None else confirmation.outcomes
+        return next((each for each in outcomes if Mixture.of(each.mixture).same_as(mixture)), None)
 
     @property
     def most_epochs(self) -> dict[str, float]:
@@ -121,14 +132,16 @@ def of_runs(request: FitRequest, on_step: OnStep) -> Subject:
         )
     predictor = answering(request, posed, predictors)
     found = recommend_by(predictor)
+    natural = MEAN if posed.natural_is == MEAN_MIXTURE else PROPORTIONAL
     return Subject(
         name=Path(str(request.runs)).name,
         objective=name_of(request.objective, posed.problem.objective),
         unit="",
         predictor=predictor,
-        mixtures=_mixtures(found.mixture, found, posed.problem),
+        mixtures=_mixtures(found.mixture, found, posed.problem, natural),
         notes=(surrogate_fits.why(predictor, predictors), *posed.notes),
-        supply={} if posed.natural_is == MEAN_MIXTURE else _tokens(posed.problem.space),
+        supply={} if natural == MEAN else _tokens(posed.problem.space),
+        natural=natural,
     )
 
 
@@ -178,16 +191,19 @@ def _tokens(space: Space) -> dict[str, int]:
     return {each.name: each.tokens for each in space.limits}
 
 
-def _mixtures(answer: Mixture, found: Recommendation, problem: Problem) -> dict[str, Mixture]:
+def _mixtures(
+    answer: Mixture, found: Recommendation, problem: Problem, natural: str = PROPORTIONAL
+) -> dict[str, Mixture]:
     """What to begin with, each mixture once, in the order of the space's domains."""
     named = {ANSWER: answer}
     named |= {each.label: each.mixture for each in found.candidates}
-    named |= problem.baselines
+    baselines = {natural if name == PROPORTIONAL else name: each for name, each in problem.baselines.items()}
+    named |= baselines
     named |= {f"front {number}": point.mixture for number, point in enumerate(found.front, start=1)}
     kept: dict[str, Mixture] = {}
     for name, mixture in named.items():
         ordered = mixture.reordered(problem.space.domains)
-        if name in problem.baselines or not any(ordered.same_as(other) for other in kept.values()):
+        if name in baselines or not any(ordered.same_as(other) for other in kept.values()):
             kept[name] = ordered
     return kept
 

@@ -10,6 +10,7 @@ from dash import html
 
 from mixopt.explore.subject import Subject
 from mixopt.explore.what_if import Verdict, WhatIf, WhatIfs
+from mixopt.results.answer import Outcome
 from mixopt.results.queue import QueuedMixture
 from mixopt.settings.levels import Row, in_levels
 from mixopt.settings.units import show_count
@@ -55,42 +56,45 @@ def details(found: WhatIf, subject: Subject) -> Any:
     return [*_sentences(found), _losses(found, subject)]
 
 
-def verdict(subject: Subject) -> list[Any]:
-    """What a study has found, which its trainings showed: the page beside it predicts single runs."""
-    answer = subject.answer
-    if answer is None:
-        return []
-    return [html.P(f"The study's answer{'' if answer.ended else ', so far'}: {answer.verdict}.", id="verdict")]
-
-
-def _confirmed(mixture: Mixture, subject: Subject) -> list[Any]:
-    """What trainings with new seeds showed of this mixture, where the study confirmed it."""
-    confirmation = None if subject.answer is None else subject.answer.confirmation
-    for each in () if confirmation is None else confirmation.outcomes:
-        if each.difference is not None and Mixture.of(each.mixture).reordered(subject.domains).same_as(mixture):
-            margin = "" if each.margin is None else f" ± {each.margin:.4f}"
-            return [html.Br(), html.Strong(f"confirmed: {signed(-each.difference)}{margin}")]
-    return []
-
-
 def _gain(found: WhatIf, subject: Subject, reach: float) -> Any:
-    gain = found.expected.gain
+    gain, title = found.expected.gain, f"Gain over {subject.natural}"
     if gain is None:
-        return _tile("Gain over proportional", "–", "there is no proportional mixture")
+        return _tile(title, "–", "there is no proportional mixture")
     if found.mixture.same_as(subject.proportional):
-        return _tile("Gain over proportional", "0", "this is the proportional mixture")
+        return _tile(title, "0", f"this is {_with_article(subject.natural)}")
     tone = "" if found.verdict is None else TONES[found.verdict]
+    said = "" if found.verdict is None else f"{found.verdict} {subject.natural}"
+    measured = _measured(subject.confirmed(found.mixture))
     return _tile(
-        "Gain over proportional",
+        title,
         signed(gain.mean),
         [
-            *("one run, predicted: ", html.Span(found.verdict or "", className=tone), html.Br()),
+            *measured,
+            *(["predicted of one new run: "] if measured else []),
+            html.Span(said, className=tone),
+            html.Br(),
             f"95%: {signed(gain.lower)} to {signed(gain.upper)}",
-            *_confirmed(found.mixture, subject),
         ],
         _bar(gain, reach, tone),
         name="now-gain",
     )
+
+
+def _with_article(natural: str) -> str:
+    return natural if natural.startswith("the ") else f"the {natural} mixture"
+
+
+def _measured(outcome: Outcome | None) -> list[Any]:
+    """What the confirmation of the study's answer says of a mixture."""
+    if outcome is None or outcome.difference is None:
+        return []
+    margin = "" if outcome.margin is None else f" ± {outcome.margin:.4f}"
+    tone = {"better": "good", "worse": "bad"}.get(outcome.verdict, "")
+    return [
+        f"confirmed: {signed(-outcome.difference)}{margin}, ",
+        html.Span(outcome.verdict, className=tone),
+        html.Br(),
+    ]
 
 
 def _objective(found: WhatIf, subject: Subject) -> Any:
@@ -182,7 +186,7 @@ def _sentences(found: WhatIf) -> list[Any]:
 
 
 def _losses(found: WhatIf, subject: Subject) -> Any:
-    """Each metric as it is predicted, beside what is predicted of the proportional mixture."""
+    """Each metric as it is predicted, beside what is predicted of the mixture that all are compared with."""
     beside = subject.predictor.expect(subject.proportional)[2]
     signs = subject.problem.objective.sign_M
     changes = {
@@ -215,7 +219,9 @@ def _losses(found: WhatIf, subject: Subject) -> Any:
                 ]
             )
         )
-    head = html.Tr([html.Th(each, scope="col") for each in ("metric", "predicted", "95%", "from proportional", "")])
+    head = html.Tr(
+        [html.Th(each, scope="col") for each in ("metric", "predicted", "95%", f"from {subject.natural}", "")]
+    )
     return html.Div(html.Table([html.Thead(head), html.Tbody(rows)], className="losses"), className="scroll")
 
 
@@ -234,8 +240,8 @@ def comparison(what_ifs: WhatIfs, now: Mixture, pins: Mapping[str, Mixture]) -> 
     found = {NOW: what_ifs.of(now), **{name: what_ifs.of(mixture) for name, mixture in pins.items()}}
     subject = what_ifs.subject
     outcomes = [
-        _row("gain over proportional", [_estimate(each.expected.gain) for each in found.values()], "strong"),
-        _row("now gains over it", ["–", *(_estimate(what_ifs.gain_over(now, other)) for other in pins.values())]),
+        _row(f"gain over {subject.natural}", [_estimate(each.expected.gain) for each in found.values()], "strong"),
+        _row("now gains over it", ["–", *(_gain_over(what_ifs, now, other) for other in pins.values())]),
         _row("objective", [plain(each.expected.objective.mean) for each in found.values()]),
         _row("from the nearest run", [f"{each.nearest:.0%}" for each in found.values()]),
         _row("limits", ["kept" if not each.broken else f"{len(each.broken)} broken" for each in found.values()]),
@@ -280,6 +286,10 @@ def _estimate(value: Estimate | None) -> Any:
     return [signed(value.mean), html.Span(f" ± {(value.upper - value.lower) / 2:.4f}", className="muted")]
 
 
+def _gain_over(what_ifs: WhatIfs, now: Mixture, other: Mixture) -> Any:
+    return "the same mixture" if now.same_as(other) else _estimate(what_ifs.gain_over(now, other))
+
+
 def sum_in(found: WhatIf, domains: Sequence[str]) -> str:
     """What a level has in a mixture."""
     return percent(math.fsum(found.domains[name].share for name in domains))
@@ -304,6 +314,13 @@ def queue(asked: Sequence[QueuedMixture]) -> Any:
         how = each.state.replace("_", " ") + (f": {each.why}" if each.why else "")
         items.append(html.Li([html.B(each.note or "no note"), html.Span(f" · {named} · {how}", className="muted")]))
     return html.Ul(items, className="queued")
+
+
+def answered(subject: Subject) -> str:
+    """What the study found: whatever one new run is predicted to give, that was measured."""
+    if subject.answer is None:
+        return ""
+    return f"{'The' if subject.answer.ended else 'So far the'} study's answer: {subject.answer.verdict}"
 
 
 def source(subject: Subject) -> str:

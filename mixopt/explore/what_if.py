@@ -16,6 +16,7 @@ from jaxtyping import Float
 from mixopt.explore.subject import Subject
 from search.give_way import give_way
 from search.mixture import FloatArray, Mixture
+from search.problem import Problem
 from search.recommendation.caveats import of_allowances
 from search.recommendation.effects import Effect, effects, moved_along
 from search.recommendation.expectation import Expectation
@@ -27,11 +28,11 @@ REMEMBERED = 256
 
 
 class Verdict(StrEnum):
-    """Whether a mixture is better than the proportional one, in words."""
+    """Whether a mixture is better than the proportional one, in words that end in its name."""
 
-    BETTER = "better than proportional"
-    WORSE = "worse than proportional"
-    NOT_TOLD = "not told from proportional"
+    BETTER = "better than"
+    WORSE = "worse than"
+    NOT_TOLD = "not told from"
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,12 @@ class WhatIfs:
 
     def inside(self, mixture: Mixture) -> Mixture:
         """The nearest mixture that the limits allow: itself, where they do."""
-        if self.subject.problem.feasible(mixture.array[None])[0]:
+        problem = self.subject.problem
+        if problem.feasible(mixture.array[None])[0]:
             return mixture
-        frozen = self.subject.problem.frozen
+        if problem.graded is not None:
+            return problem.graded.project(mixture.array)
+        frozen = problem.frozen
         if frozen is None:
             return self.subject.space.project(mixture.array)
         smaller = frozen.smaller.project(frozen.reduce(mixture.array[None])[0])
@@ -151,8 +155,7 @@ class WhatIfs:
         epochs = space.epochs(mixture) if space.target_tokens else {}
         broken = space.violations(mixture)
         if not broken and not subject.problem.feasible(mixture.array[None])[0]:
-            assert subject.problem.kept is not None
-            broken = [f"{', '.join(subject.problem.kept.domains)} do not keep their relative weights (reuse.keep)"]
+            broken = _order_or_ratios(subject.problem, mixture)
         return WhatIf(
             mixture=mixture,
             expected=Expectation.of(predictor, mixture),
@@ -195,3 +198,14 @@ def trade(subject: Subject, across: str, up: str) -> tuple[FloatArray, FloatArra
     before_N = np.concatenate([[np.inf], np.minimum.accumulate(second_N)[:-1]])
     front_N = order_N[second_N < before_N]
     return subject.possible_ND[front_N], values_N2[front_N]
+
+
+def _order_or_ratios(problem: Problem, mixture: Mixture) -> list[str]:
+    """A sentence for what a mixture does not keep besides the limits."""
+    if problem.graded is not None:
+        return [
+            f"{worse} is read more often than {better}, a better level (quality.search: function)"
+            for better, worse in problem.graded.out_of_order(mixture)
+        ]
+    assert problem.kept is not None, "nothing else makes a mixture within the limits infeasible"
+    return [f"{', '.join(problem.kept.domains)} do not keep their relative weights (reuse.keep)"]

@@ -3,6 +3,9 @@
 With draws at random a domain's share of the tokens has an error that follows from its share and from how long its
 documents are, beside the others'. Four of these standard errors, one draw, and a tolerance are no difference; the
 tolerance is a fifth of a share at most, so that a small domain that gets nothing is noticed.
+
+Where so little was drawn that a domain could have got nothing within that, of this domain nothing is told; and where
+half of the tokens could have gone to other domains so, nothing is told of the run.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from mixopt.results.drawn import TOLERANCE, DomainDrawn, Drawn
 Unit = Literal["tokens", "sequences", "documents"]
 PART = 0.2  # of a domain's own share
 ERRORS = 4.0
+# Of a run's tokens: where so many could have gone elsewhere unnoticed, too little was drawn to tell.
+UNNOTICED = 0.5
 # Below so many expected draws of a domain chi-square is no measure.
 FEWEST = 5.0
 
@@ -56,7 +61,7 @@ def judge(
     for name, share in asked.shares.items():
         drawn = tokens[name] / whole
         one = 0.0 if draws is None else 1 / draws
-        allowed = 0.0 if share == 0 else min(tolerance, PART * share) + ERRORS * errors[name] + one
+        allowed = 0.0 if share == 0 else min(1.0, min(tolerance, PART * share) + ERRORS * errors[name] + one)
         rows.append(
             DomainDrawn(
                 domain=name,
@@ -66,10 +71,15 @@ def judge(
                 allowed=allowed,
                 count=counted.counts.get(name, 0.0),
                 as_asked=abs(drawn - share) <= allowed,
+                told=share == 0 or allowed < share,
             )
         )
     statistic, p_value = _chi_square(asked, counted, total, lengths)
     variation = sum(abs(row.difference) for row in rows) / 2
+    differs = not all(row.as_asked for row in rows)
+    # What the domains could have got too little by, all of them at once.
+    unnoticed = math.fsum(min(row.allowed, row.asked) for row in rows)
+    told = differs or unnoticed < UNNOTICED
     return Drawn(
         source=source,
         asked_by=asked.by,
@@ -80,8 +90,9 @@ def judge(
         total_variation=variation,
         chi_square=statistic,
         p_value=p_value,
-        as_asked=all(row.as_asked for row in rows),
-        verdict=_verdict(rows, variation),
+        as_asked=told and not differs,
+        told=told,
+        verdict=_verdict(rows, variation) if told else _too_little(asked, unnoticed, draws),
         notes=notes,
     )
 
@@ -136,10 +147,27 @@ def _chi_square(
 def _verdict(rows: list[DomainDrawn], variation: float) -> str:
     off = sorted((row for row in rows if not row.as_asked), key=lambda row: -abs(row.difference))
     if not off:
-        return f"drawn as asked: the shares are {variation:.2%} apart, which tolerance, rounding and chance explain"
+        unclear = [row.domain for row in rows if not row.told]
+        others = f" and {len(unclear) - 1} more" if len(unclear) > 1 else ""
+        but = f"; of {unclear[0]}{others} too little was drawn to tell" if unclear else ""
+        said = f"drawn as asked: the shares are {variation:.2%} apart, which tolerance, rounding and chance explain"
+        return said + but
     first = off[0]
     others = "" if len(off) == 1 else f"; {len(off) - 1} more domains differ"
     return (
         f"not drawn as asked: {first.domain} gave {first.drawn:.2%} of the tokens where {first.asked:.2%} was asked"
         f"{others}; {variation:.2%} of the tokens went to another domain"
     )
+
+
+def _too_little(asked: Asked, unnoticed: float, draws: float | None) -> str:
+    """
+    Args:
+        unnoticed: share of the tokens that could have gone elsewhere.
+        draws: how many there were, where that is known.
+    """
+    unit = asked.draws if asked.draws in (Draws.SEQUENCES, Draws.TOKENS) else Draws.DOCUMENTS
+    few = ""
+    if draws is not None:
+        few = f" in about {draws:,.0f} {unit}" if draws >= 1 else f" in less than one of its {unit}"
+    return f"too little was drawn to tell: {unnoticed:.0%} of the tokens could be off{few}, and chance would explain it"

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -75,11 +76,20 @@ def beside(path: Path) -> Path:
     return path.with_name(path.name + BESIDE)
 
 
-def exported(exporter: Exporter, exportable: Exportable, source: Source, leave_out: bool = False) -> Export:
+def exported(
+    exporter: Exporter,
+    exportable: Exportable,
+    source: Source,
+    leave_out: bool = False,
+    most_epochs: Mapping[str, float] = MappingProxyType({}),
+    allow_repeats: bool = False,
+) -> Export:
     """A trainer's file with its receipt.
 
     Args:
         leave_out: domains that the trainer's grid rounds to nothing; they are a mistake else.
+        most_epochs: how often the run may read each domain, where that is known.
+        allow_repeats: somebody let it read them more often.
 
     Raises:
         ConfigError: the format cannot say the mixture, or would say it without one of its domains.
@@ -88,7 +98,7 @@ def exported(exporter: Exporter, exportable: Exportable, source: Source, leave_o
     grid = exporter.grid(left)
     if nothing := rounded_to_nothing(grid):
         raise _nothing_left(exporter, left, nothing)
-    receipt = _receipt(exporter, exportable, left, grid, source)
+    receipt = _receipt(exporter, exportable, left, grid, source, most_epochs, allow_repeats)
     return Export(_with_receipt(exporter, exporter.render(left), receipt, source), receipt, exporter.receipt)
 
 
@@ -130,7 +140,13 @@ def _nothing_left(exporter: Exporter, exportable: Exportable, nothing: list[str]
 
 
 def _receipt(
-    exporter: Exporter, asked: Exportable, exportable: Exportable, grid: Grid | None, source: Source
+    exporter: Exporter,
+    asked: Exportable,
+    exportable: Exportable,
+    grid: Grid | None,
+    source: Source,
+    most_epochs: Mapping[str, float],
+    allow_repeats: bool,
 ) -> Receipt:
     answer = source.answer
     realised = None if grid is None else grid.shares
@@ -151,11 +167,17 @@ def _receipt(
         sequence_length=exportable.sequence_length,
         seed=exportable.seed,
         total_variation=None if realised is None else _total_variation(asked.mixture, realised),
-        domains={name: _domain(name, share, exportable, grid) for name, share in asked.mixture.as_dict().items()},
+        allow_repeats=allow_repeats,
+        domains={
+            name: _domain(name, share, exportable, grid, most_epochs.get(name))
+            for name, share in asked.mixture.as_dict().items()
+        },
     )
 
 
-def _domain(name: str, share: float, exportable: Exportable, grid: Grid | None) -> DomainReceipt:
+def _domain(
+    name: str, share: float, exportable: Exportable, grid: Grid | None, most_epochs: float | None
+) -> DomainReceipt:
     realised = None if grid is None else grid.shares.get(name, 0.0)
     there = exportable.supply.get(name)
     units = {
@@ -169,6 +191,7 @@ def _domain(name: str, share: float, exportable: Exportable, grid: Grid | None) 
         realised=realised,
         count=None if grid is None else grid.counts.get(name, 0),
         epochs=None if taken is None or not there else taken / there,
+        max_epochs=most_epochs,
         unit_tokens=units.get(exportable.draws),
         there=there,
         places=tuple(exportable.locations.all(name)),

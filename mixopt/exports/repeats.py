@@ -10,6 +10,9 @@ from mixopt.results.export import Supply
 from mixopt.settings.units import show_count
 from search.mixture import ROUNDING, Mixture, counts
 
+# So often nothing is read: its size alone is of interest.
+MANY = 100
+
 
 def supplies_in(
     tokens: int | None, mixture: Mixture, there: Mapping[str, int], most_epochs: Mapping[str, float]
@@ -33,6 +36,10 @@ def most_of(supply: Supply) -> float:
     return math.inf if supply.max_epochs is None else supply.max_epochs
 
 
+def shown_times(supply: Supply) -> str:
+    return f"{supply.epochs:,.0f}" if supply.epochs >= MANY else f"{supply.epochs:.3g}"
+
+
 def is_beyond(supply: Supply) -> bool:
     """Whether a domain is read more often than it may be."""
     return supply.epochs > most_of(supply) * (1 + ROUNDING)
@@ -52,7 +59,7 @@ def require_few_repeats(supplies: Sequence[Supply], tokens: int | None, hint: st
     # By how much it is beyond what it may be.
     each = max(beyond, key=lambda supply: supply.epochs / most_of(supply))
     raise ConfigError(
-        f"domain {each.domain} would be read {each.epochs:.3g} times in {show_count(tokens or 0)} tokens: it has "
+        f"domain {each.domain} would be read {shown_times(each)} times in {show_count(tokens or 0)} tokens: it has "
         f"{show_count(each.there)}, the mixture takes {each.share:.2%}, and the most is {most_of(each):g}",
         hint=hint.replace("{domain}", each.domain),
     )

@@ -13,15 +13,15 @@ from mixopt.exports.formats import Draws, Exportable, Exporter, exporter
 from mixopt.exports.locations import Locations, locations_by_pattern, read_locations
 from mixopt.exports.mixtures import Known
 from mixopt.exports.receipt import Export, Source, exported, without_nothing
-from mixopt.exports.repeats import is_beyond, most_of, require_few_repeats, supplies_in, told_repeats
+from mixopt.exports.repeats import is_beyond, most_of, require_few_repeats, shown_times, supplies_in, told_repeats
 from mixopt.results.export import Supply
 from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import parse_count, show_count
 from search.mixture import Mixture
 
 TOO_OFTEN = (
-    "lower tokens, raise max-epochs or give --allow-repeats; target.tokens keeps the study's answer inside its supply, "
-    "domains.{domain}.tokens says how much there is beside a sample"
+    "lower --tokens, raise --max-epochs or give --allow-repeats; target.tokens keeps the study's answer inside its "
+    "supply, domains.{domain}.tokens says how much there is beside a sample"
 )
 
 
@@ -147,7 +147,7 @@ class ExportRequest:
         """A sentence for each domain that is read more often than it may, and for what else there is to know."""
         run = show_count(self.tokens or 0)
         found = [
-            f"domain {each.domain} is read {each.epochs:.3g} times in {run} tokens, and "
+            f"domain {each.domain} is read {shown_times(each)} times in {run} tokens, and "
             f"{most_of(each):g} times is the most: --allow-repeats lets it"
             for each in self.supplies(known, mixture)
             if is_beyond(each)
@@ -198,7 +198,14 @@ class ExportRequest:
         self.require_lengths(known)
         if not self.allow_repeats:
             require_few_repeats(self.supplies(known, mixture), self.tokens, TOO_OFTEN)
-        return exported(self.exporter, self._exportable(known, mixture), self._source(known, mixture), self.leave_out)
+        return exported(
+            self.exporter,
+            self._exportable(known, mixture),
+            self._source(known, mixture),
+            self.leave_out,
+            self._most_epochs,
+            self.allow_repeats,
+        )
 
     def require_lengths(self, known: Known) -> None:
         """

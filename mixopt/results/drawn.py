@@ -25,6 +25,9 @@ class DomainDrawn(Part):
     count: float
     """As it was counted, in the unit of the whole."""
     as_asked: bool
+    """Whether the difference is none."""
+    told: bool = True
+    """False where so little was drawn that it could have got nothing within what is allowed."""
 
 
 class Drawn(Result):
@@ -48,5 +51,8 @@ class Drawn(Result):
     p_value: float | None
     """How often chance alone gives so large a chi-square."""
     as_asked: bool
+    """Whether no domain differs, and enough was drawn to tell."""
+    told: bool = True
+    """False where so little was drawn that half of the tokens could have gone to other domains unnoticed."""
     verdict: str
     notes: tuple[str, ...] = ()

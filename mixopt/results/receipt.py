@@ -28,6 +28,8 @@ class DomainReceipt(Part):
     """How many units of the grid are its; of a trainer that draws at random, how many are to be expected."""
     epochs: float | None
     """How often the run reads it; null where the run's tokens, or its supply, are not known."""
+    max_epochs: float | None = None
+    """How often it may be read; null where nobody says."""
     unit_tokens: float | None
     """Tokens of one unit, on average: of a document, or of a sequence; null where that is not known."""
     there: float | None
@@ -65,6 +67,8 @@ class Receipt(Result):
     seed: int
     total_variation: float | None
     """Between what was asked and what the grid gives, 0 to 1."""
+    allow_repeats: bool = False
+    """Whether somebody let domains be read more often than `max_epochs`."""
     domains: Mapping[str, DomainReceipt]
 
 

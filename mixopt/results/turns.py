@@ -66,6 +66,8 @@ class ToldTrials(Result):
     study: str
     recorded: tuple[str, ...]
     """Ids of the trials that were closed now."""
+    failed: Mapping[str, str] = {}
+    """... and of those among them that have no losses: why."""
     known: tuple[str, ...]
     """... and of those of which the same had been told before."""
     left_out: tuple[str, ...]

@@ -34,8 +34,8 @@ def assumed_flops(gpu: str) -> float:
     name = gpu.lower().replace(" ", "").replace("-", "").replace("nvidia", "")
     if name not in PEAK_FLOPS:
         near = difflib.get_close_matches(name, PEAK_FLOPS, n=1, cutoff=0.6)
-        known = f"did you mean {near[0]}?" if near else f"choose from {', '.join(PEAK_FLOPS)}"
-        raise ConfigError(f"--gpu {shown_name(gpu)}: its speed is not known", hint=f"{known}, or measure where it is")
+        known = f"did you mean {near[0]}? Else" if near else f"choose from {', '.join(PEAK_FLOPS)}, or"
+        raise ConfigError(f"--gpu {shown_name(gpu)}: its speed is not known", hint=f"{known} measure where it is")
     return SMALL_MODELS_REACH * PEAK_FLOPS[name]
 
 

@@ -98,7 +98,7 @@ def flattened(study: Study) -> Study:
     for node in nodes:
         if node.is_level:
             inside = tuple(each.name for each in nodes if not each.is_level and node.name in each.levels)
-            levels.append(Level(node.name, inside, len(node.levels)))
+            levels.append(Level(node.name, inside, len(node.levels), node.settings.quality))
             if (limit := _limit_of(node)) is not None:
                 limits[node.name] = GroupSettings(domains=list(inside), min=limit[0], max=limit[1])
     found = study.model_copy(update={"domains": leaves, "groups": {**study.groups, **limits}})

@@ -99,7 +99,9 @@ def validate(text: str, path: Path, schema: type[Schema]) -> tuple[Schema, yaml.
         return schema.model_validate(data), root
     except ValidationError as error:
         problems = error.errors(include_url=False)
-        raise Mistakes([_explain(problem, root, path) for problem in problems[:MOST_LINES]], len(problems)) from error
+        raise Mistakes(
+            [_explain(problem, root, path, schema) for problem in problems[:MOST_LINES]], len(problems)
+        ) from error
 
 
 def _check_passwords(root: yaml.Node, text: str, path: Path) -> None:
@@ -112,13 +114,13 @@ def _check_passwords(root: yaml.Node, text: str, path: Path) -> None:
         raise Mistakes(found)
 
 
-def _explain(problem: Any, root: yaml.Node, path: Path) -> str:
+def _explain(problem: Any, root: yaml.Node, path: Path, schema: type[BaseModel]) -> str:
     """One pydantic error as one line."""
     location = tuple(str(part) for part in problem["loc"] if part != "[key]")
     place = _place(location, root, path)
     match problem["type"]:
         case "extra_forbidden":
-            parent = _fields_at(location[:-1])
+            parent = _fields_at(schema, location[:-1])
             return f"{place}: unknown key{suggest(location[-1], parent)}"
         case "missing":
             return f"{place}: missing; add it"
@@ -136,7 +138,7 @@ def _explain(problem: Any, root: yaml.Node, path: Path) -> str:
         case "too_short":
             return f"{place}: needs at least {problem['ctx']['min_length']}; add more"
         case "model_type" | "model_attributes_type" | "dict_type":
-            fields = ", ".join(_fields_at(location)[:4])
+            fields = ", ".join(_fields_at(schema, location)[:4])
             settings = f"its settings, {{key: value}} of {fields}, ..." if fields else "{name: ...}"
             return f"{place}: {shown(problem['input'])} does not fit here; write {settings}"
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
@@ -151,9 +153,9 @@ def _explain(problem: Any, root: yaml.Node, path: Path) -> str:
             return f"{place}: {shown(problem['input'])} does not fit here; {remedy}"
 
 
-def _fields_at(location: tuple[str, ...]) -> list[str]:
+def _fields_at(schema: type[BaseModel], location: tuple[str, ...]) -> list[str]:
     """The keys that the schema allows at a place of the file."""
-    section: Any = StudyFile
+    section: Any = schema
     for part in location:
         if isinstance(section, type) and issubclass(section, BaseModel) and part in section.model_fields:
             section = section.model_fields[part].annotation

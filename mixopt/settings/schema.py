@@ -1,6 +1,6 @@
 """The study file: one strict schema. Reading it, with errors that name the line, is mixopt/settings/reading.py.
 
-Sections, in the order of the file: study, seed, domains, evaluation, groups, target, corpus, proxies,
+Sections, in the order of the file: study, seed, domains, quality, evaluation, groups, target, corpus, proxies,
 baselines, search, objective, reuse, confirm, budget, executor, tracking, notify.
 """
 
@@ -82,6 +82,98 @@ class TextSource(Section):
         return self
 
 
+def _as_source(value: Any) -> Any:
+    return {"paths": value} if isinstance(value, str | list) else value
+
+
+class _OneScore(Section):
+    scorer: Literal["compressibility", "density", "repetition", "characters", "language_model", "classifier"] | None = (
+        None
+    )
+    """compressibility: as compressible as is usual in the pool; density: the less, the better; repetition: few lines
+    and word triples twice; characters: letters and sentences, not symbols and menus; language_model: expected by a
+    small proxy that is trained on good text; classifier: more like good text than like the pool."""
+    field: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """In place of a scorer: the field of the records that holds the score, a number."""
+    best: Literal["high", "low"] = "high"
+    """Of a field: whether high numbers are good ones."""
+    good: Annotated[TextSource | None, BeforeValidator(_as_source)] = None
+    """language_model, classifier: text that is known to be good, none of it from the pool: paths, or {paths: ...}."""
+
+    @property
+    def name(self) -> str | None:
+        return self.scorer or self.field
+
+    @property
+    def lacks(self) -> str | None:
+        """What is wrong with it as a score; None where it is one."""
+        if (self.scorer is None) == (self.field is None):
+            return "a score is by a scorer or in a field; give one of the two"
+        learns = self.scorer in ("language_model", "classifier")
+        if learns and (self.good is None or not self.good.paths):
+            return f"{self.scorer} learns from text that is known to be good; give it in good"
+        if not learns and self.good is not None:
+            return (
+                f"good is for language_model and classifier; remove it, or choose one of these in place of {self.name}"
+            )
+        if self.field is None and "best" in self.model_fields_set:
+            return "best is of a field; every scorer of ours knows what is good"
+        return None
+
+
+class ScoreSettings(_OneScore):
+    """One of several scores."""
+
+    weight: Annotated[Number, Field(gt=0)] = 1.0
+    """Of its ranks in their mean."""
+
+    @model_validator(mode="after")
+    def _a_score(self) -> Self:
+        if self.lacks is not None:
+            raise ValueError(self.lacks)
+        return self
+
+
+class QualitySettings(_OneScore):
+    """How good each document of a pool is, and the levels that the pool is cut into by it.
+
+    Of a domain with parts: these are the levels, best first.
+    """
+
+    scores: Annotated[list[ScoreSettings], Field(min_length=2, max_length=20)] | None = None
+    """In place of a scorer or a field: several, by the mean of whose ranks documents are sorted."""
+    levels: Annotated[int, Field(ge=2, le=20)] = 5
+    """How many, each with about as much text; fewer where many documents have the same score."""
+    search: Literal["cells", "function"] = "cells"
+    """cells: each level is a domain like any other; function: no level is read more often than a better one, as
+    sampling functions have it (2504.16511), which gains more in few trials where the score can be trusted."""
+
+    @property
+    def every_score(self) -> tuple[ScoreSettings, ...]:
+        if self.scores is not None:
+            return tuple(self.scores)
+        return (ScoreSettings(**{name: getattr(self, name) for name in sorted(self.model_fields_set & SCORE_FIELDS)}),)
+
+    @property
+    def is_scored(self) -> bool:
+        return self.scores is not None or self.name is not None
+
+    @model_validator(mode="after")
+    def _scored_one_way(self) -> Self:
+        if self.scores is not None:
+            if odd := sorted(self.model_fields_set & SCORE_FIELDS):
+                raise ValueError(f"{odd[0]} belongs into one of the scores; move it there")
+            names = [score.name for score in self.scores]
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise ValueError(f"two scores are called {shown_name(twice[0] or '')}; keep one of them")
+        elif self.model_fields_set & SCORE_FIELDS and self.lacks is not None:
+            raise ValueError(self.lacks)
+        return self
+
+
+SCORE_FIELDS = {"scorer", "field", "best", "good"}
+
+
 class DomainSettings(TextSource):
     """A pool of training text, or several, its parts; and the limits on its share."""
 
@@ -102,6 +194,9 @@ class DomainSettings(TextSource):
     """In place of paths: the domains that it consists of, by name, each of which may have parts itself. The mixture is
     over those without parts, called by their levels (`web.news`); they have from it what they do not say themselves of
     text, prompt, completion, split and max_epochs."""
+    quality: QualitySettings | None = None
+    """Levels of quality that `mixopt quality` cuts it into; of a domain with parts: that these are levels, best first.
+    Default: `quality` of the study."""
 
     @model_validator(mode="after")
     def _possible_limits(self) -> Self:
@@ -115,6 +210,14 @@ class DomainSettings(TextSource):
     def _parts_or_text(self) -> Self:
         if self.parts is not None and (odd := sorted({"paths", "tokens", "sample"} & self.model_fields_set)):
             raise ValueError(f"{odd[0]} belongs to a domain without parts; move it into one of them, or remove parts")
+        if self.quality is None:
+            return self
+        if self.parts is None and not self.quality.is_scored:
+            raise ValueError("quality needs what documents are scored by; give a scorer, a field or scores")
+        if self.parts is not None and len(self.parts) < 2:
+            raise ValueError("quality of a single part has no order; remove it, or add the other levels")
+        if self.parts is not None and (odd := [name for name, part in self.parts.items() if part.parts is not None]):
+            raise ValueError(f"{odd[0]} is a level of quality and has parts itself; move quality into it, or remove it")
         return self
 
 
@@ -125,11 +228,13 @@ class Level:
     Attributes:
         domains: all domains of the mixture inside it, in the order of the file.
         depth: how many levels it lies in itself.
+        quality: where they are levels of quality, best first.
     """
 
     name: str
     domains: tuple[str, ...]
     depth: int
+    quality: QualitySettings | None = None
 
 
 class GroupSettings(Section):
@@ -569,6 +674,8 @@ class StudyFile(Section):
     """Every random choice follows from it."""
     domains: Annotated[dict[Name, DomainSettings], Field(min_length=1, max_length=MOST_NAMES)]
     """The pools of text, by name; two at least, parts counted."""
+    quality: QualitySettings | None = None
+    """Of every domain without parts that says nothing else: the levels that `mixopt quality` cuts it into."""
     evaluation: Annotated[dict[Name, TextSource], Field(max_length=MOST_NAMES)] = {}
     """Further evaluation sets, such as tasks; each domain's own validation split is always one."""
     metrics: Annotated[list[Name], Field(min_length=1, max_length=MOST_NAMES)] | None = None
@@ -604,6 +711,19 @@ class StudyFile(Section):
     _text: str = PrivateAttr()
     _levels: tuple[Level, ...] = PrivateAttr(())
     _places: dict[str, tuple[str, ...]] = PrivateAttr({})
+
+    @model_validator(mode="after")
+    def _scored(self) -> Self:
+        if self.quality is not None and not self.quality.is_scored:
+            raise ValueError("quality needs what documents are scored by; give a scorer, a field or scores")
+        return self
+
+    @property
+    def to_be_cut(self) -> dict[str, QualitySettings]:
+        """The domains that ask for levels of quality, which are not made yet."""
+        asked = {name: domain.quality or self.quality for name, domain in self.domains.items()}
+        made = {name for level in self.levels if level.quality is not None for name in level.domains}
+        return {name: quality for name, quality in asked.items() if quality is not None and name not in made}
 
     @property
     def file(self) -> Path:
@@ -669,7 +789,7 @@ class StudyFile(Section):
         """
         settings = self.model_dump(
             mode="json",
-            exclude={"study", "search", "reuse", "confirm", "budget", "executor", "tracking", "notify", "directory"},
+            exclude=NOT_DECIDING,
             exclude_none=True,
         )
         settings["corpus"].pop("workers", None)
@@ -678,6 +798,12 @@ class StudyFile(Section):
         # The last proxy is the target, and mixtures are drawn in the order of the domains.
         settings["order"] = {"domains": list(self.domains), "proxies": list(self.proxies)}
         return settings
+
+
+# What may change while a study runs. Levels are made before it begins: what decides is their text.
+NOT_DECIDING = {
+    *("study", "search", "quality", "reuse", "confirm", "budget", "executor", "tracking", "notify", "directory")
+}
 
 
 def json_schema() -> dict[str, Any]:

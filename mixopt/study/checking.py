@@ -24,7 +24,7 @@ from mixopt.settings.reading import place_in
 from mixopt.settings.schema import STORES, StudyFile
 from mixopt.study.corpus import named_sources, tokenizer_file
 from mixopt.study.inventory import hinting_at_reuse
-from mixopt.study.planning import check_settings
+from mixopt.study.planning import check_settings, require_levels
 from mixopt.study.record import journal_path
 from proxies.data.sources import Source, check_readable, find_files
 from proxies.errors import ProxyError
@@ -66,12 +66,16 @@ def check_before_run(file: StudyFile) -> None:
     Raises:
         ConfigError, SearchError: as `check_study`.
     """
+    require_levels(file)
     all_at_once([partial(check_settings, file), *_of_surroundings(file)])
 
 
 def known_later(file: StudyFile) -> tuple[str, ...]:
     """What cannot be known before the study starts, or takes long to find out, in a sentence each."""
     executor, found = file.executor, list[str]()
+    if cut := list(file.to_be_cut):
+        more = f" and {len(cut) - 1} more" if len(cut) > 1 else ""
+        found.append(f"the levels of {cut[0]}{more} are still to be made, with: mixopt quality {file.file}")
     if executor.kind == "ray" and executor.address is not None:
         asked = f"CPUs: {executor.cpus_per_trial:g}, GPUs: {executor.gpus_per_trial:g}"
         found.append(

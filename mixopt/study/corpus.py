@@ -33,7 +33,7 @@ def open_corpus(file: StudyFile) -> Corpus | None:
 
 def domain_sources(file: StudyFile) -> list[Source]:
     """Where the text of each domain lies; of those that say it, where another trainer has the text."""
-    return [_source(file, name, domain, domain.sample) for name, domain in file.domains.items() if domain.paths]
+    return [source_of(file, name, domain, domain.sample) for name, domain in file.domains.items() if domain.paths]
 
 
 def named_sources(file: StudyFile) -> Iterator[tuple[str, Source]]:
@@ -50,7 +50,7 @@ def tokenizer_file(file: StudyFile) -> str | None:
 
 
 def _evaluation_sources(file: StudyFile) -> list[Source]:
-    return [_source(file, name, evaluation, None) for name, evaluation in file.evaluation.items()]
+    return [source_of(file, name, evaluation, None) for name, evaluation in file.evaluation.items()]
 
 
 def _corpus_request(file: StudyFile) -> tuple[list[Source], list[Source], CorpusSettings, Path]:
@@ -74,7 +74,8 @@ def _directory(file: StudyFile) -> Path:
     return file.work_directory / "corpus"
 
 
-def _source(file: StudyFile, name: str, settings: TextSource, sample: int | None) -> Source:
+def source_of(file: StudyFile, name: str, settings: TextSource, sample: int | None = None) -> Source:
+    """Where the text of a section lies; of no more than `sample` tokens, where that is given."""
     return Source(
         name=name,
         paths=tuple(relative_to_study(file.file, path) for path in settings.paths),

@@ -41,6 +41,7 @@ from search.designs.baselines import Baseline, baselines
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.frozen_space import FrozenSpace
+from search.graded_space import GradedSpace
 from search.mixture import Mixture
 from search.problem import PROPORTIONAL, Problem, Rung
 from search.reuse import Changes, reuse
@@ -98,6 +99,8 @@ def _check_space(file: StudyFile) -> None:
     space = space_declared(file)
     if (kept := _kept(file, space)) and (has_supply(file) or file.reuse.at):
         FrozenSpace(space, kept)
+    if has_supply(file) and (grades := _grades(file)):
+        GradedSpace(space, grades)
     _earlier_runs(file, space, ())
 
 
@@ -116,6 +119,7 @@ def make_plan(file: StudyFile, corpus: Corpus | None, taken: Taken | None = None
     Raises:
         ConfigError, SearchError, ProxyError: the settings contradict each other or the corpus.
     """
+    require_levels(file)
     recipes: dict[str, Recipe] = {}
     pools = Pools.declared(file)
     if corpus is not None:
@@ -155,6 +159,7 @@ def make_plan(file: StudyFile, corpus: Corpus | None, taken: Taken | None = None
         kept=_kept(file, space),
         goal=_goal(file, supply),
         levels={level.name: level.domains for level in file.levels},
+        grades=_grades(file),
     )
     _check_reach(file, problem)
     notes = [*reuse_notes]
@@ -229,6 +234,29 @@ def _settings(file: StudyFile) -> Settings:
     return Settings(
         search.surrogate, search.acquisition, trust, search.design, search.stop_when_resolved, search.refine
     )
+
+
+def _grades(file: StudyFile) -> dict[str, tuple[str, ...]]:
+    """The levels of quality of each pool whose order the search keeps."""
+    return {
+        level.name: level.domains
+        for level in file.levels
+        if level.quality is not None and level.quality.search == "function"
+    }
+
+
+def require_levels(file: StudyFile) -> None:
+    """
+    Raises:
+        ConfigError: a domain asks for levels of quality, which are not made yet.
+    """
+    for name, settings in file.to_be_cut.items():
+        own = file.domains[name].quality is settings
+        place = place_in(file, *(("domains", name, "quality") if own else ("quality",)))
+        raise ConfigError(
+            f"{place}: the levels of {name} are not made yet",
+            hint=f"make them with: mixopt quality {file.file}, and go on with the study file that it writes",
+        )
 
 
 def _kept(file: StudyFile, space: Space) -> Mixture | None:

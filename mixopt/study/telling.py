@@ -10,6 +10,7 @@ in it after a separator, such as `eval/web` or `metrics.eval/web`, and is a meas
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -170,7 +171,8 @@ def told_as_pairs(pairs: Sequence[str]) -> dict[str, str]:
     """`web=3.1` as a metric and its number.
 
     Raises:
-        ConfigError: one is no pair, or a metric is there twice.
+        ConfigError: one is no pair, or a metric is there twice; or its number is one that nobody measures: a run
+            that diverged has no losses, and whoever mistyped one would lose the trial.
     """
     split = [pair.rpartition("=") for pair in pairs]
     if odd := [pair for pair, (name, _, number) in zip(pairs, split, strict=True) if not name or not number]:
@@ -178,4 +180,20 @@ def told_as_pairs(pairs: Sequence[str]) -> dict[str, str]:
     twice = [name for name, count in Counter(name for name, _, _ in split).items() if count > 1]
     if twice:
         raise ConfigError(f"--loss {shown_name(twice[0])} is there twice", hint="keep the one that was measured")
+    if lost := [pair for pair, (_, _, number) in zip(pairs, split, strict=True) if _is_no_loss(number)]:
+        raise ConfigError(
+            f"--loss {shown_name(lost[0])} is no loss", hint='of a run that diverged tell that: --failed "diverged"'
+        )
     return {name: number for name, _, number in split}
+
+
+def is_trial_id(text: str) -> bool:
+    return ID.fullmatch(text) is not None
+
+
+def _is_no_loss(number: str) -> bool:
+    """Whether it is NaN or infinite; what is no number at all is told of where numbers are read."""
+    try:
+        return not math.isfinite(float(number))
+    except ValueError:
+        return False

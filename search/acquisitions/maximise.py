@@ -57,7 +57,7 @@ def climb(
             num_restarts=1,
             batch_initial_conditions=torch.as_tensor(start_D).clamp(*bounds_2D)[None, None],
             equality_constraints=[(everywhere, torch.ones_like(bounds_2D[0]), 1.0), *_kept(space, problem.kept)],
-            inequality_constraints=_groups(space),
+            inequality_constraints=[*_groups(space), *_ordered(problem)],
             options={"maxiter": ITERATIONS},
             retry_on_optimization_warning=False,
         )
@@ -71,6 +71,17 @@ def _groups(space: Space) -> list[Constraint]:
         places = torch.as_tensor(np.flatnonzero(member_D))
         ones = torch.ones(len(places), dtype=torch.float64)
         constraints += [(places, ones, float(least)), (places, -ones, -float(most))]
+    return constraints
+
+
+def _ordered(problem: Problem) -> list[Constraint]:
+    """That no grade of a pool is read more often than a better one."""
+    if problem.graded is None:
+        return []
+    constraints = []
+    for row_D in problem.graded.order_OD:
+        places = np.flatnonzero(row_D)
+        constraints.append((torch.as_tensor(places), torch.as_tensor(row_D[places]), 0.0))
     return constraints
 
 

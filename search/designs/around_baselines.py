@@ -42,8 +42,8 @@ def around_baselines(space: Space, anchors: Anchors, count: int, generator: np.r
     """
     design_ND, known, misses = np.array(anchors.weights_KD), len(anchors.weights_KD), 0
     while len(design_ND) < known + count and misses < PATIENCE:
-        far = (len(design_ND) - known) % FAR_EVERY == FAR_EVERY - 1
-        drawn_ND = _far(space, anchors, generator) if far else _near(anchors, generator)
+        is_far = (len(design_ND) - known) % FAR_EVERY == FAR_EVERY - 1
+        drawn_ND = far(space, anchors, generator) if is_far else near(anchors, generator)
         feasible_ND = drawn_ND[space.feasible(drawn_ND)]
         if not len(feasible_ND):
             feasible_ND = np.array([space.project(drawn_D).array for drawn_D in drawn_ND])
@@ -58,7 +58,7 @@ def around_baselines(space: Space, anchors: Anchors, count: int, generator: np.r
     return [Mixture.from_array(space.domains, weights_D) for weights_D in design_ND[known:]]
 
 
-def _near(anchors: Anchors, generator: np.random.Generator) -> Float[np.ndarray, "N D"]:
+def near(anchors: Anchors, generator: np.random.Generator) -> Float[np.ndarray, "N D"]:
     """Around points between two anchors, all as far."""
     anchors_KD = anchors.weights_KD
     spread, (_, domains) = generator.choice(SPREADS), anchors_KD.shape
@@ -75,6 +75,6 @@ def _near(anchors: Anchors, generator: np.random.Generator) -> Float[np.ndarray,
     return near_ND
 
 
-def _far(space: Space, anchors: Anchors, generator: np.random.Generator) -> Float[np.ndarray, "N D"]:
+def far(space: Space, anchors: Anchors, generator: np.random.Generator) -> Float[np.ndarray, "N D"]:
     anchor_D = anchors.weights_KD[generator.integers(len(anchors.weights_KD))]
     return draw(space, anchor_D, np.full(DRAWS, FAR_STRENGTH * len(anchor_D)), generator)

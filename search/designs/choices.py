@@ -15,10 +15,12 @@ from jaxtyping import Float
 
 from search.designs.anchors import Anchors
 from search.designs.around_baselines import around_baselines
+from search.designs.grades import design_grades, sample_grades
 from search.designs.samples import sample_mixtures
 from search.designs.tempered_dirichlet import tempered_dirichlet
 from search.fidelity import Fidelity
 from search.frozen_space import FrozenSpace
+from search.graded_space import GradedSpace
 from search.mixture import ROUNDING, Mixture
 from search.problem import Problem
 from search.runs import among
@@ -151,12 +153,43 @@ class FrozenChoices(Choices):
         return Mixture.from_array(self.frozen.space.domains, self.frozen.expand(mixture.array[None])[0])
 
 
+class GradedChoices(Choices):
+    """Mixtures that read a better grade of a pool at least as often as a worse one."""
+
+    def __init__(self, graded: GradedSpace) -> None:
+        self.graded = graded
+        self.whole = SpaceChoices(graded.space)
+
+    def design(self, name: str, anchors: Anchors, count: int, generator: np.random.Generator) -> list[Mixture]:
+        return design_grades(self.graded, anchors, name == TEMPERED_DIRICHLET, count, generator)
+
+    def sample(
+        self, trained_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
+    ) -> Float[np.ndarray, "Q D"]:
+        return sample_grades(self.graded, trained_ND, count, generator)
+
+    def near(
+        self, best_ND: Float[np.ndarray, "N D"], count: int, generator: np.random.Generator
+    ) -> Float[np.ndarray, "Q D"]:
+        near_ND = self.whole.near(best_ND, count, generator)
+        in_order_QD: Float[np.ndarray, "Q D"] = near_ND[self.graded.in_order(near_ND)]
+        return in_order_QD
+
+    def mixture(self, weights_D: Float[np.ndarray, " D"]) -> Mixture:
+        weights_D = np.where(weights_D < ROUNDING, 0, weights_D)
+        if self.graded.feasible(weights_D[None] / weights_D.sum())[0]:
+            return Mixture.from_array(self.graded.space.domains, weights_D)
+        return self.graded.project(weights_D)
+
+
 def choices(problem: Problem, fidelity: Fidelity | None = None) -> Choices:
     """What can be trained at a fidelity, by default the target: only a pool differs between them."""
     if problem.pool is not None:
         return PoolChoices(problem.pool[(fidelity or problem.target).proxy])
     if problem.frozen is not None:
         return FrozenChoices(problem.frozen)
+    if problem.graded is not None:
+        return GradedChoices(problem.graded)
     return SpaceChoices(problem.space)
 
 

@@ -102,7 +102,13 @@ def test_the_reference_is_what_the_code_says() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", named([ROOT / "docs/tutorial.md", ROOT / "docs/how-to/limits.md", ROOT / "docs/how-to/fine-tuning.md"])
+    "page",
+    named(
+        [
+            ROOT / "docs" / name
+            for name in ("tutorial.md", "how-to/limits.md", "how-to/fine-tuning.md", "how-to/quality.md")
+        ]
+    ),
 )
 def test_what_a_page_tells_to_do_works_from_top_to_bottom(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -141,6 +147,9 @@ def write_runs(path: Path) -> None:
 def write_data(folder: Path, page: str) -> None:
     if page != "fine-tuning":
         write_jsonl(folder, {"prose": 60, "code": 30, "sums": 20})
+        if page == "quality":
+            exam = documents("prose", 80)[60:]
+            (folder / "exam.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in exam))
         return
     folder.mkdir()
     pairs = {"chat": ("question", "answer"), "maths": ("problem", "solution"), "exam": ("question", "answer")}

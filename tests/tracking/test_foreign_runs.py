@@ -58,7 +58,7 @@ def test_an_experiment_is_read_as_a_table_is(store: str) -> None:
         "1 without a last step",
     ):
         assert left_out in done.stdout
-    assert "counted: 5 at runs" in done.stdout
+    assert "counted: 5 runs" in done.stdout
 
 
 def test_what_is_not_there_is_said(store: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from rich.text import Text
 from mixopt.base.shown import shown_name
 from mixopt.cli.tables.table import plain_table
 from mixopt.results.table_guess import TableGuess
+from mixopt.runs.table import ONLY_FIDELITY
 
 
 def guess_view(guess: TableGuess) -> RenderableType:
@@ -25,7 +26,8 @@ def guess_view(guess: TableGuess) -> RenderableType:
         parts += [Text(f"{why}: {', '.join(names)}", style="dim") for why, names in by_reason.items()]
     parts.append(Text())
     if guess.runs:
-        parts.append(Text("counted: " + ", ".join(f"{count} at {name}" for name, count in guess.runs.items())))
+        at = {name: "runs" if name == ONLY_FIDELITY else f"at {name}" for name in guess.runs}
+        parts.append(Text("counted: " + ", ".join(f"{count} {at[name]}" for name, count in guess.runs.items())))
     parts += [Text(f"left out: {each.rows} {each.why}", style="yellow") for each in guess.left_out]
     parts += [Text(f"note: {note}", style="yellow") for note in guess.notes]
     if guess.mapping is not None:

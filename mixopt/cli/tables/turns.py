@@ -54,7 +54,8 @@ def _none(asked: AskedTrials) -> str:
 
 def told_table(told: ToldTrials) -> RenderableType:
     lines = [f"recorded {len(told.recorded)}" + (f", {len(told.known)} known before" if told.known else "")]
-    lines[0] += f"; {told.still_open} trials are open"
+    lines[0] += f"; {told.still_open} {'trial is' if told.still_open == 1 else 'trials are'} open"
+    lines += [f"recorded as failed: {trial} ({why})" for trial, why in told.failed.items()]
     lines += [*told.left_out]
     if told.ended:
         lines.append(f"the study has its answer: {told.verdict}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mixopt.base.errors import ConfigError
 from mixopt.exports.formats.axolotl import Axolotl
 from mixopt.exports.formats.base import Carries, Draws, Exportable, Exporter, Grid, amounts_in, mixture_in, weights_in
@@ -71,6 +73,12 @@ def exporter(name: str) -> Exporter:
     return EXPORTERS[name]
 
 
+def looks_like_another(chosen: Exporter, path: Path) -> bool:
+    """Whether a file is called as those of other formats are: what reads it by its name reads it wrongly."""
+    suffix = path.suffix.lower().replace(".yml", ".yaml")
+    return suffix != chosen.suffix and suffix in {each.suffix for each in EXPORTERS.values()}
+
+
 __all__ = [
     "EXPORTERS",
     "Carries",
@@ -81,6 +89,7 @@ __all__ = [
     "Locations",
     "amounts_in",
     "exporter",
+    "looks_like_another",
     "mixture_in",
     "weights_in",
 ]

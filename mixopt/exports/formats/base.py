@@ -231,7 +231,8 @@ class Exporter(ABC):
         if exportable.tokens is None:
             return None
         shares = {name: share for name, share in exportable.mixture.as_dict().items() if share > 0}
-        length = exportable.sequence_length if exportable.draws is Draws.SEQUENCES else None
+        # Of a share of tokens, too, a trainer reads whole sequences alone.
+        length = None if exportable.draws is Draws.PASSES else exportable.sequence_length
         whole = counts(Mixture.of(shares), exportable.tokens // (length or 1))
         return Grid("sequences" if length else "tokens", whole, {name: n * (length or 1) for name, n in whole.items()})
 

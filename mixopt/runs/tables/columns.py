@@ -18,6 +18,7 @@ import numpy as np
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.shown import shown_name
+from mixopt.runs.tables.metrics_again import said_once
 from mixopt.runs.tables.mixture_columns import Group, mixture_columns
 from mixopt.runs.tables.reading import Columns, Reading, Role, chosen
 from mixopt.runs.tables.roles import Known, roles_of
@@ -129,6 +130,8 @@ class _Measured:
     reasons: Mapping[str, str]
     # Numbers that may be metrics, and are not taken for such.
     maybe: tuple[str, ...] = ()
+    # Sentences: which say again what others say.
+    told: tuple[str, ...] = ()
 
 
 def _weights(sheet: Sheet, said: Reading, roles: Mapping[Role, Known], questions: list[ConfigError]) -> _Weights:
@@ -228,12 +231,13 @@ def _guessed(sheet: Sheet, names: Sequence[str], questions: list[ConfigError], o
     reasons |= dict.fromkeys(of("maybe"), "a number of which nothing is known: --metrics takes it")
     reasons |= dict.fromkeys(near, "beside other metrics")
     metrics = [name for name in names if name in found and not _is_extreme(name, found, reasons)]
+    metrics, told = said_once(sheet, metrics, reasons)
     maybe = [name for name in of("maybe") if name not in found]
     if not metrics:
         questions.append(_no_metric(sheet, bare or training or maybe))
     # What is called like a count stands among metrics where it may be one: eval/id, a language.
     counts = [name for name in of("count") if _beside(name, found)]
-    return _Measured(_called(metrics), reasons, (*doubted, *maybe, *counts, *training))
+    return _Measured(_called(metrics), reasons, (*doubted, *maybe, *counts, *training), tuple(told))
 
 
 def _no_metric(sheet: Sheet, candidates: Sequence[str]) -> ConfigError:
@@ -367,6 +371,7 @@ def _notes(weights: _Weights, measured: _Measured, roles: Mapping[Role, Known]) 
     if not all(name.startswith(METRIC) for name in measured.columns.values()):
         reasons = dict.fromkeys(measured.reasons[name] for name in measured.columns.values())
         notes.append(f"metrics are {some(measured.columns.values(), 6)}: {some(reasons, 3)}")
+    notes += measured.told
     if measured.maybe and measured.columns:
         notes.append(f"numbers that may be metrics, and are not used: {some(measured.maybe, 6)} (--metrics takes them)")
     if told := [f"{role} {known.column}" for role, known in roles.items() if known.column != role]:

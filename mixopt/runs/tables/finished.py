@@ -55,7 +55,10 @@ def unfinished(sheet: Sheet, roles: Mapping[Role, Known]) -> list[LeftOut]:
 
     if "run" in roles:
         names = sheet.texts(roles["run"].column)
-        leave([place for place, name in enumerate(names) if name.lower() in SUMMARIES], "summaries of the rows above")
+        leave(
+            [place for place, name in enumerate(names) if name.lower() in SUMMARIES],
+            "named as a summary of the rows above",
+        )
     if "state" in roles:
         column = roles["state"].column
         states = [state.lower() for state in sheet.texts(column)]

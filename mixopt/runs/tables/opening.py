@@ -115,7 +115,8 @@ def _told(left_out: Sequence[LeftOut]) -> list[str]:
     if not left_out:
         return []
     count = sum(len(each.places) for each in left_out)
-    return [f"{count} rows are left out: {some(f'{len(each.places)} {each.why}' for each in left_out)}"]
+    rows = "1 row is" if count == 1 else f"{count} rows are"
+    return [f"{rows} left out: {some(f'{len(each.places)} {each.why}' for each in left_out)}"]
 
 
 def _unused(layout: Layout) -> list[str]:

@@ -158,9 +158,15 @@ def _fits(name: str, pattern: str) -> bool:
     return name == pattern or fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
+# What stands between the words of a column's name.
+PARTING = "/._-: "
+
+
 def _part_that_varies(name: str, pattern: str) -> str:
     """What the stars of a pattern stand for; the whole name, where there is none."""
     if "*" not in pattern or name == pattern:
         return name
     start, end = pattern.index("*"), len(pattern) - 1 - pattern.rindex("*")
-    return name[start : len(name) - end] or name
+    part = name[start : len(name) - end].strip()
+    # Of `loss*` and loss/web the slash is no part of the name.
+    return (part.lstrip(PARTING) if pattern[:start][-1:].isalnum() else part) or name

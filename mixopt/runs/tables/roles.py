@@ -45,6 +45,13 @@ NAMES: Mapping[Role, tuple[str, ...]] = {
     "seed": ("seed", "random_seed", "rng_seed"),
 }  # fmt: skip
 
+# Names that mean this wherever they stand: model.n_params.
+COUNTS_OF_PARAMS = frozenset(
+    {
+        "n_params", "num_params", "n_parameters", "num_parameters", "param_count", "parameter_count", "total_params",
+        "non_embedding_params",
+    }
+)  # fmt: skip
 # A column of smaller numbers, called size or scale, is of something else.
 FEWEST_PARAMS = 1e4
 
@@ -106,7 +113,7 @@ def _is_called(column: str, name: str) -> bool:
         "." in plain
         and name not in ("name", "id", "size", "model", "scale", "state", "status", "cost")
         and "_".join(words_of(re.split(r"[./]", plain)[-1])) == name
-        and is_setting(column)
+        and (is_setting(column) or name in COUNTS_OF_PARAMS)
     )
 
 

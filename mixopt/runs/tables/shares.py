@@ -14,6 +14,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.runs.tables.reading import Units
 from mixopt.runs.tables.sheet import Sheet
 from mixopt.runs.tables.words import DOCUMENT_WORDS, TOKEN_WORDS, words_of
+from mixopt.settings.units import show_count
 from search.mixture import FloatArray
 from search.runs import BoolArray
 
@@ -82,9 +83,9 @@ def shares_of(sheet: Sheet, columns: Sequence[str], said: Units | None, normalis
     if units == "percent":
         notes.append(f"weights are percentages ({why}): divided by their sum")
     elif units == "tokens":
-        notes.append(
-            f"weights are tokens of each domain ({why}): divided by their sum, {sum_N.min():.4g} to {sum_N.max():.4g}"
-        )
+        least, most = show_count(round(sum_N.min())), show_count(round(sum_N.max()))
+        sums = least if least == most else f"{least} to {most}"
+        notes.append(f"weights are tokens of each domain ({why}): divided by their sum, {sums}")
     weights_ND: FloatArray = given_ND / sum_N[:, None]
     return Shares(weights_ND, units, why, sum_N if units == "tokens" else None)
 

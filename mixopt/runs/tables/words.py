@@ -11,7 +11,7 @@ from typing import Literal
 MOST_REMEMBERED = 100_000
 
 # Words of metric names; where both kinds are there, as in mmlu_bpb, it is a loss.
-LOSS_WORDS = frozenset({"loss", "ce", "xent", "bpb", "ppl", "perplexity", "nll", "error", "err", "entropy"})
+LOSS_WORDS = frozenset({"loss", "ce", "xent", "bpb", "ppl", "perplexity", "nll", "error", "err", "entropy", "verlust"})
 
 
 # fmt: off
@@ -20,7 +20,7 @@ SCORE_WORDS = frozenset(
         "acc", "accuracy", "score", "f1", "em", "match", "pass", "bleu", "rouge", "rougel", "win", "winrate",
         "reward", "mmlu", "arc", "hellaswag", "piqa", "siqa", "gsm8k", "gsm", "winogrande", "boolq",
         "humaneval", "mbpp", "bbh", "ifeval", "openbookqa", "obqa", "csqa", "sciq", "triviaqa", "squad",
-        "truthfulqa", "agieval",
+        "truthfulqa", "agieval", "genauigkeit",
     }
 )
 

@@ -85,6 +85,15 @@ def test_losses_on_the_command_line(tmp_path: Path) -> None:
     assert told(file, trial["trial"], *options, "--seconds", 5)["recorded"] == [trial["trial"]]
 
 
+def test_a_trial_of_the_study_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_foreign(tmp_path)
+    (trial,) = asked(file, 1)
+    monkeypatch.chdir(file.parent)
+    done = program("tell", trial["trial"], "--failed", "the node died")
+    assert done.status == 0, done.stderr
+    assert f"recorded as failed: {trial['trial']} (the node died)" in " ".join(done.stdout.split())
+
+
 def test_an_export_of_runs_as_it_lies_there(tmp_path: Path) -> None:
     """Runs of other projects, runs that crashed, the id in a run's name, metrics under a prefix."""
     file = write_foreign(tmp_path)
@@ -147,6 +156,7 @@ def test_a_run_that_diverged_is_told_beside_one_with_a_gap(tmp_path: Path) -> No
     (tmp_path / "runs.csv").write_text("\n".join(["trial,web,code,books,failed", *lines]))
     result = told(file, "--table", tmp_path / "runs.csv")
     assert result["recorded"] == [good, diverged]
+    assert result["failed"] == {diverged: "the loss of code is nan"}
     assert f"runs without a metric are left out: {gap} (code)" in result["left_out"]
     assert answer_failures(file) == 1
 
@@ -196,6 +206,12 @@ TELL: list[tuple[str, tuple[object, ...], str]] = [
     ("no trial", ("--loss", "web=1"), "which trial is it?"),
     ("one of many", ("T", "--table", "runs.csv"), "tells of many trials"),
     ("no pair", ("T", "--loss", "web"), "is no METRIC=NUMBER"),
+    (
+        "a loss that is none",
+        ("T", "--loss", "web=3", "--loss", "code=nan"),
+        "--loss code=nan is no loss; of a run that",
+    ),
+    ("an infinite loss", ("T", "--loss", "web=inf"), '--failed "diverged"'),
     ("a metric twice", ("T", "--loss", "web=1", "--loss", "web=2"), "--loss web is there twice"),
     ("a sign for no table", ("T", "--loss", "web=1", "--decimal", "comma"), "name it: --table runs.csv"),
     ("an unknown trial", ("T", "--loss", "web=1"), "no trial T was asked for"),

@@ -109,6 +109,16 @@ def tokenizer(**changed: object) -> Spoil:
     return spoil
 
 
+def quality(settings: str, few: int = 0) -> Spoil:
+    """A study whose prose is to be cut into levels; and a file of so many good texts."""
+
+    def spoil(folder: Path) -> None:
+        study("data/prose.jsonl", f"data/prose.jsonl, quality: {settings}")(folder)
+        (folder / "data" / "few.jsonl").write_text("".join(f'{{"text": "good {place}"}}\n' for place in range(few)))
+
+    return spoil
+
+
 def written(text: str) -> Spoil:
     """A study file that is this text."""
     return lambda folder: none((folder / "study.yaml").write_text(text, encoding="utf-8"))
@@ -446,6 +456,71 @@ WRONG_ARGUMENTS: dict[str, tuple[str, Spoil, str]] = {
     "compare: what has not run": ("compare study.yaml uniform", none, "study small has not run yet; run it"),
     "prune: a file": ("prune study.yaml", none, "study.yaml: not a folder; name the folder where studies are kept"),
     "prune: nothing": ("prune none", none, "none: no such folder; name the folder where studies are kept"),
+    "quality: nothing to cut": ("quality", none, "no domain asks for levels of quality; write quality: "),
+    "quality: no such scorer": (
+        "quality",
+        quality("{scorer: taste}"),
+        "domains.prose.quality.scorer: 'taste' is unknown",
+    ),
+    "quality: two ways": (
+        "quality",
+        quality("{scorer: density, field: s}"),
+        "a score is by a scorer or in a field; give one of the two",
+    ),
+    "quality: no way": ("quality", quality("{levels: 3}"), "quality needs what documents are scored by; give"),
+    "quality: nothing good": ("quality", quality("{scorer: classifier}"), "learns from text that is known to be good"),
+    "quality: good that is gone": (
+        "quality",
+        quality("{scorer: classifier, good: gone.jsonl}"),
+        "good text for prose: no file matches ",
+    ),
+    "quality: good that is broken": (
+        "quality",
+        after(file_at("good.jsonl"), quality("{scorer: language_model, good: good.jsonl}")),
+        "good text for prose: ",
+    ),
+    "quality: too little that is good": (
+        "quality",
+        quality("{scorer: classifier, good: [data/few.jsonl]}", few=3),
+        "the good set has 3 texts, too few to learn from; give",
+    ),
+    "quality: good for whom": (
+        "quality",
+        quality("{scorer: repetition, good: data/code.jsonl}"),
+        "good is for language_model and classifier; remove it",
+    ),
+    "quality: one level": ("quality", quality("{scorer: density, levels: 1}"), "quality.levels: 1 is out of range"),
+    "quality: no field": (
+        "quality",
+        quality("{field: score}"),
+        "line 1 has no field score; every record needs a number",
+    ),
+    "quality: a field of text": ("quality", quality("{field: text}"), "field text holds str, not a finite number"),
+    "quality: the same for all": (
+        "quality",
+        after(data('{"text": "one", "s": 1}\n{"text": "two", "s": 1}\n'), quality("{field: s, levels: 2}")),
+        "prose: every text has the same s, 1; choose another",
+    ),
+    "quality: more levels than texts": (
+        "quality",
+        after(data('{"text": "one", "s": 1}\n{"text": "two", "s": 2}\n'), quality("{field: s, levels: 3}")),
+        "prose: 3 levels of 2 texts; ask for fewer",
+    ),
+    "quality: a study that is there": (
+        "quality",
+        after(quality("{scorer: density}"), file_at("study-levels.yaml")),
+        "study-levels.yaml exists; choose another name with --study-file",
+    ),
+    "quality: pools into a file": (
+        "quality -o runs.csv",
+        quality("{scorer: density}"),
+        "--output runs.csv: ",
+    ),
+    "quality: parts in parts": (
+        "validate",
+        study("{paths: data/prose.jsonl}", "{quality: {}, parts: {a: {parts: {b: {paths: x}}}, c: {paths: y}}}"),
+        "a is a level of quality and has parts itself; move",
+    ),
     "domains: one": ("domains data --count 1 -o new", none, "count 1: a mixture is of at least two domains; ask for 2"),
     "domains: more than documents": (
         "domains data --count 900 -o new",

@@ -225,6 +225,34 @@ def test_a_receipt_names_the_answer_its_verdict_and_its_inventory(study: Path) -
     assert other["answer"] is None and other["mlflow_run"] is None and other["study"] == "small"
 
 
+def test_a_receipt_says_that_repeats_were_allowed_and_how_many_are(study: Path) -> None:
+    options = ("export", study, "-f", "json", "--tokens", "10B")
+    receipt = json.loads(called(*options, "--allow-repeats").stdout)["receipt"]
+    assert receipt["allow_repeats"] is True
+    assert any(each["epochs"] > each["max_epochs"] == 4 for each in receipt["domains"].values())
+    assert json.loads(called("export", study, "-f", "json").stdout)["receipt"]["allow_repeats"] is False
+
+
+def test_a_domain_of_less_than_a_sequence_is_no_part_of_a_run_that_reads_sequences(study: Path) -> None:
+    Path("mixture.yaml").write_text("prose: 0.6957\ncode: 0.3\nsums: 0.0043\n")
+    options = ("export", study, "--mixture", "mixture.yaml", "-f", "olmo-core", "--tokens", "20k", "-o", "sources.yaml")
+    with pytest.raises(ConfigError, match="olmo-core would draw nothing of domain sums") as error:
+        called(*options, "--sequence-length", "2048")
+    assert "less than one of whole sequences" in error.value.message
+    called(*options, "--sequence-length", "16")
+    receipt, _ = read_receipt(Path("sources.yaml"))
+    assert (receipt.grid, receipt.units) == ("sequences", 20_000 // 16)
+    called(*options)
+    assert read_receipt(Path("sources.yaml"))[0].grid == "tokens"
+
+
+def test_a_file_that_is_called_as_another_kind_is_written_with_a_note(study: Path) -> None:
+    note = "mixture.py is called .py, and what json writes is .json"
+    assert note in notes_in(called("export", study, "-f", "json", "-o", "mixture.py"))
+    assert "is called" not in notes_in(called("export", study, "-f", "yaml", "-o", "mixture.yml"))
+    assert "is called" not in notes_in(called("export", study, "-f", "megatron", "-o", "args.sh"))
+
+
 def test_where_no_receipt_fits_it_is_said_where_it_is(study: Path) -> None:
     assert "--output FILE writes it beside" in notes_in(called("export", study, "-f", "megatron"))
     assert json.loads(called("export", study, "-f", "megatron", "--json").stdout)["receipt"]["format"] == "megatron"

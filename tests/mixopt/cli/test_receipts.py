@@ -51,7 +51,7 @@ def called(*arguments: object) -> tuple[int, dict[str, object]]:
     result = CliRunner().invoke(app, [*map(str, arguments), "--json"])
     if isinstance(result.exception, ConfigError):
         raise result.exception
-    assert result.exit_code in (0, 1), result.output
+    assert result.exit_code in (0, 1, 2), result.output
     return result.exit_code, json.loads(result.stdout)
 
 
@@ -131,6 +131,28 @@ def test_chance_is_no_difference_and_a_domain_that_gets_nothing_is_one() -> None
     Path("run.jsonl").write_text(json.dumps(many) + "\n")
     status, found = called("audit", "run.jsonl", "--export", path)
     assert status == 1 and "books gave 0.00% of the tokens where 0.10% was asked" in str(found["verdict"])
+
+
+def test_where_hardly_anything_was_drawn_nothing_is_certified() -> None:
+    asked = {"web": 0.78, "code": 0.13, "books": 0.09}
+    few = write("hf", Draws.DOCUMENTS, asked)
+    Path("run.csv").write_text("domain,tokens\nweb,500\ncode,300\nbooks,107\n")
+    status, found = called("audit", "run.csv", "--export", few)
+    assert (status, found["as_asked"], found["told"]) == (2, False, False)
+    assert "too little was drawn to tell" in str(found["verdict"]) and "documents" in str(found["verdict"])
+    assert all(row["allowed"] <= 1 for row in found["domains"])  # type: ignore[attr-defined]
+
+
+def test_a_small_domain_of_which_nothing_can_be_told_is_named_and_the_others_are_judged() -> None:
+    path = write("hf", Draws.SEQUENCES, {"web": 0.5, "code": 0.499, "books": 0.001})
+    Path("run.jsonl").write_text(json.dumps({"samples/web": 2003, "samples/code": 1997, "samples/books": 0}) + "\n")
+    status, found = called("audit", "run.jsonl", "--export", path)
+    assert (status, found["as_asked"], found["told"]) == (0, True, True)
+    assert "of books too little was drawn to tell" in str(found["verdict"])
+    shown = CliRunner().invoke(app, ["audit", "run.jsonl", "--export", str(path)], env={"COLUMNS": "120"}).output
+    assert "too little to tell" in shown
+    Path("run.jsonl").write_text(json.dumps({"samples/web": 2600, "samples/code": 1400, "samples/books": 0}) + "\n")
+    assert called("audit", "run.jsonl", "--export", path)[0] == 1, "what is told of is not forgiven"
 
 
 def test_counters_in_a_run_log_are_told_from_what_else_is_in_it() -> None:

@@ -9,16 +9,21 @@ import numpy as np
 import pytest
 import yaml
 
+from mixopt.api import Study
 from mixopt.base.errors import ConfigError
 from mixopt.explore.exporting import exported
+from mixopt.explore.layout import page
 from mixopt.explore.pictures import front_mixture, run_at, shown_runs, trade_picture, trials_picture
-from mixopt.explore.subject import ANSWER, of_runs
+from mixopt.explore.subject import ANSWER, of_runs, of_study
+from mixopt.explore.views import comparison, signed, summary
 from mixopt.explore.what_if import WhatIfs, trade
 from mixopt.runs.fit import fit
 from mixopt.runs.request import FitRequest
 from mixopt.settings.space import read
 from search.mixture import Mixture
+from tests.e2e.study import STUDY
 from tests.mixopt.explore.world import DOMAINS, LIMITS, table, what_ifs
+from tests.simulated import planned, run
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +88,40 @@ def test_what_is_far_from_the_evidence_is_said_to_be(asked: WhatIfs, answer: Mix
 
 def test_a_mixture_gains_nothing_over_itself(asked: WhatIfs, answer: Mixture) -> None:
     assert asked.gain_over(answer, answer).mean == 0
-    assert asked.of(answer).verdict == "better than proportional"
+    assert asked.of(answer).verdict == "better than"
     worst = Mixture.of({name: float(name == "law") for name in DOMAINS})
-    assert asked.of(worst).verdict == "worse than proportional"
+    assert asked.of(worst).verdict == "worse than"
     assert asked.gain_over(worst, answer).mean == pytest.approx(-asked.gain_over(answer, worst).mean)
+
+
+def test_a_table_without_tokens_is_compared_with_the_mean_of_its_runs_by_name(tmp_path: Path) -> None:
+    request = FitRequest(runs=table(tmp_path / "runs.csv"), surrogates=("quadratic",))
+    what_ifs = WhatIfs(of_runs(request, lambda *_: None))
+    shown = str(page(what_ifs, 1.0))
+    assert "Gain over the mean of the runs" in shown and "than the mean of the runs" in shown
+    assert "the mean of the runs" in what_ifs.subject.mixtures
+    assert "roportional" not in shown
+
+
+def test_a_mixture_beside_itself_is_the_same(asked: WhatIfs, answer: Mixture) -> None:
+    shown = str(comparison(asked, answer, {"A": answer, "uniform": asked.subject.mixtures["uniform"]}))
+    assert shown.count("the same mixture") == 1
+
+
+def test_the_page_of_a_study_opens_with_what_it_found(tmp_path: Path) -> None:
+    """The verdict was measured; what is predicted of one new run may be less sure."""
+    text = STUDY.replace("trials: 3}", "trials: 9}") + "search: {strategy: regmix, surrogate: linear}\n"
+    plan = planned(tmp_path, text)
+    run(plan)
+    subject = of_study(plan.file)
+    answer = Study(plan.file.file).answer
+    assert answer.confirmation is not None and answer.confirmed
+    shown = str(page(WhatIfs(subject), 1.0))
+    assert f"The study's answer: {answer.verdict}" in shown
+    best = min(answer.confirmation.candidates, key=lambda each: each.mean or 0.0)
+    assert best.difference is not None
+    confirmed = Mixture.of(best.mixture).reordered(subject.domains)
+    assert f"confirmed: {signed(-best.difference)}" in str(summary(WhatIfs(subject).of(confirmed), subject, 1.0))
 
 
 def test_a_constrained_objective_says_which_metrics_are_at_risk(tmp_path: Path) -> None:

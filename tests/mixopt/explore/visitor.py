@@ -112,17 +112,15 @@ class Visitor:
 
 
 @contextmanager
-def browser(size: tuple[int, int] = WIDE, *options: str) -> Iterator[webdriver.Chrome]:
+def browser(*options: str) -> Iterator[webdriver.Chrome]:
     chosen = webdriver.ChromeOptions()
     chosen.binary_location = str(BROWSER)
-    width, height = size
     for option in (
         "--headless=new",
         "--no-sandbox",  # as root there is none
         "--disable-gpu",
         "--disable-dev-shm-usage",
         "--hide-scrollbars",
-        f"--window-size={width},{height}",
         *options,
     ):
         chosen.add_argument(option)
@@ -137,8 +135,10 @@ def browser(size: tuple[int, int] = WIDE, *options: str) -> Iterator[webdriver.C
 
 
 @contextmanager
-def visiting(asked: WhatIfs, size: tuple[int, int] = WIDE) -> Iterator[Visitor]:
-    with serving(asked, port=0) as page, browser(size) as driver:
+def visiting(asked: WhatIfs, driver: webdriver.Chrome, size: tuple[int, int] = WIDE) -> Iterator[Visitor]:
+    """A page of its own, whose port keeps what it stores apart from that of others in the same browser."""
+    driver.set_window_size(*size)
+    with serving(asked, port=0) as page:
         thread = Thread(target=page.server.serve_forever, daemon=True)
         thread.start()
         try:

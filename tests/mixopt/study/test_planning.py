@@ -110,7 +110,7 @@ def test_earlier_runs_may_lie_there_as_a_tracker_exports_them(folder: Path) -> N
     assert earlier is not None
     assert earlier.weights_ND[:, 0] == pytest.approx([0.5, 0.7, 0.2])
     assert earlier.values_NM[:, 1] == pytest.approx([2.0, 2.1, 2.2])
-    assert any("1 rows are left out: 1 crashed (State)" in note for note in made.notes)
+    assert any("1 row is left out: 1 crashed (State)" in note for note in made.notes)
 
 
 def test_an_earlier_proxy_is_the_same_only_where_losses_can_be_compared(folder: Path) -> None:

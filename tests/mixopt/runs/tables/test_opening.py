@@ -114,6 +114,47 @@ def test_what_may_be_a_metric_and_is_not_used_is_told() -> None:
     assert "and are not used: bench/index" in notes
 
 
+def test_one_metric_at_several_steps_counts_once_and_is_told() -> None:
+    steps = {f"eval_loss_{name}@{step}": LOSS + step for name in ("web", "code") for step in (500, 1000, 2000)}
+    runs, notes = opened(frame(**mixture("mix/{}"), **steps))
+    assert runs.metrics == ("eval_loss_web@2000", "eval_loss_code@2000")
+    assert "one metric at several steps counts once, at the last of them: eval_loss_web@2000" in notes
+    runs, _ = opened(frame(**mixture("mix/{}"), **{"eval/pass@1": SCORE, "eval/pass@10": SCORE}))
+    assert runs.metrics == ("pass@1", "pass@10"), "of so many attempts: metrics of their own"
+
+
+def test_a_mean_beside_its_parts_does_not_count_twice_and_is_told() -> None:
+    parts = {"eval/loss_web": LOSS, "eval/loss_code": LOSS + 1}
+    runs, notes = opened(frame(**mixture("mix/{}"), **parts, **{"eval/loss_avg": LOSS + 0.5}))
+    assert runs.metrics == ("loss_web", "loss_code")
+    assert "eval/loss_avg is the mean of the other metrics, and is left out (--metrics takes it)" in notes
+    runs, notes = opened(frame(**mixture("mix/{}"), **parts, **{"eval/loss_avg": LOSS + 3}))
+    assert len(runs.metrics) == 3
+    assert "eval/loss_avg may be a mean of other metrics, and counts beside them" in notes
+
+
+def test_parameters_are_known_by_a_clear_name_wherever_a_tracker_put_it() -> None:
+    table = frame(**mixture("mix/{}"), val_loss=LOSS, **{"model.n_params": [1e6, 1e7] * 8})
+    assert {fidelity.params for fidelity in opened(table)[0].fidelities} == {1_000_000, 10_000_000}
+
+
+def test_a_pattern_leaves_no_blank_before_a_name_and_the_word_that_it_is_a_loss() -> None:
+    table = frame(**mixture("mix/{}"), **{"Verlust Web (nats)": LOSS, "Verlust Code (nats)": LOSS + 1})
+    assert opened(table, metrics=("Verlust*",))[0].metrics == ("Verlust Web (nats)", "Verlust Code (nats)")
+    table = frame(**mixture("mix/{}"), **{"Messung Web": LOSS, "Messung Code": LOSS + 1})
+    assert opened(table, metrics=("Messung*",))[0].metrics == ("Web", "Code")
+
+
+def test_a_misspelt_key_of_a_mapping_file_is_answered_with_those_of_mapping_files(tmp_path: Path) -> None:
+    (tmp_path / "runs.mapping.yaml").write_text("weigths: mix/*\n")
+    with pytest.raises(ConfigError, match="weigths: unknown key; did you mean weights") as error:
+        read_mapping(tmp_path / "runs.mapping.yaml")
+    (tmp_path / "runs.mapping.yaml").write_text("zzz: mix/*\n")
+    with pytest.raises(ConfigError) as error:
+        read_mapping(tmp_path / "runs.mapping.yaml")
+    assert "metrics" in str(error.value) and "domains" not in str(error.value)
+
+
 def test_a_pattern_of_metrics_takes_no_weights_but_by_their_names() -> None:
     table = frame(**mixture("mix/{}"), val_loss=LOSS, foo=SCORE, seed=range(COUNT))
     assert opened(table, metrics=("*",))[0].metrics == ("val_loss", "foo")

@@ -90,6 +90,6 @@ def test_a_spreadsheet_tells_what_was_made_of_it(tmp_path: Path) -> None:
     TEAMS["ergebnisse.csv"](tmp_path / "e.csv", some_runs())
     _, notes = read(tmp_path / "e.csv")
     said = " ".join(notes)
-    for part in ("Ergebnisse im März", "weights are percentages", "1 summaries of the rows above", "run Lauf"):
+    for part in ("Ergebnisse im März", "weights are percentages", "1 named as a summary of the rows above", "run Lauf"):
         assert part in said
     assert DOMAINS[2] == "Bücher" in said

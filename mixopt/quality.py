@@ -1,0 +1,149 @@
+"""From a study file that asks for levels of quality to pools that are cut into them, and the study file over these.
+
+Everything is scored before anything is written, and the new study file comes last: where it is, all that it names is
+whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from mixopt.base.errors import ConfigError, all_at_once
+from mixopt.base.files import write_text
+from mixopt.results.quality import CutPool, Quality, QualityLevel, ScoreRange
+from mixopt.settings.cut_study import PartOfDomain, cut_study
+from mixopt.settings.reading import parse, place_in
+from mixopt.settings.schema import QualitySettings, StudyFile, TextSource
+from mixopt.study.corpus import domain_sources, source_of
+from proxies.data.intake import OnProgress
+from proxies.data.sources import Source, check_readable, find_files
+from proxies.quality.levels import Pool, Scored, check_fields, score_pool, write_levels
+from proxies.quality.scores import Score
+
+# Of a pool of which only a sample is read, so many bytes are taken for a token.
+BYTES_PER_TOKEN = 4
+
+
+def cut_pools(file: StudyFile, folder: Path, new: Path, on_progress: OnProgress) -> Quality:
+    """
+    Args:
+        folder: gets a folder for each domain that is cut.
+        new: the new study file, in the folder of the old one.
+
+    Raises:
+        ConfigError, ProxyError: nothing asks for levels, what is asked for does not go together with the text, or a
+            file is broken.
+    """
+    if not file.to_be_cut:
+        raise ConfigError(
+            f"{file.file}: no domain asks for levels of quality",
+            hint="write quality: {scorer: ...} into a domain, or at the top for all; see docs/how-to/quality.md",
+        )
+    if new.absolute().parent != file.file.absolute().parent:
+        raise ConfigError(
+            f"{new} is in another folder than {file.file}", hint="its paths are relative: give a name alone"
+        )
+    if new.exists():
+        raise ConfigError(f"{new} exists", hint="choose another name with --study-file, or remove it")
+    pools = {name: _pool(file, name, quality) for name, quality in file.to_be_cut.items()}
+    all_at_once(partial(_check, pool) for pool in pools.values())
+    scored = {name: score_pool(pool, on_progress) for name, pool in pools.items()}
+    parts = {name: _parts(folder / name, new, each) for name, each in scored.items()}
+    text = cut_study(file, parts, new.name)
+    parse(text, new)  # before anything is written
+    found = []
+    for name, each in scored.items():
+        written = write_levels(each, folder / name, on_progress)
+        levels = tuple(
+            QualityLevel(
+                name=f"{name}.{level.name}",
+                file=str(level.file),
+                documents=level.documents,
+                bytes=level.bytes,
+                scores={
+                    score.name: ScoreRange(least=least, most=most)
+                    for score, least, most in zip(each.pool.scores, level.least, level.most, strict=True)
+                },
+            )
+            for level in written
+        )
+        found.append(CutPool(domain=name, asked_levels=each.pool.levels, levels=levels))
+    write_text(new, text)
+    return Quality(study_file=str(new), pools=tuple(found), notes=tuple(_notes(file, scored)))
+
+
+def _pool(file: StudyFile, name: str, quality: QualitySettings) -> Pool:
+    """
+    Raises:
+        ConfigError: the study file does not say where the domain's text is.
+    """
+    source = {each.name: each for each in domain_sources(file)}.get(name)
+    if source is None:
+        raise ConfigError(
+            f"{place_in(file, 'domains', name)}: there is no text to score", hint="give paths, or remove quality"
+        )
+    sample = file.domains[name].sample
+    return Pool(
+        source,
+        tuple(
+            Score(
+                score.scorer,
+                score.field,
+                score.best,
+                None if score.good is None else _good(file, name, score.good),
+                score.weight,
+            )
+            for score in quality.every_score
+        ),
+        quality.levels,
+        file.seed,
+        None if sample is None else BYTES_PER_TOKEN * sample,
+    )
+
+
+def _good(file: StudyFile, name: str, settings: TextSource) -> Source:
+    return source_of(file, f"good text for {name}", settings)
+
+
+def _check(pool: Pool) -> None:
+    """What shows in the first records.
+
+    Raises:
+        ProxyError: a file is not there or broken, or has no such field.
+    """
+    check_readable(pool.source, find_files(pool.source))
+    check_fields(pool)
+    for score in pool.scores:
+        if score.good is not None:
+            check_readable(score.good, find_files(score.good))
+
+
+def _parts(folder: Path, new: Path, scored: Scored) -> tuple[PartOfDomain, ...]:
+    base = os.path.relpath(folder.absolute(), new.absolute().parent)
+    inside = [scored.size_N[scored.level_N == level].sum() for level in range(scored.levels)]
+    return tuple(
+        PartOfDomain(f"q{place}", f"{base}/q{place}.jsonl", float(size / scored.size_N.sum()))
+        for place, size in enumerate(inside, 1)
+    )
+
+
+def _notes(file: StudyFile, scored: dict[str, Scored]) -> Iterator[str]:
+    for name, each in scored.items():
+        if each.levels < each.pool.levels:
+            yield (
+                f"{name}: {each.levels} levels in place of {each.pool.levels}: {each.largest_tie:.0%} of its text has "
+                "one and the same rank"
+            )
+        domain = file.domains[name]
+        if domain.sample is not None and domain.tokens is None:
+            yield f"{name}: only a sample was read; give the tokens of each of its levels, in the new study file"
+    judged = set(file.objective.weights or file.objective.metrics or (*file.domains, *file.evaluation))
+    if file.objective.families is None and (own := [name for name in scored if name in judged]):
+        yield (
+            f"the objective judges {', '.join(islice(own, 3))}{', ...' * (len(own) > 3)} by held-out text of the best "
+            "level, so by the score itself: an evaluation set of text that you know to be good says more"
+        )
