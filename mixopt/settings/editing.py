@@ -25,9 +25,10 @@ def check_editable(text: str, path: Path) -> None:
     """
     event: Any  # of classes without types
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
             raise ConfigError(
-                f"{path}:{event.start_mark.line + 1}: *{event.anchor} stands for what is written elsewhere, and so "
+                f"{path}:{line}: *{event.anchor} stands for what is written elsewhere, and so "
                 "cannot be changed by itself",
                 hint=f"write it out in place of *{event.anchor}",
             )
