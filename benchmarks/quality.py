@@ -55,6 +55,9 @@ DOMAINS = ("python_code", "documentation", "docstrings", "licences")
 # Of each domain: what judges, what a scorer learns from; the rest is the pool. And how much of that is spoilt.
 JUDGING, GOOD, SPOILT = 0.15, 0.2, 1 / 3
 
+# Options of `study` that what is kept in its folder depends on.
+KEPT = ("scorer", "levels", "tokens", "trials")
+
 STUDY = """\
 study: {name}
 seed: {seed}
@@ -158,6 +161,7 @@ def study(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def study_one(options: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
     folder: Path = options.directory / f"seed-{seed}"
+    begin_or_go_on(folder / "options.json", {name: getattr(options, name) for name in KEPT})
     for domain in DOMAINS:
         judging, good, pool = parted(options.directory, domain)
         rng = generator(seed, "spoilt", domain)
@@ -194,6 +198,18 @@ def study_one(options: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
         )
         print(rows[-1], flush=True)
     return rows
+
+
+def begin_or_go_on(path: Path, asked: dict[str, Any]) -> None:
+    """Pools and studies of one folder are of the same options.
+
+    Raises:
+        SystemExit: it was begun with other ones.
+    """
+    if path.exists() and (begun := json.loads(path.read_text())) != asked:
+        raise SystemExit(f"{path.parent} was begun with {begun}, not {asked}; give another --directory")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asked) + "\n")
 
 
 def written(folder: Path, name: str, seed: int, options: argparse.Namespace, quality: str, tokenizer: str) -> Path:
@@ -265,6 +281,7 @@ def main() -> None:
         document = {
             "date": time.strftime("%Y-%m-%d"),
             "machine": platform.processor() or platform.machine(),
+            "options": {name: value for name, value in vars(options).items() if not isinstance(value, Path)},
             options.section: rows,
         }
         options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ whole.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,10 +18,10 @@ from mixopt.results.quality import CutPool, Quality, QualityLevel, ScoreRange
 from mixopt.settings.cut_study import PartOfDomain, cut_study
 from mixopt.settings.reading import parse, place_in
 from mixopt.settings.schema import QualitySettings, StudyFile, TextSource
-from mixopt.study.corpus import domain_sources, source_of
+from mixopt.study.corpus import domain_sources, named_sources, source_of
 from proxies.data.intake import OnProgress
-from proxies.data.sources import Source, check_readable, find_files
-from proxies.quality.levels import Pool, Scored, check_fields, score_pool, write_levels
+from proxies.data.sources import Source, check_readable, find_files, would_read
+from proxies.quality.levels import Pool, Scored, check_fields, level_file, score_pool, write_levels
 from proxies.quality.scores import Score
 
 # Of a pool of which only a sample is read, so many bytes are taken for a token.
@@ -35,8 +35,8 @@ def cut_pools(file: StudyFile, folder: Path, new: Path, on_progress: OnProgress)
         new: the new study file, in the folder of the old one.
 
     Raises:
-        ConfigError, ProxyError: nothing asks for levels, what is asked for does not go together with the text, or a
-            file is broken.
+        ConfigError, ProxyError: nothing asks for levels, what is asked for does not go together with the text, other
+            files are where the new ones are to be, or a file is broken.
     """
     if not file.to_be_cut:
         raise ConfigError(
@@ -50,9 +50,16 @@ def cut_pools(file: StudyFile, folder: Path, new: Path, on_progress: OnProgress)
     if new.exists():
         raise ConfigError(f"{new} exists", hint="choose another name with --study-file, or remove it")
     pools = {name: _pool(file, name, quality) for name, quality in file.to_be_cut.items()}
-    all_at_once(partial(_check, pool) for pool in pools.values())
+    all_at_once(
+        check
+        for name, pool in pools.items()
+        for check in (partial(_check_folder, file, pools, folder / name), partial(_check, pool))
+    )
+    # With as many levels as are asked for, of equal size: what the file does not bear shows before the work.
+    stand_ins = {name: _parts(folder / name, new, [1 / pool.levels] * pool.levels) for name, pool in pools.items()}
+    parse(cut_study(file, stand_ins, new.name), new)
     scored = {name: score_pool(pool, on_progress) for name, pool in pools.items()}
-    parts = {name: _parts(folder / name, new, each) for name, each in scored.items()}
+    parts = {name: _parts(folder / name, new, each.shares) for name, each in scored.items()}
     text = cut_study(file, parts, new.name)
     parse(text, new)  # before anything is written
     found = []
@@ -122,12 +129,26 @@ def _check(pool: Pool) -> None:
             check_readable(score.good, find_files(score.good))
 
 
-def _parts(folder: Path, new: Path, scored: Scored) -> tuple[PartOfDomain, ...]:
+def _check_folder(file: StudyFile, pools: Mapping[str, Pool], folder: Path) -> None:
+    """
+    Raises:
+        ConfigError: what is to be written there would take the place of other levels, or become text of the study.
+    """
+    if there := sorted(folder.glob(level_file("*"))):
+        raise ConfigError(f"{there[0]} exists", hint="choose another folder with --output, or remove these levels")
+    good = (score.good for pool in pools.values() for score in pool.scores)
+    for source in (*(source for _, source in named_sources(file)), *filter(None, good)):
+        if would_read(source, folder / level_file("1")):
+            raise ConfigError(
+                f"the levels would come to lie in {folder}, which {source.name} reads",
+                hint="choose another folder with --output",
+            )
+
+
+def _parts(folder: Path, new: Path, shares: Sequence[float]) -> tuple[PartOfDomain, ...]:
     base = os.path.relpath(folder.absolute(), new.absolute().parent)
-    inside = [scored.size_N[scored.level_N == level].sum() for level in range(scored.levels)]
     return tuple(
-        PartOfDomain(f"q{place}", f"{base}/q{place}.jsonl", float(size / scored.size_N.sum()))
-        for place, size in enumerate(inside, 1)
+        PartOfDomain(f"q{place}", f"{base}/{level_file(place)}", share) for place, share in enumerate(shares, 1)
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from mixopt.base import plain_yaml
 from mixopt.base.errors import ConfigError
 from mixopt.settings.editing import with_setting, without_setting
+from mixopt.settings.levels import OF_POOL
 from mixopt.settings.schema import DomainSettings, StudyFile
 
 KIND_OF_TEXT = ("text", "prompt", "completion")
@@ -111,7 +112,7 @@ def refined_text(
         parts: of each domain that was split, by name.
         study: the new name.
     """
-    text = with_setting(file.text.removeprefix("\ufeff"), ["study"], study)
+    text = with_setting(file.text, ["study"], study)
     for name, pools in parts.items():
         text = with_setting(text, file.written("domains", name), _split(file, name, pools))
     for new, old in asked.merged.items():
@@ -134,7 +135,9 @@ def refined_text(
 
 def _split(file: StudyFile, name: str, parts: Mapping[str, Part]) -> dict[str, Any]:
     written, domain = _written(file, *file.written("domains", name)), file.domains[name]
-    kept = {key: value for key, value in written.items() if key not in ("paths", "tokens", "sample", "split")}
+    # Of a domain with parts, quality would say that these are its levels: each part is to be cut by itself.
+    quality = {key: value for key, value in written.items() if key == "quality"}
+    kept = {key: value for key, value in written.items() if key not in (*OF_POOL, *quality)}
     return {
         **kept,
         "parts": {
@@ -145,6 +148,7 @@ def _split(file: StudyFile, name: str, parts: Mapping[str, Part]) -> dict[str, A
                     for key, amount in (("tokens", domain.tokens), ("sample", domain.sample))
                     if amount is not None
                 },
+                **quality,
             }
             for part, pool in parts.items()
         },
@@ -159,6 +163,8 @@ def _merged(file: StudyFile, old: Sequence[str]) -> dict[str, Any]:
     }
     if domains[0].split != "train":
         found["split"] = domains[0].split
+    if (quality := domains[0].quality) is not None:
+        found["quality"] = quality.model_dump(mode="json", exclude_unset=True)
     least = math.fsum(_limits(domain)[0] for domain in domains)
     most = math.fsum(_limits(domain)[1] for domain in domains)
     if least > 0:
@@ -222,7 +228,18 @@ def _check_merge(file: StudyFile, new: str, old: Sequence[str]) -> None:
         ConfigError: the text of these domains is not read alike, or a limit concerns some of them alone.
     """
     first, *others = (file.domains[name] for name in old)
+    for level in file.levels:
+        if level.quality is not None and ({*old} & {*level.domains} or new.startswith(f"{level.name}.")):
+            raise ConfigError(
+                f"the parts of {level.name} are levels of its quality, in an order",
+                hint="cut it anew with fewer levels, or merge them in the file, at the place of the better one",
+            )
     for name, other in zip(old[1:], others, strict=True):
+        if first.quality != other.quality:
+            raise ConfigError(
+                f"domains {old[0]} and {name} ask for other levels of quality",
+                hint="write the same quality into both, or take it out of both",
+            )
         if (_kind_of_text(first), first.split) != (_kind_of_text(other), other.split):
             raise ConfigError(
                 f"domains {old[0]} and {name} are read by other fields", hint="write both with the same fields first"

@@ -20,11 +20,10 @@ from typing import Any
 
 from mixopt.base import plain_yaml
 from mixopt.settings.editing import with_setting, without_setting
+from mixopt.settings.levels import OF_POOL
 from mixopt.settings.schema import LONGEST_NAME, StudyFile
 
 ENDING = "-levels"
-# What belongs to the text of a domain without parts.
-OF_TEXT = ("paths", "tokens", "sample")
 
 HEADER = """\
 # Written by mixopt quality, from {file}: its domains are cut into levels of quality, q1 the best.
@@ -73,7 +72,7 @@ def _cut_domain(file: StudyFile, name: str, parts: Iterable[PartOfDomain]) -> di
         domain = domain[key]
     tokens = file.domains[name].tokens
     return {
-        **{key: value for key, value in domain.items() if key not in OF_TEXT},
+        **{key: value for key, value in domain.items() if key not in OF_POOL},
         "quality": file.to_be_cut[name].model_dump(mode="json", exclude_unset=True),
         "parts": {
             part.name: {"paths": part.path} | ({} if tokens is None else {"tokens": max(round(tokens * part.share), 1)})
@@ -86,16 +85,24 @@ def _judged_by_best(file: StudyFile, best: Mapping[str, str]) -> Iterator[tuple[
     """What of the objective changes: the best level of each domain stands in the place of the domain."""
     if file.metrics is not None:
         return  # another trainer's own
-    _, data = plain_yaml.read(file.text, strict=True)
-    objective = data.get("objective") or {}
-    if weights := objective.get("weights"):
-        yield ("weights",), {best.get(name, name): weight for name, weight in weights.items()}
-    elif metrics := objective.get("metrics"):
-        yield ("metrics",), [best.get(name, name) for name in metrics]
-    elif families := objective.get("families"):
-        for family, settings in families.items():
-            yield ("families", family, "metrics"), [best.get(name, name) for name in settings["metrics"]]
+    # As it was read, over leaves: where the file names a domain with parts, the best level of each of these counts.
+    objective = file.objective
+    if objective.weights is not None:
+        if best.keys() & objective.weights.keys():
+            yield ("weights",), {best.get(name, name): _short(each) for name, each in objective.weights.items()}
+    elif objective.metrics is not None:
+        if best.keys() & {*objective.metrics}:
+            yield ("metrics",), [best.get(name, name) for name in objective.metrics]
+    elif objective.families is not None:
+        for family, settings in objective.families.items():
+            if best.keys() & {*settings.metrics}:
+                yield ("families", family, "metrics"), [best.get(name, name) for name in settings.metrics]
     else:
         judged = [best.get(name, name) for name in (*file.domains, *file.evaluation)]
-        key = "metrics" if objective.get("kind") == "worst_case" else "weights"
+        key = "metrics" if objective.kind == "worst_case" else "weights"
         yield (key,), judged if key == "metrics" else dict.fromkeys(judged, 1)
+
+
+def _short(weight: float) -> float:
+    """As a person writes it."""
+    return int(weight) if weight.is_integer() else float(f"{weight:.6g}")

@@ -41,6 +41,8 @@ Study = TypeVar("Study", bound=StudyFile)
 Found = tuple[tuple[str, ...], str]
 # What the parts of a level have from it, where they say nothing. A kind of text is had whole.
 KIND_OF_TEXT = ("text", "prompt", "completion")
+# What belongs to the text of a domain itself: where that is sorted into files of its parts, these have their own.
+OF_POOL = ("paths", "tokens", "sample", "split")
 HANDED_DOWN = ("split", "max_epochs")
 
 

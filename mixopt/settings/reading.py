@@ -27,6 +27,8 @@ from mixopt.settings.levels import Found, Study, flattened, spelled_out, tree_mi
 from mixopt.settings.passwords import passwords_in
 from mixopt.settings.schema import StudyFile
 
+# What editors of some systems begin a file with.
+BYTE_ORDER_MARK = "\ufeff"
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
@@ -56,7 +58,7 @@ def parse(text: str, path: Path) -> StudyFile:
     study = over_leaves(tree, root, path)
     _refuse(cross_checks(study), study, root, path)
     study = spelled_out(study)
-    study._file, study._text = path, text
+    study._file, study._text = path, text.removeprefix(BYTE_ORDER_MARK)
     return study
 
 

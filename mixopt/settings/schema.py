@@ -732,7 +732,7 @@ class StudyFile(Section):
 
     @property
     def text(self) -> str:
-        """The file as it was written."""
+        """The file as it was written, without a byte order mark."""
         return self._text
 
     @property

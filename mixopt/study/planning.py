@@ -144,6 +144,8 @@ def make_plan(file: StudyFile, corpus: Corpus | None, taken: Taken | None = None
     if TRANSPORT in file.baselines:
         assert corpus is not None, "checked with the file"
         named = (*named, Baseline(TRANSPORT, Samples(corpus, space, objective_of(file)).nearest, ()))
+    grades = _grades(file)
+    named = _in_order(named, GradedSpace(space, grades)) if grades else named
     earlier, reuse_notes = _earlier_runs(file, space, [rung.fidelity for rung in rungs])
     if taken is not None:
         reuse_notes = (*reuse_notes, *taken.notes)
@@ -159,12 +161,13 @@ def make_plan(file: StudyFile, corpus: Corpus | None, taken: Taken | None = None
         kept=_kept(file, space),
         goal=_goal(file, supply),
         levels={level.name: level.domains for level in file.levels},
-        grades=_grades(file),
+        grades=grades,
     )
     _check_reach(file, problem)
     notes = [*reuse_notes]
     if moved := [baseline.name for baseline in named if baseline.broken]:
-        notes.append(f"outside the limits, and so replaced by the nearest mixture inside: {', '.join(moved)}")
+        outside = f"outside the limits{' or the order of levels' * bool(grades)}"
+        notes.append(f"{outside}, and so replaced by the nearest mixture inside: {', '.join(moved)}")
     notes += [
         f"domain {name}: its supply is counted on a sample; give domains.{name}.tokens, the tokens of the whole pool"
         for name, domain in file.domains.items()
@@ -243,6 +246,17 @@ def _grades(file: StudyFile) -> dict[str, tuple[str, ...]]:
         for level in file.levels
         if level.quality is not None and level.quality.search == "function"
     }
+
+
+def _in_order(named: Sequence[Baseline], space: GradedSpace) -> tuple[Baseline, ...]:
+    """The baselines; one that reads a level more often than a better one is moved to the nearest that does not."""
+    found = []
+    for each in named:
+        if pairs := space.out_of_order(each.mixture):
+            broken = tuple(f"{worse} is read more often than {better}" for better, worse in pairs)
+            each = replace(each, mixture=space.project(each.mixture.array), broken=(*each.broken, *broken))
+        found.append(each)
+    return tuple(found)
 
 
 def require_levels(file: StudyFile) -> None:

@@ -228,6 +228,21 @@ def beside_records(source: Source) -> list[str]:
     return sorted({path for _, beside in found for path in beside} - read)
 
 
+def would_read(source: Source, path: Path) -> bool:
+    """Whether `source` names a file that comes to be at `path`, on this machine, or a folder that it is in."""
+    whole, real = path.absolute(), path.resolve()
+    for named in source.paths:
+        if "://" in named or named.startswith("hf:"):
+            continue
+        if glob.has_magic(named) and not Path(named).exists():
+            wanted = re.compile(glob_translate(str(Path(named).absolute())))
+            if any(wanted.match(str(each)) for place in (whole, real) for each in (place, *place.parents)):
+                return True
+        elif real.is_relative_to(os.path.realpath(named)):
+            return True
+    return False
+
+
 def check_readable(source: Source, files: Iterable[SourceFile]) -> None:
     """Reads the first record of each file of records: most mistakes show before any expensive work.
 

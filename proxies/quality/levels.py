@@ -79,6 +79,12 @@ class Scored:
         return int(self.level_N.max()) + 1
 
     @property
+    def shares(self) -> list[float]:
+        """Of the pool's bytes, in each level."""
+        size_L = np.bincount(self.level_N, weights=self.size_N)
+        return [float(size / size_L.sum()) for size in size_L]
+
+    @property
     def largest_tie(self) -> float:
         """The share of the pool's bytes that has one and the same rank, where most have."""
         _, group_N = np.unique(self.rank_N, return_inverse=True)
@@ -99,6 +105,11 @@ class WrittenLevel:
     bytes: int
     least: tuple[float, ...]
     most: tuple[float, ...]
+
+
+def level_file(place: int | str) -> str:
+    """The name of a level's file; 1 the best."""
+    return f"q{place}.jsonl"
 
 
 def score_pool(pool: Pool, on_progress: OnProgress) -> Scored:
@@ -147,7 +158,7 @@ def write_levels(scored: Scored, folder: Path, on_progress: OnProgress) -> tuple
     """
     pool, files = scored.pool, scored.files
     names = [f"q{level + 1}" for level in range(scored.levels)]
-    places = [folder / f"{name}.jsonl" for name in names]
+    places = [folder / level_file(level + 1) for level in range(scored.levels)]
     changed = ProxyError(
         f"{pool.source.name}: its files changed while they were read", hint="leave them alone, and begin again"
     )

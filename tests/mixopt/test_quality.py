@@ -63,7 +63,9 @@ def test_the_study_over_levels_asks_for_none_more_often_than_for_a_better_one(cu
     assert asked.grades == {"prose": ("prose.q1", "prose.q2", "prose.q3")}
     tried = {trial.mixture for trial in plan.strategy.ask(History(), 30)} - set(asked.baselines.values())
     assert len(tried) >= 8
-    assert asked.feasible(np.array([mixture.reordered(asked.space.domains).array for mixture in tried])).all()
+    every = [*tried, *asked.baselines.values()]
+    assert asked.feasible(np.array([mixture.reordered(asked.space.domains).array for mixture in every])).all()
+    assert any("the order of levels, and so replaced" in note and "uniform" in note for note in plan.notes)
 
 
 def test_levels_of_ones_own_are_parts_with_quality(tmp_path: Path) -> None:
@@ -109,6 +111,23 @@ def test_a_domain_inside_another_is_cut_where_it_stands(tmp_path: Path, monkeypa
     answer_of("quality", "study.yaml")
     file = load(tmp_path / "study-levels.yaml")
     assert list(file.domains) == ["web.prose.q1", "web.prose.q2", "web.more", "code", "sums"]
+
+
+def test_an_objective_that_names_a_domain_with_parts_is_judged_by_the_best_level_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    prose = "{paths: data/prose.jsonl, split: train, quality: {scorer: density, levels: 2}}"
+    text = STUDY.replace("prose: {paths: data/prose.jsonl}", f"web: {{parts: {{prose: {prose}, more: {{paths: x}}}}}}")
+    text = text.replace("more: {paths: x}", "more: {paths: data/more.jsonl}").replace("{prose: 2", "{web: 3")
+    path = write_study(tmp_path, text.replace("[prose, sums]", "[web, sums]"))
+    write_records(tmp_path / "data" / "more.jsonl", good(20, "more"))
+    # As some editors save it.
+    path.write_text("\ufeff" + path.read_text(), encoding="utf-8")
+    answer_of("quality", path)
+    file = load(tmp_path / "study-levels.yaml")
+    assert file.objective.weights == {"web.prose.q1": 1.5, "web.more": 1.5, "code": 1}
+    assert "\ufeff" not in file.text and "split: train" not in file.text
 
 
 def test_good_text_and_fields_are_relative_to_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

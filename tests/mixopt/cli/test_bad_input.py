@@ -294,7 +294,11 @@ def executor(settings: str) -> Spoil:
 
 
 def file_at(name: str) -> Spoil:
-    return lambda folder: none((folder / name).write_text("a file"))
+    def spoil(folder: Path) -> None:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("a file")
+
+    return spoil
 
 
 # What a study names and is not there: known before anything is read, trained or started, with its place.
@@ -515,6 +519,30 @@ WRONG_ARGUMENTS: dict[str, tuple[str, Spoil, str]] = {
         "quality -o runs.csv",
         quality("{scorer: density}"),
         "--output runs.csv: ",
+    ),
+    "quality: levels that are there": (
+        "quality",
+        after(quality("{scorer: density}"), file_at("pools/prose/q2.jsonl")),
+        "pools/prose/q2.jsonl exists; choose another folder with --output",
+    ),
+    "quality: levels into a pool": (
+        "quality",
+        after(after(quality("{scorer: density}"), study("data/code.jsonl", "pools")), file_at("pools/code.txt")),
+        "the levels would come to lie in pools/prose, which code reads; choose another folder with --output",
+    ),
+    "quality: levels into what a pattern matches": (
+        "quality -o data",
+        after(quality("{scorer: density}"), study("data/code.jsonl", "data/**/*.jsonl")),
+        "the levels would come to lie in data/prose, which code reads; choose another folder with --output",
+    ),
+    # The scores, all the same, are not looked at.
+    "quality: a name that a level would have": (
+        "quality",
+        after(
+            after(data('{"text": "one", "s": 1}\n{"text": "two", "s": 1}\n'), quality("{field: s, levels: 2}")),
+            after_study(lambda text: text.replace("code:", "prose.q1:")),
+        ),
+        "there is a domain prose.q1 already",
     ),
     "quality: parts in parts": (
         "validate",

@@ -157,6 +157,30 @@ def test_a_study_that_has_not_run_is_judged_by_the_parts_in_proportion(tmp_path:
     assert file.reuse.runs is None
 
 
+def test_each_part_of_a_domain_is_to_be_cut_into_levels_of_its_own(tmp_path: Path) -> None:
+    quality = "quality: {scorer: density, levels: 2}"
+    study = write_study(tmp_path, STUDY.replace("data/prose.jsonl}", f"data/prose.jsonl, {quality}}}"))
+    done = refined(study, "--split", "prose=2")
+    assert done.status == 0, done.stderr
+    file = load(study.with_name("study-finer.yaml"))
+    assert [level.quality for level in file.levels] == [None]
+    assert {name: settings.levels for name, settings in file.to_be_cut.items()} == dict.fromkeys(
+        file.levels[0].domains, 2
+    )
+    unlike = refined(study, "--merge", "prose,sums=x")
+    assert "domains prose and sums ask for other levels of quality; write the same" in unlike.stderr
+
+
+def test_levels_of_quality_are_not_merged_out_of_their_order(tmp_path: Path) -> None:
+    levels = "{quality: {}, parts: {q1: {paths: data/prose.jsonl}, q2: {paths: data/code.jsonl}}}"
+    study = write_study(tmp_path, STUDY.replace("{paths: data/prose.jsonl}", levels))
+    for merged in ("prose.q1,prose.q2=x", "code,sums=prose.x"):
+        assert (
+            "the parts of prose are levels of its quality, in an order; cut it"
+            in refined(study, "--merge", merged).stderr
+        )
+
+
 def test_a_part_of_a_level_is_split_within_it(tmp_path: Path) -> None:
     lines = "  all: {max: 95%, parts: {prose: {paths: data/prose.jsonl}, sums: {paths: data/sums.jsonl}}}\n"
     text = STUDY[: STUDY.index("  prose:")] + lines + STUDY[STUDY.index("  code:") :]
