@@ -10,6 +10,8 @@ set of kinds; the other, which shares no kind with it, is what is reported.
 
 `speed`: short synthetic documents through the whole of `mixopt domains`, with two processes: time, CPU time of all
 processes, and the most memory that they had together.
+
+Each part is kept with its own date and options; those that are not run again stay as they are.
 """
 
 from __future__ import annotations
@@ -177,26 +179,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
     parser.add_argument("--each", type=int, default=400, help="documents of each kind")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--documents", type=int, default=1_000_000, help="synthetic ones")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/domains.json"))
     options = parser.parse_args()
     console = Console(highlight=False)
     kept: dict[str, Any] = json.loads(options.json.read_text()) if options.json.exists() else {}
-    kept["date"] = date.today().isoformat()
+    today = date.today().isoformat()
     if "kinds" in options.parts:
         table = plain_table("kinds", ">documents", ">adjusted Rand index", ">lowest", ">highest")
         for name, kinds in SETS.items():
             found = of_kinds(documents(kinds, options.each), options.seeds)
-            kept[f"kinds {name}"] = asdict(found)
+            kept[f"kinds {name}"] = {"date": today, "each": options.each} | asdict(found)
             figures = (mean(found.indices), min(found.indices), max(found.indices))
             table.add_row(f"{len(found.kinds)}, {name}", f"{found.documents:,}", *(f"{each:.3f}" for each in figures))
         console.print(table)
     if "speed" in options.parts:
         with tempfile.TemporaryDirectory() as folder:
             measured = speed(options.documents, Path(folder), options.workers)
-        kept["speed"] = asdict(measured) | {"workers": options.workers, "load": os.getloadavg()[0]}
+        kept["speed"] = {"date": today, "workers": options.workers, "load": os.getloadavg()[0]} | asdict(measured)
         table = plain_table("stage", ">seconds", ">CPU seconds", ">documents/s", ">of two free cores")
         for stage in measured.seconds:
             table.add_row(

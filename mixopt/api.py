@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -832,10 +833,10 @@ def refine_domains(
     """
     from mixopt.domains.refined_file import Refinement
     from mixopt.domains.refining import refine
-    from proxies.domains.finding import DOMAINS, Search
+    from proxies.domains.finding import Search
 
     file = study.file if isinstance(study, Study) else load(Path(study))
-    search = Search(DOMAINS, seed, _path(embedding), sample, fine, False, workers)
+    search = partial(Search, seed=seed, embedding=_path(embedding), sample=sample, fine=fine, workers=workers)
     return refine(file, Refinement(split or {}, merge or {}), Path(output), search, err)
 
 

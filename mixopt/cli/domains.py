@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -67,7 +68,15 @@ def domains(
     from mixopt.domains.finding import find
     from proxies.domains.finding import DOMAINS, Search
 
-    search = Search(count or DOMAINS, seed, embedding, sample, fine, drop_duplicates, workers)
+    search = partial(
+        Search,
+        seed=seed,
+        embedding=embedding,
+        sample=sample,
+        fine=fine,
+        drop_duplicates=drop_duplicates,
+        workers=workers,
+    )
     if study is not None:
         from mixopt.domains.refining import refine, refinement
         from mixopt.settings.reading import load
@@ -75,7 +84,7 @@ def domains(
         refined = refine(load(study), refinement(split or [], merge or []), output, search, err)
         print_result(refined, refined_view(refined), json)
         return
-    found = find(data, output, search, text, err)
+    found = find(data, output, search(DOMAINS if count is None else count), text, err)
     print_result(found, domains_table(found), json)
     if (note := repeats_note(found)) is not None:
         say_note(note)

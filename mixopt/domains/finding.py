@@ -9,7 +9,6 @@ OUTPUT/.work/                            what is remembered until then: a call t
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from rich.console import Console
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import check_folder, write_text
-from mixopt.domains.output_folder import gone_on_with
+from mixopt.domains.output_folder import end, gone_on_with
 from mixopt.domains.page import page_of
 from mixopt.results.domains import FoundDomain, FoundDomains, TypicalDocument
 from mixopt.settings.new_study import BYTES_PER_TOKEN, TEXT_FIELDS, Pools, text_of
@@ -37,7 +36,7 @@ def find(data: Iterable[str | Path], output: Path, search: Search, text: str | N
     """Sort documents into domains, or go on where an earlier call was killed.
 
     Args:
-        data: files, folders, globs, URLs or hub names.
+        data: files, folders, globs, URLs or hub names; what lies in `output` is not of them.
         text: the field of records that holds the text; None: text, or what is called as text often is.
         console: shows how far it is.
 
@@ -46,11 +45,10 @@ def find(data: Iterable[str | Path], output: Path, search: Search, text: str | N
     """
     check_folder(output, f"--output {output}")
     source = Source("data", tuple(map(str, data)))
-    files = find_files(source)
-    source = Source("data", source.paths, text or _field_of(source, files))
-    files = find_files(source)
+    source = Source("data", source.paths, text or _field_of(source, _files(source, output)))
+    files = _files(source, output)
     inputs = inputs_of(source, files, search)
-    if (known := _finished(output)) is not None and known.inputs == inputs:
+    if (known := _finished(output, inputs)) is not None:
         return known
     with told_when_full(output), gone_on_with(output, inputs) as work, Stages(console) as stages:
         found = find_into(output, source, files, search, work, stages)
@@ -58,7 +56,6 @@ def find(data: Iterable[str | Path], output: Path, search: Search, text: str | N
         write_text(output / STUDY, _study(result, output, source.text_field))
         write_text(output / PAGE, page_of(result, found))
         write_text(output / RESULT, result.json_text() + "\n")
-    shutil.rmtree(work)
     return result
 
 
@@ -98,12 +95,38 @@ def _field_of(source: Source, files: tuple[SourceFile, ...]) -> str:
     return found
 
 
-def _finished(output: Path) -> FoundDomains | None:
-    """What an earlier call found, where it came to its end."""
+def _files(source: Source, output: Path) -> tuple[SourceFile, ...]:
+    """Those of the source but for what is written here: `mixopt domains .` writes into a folder of it."""
+    here = output.resolve()
+    return tuple(
+        file for file in find_files(source) if not (file.is_local and Path(file.url).resolve().is_relative_to(here))
+    )
+
+
+def _finished(output: Path, inputs: str) -> FoundDomains | None:
+    """What an earlier call found with these inputs, where it came to its end and all that it wrote is there."""
     try:
-        return FoundDomains.model_validate_json((output / RESULT).read_bytes())
+        known = FoundDomains.model_validate_json((output / RESULT).read_bytes())
     except (OSError, ValidationError):
         return None
+    found = lying_in(known, output, output / STUDY)
+    if found.inputs != inputs or not all(map(Path.exists, written_of(found))):
+        return None
+    end(output)
+    return found
+
+
+def lying_in(found: FoundDomains, output: Path, study: Path) -> FoundDomains:
+    """The same as seen from here: an earlier call may have been made elsewhere."""
+    domains = {
+        name: domain.model_copy(update={"path": str(output / TEXT / name)}) for name, domain in found.domains.items()
+    }
+    return found.model_copy(update={"study": str(study), "page": str(output / PAGE), "domains": domains})
+
+
+def written_of(found: FoundDomains) -> list[Path]:
+    """The files and folders that it names."""
+    return [Path(found.study), Path(found.page), *(Path(domain.path) for domain in found.domains.values())]
 
 
 def result_of(found: Found, output: Path, inputs: str) -> FoundDomains:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from mixopt.base.errors import ConfigError
@@ -11,18 +12,48 @@ from mixopt.base.files import write_text
 from proxies.lock import LockHeld, locked
 from proxies.storage import remove_partial
 
-WORK, INPUTS = ".work", "inputs"
+WORK, INPUTS, LOCK = ".work", "inputs", "lock"
 
 
 @contextmanager
 def gone_on_with(output: Path, inputs: str) -> Iterator[Path]:
-    """A folder inside it for what is remembered until the command is done, and locked until then.
+    """A folder inside it for what is remembered until the command is done, and locked until then; removed at its end.
 
     Args:
         inputs: a digest of all that decides what is written.
 
     Raises:
         ConfigError: the folder holds something, and not what was begun with these inputs; or somebody writes into it.
+    """
+    work = output / WORK
+    _check(output, inputs)
+    with ExitStack() as stack:
+        work.mkdir(parents=True, exist_ok=True)
+        try:
+            stack.enter_context(locked(work / LOCK))
+        except LockHeld as error:
+            raise ConfigError(
+                f"{output} is being written by {error.holder}", hint="wait for it, or choose another folder"
+            ) from error
+        _check(output, inputs)  # again: somebody else may have begun, or come to the end
+        write_text(work / INPUTS, inputs)
+        remove_partial(output)
+        yield work
+        shutil.rmtree(work)
+
+
+def end(output: Path) -> None:
+    """Remove what is remembered of a command that was killed when all was written; not where it is just ending."""
+    work = output / WORK
+    if work.exists():
+        with suppress(LockHeld), locked(work / LOCK):
+            shutil.rmtree(work)
+
+
+def _check(output: Path, inputs: str) -> None:
+    """
+    Raises:
+        ConfigError: the folder holds something, and not what was begun with these inputs.
     """
     work = output / WORK
     begun = work / INPUTS
@@ -33,14 +64,3 @@ def gone_on_with(output: Path, inputs: str) -> Iterator[Path]:
         )
     if not begun.exists() and output.exists() and any(path != work for path in output.iterdir()):
         raise ConfigError(f"--output {output} is not empty", hint="choose another folder, or remove this one")
-    with ExitStack() as stack:
-        work.mkdir(parents=True, exist_ok=True)
-        try:
-            stack.enter_context(locked(work / "lock"))
-        except LockHeld as error:
-            raise ConfigError(
-                f"{output} is being written by {error.holder}", hint="wait for it, or choose another folder"
-            ) from error
-        write_text(begun, inputs)
-        remove_partial(output)
-        yield work

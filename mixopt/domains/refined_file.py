@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
 from mixopt.base import plain_yaml
 from mixopt.base.errors import ConfigError
-from mixopt.settings.editing import with_setting, without_setting
+from mixopt.settings.editing import check_editable, with_setting, without_setting
 from mixopt.settings.levels import OF_POOL
 from mixopt.settings.schema import DomainSettings, StudyFile
 
@@ -36,6 +37,12 @@ class Refinement:
     def changed(self) -> tuple[str, ...]:
         """The domains that are no leaves any more, or are no more."""
         return (*self.split, *(name for old in self.merged.values() for name in old))
+
+    def before(self, file: StudyFile, domain: str) -> str:
+        """The evaluation set of a domain's held-out documents as the study had them, by a name that is free."""
+        taken = {*file.domains, *file.evaluation, *(level.name for level in file.levels), *self.merged}
+        names = chain([f"{domain}_before"], (f"{domain}_before_{number}" for number in count(2)))
+        return next(name for name in names if name not in taken)
 
 
 @dataclass(frozen=True)
@@ -63,16 +70,12 @@ class Earlier:
     tokens: Mapping[str, float]
 
 
-def before(domain: str) -> str:
-    """The evaluation set of a domain's held-out documents as the study had them."""
-    return f"{domain}_before"
-
-
 def check(file: StudyFile, asked: Refinement) -> None:
     """
     Raises:
         ConfigError: what is asked for cannot be done with this study.
     """
+    check_editable(file.text, file.file)
     levels = {level.name for level in file.levels}
     if file.executor.is_foreign:
         raise ConfigError(
@@ -127,7 +130,8 @@ def refined_text(
     if earlier is None:
         return text
     for name, path in earlier.held_out.items():
-        text = with_setting(text, ["evaluation", before(name)], {"paths": path, **_kind_of_text(file.domains[name])})
+        evaluation = {"paths": path, **_kind_of_text(file.domains[name])}
+        text = with_setting(text, ["evaluation", asked.before(file, name)], evaluation)
     if file.corpus.tokenizer is None:
         text = with_setting(text, ["corpus", "tokenizer"], earlier.tokenizer)
     return with_setting(text, ["reuse"], _reuse(file, asked, earlier))
@@ -186,7 +190,7 @@ def _objective(
 ) -> dict[str, Any]:
     """As it was, each changed domain's set replaced by what stands for it."""
     if earlier is not None:
-        stands_for = {name: {before(name): 1.0} for name in asked.changed}
+        stands_for = {name: {asked.before(file, name): 1.0} for name in asked.changed}
     else:
         stands_for = {
             name: {f"{name}.{part}": pool.share for part, pool in pools.items()} for name, pools in parts.items()
@@ -218,7 +222,7 @@ def _reuse(file: StudyFile, asked: Refinement, earlier: Earlier) -> dict[str, An
             if asked.merged
             else {}
         ),
-        **{key: written[key] for key in ("keep", "at") if key in written},
+        **{key: written[key] for key in ("store", "keep", "at") if key in written},
     }
 
 

@@ -14,9 +14,7 @@ import hashlib
 import json
 import os
 import re
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -24,10 +22,10 @@ from rich.console import Console
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import check_folder, write_text
-from mixopt.domains.finding import PAGE, find_into, result_of
-from mixopt.domains.output_folder import WORK, gone_on_with
+from mixopt.domains.finding import PAGE, find_into, lying_in, result_of, written_of
+from mixopt.domains.output_folder import WORK, end, gone_on_with
 from mixopt.domains.page import page_of
-from mixopt.domains.refined_file import Earlier, Part, Refinement, before, check, refined_text
+from mixopt.domains.refined_file import Earlier, Part, Refinement, check, refined_text
 from mixopt.results.domains import FoundDomains
 from mixopt.results.refined import RefinedStudy
 from mixopt.results.run_table import Row
@@ -42,6 +40,7 @@ from mixopt.study.stages import Stages
 from proxies.data.corpus import Corpus, told_when_full
 from proxies.data.held_out import measured_on
 from proxies.data.sources import Source, find_files
+from proxies.domains.describing import LONGEST_NAME
 from proxies.domains.finding import Search, inputs_of
 
 RESULT, RUNS, HELD_OUT = "refined.json", "runs.csv", "held-out"
@@ -69,11 +68,13 @@ def refinement(split: Sequence[str], merge: Sequence[str]) -> Refinement:
     return Refinement(parts, merged)
 
 
-def refine(file: StudyFile, asked: Refinement, output: Path, search: Search, console: Console) -> RefinedStudy:
+def refine(
+    file: StudyFile, asked: Refinement, output: Path, search: Callable[[int], Search], console: Console
+) -> RefinedStudy:
     """Refine the pools of a study, or go on where an earlier call was killed.
 
     Args:
-        search: how parts are found; their count is asked for.
+        search: how so many parts are found.
         console: shows how far it is.
 
     Raises:
@@ -84,19 +85,19 @@ def refine(file: StudyFile, asked: Refinement, output: Path, search: Search, con
     check(file, asked)
     name = f"{file.study}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', output.absolute().name)}"
     path = file.file.with_name(f"{file.file.stem}-{output.absolute().name}.yaml")
+    searches = {each: search(count) for each, count in asked.split.items()}
+    rows, corpus = _runs(file)
     # With stand-ins for what is not known yet: mistakes show before the work.
     stand_ins = {each: _stand_ins(count) for each, count in asked.split.items()}
-    parse(refined_text(file, asked, stand_ins, name, None), path)
+    parse(refined_text(file, asked, stand_ins, name, None if corpus is None else _stand_in(file, asked)), path)
 
-    rows, corpus = _runs(file)
     sources = {each.name: _whole(each) for each in domain_sources(file) if each.name in asked.split}
     files = {each: find_files(source) for each, source in sources.items()}
-    searches = {each: replace(search, count=count) for each, count in asked.split.items()}
     inputs = _digest(
         [file.text, sorted(asked.split.items()), sorted(asked.merged.items()), rows],
         [inputs_of(source, files[each], searches[each]) for each, source in sources.items()],
     )
-    if (known := _finished(output)) is not None and known.inputs == inputs:
+    if (known := _finished(output, path, inputs)) is not None:
         return known
     if path.exists() and not (output / WORK).exists():
         raise ConfigError(f"{path} is there already", hint="choose another name for --output, or remove it")
@@ -125,7 +126,6 @@ def refine(file: StudyFile, asked: Refinement, output: Path, search: Search, con
             notes=tuple(_notes(file, asked, earlier)),
         )
         write_text(output / RESULT, result.json_text() + "\n")
-    shutil.rmtree(work)
     return result
 
 
@@ -154,10 +154,10 @@ def _runs(file: StudyFile) -> tuple[list[Row], Corpus | None]:
 
 def _earlier(file: StudyFile, asked: Refinement, rows: Sequence[Row], corpus: Corpus, output: Path) -> Earlier:
     """Write what the old study leaves: its runs, and what its changed domains were measured on."""
-    renamed = {METRIC + name: METRIC + before(name) for name in asked.changed}
+    renamed = {METRIC + name: METRIC + asked.before(file, name) for name in asked.changed}
     write_text(output / RUNS, csv_text([{renamed.get(key, key): cell for key, cell in row.items()} for row in rows]))
     (output / HELD_OUT).mkdir(exist_ok=True)
-    judged_by = [name for name in asked.changed if name in objective_of(file).metrics]
+    judged_by = _judged_by(file, asked)
     for source in domain_sources(file):
         if source.name in judged_by:
             write_text(_held_out(output, source.name), "".join(_lines(corpus, source)))
@@ -168,6 +168,11 @@ def _earlier(file: StudyFile, asked: Refinement, rows: Sequence[Row], corpus: Co
         tokenizer=_seen_from(file, corpus.tokenizer_file),
         tokens=tokens,
     )
+
+
+def _judged_by(file: StudyFile, asked: Refinement) -> list[str]:
+    """The changed domains whose held-out documents the objective is made of."""
+    return [name for name in asked.changed if name in objective_of(file).metrics]
 
 
 def _held_out(output: Path, domain: str) -> Path:
@@ -196,7 +201,13 @@ def _parts(file: StudyFile, found: FoundDomains) -> dict[str, Part]:
 
 
 def _stand_ins(count: int) -> Mapping[str, Part]:
-    return {f"part{number}": Part(f"part{number}", 1 / count) for number in range(count)}
+    """With the longest names that parts can have."""
+    return {f"{number}".rjust(LONGEST_NAME, "x"): Part(f"part{number}", 1 / count) for number in range(count)}
+
+
+def _stand_in(file: StudyFile, asked: Refinement) -> Earlier:
+    held_out = {name: f"{name}.jsonl" for name in _judged_by(file, asked)}
+    return Earlier(RUNS, held_out, "tokenizer.json", dict.fromkeys(asked.changed, 1.0))
 
 
 def _seen_from(file: StudyFile, path: Path) -> str:
@@ -209,12 +220,28 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _finished(output: Path) -> RefinedStudy | None:
-    """What an earlier call wrote, where it came to its end."""
+def _finished(output: Path, study: Path, inputs: str) -> RefinedStudy | None:
+    """What an earlier call wrote with these inputs, where it came to its end and all of it is there."""
     try:
-        return RefinedStudy.model_validate_json((output / RESULT).read_bytes())
+        known = RefinedStudy.model_validate_json((output / RESULT).read_bytes())
     except (OSError, ValidationError):
         return None
+    split = {name: lying_in(found, output / name, study) for name, found in known.split.items()}
+    runs = None if known.runs is None else output / RUNS
+    held_out = {name: _held_out(output, name) for name in known.held_out}
+    written = [study, *held_out.values(), *([] if runs is None else [runs])]
+    written += [path for found in split.values() for path in written_of(found)]
+    if known.inputs != inputs or not all(map(Path.exists, written)):
+        return None
+    end(output)
+    return known.model_copy(
+        update={
+            "study": str(study),
+            "split": split,
+            "runs": None if runs is None else str(runs),
+            "held_out": {name: str(path) for name, path in held_out.items()},
+        }
+    )
 
 
 def _notes(file: StudyFile, asked: Refinement, earlier: Earlier | None) -> Iterator[str]:

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from textwrap import indent
 from typing import Any
 
 import yaml
 
+from mixopt.base import plain_yaml
 from mixopt.base.errors import ConfigError
+
+
+def check_editable(text: str, path: Path) -> None:
+    """Call before expensive work whose outcome is to be written into a study file.
+
+    Args:
+        path: of the file, for messages.
+
+    Raises:
+        ConfigError: a setting stands for another one (`*name`): what is changed in one place would change in both.
+    """
+    event: Any  # of classes without types
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError(
+                f"{path}:{line}: *{event.anchor} stands for what is written elsewhere, and so "
+                "cannot be changed by itself",
+                hint=f"write it out in place of *{event.anchor}",
+            )
 
 
 def with_setting(text: str, place: Sequence[str], value: Any) -> str:
@@ -24,13 +46,13 @@ def with_setting(text: str, place: Sequence[str], value: Any) -> str:
         return with_setting(text, above, {key: value})
     entry = _entry(section, key)
     if section.flow_style:
-        content = yaml.safe_load(text[section.start_mark.index : section.end_mark.index])
+        content = plain_yaml.load(text[section.start_mark.index : section.end_mark.index])
         return _replaced(text, section, _flow({**content, key: value}))
     column = section.start_mark.column
     written = indent(_block(key, value), " " * column).strip()
     if entry is not None:
-        return text[: entry[0].start_mark.index] + written + text[_end_of(entry[1]) :]
-    last = _end_of_line(text, _end_of(section.value[-1][1]))
+        return text[: entry[0].start_mark.index] + written + text[_end_of(text, entry[1]) :]
+    last = _end_of_line(text, _end_of(text, section.value[-1][1]))
     return text[:last].rstrip("\n") + f"\n{' ' * column}{written}\n" + text[last:].removeprefix("\n")
 
 
@@ -46,10 +68,10 @@ def without_setting(text: str, place: Sequence[str]) -> str:
     if section is None or entry is None:
         return text
     if section.flow_style or len(section.value) == 1:
-        content = yaml.safe_load(text[section.start_mark.index : _end_of(section)])
+        content = plain_yaml.load(text[section.start_mark.index : _end_of(text, section)])
         return _replaced(text, section, _flow({name: each for name, each in content.items() if name != key}))
     start = text.rfind("\n", 0, entry[0].start_mark.index) + 1
-    return text[:start] + text[_end_of_line(text, _end_of(entry[1])) :].removeprefix("\n")
+    return text[:start] + text[_end_of_line(text, _end_of(text, entry[1])) :].removeprefix("\n")
 
 
 def _section(text: str, place: Sequence[str]) -> yaml.MappingNode | None:
@@ -72,15 +94,17 @@ def _entry(section: yaml.MappingNode, key: str) -> tuple[yaml.Node, yaml.Node] |
 
 
 def _replaced(text: str, node: yaml.Node, written: str) -> str:
-    return text[: node.start_mark.index] + written + text[_end_of(node) :]
+    return text[: node.start_mark.index] + written + text[_end_of(text, node) :]
 
 
-def _end_of(node: yaml.Node) -> int:
-    """Where what it says ends: a block is taken to reach to the next token, over comments that belong to that."""
+def _end_of(text: str, node: yaml.Node) -> int:
+    """Where what it says ends: a block is taken to reach to the next token, over line breaks, and comments that belong
+    to that."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
-        return _end_of(last[1] if isinstance(last, tuple) else last)
-    return int(node.end_mark.index)
+        return _end_of(text, last[1] if isinstance(last, tuple) else last)
+    start, end = int(node.start_mark.index), int(node.end_mark.index)
+    return start + len(text[start:end].rstrip())
 
 
 def _end_of_line(text: str, place: int) -> int:

@@ -208,19 +208,32 @@ def sum_over(level: str) -> str:
 
 
 def in_levels(domains: Iterable[str], levels: Mapping[str, Sequence[str]]) -> Iterator[Row]:
-    """The domains in their order, each level before its first one.
+    """The domains in their order, but those of a level together below it, where the first of them stands.
 
     Args:
         levels: the leaves of each, outer levels before those inside them.
     """
-    shown = set()
+    yield from _rows(list(domains), {name: frozenset(inside) for name, inside in levels.items()}, levels, ())
+
+
+def _rows(
+    domains: Sequence[str],
+    inside: Mapping[str, frozenset[str]],
+    levels: Mapping[str, Sequence[str]],
+    above: tuple[str, ...],
+) -> Iterator[Row]:
+    shown: set[str] = set()
     for domain in domains:
-        above = [name for name, inside in levels.items() if domain in inside]
-        for depth, name in enumerate(above):
-            if name not in shown:
-                shown.add(name)
-                yield Row(name, _label(name, above[:depth]), depth, tuple(levels[name]), is_level=True)
-        yield Row(domain, _label(domain, above), len(above), (domain,), is_level=False)
+        if domain in shown:
+            continue
+        level = next((name for name, leaves in inside.items() if domain in leaves and name not in above), None)
+        if level is None:
+            yield Row(domain, _label(domain, above), len(above), (domain,), is_level=False)
+            continue
+        yield Row(level, _label(level, above), len(above), tuple(levels[level]), is_level=True)
+        parts = [each for each in domains if each in inside[level]]
+        yield from _rows(parts, inside, levels, (*above, level))
+        shown.update(parts)
 
 
 def _label(name: str, above: Sequence[str]) -> str:

@@ -19,11 +19,12 @@ TERMS = 10
 TYPICAL = 5
 IN_NAME = 3
 LONGEST_TERM = 20  # characters
+LONGEST_NAME = 40  # of its terms, as many as fit
 # Documents of a domain whose words are counted, and by whose letters a language is guessed; spread over its sample.
 COUNTED, GUESSED_BY = 500, 50
 # A word in so small a share of other domains' documents says no more than one that is in none.
 RARE = 0.01
-PLAIN = re.compile(r"[a-z0-9]+")
+PLAIN = re.compile(rf"[a-z0-9]{{2,{LONGEST_TERM}}}")
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,11 @@ def _terms(texts: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
 
 
 def _name(terms: Sequence[str], language: str | None, script: str | None, taken: Sequence[str]) -> str:
-    plain = [folded for term in terms if PLAIN.fullmatch(folded := _folded(term)) and len(folded) > 1]
+    plain = [folded for term in terms if PLAIN.fullmatch(folded := _folded(term))]
     parts = list(dict.fromkeys(plain))[:IN_NAME] or [(script or "signs").lower(), *([language] if language else [])]
+    room = LONGEST_NAME - len("_1000")
+    while len("_".join(parts)) > room:
+        parts.pop()
     name = "_".join(parts)
     number = 2
     while name in taken:

@@ -9,13 +9,14 @@ sort          every document into its domain's pool                             
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from joblib import cpu_count
 from threadpoolctl import threadpool_limits
 
@@ -30,12 +31,13 @@ from proxies.domains.embedding.opening import open_embedding
 from proxies.domains.sorting import Pools, Sorted, sort_into_pools
 from proxies.domains.survey import Survey, survey
 from proxies.errors import ProxyError
+from proxies.storage import write_whole
 
 # Raised when the same documents and settings give other domains.
-METHOD = 1
-INPUTS, NAMES = "inputs.json", "names.json"
+METHOD = 2
 DOMAINS = 20
 MOST_DOMAINS = 1000  # of a study
+EMBEDDED_AT_ONCE = 1024  # documents between two looks at how far it is
 
 
 @dataclass(frozen=True)
@@ -94,25 +96,19 @@ class Domain:
     near_within: int
     near_across: int
 
-    @property
-    def repeats(self) -> int:
-        """Documents that are there already, or nearly."""
-        return self.exact + self.near_within + self.near_across
-
 
 @dataclass(frozen=True)
 class Found:
     """
     Attributes:
         identity: of the embedding.
-        documents, empty, bytes: what was read: documents with text and without.
+        documents, empty: what was read: documents with text and without.
         sampled: documents that were learned from.
     """
 
     identity: str
     documents: int
     empty: int
-    bytes: int
     sampled: int
     clusters: Clusters
     domains: tuple[Domain, ...]
@@ -149,8 +145,7 @@ def find_domains(
         texts = [each.text for each in read.sample]
         on_progress(Progress("learn an embedding", 0, None, ""))
         embedding = _embedding(search, texts, place)
-        on_progress(Progress("embed the sample", 0, None, ""))
-        vectors_NE = embedding.embed(texts)
+        vectors_NE = _vectors(embedding, texts, folder / "vectors.npy", on_progress)
         if not clusters_file.exists():
             on_progress(Progress("cluster", 0, None, ""))
             Clusters.learn(vectors_NE, search.count, search.fine, search.seed).save(clusters_file)
@@ -165,7 +160,6 @@ def find_domains(
         identity=embedding.identity,
         documents=read.documents,
         empty=read.empty,
-        bytes=read.bytes,
         sampled=len(read.sample),
         clusters=clusters,
         domains=_domains(about, done, read.duplicates),
@@ -195,6 +189,25 @@ def _embedding(search: Search, texts: Sequence[str], folder: Path) -> Embedding:
         learned = HashedNgrams.learn(texts, seed=search.seed)
         learned.save(folder)
         return learned
+
+
+def _vectors(
+    embedding: Embedding, texts: Sequence[str], file: Path, on_progress: OnProgress
+) -> Float[np.ndarray, "N E"]:
+    """Those of the sample, from the file where an earlier call came so far: a large model takes hours."""
+    if file.exists():
+        known: Float[np.ndarray, "N E"] = np.load(file, allow_pickle=False)
+        return known
+    parts = []
+    for start in range(0, len(texts), EMBEDDED_AT_ONCE):
+        on_progress(Progress("embed the sample", start, len(texts), "documents"))
+        parts.append(embedding.embed(texts[start : start + EMBEDDED_AT_ONCE]))
+    on_progress(Progress("embed the sample", len(texts), len(texts), "documents"))
+    found: Float[np.ndarray, "N E"] = np.concatenate(parts)
+    content = io.BytesIO()
+    np.save(content, found, allow_pickle=False)
+    write_whole(file, content.getvalue())
+    return found
 
 
 def _domains(about: Sequence[Description], done: Sorted, duplicates: Duplicates) -> tuple[Domain, ...]:

@@ -1,7 +1,7 @@
 """Every document into the pool of its domain, in one pass that survives a kill.
 
 <domain>/00000.jsonl.zst     what a portion has of a domain: the records as they were, and where each came from
-sorted/00000.npz             the domain of each document of a portion
+sorted/00000.npy             the domain of each document of a portion
 sorted/00000.json            where the portion ended, and what each domain got; written after all files of the portion
 """
 

@@ -3,7 +3,7 @@
 The sample is of the texts with the lowest hashes, so that it depends on what the documents are and not on their order,
 and no text is in it twice.
 
-    survey/00000.npz      of each document of a portion: hash, size in bytes, keys of near-duplicates
+    survey/00000.npz      of each document of a portion: hash, keys of near-duplicates
     survey/00000.json     where the portion ended, and the documents in it that may belong to the sample
 """
 
@@ -51,13 +51,11 @@ class Survey:
     """
     Attributes:
         documents: with text; `empty`: without.
-        bytes: of UTF-8 text.
         sample: by rising hash; no two of them the same, or nearly.
     """
 
     documents: int
     empty: int
-    bytes: int
     sample: tuple[Sampled, ...]
     duplicates: Duplicates
 
@@ -131,7 +129,6 @@ def survey(
                     continue
                 numbers = {
                     "hashes": np.concatenate([each.hashes_N for each in found]),
-                    "bytes": np.concatenate([each.bytes_N for each in found]),
                 } | {
                     # Each by itself, as it is read.
                     f"keys{band}": np.concatenate([each.keys_NK[:, band] for each in found])
@@ -147,10 +144,9 @@ def survey(
                 _save(folder, portions, numbers, about)
                 portions += 1
                 found, candidates, empty, portion_empty = [], [], empty + portion_empty, 0
-    sizes = [_numbers(folder, number, "bytes") for number in range(portions)]
     duplicates = find_duplicates(partial(_column, folder, portions), documents)
     distinct = tuple(each for each in lowest if not duplicates.repeats_N[each.number])
-    return Survey(documents, empty, int(sum(size.sum() for size in sizes)), distinct, duplicates)
+    return Survey(documents, empty, distinct, duplicates)
 
 
 @dataclass(frozen=True)
@@ -158,7 +154,6 @@ class _Found:
     """What is remembered of a chunk."""
 
     hashes_N: NDArray[np.uint64]
-    bytes_N: NDArray[np.uint32]
     keys_NK: NDArray[np.uint64]
     candidates: list[Sampled]
 
@@ -175,9 +170,7 @@ def _look_at(chunk: Chunk, highest: int) -> _Found:
         for place, hash in enumerate(hashes_N.tolist())
         if hash < highest
     ]
-    sizes = (len(text.encode("utf-8", "replace")) for text in texts)
-    bytes_N = np.fromiter(sizes, dtype=np.uint32, count=len(texts))
-    return _Found(hashes_N, bytes_N, band_keys(texts, hashes_N), candidates)
+    return _Found(hashes_N, band_keys(texts, hashes_N), candidates)
 
 
 def _about(folder: Path, portion: int) -> Path:

@@ -1,4 +1,4 @@
-"""An embedding from where it lies: one that was learned here, a model that somebody has on this disk, or a proxy."""
+"""An embedding from where it lies: one that was learned here, or a model that somebody has on this disk."""
 
 from __future__ import annotations
 

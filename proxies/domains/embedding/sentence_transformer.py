@@ -16,7 +16,9 @@ from proxies.domains.embedding.ngrams import excerpt
 from proxies.errors import ProxyError
 
 KIND = "transformer"
-POOLING = "1_Pooling/config.json"
+MODULES, POOLING = "modules.json", "1_Pooling/config.json"
+KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
+MEAN, FIRST = "pooling_mode_mean_tokens", "pooling_mode_cls_token"
 # Texts at once: more take memory, and no less time.
 BATCH = 32
 LONGEST = 512  # tokens; models say a length of their own, some of them an endless one
@@ -48,6 +50,7 @@ class SentenceTransformer:
                 f"{folder} is read by Transformers, which is not installed",
                 hint="pip install 'mixopt[sentences]', or leave --embedding out",
             ) from error
+        by_first = _by_first(folder)
         try:
             # Of what is in the folder alone: no code of its author's is run.
             tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
@@ -57,9 +60,8 @@ class SentenceTransformer:
             raise ProxyError(
                 f"{folder} cannot be read as a model: {reason}", hint="name the folder that holds its config.json"
             ) from error
-        pooling = json.loads((folder / POOLING).read_bytes()) if (folder / POOLING).exists() else {}
         identity = f"{KIND}-{_digest(folder)}"
-        return cls(identity, model.config.hidden_size, tokenizer, model, bool(pooling.get("pooling_mode_cls_token")))
+        return cls(identity, model.config.hidden_size, tokenizer, model, by_first)
 
     def embed(self, texts: Sequence[str]) -> Float[np.ndarray, "N E"]:
         """As `Embedding.embed`, but for rounding: texts of one batch are padded to one length."""
@@ -81,6 +83,45 @@ class SentenceTransformer:
             )
             rows.append(normalize(pooled_NE).numpy())
         return np.concatenate(rows)
+
+
+def _by_first(folder: Path) -> bool:
+    """Whether the model was trained for the vector of the first token; a folder that says nothing is for the mean.
+
+    Raises:
+        ProxyError: it was trained for something else: vectors made in one of these ways mean nothing.
+    """
+    for module in _read(folder / MODULES, []):
+        kind = str(module.get("type")).rpartition(".")[2] if isinstance(module, dict) else str(module)
+        if kind not in KNOWN_MODULES:
+            raise ProxyError(
+                f"{folder / MODULES}: a model with a module {kind} is not read here", hint="choose a model without it"
+            )
+    pooling = _read(folder / POOLING, {MEAN: True})
+    modes = [name for name, chosen in pooling.items() if name.startswith("pooling_mode_") and chosen is True]
+    if modes not in ([MEAN], [FIRST]):
+        raise ProxyError(
+            f"{folder / POOLING}: pooling by {', '.join(modes) or 'nothing'} is not read here",
+            hint=f"choose a model of {MEAN} or {FIRST}",
+        )
+    return modes == [FIRST]
+
+
+def _read(path: Path, otherwise: Any) -> Any:
+    """The JSON of a file, of the same kind as what is taken where there is no file.
+
+    Raises:
+        ProxyError: it holds something else.
+    """
+    if not path.exists():
+        return otherwise
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ProxyError(f"{path} is damaged: {error}", hint="copy the model again") from error
+    if not isinstance(found, type(otherwise)):
+        raise ProxyError(f"{path} is no {type(otherwise).__name__}", hint="copy the model again")
+    return found
 
 
 def _digest(folder: Path) -> str:

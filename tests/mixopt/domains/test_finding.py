@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 import mixopt as library
+from mixopt.base.errors import ConfigError
 from mixopt.results.domains import FoundDomains
 from mixopt.settings.reading import load
 from tests.program import COMMAND, mixopt
@@ -99,3 +101,34 @@ def test_a_full_disk_is_told_and_then_gone_on_with(heap: Path, pools: Path, tmp_
     again = mixopt("domains", heap, "--count", 3, "--workers", 1, "-o", folder)
     assert again.status == 0, again.stderr
     assert files_in(folder / "text") == files_in(pools / "text")
+
+
+def test_no_domains_are_not_the_usual_number(heap: Path, tmp_path: Path) -> None:
+    done = mixopt("domains", heap, "--count", 0, "-o", tmp_path / "pools")
+    assert done.status == 2
+    assert "count 0: a mixture is of at least two domains" in " ".join(done.stderr.split())
+
+
+def test_an_answer_is_not_taken_from_a_folder_that_lacks_what_it_names(
+    heap: Path, pools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(pools, tmp_path / "copy")
+    (tmp_path / "copy" / ".work").mkdir()  # killed right before its end
+    monkeypatch.chdir(tmp_path)
+    found = library.find_domains(heap, "copy", count=3)
+    assert found.study == "copy/study.yaml", "as seen from here"
+    assert {domain.path for domain in found.domains.values()} == {f"copy/text/{name}" for name in found.domains}
+    assert not Path("copy/.work").exists()
+    shutil.rmtree("copy/text")
+    with pytest.raises(ConfigError, match="copy is not empty"):
+        library.find_domains(heap, "copy", count=3)
+
+
+def test_a_folder_is_sorted_into_one_of_its_own_and_may_be_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_heap(tmp_path, each=10)
+    monkeypatch.chdir(tmp_path)
+    first = library.find_domains(".", "pools", count=2, workers=1)
+    assert library.find_domains(".", "pools", count=2, workers=1) == first
+    assert first.documents == 30

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import zstandard
 
-from mixopt.settings.reading import load
+from mixopt.domains.refined_file import Refinement
+from mixopt.settings.reading import load, parse
 from mixopt.study.corpus import prepare_corpus
 from mixopt.study.objective import objective_of
 from mixopt.study.plan import Plan
@@ -117,6 +118,13 @@ def test_asked_again_nothing_is_done_again(study: Path, finer: Path) -> None:
     assert finer.stat().st_mtime_ns == stamp
 
 
+def test_without_the_study_file_nothing_is_finished(study: Path) -> None:
+    first = json.loads(refined(study, "--merge", "prose,sums=press", "--json", output="lost").stdout)
+    Path(first["study"]).unlink()
+    done = refined(study, "--merge", "prose,sums=press", output="lost")
+    assert done.status == 2 and "lost is not empty" in " ".join(done.stderr.split())
+
+
 def test_a_call_that_was_killed_is_gone_on_with(study: Path) -> None:
     """Here right before its end, when the pools lay in their place."""
     output = study.parent / "again"
@@ -212,6 +220,7 @@ def test_a_part_of_a_level_is_split_within_it(tmp_path: Path) -> None:
             "prose would leave plain, whose limits hold for them; change the limits of plain",
         ),
         (["--merge", "prose,code,sums=x"], "would leave plain"),
+        (["--split", "prose=3", "--fine", "2"], "fine 2: fewer clusters than 3 domains"),
     ],
 )
 def test_what_cannot_be_refined_is_said_in_one_line(tmp_path: Path, options: list[str], says: str) -> None:
@@ -233,3 +242,44 @@ def test_a_study_whose_tokens_are_not_those_of_its_text_is_not_refined(study: Pa
     (tmp_path / "copy" / "data" / "prose.jsonl").write_text('{"text": "another"}\n' * 50)
     done = refined(tmp_path / "copy" / "study.yaml", "--split", "code=2", output="other")
     assert done.status == 2 and "or its text has changed" in " ".join(done.stderr.split())
+
+
+def test_each_domain_is_found_by_its_own_count(tmp_path: Path) -> None:
+    """And not by that of a heap, which is 20."""
+    study = write_study(tmp_path)
+    done = refined(study, "--split", "prose=3", "--fine", "10", "--sample", "15")
+    assert done.status == 0, done.stderr
+
+
+def test_what_stands_for_another_setting_is_refused_before_the_work(tmp_path: Path) -> None:
+    text = STUDY.replace("prose: {paths: data/prose.jsonl}", "prose: &p {paths: data/prose.jsonl}")
+    study = write_study(tmp_path, text + "evaluation: {again: *p}\n")
+    done = refined(study, "--split", "prose=3")
+    assert done.status == 2, done.stderr
+    assert "write it out in place of *p" in " ".join(done.stderr.split())
+    assert not (tmp_path / "finer").exists()
+
+
+def test_an_evaluation_set_of_somebody_keeps_its_name() -> None:
+    sets = "evaluation: {prose_before: {paths: x}, prose_before_2: {paths: y}}\n"
+    asked = Refinement({"prose": 2}, {})
+    assert asked.before(parse(STUDY, Path("study.yaml")), "prose") == "prose_before"
+    assert asked.before(parse(STUDY + sets, Path("study.yaml")), "prose") == "prose_before_3"
+
+
+def test_a_name_that_becomes_too_long_is_told_before_the_work(tmp_path: Path) -> None:
+    long = "p" * 70
+    text = STUDY.replace("prose:", f"{long}:").replace("[prose,", f"[{long},")
+    study = write_study(tmp_path, text.replace("{prose: 2,", f"{{{long}: 2,"))
+    done = refined(study, "--split", f"{long}=3")
+    assert done.status == 2 and "shorten one to stay within 100" in " ".join(done.stderr.split())
+    assert not (tmp_path / "finer").exists()
+
+
+def test_runs_of_other_studies_still_count(study: Path) -> None:
+    same = study.with_name("same.yaml")
+    same.write_text(study.read_text() + "reuse: {store: true}\n")
+    done = refined(same, "--merge", "prose,sums=press", output="stored")
+    assert done.status == 0, done.stderr
+    reuse = load(study.with_name("same-stored.yaml")).reuse
+    assert reuse.store and reuse.runs is not None

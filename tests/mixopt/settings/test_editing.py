@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from mixopt.base import plain_yaml
 from mixopt.base.errors import ConfigError
-from mixopt.settings.editing import with_setting, without_setting
+from mixopt.settings.editing import check_editable, with_setting, without_setting
 
 TEXT = """\
 # What the study is about.
@@ -81,3 +83,23 @@ def test_a_file_without_a_line_break_at_its_end_gets_its_section_on_a_line_of_it
 def test_a_file_in_braces_is_refused() -> None:
     with pytest.raises(ConfigError, match="stand in braces"):
         with_setting("{study: x}", ("seed",), 1)
+
+
+@pytest.mark.parametrize("block", ["|\n  hello\n  you\n", ">-\n  hello\n"])
+def test_a_text_of_several_lines_is_replaced_and_removed_whole(block: str) -> None:
+    text = f"a: {block}\nb: 1\n"
+    assert with_setting(text, ("a",), 3) == "a: 3\n\nb: 1\n"
+    assert without_setting(text, ("a",)) == "\nb: 1\n"
+    assert with_setting(f"c:\n  a: {block.replace('  ', '    ')}\nb: 1\n", ("c", "d"), 2).endswith("\n  d: 2\n\nb: 1\n")
+
+
+def test_in_braces_too_dates_stay_the_text_that_they_are() -> None:
+    changed = with_setting("a: {day: 2024-01-01, at: 1.5e+3}\n", ("a", "b"), 1)
+    assert plain_yaml.load(changed) == {"a": {"day": "2024-01-01", "at": 1500.0, "b": 1}}
+
+
+def test_what_stands_for_something_else_is_refused() -> None:
+    check_editable(TEXT, Path("study.yaml"))
+    with pytest.raises(ConfigError, match=r"study.yaml:3: \*w stands for .* written elsewhere") as refused:
+        check_editable("domains:\n  web: &w {paths: a}\n  code: *w\n", Path("study.yaml"))
+    assert refused.value.hint == "write it out in place of *w"

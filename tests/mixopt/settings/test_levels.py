@@ -192,6 +192,13 @@ def test_tables_show_each_level_before_its_parts() -> None:
     ]
 
 
+def test_parts_stand_below_their_level_in_whatever_order_a_table_has_them() -> None:
+    levels = {level.name: level.domains for level in parsed(TREE).levels}
+    science, good, poor, code = LEAVES
+    shown = [(row.name, row.depth) for row in in_levels([good, code, science, poor], levels)]
+    assert shown == [("web", 0), ("web.news", 1), (good, 2), (poor, 2), (science, 1), (code, 0)]
+
+
 def test_limits_of_levels_are_limits_of_sums() -> None:
     """Whatever the tree: a mixture is allowed exactly if each level's sum is within its limits."""
     generator, inside = random.Random(0), []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -64,8 +65,12 @@ def test_documents_in_are_documents_out(
         try:
             search = Search(count=2, workers=1, drop_duplicates=drop)
             found = found_in(folder / "heap.jsonl", folder / "pools", folder / "work", search)
-        except ProxyError:
-            return  # too few that differ
+        except ProxyError as error:
+            assert re.search(
+                "documents? with text|are alike|2 domains of 1 documents that differ|fewer than 2 domains",
+                error.message,
+            )
+            return
     pooled = Counter(record["text"] for pool in pool_records(folder / "pools").values() for record in pool)
     with_text = Counter(text for text in texts if text.strip())
     assert found.documents == with_text.total()
@@ -73,12 +78,21 @@ def test_documents_in_are_documents_out(
     if drop:
         assert set(pooled.values()) == {1}
         assert set(pooled) <= set(with_text)
+        # What is left out shares sequences of five words with what stays; a shorter text is left out of no pool.
+        kept = set().union(*map(_sequences, pooled))
+        assert all(text in pooled or _sequences(text) & kept for text in with_text)
     else:
         assert pooled == with_text
 
 
+def _sequences(text: str) -> set[tuple[str, ...]]:
+    words = re.findall("\u65e5[ab\u00e9]*|[ab\u00e9]+", text)
+    return set(zip(*(words[start:] for start in range(5)), strict=False))
+
+
 @pytest.mark.parametrize(
-    "last_words", [("read", 1), ("read", 3), ("learn", 1), ("cluster", 1), ("sort", 2), ("sort", 4)]
+    "last_words",
+    [("read", 1), ("read", 3), ("learn", 1), ("embed", 2), ("cluster", 1), ("describe", 1), ("sort", 2), ("sort", 4)],
 )
 def test_killed_and_begun_again_ends_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last_words: tuple[str, int]
@@ -105,6 +119,28 @@ def test_killed_and_begun_again_ends_the_same(
     assert files_in(tmp_path / "again") == files_in(tmp_path / "pools")
     assert resumed.domains == whole.domains
     assert resumed.identity == whole.identity
+
+
+def test_the_sample_is_embedded_in_parts_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_heap(tmp_path / "heap")
+    monkeypatch.setattr(finding, "EMBEDDED_AT_ONCE", 50)
+    source = Source("data", (str(tmp_path / "heap"),))
+    heard: list[int] = []
+
+    def hear(progress: Progress) -> None:
+        if progress.stage == "embed the sample":
+            heard.append(progress.done)
+        if progress.stage == "cluster" and not known:
+            raise Killed
+
+    again = (source, find_files(source), THREE, tmp_path / "pools", tmp_path / "work", hear)
+    known = False
+    with pytest.raises(Killed):
+        find_domains(*again)
+    assert heard == [0, 50, 100, 120]
+    known = True
+    find_domains(*again)
+    assert heard == [0, 50, 100, 120]
 
 
 def test_several_processes_find_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,45 @@ def test_a_folder_that_is_no_model_is_told(tmp_path: Path) -> None:
         open_embedding(tmp_path)
     with pytest.raises(ProxyError, match="holds no embedding"):
         open_embedding(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("1_Pooling/config.json", '{"pooling_mode_max_tokens": true}', "pooling by pooling_mode_max_tokens"),
+        (
+            "1_Pooling/config.json",
+            '{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": true}',
+            "pooling by pooling_mode_cls_token, pooling_mode_mean_tokens",
+        ),
+        ("1_Pooling/config.json", '{"pooling_mode_cls', "config.json is damaged"),
+        ("modules.json", '[{"type": "sentence_transformers.models.Dense"}]', "with a module Dense"),
+        ("modules.json", "{}", "modules.json is no list"),
+    ],
+)
+def test_a_model_that_makes_its_vectors_in_another_way_is_refused(
+    folder: Path, tmp_path: Path, file: str, content: str, says: str
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    (other / file).parent.mkdir(exist_ok=True)
+    (other / file).write_text(content)
+    with pytest.raises(ProxyError, match=says):
+        open_embedding(other)
+
+
+def test_the_first_token_or_the_mean_as_the_model_says(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    (other / "1_Pooling").mkdir()
+    (other / "modules.json").write_text('[{"type": "sentence_transformers.models.Pooling"}]')
+    vectors = []
+    for first in (False, True):
+        modes = {"word_embedding_dimension": 16} | {
+            "pooling_mode_cls_token": first,
+            "pooling_mode_mean_tokens": not first,
+        }
+        (other / "1_Pooling" / "config.json").write_text(json.dumps(modes))
+        vectors.append(open_embedding(other).embed(["the river ran"]))
+    np.testing.assert_array_equal(vectors[0], open_embedding(folder).embed(["the river ran"]))
+    assert not np.allclose(vectors[0], vectors[1])
