@@ -26,7 +26,7 @@ from proxies.data.corpus import told_when_full
 from proxies.data.intake import Progress
 from proxies.data.sources import DEFAULT_FIELD, Source, SourceFile, find_files, text_fields
 from proxies.domains.finding import Domain, Found, Search, find_domains, inputs_of
-from proxies.errors import ProxyError
+from proxies.errors import ProxyError, Unreadable
 
 TEXT, STUDY, PAGE, RESULT = "text", "study.yaml", "domains.html", "domains.json"
 SHOWN = 300  # characters of a typical document
@@ -43,9 +43,19 @@ def find(data: Iterable[str | Path], output: Path, search: Search, text: str | N
     Raises:
         ConfigError, ProxyError: the documents, the settings or the folder are no good, or the disk is full.
     """
+    try:
+        return _found_in(data, output, search, text, console)
+    except Unreadable as error:
+        hint = f"{error.hint}; or leave out what cannot be used: --skip-bad"
+        raise ConfigError(error.message, hint=hint) from error
+
+
+def _found_in(
+    data: Iterable[str | Path], output: Path, search: Search, text: str | None, console: Console
+) -> FoundDomains:
     check_folder(output, f"--output {output}")
     source = Source("data", tuple(map(str, data)))
-    source = Source("data", source.paths, text or _field_of(source, _files(source, output)))
+    source = Source("data", source.paths, text or _field_of(source, _files(source, output), search.skip_bad))
     files = _files(source, output)
     inputs = inputs_of(source, files, search)
     if (known := _finished(output, inputs)) is not None:
@@ -80,19 +90,31 @@ def find_into(
     return found
 
 
-def _field_of(source: Source, files: tuple[SourceFile, ...]) -> str:
-    """Which field of the records holds the text, by the first of them; that of texts where there are no records."""
-    first = next((file for file in files if file.kind != "text"), None)
-    if first is None:
+def _field_of(source: Source, files: tuple[SourceFile, ...], skip_bad: bool) -> str:
+    """Which field of the records holds the text, by the first of them; that of texts where there are no records.
+
+    Args:
+        skip_bad: ask the next file where one cannot be read.
+    """
+    some, hint = "", ""
+    for file in (file for file in files if file.kind != "text"):
+        try:
+            fields = text_fields(source, file, skip_bad)
+        except Unreadable:
+            if not skip_bad:
+                raise
+            continue
+        found = next((name for name in (DEFAULT_FIELD, *TEXT_FIELDS) if name in fields), None)
+        if found is not None:
+            return found
+        if not some:
+            has = f"it has {', '.join(fields[:12])}" if fields else "it has none with text"
+            some, hint = f"{file.url}: which field holds the text? {has}", "name it: --text FIELD" if fields else ""
+        if not skip_bad:
+            break
+    if not some:
         return DEFAULT_FIELD
-    fields = text_fields(source, first)
-    found = next((name for name in (DEFAULT_FIELD, *TEXT_FIELDS) if name in fields), None)
-    if found is None:
-        some = f"it has {', '.join(fields[:12])}" if fields else "it has none with text"
-        raise ConfigError(
-            f"{first.url}: which field holds the text? {some}", hint="name it: --text FIELD" if fields else "write one"
-        )
-    return found
+    raise ConfigError(some, hint=hint or "write one")
 
 
 def _files(source: Source, output: Path) -> tuple[SourceFile, ...]:
@@ -140,6 +162,8 @@ def result_of(found: Found, output: Path, inputs: str) -> FoundDomains:
         embedding=found.identity,
         documents=found.documents,
         empty=found.empty,
+        skipped=found.skipped,
+        first_skipped=found.first_skipped,
         dropped=found.documents - sum(domain.documents for domain in found.domains),
         sampled=found.sampled,
         fine_clusters=found.clusters.found,

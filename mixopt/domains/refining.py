@@ -40,6 +40,7 @@ from mixopt.study.stages import Stages
 from proxies.data.corpus import Corpus, told_when_full
 from proxies.data.held_out import measured_on
 from proxies.data.sources import Source, find_files
+from proxies.domains.clusters import TooFew
 from proxies.domains.describing import LONGEST_NAME
 from proxies.domains.finding import Search, inputs_of
 
@@ -105,7 +106,11 @@ def refine(
         found: dict[str, FoundDomains] = {}
         for each, source in sources.items():
             folder = output / each
-            parts = find_into(folder, source, files[each], searches[each], work / each, stages)
+            try:
+                parts = find_into(folder, source, files[each], searches[each], work / each, stages)
+            except TooFew as error:
+                hint = f"ask for fewer parts with --split {each}=N"
+                raise ConfigError(f"domain {each}: {error.message}", hint=hint) from error
             found[each] = result_of(parts, folder, inputs).model_copy(update={"study": str(path)})
             write_text(folder / PAGE, page_of(found[each], parts))
         earlier = None if corpus is None else _earlier(file, asked, rows, corpus, output)

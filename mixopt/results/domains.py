@@ -61,6 +61,10 @@ class FoundDomains(Result):
     """With text, that were read."""
     empty: int
     """Without text; they are in no pool."""
+    skipped: int = 0
+    """Bad records that were left out, and rests of files that cannot be read."""
+    first_skipped: tuple[str, ...] = ()
+    """Where the first of them are, and what is wrong with them."""
     dropped: int
     """Duplicates that were left out of the pools."""
     sampled: int

@@ -53,6 +53,30 @@ def refined_view(refined: RefinedStudy) -> RenderableType:
     return Group(*parts, *(note(each) for each in refined.notes))
 
 
+def skipped_note(found: FoundDomains) -> str | None:
+    """That not all of the heap is in the pools."""
+    if not found.skipped:
+        return None
+    more = found.skipped - len(found.first_skipped)
+    what = (
+        "1 bad record, or rest of a file, was"
+        if found.skipped == 1
+        else (f"{found.skipped:,} bad records, or rests of files, were")
+    )
+    named = "; ".join([*found.first_skipped, *([f"and {more:,} more"] if more else [])])
+    return f"{what} left out: {named}"
+
+
+def fewer_note(found: FoundDomains, usual: int) -> str | None:
+    """That there are fewer domains than nobody asked for otherwise."""
+    if len(found.domains) >= usual:
+        return None
+    return (
+        f"{len(found.domains)} domains and not {usual}, as there are {found.sampled:,} documents that differ; "
+        "--count asks for another number"
+    )
+
+
 def repeats_note(found: FoundDomains) -> str | None:
     """That there is text which the final run would see more often than its epochs say."""
     repeats = sum(

@@ -210,7 +210,7 @@ def test_a_part_of_a_level_is_split_within_it(tmp_path: Path) -> None:
         (["--split", "prose"], "--split prose does not say how many parts; write --split web=6"),
         (["--split", "prose=1"], "--split prose=1 does not say how many parts"),
         (["--split", "pros=3"], "has no domain pros; choose from prose, code, sums"),
-        (["--split", "prose=300"], "ask for fewer domains"),
+        (["--split", "prose=300"], "ask for fewer parts with --split prose=N"),
         (["--split", "prose=3", "--count", "5"], "say how many parts in --split"),
         (["--split", "prose=3", "--merge", "prose,code=x"], "domain prose is to become several things"),
         (["--merge", "prose=x"], "--merge prose=x does not name two domains"),
