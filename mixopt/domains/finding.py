@@ -182,6 +182,7 @@ def _domain(domain: Domain, output: Path, written: int) -> FoundDomain:
         mean_bytes=domain.bytes / max(1, domain.documents),
         terms=about.terms,
         language=about.language,
+        languages=about.languages,
         script=about.script,
         exact_duplicates=domain.exact,
         near_duplicates=domain.near_within,

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from pydantic import Field
+
 from mixopt.results.base import Part, Result
+
+
+MOST, WORTH_SAYING = 0.8, 0.1  # of the documents of a domain
 
 
 class TypicalDocument(Part):
@@ -34,6 +39,8 @@ class FoundDomain(Part):
     """Words that its documents have and those of other domains lack, most telling first."""
     language: str | None
     """ISO 639, a guess by common words; null of code and tables."""
+    languages: Mapping[str, float] = Field(default_factory=dict)
+    """The share of its documents in each, by a guess of each one of a sample, highest first; code is in none."""
     script: str | None
     """Of most letters, such as Latin or Han."""
     exact_duplicates: int
@@ -43,6 +50,16 @@ class FoundDomain(Part):
     near_duplicates_elsewhere: int
     """Those that are nearly an earlier document of another domain."""
     typical: tuple[TypicalDocument, ...]
+
+    @property
+    def spoken(self) -> str:
+        """Its language as a table says it, with shares where less than MOST of its documents are in it."""
+        if self.language is None or not self.languages:
+            return self.language or self.script or "-"
+        if max(self.languages.values()) >= MOST:
+            return self.language
+        named = [(name, share) for name, share in self.languages.items() if share >= WORTH_SAYING]
+        return ", ".join(f"{name} {share:.0%}" for name, share in named) or self.language
 
 
 class FoundDomains(Result):

@@ -35,7 +35,7 @@ def _parts_table(found: FoundDomains) -> Table:
             f"{domain.documents:,}",
             f"{domain.share:.1%}",
             show_count(domain.mean_bytes),
-            domain.language or domain.script or "-",
+            domain.spoken,
             f"{repeats:,}",
             ", ".join(domain.terms[:6]),
         )

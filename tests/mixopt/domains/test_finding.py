@@ -128,17 +128,14 @@ def test_bad_records_are_left_out_on_demand_and_told(tmp_path: Path) -> None:
 
 
 def test_a_small_heap_has_fewer_domains_than_the_usual(tmp_path: Path) -> None:
-    write_heap(tmp_path, each=1)
-    (tmp_path / "b.jsonl").unlink()
-    with (tmp_path / "a.jsonl").open("a") as file:
-        file.write('{"text": "one two three, and whatever follows from there on, said at some length"}\n')
-    done = mixopt("domains", tmp_path, "--workers", 1, "-o", tmp_path / "pools")
+    write_heap(tmp_path / "heap", each=5)
+    done = mixopt("domains", tmp_path / "heap", "--workers", 1, "-o", tmp_path / "pools")
     assert done.status == 0, done.stderr
-    assert "2 domains and not 20, as there are 2 documents that differ" in " ".join(done.stderr.split())
+    assert "3 domains and not 20, as there are 15 documents that differ" in " ".join(done.stderr.split())
 
 
 def test_documents_that_cannot_be_told_apart_are_one_group_without_a_warning(tmp_path: Path) -> None:
-    (tmp_path / "heap.jsonl").write_text('{"text": "abc"}\n{"text": "xyz"}\n')
+    (tmp_path / "heap.jsonl").write_text('{"text": "abc"}\n{"text": "one two three"}\n')
     done = mixopt("domains", tmp_path / "heap.jsonl", "--count", 2, "--workers", 1, "-o", tmp_path / "pools")
     assert done.status == 2
     assert "the documents fall into one group, fewer than 2 domains" in done.stderr
