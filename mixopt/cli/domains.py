@@ -67,7 +67,14 @@ def domains(
     """
     study = _study_in(data, split or merge, count is not None, text is not None or drop_duplicates or skip_bad)
 
-    from mixopt.cli.tables.domains import domains_table, fewer_note, refined_view, repeats_note, skipped_note
+    from mixopt.cli.tables.domains import (
+        domains_table,
+        fewer_note,
+        refined_view,
+        repeats_note,
+        skipped_note,
+        unread_note,
+    )
     from mixopt.domains.finding import find
     from proxies.domains.finding import DOMAINS, Search
 
@@ -90,7 +97,12 @@ def domains(
         return
     found = find(data, output, search(count), text, err)
     print_result(found, domains_table(found), json)
-    notes = [skipped_note(found), fewer_note(found, DOMAINS) if count is None else None, repeats_note(found)]
+    notes = [
+        unread_note(found),
+        skipped_note(found),
+        fewer_note(found, DOMAINS) if count is None else None,
+        repeats_note(found),
+    ]
     for note in notes:
         if note is not None:
             say_note(note)

@@ -24,7 +24,7 @@ from mixopt.settings.new_study import BYTES_PER_TOKEN, TEXT_FIELDS, Pools, text_
 from mixopt.study.stages import Stages
 from proxies.data.corpus import told_when_full
 from proxies.data.intake import Progress
-from proxies.data.sources import DEFAULT_FIELD, Source, SourceFile, find_files, text_fields
+from proxies.data.sources import DEFAULT_FIELD, Source, SourceFile, find_files, text_fields, unread
 from proxies.domains.finding import Domain, Found, Search, find_domains, inputs_of
 from proxies.errors import ProxyError, Unreadable
 
@@ -62,7 +62,9 @@ def _found_in(
         return known
     with told_when_full(output), gone_on_with(output, inputs) as work, Stages(console) as stages:
         found = find_into(output, source, files, search, work, stages)
-        result = result_of(found, output, inputs)
+        left = [path for path in unread(source) if not _lies_in(path, output)]
+        endings = tuple(sorted({Path(path).suffix or Path(path).name for path in left}))
+        result = result_of(found, output, inputs).model_copy(update={"unread": len(left), "unread_endings": endings})
         write_text(output / STUDY, _study(result, output, source.text_field))
         write_text(output / PAGE, page_of(result, found))
         write_text(output / RESULT, result.json_text() + "\n")
@@ -119,10 +121,11 @@ def _field_of(source: Source, files: tuple[SourceFile, ...], skip_bad: bool) -> 
 
 def _files(source: Source, output: Path) -> tuple[SourceFile, ...]:
     """Those of the source but for what is written here: `mixopt domains .` writes into a folder of it."""
-    here = output.resolve()
-    return tuple(
-        file for file in find_files(source) if not (file.is_local and Path(file.url).resolve().is_relative_to(here))
-    )
+    return tuple(file for file in find_files(source) if not (file.is_local and _lies_in(file.url, output)))
+
+
+def _lies_in(path: str, output: Path) -> bool:
+    return Path(path).resolve().is_relative_to(output.resolve())
 
 
 def _finished(output: Path, inputs: str) -> FoundDomains | None:

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from mixopt.results.base import Part, Result
 
-
 MOST, WORTH_SAYING = 0.8, 0.1  # of the documents of a domain
 
 
@@ -78,6 +77,9 @@ class FoundDomains(Result):
     """With text, that were read."""
     empty: int
     """Without text; they are in no pool."""
+    unread: int = 0
+    """Files in the folders that were not read, by their endings, or as records lie beside them."""
+    unread_endings: tuple[str, ...] = ()
     skipped: int = 0
     """Bad records that were left out, and rests of files that cannot be read."""
     first_skipped: tuple[str, ...] = ()

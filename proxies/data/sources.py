@@ -237,8 +237,20 @@ def beside_records(source: Source) -> list[str]:
     here = [path for path in source.paths if "://" not in path and not path.startswith("hf:")]
     found = [_files_at(source, path) for path in here]
     # Another path may name one of them.
-    read = {file.url for files, _ in found for file in files}
-    return sorted({path for _, beside in found for path in beside} - read)
+    read = {file.url for files, _, _ in found for file in files}
+    return sorted({path for _, beside, _ in found for path in beside} - read)
+
+
+def unread(source: Source) -> list[str]:
+    """The files on this machine, in the folders of `source`, that are not read: those, and what has another ending.
+
+    Raises:
+        ProxyError: see `find_files`.
+    """
+    here = [path for path in source.paths if "://" not in path and not path.startswith("hf:")]
+    found = [_files_at(source, path) for path in here]
+    read = {file.url for files, _, _ in found for file in files}
+    return sorted({path for _, beside, unknown in found for path in (*beside, *unknown)} - read)
 
 
 def would_read(source: Source, path: Path) -> bool:
@@ -369,16 +381,18 @@ def _whole_records(
             yield text, record, f"{file.url} {place}"
 
 
-def _files_at(source: Source, path: str) -> tuple[list[SourceFile], list[str]]:
-    """The files that are read, and those in the same folders that are not, as records lie beside them."""
+def _files_at(source: Source, path: str) -> tuple[list[SourceFile], list[str], list[str]]:
+    """The files that are read; those in the same folders that are not, as records lie beside them; and of no kind."""
     try:
         fs, root = fsspec.core.url_to_fs(path, **url_options(path))
         files: list[SourceFile] = []
         beside: list[str] = []
+        unknown: list[str] = []
         for match in [root] if fs.isdir(root) or fs.exists(root) else _matches(fs, root):
-            chosen, left = _paths_below(source, fs, match) if fs.isdir(match) else ([match], [])
+            chosen, left, other = _paths_below(source, fs, match) if fs.isdir(match) else ([match], [], [])
             files += [_file(source, fs, each) for each in chosen]
             beside += left
+            unknown += other
     except ProxyError:
         raise
     except ImportError as error:
@@ -389,7 +403,7 @@ def _files_at(source: Source, path: str) -> tuple[list[SourceFile], list[str]]:
         raise ProxyError(f"{source.name}: cannot list {path}: {reason}", hint="check address and access") from error
     if not files:
         raise ProxyError(f"{source.name}: no file matches {path}", hint="check the path")
-    return files, beside
+    return files, beside, unknown
 
 
 def _matches(fs: fsspec.AbstractFileSystem, pattern: str) -> list[str]:
@@ -410,8 +424,8 @@ def _matches(fs: fsspec.AbstractFileSystem, pattern: str) -> list[str]:
     return sorted(path for path in found if wanted.match(path.removeprefix(folder).lstrip("/")))
 
 
-def _paths_below(source: Source, fs: fsspec.AbstractFileSystem, root: str) -> tuple[list[str], list[str]]:
-    """As `_records_alone`, of all below a folder that can be read."""
+def _paths_below(source: Source, fs: fsspec.AbstractFileSystem, root: str) -> tuple[list[str], list[str], list[str]]:
+    """As `_records_alone`, of all below a folder that can be read; and what cannot, by its ending."""
     root = root.rstrip("/")
     if fs.exists(f"{root}/dataset_dict.json"):
         root = f"{root}/{source.split}"
@@ -424,7 +438,8 @@ def _paths_below(source: Source, fs: fsspec.AbstractFileSystem, root: str) -> tu
     readable = [path for path in paths if path not in about and _ending(path) in KIND_OF_ENDING]
     if not readable:
         raise ProxyError(f"{source.name}: no text below {root}", hint=f"readable: {READABLE}")
-    return _records_alone(readable)
+    unknown = [path for path in paths if path not in about and _ending(path) not in KIND_OF_ENDING]
+    return *_records_alone(readable), unknown
 
 
 def _records_alone(paths: list[str]) -> tuple[list[str], list[str]]:

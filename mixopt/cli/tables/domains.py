@@ -48,7 +48,10 @@ def refined_view(refined: RefinedStudy) -> RenderableType:
         parts += [Text(f"{name}:", style="bold"), _parts_table(found), Text(f"more about them: {found.page}\n")]
     parts += [Text(f"{new}: {', '.join(old)}, together") for new, old in refined.merged.items()]
     if refined.runs is not None:
-        parts.append(Text(f"{refined.earlier_runs} runs of {refined.made_from} are reused, from {refined.runs}"))
+        counted = f"{refined.counted_runs} of the {refined.earlier_runs} runs of {refined.made_from} will count"
+        rest = refined.earlier_runs - refined.counted_runs
+        why = "of the confirmation" + ", or mixed merged domains otherwise than their tokens are" * bool(refined.merged)
+        parts.append(Text(f"{counted}, from {refined.runs}" + f"; the others are {why}" * bool(rest)))
     parts.append(Text(f"wrote {refined.study}; next: mixopt plan {refined.study}"))
     return Group(*parts, *(note(each) for each in refined.notes))
 
@@ -65,6 +68,14 @@ def skipped_note(found: FoundDomains) -> str | None:
     )
     named = "; ".join([*found.first_skipped, *([f"and {more:,} more"] if more else [])])
     return f"{what} left out: {named}"
+
+
+def unread_note(found: FoundDomains) -> str | None:
+    """That there are files of which nothing is in the pools."""
+    if not found.unread:
+        return None
+    files = "1 file" if found.unread == 1 else f"{found.unread:,} files"
+    return f"{files} not read: {', '.join(found.unread_endings)}"
 
 
 def fewer_note(found: FoundDomains, usual: int) -> str | None:

@@ -127,11 +127,14 @@ def test_bad_records_are_left_out_on_demand_and_told(tmp_path: Path) -> None:
     assert sum(map(len, pool_records(output / "text").values())) == good
 
 
-def test_a_small_heap_has_fewer_domains_than_the_usual(tmp_path: Path) -> None:
+def test_a_small_heap_has_fewer_domains_and_what_is_not_read_of_it_is_told(tmp_path: Path) -> None:
     write_heap(tmp_path / "heap", each=5)
+    for name in ("README.md", "weights.bin", "empty.txt"):
+        (tmp_path / "heap" / name).write_text("")
     done = mixopt("domains", tmp_path / "heap", "--workers", 1, "-o", tmp_path / "pools")
     assert done.status == 0, done.stderr
     assert "3 domains and not 20, as there are 15 documents that differ" in " ".join(done.stderr.split())
+    assert "3 files not read: .bin, .md, .txt" in done.stderr
 
 
 def test_documents_that_cannot_be_told_apart_are_one_group_without_a_warning(tmp_path: Path) -> None:
