@@ -16,6 +16,7 @@ from mixopt.base.errors import ConfigError, all_at_once
 from mixopt.base.files import write_text
 from mixopt.results.quality import CutPool, Quality, QualityLevel, ScoreRange
 from mixopt.settings.cut_study import PartOfDomain, cut_study
+from mixopt.settings.editing import check_editable
 from mixopt.settings.reading import parse, place_in
 from mixopt.settings.schema import QualitySettings, StudyFile, TextSource
 from mixopt.study.corpus import domain_sources, named_sources, source_of
@@ -43,6 +44,7 @@ def cut_pools(file: StudyFile, folder: Path, new: Path, on_progress: OnProgress)
             f"{file.file}: no domain asks for levels of quality",
             hint="write quality: {scorer: ...} into a domain, or at the top for all; see docs/how-to/quality.md",
         )
+    check_editable(file.text, file.file)
     if new.absolute().parent != file.file.absolute().parent:
         raise ConfigError(
             f"{new} is in another folder than {file.file}", hint="its paths are relative: give a name alone"

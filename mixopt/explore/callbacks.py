@@ -247,8 +247,8 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         Output("mixture", "data"),
         Output("begin", "value"),
         Output("said", "children", allow_duplicate=True),
-        Input({"share": ALL}, "value"),
-        Input({"percent": ALL}, "value"),
+        # Not the values of all sliders and fields: for each that changes the browser would look for who asks for them.
+        Input("touched", "data"),
         Input("begin", "value"),
         Input("within", "value"),
         Input({"take": ALL}, "n_clicks"),
@@ -262,8 +262,7 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         prevent_initial_call=True,
     )
     def move(
-        places: list[Any],
-        percents: list[Any],
+        by_hand: Mapping[str, Any] | None,
         begin: str | None,
         within: list[str],
         _take: list[int | None],
@@ -277,16 +276,15 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
     ) -> Any:
         before = Mixture.from_array(domains, _array(state["weights"], count))
         limited = WITHIN in (within or [])
-        touched = _touched(before, places, percents)
+        touched = _touched(before, by_hand)
         moved: int | None = None
-        given: Any = None
+        given: Any = (by_hand or {}).get("value")
         start, said, kept = before, "", list[str]()
         match touched:
             case {"share": int(moved)} | {"percent": int(moved)}:
                 kept = [name for name, each in zip(domains, held, strict=True) if each and name != domains[moved]]
                 if (state.get("moved"), state.get("held")) == (moved, kept):
                     start = Mixture.from_array(domains, _array(state["start"], count))
-                given = places[moved] if "share" in touched else percents[moved]
                 share = share_at(float(given)) if "share" in touched else share_of(given)
                 if share is None:
                     # The mixture stays as it is, and the field says so again.
@@ -325,21 +323,25 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
         )
 
 
-def _touched(before: Mixture, places: list[Any], percents: list[Any]) -> Any:
+def _touched(before: Mixture, by_hand: Mapping[str, Any] | None) -> Any:
     """The id of what somebody touched; None where nothing differs from what it was.
 
-    Several may have changed by the time that the browser asks, and a field that is left tells of it though it says what
-    it said.
+    Several may have been by the time that the browser asks, and a field that is left tells of it though it says what it
+    said.
+
+    Args:
+        by_hand: the number of a slider (share) or a field (percent), and its value, as assets/explore.js tells them.
     """
     for touched in ctx.triggered_prop_ids.values():
-        match touched:
-            case {"share": int(number)} if position(before.weights[number]) == float(places[number]):
-                continue
-            case {"percent": int(number)}:
-                share = share_of(percents[number])
-                if share is not None and shown_percent(share) == shown_percent(before.weights[number]):
-                    continue
-        return touched
+        if touched != "touched":
+            return touched
+        match by_hand:
+            case {"share": int(number), "value": place} if position(before.weights[number]) != float(place):
+                return {"share": number}
+            case {"percent": int(number), "value": typed}:
+                share = share_of(typed)
+                if share is None or shown_percent(share) != shown_percent(before.weights[number]):
+                    return {"percent": number}
     return None
 
 

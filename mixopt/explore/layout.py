@@ -82,6 +82,7 @@ def page(what_ifs: WhatIfs, reach: float) -> Any:
     return html.Div(
         [
             dcc.Store(id="mixture", data=state_of(start)),
+            dcc.Store(id="touched"),
             dcc.Store(id="settled", data=0),
             dcc.Store(id=pins_of(subject), data={}, storage_type="session"),
             dcc.Download(id="download"),

@@ -269,7 +269,7 @@ def require_levels(file: StudyFile) -> None:
         place = place_in(file, *(("domains", name, "quality") if own else ("quality",)))
         raise ConfigError(
             f"{place}: the levels of {name} are not made yet",
-            hint=f"make them with: mixopt quality {file.file}, and go on with the study file that it writes",
+            hint=f"make them with: mixopt quality {file.file}",
         )
 
 

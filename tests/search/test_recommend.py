@@ -188,4 +188,4 @@ def test_failed_trials_are_counted() -> None:
     question = problem(trials=(6,))
     first, *rest = reversed(Random(question).ask(History(), 1000))
     history = History(completed(rest).completed, (), (Failed(first, Failure(FailureKind.DIVERGED, "")),))
-    assert any(warning.startswith("1 trials failed") for warning in Random(question).recommend(history).warnings)
+    assert any(warning.startswith("1 trial failed") for warning in Random(question).recommend(history).warnings)

@@ -15,6 +15,13 @@
       asked = performance.now();
     }
   }, true);
+  // Which slider or field was touched, and what it says now: the numbers in their ids are the domains'.
+  const tell = (element) => window.dash_clientside.set_props(
+    'touched', {data: {...JSON.parse(element.id), value: element.value, at: performance.now()}});
+  const isField = (element) => element instanceof HTMLInputElement && element.id.startsWith('{"percent"');
+  window.addEventListener('input', (event) => isSlider(event.target) && tell(event.target));
+  window.addEventListener('keydown', (event) => event.key === 'Enter' && isField(event.target) && tell(event.target));
+  window.addEventListener('focusout', (event) => isField(event.target) && tell(event.target));
   // Called once the page has an answer.
   window.mixoptAnswered = () => {
     asked = 0;

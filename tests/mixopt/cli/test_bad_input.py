@@ -520,6 +520,16 @@ WRONG_ARGUMENTS: dict[str, tuple[str, Spoil, str]] = {
         quality("{scorer: density}"),
         "--output runs.csv: ",
     ),
+    "quality: a domain that stands for another": (
+        "quality",
+        after(
+            quality("{scorer: density}"),
+            after_study(
+                lambda text: text.replace("prose: {", "prose: &p {").replace("{paths: data/sums.jsonl, min: 5%}", "*p")
+            ),
+        ),
+        "study.yaml:6: *p stands for what is written elsewhere",
+    ),
     "quality: levels that are there": (
         "quality",
         after(quality("{scorer: density}"), file_at("pools/prose/q2.jsonl")),
