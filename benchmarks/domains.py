@@ -69,7 +69,7 @@ def of_kinds(found: Mapping[str, list[str]], seeds: int) -> OfKinds:
     indices = []
     for seed in range(seeds):
         vectors_NE = HashedNgrams.learn(texts, seed=seed).embed(texts)
-        domain_N = Clusters.learn(vectors_NE, len(found), Search().fine, seed).domains_of(vectors_NE)
+        domain_N = Clusters.learn(vectors_NE, len(found), len(found), Search().fine, seed).domains_of(vectors_NE)
         indices.append(float(adjusted_rand_score(kind_N, domain_N)))
     table = np.zeros((len(found), len(found)), dtype=np.int64)
     np.add.at(table, (kind_N, domain_N), 1)

@@ -777,10 +777,11 @@ def find_domains(
     data: Path | str | Sequence[Path | str],
     output: Path | str,
     *,
-    count: int = 20,
+    count: int | None = None,
     text: str | None = None,
     embedding: Path | str | None = None,
     drop_duplicates: bool = False,
+    skip_bad: bool = False,
     sample: int = 100_000,
     fine: int = 1000,
     seed: int = 0,
@@ -791,10 +792,11 @@ def find_domains(
     Args:
         data: files, folders, globs, URLs or hub names.
         output: a new folder; or one in which an earlier call was killed, which is gone on with.
-        count: of domains.
+        count: of domains. Default: 20, fewer where there are less than 100 documents that differ.
         text: the field of records that holds the text.
         embedding: the folder of a sentence-transformers model. Default: n-grams, learned from the documents.
         drop_duplicates: leave out what is there already, or nearly.
+        skip_bad: leave out records that cannot be used, and rests of files that cannot be read.
         sample, fine: documents that are learned from, and clusters that are merged into domains, at most.
         workers: processes; all cores by default.
 
@@ -804,7 +806,7 @@ def find_domains(
     from mixopt.domains.finding import find
     from proxies.domains.finding import Search
 
-    search = Search(count, seed, _path(embedding), sample, fine, drop_duplicates, workers)
+    search = Search(count, seed, _path(embedding), sample, fine, drop_duplicates, workers, skip_bad)
     return find([data] if isinstance(data, Path | str) else data, Path(output), search, text, err)
 
 

@@ -8,3 +8,7 @@ class ProxyError(ValueError):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class Unreadable(ProxyError):
+    """A record or a file is bad; others beside it may be good."""

@@ -94,6 +94,17 @@ def reuse(
     return runs, (f"{len(runs)} of {len(earlier)} earlier runs count as evidence", *notes)
 
 
+def mixed_as_merged(runs: Runs, changes: Changes) -> int:
+    """How many of the runs mixed the domains that were merged as their tokens are, so that they count.
+
+    Raises:
+        SearchError: the runs have no such domain.
+    """
+    for name in sorted(changes.changed):
+        _check_name(name, runs.domains, "the earlier runs have")
+    return int(_mixed_alike(runs, changes, []).sum())
+
+
 def _over_domains(runs: Runs, space: Space, changes: Changes, notes: list[str]) -> Runs:
     change_ED = _change(runs, space, changes)
     for name, row_D in zip(runs.domains, change_ED, strict=True):

@@ -41,7 +41,7 @@ def domains(
         list[str] | None,
         typer.Option(metavar="OLD,OLD=NEW", help="Of a study: domains that are to be one; repeatable."),
     ] = None,
-    count: Annotated[int | None, typer.Option(help="How many domains; default: 20.")] = None,
+    count: Annotated[int | None, typer.Option(help="How many domains; default: 20, fewer of a small heap.")] = None,
     text: Annotated[str | None, typer.Option(metavar="FIELD", help="The field of records that holds the text.")] = None,
     embedding: Annotated[
         Path | None,
@@ -51,6 +51,9 @@ def domains(
     ] = None,
     drop_duplicates: Annotated[
         bool, typer.Option("--drop-duplicates", help="Leave out what is there already, or nearly.")
+    ] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out bad records and what of a file cannot be read, and say so.")
     ] = False,
     sample: Annotated[int, typer.Option(help="Documents to learn from, at most.")] = 100_000,
     fine: Annotated[int, typer.Option(help="Fine clusters that are merged into domains, at most.")] = 1000,
@@ -62,9 +65,16 @@ def domains(
 
     Of a study file: split some of its domains or merge them, for a study that goes on from its runs.
     """
-    study = _study_in(data, split or merge, count is not None, text is not None or drop_duplicates)
+    study = _study_in(data, split or merge, count is not None, text is not None or drop_duplicates or skip_bad)
 
-    from mixopt.cli.tables.domains import domains_table, refined_view, repeats_note
+    from mixopt.cli.tables.domains import (
+        domains_table,
+        fewer_note,
+        refined_view,
+        repeats_note,
+        skipped_note,
+        unread_note,
+    )
     from mixopt.domains.finding import find
     from proxies.domains.finding import DOMAINS, Search
 
@@ -76,6 +86,7 @@ def domains(
         fine=fine,
         drop_duplicates=drop_duplicates,
         workers=workers,
+        skip_bad=skip_bad,
     )
     if study is not None:
         from mixopt.domains.refining import refine, refinement
@@ -84,10 +95,17 @@ def domains(
         refined = refine(load(study), refinement(split or [], merge or []), output, search, err)
         print_result(refined, refined_view(refined), json)
         return
-    found = find(data, output, search(DOMAINS if count is None else count), text, err)
+    found = find(data, output, search(count), text, err)
     print_result(found, domains_table(found), json)
-    if (note := repeats_note(found)) is not None:
-        say_note(note)
+    notes = [
+        unread_note(found),
+        skipped_note(found),
+        fewer_note(found, DOMAINS) if count is None else None,
+        repeats_note(found),
+    ]
+    for note in notes:
+        if note is not None:
+            say_note(note)
 
 
 def _study_in(data: list[str], asked: object, counts: bool, changes_text: bool) -> Path | None:
@@ -108,7 +126,7 @@ def _study_in(data: list[str], asked: object, counts: bool, changes_text: bool) 
         )
     if counts or changes_text:
         raise ConfigError(
-            "--count, --text and --drop-duplicates are for documents, not for a study",
+            "--count, --text, --drop-duplicates and --skip-bad are for documents, not for a study",
             hint="say how many parts in --split; the study file says the field",
         )
     return Path(data[0])

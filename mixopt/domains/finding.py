@@ -24,9 +24,9 @@ from mixopt.settings.new_study import BYTES_PER_TOKEN, TEXT_FIELDS, Pools, text_
 from mixopt.study.stages import Stages
 from proxies.data.corpus import told_when_full
 from proxies.data.intake import Progress
-from proxies.data.sources import DEFAULT_FIELD, Source, SourceFile, find_files, text_fields
+from proxies.data.sources import DEFAULT_FIELD, Source, SourceFile, find_files, text_fields, unread
 from proxies.domains.finding import Domain, Found, Search, find_domains, inputs_of
-from proxies.errors import ProxyError
+from proxies.errors import ProxyError, Unreadable
 
 TEXT, STUDY, PAGE, RESULT = "text", "study.yaml", "domains.html", "domains.json"
 SHOWN = 300  # characters of a typical document
@@ -43,16 +43,28 @@ def find(data: Iterable[str | Path], output: Path, search: Search, text: str | N
     Raises:
         ConfigError, ProxyError: the documents, the settings or the folder are no good, or the disk is full.
     """
+    try:
+        return _found_in(data, output, search, text, console)
+    except Unreadable as error:
+        hint = f"{error.hint}; or leave out what cannot be used: --skip-bad"
+        raise ConfigError(error.message, hint=hint) from error
+
+
+def _found_in(
+    data: Iterable[str | Path], output: Path, search: Search, text: str | None, console: Console
+) -> FoundDomains:
     check_folder(output, f"--output {output}")
     source = Source("data", tuple(map(str, data)))
-    source = Source("data", source.paths, text or _field_of(source, _files(source, output)))
+    source = Source("data", source.paths, text or _field_of(source, _files(source, output), search.skip_bad))
     files = _files(source, output)
     inputs = inputs_of(source, files, search)
     if (known := _finished(output, inputs)) is not None:
         return known
     with told_when_full(output), gone_on_with(output, inputs) as work, Stages(console) as stages:
         found = find_into(output, source, files, search, work, stages)
-        result = result_of(found, output, inputs)
+        left = [path for path in unread(source) if not _lies_in(path, output)]
+        endings = tuple(sorted({Path(path).suffix or Path(path).name for path in left}))
+        result = result_of(found, output, inputs).model_copy(update={"unread": len(left), "unread_endings": endings})
         write_text(output / STUDY, _study(result, output, source.text_field))
         write_text(output / PAGE, page_of(result, found))
         write_text(output / RESULT, result.json_text() + "\n")
@@ -80,27 +92,40 @@ def find_into(
     return found
 
 
-def _field_of(source: Source, files: tuple[SourceFile, ...]) -> str:
-    """Which field of the records holds the text, by the first of them; that of texts where there are no records."""
-    first = next((file for file in files if file.kind != "text"), None)
-    if first is None:
+def _field_of(source: Source, files: tuple[SourceFile, ...], skip_bad: bool) -> str:
+    """Which field of the records holds the text, by the first of them; that of texts where there are no records.
+
+    Args:
+        skip_bad: ask the next file where one cannot be read.
+    """
+    some, hint = "", ""
+    for file in (file for file in files if file.kind != "text"):
+        try:
+            fields = text_fields(source, file, skip_bad)
+        except Unreadable:
+            if not skip_bad:
+                raise
+            continue
+        found = next((name for name in (DEFAULT_FIELD, *TEXT_FIELDS) if name in fields), None)
+        if found is not None:
+            return found
+        if not some:
+            has = f"it has {', '.join(fields[:12])}" if fields else "it has none with text"
+            some, hint = f"{file.url}: which field holds the text? {has}", "name it: --text FIELD" if fields else ""
+        if not skip_bad:
+            break
+    if not some:
         return DEFAULT_FIELD
-    fields = text_fields(source, first)
-    found = next((name for name in (DEFAULT_FIELD, *TEXT_FIELDS) if name in fields), None)
-    if found is None:
-        some = f"it has {', '.join(fields[:12])}" if fields else "it has none with text"
-        raise ConfigError(
-            f"{first.url}: which field holds the text? {some}", hint="name it: --text FIELD" if fields else "write one"
-        )
-    return found
+    raise ConfigError(some, hint=hint or "write one")
 
 
 def _files(source: Source, output: Path) -> tuple[SourceFile, ...]:
     """Those of the source but for what is written here: `mixopt domains .` writes into a folder of it."""
-    here = output.resolve()
-    return tuple(
-        file for file in find_files(source) if not (file.is_local and Path(file.url).resolve().is_relative_to(here))
-    )
+    return tuple(file for file in find_files(source) if not (file.is_local and _lies_in(file.url, output)))
+
+
+def _lies_in(path: str, output: Path) -> bool:
+    return Path(path).resolve().is_relative_to(output.resolve())
 
 
 def _finished(output: Path, inputs: str) -> FoundDomains | None:
@@ -140,6 +165,8 @@ def result_of(found: Found, output: Path, inputs: str) -> FoundDomains:
         embedding=found.identity,
         documents=found.documents,
         empty=found.empty,
+        skipped=found.skipped,
+        first_skipped=found.first_skipped,
         dropped=found.documents - sum(domain.documents for domain in found.domains),
         sampled=found.sampled,
         fine_clusters=found.clusters.found,
@@ -158,6 +185,7 @@ def _domain(domain: Domain, output: Path, written: int) -> FoundDomain:
         mean_bytes=domain.bytes / max(1, domain.documents),
         terms=about.terms,
         language=about.language,
+        languages=about.languages,
         script=about.script,
         exact_duplicates=domain.exact,
         near_duplicates=domain.near_within,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from mixopt.base.console import say_note
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import write_text
 from proxies.lock import LockHeld, locked
@@ -23,7 +24,8 @@ def gone_on_with(output: Path, inputs: str) -> Iterator[Path]:
         inputs: a digest of all that decides what is written.
 
     Raises:
-        ConfigError: the folder holds something, and not what was begun with these inputs; or somebody writes into it.
+        ConfigError: the folder holds something beside the work files of another call, which are given up, and not what
+            was begun with these inputs; or somebody writes into it.
     """
     work = output / WORK
     _check(output, inputs)
@@ -36,6 +38,9 @@ def gone_on_with(output: Path, inputs: str) -> Iterator[Path]:
                 f"{output} is being written by {error.holder}", hint="wait for it, or choose another folder"
             ) from error
         _check(output, inputs)  # again: somebody else may have begun, or come to the end
+        if _begun_otherwise(output, inputs):
+            say_note(f"{output} held the beginning of a call with other documents or settings; begun anew")
+            _empty(work)
         write_text(work / INPUTS, inputs)
         remove_partial(output)
         yield work
@@ -53,14 +58,29 @@ def end(output: Path) -> None:
 def _check(output: Path, inputs: str) -> None:
     """
     Raises:
-        ConfigError: the folder holds something, and not what was begun with these inputs.
+        ConfigError: the folder holds something beside work files, and not what was begun with these inputs.
     """
     work = output / WORK
     begun = work / INPUTS
-    if begun.exists() and begun.read_text(encoding="utf-8") != inputs:
+    if _begun_otherwise(output, inputs) and any(path != work for path in output.iterdir()):
         raise ConfigError(
             f"--output {output} holds what was begun with other documents or settings",
             hint="choose another folder, or remove this one",
         )
     if not begun.exists() and output.exists() and any(path != work for path in output.iterdir()):
         raise ConfigError(f"--output {output} is not empty", hint="choose another folder, or remove this one")
+
+
+def _begun_otherwise(output: Path, inputs: str) -> bool:
+    """Whether something was begun there that these inputs cannot go on with."""
+    begun = output / WORK / INPUTS
+    return begun.exists() and begun.read_text(encoding="utf-8") != inputs
+
+
+def _empty(work: Path) -> None:
+    """The digest goes last: killed in between, what is left is still known as another call's."""
+    for path in sorted(work.iterdir(), key=lambda path: path.name == INPUTS):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()

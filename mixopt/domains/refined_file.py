@@ -159,6 +159,11 @@ def _split(file: StudyFile, name: str, parts: Mapping[str, Part]) -> dict[str, A
     }
 
 
+def most_of(domains: Iterable[DomainSettings]) -> float:
+    """The share that they may have together; 1 or more is no limit."""
+    return math.fsum(_limits(domain)[1] for domain in domains)
+
+
 def _merged(file: StudyFile, old: Sequence[str]) -> dict[str, Any]:
     domains = [file.domains[name] for name in old]
     found: dict[str, Any] = {
@@ -170,7 +175,7 @@ def _merged(file: StudyFile, old: Sequence[str]) -> dict[str, Any]:
     if (quality := domains[0].quality) is not None:
         found["quality"] = quality.model_dump(mode="json", exclude_unset=True)
     least = math.fsum(_limits(domain)[0] for domain in domains)
-    most = math.fsum(_limits(domain)[1] for domain in domains)
+    most = most_of(domains)
     if least > 0:
         found["min"] = _short(least)
     if most < 1:
@@ -256,17 +261,21 @@ def _check_merge(file: StudyFile, new: str, old: Sequence[str]) -> None:
                 )
     above = {level.name for level in file.levels if new.startswith(f"{level.name}.")}
     levels = {level.name for level in file.levels}
+    # The deepest that all of them are in: under any other name than one in it, something would be wrong still.
+    around = max((level.name for level in file.levels if set(old) <= set(level.domains)), key=len, default="")
+    last = new.removeprefix(f"{max(above, key=len)}.") if above else new
+    better = f"call it {around}.{last}" if around else "merge what is in one level"
     for name, group in file.groups.items():
         inside = set(old) & set(group.domains)
         outside_level = name in levels and name not in above
         if inside and (inside != set(old) or outside_level):
-            hint = f"call it {name}.{new}" if inside == set(old) else f"change the limits of {name} first"
+            hint = better if inside == set(old) else f"change the limits of {name} first"
             raise ConfigError(f"{', '.join(sorted(inside))} would leave {name}, whose limits hold for them", hint=hint)
         if not inside and name in above:
             raise ConfigError(f"{new} would come into {name}, whose limits do not hold for {old[0]}", hint="rename it")
     for level in file.levels:
         if set(level.domains) <= set(old) and level.name not in above:
-            raise ConfigError(f"nothing would be left in {level.name}", hint=f"call it {level.name}.{new}")
+            raise ConfigError(f"nothing would be left in {level.name}", hint=better)
 
 
 def _groups_of(file: StudyFile, old: Sequence[str]) -> list[str]:

@@ -25,11 +25,11 @@ from mixopt.base.files import check_folder, write_text
 from mixopt.domains.finding import PAGE, find_into, lying_in, result_of, written_of
 from mixopt.domains.output_folder import WORK, end, gone_on_with
 from mixopt.domains.page import page_of
-from mixopt.domains.refined_file import Earlier, Part, Refinement, check, refined_text
+from mixopt.domains.refined_file import Earlier, Part, Refinement, check, most_of, refined_text
 from mixopt.results.domains import FoundDomains
 from mixopt.results.refined import RefinedStudy
 from mixopt.results.run_table import Row
-from mixopt.runs.table import METRIC
+from mixopt.runs.table import METRIC, read_all
 from mixopt.runs.trials import csv_text, run_rows
 from mixopt.settings.reading import parse
 from mixopt.settings.schema import StudyFile
@@ -40,8 +40,10 @@ from mixopt.study.stages import Stages
 from proxies.data.corpus import Corpus, told_when_full
 from proxies.data.held_out import measured_on
 from proxies.data.sources import Source, find_files
+from proxies.domains.clusters import TooFew
 from proxies.domains.describing import LONGEST_NAME
 from proxies.domains.finding import Search, inputs_of
+from search.reuse import Changes, mixed_as_merged
 
 RESULT, RUNS, HELD_OUT = "refined.json", "runs.csv", "held-out"
 
@@ -105,7 +107,11 @@ def refine(
         found: dict[str, FoundDomains] = {}
         for each, source in sources.items():
             folder = output / each
-            parts = find_into(folder, source, files[each], searches[each], work / each, stages)
+            try:
+                parts = find_into(folder, source, files[each], searches[each], work / each, stages)
+            except TooFew as error:
+                hint = f"ask for fewer parts with --split {each}=N"
+                raise ConfigError(f"domain {each}: {error.message}", hint=hint) from error
             found[each] = result_of(parts, folder, inputs).model_copy(update={"study": str(path)})
             write_text(folder / PAGE, page_of(found[each], parts))
         earlier = None if corpus is None else _earlier(file, asked, rows, corpus, output)
@@ -122,6 +128,7 @@ def refine(
             merged={new: tuple(old) for new, old in asked.merged.items()},
             runs=None if earlier is None else str(output / RUNS),
             earlier_runs=len(rows),
+            counted_runs=0 if earlier is None else _counted(asked, earlier, output / RUNS),
             held_out={} if earlier is None else {each: str(_held_out(output, each)) for each in earlier.held_out},
             notes=tuple(_notes(file, asked, earlier)),
         )
@@ -168,6 +175,16 @@ def _earlier(file: StudyFile, asked: Refinement, rows: Sequence[Row], corpus: Co
         tokenizer=_seen_from(file, corpus.tokenizer_file),
         tokens=tokens,
     )
+
+
+def _counted(asked: Refinement, earlier: Earlier, table: Path) -> int:
+    """How many of the runs in a table are evidence for the new study; those of the confirmation are none."""
+    merged = {new: {name: earlier.tokens[name] for name in old} for new, old in asked.merged.items()}
+    try:
+        runs, _ = read_all(table)
+    except ConfigError:  # too few to be read as runs, as reuse will say
+        return 0
+    return mixed_as_merged(runs, Changes(merged=merged))
 
 
 def _judged_by(file: StudyFile, asked: Refinement) -> list[str]:
@@ -252,5 +269,11 @@ def _notes(file: StudyFile, asked: Refinement, earlier: Earlier | None) -> Itera
             "of the earlier runs those alone count that mixed merged domains as their tokens are; to use all, leave "
             "the domains as they are and name them in reuse.keep"
         )
+    for new, old in asked.merged.items():
+        limited = [name for name in old if file.domains[name].pin is None and file.domains[name].max < 1]
+        if limited and most_of([file.domains[name] for name in old]) >= 1:
+            named = ", ".join(f"max {file.domains[name].max:.6g} of {name}" for name in limited)
+            holds = "holds" if len(limited) == 1 else "hold"
+            yield f"{named} no longer {holds}: with the other domains in {new} it may have any share; give {new} a max"
     if earlier is None and asked.split and (file.objective.families or file.objective.kind == "worst_case"):
         yield "each part counts in the objective as a set of its own, where the whole counted once"

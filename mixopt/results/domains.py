@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from pydantic import Field
+
 from mixopt.results.base import Part, Result
+
+MOST, WORTH_SAYING = 0.8, 0.1  # of the documents of a domain
 
 
 class TypicalDocument(Part):
@@ -34,6 +38,8 @@ class FoundDomain(Part):
     """Words that its documents have and those of other domains lack, most telling first."""
     language: str | None
     """ISO 639, a guess by common words; null of code and tables."""
+    languages: Mapping[str, float] = Field(default_factory=dict)
+    """The share of its documents in each, by a guess of each one of a sample, highest first; code is in none."""
     script: str | None
     """Of most letters, such as Latin or Han."""
     exact_duplicates: int
@@ -43,6 +49,16 @@ class FoundDomain(Part):
     near_duplicates_elsewhere: int
     """Those that are nearly an earlier document of another domain."""
     typical: tuple[TypicalDocument, ...]
+
+    @property
+    def spoken(self) -> str:
+        """Its language as a table says it, with shares where less than MOST of its documents are in it."""
+        if self.language is None or not self.languages:
+            return self.language or self.script or "-"
+        if max(self.languages.values()) >= MOST:
+            return self.language
+        named = [(name, share) for name, share in self.languages.items() if share >= WORTH_SAYING]
+        return ", ".join(f"{name} {share:.0%}" for name, share in named) or self.language
 
 
 class FoundDomains(Result):
@@ -61,6 +77,13 @@ class FoundDomains(Result):
     """With text, that were read."""
     empty: int
     """Without text; they are in no pool."""
+    unread: int = 0
+    """Files in the folders that were not read, by their endings, or as records lie beside them."""
+    unread_endings: tuple[str, ...] = ()
+    skipped: int = 0
+    """Bad records that were left out, and rests of files that cannot be read."""
+    first_skipped: tuple[str, ...] = ()
+    """Where the first of them are, and what is wrong with them."""
     dropped: int
     """Duplicates that were left out of the pools."""
     sampled: int

@@ -28,7 +28,9 @@ class RefinedStudy(Result):
     runs: str | None
     """Table of the old study's runs, which the new one reuses; null where it has none."""
     earlier_runs: int
-    """How many they are."""
+    """How many they are, those of the confirmation included."""
+    counted_runs: int = 0
+    """How many of them are evidence: none of the confirmation, nor those that mixed merged domains otherwise."""
     held_out: Mapping[str, str]
     """By domain that is no more, its held-out documents, by which the new study is judged as the old was."""
     notes: tuple[str, ...]

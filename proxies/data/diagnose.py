@@ -15,7 +15,7 @@ import fsspec
 import pyarrow
 import zstandard
 
-from proxies.errors import ProxyError
+from proxies.errors import Unreadable
 from proxies.storage import url_options
 
 # Compressed with --long: what may have to be kept in memory to unpack it.
@@ -25,20 +25,20 @@ BLOCK = 1 << 18  # bytes that are read at once
 READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, zstandard.ZstdError, pyarrow.ArrowException)
 
 
-def located(error: Exception, name: str, url: str) -> ProxyError:
+def located(error: Exception, name: str, url: str) -> Unreadable:
     """What to tell the user about `error`, which reading the file at `url` of domain `name` raised."""
     if isinstance(error, UnicodeDecodeError):
         try:
             where = _first_bad_utf8(url)
         except READ_ERRORS as damage:  # what is wrong with its text is not all that is wrong
             return located(damage, name, url)
-        return ProxyError(f"{name}: {url} {where}", hint="convert the file to UTF-8")
+        return Unreadable(f"{name}: {url} {where}", hint="convert the file to UTF-8")
     if isinstance(error, EOFError):
-        return ProxyError(f"{name}: {url} is truncated: {error}", hint="copy or download the file again")
+        return Unreadable(f"{name}: {url} is truncated: {error}", hint="copy or download the file again")
     if isinstance(error, FileNotFoundError):
-        return ProxyError(f"{name}: {url} is gone", hint="leave the files alone while they are read")
+        return Unreadable(f"{name}: {url} is gone", hint="leave the files alone while they are read")
     reason = " ".join(str(error).split())
-    return ProxyError(f"{name}: {url} cannot be read: {reason}", hint="it is damaged or out of reach: copy it again")
+    return Unreadable(f"{name}: {url} cannot be read: {reason}", hint="it is damaged or out of reach: copy it again")
 
 
 class WholeZst(io.RawIOBase):
@@ -98,9 +98,9 @@ def _packed(url: str) -> IO[bytes]:
 
 
 @contextmanager
-def open_text(url: str) -> Iterator[io.TextIOBase]:
-    """The same as text; \\r and \\r\\n end a line as \\n does."""
-    with open_bytes(url) as content, io.TextIOWrapper(content, encoding="utf-8") as text:
+def open_text(url: str, errors: str = "strict") -> Iterator[io.TextIOBase]:
+    """The same as text; \\r and \\r\\n end a line as \\n does; `errors`: what becomes of other bytes than UTF-8."""
+    with open_bytes(url) as content, io.TextIOWrapper(content, encoding="utf-8", errors=errors) as text:
         yield text
 
 

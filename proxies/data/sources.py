@@ -29,7 +29,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
 from proxies.data.diagnose import READ_ERRORS, located, open_text
-from proxies.errors import ProxyError
+from proxies.errors import ProxyError, Unreadable
 from proxies.storage import url_options
 
 if TYPE_CHECKING:
@@ -194,6 +194,19 @@ class Record:
         return not self.text.strip()
 
 
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """In the place of a record that is bad, or of the rest of a file that cannot be read further.
+
+    Attributes:
+        reason: file, line or row, and what is wrong.
+        end: the position right after it.
+    """
+
+    reason: str
+    end: Position
+
+
 def find_files(source: Source) -> tuple[SourceFile, ...]:
     """The files that `source` names, each once, in the order in which they are read.
 
@@ -224,8 +237,20 @@ def beside_records(source: Source) -> list[str]:
     here = [path for path in source.paths if "://" not in path and not path.startswith("hf:")]
     found = [_files_at(source, path) for path in here]
     # Another path may name one of them.
-    read = {file.url for files, _ in found for file in files}
-    return sorted({path for _, beside in found for path in beside} - read)
+    read = {file.url for files, _, _ in found for file in files}
+    return sorted({path for _, beside, _ in found for path in beside} - read)
+
+
+def unread(source: Source) -> list[str]:
+    """The files on this machine, in the folders of `source`, that are not read: those, and what has another ending.
+
+    Raises:
+        ProxyError: see `find_files`.
+    """
+    here = [path for path in source.paths if "://" not in path and not path.startswith("hf:")]
+    found = [_files_at(source, path) for path in here]
+    read = {file.url for files, _, _ in found for file in files}
+    return sorted({path for _, beside, unknown in found for path in (*beside, *unknown)} - read)
 
 
 def would_read(source: Source, path: Path) -> bool:
@@ -254,21 +279,28 @@ def check_readable(source: Source, files: Iterable[SourceFile]) -> None:
             next(_read(source, file), None)
 
 
-def text_fields(source: Source, file: SourceFile) -> tuple[str, ...]:
+def text_fields(source: Source, file: SourceFile, skip_bad: bool = False) -> tuple[str, ...]:
     """The fields of the first record of a file that hold text, whatever `source` wants of it; none of a text file.
 
+    Args:
+        skip_bad: take the first record that has such a field.
+
     Raises:
-        ProxyError: the file is broken.
+        Unreadable: the file is broken.
     """
     if file.kind == "text":
         return ()
     try:
         if file.kind == "parquet":
             return tuple(name for name, is_text in _parquet_columns(file).items() if is_text)
-        record = next((record for _, record in _records(source, file)), {})
-        return tuple(name for name, value in record.items() if isinstance(value, str))
+        for _, record in _records(source, file, skip_bad=skip_bad):
+            if isinstance(record, Mapping) or not skip_bad:
+                found = tuple(name for name, value in record.items() if isinstance(value, str))
+                if found or not skip_bad:
+                    return found
+        return ()
     except (*READ_ERRORS, AttributeError) as error:
-        raise located(error, source.name, file.url) from error
+        raise error if isinstance(error, ProxyError) else located(error, source.name, file.url) from error
 
 
 def documents(source: Source, files: tuple[SourceFile, ...], start: Position = Position()) -> Iterator[Document]:
@@ -287,18 +319,44 @@ def records(source: Source, files: tuple[SourceFile, ...], start: Position = Pos
     """All documents from `start` on, whole, with their other fields, empty ones included.
 
     Raises:
-        ProxyError: as `documents`.
+        Unreadable: as `documents`.
     """
     for number in range(start.file, len(files)):
         file, skipped = files[number], start.document if number == start.file else 0
+        for index, found in enumerate(islice(_whole(source, file), skipped, None), skipped):
+            if isinstance(found, Unreadable):
+                raise found
+            yield Record(*found, Position(number, index + 1))
+
+
+def good_and_bad_records(
+    source: Source, files: tuple[SourceFile, ...], start: Position = Position()
+) -> Iterator[Record | Bad]:
+    """The same, going on after what is bad."""
+    for number in range(start.file, len(files)):
+        file, skipped = files[number], start.document if number == start.file else 0
         try:
-            whole = _whole_texts(source, file) if file.kind == "text" else _whole_records(source, file)
-            for index, (text, fields, place) in enumerate(islice(whole, skipped, None), skipped):
-                yield Record(text, fields, place, Position(number, index + 1))
-        except ProxyError:
-            raise
-        except READ_ERRORS as error:
-            raise located(error, source.name, file.url) from error
+            for index, found in enumerate(islice(_whole(source, file, skip_bad=True), skipped, None), skipped):
+                end = Position(number, index + 1)
+                yield Bad(found.message, end) if isinstance(found, Unreadable) else Record(*found, end)
+        except Unreadable as error:
+            yield Bad(f"{error.message}; nothing after that is read of it", Position(number + 1))
+
+
+def _whole(
+    source: Source, file: SourceFile, skip_bad: bool = False
+) -> Iterator[tuple[str, Mapping[str, Any], str] | Unreadable]:
+    """Text, fields and place of each record of a file; of a bad one what is wrong with it.
+
+    Raises:
+        Unreadable: the file cannot be read further, or not `skip_bad` and a line of it is none.
+    """
+    try:
+        yield from _whole_texts(source, file) if file.kind == "text" else _whole_records(source, file, skip_bad)
+    except ProxyError:
+        raise
+    except READ_ERRORS as error:
+        raise located(error, source.name, file.url) from error
 
 
 def _whole_texts(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[str, Any], str]]:
@@ -311,21 +369,30 @@ def _whole_texts(source: Source, file: SourceFile) -> Iterator[tuple[str, Mappin
             part = []
 
 
-def _whole_records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[str, Any], str]]:
-    for place, record in _records(source, file, whole=True):
-        yield _text(source, file, place, record, source.text_field), record, f"{file.url} {place}"
+def _whole_records(
+    source: Source, file: SourceFile, skip_bad: bool
+) -> Iterator[tuple[str, Mapping[str, Any], str] | Unreadable]:
+    for place, record in _records(source, file, whole=True, skip_bad=skip_bad):
+        try:
+            text = _text(source, file, place, record, source.text_field)
+        except Unreadable as error:
+            yield error
+        else:
+            yield text, record, f"{file.url} {place}"
 
 
-def _files_at(source: Source, path: str) -> tuple[list[SourceFile], list[str]]:
-    """The files that are read, and those in the same folders that are not, as records lie beside them."""
+def _files_at(source: Source, path: str) -> tuple[list[SourceFile], list[str], list[str]]:
+    """The files that are read; those in the same folders that are not, as records lie beside them; and of no kind."""
     try:
         fs, root = fsspec.core.url_to_fs(path, **url_options(path))
         files: list[SourceFile] = []
         beside: list[str] = []
+        unknown: list[str] = []
         for match in [root] if fs.isdir(root) or fs.exists(root) else _matches(fs, root):
-            chosen, left = _paths_below(source, fs, match) if fs.isdir(match) else ([match], [])
+            chosen, left, other = _paths_below(source, fs, match) if fs.isdir(match) else ([match], [], [])
             files += [_file(source, fs, each) for each in chosen]
             beside += left
+            unknown += other
     except ProxyError:
         raise
     except ImportError as error:
@@ -336,7 +403,7 @@ def _files_at(source: Source, path: str) -> tuple[list[SourceFile], list[str]]:
         raise ProxyError(f"{source.name}: cannot list {path}: {reason}", hint="check address and access") from error
     if not files:
         raise ProxyError(f"{source.name}: no file matches {path}", hint="check the path")
-    return files, beside
+    return files, beside, unknown
 
 
 def _matches(fs: fsspec.AbstractFileSystem, pattern: str) -> list[str]:
@@ -357,8 +424,8 @@ def _matches(fs: fsspec.AbstractFileSystem, pattern: str) -> list[str]:
     return sorted(path for path in found if wanted.match(path.removeprefix(folder).lstrip("/")))
 
 
-def _paths_below(source: Source, fs: fsspec.AbstractFileSystem, root: str) -> tuple[list[str], list[str]]:
-    """As `_records_alone`, of all below a folder that can be read."""
+def _paths_below(source: Source, fs: fsspec.AbstractFileSystem, root: str) -> tuple[list[str], list[str], list[str]]:
+    """As `_records_alone`, of all below a folder that can be read; and what cannot, by its ending."""
     root = root.rstrip("/")
     if fs.exists(f"{root}/dataset_dict.json"):
         root = f"{root}/{source.split}"
@@ -371,7 +438,8 @@ def _paths_below(source: Source, fs: fsspec.AbstractFileSystem, root: str) -> tu
     readable = [path for path in paths if path not in about and _ending(path) in KIND_OF_ENDING]
     if not readable:
         raise ProxyError(f"{source.name}: no text below {root}", hint=f"readable: {READABLE}")
-    return _records_alone(readable)
+    unknown = [path for path in paths if path not in about and _ending(path) not in KIND_OF_ENDING]
+    return *_records_alone(readable), unknown
 
 
 def _records_alone(paths: list[str]) -> tuple[list[str], list[str]]:
@@ -446,10 +514,16 @@ def _read(source: Source, file: SourceFile) -> Iterator[tuple[str | None, str, b
         raise located(error, source.name, file.url) from error
 
 
-def _records(source: Source, file: SourceFile, whole: bool = False) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each record with its place in the file, for messages; with the fields that are read, or the whole of it."""
+def _records(
+    source: Source, file: SourceFile, whole: bool = False, skip_bad: bool = False
+) -> Iterator[tuple[str, Any]]:
+    """Each record with its place in the file, for messages; with the fields that are read, or the whole of it.
+
+    Args:
+        skip_bad: in the place of a line that is no record comes what is wrong with it, see `_text`.
+    """
     if file.kind == "json":
-        yield from _json_records(source, file)
+        yield from _json_records(source, file, skip_bad)
         return
     if file.kind == "hub":
         rows = iter(_hub_builder(source, file.url).as_streaming_dataset(split=source.split))
@@ -477,25 +551,42 @@ def _parquet_columns(file: SourceFile) -> dict[str, bool]:
     return {each.name: types.is_string(each.type) or types.is_large_string(each.type) for each in schema}
 
 
-def _json_records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _json_records(source: Source, file: SourceFile, skip_bad: bool) -> Iterator[tuple[str, Any]]:
     begun = False
-    for number, line in enumerate(_lines(file), 1):
+    for number, line in enumerate(_lines(file, "surrogateescape" if skip_bad else "strict"), 1):
         if not line.strip():
             continue
         if not begun and line.lstrip().startswith("["):
             yield from _list_records(source, file)
             return
         begun = True
-        yield f"line {number}", _parsed(source, file, f" line {number}", line)
+        place = f"line {number}"
+        try:
+            if skip_bad and not _is_utf8(line):
+                raise Unreadable(f"{source.name}: {file.url} {place} is not UTF-8")
+            record = _parsed(source, file, f" {place}", line)
+        except Unreadable as error:
+            if not skip_bad:
+                raise
+            record = error
+        yield place, record
 
 
-def _list_records(source: Source, file: SourceFile) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _is_utf8(line: str) -> bool:
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # a byte that was escaped
+        return False
+    return True
+
+
+def _list_records(source: Source, file: SourceFile) -> Iterator[tuple[str, Any]]:
     """The records of a file that is one JSON list, which has to be read as a whole."""
     whole, length = io.StringIO(), 0
     for line in _lines(file):
         length += whole.write(line)
         if length > LONGEST_LINE:
-            raise ProxyError(
+            raise Unreadable(
                 f"{source.name}: {file.url} is one JSON list of more than {LONGEST_LINE:,} characters",
                 hint="write one record a line, which is read line by line",
             )
@@ -507,47 +598,49 @@ def _parsed(source: Source, file: SourceFile, place: str, text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise ProxyError(
+        raise Unreadable(
             f"{source.name}: {file.url}{place} is not JSON: {error}",
             hint="every line is one JSON object, or the whole file one JSON list",
         ) from error
     except ValueError as error:
-        raise ProxyError(
+        raise Unreadable(
             f"{source.name}: {file.url}{place} holds a number of thousands of digits", hint="take the record out"
         ) from error
     except RecursionError as error:
-        raise ProxyError(
+        raise Unreadable(
             f"{source.name}: {file.url}{place} holds JSON nested too deeply to be read", hint="take the record out"
         ) from error
 
 
-def _text(source: Source, file: SourceFile, place: str, record: Mapping[str, Any], field: str) -> str:
+def _text(source: Source, file: SourceFile, place: str, record: Mapping[str, Any] | Unreadable, field: str) -> str:
     """The text in `field`; a null counts as an empty text."""
+    if isinstance(record, Unreadable):
+        raise record
     where = f"{source.name}: {file.url} {place}"
     if not isinstance(record, Mapping):
-        raise ProxyError(f"{where} is {_kind_of(record)}, not an object", hint=f'write {{"{field}": "..."}}')
+        raise Unreadable(f"{where} is {_kind_of(record)}, not an object", hint=f'write {{"{field}": "..."}}')
     if field not in record:
         raise _no_field(where, field, record)
     value = record[field]
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise ProxyError(
+        raise Unreadable(
             f"{where}: field {field} holds {_kind_of(value)}, not text",
             hint=_other_fields(field, record),
         )
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise ProxyError(
+        raise Unreadable(
             f"{where}: field {field} holds half a character (a lone surrogate) at character {error.start}",
             hint="write the record again with a whole character there",
         ) from error
     return value
 
 
-def _no_field(where: str, field: str, fields: Iterable[str]) -> ProxyError:
-    return ProxyError(f"{where} has no field {field}", hint=_other_fields(field, fields))
+def _no_field(where: str, field: str, fields: Iterable[str]) -> Unreadable:
+    return Unreadable(f"{where} has no field {field}", hint=_other_fields(field, fields))
 
 
 def _other_fields(field: str, fields: Iterable[str]) -> str:
@@ -577,14 +670,17 @@ def _kind_of(value: object) -> str:
     return type(value).__name__
 
 
-def _lines(file: SourceFile) -> Iterator[str]:
+def _lines(file: SourceFile, errors: str = "strict") -> Iterator[str]:
     """The lines of a file of text, each with its line break, which is "\\n" for all kinds.
+
+    Args:
+        errors: what becomes of bytes that are not UTF-8.
 
     Raises:
         ValueError: one is longer than LONGEST_LINE, as it is in a few compressed bytes that unpack to gigabytes.
     """
     first = True
-    with open_text(file.url) as text:
+    with open_text(file.url, errors) as text:
         while block := text.read(BLOCK):
             if not block.endswith("\n"):
                 rest = text.readline(LONGEST_LINE)

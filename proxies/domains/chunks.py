@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from proxies.data.sources import Position, Record, Source, SourceFile, records
+from proxies.data.sources import Bad, Position, Record, Source, SourceFile, good_and_bad_records, records
 from proxies.errors import ProxyError
 from proxies.processes import process_pool
 
 CHUNK_DOCUMENTS, CHUNK_CHARACTERS = 1024, 1 << 20
 PORTION_DOCUMENTS, PORTION_CHARACTERS = 1 << 18, 1 << 28
+NAMED = 3  # bad records, of all that are left out
 
 Result = TypeVar("Result")
 
@@ -31,6 +32,8 @@ class Chunk:
     Attributes:
         first: number of the first of them, among all documents with text.
         empty: documents without text that stood between them.
+        bad: records that stood between them and could not be used, and rests of files.
+        first_bad: what is wrong with the first NAMED of them.
         end: the position after them.
         ends_portion: whether a portion ends here.
         is_last: of all.
@@ -39,25 +42,36 @@ class Chunk:
     first: int
     records: list[Record]
     empty: int
+    bad: int
+    first_bad: list[str]
     end: Position
     ends_portion: bool
     is_last: bool = False
 
 
-def chunks(source: Source, files: tuple[SourceFile, ...], start: Position, first: int) -> Iterator[Chunk]:
+def chunks(
+    source: Source, files: tuple[SourceFile, ...], start: Position, first: int, skip_bad: bool
+) -> Iterator[Chunk]:
     """
     Args:
         start: the end of a portion, or the beginning.
         first: number of the first document with text there.
+        skip_bad: whether what cannot be used is left out.
 
     Raises:
-        ProxyError: see `proxies.data.sources.records`.
+        Unreadable: see `proxies.data.sources.records`.
     """
     found: list[Record] = []
-    empty = characters = portion_documents = portion_characters = 0
+    first_bad: list[str] = []
+    empty = bad = characters = portion_documents = portion_characters = 0
     end = start
-    for record in records(source, files, start):
+    for record in (good_and_bad_records if skip_bad else records)(source, files, start):
         end = record.end
+        if isinstance(record, Bad):
+            bad += 1
+            if len(first_bad) < NAMED:
+                first_bad.append(record.reason)
+            continue
         if record.empty:
             empty += 1
             continue
@@ -67,12 +81,12 @@ def chunks(source: Source, files: tuple[SourceFile, ...], start: Position, first
             portion_documents += len(found)
             portion_characters += characters
             full = portion_documents >= PORTION_DOCUMENTS or portion_characters >= PORTION_CHARACTERS
-            yield Chunk(first, found, empty, end, full)
+            yield Chunk(first, found, empty, bad, first_bad, end, full)
             first += len(found)
-            found, empty, characters = [], 0, 0
+            found, empty, bad, first_bad, characters = [], 0, 0, [], 0
             if full:
                 portion_documents = portion_characters = 0
-    yield Chunk(first, found, empty, end, ends_portion=True, is_last=True)
+    yield Chunk(first, found, empty, bad, first_bad, end, ends_portion=True, is_last=True)
 
 
 class Mapping(Protocol):

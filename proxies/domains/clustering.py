@@ -10,6 +10,8 @@ Axes: N sampled texts, F fine clusters, E width of the embedding.
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -22,10 +24,13 @@ LEAST_SHARE = 0.1  # of the average: a smaller fine cluster is dissolved
 def fine_clusters(vectors_NE: Float[np.ndarray, "N E"], count: int, seed: int) -> Float[np.ndarray, "F E"]:
     """Centres of at most `count` clusters; none without a vector, no two the same."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
+    from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
     # With one thread, as sums of several come in any order.
-    with threadpool_limits(1):
+    with threadpool_limits(1), warnings.catch_warnings():
+        # Fewer different vectors than clusters: the caller sees how many there are.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         # Its own batch would make the centres depend on the number of cores.
         begun = MiniBatchKMeans(count, batch_size=4096, n_init=1, random_state=seed, max_iter=100).fit(vectors_NE)
         # Batches leave centres where a few texts of a batch pulled them; whole rounds even that out.

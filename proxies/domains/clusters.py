@@ -15,6 +15,10 @@ from proxies.errors import ProxyError
 from proxies.storage import write_whole
 
 
+class TooFew(ProxyError):
+    """Documents for so many domains."""
+
+
 @dataclass(frozen=True)
 class Clusters:
     """
@@ -33,26 +37,33 @@ class Clusters:
     found: int
 
     @classmethod
-    def learn(cls, vectors_NE: Float[np.ndarray, "N E"], count: int, fine: int, seed: int) -> Self:
+    def learn(cls, vectors_NE: Float[np.ndarray, "N E"], count: int, least: int, fine: int, seed: int) -> Self:
         """
         Args:
             vectors_NE: of a sample.
-            count: of domains.
+            count: of domains; `least`: with which the caller is content where the vectors fall into no more groups.
             fine: clusters to begin with, at most.
 
         Raises:
-            ProxyError: the vectors are too alike.
+            TooFew: the vectors are too alike.
         """
         all_FE = fine_clusters(vectors_NE, max(count, min(fine, len(vectors_NE) // LEAST_TEXTS)), seed)
-        if len(all_FE) < count:
-            raise ProxyError(
-                f"the documents fall into {len(all_FE)} groups, fewer than {count} domains",
-                hint="ask for fewer domains: they are alike",
+        if len(all_FE) < least:
+            groups = f"{len(all_FE)} groups" if len(all_FE) > 1 else "one group"
+            raise TooFew(
+                f"the documents fall into {groups}, fewer than {least} domains",
+                hint="ask for fewer domains: they are alike" if len(all_FE) > 1 else "they are all alike: sort others",
             )
+        count = min(count, len(all_FE))
         centres_FE = all_FE[pruned(vectors_NE, all_FE, count)]
         sizes_F = np.bincount(nearest(vectors_NE, centres_FE), minlength=len(centres_FE))
         tree_M4 = merge_tree(centres_FE, sizes_F)
         return cls(centres_FE, sizes_F, cut(tree_M4, count), tree_M4, len(all_FE))
+
+    @property
+    def count(self) -> int:
+        """Of domains."""
+        return int(self.domain_F.max()) + 1
 
     def domains_of(self, vectors_NE: Float[np.ndarray, "N E"]) -> Int[np.ndarray, " N"]:
         """That of the fine cluster whose centre is nearest."""

@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from proxies.domains.languages import WORD, language_of, script_of
+from proxies.domains.languages import NAME_OF, WORD, language_of, languages_of, script_of, signs_of
 from proxies.domains.survey import Sampled
 
 TERMS = 10
 TYPICAL = 5
 IN_NAME = 3
+SPOKEN = 0.3  # of the documents: a language that a name says
 LONGEST_TERM = 20  # characters
 LONGEST_NAME = 40  # of its terms, as many as fit
 # Documents of a domain whose words are counted, and by whose letters a language is guessed; spread over its sample.
@@ -35,6 +36,7 @@ class Description:
         terms: words that its documents have and others lack, most telling first.
         typical: the documents that lie nearest to its middle.
         language: ISO 639, a guess; None of code and tables.
+        languages: the share of its documents in each, by a guess of each document, highest first.
         script: such as Latin; None where there are no letters.
     """
 
@@ -42,6 +44,7 @@ class Description:
     terms: tuple[str, ...]
     typical: tuple[Sampled, ...]
     language: str | None
+    languages: Mapping[str, float]
     script: str | None
 
 
@@ -52,13 +55,22 @@ def describe(
     members = [np.flatnonzero(domain_N == domain) for domain in range(count)]
     terms = _terms([[sample[number].text for number in _spread(mine, COUNTED)] for mine in members])
     found: list[Description] = []
-    for domain, mine in enumerate(members):
-        texts = [sample[number].text for number in _spread(mine, GUESSED_BY)]
-        language, script = language_of(texts), script_of(texts)
-        name = _name(terms[domain], language, script, [other.name for other in found])
+    guessed_by = [[sample[number].text for number in _spread(mine, GUESSED_BY)] for mine in members]
+    languages = [language_of(texts) for texts in guessed_by]
+    common = _commonest(languages, members)
+    for domain, (mine, texts) in enumerate(zip(members, guessed_by, strict=True)):
+        language, script, shares = languages[domain], script_of(texts), languages_of(texts)
+        if language is None or language == common:
+            parts = _words(terms[domain])[:IN_NAME] or [NAME_OF.get(language or "", script or signs_of(texts)).lower()]
+        else:
+            spoken = [each for each, share in shares.items() if share >= SPOKEN] or [language]
+            parts = [NAME_OF[each] for each in spoken[:IN_NAME]]
+            if languages.count(language) > 1:
+                parts += _words(terms[domain])[:1]
+        name = _name(parts, [other.name for other in found])
         closeness_N = vectors_NE[mine] @ vectors_NE[mine].mean(axis=0)
         typical = tuple(sample[number] for number in mine[np.argsort(-closeness_N, kind="stable")[:TYPICAL]])
-        found.append(Description(name, terms[domain], typical, language, script))
+        found.append(Description(name, terms[domain], typical, language, shares, script))
     return tuple(found)
 
 
@@ -94,9 +106,22 @@ def _terms(texts: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     return chosen
 
 
-def _name(terms: Sequence[str], language: str | None, script: str | None, taken: Sequence[str]) -> str:
-    plain = [folded for term in terms if PLAIN.fullmatch(folded := _folded(term))]
-    parts = list(dict.fromkeys(plain))[:IN_NAME] or [(script or "signs").lower(), *([language] if language else [])]
+def _commonest(languages: Sequence[str | None], members: Sequence[Int[np.ndarray, " M"]]) -> str | None:
+    """The language that most documents of the domains with one are in; None where no domain has one."""
+    documents = Counter[str]()
+    for language, mine in zip(languages, members, strict=True):
+        if language is not None:
+            documents[language] += len(mine)
+    return max(sorted(documents), key=lambda language: documents[language], default=None)
+
+
+def _words(terms: Sequence[str]) -> list[str]:
+    """Those that can be in a name, each once."""
+    return list(dict.fromkeys(folded for term in terms if PLAIN.fullmatch(folded := _folded(term))))
+
+
+def _name(parts: list[str], taken: Sequence[str]) -> str:
+    """Unlike those that are taken."""
     room = LONGEST_NAME - len("_1000")
     while len("_".join(parts)) > room:
         parts.pop()

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from proxies.data.intake import OnProgress, Progress
 from proxies.data.sources import Source, SourceFile
-from proxies.domains.clusters import Clusters
+from proxies.domains.clusters import Clusters, TooFew
 from proxies.domains.describing import Description, describe
 from proxies.domains.duplicates import Duplicates
 from proxies.domains.embedding import Embedding
@@ -34,8 +34,9 @@ from proxies.errors import ProxyError
 from proxies.storage import write_whole
 
 # Raised when the same documents and settings give other domains.
-METHOD = 2
+METHOD = 3
 DOMAINS = 20
+LEAST_DOCUMENTS = 5  # that differ, for each domain, where nobody said how many
 MOST_DOMAINS = 1000  # of a study
 EMBEDDED_AT_ONCE = 1024  # documents between two looks at how far it is
 
@@ -45,35 +46,34 @@ class Search:
     """How domains are found.
 
     Attributes:
-        count: of domains.
+        count: of domains; None: DOMAINS, or as many as there are documents for.
         seed: of the decomposition and the clusters.
         embedding: the folder that one is opened from; None: n-grams, learned from the sample.
         sample: documents that embedding and clusters are learned from, at most.
         fine: clusters to begin with, at most; a sample of 8,000 has them all.
         drop_duplicates: whether documents that are there already, or nearly, are left out of the pools.
         workers: processes; None uses all cores.
+        skip_bad: whether records that cannot be used, and rests of files that cannot be read, are left out.
     """
 
-    count: int = DOMAINS
+    count: int | None = None
     seed: int = 0
     embedding: Path | None = None
     sample: int = 100_000
     fine: int = 1000
     drop_duplicates: bool = False
     workers: int | None = None
+    skip_bad: bool = False
 
     def __post_init__(self) -> None:
-        if not 2 <= self.count <= MOST_DOMAINS:
+        count = 2 if self.count is None else self.count
+        if not 2 <= count <= MOST_DOMAINS:
+            raise ProxyError(f"count {count}: a mixture is of at least two domains", f"ask for 2 to {MOST_DOMAINS}")
+        if self.sample < count:
+            raise ProxyError(f"sample {self.sample}: fewer than {count} domains", hint="take at least one for each")
+        if self.fine < count:
             raise ProxyError(
-                f"count {self.count}: a mixture is of at least two domains", f"ask for 2 to {MOST_DOMAINS}"
-            )
-        if self.sample < self.count:
-            raise ProxyError(
-                f"sample {self.sample}: fewer than {self.count} domains", hint="take at least one for each"
-            )
-        if self.fine < self.count:
-            raise ProxyError(
-                f"fine {self.fine}: fewer clusters than {self.count} domains", hint="domains are merged from these"
+                f"fine {self.fine}: fewer clusters than {count} domains", hint="domains are merged from these"
             )
         if self.workers is not None and self.workers < 1:
             raise ProxyError(f"workers {self.workers} must be above 0", hint="leave it out to use all cores")
@@ -103,12 +103,16 @@ class Found:
     Attributes:
         identity: of the embedding.
         documents, empty: what was read: documents with text and without.
+        skipped: records that were left out as they cannot be used, and rests of files; `first_skipped`: what is wrong
+            with the first.
         sampled: documents that were learned from.
     """
 
     identity: str
     documents: int
     empty: int
+    skipped: int
+    first_skipped: tuple[str, ...]
     sampled: int
     clusters: Clusters
     domains: tuple[Domain, ...]
@@ -137,8 +141,8 @@ def find_domains(
         OSError: something cannot be written.
     """
     workers = search.workers or cpu_count()
-    read = survey(source, files, search.sample, workers, folder / "survey", on_progress)
-    _check_enough(read, search.count)
+    read = survey(source, files, search.sample, search.skip_bad, workers, folder / "survey", on_progress)
+    _check_enough(read, search.count or 2)
     place = folder / "embedding" if search.embedding is None else search.embedding
     clusters_file = folder / "clusters.npz"
     with threadpool_limits(1):  # as sums of several threads come in any order
@@ -148,18 +152,24 @@ def find_domains(
         vectors_NE = _vectors(embedding, texts, folder / "vectors.npy", on_progress)
         if not clusters_file.exists():
             on_progress(Progress("cluster", 0, None, ""))
-            Clusters.learn(vectors_NE, search.count, search.fine, search.seed).save(clusters_file)
+            count = search.count or min(DOMAINS, search.fine, max(2, len(texts) // LEAST_DOCUMENTS))
+            least = search.count or 2
+            Clusters.learn(vectors_NE, count, least, search.fine, search.seed).save(clusters_file)
         clusters = Clusters.open(clusters_file)
         on_progress(Progress("describe the domains", 0, None, ""))
-        about = describe(read.sample, vectors_NE, clusters.domains_of(vectors_NE), search.count)
+        about = describe(read.sample, vectors_NE, clusters.domains_of(vectors_NE), clusters.count)
         names = [each.name for each in about]
         dropped = read.duplicates if search.drop_duplicates else None
         target = Pools(pools, names, place, clusters_file, dropped)
-        done = sort_into_pools(source, files, target, read.documents, workers, folder / "sorted", on_progress)
+        done = sort_into_pools(
+            source, files, target, read.documents, search.skip_bad, workers, folder / "sorted", on_progress
+        )
     return Found(
         identity=embedding.identity,
         documents=read.documents,
         empty=read.empty,
+        skipped=read.bad,
+        first_skipped=read.first_bad,
         sampled=len(read.sample),
         clusters=clusters,
         domains=_domains(about, done, read.duplicates),
@@ -169,13 +179,15 @@ def find_domains(
 def _check_enough(read: Survey, count: int) -> None:
     if read.documents < 2:
         some = f"{read.documents} document{'s' * (read.documents != 1)} with text"
+        if read.bad:
+            some += f", {read.bad:,} bad ones left out ({read.first_bad[0]})"
         raise ProxyError(f"{some}; domains are made of at least two", hint="name a folder or file of more documents")
     if len(read.sample) == 1:
         raise ProxyError(
             f"all {read.documents:,} documents are alike", hint="there are no domains in copies of one document"
         )
     if len(read.sample) < count:
-        raise ProxyError(
+        raise TooFew(
             f"{count} domains of {len(read.sample)} documents that differ", hint="ask for fewer domains with --count"
         )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # First and last letter.
 SCRIPTS = (
@@ -61,6 +62,16 @@ COMMON = {
     "uk": "не і в на для з що та до як від файл у",
     "bg": "не на и за да от се в е с файл при",
 }
+# As a name says it.
+# fmt: off
+NAME_OF = {
+    "ar": "arabic", "bg": "bulgarian", "bn": "bengali", "cs": "czech", "da": "danish", "de": "german", "el": "greek",
+    "en": "english", "es": "spanish", "fi": "finnish", "fr": "french", "he": "hebrew", "hi": "hindi", "hu": "hungarian",
+    "hy": "armenian", "id": "indonesian", "it": "italian", "ja": "japanese", "ka": "georgian", "ko": "korean",
+    "nl": "dutch", "pl": "polish", "pt": "portuguese", "ro": "romanian", "ru": "russian", "sv": "swedish",
+    "ta": "tamil", "th": "thai", "tr": "turkish", "uk": "ukrainian", "vi": "vietnamese", "zh": "chinese",
+}
+# fmt: on
 WORD = re.compile(r"[^\W\d_]+")
 LEAST_SHARE = 0.1  # of all words; code with comments has less
 # Japanese is mostly written in Chinese characters.
@@ -71,6 +82,20 @@ def script_of(texts: Iterable[str]) -> str | None:
     """That of most letters; None where there are none of a script that is known."""
     letters = _letters(texts)
     return letters.most_common(1)[0][0] if letters else None
+
+
+def signs_of(texts: Iterable[str]) -> str:
+    """What to call a text without letters of a script that is known: emoji where most of its signs are, or signs."""
+    kinds = Counter(unicodedata.category(sign) for text in texts for sign in text if not sign.isspace())
+    return "emoji" if kinds["So"] > kinds.total() / 2 else "signs"
+
+
+def languages_of(texts: Sequence[str]) -> dict[str, float]:
+    """The share of texts in each language, by a guess of each; those without one are in no share."""
+    found = Counter(language for text in texts if (language := language_of([text])) is not None)
+    return {
+        language: times / len(texts) for language, times in sorted(found.items(), key=lambda each: (-each[1], each))
+    }
 
 
 def language_of(texts: Iterable[str]) -> str | None:

@@ -71,6 +71,7 @@ def sort_into_pools(
     files: tuple[SourceFile, ...],
     pools: Pools,
     documents: int,
+    skip_bad: bool,
     workers: int,
     folder: Path,
     on_progress: OnProgress,
@@ -79,6 +80,7 @@ def sort_into_pools(
 
     Args:
         documents: how many there are.
+        skip_bad: as they were counted, see `survey`.
         folder: of what is remembered; what is in it was made of the same files and clusters.
 
     Raises:
@@ -97,7 +99,9 @@ def sort_into_pools(
     if not is_over:
         with several_processes(workers, _begin, pools.embedding, pools.clusters) as mapped:
             portion = _Portion(count)
-            given = ((chunk, (_kept(pools.dropped, chunk),)) for chunk in chunks(source, files, position, done))
+            given = (
+                (chunk, (_kept(pools.dropped, chunk),)) for chunk in chunks(source, files, position, done, skip_bad)
+            )
             for chunk, lines in mapped(_sort, given):
                 portion.add(lines)
                 done += len(chunk.records)
@@ -181,7 +185,7 @@ def _begin(embedding: Path, clusters: Path) -> None:
 def _sort(chunk: Chunk, kept_N: NDArray[np.bool_] | None) -> _Lines:
     domain_N = _clusters.domains_of(_embedding.embed([record.text for record in chunk.records])).astype(np.uint16)
     lines: dict[int, list[bytes]] = {}
-    sums_2D = np.zeros((2, int(_clusters.domain_F.max()) + 1), dtype=np.int64)
+    sums_2D = np.zeros((2, _clusters.count), dtype=np.int64)
     for place, (record, domain) in enumerate(zip(chunk.records, domain_N.tolist(), strict=True)):
         if kept_N is None or kept_N[place]:
             lines.setdefault(domain, []).append(_line(record))

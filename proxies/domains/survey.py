@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from proxies.data.format import read_json, write_json
 from proxies.data.intake import OnProgress, Progress
 from proxies.data.sources import Position, Source, SourceFile
-from proxies.domains.chunks import Chunk, chunks, several_processes
+from proxies.domains.chunks import NAMED, Chunk, chunks, several_processes
 from proxies.domains.duplicates import BANDS, Duplicates, band_keys, find_duplicates, text_hashes
 from proxies.domains.embedding.ngrams import excerpt
 from proxies.storage import write_whole
@@ -51,11 +51,14 @@ class Survey:
     """
     Attributes:
         documents: with text; `empty`: without.
+        bad: records that could not be used, and rests of files; `first_bad`: what is wrong with the first NAMED.
         sample: by rising hash; no two of them the same, or nearly.
     """
 
     documents: int
     empty: int
+    bad: int
+    first_bad: tuple[str, ...]
     sample: tuple[Sampled, ...]
     duplicates: Duplicates
 
@@ -91,6 +94,7 @@ def survey(
     source: Source,
     files: tuple[SourceFile, ...],
     sample: int,
+    skip_bad: bool,
     workers: int,
     folder: Path,
     on_progress: OnProgress,
@@ -98,6 +102,7 @@ def survey(
     """Reads everything, or goes on where an earlier call was killed.
 
     Args:
+        skip_bad: whether what cannot be used is left out.
         folder: of the survey; what is in it was made of the same files and sample.
 
     Raises:
@@ -105,24 +110,28 @@ def survey(
     """
     folder.mkdir(parents=True, exist_ok=True)
     lowest = LowestHashes(sample)
-    portions = documents = empty = 0
+    portions = documents = empty = bad = 0
+    first_bad: list[str] = []
     position, is_over = Position(), False
     while (saved := read_json(_about(folder, portions))) is not None:
         for entry in saved["candidates"]:
             lowest.offer(Sampled(**entry))
         documents, empty = documents + saved["documents"], empty + saved["empty"]
+        bad, first_bad = bad + saved["bad"], first_bad + saved["first_bad"]
         position, is_over = Position(*saved["end"]), saved["is_last"]
         portions += 1
     if not is_over:
         with several_processes(workers, _begin) as mapped:
             found: list[_Found] = []
             candidates: list[Sampled] = []
-            portion_empty = 0
-            given = ((chunk, (lowest.highest,)) for chunk in chunks(source, files, position, documents))
+            portion_empty = portion_bad = 0
+            portion_first: list[str] = []
+            given = ((chunk, (lowest.highest,)) for chunk in chunks(source, files, position, documents, skip_bad))
             for chunk, of_chunk in mapped(_look_at, given):
                 found.append(of_chunk)
                 candidates += [each for each in of_chunk.candidates if lowest.offer(each)]
-                portion_empty += chunk.empty
+                portion_empty, portion_bad = portion_empty + chunk.empty, portion_bad + chunk.bad
+                portion_first += chunk.first_bad
                 documents += len(chunk.records)
                 on_progress(Progress("read the documents", documents, None, "documents"))
                 if not chunk.ends_portion:
@@ -137,16 +146,19 @@ def survey(
                 about = {
                     "documents": len(numbers["hashes"]),
                     "empty": portion_empty,
+                    "bad": portion_bad,
+                    "first_bad": portion_first[:NAMED],
                     "end": [chunk.end.file, chunk.end.document],
                     "is_last": chunk.is_last,
                     "candidates": [vars(each) for each in candidates],
                 }
                 _save(folder, portions, numbers, about)
                 portions += 1
-                found, candidates, empty, portion_empty = [], [], empty + portion_empty, 0
+                empty, bad, first_bad = empty + portion_empty, bad + portion_bad, first_bad + portion_first
+                found, candidates, portion_empty, portion_bad, portion_first = [], [], 0, 0, []
     duplicates = find_duplicates(partial(_column, folder, portions), documents)
     distinct = tuple(each for each in lowest if not duplicates.repeats_N[each.number])
-    return Survey(documents, empty, distinct, duplicates)
+    return Survey(documents, empty, bad, tuple(first_bad[:NAMED]), distinct, duplicates)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def _parts_table(found: FoundDomains) -> Table:
             f"{domain.documents:,}",
             f"{domain.share:.1%}",
             show_count(domain.mean_bytes),
-            domain.language or domain.script or "-",
+            domain.spoken,
             f"{repeats:,}",
             ", ".join(domain.terms[:6]),
         )
@@ -48,9 +48,44 @@ def refined_view(refined: RefinedStudy) -> RenderableType:
         parts += [Text(f"{name}:", style="bold"), _parts_table(found), Text(f"more about them: {found.page}\n")]
     parts += [Text(f"{new}: {', '.join(old)}, together") for new, old in refined.merged.items()]
     if refined.runs is not None:
-        parts.append(Text(f"{refined.earlier_runs} runs of {refined.made_from} are reused, from {refined.runs}"))
+        counted = f"{refined.counted_runs} of the {refined.earlier_runs} runs of {refined.made_from} will count"
+        rest = refined.earlier_runs - refined.counted_runs
+        why = "of the confirmation" + ", or mixed merged domains otherwise than their tokens are" * bool(refined.merged)
+        parts.append(Text(f"{counted}, from {refined.runs}" + f"; the others are {why}" * bool(rest)))
     parts.append(Text(f"wrote {refined.study}; next: mixopt plan {refined.study}"))
     return Group(*parts, *(note(each) for each in refined.notes))
+
+
+def skipped_note(found: FoundDomains) -> str | None:
+    """That not all of the heap is in the pools."""
+    if not found.skipped:
+        return None
+    more = found.skipped - len(found.first_skipped)
+    what = (
+        "1 bad record, or rest of a file, was"
+        if found.skipped == 1
+        else (f"{found.skipped:,} bad records, or rests of files, were")
+    )
+    named = "; ".join([*found.first_skipped, *([f"and {more:,} more"] if more else [])])
+    return f"{what} left out: {named}"
+
+
+def unread_note(found: FoundDomains) -> str | None:
+    """That there are files of which nothing is in the pools."""
+    if not found.unread:
+        return None
+    files = "1 file" if found.unread == 1 else f"{found.unread:,} files"
+    return f"{files} not read: {', '.join(found.unread_endings)}"
+
+
+def fewer_note(found: FoundDomains, usual: int) -> str | None:
+    """That there are fewer domains than nobody asked for otherwise."""
+    if len(found.domains) >= usual:
+        return None
+    return (
+        f"{len(found.domains)} domains and not {usual}, as there are {found.sampled:,} documents that differ; "
+        "--count asks for another number"
+    )
 
 
 def repeats_note(found: FoundDomains) -> str | None:

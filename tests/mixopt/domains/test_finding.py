@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import resource
 import shutil
 import subprocess
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -81,9 +83,66 @@ def test_texts_in_another_field_are_named_in_the_study(tmp_path: Path) -> None:
 def test_what_was_begun_otherwise_is_not_gone_on_with(heap: Path, tmp_path: Path) -> None:
     (tmp_path / "pools" / ".work").mkdir(parents=True)
     (tmp_path / "pools" / ".work" / "inputs").write_text("others")
+    (tmp_path / "pools" / "mine.txt").write_text("of a person")
     done = mixopt("domains", heap, "-o", tmp_path / "pools")
     assert done.status == 2
     assert "holds what was begun with other documents or settings; choose another folder" in done.stderr
+
+
+def test_after_a_mistake_the_same_folder_is_begun_anew(heap: Path, pools: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pools"
+    wrong = mixopt("domains", heap, "--count", 500, "--workers", 1, "-o", folder)
+    assert wrong.status == 2 and "ask for fewer domains with --count" in " ".join(wrong.stderr.split())
+    done = mixopt("domains", heap, "--count", 3, "--workers", 1, "-o", folder)
+    assert done.status == 0, done.stderr
+    assert "begun anew" in done.stderr
+    assert files_in(folder / "text") == files_in(pools / "text")
+
+
+def write_bad(folder: Path) -> int:
+    """A heap with bad records and a file that ends too soon; returns how many of its records are good."""
+    good = len(write_heap(folder, each=20))
+    with (folder / "a.jsonl").open("ab") as file:
+        file.write(b'{"text": "half \\ud83d of it"}\n{"text": 5}\n{"other": "no text"}\n[1]\n{"text": "\xff"}\nno\n')
+        file.write(b'{"text": "a good one after all that"}\n')
+    whole = gzip.compress(b'{"text": "the first of a file that was cut off"}\n' + Random(0).randbytes(200_000))
+    (folder / "c.jsonl.gz").write_bytes(whole[:1000])
+    return good + 1
+
+
+def test_bad_records_are_left_out_on_demand_and_told(tmp_path: Path) -> None:
+    good = write_bad(tmp_path / "heap")
+    output = tmp_path / "pools"
+    told = mixopt("domains", tmp_path / "heap", "--count", 3, "--workers", 1, "-o", output)
+    assert told.status == 2
+    assert "is not UTF-8" in told.stderr and "or leave out what cannot be used: --skip-bad" in told.stderr
+    done = mixopt("domains", tmp_path / "heap", "--count", 3, "--workers", 1, "--skip-bad", "-o", output)
+    assert done.status == 0, done.stderr
+    said = " ".join(done.stderr.split())
+    assert "7 bad records, or rests of files, were left out: " in said
+    assert "a.jsonl line 31: field text holds half a character" in said and "and 4 more" in said
+    found = FoundDomains.model_validate_json((output / "domains.json").read_text())
+    assert (found.documents, found.skipped, len(found.first_skipped)) == (good, 7, 3)
+    assert "a.jsonl line 32" in (output / "domains.html").read_text()
+    assert sum(map(len, pool_records(output / "text").values())) == good
+
+
+def test_a_small_heap_has_fewer_domains_and_what_is_not_read_of_it_is_told(tmp_path: Path) -> None:
+    write_heap(tmp_path / "heap", each=5)
+    for name in ("README.md", "weights.bin", "empty.txt"):
+        (tmp_path / "heap" / name).write_text("")
+    done = mixopt("domains", tmp_path / "heap", "--workers", 1, "-o", tmp_path / "pools")
+    assert done.status == 0, done.stderr
+    assert "3 domains and not 20, as there are 15 documents that differ" in " ".join(done.stderr.split())
+    assert "3 files not read: .bin, .md, .txt" in done.stderr
+
+
+def test_documents_that_cannot_be_told_apart_are_one_group_without_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "heap.jsonl").write_text('{"text": "abc"}\n{"text": "one two three"}\n')
+    done = mixopt("domains", tmp_path / "heap.jsonl", "--count", 2, "--workers", 1, "-o", tmp_path / "pools")
+    assert done.status == 2
+    assert "the documents fall into one group, fewer than 2 domains" in done.stderr
+    assert "Warning" not in done.stderr and "site-packages" not in done.stderr
 
 
 def test_a_full_disk_is_told_and_then_gone_on_with(heap: Path, pools: Path, tmp_path: Path) -> None:

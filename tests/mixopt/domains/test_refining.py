@@ -54,6 +54,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finer(study: Path) -> Path:
     done = refined(study, "--split", "prose=3")
     assert done.status == 0, done.stderr
+    assert "21 of the " in done.stdout
     return study.with_name("study-finer.yaml")
 
 
@@ -147,6 +148,7 @@ def test_merged_domains_are_one_pool_and_runs_that_mixed_them_otherwise_do_not_c
     assert objective_of(coarse.file).metrics == ("prose_before", "code")
     earlier = coarse.problem.earlier
     assert earlier is not None and 0 < len(earlier) < 21
+    assert f"{len(earlier)} of the " in done.stdout and "runs of small will count" in done.stdout
     assert any(
         "otherwise than their tokens are, by more than 2% of all, were left out" in each for each in coarse.notes
     )
@@ -203,6 +205,28 @@ def test_a_part_of_a_level_is_split_within_it(tmp_path: Path) -> None:
     assert list(load(study.with_name("study-one.yaml")).domains) == ["all.one", "code"]
 
 
+def test_a_merger_inside_a_level_names_the_deepest_one_at_once(tmp_path: Path) -> None:
+    lines = (
+        "  all: {max: 95%, parts: {src: {max: 90%, parts: {prose: {paths: data/prose.jsonl}, "
+        "sums: {paths: data/sums.jsonl}}}, code: {paths: data/code.jsonl}}}\n  more: {paths: data/sums.jsonl}\n"
+    )
+    text = STUDY[: STUDY.index("  prose:")] + lines + STUDY[STUDY.index("  sums:") :]
+    text = text.replace("  sums:  {paths: data/sums.jsonl, min: 5%}\n", "").replace("[prose, sums]", "[all]")
+    study = write_study(tmp_path, text.replace("{prose: 2, code: 1}", "{all: 2, more: 1}"))
+    for new in ("q", "all.q"):
+        told = refined(study, "--merge", f"all.src.prose,all.src.sums={new}", output="one")
+        assert "call it all.src.q" in " ".join(told.stderr.split()), told.stderr
+    done = refined(study, "--merge", "all.src.prose,all.src.sums=all.src.q", output="one")
+    assert done.status == 0, done.stderr
+
+
+def test_a_limit_that_a_merger_ends_is_told(tmp_path: Path) -> None:
+    study = write_study(tmp_path, STUDY.replace("data/prose.jsonl}", "data/prose.jsonl, max: 30%}"))
+    done = refined(study, "--merge", "prose,sums=press")
+    assert done.status == 0, done.stderr
+    assert "max 0.3 of prose no longer holds" in " ".join(done.stdout.split())
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -210,7 +234,7 @@ def test_a_part_of_a_level_is_split_within_it(tmp_path: Path) -> None:
         (["--split", "prose"], "--split prose does not say how many parts; write --split web=6"),
         (["--split", "prose=1"], "--split prose=1 does not say how many parts"),
         (["--split", "pros=3"], "has no domain pros; choose from prose, code, sums"),
-        (["--split", "prose=300"], "ask for fewer domains"),
+        (["--split", "prose=300"], "ask for fewer parts with --split prose=N"),
         (["--split", "prose=3", "--count", "5"], "say how many parts in --split"),
         (["--split", "prose=3", "--merge", "prose,code=x"], "domain prose is to become several things"),
         (["--merge", "prose=x"], "--merge prose=x does not name two domains"),

@@ -36,5 +36,5 @@ def test_small_clusters_are_dissolved_but_not_below_what_is_asked_for() -> None:
 
 
 def test_vectors_that_are_alike_make_no_domains() -> None:
-    with pytest.raises(ProxyError, match="fall into 1 groups"):
-        Clusters.learn(np.ones((30, 4), dtype=np.float32), count=2, fine=10, seed=0)
+    with pytest.raises(ProxyError, match="fall into one group"):
+        Clusters.learn(np.ones((30, 4), dtype=np.float32), count=2, least=2, fine=10, seed=0)

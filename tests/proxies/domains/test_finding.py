@@ -177,7 +177,7 @@ def test_the_sample_does_not_depend_on_the_order_of_documents(tmp_path: Path) ->
     for name in ("heap", "other"):
         source = Source("data", (str(tmp_path / name),))
         place = tmp_path / f"survey-{name}"
-        read = survey.survey(source, find_files(source), 30, 1, place, lambda progress: None)
+        read = survey.survey(source, find_files(source), 30, False, 1, place, lambda progress: None)
         texts.append([each.text for each in read.sample])
     assert len(texts[0]) == 30
     assert texts[0] == texts[1]

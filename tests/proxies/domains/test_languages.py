@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from proxies.domains.languages import language_of, script_of
+from proxies.domains.languages import (
+    COMMON,
+    LANGUAGE_OF_SCRIPT,
+    NAME_OF,
+    language_of,
+    languages_of,
+    script_of,
+    signs_of,
+)
 
 SENTENCES = {
     ("en", "Latin"): "The house that you have seen was one of the oldest of this town, and it is still in use.",
@@ -28,3 +36,16 @@ def test_code_has_no_language_and_numbers_no_script() -> None:
     assert language_of(["for i in range(n):\n    if x is None or y not in z:\n        return self.f(i)"]) is None
     assert script_of(["1 2 3 + 4"]) is None
     assert language_of([""]) is None
+
+
+def test_texts_of_several_languages_are_counted_by_language() -> None:
+    german, russian = (text for (language, _), text in SENTENCES.items() if language in ("de", "ru"))
+    assert languages_of([german, russian, russian, "1 2 3"]) == {"ru": 0.5, "de": 0.25}
+
+
+def test_every_language_that_is_guessed_has_a_name() -> None:
+    assert set(NAME_OF) == {*COMMON, *LANGUAGE_OF_SCRIPT.values()}
+
+
+def test_signs_that_are_no_letters() -> None:
+    assert (signs_of(["\U0001f600 \U0001f680"]), signs_of(["1 + 2"])) == ("emoji", "signs")
