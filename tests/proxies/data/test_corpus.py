@@ -400,7 +400,7 @@ def test_unchanged_inputs_are_not_read_again(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "code.jsonl", sentences(60, seed=2))
     assert find_prepared([web, code], [], given, tmp_path / "corpus") is None
     changed = prepare([web, code], [], given, tmp_path / "corpus", watch)
-    assert set(stages) == {"tokenise code", "decontaminate"}
+    assert set(stages) == {"tokenise code", "decontaminate", "look at samples"}
     assert sorted(train_texts(changed, "code") + held_out_texts(changed, "code")) == sorted(sentences(60, seed=2))
 
 
