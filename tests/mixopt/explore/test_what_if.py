@@ -213,7 +213,7 @@ def test_an_export_from_a_table_knows_what_its_limits_say_of_each_domain(asked: 
 
 @pytest.mark.slow
 def test_a_moved_share_is_answered_at_once(tmp_path: Path) -> None:
-    """128 runs, 17 domains, 13 metrics, by the default surrogate: 50 ms to be seen, most of them the browser's."""
+    """128 runs, 17 domains, 13 metrics, by the default surrogate: what the server computes of a move."""
     domains = tuple(f"d{number}" for number in range(17))
     runs = table(tmp_path / "runs.csv", domains, runs=128, metrics=13)
     asked = WhatIfs(of_runs(FitRequest(runs=runs, surrogates=("blend",)), lambda *_: None))
