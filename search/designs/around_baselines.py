@@ -7,8 +7,7 @@ multiplies every share by a log-normal factor: most are halved or doubled at mos
 the size of what will have to be told apart. Domains that no evaluation set of the objective belongs to may be left
 out: there that pays. One mixture in eight is drawn far away, for the laws that extrapolate.
 
-Of several draws the one furthest from all before it is kept (D. P. Mitchell, "Spectrally optimal sampling for
-distribution ray tracing", 1991), in square roots of shares, where mixtures are as far apart as surrogates see them.
+Of several draws the one furthest from all before it is kept (search.designs.furthest_apart).
 
 Shapes: N mixtures, K anchors, D domains.
 """
@@ -19,7 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from search.designs.anchors import Anchors
-from search.designs.dirichlet import MINIMUM_WEIGHT, draw
+from search.designs.dirichlet import draw
+from search.designs.furthest_apart import furthest_apart
 from search.mixture import Mixture
 from search.space import Space
 
@@ -31,31 +31,22 @@ FAR_EVERY, FAR_STRENGTH = 8, 1.0
 LEFT_OUT = 0.25
 # Draws of which one is kept.
 DRAWS = 12
-# After so many mixtures in a row that were drawn before, the space counts as exhausted.
-PATIENCE = 20
 
 
 def around_baselines(space: Space, anchors: Anchors, count: int, generator: np.random.Generator) -> list[Mixture]:
-    """`count` distinct feasible mixtures, fewer only where the space does not hold so many.
+    """`count` distinct feasible mixtures, as `furthest_apart` chooses them."""
 
-    The first n of a longer design are the design of n: raising the number of trials keeps the old ones.
-    """
-    design_ND, known, misses = np.array(anchors.weights_KD), len(anchors.weights_KD), 0
-    while len(design_ND) < known + count and misses < PATIENCE:
-        is_far = (len(design_ND) - known) % FAR_EVERY == FAR_EVERY - 1
-        drawn_ND = far(space, anchors, generator) if is_far else near(anchors, generator)
-        feasible_ND = drawn_ND[space.feasible(drawn_ND)]
-        if not len(feasible_ND):
-            feasible_ND = np.array([space.project(drawn_D).array for drawn_D in drawn_ND])
-        apart_N = np.abs(feasible_ND[:, None] - design_ND).sum(axis=2).min(axis=1)
-        new_ND = feasible_ND[apart_N > MINIMUM_WEIGHT]
-        if not len(new_ND):
-            misses += 1
-            continue
-        misses = 0
-        squared_NK = ((np.sqrt(new_ND)[:, None] - np.sqrt(design_ND)) ** 2).sum(axis=2)
-        design_ND = np.vstack([design_ND, new_ND[squared_NK.min(axis=1).argmax()]])
-    return [Mixture.from_array(space.domains, weights_D) for weights_D in design_ND[known:]]
+    def draws(number: int) -> Float[np.ndarray, "N D"]:
+        return near_or_far(space, anchors, number, generator)
+
+    return furthest_apart(space, space.domains, draws, anchors.weights_KD, count)
+
+
+def near_or_far(
+    space: Space, anchors: Anchors, number: int, generator: np.random.Generator
+) -> Float[np.ndarray, "N D"]:
+    """Draws of the mixture of this number of a design."""
+    return far(space, anchors, generator) if number % FAR_EVERY == FAR_EVERY - 1 else near(anchors, generator)
 
 
 def near(anchors: Anchors, generator: np.random.Generator) -> Float[np.ndarray, "N D"]:

@@ -9,14 +9,13 @@ Shapes: N mixtures, K anchors, D domains, R domains of the smaller space.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Float
 
 from search.designs.anchors import Anchors
-from search.designs.around_baselines import DRAWS, FAR_EVERY, PATIENCE, far, near
-from search.designs.dirichlet import MINIMUM_WEIGHT, draw, reachable, tempered
+from search.designs.around_baselines import DRAWS, near_or_far
+from search.designs.dirichlet import draw, reachable, tempered
+from search.designs.furthest_apart import furthest_apart
 from search.designs.samples import PROJECTIONS, sample_mixtures
 from search.designs.tempered_dirichlet import POWER, STRENGTHS
 from search.graded_space import GradedSpace
@@ -45,35 +44,12 @@ def design_grades(
     def pools(number: int) -> Float[np.ndarray, "N R"]:
         if wide:
             return draw(smaller, prior_R, generator.choice(STRENGTHS, size=DRAWS), generator)
-        if number % FAR_EVERY == FAR_EVERY - 1:
-            return far(smaller, pool_anchors, generator)
-        return near(pool_anchors, generator)
+        return near_or_far(smaller, pool_anchors, number, generator)
 
-    return _furthest_apart(graded, pools, anchors.weights_KD, count, generator)
+    def draws(number: int) -> Float[np.ndarray, "N D"]:
+        return graded.expand(pools(number), generator)
 
-
-def _furthest_apart(
-    graded: GradedSpace,
-    pools: Callable[[int], Float[np.ndarray, "N R"]],
-    known_KD: Float[np.ndarray, "K D"],
-    count: int,
-    generator: np.random.Generator,
-) -> list[Mixture]:
-    design_ND, known, misses = known_KD, len(known_KD), 0
-    while len(design_ND) < known + count and misses < PATIENCE:
-        drawn_ND = graded.expand(pools(len(design_ND) - known), generator)
-        feasible_ND = drawn_ND[graded.feasible(drawn_ND)]
-        if not len(feasible_ND):
-            feasible_ND = np.array([graded.project(drawn_D).array for drawn_D in drawn_ND])
-        apart_N = np.abs(feasible_ND[:, None] - design_ND).sum(axis=2).min(axis=1)
-        new_ND = feasible_ND[apart_N > MINIMUM_WEIGHT]
-        if not len(new_ND):
-            misses += 1
-            continue
-        misses = 0
-        squared_NK = ((np.sqrt(new_ND)[:, None] - np.sqrt(design_ND)) ** 2).sum(axis=2)
-        design_ND = np.vstack([design_ND, new_ND[squared_NK.min(axis=1).argmax()]])
-    return [Mixture.from_array(graded.space.domains, weights_D) for weights_D in design_ND[known:]]
+    return furthest_apart(graded, graded.space.domains, draws, anchors.weights_KD, count)
 
 
 def sample_grades(
