@@ -15,13 +15,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import Any
+from typing import Any, TypeVar
+
+Given = TypeVar("Given")
+Result = TypeVar("Result")
 
 _STARTING = threading.Lock()
 
@@ -71,6 +75,25 @@ def process_pool(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def in_order(submitted: Iterable[tuple[Given, Future[Result]]], ahead: int) -> Iterator[tuple[Given, Result]]:
+    """What was submitted with its result, in order, while so many more are under way.
+
+    Args:
+        submitted: is read only as far as that.
+
+    Raises:
+        BrokenProcessPool: one of the processes was killed.
+    """
+    running: deque[tuple[Given, Future[Result]]] = deque()
+    for each in submitted:
+        running.append(each)
+        if len(running) > ahead:
+            given, result = running.popleft()
+            yield given, result.result()
+    for given, result in running:
+        yield given, result.result()
 
 
 def _begin(threads: int | None, begin: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:

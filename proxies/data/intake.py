@@ -19,9 +19,8 @@ import heapq
 import math
 import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -36,7 +35,7 @@ from proxies.data.shards import Shard, ShardWriter, TokenType
 from proxies.data.sources import Document, Position, Source, SourceFile, documents
 from proxies.data.tokenizer import CorpusTokenizer, TokenisedDocument
 from proxies.errors import ProxyError
-from proxies.processes import process_pool
+from proxies.processes import in_order, process_pool
 
 SHARD_TOKENS = 1 << 24
 CHUNK_DOCUMENTS = 256
@@ -279,15 +278,10 @@ class Tokenisers:
             for chunk in chunks:
                 yield chunk, self.tokenizer.encode(_texts(chunk))
             return
-        running: deque[tuple[list[Document], Future[list[TokenisedDocument]]]] = deque()
+        pool = self._pool
+        submitted = ((chunk, pool.submit(_encode, _texts(chunk))) for chunk in chunks)
         try:
-            for chunk in chunks:
-                running.append((chunk, self._pool.submit(_encode, _texts(chunk))))
-                if len(running) > 2 * self._workers:
-                    done, result = running.popleft()
-                    yield done, result.result()
-            for done, result in running:
-                yield done, result.result()
+            yield from in_order(submitted, ahead=2 * self._workers)
         except BrokenProcessPool as error:
             raise ProxyError(
                 f"one of {self._workers} tokenising processes was killed",

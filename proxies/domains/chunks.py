@@ -6,9 +6,7 @@ end follows from the documents alone, so that what is computed of them is the sa
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from proxies.data.sources import Bad, Position, Record, Source, SourceFile, good_and_bad_records, records
 from proxies.errors import ProxyError
-from proxies.processes import process_pool
+from proxies.processes import in_order, process_pool
 
 CHUNK_DOCUMENTS, CHUNK_CHARACTERS = 1024, 1 << 20
 PORTION_DOCUMENTS, PORTION_CHARACTERS = 1 << 18, 1 << 28
@@ -113,15 +111,9 @@ def several_processes(workers: int, begin: Callable[..., None], *arguments: Any)
         def elsewhere(
             function: Callable[..., Result], given: Iterable[tuple[Chunk, tuple[Any, ...]]]
         ) -> Iterator[tuple[Chunk, Result]]:
-            running: deque[tuple[Chunk, Future[Result]]] = deque()
+            submitted = ((chunk, pool.submit(function, chunk, *more)) for chunk, more in given)
             try:
-                for chunk, more in given:
-                    running.append((chunk, pool.submit(function, chunk, *more)))
-                    if len(running) > 2 * workers:
-                        done, result = running.popleft()
-                        yield done, result.result()
-                for done, result in running:
-                    yield done, result.result()
+                yield from in_order(submitted, ahead=2 * workers)
             except BrokenProcessPool as error:
                 raise ProxyError(
                     f"one of {workers} processes was killed",
