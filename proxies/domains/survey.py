@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -109,56 +109,28 @@ def survey(
         ProxyError: a file is broken or lacks the field.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lowest = LowestHashes(sample)
-    portions = documents = empty = bad = 0
-    first_bad: list[str] = []
-    position, is_over = Position(), False
+    lowest, counts = LowestHashes(sample), _Counts()
+    portions, position, is_over = 0, Position(), False
     while (saved := read_json(_about(folder, portions))) is not None:
         for entry in saved["candidates"]:
             lowest.offer(Sampled(**entry))
-        documents, empty = documents + saved["documents"], empty + saved["empty"]
-        bad, first_bad = bad + saved["bad"], first_bad + saved["first_bad"]
+        counts.add(saved["documents"], saved["empty"], saved["bad"], saved["first_bad"])
         position, is_over = Position(*saved["end"]), saved["is_last"]
         portions += 1
     if not is_over:
         with several_processes(workers, _begin) as mapped:
-            found: list[_Found] = []
-            candidates: list[Sampled] = []
-            portion_empty = portion_bad = 0
-            portion_first: list[str] = []
-            given = ((chunk, (lowest.highest,)) for chunk in chunks(source, files, position, documents, skip_bad))
-            for chunk, of_chunk in mapped(_look_at, given):
-                found.append(of_chunk)
-                candidates += [each for each in of_chunk.candidates if lowest.offer(each)]
-                portion_empty, portion_bad = portion_empty + chunk.empty, portion_bad + chunk.bad
-                portion_first += chunk.first_bad
-                documents += len(chunk.records)
-                on_progress(Progress("read the documents", documents, None, "documents"))
-                if not chunk.ends_portion:
-                    continue
-                numbers = {
-                    "hashes": np.concatenate([each.hashes_N for each in found]),
-                } | {
-                    # Each by itself, as it is read.
-                    f"keys{band}": np.concatenate([each.keys_NK[:, band] for each in found])
-                    for band in range(BANDS)
-                }
-                about = {
-                    "documents": len(numbers["hashes"]),
-                    "empty": portion_empty,
-                    "bad": portion_bad,
-                    "first_bad": portion_first[:NAMED],
-                    "end": [chunk.end.file, chunk.end.document],
-                    "is_last": chunk.is_last,
-                    "candidates": [vars(each) for each in candidates],
-                }
-                _save(folder, portions, numbers, about)
-                portions += 1
-                empty, bad, first_bad = empty + portion_empty, bad + portion_bad, first_bad + portion_first
-                found, candidates, portion_empty, portion_bad, portion_first = [], [], 0, 0, []
-    duplicates = find_duplicates(partial(_column, folder, portions), documents)
+            portion = _Portion()
+            read = chunks(source, files, position, counts.documents, skip_bad)
+            for chunk, found in mapped(_look_at, ((chunk, (lowest.highest,)) for chunk in read)):
+                portion.add(chunk, found, lowest)
+                counts.add(len(chunk.records), chunk.empty, chunk.bad, chunk.first_bad)
+                on_progress(Progress("read the documents", counts.documents, None, "documents"))
+                if chunk.ends_portion:
+                    portion.write(folder, portions, chunk)
+                    portions, portion = portions + 1, _Portion()
+    duplicates = find_duplicates(partial(_column, folder, portions), counts.documents)
     distinct = tuple(each for each in lowest if not duplicates.repeats_N[each.number])
-    return Survey(documents, empty, bad, tuple(first_bad[:NAMED]), distinct, duplicates)
+    return Survey(counts.documents, counts.empty, counts.bad, tuple(counts.first_bad), distinct, duplicates)
 
 
 @dataclass(frozen=True)
@@ -168,6 +140,51 @@ class _Found:
     hashes_N: NDArray[np.uint64]
     keys_NK: NDArray[np.uint64]
     candidates: list[Sampled]
+
+
+@dataclass
+class _Counts:
+    """What was read: documents with text and without, bad records, and what is wrong with the first of these."""
+
+    documents: int = 0
+    empty: int = 0
+    bad: int = 0
+    first_bad: list[str] = field(default_factory=list)
+
+    def add(self, documents: int, empty: int, bad: int, first_bad: list[str]) -> None:
+        self.documents += documents
+        self.empty += empty
+        self.bad += bad
+        self.first_bad = (self.first_bad + first_bad)[:NAMED]
+
+
+class _Portion:
+    """What is remembered of some chunks, all at once."""
+
+    def __init__(self) -> None:
+        self._found: list[_Found] = []
+        self._candidates: list[Sampled] = []
+        self._counts = _Counts()
+
+    def add(self, chunk: Chunk, found: _Found, lowest: LowestHashes) -> None:
+        self._found.append(found)
+        self._candidates += [each for each in found.candidates if lowest.offer(each)]
+        self._counts.add(len(chunk.records), chunk.empty, chunk.bad, chunk.first_bad)
+
+    def write(self, folder: Path, number: int, last: Chunk) -> None:
+        """The numbers first: what is said about them is there only with them."""
+        content = io.BytesIO()
+        # The keys of each band by themselves, as they are read.
+        keys = {f"keys{band}": np.concatenate([each.keys_NK[:, band] for each in self._found]) for band in range(BANDS)}
+        hashes = {"hashes": np.concatenate([each.hashes_N for each in self._found])}
+        np.savez(content, allow_pickle=False, **hashes, **keys)
+        write_whole(folder / f"{number:05d}.npz", content.getvalue())
+        about = asdict(self._counts) | {
+            "end": [last.end.file, last.end.document],
+            "is_last": last.is_last,
+            "candidates": [vars(each) for each in self._candidates],
+        }
+        write_json(_about(folder, number), about)
 
 
 def _begin() -> None:
@@ -187,14 +204,6 @@ def _look_at(chunk: Chunk, highest: int) -> _Found:
 
 def _about(folder: Path, portion: int) -> Path:
     return folder / f"{portion:05d}.json"
-
-
-def _save(folder: Path, portion: int, numbers: dict[str, NDArray[Any]], about: dict[str, Any]) -> None:
-    """The numbers first: what is said about them is there only with them."""
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **numbers)
-    write_whole(folder / f"{portion:05d}.npz", content.getvalue())
-    write_json(_about(folder, portion), about)
 
 
 def _numbers(folder: Path, portion: int, name: str) -> NDArray[Any]:
