@@ -17,16 +17,14 @@ from mixopt.base.files import write_text
 from mixopt.results.quality import CutPool, Quality, QualityLevel, ScoreRange
 from mixopt.settings.cut_study import PartOfDomain, cut_study
 from mixopt.settings.editing import check_editable
+from mixopt.settings.new_study import BYTES_PER_TOKEN
 from mixopt.settings.reading import parse, place_in
 from mixopt.settings.schema import QualitySettings, StudyFile, TextSource
 from mixopt.study.corpus import domain_sources, named_sources, source_of
 from proxies.data.intake import OnProgress
 from proxies.data.sources import Source, check_readable, find_files, would_read
-from proxies.quality.levels import Pool, Scored, check_fields, level_file, score_pool, write_levels
+from proxies.quality.levels import Pool, Scored, check_fields, level_file, level_name, score_pool, write_levels
 from proxies.quality.scores import Score
-
-# Of a pool of which only a sample is read, so many bytes are taken for a token.
-BYTES_PER_TOKEN = 4
 
 
 def cut_pools(file: StudyFile, folder: Path, new: Path, on_progress: OnProgress) -> Quality:
@@ -110,7 +108,7 @@ def _pool(file: StudyFile, name: str, quality: QualitySettings) -> Pool:
         ),
         quality.levels,
         file.seed,
-        None if sample is None else BYTES_PER_TOKEN * sample,
+        None if sample is None else round(BYTES_PER_TOKEN * sample),
     )
 
 
@@ -150,7 +148,7 @@ def _check_folder(file: StudyFile, pools: Mapping[str, Pool], folder: Path) -> N
 def _parts(folder: Path, new: Path, shares: Sequence[float]) -> tuple[PartOfDomain, ...]:
     base = os.path.relpath(folder.absolute(), new.absolute().parent)
     return tuple(
-        PartOfDomain(f"q{place}", f"{base}/{level_file(place)}", share) for place, share in enumerate(shares, 1)
+        PartOfDomain(level_name(place), f"{base}/{level_file(place)}", share) for place, share in enumerate(shares, 1)
     )
 
 

@@ -15,11 +15,9 @@ from typing import Any
 
 from mixopt.base import plain_yaml
 from mixopt.base.errors import ConfigError
-from mixopt.settings.editing import check_editable, with_setting, without_setting
-from mixopt.settings.levels import OF_POOL
+from mixopt.settings.editing import as_written, check_editable, with_setting, without_setting
+from mixopt.settings.levels import KIND_OF_TEXT, OF_POOL
 from mixopt.settings.schema import DomainSettings, StudyFile
-
-KIND_OF_TEXT = ("text", "prompt", "completion")
 
 
 @dataclass(frozen=True)
@@ -177,9 +175,9 @@ def _merged(file: StudyFile, old: Sequence[str]) -> dict[str, Any]:
     least = math.fsum(_limits(domain)[0] for domain in domains)
     most = most_of(domains)
     if least > 0:
-        found["min"] = _short(least)
+        found["min"] = as_written(least)
     if most < 1:
-        found["max"] = _short(most)
+        found["max"] = as_written(most)
     for key in ("tokens", "sample"):
         amounts = [getattr(domain, key) for domain in domains]
         if None not in amounts:
@@ -214,7 +212,7 @@ def _objective(
     for name, weight in (settings.weights or dict.fromkeys(file.evaluation_sets, 1.0)).items():
         for metric, share in stands_for.get(name, {name: 1.0}).items():
             weights[metric] = weights.get(metric, 0.0) + weight * share
-    return {**written, "weights": {name: _short(weight) for name, weight in weights.items()}}
+    return {**written, "weights": {name: as_written(weight) for name, weight in weights.items()}}
 
 
 def _reuse(file: StudyFile, asked: Refinement, earlier: Earlier) -> dict[str, Any]:
@@ -308,7 +306,3 @@ def _limits(domain: DomainSettings) -> tuple[float, float]:
 
 def _replaced(metrics: Iterable[str], stands_for: Mapping[str, Mapping[str, float]]) -> list[str]:
     return list(dict.fromkeys(new for name in metrics for new in stands_for.get(name, [name])))
-
-
-def _short(number: float) -> float:
-    return float(f"{number:.6g}")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mixopt.base import plain_yaml
-from mixopt.settings.editing import with_setting, without_setting
+from mixopt.settings.editing import as_written, with_setting, without_setting
 from mixopt.settings.levels import OF_POOL
 from mixopt.settings.schema import LONGEST_NAME, StudyFile
 
@@ -89,7 +89,7 @@ def _judged_by_best(file: StudyFile, best: Mapping[str, str]) -> Iterator[tuple[
     objective = file.objective
     if objective.weights is not None:
         if best.keys() & objective.weights.keys():
-            yield ("weights",), {best.get(name, name): _short(each) for name, each in objective.weights.items()}
+            yield ("weights",), {best.get(name, name): as_written(each) for name, each in objective.weights.items()}
     elif objective.metrics is not None:
         if best.keys() & {*objective.metrics}:
             yield ("metrics",), [best.get(name, name) for name in objective.metrics]
@@ -101,8 +101,3 @@ def _judged_by_best(file: StudyFile, best: Mapping[str, str]) -> Iterator[tuple[
         judged = [best.get(name, name) for name in (*file.domains, *file.evaluation)]
         key = "metrics" if objective.kind == "worst_case" else "weights"
         yield (key,), judged if key == "metrics" else dict.fromkeys(judged, 1)
-
-
-def _short(weight: float) -> float:
-    """As a person writes it."""
-    return int(weight) if weight.is_integer() else float(f"{weight:.6g}")

@@ -74,6 +74,11 @@ def without_setting(text: str, place: Sequence[str]) -> str:
     return text[:start] + text[_end_of_line(text, _end_of(text, entry[1])) :].removeprefix("\n")
 
 
+def as_written(number: float) -> float:
+    """A number as a person writes it into a study file: with six digits, and none after the point that says nothing."""
+    return int(number) if number.is_integer() else float(f"{number:.6g}")
+
+
 def _section(text: str, place: Sequence[str]) -> yaml.MappingNode | None:
     """The settings at a place; None where there are none."""
     node = yaml.compose(text, Loader=yaml.SafeLoader)

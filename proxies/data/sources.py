@@ -193,6 +193,14 @@ class Record:
     def empty(self) -> bool:
         return not self.text.strip()
 
+    def line(self, **more: Any) -> bytes:
+        """The record as a line of JSON, with more fields."""
+        fields = {**self.fields, **more}
+        try:
+            return json.dumps(fields, ensure_ascii=False, default=str).encode() + b"\n"
+        except UnicodeEncodeError:  # half a character in a field that is no text
+            return json.dumps(fields, default=str).encode() + b"\n"
+
 
 @dataclass(frozen=True, slots=True)
 class Bad:

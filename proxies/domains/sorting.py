@@ -8,11 +8,9 @@ sorted/00000.json            where the portion ended, and what each domain got; 
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import zstandard
@@ -195,8 +193,4 @@ def _sort(chunk: Chunk, kept_N: NDArray[np.bool_] | None) -> _Lines:
 
 def _line(record: Record) -> bytes:
     # Of what was sorted before, the first origin stays.
-    fields: dict[str, Any] = {**record.fields, ORIGIN: record.fields.get(ORIGIN, record.place)}
-    try:
-        return json.dumps(fields, ensure_ascii=False, default=str).encode() + b"\n"
-    except UnicodeEncodeError:  # half a character in a field that is no text
-        return json.dumps(fields, default=str).encode() + b"\n"
+    return record.line(**{ORIGIN: record.fields.get(ORIGIN, record.place)})

@@ -10,7 +10,6 @@ what they are called when all are whole.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from array import array
@@ -107,9 +106,13 @@ class WrittenLevel:
     most: tuple[float, ...]
 
 
+def level_name(place: int | str) -> str:
+    """What a level is called; 1 the best."""
+    return f"q{place}"
+
+
 def level_file(place: int | str) -> str:
-    """The name of a level's file; 1 the best."""
-    return f"q{place}.jsonl"
+    return f"{level_name(place)}.jsonl"
 
 
 def score_pool(pool: Pool, on_progress: OnProgress) -> Scored:
@@ -157,7 +160,7 @@ def write_levels(scored: Scored, folder: Path, on_progress: OnProgress) -> tuple
         ProxyError: the pool is no longer what was scored.
     """
     pool, files = scored.pool, scored.files
-    names = [f"q{level + 1}" for level in range(scored.levels)]
+    names = [level_name(level + 1) for level in range(scored.levels)]
     places = [folder / level_file(level + 1) for level in range(scored.levels)]
     changed = ProxyError(
         f"{pool.source.name}: its files changed while they were read", hint="leave them alone, and begin again"
@@ -290,11 +293,7 @@ def _line(scored: Scored, place: int, record: Record) -> bytes:
         "rank": round(float(scored.rank_N[place]), 6),
         "scores": {score.name: float(f"{value:.6g}") for score, value in scores},
     }
-    fields = {**record.fields, QUALITY_FIELD: quality}
-    try:
-        return json.dumps(fields, ensure_ascii=False, default=str).encode() + b"\n"
-    except UnicodeEncodeError:  # half a character in a field that is no text
-        return json.dumps(fields, default=str).encode() + b"\n"
+    return record.line(**{QUALITY_FIELD: quality})
 
 
 def _total(pool: Pool, files: tuple[SourceFile, ...]) -> int | None:
