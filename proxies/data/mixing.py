@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxies.data.manifest import Corpus
+from proxies.data.splitmix import spread
 from proxies.errors import ProxyError
 from proxies.targets import IGNORED
 
@@ -201,17 +202,10 @@ def permute(index_N: Integers, size: int, key: str) -> Integers:
     while outside_N.any():
         left, right = value_N[outside_N] >> shift, value_N[outside_N] & low
         for number in range(FEISTEL_ROUNDS):
-            left, right = right, left ^ (_mixed(right ^ keys[number]) & low)
+            left, right = right, left ^ (spread(right ^ keys[number]) & low)
         value_N[outside_N] = (left << shift) | right
         outside_N = value_N >= size
     return value_N.astype(np.int64)
-
-
-def _mixed(value_N: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014): every bit in changes half of the bits out."""
-    value_N = (value_N ^ (value_N >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value_N = (value_N ^ (value_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value_N ^ (value_N >> np.uint64(31))
 
 
 def _check_weights(corpus: Corpus, weights: Mapping[str, float]) -> None:

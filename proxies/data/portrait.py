@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxies.data.shards import TokenArray
+from proxies.data.splitmix import spread
 
 DIMENSIONS = 256
 LENGTHS = (3, 4, 5)  # of the pieces that are counted, in bytes
@@ -56,7 +57,7 @@ class Portrait:
         """
         mean_E = embed(texts).mean(axis=0)
         # Those of lowest hash are held out of a pool: mixed, they say nothing of that.
-        lowest = np.unique(_mixed(hashes))
+        lowest = np.unique(spread(hashes))
         coordinates = tuple(round(float(value), DECIMALS) for value in mean_E)
         return cls(coordinates, tuple(map(int, lowest[:SKETCH])), len(lowest) <= SKETCH)
 
@@ -106,20 +107,10 @@ def _embedded(text: str) -> NDArray[np.float64]:
         # Of the piece of this length that begins at each byte, from that of one less.
         code_N = code_N[: len(bytes_N) - length + 1] * np.uint64(_BASE) + bytes_N[length - 1 :] + np.uint64(1)
         if length in LENGTHS:
-            piece_P, count_P = np.unique(_mixed(code_N), return_counts=True)
+            piece_P, count_P = np.unique(spread(code_N), return_counts=True)
             sign_P = np.where(piece_P >> np.uint64(63), 1.0, -1.0)
             # Square roots: words that every text has would else be all that counts.
             place_P = (piece_P % np.uint64(DIMENSIONS)).astype(np.int64)
             point_E += np.bincount(place_P, sign_P * np.sqrt(count_P), DIMENSIONS)
     size = float(np.linalg.norm(point_E))
     return point_E / size if size > 0 else point_E
-
-
-def _mixed(code_N: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Each code as another, evenly spread: the finaliser of splitmix64 (Steele et al., 2014)."""
-    mixed_N: NDArray[np.uint64] = code_N ^ (code_N >> np.uint64(30))
-    mixed_N = mixed_N * np.uint64(0xBF58476D1CE4E5B9)
-    mixed_N ^= mixed_N >> np.uint64(27)
-    mixed_N = mixed_N * np.uint64(0x94D049BB133111EB)
-    mixed_N ^= mixed_N >> np.uint64(31)
-    return mixed_N
