@@ -586,6 +586,10 @@ class ExecutorSettings(Section):
             raise ValueError(f"run has no placeholder {{{unknown[0]}}}; choose from {', '.join(PLACES)}")
         if self.is_foreign and (odd := sorted(self.model_fields_set & TRAINING_HERE)):
             raise ValueError(f"{odd[0]} is for trials that mixopt trains; remove it, {self.kind} trains elsewhere")
+        if self.kind == "external" and "attempts" in self.model_fields_set:
+            raise ValueError(
+                "attempts: with kind: external whoever trains starts a trial again; see mixopt ask --again"
+            )
         if self.pack > 1 and self.gpus_per_trial == 0:
             raise ValueError(
                 "pack is for GPUs: on a CPU each trial has a core of its own; remove it or set gpus_per_trial"
