@@ -286,12 +286,7 @@ STUDIES = [
     ("a corpus", "target:", "corpus: {vocabulary: 300}\ntarget:", "corpus: executor.kind: external reads no text"),
     ("evaluation", "target:", "evaluation: {x: {paths: y}}\ntarget:", "name what your trainer measures in metrics"),
     ("a metric twice", "target:", "metrics: [a, a]\ntarget:", "metrics: a is named twice"),
-    (
-        "attempts",
-        "{kind: external}",
-        "{kind: external, attempts: 2}",
-        "executor.attempts: executor.kind: external: nobody",
-    ),
+    ("attempts", "kind: external", "kind: external, attempts: 2", "whoever trains starts a trial again"),
     ("the store", "target:", "reuse: {store: true}\ntarget:", "reuse.store: executor.kind: external reads no text"),
     ("near text", "[proportional, uniform]", "[transport]", "baselines: executor.kind: external reads no text"),
     ("a placeholder", "kind: external", "kind: command, run: 'x {oot}'", "no placeholder {oot}"),
