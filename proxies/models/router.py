@@ -39,7 +39,7 @@ class Router(nn.Module):
         self.top_k = top_k
         self.score = Linear(width, experts, generators)
 
-    def forward(self, x_MND: Tensor, share_ME: Tensor | None) -> Routing:
+    def forward(self, x_MND: Tensor, share_ME: Tensor | None = None) -> Routing:
         """`share_ME`: of the batch's assignments, those that fall on each expert; None where these are all of them."""
         logits_MNE = self.score(x_MND.float())
         probabilities_MNE = torch.softmax(logits_MNE, dim=-1)
