@@ -9,6 +9,7 @@ M members, B rows of each, T positions.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -114,6 +115,7 @@ class Pack:
         self._optimizer = MembersAdamW(self._views, recipe)
         self.pieces = pieces(self._model, recipe)
         self._added: list[Tensor] | None = None
+        self._counted_before: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._views)
@@ -128,6 +130,7 @@ class Pack:
         self.not_compiled = compilation.missing(self.recipe)
         if self.not_compiled is not None:
             return
+        before = compilation.counted()
         shape = (len(self), self.recipe.batch_rows, self.recipe.model.sequence_length)
         what = f"{torch.__version__} {self.recipe.model} {self.recipe.precision} {shape} {self.pieces}"
         inputs_MBT = torch.zeros(shape, dtype=torch.int64, device=self.recipe.device)
@@ -145,7 +148,19 @@ class Pack:
             # A full disk, a compiler that breaks: whatever it was, the same steps run without being compiled.
             self.not_compiled = f"compiling failed: {next(iter(str(error).splitlines()), type(error).__name__)}"
             self._functions, self._added = EAGER, None
+        # What is compiled from here on was not meant to be.
+        self._counted_before = Counter(before | {"compilations": compilation.counted()["compilations"]})
         self._model.zero_grad()
+
+    @property
+    def slower(self) -> str:
+        """Why its steps are slower than its recipe asks, in words; empty where they are not."""
+        if not self.recipe.compiled:
+            return ""
+        if self.not_compiled is not None:
+            return f"not compiled: {self.not_compiled}"
+        slips = compilation.counted() - self._counted_before
+        return ", ".join(f"{often} {what if often > 1 else what[:-1]}" for what, often in sorted(slips.items()))
 
     def step(self, inputs_MBT: Tensor, targets_MBT: Tensor, learning_rates: Sequence[float]) -> Tensor:
         """Take one step; returns each member's mean nats per token before it, [M], on the device.
