@@ -88,8 +88,8 @@ def compiling(what: str) -> Iterator[None]:
 def counted() -> Counter[str]:
     """What this process's compiled steps have done so far that makes them slower than they should be, and how often.
 
-    torch goes on without a word: it leaves the graph for Python, runs kernels one by one that were to be one CUDA graph,
-    or compiles anew for another shape.
+    torch goes on without a word: it leaves the graph for Python, runs kernels one by one that were to be one CUDA
+    graph, or compiles anew for another shape.
     """
     from torch._dynamo.utils import counters
 
