@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -108,17 +108,13 @@ class Pack:
         dtype = device.dtype_of(recipe.precision)
         self._model = Transformer(recipe.model, generators, dtype).to(recipe.device)
         self._weights = dict(self._model.named_parameters())
-        # Each member's weights are a view of the pack's: the optimizer, and checkpoints, know only single models.
-        self._views = [
-            {name: weight.detach()[member] for name, weight in self._weights.items()} for member in range(len(seeds))
-        ]
-        self._optimizer = MembersAdamW(self._views, recipe)
+        self._optimizer = MembersAdamW(self._weights, recipe)
         self.pieces = pieces(self._model, recipe)
         self._added: list[Tensor] | None = None
         self._counted_before: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        return len(self._views)
+        return self._model.members
 
     def compile(self) -> None:
         """Compile its step and its evaluation as its recipe asks, or find what an earlier process compiled.
@@ -169,18 +165,14 @@ class Pack:
             learning_rates: of each member; 0 leaves it as it is.
         """
         mean_M = self._backward(inputs_MBT, targets_MBT)
-        self.gradient_norm_M = self._clip()
-        for name, weight in self._weights.items():
-            assert weight.grad is not None, name
-            for views, gradient in zip(self._views, weight.grad, strict=True):
-                views[name].grad = gradient
-        self._optimizer.step(learning_rates)
+        gradients = {name: weight.grad for name, weight in self._weights.items() if weight.grad is not None}
+        self.gradient_norm_M = self._clip(list(gradients.values()))
+        self._optimizer.step(gradients, learning_rates)
         self._model.zero_grad()
         return mean_M
 
-    def _clip(self) -> Tensor:
+    def _clip(self, gradients: Sequence[Tensor]) -> Tensor:
         """Scale each member's gradients down to the recipe's norm; returns their norms before, [M]."""
-        gradients = [weight.grad for weight in self._weights.values() if weight.grad is not None]
         norms = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients]
         norm_M: Tensor = torch.linalg.vector_norm(torch.stack(norms), dim=0)
         factor_M = (self.recipe.clip / (norm_M + 1e-6)).clamp(max=1.0)
@@ -243,21 +235,15 @@ class Pack:
 
     def state(self, member: int) -> dict[str, Any]:
         """One member's weights and moments, as it would have them alone."""
-        weights = self._views[member]
-        return {
-            # A view would be saved with all that it is a view of.
-            "weights": {name: weight.clone() for name, weight in weights.items()},
-            "moments": {name: _copied(self._optimizer.state[weight], weight) for name, weight in weights.items()},
-        }
+        # A view would be saved with all that it is a view of.
+        weights = {name: weight.detach()[member].clone() for name, weight in self._weights.items()}
+        return {"weights": weights, "moments": self._optimizer.state(member)}
 
+    @torch.no_grad()
     def restore(self, member: int, state: dict[str, Any]) -> None:
-        for name, weight in self._views[member].items():
-            weight.copy_(state["weights"][name])
-            self._optimizer.state[weight] = _copied(state["moments"][name], weight)
-
-
-def _copied(moments: Mapping[str, Tensor], weight: Tensor) -> dict[str, Tensor]:
-    return {name: moment.to(weight.device, copy=True) for name, moment in moments.items()}
+        for name, weight in self._weights.items():
+            weight[member].copy_(state["weights"][name])
+        self._optimizer.restore(member, state["moments"])
 
 
 def _generator(seed: int) -> torch.Generator:
