@@ -119,6 +119,22 @@ def test_asked_again_nothing_is_done_again(study: Path, finer: Path) -> None:
     assert finer.stat().st_mtime_ns == stamp
 
 
+def test_of_a_merged_pool_whose_confirmation_set_is_in_those_of_before_the_right_reason_is_given(
+    tmp_path: Path,
+) -> None:
+    plan = planned(tmp_path, STUDY.replace("code: 1}", "code: 1, sums: 1}"))
+    run(plan)
+    assert refined(plan.file.file, "--merge", "prose,sums=press", output="coarse").status == 0
+    path = tmp_path / "study-coarse.yaml"
+    coarse = planned_at(path)
+    assert coarse.corpus is not None and coarse.corpus.searched_elsewhere == ("press",)
+    assert not [note for note in coarse.notes if "press for the confirmation" in note], "it is not judged by"
+    path.write_text(path.read_text().replace("{prose_before:", "{press: 1, prose_before:"))
+    notes = planned_at(path).notes
+    assert any("what was held out of press for the confirmation is in other evaluation sets" in note for note in notes)
+    assert not any("too little text" in note for note in notes)
+
+
 def test_without_the_study_file_nothing_is_finished(study: Path) -> None:
     first = json.loads(refined(study, "--merge", "prose,sums=press", "--json", output="lost").stdout)
     Path(first["study"]).unlink()
