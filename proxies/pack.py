@@ -145,12 +145,16 @@ class Pack:
         """Each member's losses on a batch, which teach it nothing."""
         return TokenLosses(*(part.clone() for part in self._evaluation_losses(self._model, inputs_MBT, targets_MBT)))
 
+    def weights(self, member: int) -> dict[str, Tensor]:
+        """A copy of one member's weights."""
+        # A view would be saved with all that it is a view of.
+        return {name: weight.clone() for name, weight in self._views[member].items()}
+
     def state(self, member: int) -> dict[str, Any]:
         """One member's weights and moments, as it would have them alone."""
         weights = self._views[member]
         return {
-            # A view would be saved with all that it is a view of.
-            "weights": {name: weight.clone() for name, weight in weights.items()},
+            "weights": self.weights(member),
             "moments": {name: _copied(self._optimizer.state[weight], weight) for name, weight in weights.items()},
         }
 
