@@ -14,7 +14,9 @@ from mixopt.report.content import OBJECTIVE, Agreement, Content, Gain, Kept, Los
 from mixopt.report.elements import MOST_ROWS, Plot, Section, Table, correlation, count_of, embed, percent, shorten
 from mixopt.results.answer import MetricDifference
 from mixopt.results.recommendation import Score
+from mixopt.results.reused import NAMED, MatchedPool
 from mixopt.runs.final_run import name_of, sentence, shares, stations
+from mixopt.runs.tables.sheet import some
 from mixopt.settings.units import show_count, show_duration
 from search.problem import PROPORTIONAL
 
@@ -55,16 +57,20 @@ def _reused(content: Content) -> tuple[Section, ...]:
     )
     rows = tuple(
         (
-            each.study,
-            f"{each.runs} of {each.of}",
-            ", ".join(f"{pool.was} as {pool.pool}, {pool.alike:.0%} by {pool.by}" for pool in each.pools),
-            each.why_not or (f"losses of {', '.join(each.tied)} tied by a line" if each.tied else "as they are"),
+            some((one.study for one in each), NAMED),
+            f"{sum(one.runs for one in each)} of {sum(one.of for one in each)}",
+            ", ".join(map(_pool, each[0].pools if len(each) == 1 else ())),
+            each[0].said or "as they are",
         )
-        for each in reused.studies
+        for each in reused.together
     )
     columns = ("study", ">runs that count", "pools: there, and here", "how its losses count, or why not")
     title = "Which runs of other studies counted"
     return (Section("reused", title, lead, (), Table(columns, rows)),)
+
+
+def _pool(found: MatchedPool) -> str:
+    return f"{found.was} as {found.pool}, {found.alike:.0%} by {found.by}"
 
 
 def _losses(content: Content) -> Section:

@@ -14,6 +14,7 @@ import zstandard
 from mixopt.domains.refined_file import Refinement
 from mixopt.settings.reading import load, parse
 from mixopt.study.corpus import prepare_corpus
+from mixopt.study.from_store import planned as planned_with_store
 from mixopt.study.objective import objective_of
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
@@ -110,6 +111,20 @@ def test_the_new_study_runs_to_an_answer_that_rests_on_both(plan: Plan) -> None:
     assert answer.recommendation.trials > 21
     assert answer.levels["prose"].weight <= 0.9 + 1e-6
     assert answer.confirmed
+
+
+def test_runs_count_once_also_where_the_store_has_them_too(tmp_path: Path) -> None:
+    """Those that gave the split domain next to nothing are found in the store as well."""
+    plan = planned(tmp_path, STUDY + "reuse: {store: true}\n")
+    run(plan)
+    assert refined(plan.file.file, "--split", "code=2").status == 0
+    file = load(tmp_path / "study-finer.yaml")
+    assert file.reuse.store and file.reuse.runs is not None
+    finer = planned_with_store(file, prepare_corpus(file, lambda progress: None))
+    assert finer.problem.earlier is not None and len(finer.problem.earlier) == 21
+    assert finer.taken is not None
+    [before] = finer.taken.reused.studies
+    assert (before.runs, before.left_out) == (0, {"counted from reuse.runs already": 21})
 
 
 def test_asked_again_nothing_is_done_again(study: Path, finer: Path) -> None:
