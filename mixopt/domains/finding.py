@@ -1,7 +1,7 @@
 """What `mixopt domains` does: documents sorted into pools, with a study file that uses them, and a page about them.
 
 OUTPUT/text/<domain>/00000.jsonl.zst     the pools
-OUTPUT/study.yaml                        as `mixopt init` writes it
+OUTPUT/study.yaml                        a study over them, see heap_study.py
 OUTPUT/domains.html                      what the domains are
 OUTPUT/domains.json                      the same, as --json prints it; written last
 OUTPUT/.work/                            what is remembered until then: a call that was killed is gone on with
@@ -18,11 +18,12 @@ from rich.console import Console
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import check_folder, write_text
+from mixopt.domains.heap_study import heap_study
 from mixopt.domains.output_folder import check_mine, end, gone_on_with
 from mixopt.domains.page import page_of
 from mixopt.domains.study_proxy import is_study, proxy_of
 from mixopt.results.domains import FoundDomain, FoundDomains, TypicalDocument
-from mixopt.settings.new_study import BYTES_PER_TOKEN, TEXT_FIELDS, Pools, text_of
+from mixopt.settings.new_study import TEXT_FIELDS
 from mixopt.settings.reading import load
 from mixopt.study.stages import Stages
 from proxies.data.corpus import told_when_full
@@ -222,5 +223,4 @@ def _study(result: FoundDomains, output: Path, field: str) -> str:
             f"{len(domains)} of {len(result.domains)} domains has a document that is no duplicate",
             hint="keep the duplicates, or ask for fewer domains",
         )
-    tokens = {name: result.domains[name].bytes / BYTES_PER_TOKEN for name in domains}
-    return text_of(Pools(domains, tokens), output / STUDY)
+    return heap_study(domains, {name: result.domains[name].bytes for name in domains}, output / STUDY, PAGE)
