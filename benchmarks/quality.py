@@ -27,6 +27,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -38,6 +39,7 @@ import numpy as np
 from joblib import cpu_count
 
 from benchmarks.quality_worlds import KINDS, LEVELS, Levelled, Searched
+from benchmarks.small_study import SmallStudy, begin_or_go_on, gains
 from benchmarks.spoilt import SPOIL, read_texts, write_texts
 from benchmarks.worlds import search
 from mixopt import api
@@ -57,23 +59,6 @@ JUDGING, GOOD, SPOILT = 0.15, 0.2, 1 / 3
 
 # Options of `study` that what is kept in its folder depends on.
 KEPT = ("scorer", "levels", "tokens", "trials")
-
-STUDY = """\
-study: {name}
-seed: {seed}
-domains:
-{domains}
-evaluation:
-{evaluation}
-corpus: {{vocabulary: 1024, validation_tokens: 3k, sequence_length: 128{tokenizer}}}
-proxies:
-  dense: {{kind: dense, depth: 2, width: 64, tokens: {tokens}, batch_rows: 16, evaluations: 1, trials: {trials}}}
-baselines: [proportional, uniform]
-search: {{stop_when_resolved: false}}
-objective: {{weights: {{{weights}}}}}
-confirm: {{candidates: 1, seeds: 4}}
-executor: {{kind: in_process, compile: never}}
-"""
 
 
 def worlds_one(job: tuple[str, int, str, int, Searched]) -> dict[str, Any]:
@@ -169,70 +154,40 @@ def study_one(options: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
         texts = [ways[rng.integers(len(ways))](text, rng) if rng.random() < SPOILT else text for text in pool]
         for name, part in (("judging", judging), ("good", good), ("pool", texts)):
             write_texts(folder / name / f"{domain}.jsonl", part)
-    whole = api.Study(written(folder, "pools", seed, options, "", ""))
-    answers = {"pools": whole.run()}
-    # The same tokenizer, so that losses are in one unit.
-    [tokenizer] = folder.glob(".mixopt/pools/corpus/tokenizer-*.json")
-    quality = f", quality: {{scorer: {options.scorer}GOOD, levels: {options.levels}, search: SEARCH}}"
+    pools = SmallStudy(
+        folder=folder,
+        name="pools",
+        seed=seed,
+        domains={domain: f"{{paths: pool/{domain}.jsonl}}" for domain in DOMAINS},
+        evaluation={f"good_{domain}": f"judging/{domain}.jsonl" for domain in DOMAINS},
+        weights={f"good_{domain}": 1 for domain in DOMAINS},
+        tokens=options.tokens,
+        trials=options.trials,
+    )
+    answers = {"pools": api.Study(pools.write()).run()}
     for search_by in options.searched:
-        asked = quality.replace("SEARCH", search_by)
-        path = written(folder, search_by, seed, options, asked, f", tokenizer: {tokenizer.relative_to(folder)}")
-        made = path.with_name(f"{search_by}-levels.yaml")
+        levelled = replace(
+            pools,
+            name=search_by,
+            domains={domain: levels_of(domain, search_by, options) for domain in DOMAINS},
+            tokenizer=pools.tokenizer_made(),
+        )
+        path, made = levelled.write(), folder / f"{search_by}-levels.yaml"
         if not made.exists():
             api.cut_pools(path, folder / f"levels-{search_by}", made)
         answers[search_by] = api.Study(made).run()
     rows = []
     for searched, answer in answers.items():
-        assert answer.confirmation is not None, "confirm is asked for"
-        found, [proposed] = answer.confirmation.winner, answer.confirmation.candidates
-        rows.append(
-            {
-                "searched": searched,
-                "seed": seed,
-                "answer": found.label,
-                "gain": -(found.difference or 0.0),
-                "margin": found.margin,
-                "gain_of_proposed": -(proposed.difference or 0.0),
-                "mixture": {name: round(share, 4) for name, share in found.mixture.items()},
-            }
-        )
+        rows.append({"searched": searched, "seed": seed} | gains(answer))
         print(rows[-1], flush=True)
     return rows
 
 
-def begin_or_go_on(path: Path, asked: dict[str, Any]) -> None:
-    """Pools and studies of one folder are of the same options.
-
-    Raises:
-        SystemExit: it was begun with other ones.
-    """
-    if path.exists() and (begun := json.loads(path.read_text())) != asked:
-        raise SystemExit(f"{path.parent} was begun with {begun}, not {asked}; give another --directory")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asked) + "\n")
-
-
-def written(folder: Path, name: str, seed: int, options: argparse.Namespace, quality: str, tokenizer: str) -> Path:
-    """A study file over the pools of a folder."""
-    learns = options.scorer in LEARNING
-    domains = [
-        f"  {domain}: {{paths: pool/{domain}.jsonl"
-        f"{quality.replace('GOOD', f', good: good/{domain}.jsonl' if learns else '')}}}"
-        for domain in DOMAINS
-    ]
-    path = folder / f"{name}.yaml"
-    text = STUDY.format(
-        name=name,
-        seed=seed,
-        domains="\n".join(domains),
-        evaluation="\n".join(f"  good_{domain}: {{paths: judging/{domain}.jsonl}}" for domain in DOMAINS),
-        weights=", ".join(f"good_{domain}: 1" for domain in DOMAINS),
-        tokenizer=tokenizer,
-        tokens=options.tokens,
-        trials=options.trials,
-    )
-    path.write_text(text, encoding="utf-8")
-    return path
+def levels_of(domain: str, search_by: str, options: argparse.Namespace) -> str:
+    """A domain with levels of quality, as a study file has it."""
+    good = f", good: good/{domain}.jsonl" if options.scorer in LEARNING else ""
+    quality = f"{{scorer: {options.scorer}{good}, levels: {options.levels}, search: {search_by}}}"
+    return f"{{paths: pool/{domain}.jsonl, quality: {quality}}}"
 
 
 def summed(rows: list[dict[str, Any]], keys: tuple[str, ...], value: str) -> list[dict[str, Any]]:

@@ -129,7 +129,10 @@ def _explain(problem: Any, root: yaml.Node, path: Path, schema: type[BaseModel])
         case "value_error":
             return f"{place}: {problem['ctx']['error']}"
         case "string_type" if isinstance(problem["input"], int | float):
-            return f'{place}: {shown(problem["input"])} is read as a number; put it in quotes: "{problem["input"]}"'
+            node, _ = _deepest(location, root)
+            written = node.value if isinstance(node, yaml.ScalarNode) else str(problem["input"])
+            kind = "true or false" if isinstance(problem["input"], bool) else "a number"
+            return f'{place}: {shown_name(written)} is read as {kind}; put it in quotes: "{shown_name(written)}"'
         case "string_pattern_mismatch":
             return f"{place}: {shown(problem['input'])} is not a name; use letters, digits, _ . and -"
         case "too_long" | "string_too_long":
@@ -170,6 +173,13 @@ def _fields_at(schema: type[BaseModel], location: tuple[str, ...]) -> list[str]:
 
 def _place(location: tuple[str, ...], root: yaml.Node, path: Path) -> str:
     """file:line: dotted.field, the line of the deepest part of the location that stands in the file."""
+    _, line = _deepest(location, root)
+    dotted = ".".join(map(shown_name, location))
+    return f"{path}:{line + 1}: {dotted}" if location else f"{path}:{line + 1}"
+
+
+def _deepest(location: tuple[str, ...], root: yaml.Node) -> tuple[yaml.Node, int]:
+    """What stands in the file of a place, as deep as it goes, and on which line, from 0, that begins."""
     node, line = root, root.start_mark.line
     for part in location:
         if isinstance(node, yaml.MappingNode):
@@ -182,5 +192,4 @@ def _place(location: tuple[str, ...], root: yaml.Node, path: Path) -> str:
             line = node.start_mark.line
         else:
             break
-    dotted = ".".join(map(shown_name, location))
-    return f"{path}:{line + 1}: {dotted}" if location else f"{path}:{line + 1}"
+    return node, line

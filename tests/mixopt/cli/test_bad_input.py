@@ -221,6 +221,7 @@ CASES: dict[str, tuple[Spoil, str]] = {
     "weights beyond numbers": (study("{prose: 2, code: 1}", "{prose: 1e308, code: 1e308}"), "weights"),
     "no time": (study("kind: in_process}", "kind: in_process}\nbudget: {time: 0s}"), "budget.time: '0s'"),
     "a number as a name": (study("study: small", "study: 2026"), 'put it in quotes: "2026"'),
+    "a truth as a name": (study("study: small", "study: yes"), 'yes is read as true or false; put it in quotes: "yes"'),
     "no patience": (study("kind: in_process}", "kind: in_process, patience: 0s}"), "patience"),
     "an experiment elsewhere": (appended("tracking: {experiment: ../..}\n"), "experiment"),
     "a study called like the store": (study("study: small", "study: mlflow.db-wal"), "mlflow.db-wal"),
