@@ -236,7 +236,7 @@ def _of_other_text(here: Portraits, other: _Other) -> str:
         ),
         default=(0.0, "", ""),
     )
-    nearest = f": {was} and {pool}, the nearest, share {alike:.0%} of their documents" if alike >= SHOWN else ""
+    nearest = f"; {was} is {alike:.0%} as {pool}" if alike >= SHOWN else ""
     return f"none of its pools is one of this study's{nearest}"
 
 
