@@ -222,6 +222,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
     parser.add_argument("--each", type=int, default=400, help="documents of each kind")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--judged", nargs="*", choices=SETS, default=list(SETS), help="kinds that a proxy is tried on")
     parser.add_argument("--tokens", type=int, default=PROXY_TOKENS, help="that a proxy is trained on")
     parser.add_argument("--documents", type=int, default=1_000_000, help="synthetic ones")
     parser.add_argument("--workers", type=int, default=2)
@@ -239,21 +240,24 @@ def main() -> None:
             table.add_row(f"{len(found.kinds)}, {name}", f"{found.documents:,}", *(f"{each:.3f}" for each in figures))
         console.print(table)
     if "proxy" in options.parts:
-        table = plain_table("a proxy of", ">adjusted Rand index", ">lowest", ">highest")
-        judged = documents(REPORTED_ON, options.each)
-        learned = {
-            "random weights": (judged, 0),
-            "other kinds": (documents(CHOSEN_ON, options.each), options.tokens),
-            "these kinds": (judged, options.tokens),
-        }
-        for name, (given, tokens) in learned.items():
-            with tempfile.TemporaryDirectory() as folder:
-                proxy = proxy_of([text for mine in given.values() for text in mine], Path(folder), tokens)
-                found = of_kinds(judged, options.seeds, proxy)
-            kept[f"proxy of {name}"] = {"date": today, "each": options.each, "tokens": tokens} | asdict(found)
-            table.add_row(
-                name, *(f"{each:.3f}" for each in (mean(found.indices), min(found.indices), max(found.indices)))
-            )
+        table = plain_table("a proxy of", "kinds", ">adjusted Rand index", ">lowest", ">highest")
+        texts = {name: documents(kinds, options.each) for name, kinds in SETS.items()}
+        for judged in options.judged:
+            [other] = SETS.keys() - {judged}
+            learned = {
+                "random weights": (judged, 0),
+                "other kinds": (other, options.tokens),
+                "these kinds": (judged, options.tokens),
+            }
+            for name, (given, tokens) in learned.items():
+                with tempfile.TemporaryDirectory() as folder:
+                    proxy = proxy_of([text for mine in texts[given].values() for text in mine], Path(folder), tokens)
+                    found = of_kinds(texts[judged], options.seeds, proxy)
+                kept[f"proxy of {name}, {judged}"] = {"date": today, "each": options.each, "tokens": tokens} | asdict(
+                    found
+                )
+                figures = (mean(found.indices), min(found.indices), max(found.indices))
+                table.add_row(name, judged, *(f"{each:.3f}" for each in figures))
         console.print(table)
     if "speed" in options.parts:
         with tempfile.TemporaryDirectory() as folder:
