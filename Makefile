@@ -21,7 +21,7 @@ gallery: $(READY)       ## five worked studies, in ./gallery, each under ten min
 	$(BIN)/python -m examples.gallery
 
 test: $(READY)          ## all tests; the service's need PostgreSQL's programs, the explorer's chromium, and are skipped without
-	$(BIN)/pytest
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest	# else each of its hundreds of processes would compile the code anew
 
 clients: $(READY)       ## trainers' own libraries, each in .clients/<name>; without them the tests of exports skip some
 	$(BIN)/python -m tests.clients.install

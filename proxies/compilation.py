@@ -14,6 +14,7 @@ import shutil
 import stat
 import sysconfig
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
@@ -82,6 +83,23 @@ def compiling(what: str) -> Iterator[None]:
         yield
         if folder is not None:
             (folder / f"{name}.made").touch()
+
+
+def counted() -> Counter[str]:
+    """What this process's compiled steps have done so far that makes them slower than they should be, and how often.
+
+    torch goes on without a word: it leaves the graph for Python, runs kernels one by one that were to be one CUDA
+    graph, or compiles anew for another shape.
+    """
+    from torch._dynamo.utils import counters
+
+    return Counter(
+        {
+            "graph breaks": sum(counters["graph_break"].values()),
+            "skipped CUDA graphs": counters["inductor"]["cudagraph_skips"],
+            "compilations": counters["stats"]["unique_graphs"],
+        }
+    )
 
 
 def _own_folder() -> Path | None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Device = Literal["cpu", "cuda"]
 Precision = Literal["bf16", "fp32"]
 
+SLOWER = "slower"  # in an environment: why steps were slower than they were asked to be
+
 
 def dtype_of(precision: Precision) -> torch.dtype:
     import torch

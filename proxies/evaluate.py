@@ -80,12 +80,15 @@ class Evaluation:
 class EvaluationSet:
     """One set as batches on the recipe's device, made once for all evaluations of a run.
 
+    Args:
+        batch_rows: rows that pass through the model at once.
+
     Raises:
         ProxyError: the set has no token to predict.
     """
 
-    def __init__(self, tokens: EvaluationTokens, recipe: Recipe) -> None:
-        inputs_BT, targets_BT = _rows(tokens, recipe.model.sequence_length, recipe.batch_rows)
+    def __init__(self, tokens: EvaluationTokens, recipe: Recipe, batch_rows: int) -> None:
+        inputs_BT, targets_BT = _rows(tokens, recipe.model.sequence_length, batch_rows)
         self.predicted = int((targets_BT != IGNORED).sum())
         if not self.predicted or not tokens.bytes:
             raise ProxyError(
@@ -95,7 +98,7 @@ class EvaluationSet:
         self.bytes = tokens.bytes
         self.bytes_G = tuple(tokens.bytes_G)
         # All batches have one shape: a second one would be compiled for itself.
-        shape = (-1, 1, recipe.batch_rows, recipe.model.sequence_length)
+        shape = (-1, 1, batch_rows, recipe.model.sequence_length)
         self.inputs_X1BT = inputs_BT.to(recipe.device).view(shape)
         self.targets_X1BT = targets_BT.to(recipe.device).view(shape)
         group_BT = _groups(tokens, targets_BT)

@@ -9,8 +9,9 @@ M members, B rows of each, T positions.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from proxies import compilation, device
 from proxies.errors import ProxyError
 from proxies.models.transformer import Losses, TokenLosses, Transformer
 from proxies.optimizer import MembersAdamW
+from proxies.pieces import pieces
 from proxies.recipe import Recipe
 from proxies.targets import IGNORED
 
@@ -26,18 +28,55 @@ from proxies.targets import IGNORED
 MOST_GROUPS = 1023
 
 
+class _Whole(NamedTuple):
+    """The batch that a piece is of.
+
+    Attributes:
+        predicted_M: how many of its targets count.
+        share_MLE: of its choices, those of each expert; None where the piece is all of it, or there are no experts.
+    """
+
+    predicted_M: Tensor
+    share_MLE: Tensor | None
+
+
 def _training_losses(
-    model: Transformer, inputs_MBT: Tensor, targets_MBT: Tensor, balance_loss: float, router_z_loss: float
-) -> tuple[Tensor, Tensor, Losses]:
-    """What is minimised, a sum over members; each member's nats per token; and the parts of both."""
-    losses = model(inputs_MBT, targets_MBT)
-    mean_M = losses.nats_M / (targets_MBT != IGNORED).sum(dim=(1, 2)).clamp(min=1)
+    model: Transformer,
+    inputs_MBT: Tensor,
+    targets_MBT: Tensor,
+    whole: _Whole,
+    part: Tensor,
+    balance_loss: float,
+    router_z_loss: float,
+) -> tuple[Tensor, Losses]:
+    """What is minimised, a sum over members, and the losses that it is made of; over the pieces of a batch both add up.
+
+    Args:
+        part: the piece's part of the batch's tokens.
+    """
+    losses = model(inputs_MBT, targets_MBT, whole.share_MLE)
+    losses = losses._replace(balance_loss_ML=part * losses.balance_loss_ML, z_loss_ML=part * losses.z_loss_ML)
     routing_M = (balance_loss * losses.balance_loss_ML + router_z_loss * losses.z_loss_ML).sum(dim=1)
-    return (mean_M + routing_M).sum(), mean_M, losses
+    return (losses.nats_M / whole.predicted_M + routing_M).sum(), losses
 
 
 def _evaluation_losses(model: Transformer, inputs_MBT: Tensor, targets_MBT: Tensor) -> TokenLosses:
     return model.token_losses(inputs_MBT, targets_MBT)
+
+
+def _choices(model: Transformer, inputs_MBT: Tensor) -> Tensor:
+    return model.choices(inputs_MBT)
+
+
+class _Functions(NamedTuple):
+    """What a pack computes with its model, compiled or not."""
+
+    training_losses: Callable[..., tuple[Tensor, Losses]]
+    evaluation_losses: Callable[[Transformer, Tensor, Tensor], TokenLosses]
+    choices: Callable[[Transformer, Tensor], Tensor]
+
+
+EAGER = _Functions(_training_losses, _evaluation_losses, _choices)
 
 
 class Pack:
@@ -46,6 +85,7 @@ class Pack:
         seeds: of each member's first weights.
 
     Attributes:
+        pieces: how a batch passes through the model.
         not_compiled: why its steps are not compiled; None once they are.
         losses: those of the last step's batch.
         gradient_norm_M: before clipping, at the last step.
@@ -63,19 +103,18 @@ class Pack:
             )
         self.recipe = recipe
         self.not_compiled: str | None = "not asked for"
-        self._training_losses, self._evaluation_losses = _training_losses, _evaluation_losses
+        self._functions = EAGER
         generators = [_generator(seed) for seed in seeds]
         dtype = device.dtype_of(recipe.precision)
         self._model = Transformer(recipe.model, generators, dtype).to(recipe.device)
         self._weights = dict(self._model.named_parameters())
-        # Each member's weights are a view of the pack's: the optimizer, and checkpoints, know only single models.
-        self._views = [
-            {name: weight.detach()[member] for name, weight in self._weights.items()} for member in range(len(seeds))
-        ]
-        self._optimizer = MembersAdamW(self._views, recipe)
+        self._optimizer = MembersAdamW(self._weights, recipe)
+        self.pieces = pieces(self._model, recipe)
+        self._added: list[Tensor] | None = None
+        self._counted_before: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        return len(self._views)
+        return self._model.members
 
     def compile(self) -> None:
         """Compile its step and its evaluation as its recipe asks, or find what an earlier process compiled.
@@ -87,23 +126,37 @@ class Pack:
         self.not_compiled = compilation.missing(self.recipe)
         if self.not_compiled is not None:
             return
+        before = compilation.counted()
         shape = (len(self), self.recipe.batch_rows, self.recipe.model.sequence_length)
+        what = f"{torch.__version__} {self.recipe.model} {self.recipe.precision} {shape} {self.pieces}"
         inputs_MBT = torch.zeros(shape, dtype=torch.int64, device=self.recipe.device)
         targets_MBT = inputs_MBT.clone()  # the same tensor twice would be compiled as such
         try:
             mode = compilation.mode(self.recipe)
-            self._training_losses = compilation.compile_function(_training_losses, mode)
-            self._evaluation_losses = compilation.compile_function(_evaluation_losses, mode)
-            with compilation.compiling(f"{torch.__version__} {self.recipe.model} {self.recipe.precision} {shape}"):
+            self._functions = _Functions(*(compilation.compile_function(each, mode) for each in EAGER))
+            with compilation.compiling(what):
                 self._backward(inputs_MBT, targets_MBT)
-                self.evaluated(inputs_MBT, targets_MBT)
+                piece_MBT = inputs_MBT.new_zeros(len(self), self.pieces.rows, self.recipe.model.sequence_length)
+                self.evaluated(piece_MBT, piece_MBT.clone())
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
             # A full disk, a compiler that breaks: whatever it was, the same steps run without being compiled.
             self.not_compiled = f"compiling failed: {next(iter(str(error).splitlines()), type(error).__name__)}"
-            self._training_losses, self._evaluation_losses = _training_losses, _evaluation_losses
+            self._functions, self._added = EAGER, None
+        # What is compiled from here on was not meant to be.
+        self._counted_before = Counter(before | {"compilations": compilation.counted()["compilations"]})
         self._model.zero_grad()
+
+    @property
+    def slower(self) -> str:
+        """Why its steps are slower than its recipe asks, in words; empty where they are not."""
+        if not self.recipe.compiled:
+            return ""
+        if self.not_compiled is not None:
+            return f"not compiled: {self.not_compiled}"
+        slips = compilation.counted() - self._counted_before
+        return ", ".join(f"{often} {what if often > 1 else what[:-1]}" for what, often in sorted(slips.items()))
 
     def step(self, inputs_MBT: Tensor, targets_MBT: Tensor, learning_rates: Sequence[float]) -> Tensor:
         """Take one step; returns each member's mean nats per token before it, [M], on the device.
@@ -112,18 +165,14 @@ class Pack:
             learning_rates: of each member; 0 leaves it as it is.
         """
         mean_M = self._backward(inputs_MBT, targets_MBT)
-        self.gradient_norm_M = self._clip()
-        for name, weight in self._weights.items():
-            assert weight.grad is not None, name
-            for views, gradient in zip(self._views, weight.grad, strict=True):
-                views[name].grad = gradient
-        self._optimizer.step(learning_rates)
+        gradients = {name: weight.grad for name, weight in self._weights.items() if weight.grad is not None}
+        self.gradient_norm_M = self._clip(list(gradients.values()))
+        self._optimizer.step(gradients, learning_rates)
         self._model.zero_grad()
         return mean_M
 
-    def _clip(self) -> Tensor:
+    def _clip(self, gradients: Sequence[Tensor]) -> Tensor:
         """Scale each member's gradients down to the recipe's norm; returns their norms before, [M]."""
-        gradients = [weight.grad for weight in self._weights.values() if weight.grad is not None]
         norms = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients]
         norm_M: Tensor = torch.linalg.vector_norm(torch.stack(norms), dim=0)
         factor_M = (self.recipe.clip / (norm_M + 1e-6)).clamp(max=1.0)
@@ -132,40 +181,72 @@ class Pack:
         return norm_M
 
     def _backward(self, inputs_MBT: Tensor, targets_MBT: Tensor) -> Tensor:
-        loss, mean_M, losses = self._training_losses(
-            self._model, inputs_MBT, targets_MBT, self.recipe.balance_loss, self.recipe.router_z_loss
-        )
-        torch.autograd.backward(loss)
-        # A CUDA graph writes its next results where these lie.
-        self.losses = Losses(*(part.detach().clone() for part in losses))
-        return mean_M.detach().clone()
+        """Gradients and losses of a batch; returns each member's nats per token, [M]."""
+        inputs, targets = (torch.split(rows, self.pieces.rows, dim=1) for rows in (inputs_MBT, targets_MBT))
+        predicted_M = (targets_MBT != IGNORED).sum(dim=(1, 2)).clamp(min=1)
+        whole = _Whole(predicted_M, self._shares(inputs) if len(inputs) > 1 else None)
+        parts = []
+        for inputs_MPT, targets_MPT in zip(inputs, targets, strict=True):
+            part = torch.full((), inputs_MPT.shape[1] / inputs_MBT.shape[1], device=inputs_MBT.device)
+            loss, losses = self._functions.training_losses(
+                *(self._model, inputs_MPT, targets_MPT, whole, part),
+                *(self.recipe.balance_loss, self.recipe.router_z_loss),
+            )
+            torch.autograd.backward(loss)
+            # A CUDA graph writes its next results where these lie.
+            parts.append(Losses(*(each.detach().clone() for each in losses)))
+            if len(inputs) > 1:
+                self._add_gradients()
+        self._take_added_gradients()
+        self.losses = Losses(*(torch.stack(each).sum(dim=0) for each in zip(*parts, strict=True)))
+        return self.losses.nats_M / predicted_M
+
+    def _shares(self, pieces: Sequence[Tensor]) -> Tensor | None:
+        """Of the choices of a batch, the share of each expert, [M, L, E]; None without experts."""
+        if not self.recipe.model.expert_count:
+            return None
+        with torch.no_grad():
+            choices_MLE = torch.stack([self._functions.choices(self._model, piece).clone() for piece in pieces]).sum(
+                dim=0
+            )
+        return choices_MLE / choices_MLE.sum(dim=2, keepdim=True)
+
+    def _add_gradients(self) -> None:
+        """Put a piece's gradients by, out of the way of the next one's."""
+        gradients = [weight.grad for weight in self._weights.values() if weight.grad is not None]
+        if self._added is None:
+            self._added = [gradient.clone() for gradient in gradients]
+        else:
+            torch._foreach_add_(self._added, gradients)
+        self._model.zero_grad()
+
+    def _take_added_gradients(self) -> None:
+        if self._added is not None:
+            for weight, gradient in zip(self._weights.values(), self._added, strict=True):
+                weight.grad = gradient
+            self._added = None
 
     @torch.no_grad()
     def evaluated(self, inputs_MBT: Tensor, targets_MBT: Tensor) -> TokenLosses:
         """Each member's losses on a batch, which teach it nothing."""
-        return TokenLosses(*(part.clone() for part in self._evaluation_losses(self._model, inputs_MBT, targets_MBT)))
+        return TokenLosses(
+            *(part.clone() for part in self._functions.evaluation_losses(self._model, inputs_MBT, targets_MBT))
+        )
 
     def weights(self, member: int) -> dict[str, Tensor]:
         """A copy of one member's weights."""
         # A view would be saved with all that it is a view of.
-        return {name: weight.clone() for name, weight in self._views[member].items()}
+        return {name: weight.detach()[member].clone() for name, weight in self._weights.items()}
 
     def state(self, member: int) -> dict[str, Any]:
         """One member's weights and moments, as it would have them alone."""
-        weights = self._views[member]
-        return {
-            "weights": self.weights(member),
-            "moments": {name: _copied(self._optimizer.state[weight], weight) for name, weight in weights.items()},
-        }
+        return {"weights": self.weights(member), "moments": self._optimizer.state(member)}
 
+    @torch.no_grad()
     def restore(self, member: int, state: dict[str, Any]) -> None:
-        for name, weight in self._views[member].items():
-            weight.copy_(state["weights"][name])
-            self._optimizer.state[weight] = _copied(state["moments"][name], weight)
-
-
-def _copied(moments: Mapping[str, Tensor], weight: Tensor) -> dict[str, Tensor]:
-    return {name: moment.to(weight.device, copy=True) for name, moment in moments.items()}
+        for name, weight in self._weights.items():
+            weight[member].copy_(state["weights"][name])
+        self._optimizer.restore(member, state["moments"])
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -25,6 +25,7 @@ class TrainingProgress:
         training_loss: mean nats per token of the steps since the last report.
         tokens_per_second: since the last report.
         evaluation: the losses, where they were just measured.
+        slower: why its steps are slower than they were asked to be; empty where they are not.
     """
 
     step: int
@@ -33,6 +34,7 @@ class TrainingProgress:
     training_loss: float
     tokens_per_second: float
     evaluation: CurvePoint | None
+    slower: str = ""
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,7 @@ class Run:
             training_loss=sum(state.training_losses[-steps:]) / steps,
             tokens_per_second=steps * self._recipe.batch_tokens / seconds,
             evaluation=point,
+            slower=self._pack.slower,
         )
 
     def end(self) -> TrainingResult | Diverged:
@@ -168,8 +169,8 @@ class Run:
         tokens = state.step * recipe.batch_tokens
         environment = device.environment(recipe.device, recipe.precision) | {"pack": str(len(self._pack))}
         environment["steps"] = "compiled" if self._pack.not_compiled is None else "eager"
-        if recipe.compiled and self._pack.not_compiled is not None:
-            environment["not_compiled"] = self._pack.not_compiled
+        if slower := self._pack.slower:
+            environment[device.SLOWER] = slower
         return TrainingResult(
             losses=state.curve[-1].losses,
             groups=state.groups,

@@ -195,6 +195,8 @@ class StatusFields(Part):
     """How long the search has run, without its pauses; null where that is not known."""
     time_budget: float | None = None
     """Seconds that it may take, by `budget.time`; null without, and where the study file is not at hand."""
+    slower: tuple[str, ...] = ()
+    """Trials whose steps were slower than they should have been, and why, in sentences."""
     restarts: int
     """How often trials went on from a checkpoint after their worker had died."""
     failures: tuple[FailedTrial, ...]

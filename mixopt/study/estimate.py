@@ -16,6 +16,7 @@ from mixopt.study.plan import Plan
 from mixopt.workers.messages import TrialEnd, TrialProgress
 from mixopt.workers.training import run_trials
 from proxies.allocator import keep_freed_memory
+from proxies.device import SLOWER
 from proxies.recipe import Recipe
 from search.history import History
 from search.noise import resolved
@@ -52,10 +53,13 @@ def estimate(plan: Plan, probe: bool, gpu: str | None = None) -> PlanEstimate:
     searched = plan.strategy.expected
     target = plan.problem.target.proxy
     proxies: list[ProxyPlan] = []
+    slower: list[str] = []
     for rung in plan.problem.rungs:
         fidelity = rung.fidelity
         confirmed = plan.confirmation_size if fidelity.proxy == target else 0
         trials = searched[fidelity] + confirmed
+        speed, why = _measure_speed(plan, fidelity.proxy) if probe else (None, "")
+        slower += [f"proxy {fidelity.proxy} trains slower than it should: {why}"] if why else []
         proxies.append(
             ProxyPlan(
                 proxy=fidelity.proxy,
@@ -67,7 +71,7 @@ def estimate(plan: Plan, probe: bool, gpu: str | None = None) -> PlanEstimate:
                 confirmation_trials=confirmed,
                 total_tokens=trials * fidelity.tokens,
                 total_flops=trials * fidelity.flops,
-                tokens_per_second=_measure_speed(plan, fidelity.proxy) if probe else None,
+                tokens_per_second=speed,
                 pack=_best_pack(plan.recipes[fidelity.proxy]) if probe else None,
             )
         )
@@ -88,7 +92,7 @@ def estimate(plan: Plan, probe: bool, gpu: str | None = None) -> PlanEstimate:
         trials=sum(each.search_trials + each.confirmation_trials for each in proxies),
         total_tokens=sum(each.total_tokens for each in proxies),
         total_flops=flops,
-        notes=(*plan.notes, *_few_mixtures(plan), *_resolution(plan)),
+        notes=(*plan.notes, *slower, *_few_mixtures(plan), *_resolution(plan)),
         training_seconds=training,
         wall_seconds=None if training is None or at_a_time is None else training / at_a_time,
         gpu_hours=gpu_hours,
@@ -225,8 +229,8 @@ def _best_pack(recipe: Recipe) -> PackSpeed | None:
     return PackSpeed(members=members, tokens_per_second=speeds[members])
 
 
-def _measure_speed(plan: Plan, proxy: str) -> float:
-    """Tokens a second of one trial of that proxy.
+def _measure_speed(plan: Plan, proxy: str) -> tuple[float, str]:
+    """Tokens a second of one trial of that proxy, and why these are fewer than they should be.
 
     Raises:
         ConfigError: the proxy does not train.
@@ -241,9 +245,9 @@ def _measure_speed(plan: Plan, proxy: str) -> float:
         if isinstance(event, TrialEnd):
             if isinstance(event.outcome, Failure):
                 raise ConfigError(f"proxies.{proxy}: does not train: {event.outcome.message}")
-            return fidelity.tokens / event.outcome.seconds
+            return fidelity.tokens / event.outcome.seconds, event.outcome.environment.get(SLOWER, "")
         if isinstance(event, TrialProgress):
             deadline = deadline or time.monotonic() + PROBE_SECONDS
             if time.monotonic() > deadline:
-                return event.tokens_per_second
+                return event.tokens_per_second, event.slower
     raise AssertionError("a trial ends with an outcome")

@@ -39,6 +39,7 @@ from mixopt.study.record import HasNotRun, is_submitted, journal_path, read_reco
 from mixopt.study.standings import Standings
 from mixopt.study.wishes import Wish, asked, driver
 from mixopt.study.wishes import activity as activity_of
+from proxies.device import SLOWER
 from search.history import Completed, Failed, History
 from search.noise import NoiseFloor as MeasuredNoise
 from search.noise import measure_noise
@@ -128,6 +129,7 @@ def build_status(
         ),
         search_seconds=Seconds.recorded(record.tags).search if keys.SEARCH_SECONDS in record.tags else None,
         time_budget=None if file is None else file.budget.time,
+        slower=_slower(history),
         restarts=record.restarts,
         failures=tuple(
             FailedTrial(
@@ -291,6 +293,19 @@ def _lately(record: Record, standings: Standings | None, most: int) -> tuple[End
     return tuple(
         _ended(entry, objectives[entry.trial.id].objective if entry.trial.id in objectives else None, record)
         for entry in last
+    )
+
+
+def _slower(history: History) -> tuple[str, ...]:
+    measured = (*history.completed, *history.stopped)
+    found = Counter(
+        (entry.trial.fidelity.proxy, entry.measurement.environment[SLOWER])
+        for entry in measured
+        if SLOWER in entry.measurement.environment
+    )
+    return tuple(
+        f"{count} {'trials' if count > 1 else 'trial'} of {proxy} trained slower than asked: {why}"
+        for (proxy, why), count in found.most_common()
     )
 
 

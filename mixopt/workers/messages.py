@@ -18,6 +18,8 @@ class TrialProgress:
     tokens_per_second: float
     losses: Mapping[str, Loss] | None
     """Losses of the evaluation sets, where they were just measured."""
+    slower: str = ""
+    """Why its steps are slower than they were asked to be."""
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,8 @@ def _train(jobs: Sequence[Job]) -> Iterator[Event]:
         match step:
             case TrainingProgress():
                 losses = _losses(step.evaluation.losses) if step.evaluation else None
-                yield TrialProgress(trial, step.tokens, step.training_loss, step.tokens_per_second, losses)
+                speed = step.tokens_per_second
+                yield TrialProgress(trial, step.tokens, step.training_loss, speed, losses, step.slower)
             case TrainingResult():
                 yield TrialEnd(trial, _measurement(step, recipe, streams[index], corpus))
             case Diverged():

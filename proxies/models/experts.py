@@ -66,8 +66,8 @@ class ExpertLayer(nn.Module):
             (size.count, size.feed_forward, width), gain * size.feed_forward**-0.5, generators
         )
 
-    def forward(self, x_MND: Tensor) -> tuple[Tensor, Routing]:
-        routing = self.router(x_MND)
+    def forward(self, x_MND: Tensor, share_ME: Tensor | None = None) -> tuple[Tensor, Routing]:
+        routing = self.router(x_MND, share_ME)
         return self.shared(x_MND) + self._routed(x_MND, routing), routing
 
     def _routed(self, x_MND: Tensor, routing: Routing) -> Tensor:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from proxies.models.attention import Attention, causal_mask
 from proxies.models.cross_entropy import cross_entropies, linear_cross_entropy
@@ -76,11 +77,11 @@ class Block(nn.Module):
         else:
             self.feed_forward = FeedForward(size.width, size.feed_forward, generators, gain=gain)
 
-    def forward(self, x_MND: Tensor, mask_TT: Tensor | None) -> tuple[Tensor, Routing | None]:
+    def forward(self, x_MND: Tensor, mask_TT: Tensor | None, share_ME: Tensor | None) -> tuple[Tensor, Routing | None]:
         x_MND = x_MND + self.attention(rms_norm(x_MND), mask_TT)
         if isinstance(self.feed_forward, FeedForward):
             return x_MND + self.feed_forward(rms_norm(x_MND)), None
-        out_MND, routing = self.feed_forward(rms_norm(x_MND))
+        out_MND, routing = self.feed_forward(rms_norm(x_MND), share_ME)
         return x_MND + out_MND, routing
 
 
@@ -88,6 +89,9 @@ class Transformer(nn.Module):
     """
     Args:
         generators: of each member's first weights.
+
+    Attributes:
+        recomputed: the backward pass computes each block again, and little is kept for it.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.size = size
         self.dtype = dtype
+        self.recomputed = False
         self.embedding_MVD = draw_weights((size.vocabulary, size.width), 1.0, generators)
         self.blocks = nn.ModuleList(Block(size, layer, generators) for layer in range(size.depth))
         self.head = Linear(size.width, size.vocabulary, generators)
@@ -111,9 +116,17 @@ class Transformer(nn.Module):
         hidden_MND, _ = self._hidden(tokens_MBT)
         return hidden_MND.float().view(*tokens_MBT.shape, -1)
 
-    def forward(self, inputs_MBT: Tensor, targets_MBT: Tensor) -> Losses:
-        """The loss of predicting `targets_MBT`, of which those that are IGNORED count nothing."""
-        hidden_MND, routings = self._hidden(inputs_MBT)
+    @property
+    def members(self) -> int:
+        return len(self.embedding_MVD)
+
+    def forward(self, inputs_MBT: Tensor, targets_MBT: Tensor, share_MLE: Tensor | None = None) -> Losses:
+        """The loss of predicting `targets_MBT`, of which those that are IGNORED count nothing.
+
+        Args:
+            share_MLE: where this is a piece of a batch, the share of that one's choices that falls on each expert.
+        """
+        hidden_MND, routings = self._hidden(inputs_MBT, share_MLE)
         targets_MN = targets_MBT.flatten(1)
         nats_M = linear_cross_entropy(hidden_MND, self.head.weight_MOI, targets_MN)
         load_MLE = self._load(routings, targets_MN)
@@ -134,6 +147,11 @@ class Transformer(nn.Module):
         nats_MN = cross_entropies(hidden_MND, self.head.weight_MOI, targets_MN)
         return TokenLosses(nats_MN.view_as(targets_MBT), self._load(routings, targets_MN))
 
+    def choices(self, inputs_MBT: Tensor) -> Tensor:
+        """How many choices fell on each expert, of all tokens, [M, L, E]."""
+        _, routings = self._hidden(inputs_MBT)
+        return self._load(routings, torch.zeros_like(inputs_MBT).flatten(1))
+
     def _load(self, routings: Sequence[Routing], targets_MN: Tensor) -> Tensor:
         """How many choices fell on each expert, of tokens with a target, [M, L, E]."""
         if not routings:
@@ -145,15 +163,20 @@ class Transformer(nn.Module):
         ]
         return torch.stack(loads, dim=1)
 
-    def _hidden(self, tokens_MBT: Tensor) -> tuple[Tensor, list[Routing]]:
+    def _hidden(self, tokens_MBT: Tensor, share_MLE: Tensor | None = None) -> tuple[Tensor, list[Routing]]:
         members, vocabulary, width = self.embedding_MVD.shape
         first_M1 = torch.arange(members, device=tokens_MBT.device).unsqueeze(1) * vocabulary
         table_VD = self.embedding_MVD.view(-1, width)  # the members' tables above each other
         x_MND = nn.functional.embedding(tokens_MBT.flatten(1) + first_M1, table_VD).to(self.dtype)
         mask_TT = causal_mask(x_MND, tokens_MBT.shape[2])
-        routings = []
+        routings: list[Routing] = []
         for block in self.blocks:
-            x_MND, routing = block(x_MND, mask_TT)
+            has_experts = isinstance(block.feed_forward, ExpertLayer)
+            share_ME = share_MLE[:, len(routings)] if has_experts and share_MLE is not None else None
+            if self.recomputed and torch.is_grad_enabled():
+                x_MND, routing = checkpoint(block, x_MND, mask_TT, share_ME, use_reentrant=False)
+            else:
+                x_MND, routing = block(x_MND, mask_TT, share_ME)
             if routing is not None:
                 routings.append(routing)
         return rms_norm(x_MND), routings

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from proxies import device
 from proxies.compilation import compiling, missing
 from proxies.models.size import model_size
+from proxies.pack import Pack
 from proxies.recipe import Recipe, recipe
 from proxies.result import TrainingProgress, TrainingResult
 from proxies.train import train
@@ -126,6 +128,7 @@ def test_without_a_compiler_steps_are_eager(tmp_path: Path, monkeypatch: pytest.
     assert missing(recipe) == "a C++ compiler (g++)"
     result = result_of(recipe)
     assert result.environment["steps"] == "eager"
+    assert result.environment[device.SLOWER] == "not compiled: a C++ compiler (g++)"
     assert numbers(result) == numbers(result_of(replace(recipe, compiled=False)))
 
 
@@ -182,3 +185,18 @@ def test_the_locks_are_in_a_folder_of_the_users_own(tmp_path: Path, monkeypatch:
         [folder] = tmp_path.iterdir()
         assert folder.stat().st_mode & 0o777 == 0o700
         assert list(folder.iterdir())
+
+
+@pytest.mark.slow
+@takes_a_minute
+def test_what_compiled_steps_lose_is_told(compiled: tuple[Recipe, TrainingResult]) -> None:
+    """A batch of another shape than the one that was compiled is compiled in the midst of training."""
+    recipe, result = compiled
+    assert device.SLOWER not in result.environment
+
+    pack = Pack(recipe, [1])
+    pack.compile()
+    assert pack.slower == ""
+    fewer_MBT = torch.zeros(1, recipe.batch_rows - 1, recipe.model.sequence_length, dtype=torch.int64)
+    pack.step(fewer_MBT, fewer_MBT.clone(), [1e-3])
+    assert pack.slower == "1 compilation"

@@ -164,3 +164,10 @@ def test_a_missing_gpu_or_evaluation_set_is_said_before_anything_is_trained() ->
         result_of(toy_recipe("dense"), sets={})
     with pytest.raises(ProxyError, match="none to predict"):
         result_of(toy_recipe("dense"), sets={"empty": ToyTokens(EVALUATION_SETS["low"].tokens_N[:1])})
+
+
+def test_training_loads_no_compiler() -> None:
+    """torch's takes longer to load than torch, which each worker would do anew; its optimizers load it."""
+    program = "import sys; from tests.proxies.toy import result_of, toy_recipe; result_of(toy_recipe('moe', 2))"
+    program += "; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -66,7 +66,9 @@ def status_table(status: StatusFields, called: str = "study.yaml") -> Renderable
     parts += [Text(), _counts_table(status), Text(), *_spent(status)]
     parts += [*failures(status, called), *queue_lines(status)]
     verdict = [Hanging("answer: ", status.answer.verdict)] if status.answer else [Text("no answer yet")]
-    return Group(*parts, *verdict, *reused_table(status.reused), *map(note, status.pool_changes))
+    return Group(
+        *parts, *verdict, *reused_table(status.reused), *map(note, status.slower), *map(note, status.pool_changes)
+    )
 
 
 def standing(status: StatusFields) -> list[RenderableType]:
