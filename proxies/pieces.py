@@ -66,13 +66,16 @@ def _row_bytes(model: Transformer, length: int) -> int:
 
 def _kept_bytes(model: Transformer, rows: int, length: int) -> int:
     tokens_MBT = torch.zeros(model.members, rows, length, dtype=torch.int64, device=model.embedding_MVD.device)
-    kept: dict[int, int] = {}  # by address: a tensor is kept once, however often it is asked for
+    kept: dict[int, Tensor] = {}  # by address: a tensor is kept once, however often it is asked for
 
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+    def keep(tensor: Tensor) -> None:
+        # Cut off from the graph: with what it would be kept for, it would hold itself for ever.
+        kept[tensor.untyped_storage().data_ptr()] = tensor.detach()
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        losses = model(tokens_MBT, tokens_MBT)  # held, with all that it keeps, until all was counted
-    return sum(kept.values()) if losses else 0
+    with torch.autograd.graph.saved_tensors_hooks(keep, _nothing):
+        model(tokens_MBT, tokens_MBT)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def _nothing(_: None) -> Tensor:
+    raise AssertionError("no backward pass follows")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import pytest
+import torch
 
 from proxies import pieces
 from proxies.member import Member
@@ -12,6 +14,7 @@ from proxies.models.size import Kind
 from proxies.pack import Pack
 from proxies.recipe import Recipe
 from proxies.result import TrainingProgress, TrainingResult
+from proxies.targets import IGNORED
 from proxies.train import train_pack
 from tests.proxies.toy import EVALUATION_SETS, ToyStream, toy_recipe
 
@@ -63,10 +66,6 @@ def test_where_not_even_a_row_fits_layers_are_computed_again(kind: Kind, monkeyp
 
 def test_masked_rows_count_as_in_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean is over the targets of the batch, wherever they lie."""
-    import torch
-
-    from proxies.targets import IGNORED
-
     recipe = toy_recipe("dense", batch_rows=4)
     rows = ToyStream().rows(0, 4)
     inputs_MBT, targets_MBT = (torch.as_tensor(part)[None].clone() for part in (rows.inputs_BT, rows.targets_BT))
@@ -85,3 +84,13 @@ def test_a_batch_that_fits_is_one_piece() -> None:
     recipe = toy_recipe("dense")
     assert Pack(recipe, [1]).pieces == pieces.Pieces(recipe.batch_rows, False)
     assert Pack(replace(recipe, batch_rows=9), [1]).pieces.rows == 9
+
+
+def test_a_pack_leaves_nothing_behind() -> None:
+    recipe = toy_recipe("moe")
+    tensors = []
+    for _ in range(2):
+        Pack(recipe, [1, 2])
+        gc.collect()
+        tensors.append(sum(isinstance(each, torch.Tensor) for each in gc.get_objects()))
+    assert tensors[0] == tensors[1]
