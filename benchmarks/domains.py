@@ -1,12 +1,17 @@
 """How well domains are found, and how fast documents are sorted.
 
-    python -m benchmarks.domains                          both parts, minutes
+    python -m benchmarks.domains                          all parts, minutes
     python -m benchmarks.domains kinds
+    python -m benchmarks.domains draws --draws 60
     python -m benchmarks.domains speed --documents 1_000_000 --json benchmarks/results/domains.json
 
 `kinds`: documents of twelve known kinds (benchmarks/domain_kinds.py), whose labels the search does not see; the
 adjusted Rand index (Hubert and Arabie 1985) of as many found domains, with several seeds. Settings were chosen on one
 set of kinds; the other, which shares no kind with it, is what is reported.
+
+`draws`: the same on random draws of some of the kinds that settings may be chosen on, every other draw with kinds of
+unequal size, so that nothing is chosen that suits one set: 8 to 16 kinds; 2 to 5, of which the first is large; and six
+manuals, which differ by topic alone. Another setting is judged draw by draw.
 
 `speed`: short synthetic documents through the whole of `mixopt domains`, with two processes: time, CPU time of all
 processes, and the most memory that they had together.
@@ -28,14 +33,14 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 import psutil
 from rich.console import Console
 
-from benchmarks.domain_kinds import CHOSEN_ON, REPORTED_ON, documents
+from benchmarks.domain_kinds import CHOSEN_ON, LANGUAGES, MANUALS, MORE_CHOSEN_ON, REPORTED_ON, documents
 from mixopt.cli.tables.table import plain_table
 from proxies.data.intake import Progress
 from proxies.data.sources import Source, find_files
@@ -46,7 +51,7 @@ from proxies.domains.finding import Search, find_domains
 SETS = {"chosen on": CHOSEN_ON, "reported": REPORTED_ON}
 # Of synthetic documents.
 VOICES, VOCABULARY, WORDS = 30, 3000, 50
-PARTS = ("kinds", "speed")
+PARTS = ("kinds", "draws", "speed")
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,47 @@ def of_kinds(found: Mapping[str, list[str]], seeds: int) -> OfKinds:
     table = np.zeros((len(found), len(found)), dtype=np.int64)
     np.add.at(table, (kind_N, domain_N), 1)
     return OfKinds(tuple(found), len(texts), tuple(indices), tuple(map(tuple, table.tolist())))
+
+
+@dataclass(frozen=True)
+class OfDraws:
+    """Adjusted Rand indices, by draw."""
+
+    many: tuple[float, ...]
+    few: tuple[float, ...]
+    manuals: tuple[float, ...]
+
+
+def of_draws(draws: int, each: int) -> OfDraws:
+    kinds = documents({**CHOSEN_ON, **MORE_CHOSEN_ON}, each)
+    languages = [name for name in kinds if name in LANGUAGES]
+    others = [name for name in kinds if name not in LANGUAGES]
+    # As many as are there; a manual has fewer pages than a kind has files.
+    manuals = documents(MANUALS, each, fewest=40)
+
+    def part_of(name: str, size: float, generator: np.random.Generator) -> list[str]:
+        return [kinds[name][place] for place in generator.permutation(len(kinds[name]))[: int(size)]]
+
+    many: list[float] = []
+    few: list[float] = []
+    topics: list[float] = []
+    for draw in range(draws):
+        generator = np.random.default_rng((draw, 0))
+        count = int(generator.integers(8, 17))
+        spoken = round(count * generator.uniform(0.1, 0.3))
+        names = [*generator.choice(languages, spoken, False), *generator.choice(others, count - spoken, False)]
+        sizes = np.full(count, each) if draw % 2 == 0 else each * 5 ** -generator.uniform(size=count)
+        chosen = {name: part_of(name, size, generator) for name, size in zip(names, sizes, strict=True)}
+        many += of_kinds(chosen, 1).indices
+        names = list(generator.choice([*languages, *others], int(generator.integers(2, 6)), False))
+        sizes = each * 8 ** -generator.uniform(size=len(names))
+        sizes[0] = each
+        few += of_kinds(
+            {name: part_of(name, size, generator) for name, size in zip(names, sizes, strict=True)}, 1
+        ).indices
+        names = list(generator.choice(list(manuals), 6, False))
+        topics += of_kinds({name: manuals[name] for name in names}, 1).indices
+    return OfDraws(tuple(many), tuple(few), tuple(topics))
 
 
 @dataclass(frozen=True)
@@ -180,6 +226,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
     parser.add_argument("--each", type=int, default=400, help="documents of each kind")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--draws", type=int, default=40)
     parser.add_argument("--documents", type=int, default=1_000_000, help="synthetic ones")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/domains.json"))
@@ -194,6 +241,14 @@ def main() -> None:
             kept[f"kinds {name}"] = {"date": today, "each": options.each} | asdict(found)
             figures = (mean(found.indices), min(found.indices), max(found.indices))
             table.add_row(f"{len(found.kinds)}, {name}", f"{found.documents:,}", *(f"{each:.3f}" for each in figures))
+        console.print(table)
+    if "draws" in options.parts:
+        drawn = of_draws(options.draws, options.each)
+        kept["draws"] = {"date": today, "each": options.each} | asdict(drawn)
+        table = plain_table("draws", ">number", ">adjusted Rand index", ">standard error", ">lowest")
+        for name, values in asdict(drawn).items():
+            error = stdev(values) / len(values) ** 0.5
+            table.add_row(name, str(len(values)), *(f"{each:.3f}" for each in (mean(values), error, min(values))))
         console.print(table)
     if "speed" in options.parts:
         with tempfile.TemporaryDirectory() as folder:
