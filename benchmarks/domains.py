@@ -3,6 +3,7 @@
     python -m benchmarks.domains                          all parts, minutes
     python -m benchmarks.domains kinds
     python -m benchmarks.domains draws --draws 60
+    python -m benchmarks.domains proxy                    the hidden states of a proxy in place of n-grams
     python -m benchmarks.domains speed --documents 1_000_000 --json benchmarks/results/domains.json
 
 `kinds`: documents of twelve known kinds (benchmarks/domain_kinds.py), whose labels the search does not see; the
@@ -12,6 +13,10 @@ set of kinds; the other, which shares no kind with it, is what is reported.
 `draws`: the same on random draws of some of the kinds that settings may be chosen on, every other draw with kinds of
 unequal size, so that nothing is chosen that suits one set: 8 to 16 kinds; 2 to 5, of which the first is large; and six
 manuals, which differ by topic alone. Another setting is judged draw by draw.
+
+`proxy`: the same documents by the hidden states of a small proxy, as `--embedding STUDY` makes it: of a study of the
+size that `mixopt init` proposes, over the other set of kinds, or over these kinds themselves, unlabelled as one pool;
+and of random weights, as a floor.
 
 `speed`: short synthetic documents through the whole of `mixopt domains`, with two processes: time, CPU time of all
 processes, and the most memory that they had together.
@@ -38,20 +43,31 @@ from typing import Any
 
 import numpy as np
 import psutil
+import torch
 from rich.console import Console
 
 from benchmarks.domain_kinds import CHOSEN_ON, LANGUAGES, MANUALS, MORE_CHOSEN_ON, REPORTED_ON, documents
 from mixopt.cli.tables.table import plain_table
+from proxies.data.corpus import CorpusSettings, prepare
 from proxies.data.intake import Progress
+from proxies.data.mixing import MixedStream
 from proxies.data.sources import Source, find_files
 from proxies.domains.clusters import Clusters
 from proxies.domains.embedding.hashed_ngrams import HashedNgrams
+from proxies.domains.embedding.hidden_states import HiddenStates, keep
 from proxies.domains.finding import Search, find_domains
+from proxies.member import Member
+from proxies.models.size import model_size
+from proxies.pack import Pack
+from proxies.recipe import recipe
+from proxies.train import train_pack
 
 SETS = {"chosen on": CHOSEN_ON, "reported": REPORTED_ON}
 # Of synthetic documents.
 VOICES, VOCABULARY, WORDS = 30, 3000, 50
-PARTS = ("kinds", "draws", "speed")
+PARTS = ("kinds", "draws", "proxy", "speed")
+# Of the proxy, as `mixopt init` proposes it.
+DEPTH, PROXY_TOKENS, ROW = 2, 2_000_000, 256
 
 
 @dataclass(frozen=True)
@@ -64,7 +80,11 @@ class OfKinds:
     table: tuple[tuple[int, ...], ...]
 
 
-def of_kinds(found: Mapping[str, list[str]], seeds: int) -> OfKinds:
+def of_kinds(found: Mapping[str, list[str]], seeds: int, proxy: HiddenStates | None = None) -> OfKinds:
+    """
+    Args:
+        proxy: whose hidden states are the vectors; None takes n-grams.
+    """
     from sklearn.metrics import adjusted_rand_score
 
     texts = [text for mine in found.values() for text in mine]
@@ -72,13 +92,35 @@ def of_kinds(found: Mapping[str, list[str]], seeds: int) -> OfKinds:
     order = np.random.default_rng(0).permutation(len(texts))
     texts, kind_N = [texts[place] for place in order], kind_N[order]
     indices = []
+    of_proxy_NE = None if proxy is None else proxy.embed(texts)
     for seed in range(seeds):
-        vectors_NE = HashedNgrams.learn(texts, seed=seed).embed(texts)
+        vectors_NE = HashedNgrams.learn(texts, seed=seed).embed(texts) if of_proxy_NE is None else of_proxy_NE
         domain_N = Clusters.learn(vectors_NE, len(found), len(found), Search().fine, seed).domains_of(vectors_NE)
         indices.append(float(adjusted_rand_score(kind_N, domain_N)))
     table = np.zeros((len(found), len(found)), dtype=np.int64)
     np.add.at(table, (kind_N, domain_N), 1)
     return OfKinds(tuple(found), len(texts), tuple(indices), tuple(map(tuple, table.tolist())))
+
+
+def proxy_of(texts: list[str], folder: Path, tokens: int) -> HiddenStates:
+    """A proxy that was trained on these texts as one pool; of random weights where it is on no token."""
+    (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    source = Source("all", (str(folder / "texts.jsonl"),))
+    corpus = prepare([source], [], CorpusSettings(), folder / "corpus", lambda progress: None)
+    size = model_size("dense", DEPTH, corpus.vocabulary, ROW)
+
+    def kept(weights: Mapping[str, torch.Tensor]) -> None:
+        arrays = {name: weight.numpy() for name, weight in weights.items()}
+        tokenizer = corpus.tokenizer()
+        keep(folder / "proxy", size, arrays, tokenizer, corpus.texts("all", tokenizer, 1024))
+
+    if not tokens:
+        kept(Pack(recipe(size, PROXY_TOKENS), [0]).weights(0))
+        return HiddenStates.open(folder / "proxy")
+    stream = MixedStream(corpus, {"all": 1.0}, ROW, seed=0)
+    for _ in train_pack(recipe(size, tokens), [Member(stream, 0, keep=kept)], {"all": corpus.evaluation("all")}):
+        pass
+    return HiddenStates.open(folder / "proxy")
 
 
 @dataclass(frozen=True)
@@ -227,6 +269,8 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=400, help="documents of each kind")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--draws", type=int, default=40)
+    parser.add_argument("--judged", nargs="*", choices=SETS, default=list(SETS), help="kinds that a proxy is tried on")
+    parser.add_argument("--tokens", type=int, default=PROXY_TOKENS, help="that a proxy is trained on")
     parser.add_argument("--documents", type=int, default=1_000_000, help="synthetic ones")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/domains.json"))
@@ -249,6 +293,26 @@ def main() -> None:
         for name, values in asdict(drawn).items():
             error = stdev(values) / len(values) ** 0.5
             table.add_row(name, str(len(values)), *(f"{each:.3f}" for each in (mean(values), error, min(values))))
+        console.print(table)
+    if "proxy" in options.parts:
+        table = plain_table("a proxy of", "kinds", ">adjusted Rand index", ">lowest", ">highest")
+        texts = {name: documents(kinds, options.each) for name, kinds in SETS.items()}
+        for judged in options.judged:
+            [other] = SETS.keys() - {judged}
+            learned = {
+                "random weights": (judged, 0),
+                "other kinds": (other, options.tokens),
+                "these kinds": (judged, options.tokens),
+            }
+            for name, (given, tokens) in learned.items():
+                with tempfile.TemporaryDirectory() as folder:
+                    proxy = proxy_of([text for mine in texts[given].values() for text in mine], Path(folder), tokens)
+                    found = of_kinds(texts[judged], options.seeds, proxy)
+                kept[f"proxy of {name}, {judged}"] = {"date": today, "each": options.each, "tokens": tokens} | asdict(
+                    found
+                )
+                figures = (mean(found.indices), min(found.indices), max(found.indices))
+                table.add_row(name, judged, *(f"{each:.3f}" for each in figures))
         console.print(table)
     if "speed" in options.parts:
         with tempfile.TemporaryDirectory() as folder:

@@ -794,7 +794,8 @@ def find_domains(
         output: a new folder; or one in which an earlier call was killed, which is gone on with.
         count: of domains. Default: 20, fewer where there are less than 100 documents that differ.
         text: the field of records that holds the text.
-        embedding: the folder of a sentence-transformers model. Default: n-grams, learned from the documents.
+        embedding: the folder of a sentence-transformers model; or a study file, for the hidden states of its proxy,
+            which is trained once more. Default: n-grams, learned from the documents.
         drop_duplicates: leave out what is there already, or nearly.
         skip_bad: leave out records that cannot be used, and rests of files that cannot be read.
         sample, fine: documents that are learned from, and clusters that are merged into domains, at most.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from proxies.result import CurvePoint
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Rows(Protocol):
@@ -40,6 +43,7 @@ class Member:
             write one.
         hopeless: asked at each evaluation but the last; where it says so, the run ends there, with a result of the
             tokens it has trained on.
+        keep: given its weights by name once it has ended, on the CPU; nobody keeps them else.
     """
 
     stream: RowStream
@@ -48,3 +52,4 @@ class Member:
     learning_rate: float | None = None
     checkpoint: str | Path | None = None
     hopeless: Callable[[CurvePoint], bool] | None = None
+    keep: Callable[[Mapping[str, Tensor]], None] | None = None

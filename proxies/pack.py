@@ -233,11 +233,14 @@ class Pack:
             *(part.clone() for part in self._functions.evaluation_losses(self._model, inputs_MBT, targets_MBT))
         )
 
+    def weights(self, member: int) -> dict[str, Tensor]:
+        """A copy of one member's weights."""
+        # A view would be saved with all that it is a view of.
+        return {name: weight.detach()[member].clone() for name, weight in self._weights.items()}
+
     def state(self, member: int) -> dict[str, Any]:
         """One member's weights and moments, as it would have them alone."""
-        # A view would be saved with all that it is a view of.
-        weights = {name: weight.detach()[member].clone() for name, weight in self._weights.items()}
-        return {"weights": weights, "moments": self._optimizer.state(member)}
+        return {"weights": self.weights(member), "moments": self._optimizer.state(member)}
 
     @torch.no_grad()
     def restore(self, member: int, state: dict[str, Any]) -> None:

@@ -156,10 +156,13 @@ class Run:
             slower=self._pack.slower,
         )
 
-    @property
-    def outcome(self) -> TrainingResult | Diverged:
-        """Of a run that has ended."""
-        return self.failure or self._result()
+    def end(self) -> TrainingResult | Diverged:
+        """What became of a run that has ended; its weights go to whoever keeps them."""
+        if self.failure is not None:
+            return self.failure
+        if self._member.keep is not None:
+            self._member.keep({name: weight.cpu() for name, weight in self._pack.weights(self.index).items()})
+        return self._result()
 
     def _result(self) -> TrainingResult:
         state, recipe = self._state, self._recipe

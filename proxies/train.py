@@ -82,7 +82,7 @@ def train_pack(
         pack = Pack(recipe, [member.seed for member in members])
         sets = {name: EvaluationSet(tokens, recipe, pack.pieces.rows) for name, tokens in evaluation_sets.items()}
         runs = [Run(member, pack, index, list(sets), checkpoint_seconds) for index, member in enumerate(members)]
-        yield from ((run.index, run.outcome) for run in runs if run.ended)
+        yield from ((run.index, run.end()) for run in runs if run.ended)
         active = [run for run in runs if not run.ended]
         if active:
             pack.compile()
@@ -119,7 +119,7 @@ def train_pack(
                     if (progress := run.report()) is not None:
                         yield run.index, progress
                 if run.ended:
-                    yield run.index, run.outcome
+                    yield run.index, run.end()
             active = [run for run in active if not run.ended]
             clock.lap()  # what the caller did meanwhile is not this run's time
 

@@ -46,7 +46,9 @@ def domains(
     embedding: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Of a sentence-transformers model on this disk. Default: n-grams, learned here."
+            metavar="FOLDER|STUDY",
+            help="A sentence-transformers model on this disk; or a study file: the hidden states of its proxy, trained "
+            "once more. Default: n-grams, learned here.",
         ),
     ] = None,
     drop_duplicates: Annotated[

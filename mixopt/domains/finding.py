@@ -1,7 +1,7 @@
 """What `mixopt domains` does: documents sorted into pools, with a study file that uses them, and a page about them.
 
 OUTPUT/text/<domain>/00000.jsonl.zst     the pools
-OUTPUT/study.yaml                        as `mixopt init` writes it
+OUTPUT/study.yaml                        a study over them, see heap_study.py
 OUTPUT/domains.html                      what the domains are
 OUTPUT/domains.json                      the same, as --json prints it; written last
 OUTPUT/.work/                            what is remembered until then: a call that was killed is gone on with
@@ -10,6 +10,7 @@ OUTPUT/.work/                            what is remembered until then: a call t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,10 +18,13 @@ from rich.console import Console
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import check_folder, write_text
-from mixopt.domains.output_folder import end, gone_on_with
+from mixopt.domains.heap_study import heap_study
+from mixopt.domains.output_folder import check_mine, end, gone_on_with
 from mixopt.domains.page import page_of
+from mixopt.domains.study_proxy import is_study, proxy_of
 from mixopt.results.domains import FoundDomain, FoundDomains, TypicalDocument
-from mixopt.settings.new_study import BYTES_PER_TOKEN, TEXT_FIELDS, Pools, text_of
+from mixopt.settings.new_study import TEXT_FIELDS
+from mixopt.settings.reading import load
 from mixopt.study.stages import Stages
 from proxies.data.corpus import told_when_full
 from proxies.data.intake import Progress
@@ -36,6 +40,7 @@ def find(data: Iterable[str | Path], output: Path, search: Search, text: str | N
     """Sort documents into domains, or go on where an earlier call was killed.
 
     Args:
+        search: its embedding may be a study file too, whose proxy it is then.
         data: files, folders, globs, URLs or hub names; what lies in `output` is not of them.
         text: the field of records that holds the text; None: text, or what is called as text often is.
         console: shows how far it is.
@@ -57,6 +62,8 @@ def _found_in(
     source = Source("data", tuple(map(str, data)))
     source = Source("data", source.paths, text or _field_of(source, _files(source, output), search.skip_bad))
     files = _files(source, output)
+    check_mine(output, RESULT)
+    search = with_embedding(search, console)
     inputs = inputs_of(source, files, search)
     if (known := _finished(output, inputs)) is not None:
         return known
@@ -69,6 +76,19 @@ def _found_in(
         write_text(output / PAGE, page_of(result, found))
         write_text(output / RESULT, result.json_text() + "\n")
     return result
+
+
+def with_embedding(search: Search, console: Console) -> Search:
+    """The search with a folder as its embedding, where it names a study: that of its proxy, which may have to be
+    trained first.
+
+    Raises:
+        ConfigError, SearchError, TrackingError, ProxyError: as `proxy_of`.
+    """
+    if not is_study(search.embedding):
+        return search
+    with Stages(console) as stages:
+        return replace(search, embedding=proxy_of(load(search.embedding), stages))
 
 
 def find_into(
@@ -203,5 +223,4 @@ def _study(result: FoundDomains, output: Path, field: str) -> str:
             f"{len(domains)} of {len(result.domains)} domains has a document that is no duplicate",
             hint="keep the duplicates, or ask for fewer domains",
         )
-    tokens = {name: result.domains[name].bytes / BYTES_PER_TOKEN for name in domains}
-    return text_of(Pools(domains, tokens), output / STUDY)
+    return heap_study(domains, {name: result.domains[name].bytes for name in domains}, output / STUDY, PAGE)

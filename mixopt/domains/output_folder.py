@@ -47,6 +47,19 @@ def gone_on_with(output: Path, inputs: str) -> Iterator[Path]:
         shutil.rmtree(work)
 
 
+def check_mine(output: Path, result: str) -> None:
+    """Before work that comes first: whether there is something else in the folder than this command writes.
+
+    Args:
+        result: the file that the command writes last.
+
+    Raises:
+        ConfigError: there is.
+    """
+    if output.exists() and any(output.iterdir()) and not ((output / WORK).exists() or (output / result).exists()):
+        raise ConfigError(f"--output {output} is not empty", hint="choose another folder, or remove this one")
+
+
 def end(output: Path) -> None:
     """Remove what is remembered of a command that was killed when all was written; not where it is just ending."""
     work = output / WORK

@@ -22,8 +22,8 @@ from rich.console import Console
 
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import check_folder, write_text
-from mixopt.domains.finding import PAGE, find_into, lying_in, result_of, written_of
-from mixopt.domains.output_folder import WORK, end, gone_on_with
+from mixopt.domains.finding import PAGE, find_into, lying_in, result_of, with_embedding, written_of
+from mixopt.domains.output_folder import WORK, check_mine, end, gone_on_with
 from mixopt.domains.page import page_of
 from mixopt.domains.refined_file import Earlier, Part, Refinement, check, most_of, refined_text
 from mixopt.results.domains import FoundDomains
@@ -85,6 +85,7 @@ def refine(
     """
     check_folder(output, f"--output {output}")
     check(file, asked)
+    check_mine(output, RESULT)
     name = f"{file.study}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', output.absolute().name)}"
     path = file.file.with_name(f"{file.file.stem}-{output.absolute().name}.yaml")
     searches = {each: search(count) for each, count in asked.split.items()}
@@ -93,6 +94,7 @@ def refine(
     stand_ins = {each: _stand_ins(count) for each, count in asked.split.items()}
     parse(refined_text(file, asked, stand_ins, name, None if corpus is None else _stand_in(file, asked)), path)
 
+    searches = {each: with_embedding(found, console) for each, found in searches.items()}
     sources = {each.name: _whole(each) for each in domain_sources(file) if each.name in asked.split}
     files = {each: find_files(source) for each, source in sources.items()}
     inputs = _digest(

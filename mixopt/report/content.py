@@ -179,6 +179,34 @@ class Effects:
 
 
 @dataclass(frozen=True)
+class RankAgreement:
+    """Whether what is near an evaluation set helps it: rank correlations, over pools, of distances from a set with what
+    one more percentage point of a pool does to its loss; without the pool that the set is of.
+
+    Attributes:
+        sets: of each evaluation set; None where either side is constant.
+        mean: of these.
+        chance: how far the mean may be from 0 by chance, two standard errors.
+    """
+
+    sets: Mapping[str, float | None]
+    mean: float
+    chance: float
+
+    @property
+    def helped(self) -> bool:
+        return self.mean > self.chance
+
+
+@dataclass(frozen=True)
+class Apart:
+    """How far each pool is from each evaluation set, and what that was worth here."""
+
+    distances: Mapping[str, Mapping[str, float]]
+    agreement: RankAgreement | Missing
+
+
+@dataclass(frozen=True)
 class Step:
     """A trial of the search that ended, and the FLOPs of all that was measured by then; None: without an objective."""
 
@@ -328,3 +356,5 @@ class Content(Result):
     """The mixtures that the search measured at the target; null in reports of 0.1.0."""
     reused: Reused | None = None
     """Runs of other studies in the store that counted; null where none were asked for (reuse.store)."""
+    apart: Apart | Missing | None = None
+    """How far pools are from evaluation sets; null in reports of 0.1.0."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean
 
 import numpy as np
@@ -16,6 +16,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.report.content import (
     OBJECTIVE,
     Agreement,
+    Apart,
     Budget,
     Content,
     Course,
@@ -31,6 +32,7 @@ from mixopt.report.content import (
     Losses,
     Missing,
     ProxyBudget,
+    RankAgreement,
     Reproduction,
     Rival,
     Step,
@@ -46,7 +48,9 @@ from mixopt.settings.schema import StudyFile
 from mixopt.settings.units import show_count
 from mixopt.study.answer import answer_so_far, how_far
 from mixopt.study.calibration import gain_score
+from mixopt.study.distances import FEW, is_quick, pool_distances
 from mixopt.study.growth import why_no_path
+from mixopt.study.nearness import Samples
 from mixopt.study.plan import Plan
 from mixopt.study.planning import plan_as_measured
 from mixopt.study.predictions import confirmed_gains, judged, predictions_in
@@ -60,6 +64,7 @@ from search.objective import UNITS, Hinge, NoWorse, Objective, Pareto, WeightedM
 from search.problem import BASELINE, PROPORTIONAL, Problem
 from search.recommendation.effects import Effect, effects
 from search.recommendation.predictor import Predictor
+from search.recommendation.ranking import rank_correlation
 from search.recommendation.recommendation import Estimate
 from search.seeds import SEARCH_SEED, is_of_search
 from tracking.entries import Closed
@@ -67,6 +72,7 @@ from tracking.journal import read
 from tracking.record import Record
 
 MOST_NAMED = 6
+FEWEST_RANKED = 3  # pools beside a set's own
 
 
 def report_content(file: StudyFile, record: Record) -> Content:
@@ -98,6 +104,7 @@ def summarise(plan: Plan, history: History, answer: Answer, fitted: Predictor | 
     """
     problem = plan.problem
     predictor = fitted or _predictor(plan, history, answer.recommendation.method)
+    effects_here = _effects(predictor, answer)
     return Content(
         study=answer.study,
         standing=_standing(plan, history, answer),
@@ -112,7 +119,7 @@ def summarise(plan: Plan, history: History, answer: Answer, fitted: Predictor | 
         decision=_decision(plan, answer, predictor),
         losses=_losses(problem, history, answer),
         held_out=_held_out(predictor),
-        effects=_effects(predictor, answer),
+        effects=effects_here,
         course=_course(plan, history),
         tried=_tried(problem, history),
         agreement=_agreement(problem, history),
@@ -135,6 +142,7 @@ def summarise(plan: Plan, history: History, answer: Answer, fitted: Predictor | 
         reproduction=_reproduction(plan, history, answer),
         predictions=_kept(plan, answer),
         reused=answer.reused,
+        apart=_apart(plan, effects_here),
     )
 
 
@@ -379,6 +387,39 @@ def _effects(predictor: Predictor | Missing, answer: Answer) -> Effects | Missin
         },
         doubt,
     )
+
+
+def _apart(plan: Plan, found: Effects | Missing) -> Apart | Missing:
+    if plan.corpus is None:
+        return Missing("another trainer has the text")
+    if not is_quick(plan):
+        return Missing(
+            f"of more than {FEW} pools and evaluation sets they take longer than a report may; "
+            f"mixopt distances {plan.file.file}"
+        )
+    known = pool_distances(plan, Samples(plan.corpus, plan.problem.space, plan.problem.objective))
+    return Apart(known, found if isinstance(found, Missing) else _near_helped(known, found))
+
+
+def _near_helped(known: Mapping[str, Mapping[str, float]], found: Effects) -> RankAgreement | Missing:
+    """By the surrogate's slopes, as the pools' effects are not measured one by one."""
+    sets: dict[str, float | None] = {}
+    variances = list[float]()
+    for metric in next(iter(known.values())):
+        others = [
+            (distances[metric], slope)
+            for pool, distances in known.items()
+            if pool != metric and (slope := found.domains[pool].slopes.get(metric)) is not None
+        ]
+        if len(others) >= FEWEST_RANKED:
+            far_K, slope_K = np.array(others).T
+            sets[metric] = rank_correlation(far_K, slope_K)
+            variances.append(1 / (len(others) - 1))
+    measured = [value for value in sets.values() if value is not None]
+    if not measured:
+        return Missing(f"fewer than {FEWEST_RANKED} pools beside a set's own have an effect on it that is known")
+    # Each has variance 1 / (K - 1) by chance, over K pools.
+    return RankAgreement(sets, mean(measured), 2 * math.sqrt(math.fsum(variances)) / len(variances))
 
 
 def _slope(effect: Effect, share: float) -> float | None:

@@ -14,7 +14,9 @@ from mixopt.report.content import OBJECTIVE, Agreement, Content, Gain, Kept, Los
 from mixopt.report.elements import MOST_ROWS, Plot, Section, Table, correlation, count_of, embed, percent, shorten
 from mixopt.results.answer import MetricDifference
 from mixopt.results.recommendation import Score
+from mixopt.results.reused import NAMED, MatchedPool
 from mixopt.runs.final_run import name_of, sentence, shares, stations
+from mixopt.runs.tables.sheet import some
 from mixopt.settings.units import show_count, show_duration
 from search.problem import PROPORTIONAL
 
@@ -37,11 +39,44 @@ def sections(content: Content) -> tuple[Section, ...]:
         _agreement(content),
         _front(content),
         _growth(content),
+        *_apart(content),
         *_reused(content),
         _failures(content),
         _budget(content),
         _reproduction(content),
     )
+
+
+def _apart(content: Content) -> tuple[Section, ...]:
+    """Distances of pools from evaluation sets, and what they were worth."""
+    name, title, found = "distances", "How far pools are from what is judged", content.apart
+    if found is None:
+        return ()
+    if isinstance(found, Missing):
+        return (_missing(name, title, "No distances are shown", found),)
+    sets = list(next(iter(found.distances.values())))
+    shown = sets[:MOST_COLUMNS]
+    rows = [
+        (pool, *(f"{known[judged]:.3f}" for judged in shown), min(sets, key=lambda judged: known[judged]))
+        for pool, known in found.distances.items()
+    ]
+    agreement = found.agreement
+    if isinstance(agreement, Missing):
+        said = f"Whether it helped to be near cannot be said: {agreement.reason}."
+    else:
+        rows.append(("rank correlation", *(correlation(agreement.sets.get(judged)) for judged in shown), ""))
+        said = (
+            f"Being near {'helped' if agreement.helped else 'is not shown to help'} here: the rank correlation of a "
+            "pool's distance with what more of it does to a set's loss, the set's own pool left out, has the mean "
+            f"{agreement.mean:.2f} over sets, and chance reaches {agreement.chance:.2f}."
+        )
+    more = f" {len(sets) - len(shown)} more sets are in mixopt distances --json." if len(sets) > len(shown) else ""
+    lead = (
+        "The transport distance between samples of a pool's text and of an evaluation set's, as mixopt distances "
+        f"prints it: a guess before any run, which the search does not use. {said}{more}"
+    )
+    columns = ("pool", *(f">{each}" for each in shown), "nearest set")
+    return (Section(name, title, lead, (), Table(columns, tuple(rows))),)
 
 
 def _reused(content: Content) -> tuple[Section, ...]:
@@ -55,16 +90,20 @@ def _reused(content: Content) -> tuple[Section, ...]:
     )
     rows = tuple(
         (
-            each.study,
-            f"{each.runs} of {each.of}",
-            ", ".join(f"{pool.was} as {pool.pool}, {pool.alike:.0%} by {pool.by}" for pool in each.pools),
-            each.why_not or (f"losses of {', '.join(each.tied)} tied by a line" if each.tied else "as they are"),
+            some((one.study for one in each), NAMED),
+            f"{sum(one.runs for one in each)} of {sum(one.of for one in each)}",
+            ", ".join(map(_pool, each[0].pools if len(each) == 1 else ())),
+            each[0].said or "as they are",
         )
-        for each in reused.studies
+        for each in reused.together
     )
     columns = ("study", ">runs that count", "pools: there, and here", "how its losses count, or why not")
     title = "Which runs of other studies counted"
     return (Section("reused", title, lead, (), Table(columns, rows)),)
+
+
+def _pool(found: MatchedPool) -> str:
+    return f"{found.was} as {found.pool}, {found.alike:.0%} by {found.by}"
 
 
 def _losses(content: Content) -> Section:

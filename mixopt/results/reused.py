@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from mixopt.results.base import Part
+
+# Studies that are named in one row.
+NAMED = 3
 
 
 class MatchedPool(Part):
@@ -35,8 +39,20 @@ class OtherStudy(Part):
     """Metrics of this study's objective that it measured, by the names that they have here."""
     tied: tuple[str, ...] = ()
     """Its proxies whose losses are not comparable as they are: they follow this study's along a line."""
+    why_tied: str | None = None
+    """Why these losses are not comparable; null where all are."""
+    left_out: Mapping[str, int] = {}
+    """How many of its runs do not count, by the reason."""
     why_not: str | None = None
     """Why nothing of it is taken; null where something is."""
+
+    @property
+    def said(self) -> str:
+        """Why not all of it counts as it is, in a line; "" where it does."""
+        if self.why_not is not None:
+            return self.why_not
+        tied = [f"losses of {', '.join(self.tied)} tied by a line: {self.why_tied}"] if self.tied else []
+        return "; ".join([*(f"{count} {why}" for why, count in self.left_out.items()), *tied])
 
 
 class Reused(Part):
@@ -44,3 +60,16 @@ class Reused(Part):
 
     runs: int
     studies: tuple[OtherStudy, ...]
+
+    @property
+    def together(self) -> tuple[tuple[OtherStudy, ...], ...]:
+        """As they are shown: each by itself; those of which nothing counts for one reason together, where they are
+        more than can be named in a row."""
+        alike: dict[str, list[OtherStudy]] = {}
+        for each in self.studies:
+            alike.setdefault(each.study if each.why_not is None else f"not: {each.why_not}", []).append(each)
+        return tuple(
+            group
+            for several in alike.values()
+            for group in ([tuple(several)] if len(several) > NAMED else [(each,) for each in several])
+        )

@@ -83,5 +83,5 @@ def _runs(table: Mapping[str, Any]) -> Runs:
 
 def _said(study: OtherStudy) -> str:
     pools = ", ".join(each.pool if each.pool == each.was else f"{each.was} as {each.pool}" for each in study.pools)
-    tied = f"; losses of {', '.join(study.tied)} are tied to this study's by a line" if study.tied else ""
-    return f"{study.runs} of {study.of} runs of study {study.study} count as evidence, by its pools {pools}{tied}"
+    rest = f"; {study.said}" if study.said else ""
+    return f"{study.runs} of {study.of} runs of study {study.study} count as evidence, by its pools {pools}{rest}"

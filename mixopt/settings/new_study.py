@@ -194,7 +194,7 @@ def text_of(
     return TEMPLATE.format(
         file=output,
         purpose="" if wanted.purpose is None else f"#\n{_comment(purpose_note(pools, wanted.purpose))}\n",
-        study=_quoted(_study_name(output)),
+        study=_quoted(study_name(output)),
         # Written by the YAML library, which knows what has to be quoted: 2019, no, it's.
         domains=indent(_yaml(pools.domains), "  "),
         evaluation=f"evaluation:\n{indent(_yaml(judging.evaluation).rstrip(), '  ')}"
@@ -218,7 +218,7 @@ def text_of(
     )
 
 
-def _study_name(output: Path) -> str:
+def study_name(output: Path) -> str:
     """After its folder; a file that has a name of its own after that, so that two in one folder are two studies."""
     own = _name(output.stem, "")
     return own if own and output.name != STUDY_FILE.name else _name(output.absolute().parent.name, "study")

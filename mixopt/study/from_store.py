@@ -17,16 +17,22 @@ Shapes: N runs, D domains, M metrics.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mixopt.results.inventory import Inventory
 from mixopt.results.reused import MatchedPool, OtherStudy, Reused
+from mixopt.runs import table as run_table
+from mixopt.runs.known_runs import KnownRuns
+from mixopt.runs.tables.sheet import some
 from mixopt.runs.taken import Taken
 from mixopt.settings.schema import StudyFile
+from mixopt.study.corpus import relative_to_study
 from mixopt.study.inventory import measured_inventory
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
@@ -36,7 +42,7 @@ from proxies.data.corpus import Corpus
 from search.errors import SearchError
 from search.fidelity import Fidelity
 from search.history import Completed
-from search.reuse import reuse
+from search.reuse import REMOVED_SHARE, reuse
 from search.runs import Runs
 from tracking import journal, keys
 from tracking.address import may_exist
@@ -48,6 +54,12 @@ if TYPE_CHECKING:
 
 # Pools of which so much is the same count as one: one that grew by a ninth, or lost a tenth.
 ALIKE = 0.9
+# Documents that two pools share, of which it is said where they are too few.
+SHOWN = 0.1
+NAMED = 3  # pools, of those that are no pools of this study
+# Why single runs do not count.
+GIVEN, REPEATED = "counted from reuse.runs already", "the same as one that counts already"
+UNMEASURED = "measured nothing that this study is judged by"
 # Parts of a recipe that change its losses by roundings alone.
 ROUNDING = ("device", "compiled")
 
@@ -90,12 +102,12 @@ def take(plan: Plan, store: Store | None = None, remark: Callable[[str], None] =
     if store is None and not may_exist(file.tracking_uri):
         return Taken(None, Reused(runs=0, studies=()))
     others = [run for run in (store or open_store(file)).studies() if run.study != file.study]
-    here, found = Portraits.of(corpus), list[OtherStudy]()
+    here, found, given = Portraits.of(corpus), list[OtherStudy](), _given(plan)
     runs: Runs | None = None
     known = set[object]()
     for place, run in enumerate(others, start=1):
         remark(f"reading study {run.study} of the store, {place} of {len(others)}")
-        told, counted = _from_study(run, plan, here)
+        told, counted = _from_study(run, plan, here, given)
         if counted is not None:
             told, counted = _once(told, counted, known)
         found.append(told)
@@ -112,10 +124,16 @@ def _once(told: OtherStudy, counted: Runs, known: set[object]) -> tuple[OtherStu
         content = proxy, counted.weights_ND[run].tobytes(), counted.values_NM[run].tobytes()
         fresh.append(content not in known)
         known.add(content)
-    left = told.model_copy(update={"runs": sum(fresh)})
-    if not any(fresh):
-        return left.model_copy(update={"why_not": "each of its runs repeats one that counts already"}), None
-    return left, counted.select(np.array(fresh))
+    left = _without(told, {REPEATED: len(fresh) - sum(fresh)})
+    return left, counted.select(np.array(fresh)) if any(fresh) else None
+
+
+def _without(told: OtherStudy, left_out: Mapping[str, int]) -> OtherStudy:
+    """The study with runs left out as well, by the reason; where none is left, that is why nothing is taken."""
+    whole = {**told.left_out, **{why: count for why, count in left_out.items() if count}}
+    runs = told.of - sum(whole.values())
+    none = "; ".join(f"{'each run' if count == told.of else f'{count} runs'} {why}" for why, count in whole.items())
+    return told.model_copy(update={"runs": runs, "left_out": whole, "why_not": None if runs else none})
 
 
 @dataclass(frozen=True)
@@ -127,7 +145,16 @@ class _Other:
     portraits: Portraits | None
 
 
-def _from_study(run: StudyRun, plan: Plan, here: Portraits) -> tuple[OtherStudy, Runs | None]:
+def _given(plan: Plan) -> KnownRuns | None:
+    """The runs that count already, from a table that the study names: it says what became of their pools."""
+    file, earlier = plan.file, plan.problem.earlier
+    if file.reuse.runs is None or earlier is None:
+        return None
+    table, _ = run_table.read_all(Path(relative_to_study(file.file, file.reuse.runs)))
+    return KnownRuns.of(table.select(np.isin(table.names, earlier.names)))
+
+
+def _from_study(run: StudyRun, plan: Plan, here: Portraits, given: KnownRuns | None) -> tuple[OtherStudy, Runs | None]:
     """What counts of one study, and its runs over this study's domains."""
     nothing = OtherStudy(study=run.study, mlflow_run=run.run_id, runs=0, of=0)
     try:
@@ -143,35 +170,74 @@ def _from_study(run: StudyRun, plan: Plan, here: Portraits) -> tuple[OtherStudy,
     other = _Other(record, inventory, portraits)
     pools = _matched(here, other)
     known = {each.was: each.pool for each in pools}
+    unknown = tuple(name for name in inventory.domains if name not in known)
     told = nothing.model_copy(
         update={
             "of": len(searched),
             "pools": pools,
-            "unknown": tuple(name for name in inventory.domains if name not in known),
+            "unknown": unknown,
         }
     )
     if not pools:
-        return told.model_copy(update={"why_not": "none of its pools is one of this study's"}), None
+        return told.model_copy(update={"why_not": _of_other_text(here, other)}), None
     if not searched:
         return told.model_copy(update={"why_not": "it has measured nothing yet"}), None
     metrics = _metrics(plan, here, other, known)
     fidelities = {
         entry.trial.fidelity: _same_fidelity(entry.trial.fidelity, plan, here, other, metrics) for entry in searched
     }
+    reasons = {each.proxy: same for each, same in fidelities.items() if isinstance(same, str)}
     told = told.model_copy(
         update={
             "metrics": tuple(metrics),
-            "tied": tuple(dict.fromkeys(each.proxy for each, same in fidelities.items() if same is None)),
+            "tied": tuple(reasons),
+            "why_tied": ", ".join(dict.fromkeys(reasons.values())) or None,
         }
     )
+    if not metrics:
+        return _without(told, {UNMEASURED: len(searched)}), None
+    fresh = [entry for entry in searched if given is None or not given.hold(*_content(entry))]
+    on_known = [entry for entry in fresh if _share_of(entry, unknown) <= REMOVED_SHARE]
+    left_out = {
+        GIVEN: len(searched) - len(fresh),
+        f"gave more than {REMOVED_SHARE:.0%} to {some(unknown, NAMED)}": len(fresh) - len(on_known),
+    }
+    if not on_known:
+        return _without(told, left_out), None
     names = {name: known.get(name, f"{run.study}/{name}") for name in inventory.domains}
-    table = _table(searched, names, metrics, fidelities, plan, run.study)
+    table = _table(on_known, names, metrics, fidelities, plan, run.study)
     try:
         objective = plan.problem.objective
         counted, _ = reuse(table, plan.problem.space, objective.metrics, [rung.fidelity for rung in plan.problem.rungs])
     except SearchError as error:
         return told.model_copy(update={"why_not": error.message}), None
-    return told.model_copy(update={"runs": len(counted)}), counted
+    return _without(told, {**left_out, UNMEASURED: len(on_known) - len(counted)}), counted
+
+
+def _content(entry: Completed) -> tuple[list[float], list[float]]:
+    """What a run is known by: its shares, and its losses in either unit."""
+    losses = [each for loss in entry.measurement.losses.values() for each in (loss.nats_per_token, loss.bits_per_byte)]
+    return [*entry.trial.mixture.as_dict().values()], losses
+
+
+def _share_of(entry: Completed, pools: Collection[str]) -> float:
+    """What a run gave to these pools together."""
+    return math.fsum(share for name, share in entry.trial.mixture.as_dict().items() if name in pools)
+
+
+def _of_other_text(here: Portraits, other: _Other) -> str:
+    """That no pool is known, and how far the nearest is from it."""
+    theirs = {} if other.portraits is None else other.portraits.pools
+    alike, was, pool = max(
+        (
+            (mine.portrait.resemblance(each.portrait), was, pool)
+            for was, each in theirs.items()
+            for pool, mine in here.pools.items()
+        ),
+        default=(0.0, "", ""),
+    )
+    nearest = f"; {was} is {alike:.0%} as {pool}" if alike >= SHOWN else ""
+    return f"none of its pools is one of this study's{nearest}"
 
 
 def _matched(here: Portraits, other: _Other) -> tuple[MatchedPool, ...]:
@@ -224,25 +290,27 @@ def _metrics(plan: Plan, here: Portraits, other: _Other, known: Mapping[str, str
 
 def _same_fidelity(
     fidelity: Fidelity, plan: Plan, here: Portraits, other: _Other, metrics: Mapping[str, str]
-) -> Fidelity | None:
-    """The fidelity of this study whose losses are comparable with those of another one's as they are; None: none."""
+) -> Fidelity | str:
+    """The fidelity of this study whose losses are comparable with another one's as they are; or why none is."""
     unit, portraits = plan.problem.objective.unit, other.portraits
     settings = other.record.subject.settings
     assert settings is not None, "looked at before"
-    if portraits is None or (unit == "nats_per_token" and portraits.tokenizer != here.tokenizer):
-        return None
+    if portraits is None:
+        return "nothing is known of its held-out documents"
+    if unit == "nats_per_token" and portraits.tokenizer != here.tokenizer:
+        return "another tokenizer"
     ours, theirs = here.sets, portraits.sets
     if any(_held_out(ours, name) != _held_out(theirs, was) for name, was in metrics.items()):
-        return None
+        return "measured on other documents"
     asked = json.loads(json.dumps(plan.deciding()))
     if any(each.get("target", {}).get("repetition_matched") for each in (asked, settings)):
-        return None  # how much of a pool its proxies may use follows from more than the pool
+        return "repetition is matched"  # how much of a pool its proxies may use follows from more than the pool
     recipe = _recipe(settings, fidelity.proxy)
     for rung in plan.problem.rungs:
         same = rung.fidelity
         if recipe and recipe == _recipe(asked, same.proxy) and same.tokens == fidelity.tokens:
             return same
-    return None
+    return "another proxy"
 
 
 def _held_out(pictured: Mapping[str, Pictured], name: str) -> str | None:
@@ -258,13 +326,16 @@ def _table(
     searched: list[Completed],
     names: Mapping[str, str],
     metrics: Mapping[str, str],
-    fidelities: Mapping[Fidelity, Fidelity | None],
+    fidelities: Mapping[Fidelity, Fidelity | str],
     plan: Plan,
     study: str,
 ) -> Runs:
     """The other study's runs, its domains and metrics by the names that they have here."""
     unit = plan.problem.objective.unit
-    called = {each: same or replace(each, proxy=f"{study}/{each.proxy}") for each, same in fidelities.items()}
+    called = {
+        each: replace(each, proxy=f"{study}/{each.proxy}") if isinstance(same, str) else same
+        for each, same in fidelities.items()
+    }
     rising = sorted(dict.fromkeys(called.values()), key=lambda each: (each.flops, each.proxy))
     values_NM = np.full((len(searched), len(metrics)), np.nan)
     for row_M, entry in zip(values_NM, searched, strict=True):

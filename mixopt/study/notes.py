@@ -110,7 +110,14 @@ def confirmation_notes(file: StudyFile, corpus: Corpus, objective: Objective) ->
             "has documents of its own for it"
         ]
     notes = list[str]()
-    if seen := [name for name in _counted(objective, corpus) if name not in corpus.confirmed_apart]:
+    counted, elsewhere = _counted(objective, corpus), corpus.searched_elsewhere
+    if taken := [name for name in counted if name in elsewhere]:
+        notes.append(
+            f"what was held out of {', '.join(taken)} for the confirmation is in other evaluation sets of the search, "
+            "so that on it the confirmation is measured on what the search ranks mixtures by: let these sets stand for "
+            "it in the objective, or name documents of its own in evaluation"
+        )
+    if seen := [name for name in counted if name not in (*corpus.confirmed_apart, *elsewhere)]:
         notes.append(
             f"too little text to hold out documents for the confirmation as well: on {', '.join(seen)} it is measured "
             "on those that the search ranks mixtures by"

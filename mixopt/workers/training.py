@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -27,6 +28,7 @@ from proxies.device import one_thread
 from proxies.errors import ProxyError
 from proxies.evaluate import EvaluationLoss, GroupLosses
 from proxies.member import Member
+from proxies.models.size import ModelSize
 from proxies.pack import Pack
 from proxies.recipe import Recipe
 from proxies.result import Diverged, TrainingProgress, TrainingResult
@@ -39,6 +41,8 @@ from search.trial import CurvePoint, DocumentGroups, Failure, FailureKind, Loss,
 DIGITS = 4
 # How often a worker looks whether more of the tokens has come.
 LOOK_SECONDS = 2.0
+# Pieces of the text of all domains together that a kept proxy's mean is taken over.
+KEPT_TEXTS = 1024
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Job:
         checkpoint: file or URL that the training state is kept in, and resumed from; None keeps none.
         available_tokens: tokens of a domain that may be used, where repetition is matched to the final run's.
         stopping: when to give the trial up; None trains it to its end.
+        keep: folder that the trained proxy is kept in, as an embedding of documents; None keeps none.
     """
 
     trial: Trial
@@ -61,6 +66,7 @@ class Job:
     study_seed: int
     available_tokens: Mapping[str, int] | None = None
     stopping: StoppingRule | None = None
+    keep: str | None = None
 
     def fits(self, other: Job) -> bool:
         """Whether the two can share a pack: the same recipe, and measured on the same documents."""
@@ -193,7 +199,17 @@ def _member(job: Job, stream: MixedStream, corpus: Corpus) -> Member:
         data=f"trial {job.trial.id} on corpus {corpus.fingerprint}",
         checkpoint=job.checkpoint,
         hopeless=None if rule is None else lambda point: rule.hopeless(point.tokens, _losses(point.losses)),
+        keep=None if job.keep is None else partial(_keep, Path(job.keep), job.recipe.model, corpus),
     )
+
+
+def _keep(folder: Path, size: ModelSize, corpus: Corpus, weights: Mapping[str, torch.Tensor]) -> None:
+    from proxies.domains.embedding.hidden_states import keep
+
+    tokenizer = corpus.tokenizer()
+    each = max(1, KEPT_TEXTS // len(corpus.domains))
+    texts = [text for name in corpus.domains for text in corpus.texts(name, tokenizer, each)]
+    keep(folder, size, {name: weight.numpy() for name, weight in weights.items()}, tokenizer, texts)
 
 
 def _measurement(result: TrainingResult, recipe: Recipe, stream: MixedStream, corpus: Corpus) -> Measurement:

@@ -543,12 +543,15 @@ def _held_out_entry(
     entry = {"held_out": asdict(state.held_out), "loss_bytes": state.loss_bytes, "dropped_empty": state.dropped_empty}
     if not confirmation:
         return entry
-    # Where too little text left no second set, the first is also that of the confirmation.
+    # Where too little text left no second set, or the search measures on all that is in it, the first is also that of
+    # the confirmation.
     shard, loss_bytes_N = state.held_out, np.array(state.held_out_bytes)
     if state.confirmation is not None and (clean := _without(state.confirmation, searched, directory, dtype)):
         keep_N = ~np.isin(state.confirmation.documents_N2(directory)[:, 0], searched)
         shard, loss_bytes_N = clean, np.array(state.confirmation_bytes)[keep_N]
-    return entry | {"confirmation": {"held_out": asdict(shard), "group_bytes": bytes_of_groups(loss_bytes_N)}}
+    searched_elsewhere = state.confirmation is not None and shard == state.held_out
+    found = {"held_out": asdict(shard), "group_bytes": bytes_of_groups(loss_bytes_N)}
+    return entry | {"confirmation": found | ({"searched_elsewhere": True} if searched_elsewhere else {})}
 
 
 def _fingerprint(tokenizer: CorpusTokenizer, domains: Mapping[str, Any], evaluations: Mapping[str, Any]) -> str:

@@ -104,6 +104,7 @@ class _Portrait(_Checked):
 
 class _Confirmation(_Set):
     group_bytes: Annotated[list[_Amount], Field(min_length=1, max_length=MOST_GROUPS)]
+    searched_elsewhere: bool = False
 
 
 class _Evaluation(_Set):
@@ -166,6 +167,9 @@ class Corpus:
         }
         self._held_out = {name: (Shard(**entry["held_out"]), entry["loss_bytes"]) for name, entry in held_out.items()}
         self.has_confirmation_sets = all("confirmation" in entry for entry in held_out.values())
+        self._searched_elsewhere = tuple(
+            name for name, entry in held_out.items() if entry.get("confirmation", {}).get("searched_elsewhere")
+        )
         self._confirmation = {
             name: (Shard(**entry["confirmation"]["held_out"]), tuple(entry["confirmation"]["group_bytes"]))
             for name, entry in held_out.items()
@@ -295,6 +299,11 @@ class Corpus:
     def confirmed_apart(self) -> tuple[str, ...]:
         """The evaluation sets whose confirmation has documents of its own."""
         return tuple(name for name, (shard, _) in self._confirmation.items() if shard != self._held_out[name][0])
+
+    @property
+    def searched_elsewhere(self) -> tuple[str, ...]:
+        """The evaluation sets whose documents for the confirmation the search measures on, in other sets."""
+        return self._searched_elsewhere
 
     def evaluation(self, name: str) -> EvaluationTokens:
         """The evaluation set `name`, which the search ranks mixtures by."""

@@ -111,6 +111,11 @@ class Transformer(nn.Module):
         logits_MNV: Tensor = self.head(hidden_MND).float()
         return logits_MNV.view(*tokens_MBT.shape, -1)
 
+    def hidden(self, tokens_MBT: Tensor) -> Tensor:
+        """What the head predicts the next token from, [M, B, T, D], float32."""
+        hidden_MND, _ = self._hidden(tokens_MBT)
+        return hidden_MND.float().view(*tokens_MBT.shape, -1)
+
     @property
     def members(self) -> int:
         return len(self.embedding_MVD)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.quality import begin_or_go_on
+from benchmarks.small_study import begin_or_go_on
 
 
 def test_a_folder_of_other_options_is_refused(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ LATER_KEYS |= {"gain", "metrics", "families", "over", "confirmation_tokens", "te
 LATER_KEYS |= {"activity", "driver", "interrupted", "mlflow_away"}
 LATER_KEYS |= {"phase", "doing", "waits", "known_at", "progress", "training", "lately", "best"}
 LATER_KEYS |= {"tried", "receipt", "queue", "reused", "levels", "ranges_of_levels", "search_seconds", "time_budget"}
-LATER_KEYS |= {"slower"}
+LATER_KEYS |= {"slower", "apart"}
 # What they say of results that know nothing of them.
 UNTOLD: tuple[Any, ...] = (None, [], {}, 0, "seeds", "proportional", {"total": 0, "by_proxy": {}})
 

@@ -14,6 +14,7 @@ import zstandard
 from mixopt.domains.refined_file import Refinement
 from mixopt.settings.reading import load, parse
 from mixopt.study.corpus import prepare_corpus
+from mixopt.study.from_store import planned as planned_with_store
 from mixopt.study.objective import objective_of
 from mixopt.study.plan import Plan
 from mixopt.study.planning import make_plan
@@ -112,11 +113,41 @@ def test_the_new_study_runs_to_an_answer_that_rests_on_both(plan: Plan) -> None:
     assert answer.confirmed
 
 
+def test_runs_count_once_also_where_the_store_has_them_too(tmp_path: Path) -> None:
+    """Those that gave the split domain next to nothing are found in the store as well."""
+    plan = planned(tmp_path, STUDY + "reuse: {store: true}\n")
+    run(plan)
+    assert refined(plan.file.file, "--split", "code=2").status == 0
+    file = load(tmp_path / "study-finer.yaml")
+    assert file.reuse.store and file.reuse.runs is not None
+    finer = planned_with_store(file, prepare_corpus(file, lambda progress: None))
+    assert finer.problem.earlier is not None and len(finer.problem.earlier) == 21
+    assert finer.taken is not None
+    [before] = finer.taken.reused.studies
+    assert (before.runs, before.left_out) == (0, {"counted from reuse.runs already": 21})
+
+
 def test_asked_again_nothing_is_done_again(study: Path, finer: Path) -> None:
     stamp = finer.stat().st_mtime_ns
     done = refined(study, "--split", "prose=3")
     assert (done.status, "learn an embedding" in done.stderr) == (0, False)
     assert finer.stat().st_mtime_ns == stamp
+
+
+def test_of_a_merged_pool_whose_confirmation_set_is_in_those_of_before_the_right_reason_is_given(
+    tmp_path: Path,
+) -> None:
+    plan = planned(tmp_path, STUDY.replace("code: 1}", "code: 1, sums: 1}"))
+    run(plan)
+    assert refined(plan.file.file, "--merge", "prose,sums=press", output="coarse").status == 0
+    path = tmp_path / "study-coarse.yaml"
+    coarse = planned_at(path)
+    assert coarse.corpus is not None and coarse.corpus.searched_elsewhere == ("press",)
+    assert not [note for note in coarse.notes if "press for the confirmation" in note], "it is not judged by"
+    path.write_text(path.read_text().replace("{prose_before:", "{press: 1, prose_before:"))
+    notes = planned_at(path).notes
+    assert any("what was held out of press for the confirmation is in other evaluation sets" in note for note in notes)
+    assert not any("too little text" in note for note in notes)
 
 
 def test_without_the_study_file_nothing_is_finished(study: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from mixopt.cli.tables.reused import reused_table
 from mixopt.results.reused import OtherStudy
 from mixopt.settings.reading import load
 from mixopt.settings.schema import StudyFile
@@ -96,6 +99,7 @@ def test_a_pool_that_grew_a_little_is_known_by_its_documents_and_its_losses_are_
     assert by["text"] == "documents", "its tokens are others"
     assert next(each.alike for each in found.pools if each.pool == "text") == pytest.approx(60 / 63, abs=0.02)
     assert found.runs == found.of and set(found.tied) == {"dense", "moe"}
+    assert found.why_tied == "another tokenizer" and "tied by a line: another tokenizer" in found.said
 
 
 def test_runs_that_used_another_pool_are_left_out_and_it_is_said(store: Path, tmp_path: Path) -> None:
@@ -103,9 +107,7 @@ def test_runs_that_used_another_pool_are_left_out_and_it_is_said(store: Path, tm
     plan = plan_of(tmp_path)
     found = taken(plan)
     assert found.unknown == ("sums",), "a third of it is what it was"
-    assert (
-        found.runs == 0 and found.why_not is not None and "more than 2% to domains that are not there" in found.why_not
-    )
+    assert found.runs == 0 and found.why_not == "each run gave more than 2% to sums"
     assert plan.problem.earlier is None
     assert "reuse.store: no run of another study in the experiment counts here" in plan.notes
 
@@ -117,6 +119,61 @@ def test_names_alone_are_no_match(store: Path, tmp_path: Path) -> None:
         (tmp_path / "data" / f"{name}.jsonl").write_text(text)
     found = taken(plan_of(tmp_path))
     assert (found.pools, found.why_not) == ((), "none of its pools is one of this study's")
+
+
+def test_of_pools_that_share_too_little_it_is_said_how_much(store: Path, tmp_path: Path) -> None:
+    study(tmp_path, store, RENAMED, REUSE, prose=120, code=90, sums=60)
+    why = taken(plan_of(tmp_path)).why_not
+    assert why is not None and why.startswith("none of its pools is one of this study's; prose is ")
+
+
+def test_of_runs_that_do_not_count_it_is_said_why(store: Path, tmp_path: Path) -> None:
+    study(tmp_path, store, RENAMED, REUSE, code=90)
+    plan = plan_of(tmp_path)
+    found = taken(plan)
+    assert found.unknown == ("code",) and 0 < found.runs < found.of
+    assert found.left_out == {"gave more than 2% to code": found.of - found.runs}
+    assert any(found.said in note for note in plan.notes)
+    shown = " ".join(mixopt("plan", tmp_path / "study.yaml", "--no-probe").stdout.split())
+    assert "gave more than 2% to code" in shown
+
+
+def test_a_run_that_a_table_has_counts_from_there_and_once(tmp_path: Path) -> None:
+    def by_proxy(trial: Trial) -> Measurement:
+        found, more = measured(trial), 0.1 * (trial.fidelity.proxy == "moe")
+        losses = {name: Loss(loss.nats_per_token + more, loss.bits_per_byte) for name, loss in found.losses.items()}
+        return replace(found, losses=losses, curve=())
+
+    store, table = tmp_path / "mlflow.db", tmp_path / "first.csv"
+    first = study(tmp_path / "first", store, STUDY)
+    run(plan_of(tmp_path / "first"), by_proxy)
+    assert mixopt("runs", first.file, "-o", table).status == 0
+    renamed = "renamed: {prose: text, code: programs}"
+    study(tmp_path, store, RENAMED, f"reuse: {{runs: first.csv, {renamed}, store: true}}\n")
+    plan = plan_of(tmp_path)
+    found, earlier = taken(plan), plan.problem.earlier
+    assert earlier is not None and len(earlier) == found.of
+    assert found.left_out == {"counted from reuse.runs already": found.of}
+    assert found.why_not == "each run counted from reuse.runs already"
+    # Of a table with some of them, the others count from the store.
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(lines[:8]) + "\n")
+    plan = plan_of(tmp_path)
+    assert plan.problem.earlier is not None and len(plan.problem.earlier) == found.of
+    assert taken(plan).left_out == {"counted from reuse.runs already": 7}
+
+
+def test_studies_of_which_nothing_counts_for_one_reason_are_shown_together(copied: Path, tmp_path: Path) -> None:
+    file = study(tmp_path, copied, RENAMED, REUSE)
+    for name in "abcde":
+        open_store(file).find_or_create(f"empty-{name}")
+    made = plan_of(tmp_path).taken
+    assert made is not None and len(made.reused.studies) == 6
+    assert sorted(len(each) for each in made.reused.together) == [1, 5]
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(*reused_table(made.reused))
+    shown = console.export_text()
+    assert "and 2 more" in shown and shown.count("nothing is recorded of its pools") == 1
 
 
 def test_what_was_taken_stays_when_the_store_has_more(copied: Path, tmp_path: Path) -> None:
