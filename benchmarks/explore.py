@@ -25,6 +25,7 @@ from rich.table import Table
 from mixopt.explore.subject import of_runs
 from mixopt.explore.what_if import WhatIfs
 from mixopt.runs.request import FitRequest
+from search.mixture import FloatArray
 from tests.mixopt.explore.visitor import Visitor, browser, visiting
 from tests.mixopt.explore.world import table
 
@@ -86,21 +87,25 @@ def main() -> None:
         "domains": DOMAINS,
         "metrics": METRICS,
         "moves": len(moves),
-        "shown_ms": {"median": median(shown), "p95": float(np.quantile(shown, 0.95))},
-        "request_ms": {"median": median(requested), "p95": float(np.quantile(requested, 0.95))},
+        "shown_ms": _summary(shown),
+        "request_ms": _summary(requested),
         "asked_ms": ASKED,
         "measured": date.today().isoformat(),
     }
     rows = Table(title=f"{len(moves)} moves of sliders, milliseconds")
-    for column in ("", "median", "95% below"):
+    for column in ("", "median", "90% below", "95% below"):
         rows.add_column(column, justify="left" if not column else "right")
     for name, key in (("until the new prediction is shown", "shown_ms"), ("of which the request", "request_ms")):
         times = found[key]
         assert isinstance(times, dict)
-        rows.add_row(name, f"{times['median']:.0f}", f"{times['p95']:.0f}")
+        rows.add_row(name, *(f"{each:.0f}" for each in times.values()))
     Console().print(rows)
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def _summary(times_N: FloatArray) -> dict[str, float]:
+    return {"median": median(times_N), **{f"p{part}": float(np.quantile(times_N, part / 100)) for part in (90, 95)}}
 
 
 def _moves(visitor: Visitor) -> list[tuple[float, float]]:

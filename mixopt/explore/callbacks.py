@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from dash import ALL, Dash, Input, Output, State, ctx, dcc, no_update
+from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, no_update
 
 from mixopt.base.shown import shown_name
 from mixopt.explore import pictures, views
 from mixopt.explore.exporting import exported
-from mixopt.explore.layout import WITHIN, pins_of, position, share_at, share_of, shown_percent, state_of
+from mixopt.explore.layout import WITHIN, pins_of, position, share_at, share_of, shown, state_of
 from mixopt.explore.what_if import WhatIfs
 from mixopt.exports.formats import exporter
 from mixopt.results.queue import QueuedMixture
@@ -33,17 +33,6 @@ log = logging.getLogger(__name__)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 MOST_PINS = 8
-# Once no share was moved for so long, what takes longer is drawn.
-RESTS_MILLISECONDS = 180
-REST = f"""
-function(state) {{
-    clearTimeout(window.mixoptRest);
-    window.mixoptRest = setTimeout(
-        () => dash_clientside.set_props('settled', {{data: Date.now()}}), {RESTS_MILLISECONDS});
-    window.mixoptAnswered && window.mixoptAnswered();
-    return window.dash_clientside.no_update;
-}}
-"""
 
 
 def answers(app: Dash, *parts: Any, **options: Any) -> Callable[[Function], Function]:
@@ -61,7 +50,7 @@ def register(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
     domains = subject.domains
     count = len(domains)
     _register_moves(app, what_ifs, reach)
-    app.clientside_callback(REST, Output("page", "data-rest"), Input("mixture", "data"))
+    app.clientside_callback(ClientsideFunction("mixopt", "show"), Input("shown", "data"))
 
     def now(state: Mapping[str, Any]) -> Mixture:
         return Mixture.from_array(domains, _array(state["weights"], count))
@@ -236,62 +225,95 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
     domains = subject.domains
     count = len(domains)
 
+    def outputs(**options: Any) -> tuple[Output, ...]:
+        return (
+            # All that is shown at once is one value, which the page's own script writes into the page.
+            Output("shown", "data", **options),
+            Output("mixture", "data", **options),
+            Output("begin", "value", **options),
+            Output("said", "children", allow_duplicate=True),
+        )
+
     @answers(
         app,
-        Output({"share": ALL}, "value"),
-        Output({"percent": ALL}, "value"),
-        Output({"epochs": ALL}, "children"),
-        Output({"level": ALL}, "children"),
-        Output("summary", "children"),
-        Output("details", "children"),
-        Output("mixture", "data"),
-        Output("begin", "value"),
-        Output("said", "children", allow_duplicate=True),
-        # Not the values of all sliders and fields: for each that changes the browser would look for who asks for them.
+        *outputs(),
+        # Nothing else that is touched: Dash asks again where a table with buttons is drawn anew, and drops the answer
+        # that is under way.
         Input("touched", "data"),
+        State("begin", "value"),
+        State("within", "value"),
+        State({"held": ALL}, "value"),
+        State("mixture", "data"),
+        prevent_initial_call=True,
+    )
+    def move(
+        by_hand: Mapping[str, Any],
+        begin: str | None,
+        within: list[str] | None,
+        held: list[list[str]],
+        state: Mapping[str, Any],
+    ) -> Any:
+        """A slider (share) or a field (percent) was moved.
+
+        Args:
+            by_hand: its number and its value, as assets/explore.js tells them.
+        """
+        before = Mixture.from_array(domains, _array(state["weights"], count))
+        limited = WITHIN in (within or [])
+        given = by_hand["value"]
+        match by_hand:
+            case {"share": int(moved)}:
+                share: float | None = share_at(float(given))
+            case {"percent": int(moved)}:
+                share = share_of(given)
+            case _:
+                raise ValueError("what was touched is neither a slider nor a field")
+        kept = [name for name, each in zip(domains, held, strict=True) if each and name != domains[moved]]
+        start = before
+        if (state.get("moved"), state.get("held")) == (moved, kept):
+            start = Mixture.from_array(domains, _array(state["start"], count))
+        if share is None:
+            # The mixture stays as it is, and the field says so again.
+            mixture, said = before, f"{shown_name(given)} is no share: give a number from 0 to 100"
+        else:
+            mixture = what_ifs.moved(start, domains[moved], share, kept, limited)
+            said = _said_of_move(domains[moved], share, mixture, limited, kept)
+        return (
+            shown(what_ifs.of(mixture), subject, reach),
+            state_of(mixture, moved, start, kept),
+            # Once it was moved, it can be begun from again.
+            no_update if begin is None else None,
+            said,
+        )
+
+    @answers(
+        app,
+        *outputs(allow_duplicate=True),
         Input("begin", "value"),
         Input("within", "value"),
         Input({"take": ALL}, "n_clicks"),
         Input("trade", "clickData", allow_optional=True),
         Input("trials", "clickData"),
-        State({"held": ALL}, "value"),
         State("mixture", "data"),
         State(pins_of(subject), "data"),
         State("across", "value", allow_optional=True),
         State("up", "value", allow_optional=True),
         prevent_initial_call=True,
     )
-    def move(
-        by_hand: Mapping[str, Any] | None,
+    def take_up(
         begin: str | None,
-        within: list[str],
+        within: list[str] | None,
         _take: list[int | None],
         on_front: Any,
         on_runs: Any,
-        held: list[list[str]],
         state: Mapping[str, Any],
         pins: Mapping[str, Any] | None,
         across: str | None,
         up: str | None,
     ) -> Any:
-        before = Mixture.from_array(domains, _array(state["weights"], count))
-        limited = WITHIN in (within or [])
-        touched = _touched(before, by_hand)
-        moved: int | None = None
-        given: Any = (by_hand or {}).get("value")
-        start, said, kept = before, "", list[str]()
+        """A mixture that was there already was chosen, or the nearest within the limits."""
+        touched = ctx.triggered_id
         match touched:
-            case {"share": int(moved)} | {"percent": int(moved)}:
-                kept = [name for name, each in zip(domains, held, strict=True) if each and name != domains[moved]]
-                if (state.get("moved"), state.get("held")) == (moved, kept):
-                    start = Mixture.from_array(domains, _array(state["start"], count))
-                share = share_at(float(given)) if "share" in touched else share_of(given)
-                if share is None:
-                    # The mixture stays as it is, and the field says so again.
-                    mixture, said = before, f"{shown_name(given)} is no share: give a number from 0 to 100"
-                else:
-                    mixture = what_ifs.moved(start, domains[moved], share, kept, limited)
-                    said = _said_of_move(domains[moved], share, mixture, limited, kept)
             case {"take": str(name)} if ctx.triggered[0]["value"] and name in (pins or {}):
                 mixture = Mixture.from_array(domains, _array((pins or {})[name], count))
             case "begin" if begin is not None and begin in subject.mixtures:
@@ -300,54 +322,12 @@ def _register_moves(app: Dash, what_ifs: WhatIfs, reach: float) -> None:
                 mixture = pictures.front_mixture(subject, across, up, on_front["points"][0]["pointNumber"])
             case "trials" if on_runs and (run := _run(on_runs, subject)) is not None:
                 mixture = subject.predictor.evidence.runs.mixture(run).reordered(domains)
-            case "within" if limited:
-                mixture = what_ifs.inside(before)
+            case "within" if WITHIN in (within or []):
+                mixture = what_ifs.inside(Mixture.from_array(domains, _array(state["weights"], count)))
             case _:
-                return _nothing(count, len(subject.problem.levels))
-        found = what_ifs.of(mixture)
-        sliders: list[Any] = [position(each) for each in mixture.weights]
-        if isinstance(touched, dict) and "share" in touched and moved is not None and sliders[moved] == float(given):
-            # The one under somebody's hand is where it should be.
-            sliders[moved] = no_update
-        return (
-            sliders,
-            [shown_percent(share) for share in mixture.weights],
-            [views.epochs(found, name) if subject.space.target_tokens else no_update for name in domains],
-            [views.sum_in(found, each) for each in subject.problem.levels.values()],
-            views.summary(found, subject, reach),
-            views.details(found, subject),
-            state_of(mixture, moved, start if moved is not None else None, kept),
-            # Once it was moved, it can be begun from again.
-            no_update if touched == "begin" or begin is None else None,
-            said,
-        )
-
-
-def _touched(before: Mixture, by_hand: Mapping[str, Any] | None) -> Any:
-    """The id of what somebody touched; None where nothing differs from what it was.
-
-    Several may have been by the time that the browser asks, and a field that is left tells of it though it says what it
-    said.
-
-    Args:
-        by_hand: the number of a slider (share) or a field (percent), and its value, as assets/explore.js tells them.
-    """
-    for touched in ctx.triggered_prop_ids.values():
-        if touched != "touched":
-            return touched
-        match by_hand:
-            case {"share": int(number), "value": place} if position(before.weights[number]) != float(place):
-                return {"share": number}
-            case {"percent": int(number), "value": typed}:
-                share = share_of(typed)
-                if share is None or shown_percent(share) != shown_percent(before.weights[number]):
-                    return {"percent": number}
-    return None
-
-
-def _nothing(count: int, levels: int) -> Any:
-    same = [no_update] * count
-    return same, same, same, [no_update] * levels, no_update, no_update, no_update, no_update, no_update
+                return no_update, no_update, no_update, no_update
+        begun = no_update if touched == "begin" or begin is None else None
+        return shown(what_ifs.of(mixture), subject, reach), state_of(mixture), begun, ""
 
 
 def _said_of_move(domain: str, asked: float, mixture: Mixture, limited: bool, kept: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dash import dcc, html
@@ -50,6 +50,23 @@ def share_of(typed: Any) -> float | None:
     return percent / 100 if 0 <= percent <= 100 else None
 
 
+def shown(found: WhatIf, subject: Subject, reach: float) -> dict[str, Any]:
+    """What the page shows of a mixture at once, as assets/explore.js writes it into the elements of these names.
+
+    Args:
+        reach: the gain at the ends of the scale on which gains are drawn.
+    """
+    weights = found.mixture.weights
+    return {
+        "share": [position(share) for share in weights],
+        "percent": [shown_percent(share) for share in weights],
+        "epochs": [views.epochs(found.domains[name]) for name in subject.domains],
+        "level": [views.sum_in(found, domains) for domains in subject.problem.levels.values()],
+        "summary": views.summary(found, subject, reach),
+        "details": views.details(found, subject),
+    }
+
+
 def state_of(
     mixture: Mixture, moved: int | None = None, start: Mixture | None = None, held: Sequence[str] = ()
 ) -> dict[str, Any]:
@@ -82,6 +99,7 @@ def page(what_ifs: WhatIfs, reach: float) -> Any:
     return html.Div(
         [
             dcc.Store(id="mixture", data=state_of(start)),
+            dcc.Store(id="shown", data=shown(what_ifs.of(start), subject, reach)),
             dcc.Store(id="touched"),
             dcc.Store(id="settled", data=0),
             dcc.Store(id=pins_of(subject), data={}, storage_type="session"),
@@ -107,18 +125,11 @@ def page(what_ifs: WhatIfs, reach: float) -> Any:
             ),
             html.Main(
                 [
-                    html.Section(
-                        views.summary(what_ifs.of(start), subject, reach),
-                        id="summary",
-                        className="tiles",
-                        **{"aria-label": "what is expected"},
-                    ),
+                    html.Section(id="summary", className="tiles", **{"aria-label": "what is expected"}),
                     html.Div(
                         [
-                            _mixture(what_ifs, start),
-                            html.Section(
-                                [html.H2("Losses"), html.Div(views.details(what_ifs.of(start), subject), id="details")]
-                            ),
+                            _mixture(subject),
+                            html.Section([html.H2("Losses"), html.Div(id="details")]),
                         ],
                         className="columns",
                     ),
@@ -137,17 +148,13 @@ def page(what_ifs: WhatIfs, reach: float) -> Any:
     )
 
 
-def _mixture(what_ifs: WhatIfs, start: Mixture) -> Any:
-    subject = what_ifs.subject
-    found, ranges = what_ifs.of(start), trained_range(subject)
+def _mixture(subject: Subject) -> Any:
+    ranges = trained_range(subject)
     numbers = {name: number for number, name in enumerate(subject.domains)}
     rows = [
-        _level(row, list(subject.problem.levels).index(row.name), found)
+        _level(row, list(subject.problem.levels).index(row.name))
         if row.is_level
-        else _row(
-            *(numbers[row.name], row, start[row.name], subject.proportional[row.name]),
-            *(ranges[numbers[row.name]], views.epochs(found, row.name)),
-        )
+        else _row(numbers[row.name], row, subject.proportional[row.name], ranges[numbers[row.name]])
         for row in in_levels(subject.domains, subject.problem.levels)
     ]
     return html.Section(
@@ -200,20 +207,20 @@ def _mixture(what_ifs: WhatIfs, start: Mixture) -> Any:
     )
 
 
-def _level(row: Row, number: int, found: WhatIf) -> Any:
+def _level(row: Row, number: int) -> Any:
     """The heading of a level's domains, with the sum of their shares."""
     return html.Div(
         [
             html.Span(),
             html.Span(row.page_label, title=row.name, className="name"),
             html.Span(className="of-slider"),
-            html.Span(views.sum_in(found, row.domains), id={"level": number}, className="sum"),
+            html.Span(id={"level": number}, className="sum"),
         ],
         className="row level",
     )
 
 
-def _row(number: int, row: Row, share: float, natural: float, trained: tuple[float, float], epochs: Any) -> Any:
+def _row(number: int, row: Row, natural: float, trained: tuple[float, float]) -> Any:
     name = row.name
     least, most = (position(each) / STEPS * 100 for each in trained)
     return html.Div(
@@ -231,28 +238,21 @@ def _row(number: int, row: Row, share: float, natural: float, trained: tuple[flo
                         className="band", style={"left": f"{least:.1f}%", "width": f"{max(most - least, 0.6):.1f}%"}
                     ),
                     html.Span(className="tick", style={"left": f"{position(natural) / STEPS * 100:.1f}%"}),
-                    dcc.Input(
-                        id={"share": number},
-                        type="range",
-                        min=0,
-                        max=STEPS,
-                        step=1,
-                        value=position(share),
-                        className="slider",
-                    ),
+                    _input("slider", {"id": _slider_id(number), "type": "range", "min": 0, "max": STEPS}),
                 ],
                 className="track of-slider",
             ),
-            dcc.Input(
-                id={"percent": number},
-                # One of type number does not tell of a number that was typed before and that the limits changed since.
-                type="text",
-                inputMode="decimal",
-                value=shown_percent(share),
-                debounce=True,
-                className="percent",
+            _input(
+                "percent",
+                {
+                    "id": f'{{"percent":{number}}}',
+                    "type": "text",
+                    "inputmode": "decimal",
+                    "autocomplete": "off",
+                    "aria-label": f"{name} in percent",
+                },
             ),
-            html.Span(epochs, id={"epochs": number}, className="number"),
+            html.Span(id={"epochs": number}, className="number"),
             html.Img(
                 id={"spark": number}, width=SPARK[0], height=SPARK[1], alt=f"effect of {name}", className="of-effect"
             ),
@@ -261,8 +261,15 @@ def _row(number: int, row: Row, share: float, natural: float, trained: tuple[flo
     )
 
 
+def _input(kind: str, attributes: Mapping[str, Any]) -> Any:
+    """The place of an element <input> with these attributes, which assets/explore.js puts there.
+
+    Dash's own would keep a value besides the one that stands in the page.
+    """
+    return html.Span(className=kind, **{"data-input": json.dumps(attributes)})
+
+
 def _slider_id(number: int) -> str:
-    """As Dash writes the id of a slider into the page."""
     return f'{{"share":{number}}}'
 
 

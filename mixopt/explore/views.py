@@ -9,7 +9,7 @@ from typing import Any
 from dash import html
 
 from mixopt.explore.subject import Subject
-from mixopt.explore.what_if import Verdict, WhatIf, WhatIfs
+from mixopt.explore.what_if import DomainNow, Verdict, WhatIf, WhatIfs
 from mixopt.results.answer import Outcome
 from mixopt.results.queue import QueuedMixture
 from mixopt.settings.levels import Row, in_levels
@@ -225,12 +225,11 @@ def _losses(found: WhatIf, subject: Subject) -> Any:
     return html.Div(html.Table([html.Thead(head), html.Tbody(rows)], className="losses"), className="scroll")
 
 
-def epochs(found: WhatIf, domain: str) -> Any:
-    now = found.domains[domain]
+def epochs(now: DomainNow) -> tuple[str, bool]:
+    """How often a domain is read, and whether that is as often as it may be."""
     if now.epochs is None:
-        return NO_EPOCHS
-    tight = now.max_epochs is not None and now.epochs > now.max_epochs * (1 - 1e-6)
-    return html.Span(f"{now.epochs:.2f}", className="caution" if tight else "")
+        return NO_EPOCHS, False
+    return f"{now.epochs:.2f}", now.max_epochs is not None and now.epochs > now.max_epochs * (1 - 1e-6)
 
 
 def comparison(what_ifs: WhatIfs, now: Mixture, pins: Mapping[str, Mixture]) -> Any:

@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from mixopt.api import Study
-from mixopt.explore.layout import position
+from mixopt.explore.layout import position, share_at
 from mixopt.explore.subject import ANSWER, of_study
 from mixopt.explore.views import percent
 from mixopt.explore.what_if import WhatIfs
@@ -160,6 +160,11 @@ def test_the_keyboard_suffices(visitor: Visitor) -> None:
         visitor.find("percent", number).click()
         visitor.find("share", number).send_keys(Keys.ARROW_RIGHT)
         visitor.await_(lambda number=number, before=before: visitor.shares()[number] > before)  # type: ignore[misc]
+    # A field that is left by Tab tells what was typed.
+    visitor.find("percent", 1).send_keys(Keys.CONTROL, "a")
+    visitor.find("percent", 1).send_keys("25", Keys.TAB)
+    visitor.await_(lambda: visitor.shares()[1] == 25)
+    visitor.await_(lambda: visitor.find("share", 1).get_attribute("value") == "500")
 
 
 def test_mixtures_are_pinned_and_compared_and_taken_up_again(visitor: Visitor, asked: WhatIfs) -> None:
@@ -177,6 +182,29 @@ def test_mixtures_are_pinned_and_compared_and_taken_up_again(visitor: Visitor, a
     visitor.await_(
         lambda: bool(visitor.driver.find_elements(By.ID, "comparison")) and "uniform" in visitor.text("comparison")
     )
+
+
+def test_a_slider_is_answered_while_the_table_of_pins_is_drawn_anew(visitor: Visitor) -> None:
+    for delay in range(0, 120, 15):  # milliseconds
+        place = 300 + delay
+        visitor.driver.execute_async_script(
+            """const [slider, place, delay, done] = arguments;
+            document.getElementById('pin').click();
+            setTimeout(() => {
+                slider.value = place; slider.dispatchEvent(new Event('input', {bubbles: true})); done();
+            }, delay);""",
+            visitor.find("share", 1),
+            place,
+            delay,
+        )
+        visitor.await_(lambda place=place: abs(visitor.shares()[1] - 100 * share_at(place)) < 0.01)  # type: ignore[misc]
+
+
+def test_a_screen_reader_is_told_which_domain_a_slider_and_a_field_are_of(visitor: Visitor) -> None:
+    for number, name in enumerate(DOMAINS):
+        assert visitor.find("share", number).accessible_name == name
+        assert visitor.find("percent", number).accessible_name == f"{name} in percent"
+        assert visitor.find("held", number).find_element(By.TAG_NAME, "input").accessible_name == f"hold {name}"
 
 
 def test_a_click_on_the_front_takes_that_mixture(visitor: Visitor) -> None:
