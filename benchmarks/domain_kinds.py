@@ -1,9 +1,9 @@
 """Documents of known kinds, from what Python and its packages and a Debian system carry: code, manuals, translations.
 
 Settings are chosen on some kinds (CHOSEN_ON, and draws of these with MORE_CHOSEN_ON), and figures reported on others:
-no kind is on both sides. MANUALS are of one kind, English prose of one form, and differ by topic alone: what tells kinds
-apart better is not to lose these. A document is a file, a part of one, or a few messages of a translated program; as
-many of each kind, spread over the machine by a hash of their names.
+no kind is on both sides. MANUALS are of one kind, English prose of one form, and differ by topic alone: what tells
+kinds apart better is not to lose these. A document is a file, a part of one, or a few messages of a translated program;
+as many of each kind, spread over the machine by a hash of their names.
 """
 
 from __future__ import annotations
