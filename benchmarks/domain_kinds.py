@@ -1,7 +1,9 @@
 """Documents of known kinds, from what Python and its packages and a Debian system carry: code, manuals, translations.
 
-Two sets of twelve kinds that share none: settings are chosen on one, and figures reported on the other. A document is a
-file, or a few messages of a translated program; as many of each kind, spread over the machine by a hash of their names.
+Settings are chosen on some kinds (CHOSEN_ON, and draws of these with MORE_CHOSEN_ON), and figures reported on others:
+no kind is on both sides. MANUALS are of one kind, English prose of one form, and differ by topic alone: what tells
+kinds apart better is not to lose these. A document is a file, a part of one, or a few messages of a translated program;
+as many of each kind, spread over the machine by a hash of their names.
 """
 
 from __future__ import annotations
@@ -50,11 +52,11 @@ def _texts(paths: Iterable[Path]) -> Iterator[str]:
 
 
 def files(*endings: str) -> Texts:
-    """Of files whose names end so, wherever they lie."""
+    """Of files whose paths end so, wherever they lie."""
 
     def texts() -> Iterator[str]:
         roots = (SYSTEM, Path(sys.base_prefix), STANDARD_LIBRARY, PACKAGES)
-        return _texts(path for path in _below(*roots) if path.name.endswith(endings))
+        return _texts(path for path in _below(*roots) if str(path).endswith(endings))
 
     return texts
 
@@ -89,6 +91,25 @@ def messages(code: str) -> Texts:
     return texts
 
 
+def parts(texts: Texts, characters: int = 3000, most: int = 4) -> Texts:
+    """The beginning of each text as several documents: of kinds with few files."""
+    return lambda: (
+        text[start : start + characters]
+        for text in texts()
+        for start in range(0, min(len(text), characters * most), characters)
+    )
+
+
+def pages(manual: str) -> Texts:
+    """Of a manual in Texinfo's format, without the line on each that names the manual."""
+
+    def texts() -> Iterator[str]:
+        for text in below(str(SYSTEM / "share/info"), manual)():
+            yield from (page.lstrip().partition("\n")[2] for page in text.split("\x1f")[1:])
+
+    return texts
+
+
 CHOSEN_ON: Mapping[str, Texts] = {
     "perl": files(".pm", ".pl"),
     "vim": files(".vim"),
@@ -102,6 +123,64 @@ CHOSEN_ON: Mapping[str, Texts] = {
     "french": messages("fr"),
     "ukrainian": messages("uk"),
     "chinese": messages("zh_CN"),
+}
+_DPKG = "/var/lib/dpkg"
+_MORE_FORMS: Mapping[str, Texts] = {
+    "c sources": parts(files(".c", ".cc", ".cpp", ".cxx")),
+    "cuda": files(".cuh", ".cu"),
+    "php": parts(files(".php")),
+    "sql": parts(files(".sql")),
+    "tcl": parts(files(".tcl")),
+    "css": parts(files(".css")),
+    "cython": parts(files(".pyx", ".pxd", ".pxi")),
+    "tablegen": parts(files(".td"), most=10),
+    "units": files(".service", ".socket", ".target", ".timer", ".mount", ".path", ".slice"),
+    "modules": files(".mod"),
+    "csv": parts(files(".csv", ".tsv"), 1500, 8),
+    "font metrics": parts(files(".afm")),
+    "sound": below("/usr/share/alsa", "**/*.conf"),
+    "locales": below("/usr/share/i18n/locales", "*"),
+    "charmaps": below("/usr/share/i18n/charmaps", "*.gz"),
+    "keyboards": parts(below("/usr/share/X11/xkb", "*/*")),
+    "vim help": parts(below("/usr/share/vim", "*/doc/*.txt")),
+    "info": pages("*.gz"),
+    "packages": lambda: chain.from_iterable(text.split("\n\n") for text in below(_DPKG, "status")()),
+    "md5sums": below(f"{_DPKG}/info", "*.md5sums"),
+    "file lists": below(f"{_DPKG}/info", "*.list"),
+    "metadata": files("/METADATA", "/PKG-INFO"),
+    "records": files("/RECORD"),
+}
+_MORE_LANGUAGES: Mapping[str, Texts] = {
+    language: messages(code)
+    for language, code in {
+        "bulgarian": "bg",
+        "catalan": "ca",
+        "czech": "cs",
+        "danish": "da",
+        "dutch": "nl",
+        "finnish": "fi",
+        "georgian": "ka",
+        "greek": "el",
+        "hungarian": "hu",
+        "indonesian": "id",
+        "italian": "it",
+        "korean": "ko",
+        "polish": "pl",
+        "portuguese": "pt",
+        "romanian": "ro",
+        "serbian": "sr",
+        "spanish": "es",
+        "swedish": "sv",
+        "taiwanese": "zh_TW",
+        "turkish": "tr",
+        "vietnamese": "vi",
+    }.items()
+}
+MORE_CHOSEN_ON = {**_MORE_FORMS, **_MORE_LANGUAGES}
+LANGUAGES = frozenset({"french", "ukrainian", "chinese", *_MORE_LANGUAGES})
+MANUALS: Mapping[str, Texts] = {
+    name: pages(f"{name}.info*.gz")
+    for name in ("coreutils", "diffutils", "find", "gettext", "gnupg", "nettle", "sed", "wget")
 }
 REPORTED_ON: Mapping[str, Texts] = {
     "python": files(".py"),
@@ -119,7 +198,7 @@ REPORTED_ON: Mapping[str, Texts] = {
 }
 
 
-def documents(kinds: Mapping[str, Texts], each: int) -> dict[str, list[str]]:
+def documents(kinds: Mapping[str, Texts], each: int, fewest: int = FEWEST) -> dict[str, list[str]]:
     """At most so many distinct documents of each kind; kinds of which the machine has too few are left out."""
     found = {}
     for name, texts in kinds.items():
@@ -129,6 +208,6 @@ def documents(kinds: Mapping[str, Texts], each: int) -> dict[str, list[str]]:
             distinct[text] = None
             if len(distinct) == each:
                 break
-        if len(distinct) >= min(FEWEST, each):
+        if len(distinct) >= min(fewest, each):
             found[name] = list(distinct)
     return found

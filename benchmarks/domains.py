@@ -1,13 +1,18 @@
 """How well domains are found, and how fast documents are sorted.
 
-    python -m benchmarks.domains                          both parts, minutes
+    python -m benchmarks.domains                          all parts, minutes
     python -m benchmarks.domains kinds
+    python -m benchmarks.domains draws --draws 60
     python -m benchmarks.domains proxy                    the hidden states of a proxy in place of n-grams
     python -m benchmarks.domains speed --documents 1_000_000 --json benchmarks/results/domains.json
 
 `kinds`: documents of twelve known kinds (benchmarks/domain_kinds.py), whose labels the search does not see; the
 adjusted Rand index (Hubert and Arabie 1985) of as many found domains, with several seeds. Settings were chosen on one
 set of kinds; the other, which shares no kind with it, is what is reported.
+
+`draws`: the same on random draws of some of the kinds that settings may be chosen on, every other draw with kinds of
+unequal size, so that nothing is chosen that suits one set: 8 to 16 kinds; 2 to 5, of which the first is large; and six
+manuals, which differ by topic alone. Another setting is judged draw by draw.
 
 `proxy`: the same documents by the hidden states of a small proxy, as `--embedding STUDY` makes it: of a study of the
 size that `mixopt init` proposes, over the other set of kinds, or over these kinds themselves, unlabelled as one pool;
@@ -33,7 +38,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -41,7 +46,7 @@ import psutil
 import torch
 from rich.console import Console
 
-from benchmarks.domain_kinds import CHOSEN_ON, REPORTED_ON, documents
+from benchmarks.domain_kinds import CHOSEN_ON, LANGUAGES, MANUALS, MORE_CHOSEN_ON, REPORTED_ON, documents
 from mixopt.cli.tables.table import plain_table
 from proxies.data.corpus import CorpusSettings, prepare
 from proxies.data.intake import Progress
@@ -60,7 +65,7 @@ from proxies.train import train_pack
 SETS = {"chosen on": CHOSEN_ON, "reported": REPORTED_ON}
 # Of synthetic documents.
 VOICES, VOCABULARY, WORDS = 30, 3000, 50
-PARTS = ("kinds", "proxy", "speed")
+PARTS = ("kinds", "draws", "proxy", "speed")
 # Of the proxy, as `mixopt init` proposes it.
 DEPTH, PROXY_TOKENS, ROW = 2, 2_000_000, 256
 
@@ -116,6 +121,47 @@ def proxy_of(texts: list[str], folder: Path, tokens: int) -> HiddenStates:
     for _ in train_pack(recipe(size, tokens), [Member(stream, 0, keep=kept)], {"all": corpus.evaluation("all")}):
         pass
     return HiddenStates.open(folder / "proxy")
+
+
+@dataclass(frozen=True)
+class OfDraws:
+    """Adjusted Rand indices, by draw."""
+
+    many: tuple[float, ...]
+    few: tuple[float, ...]
+    manuals: tuple[float, ...]
+
+
+def of_draws(draws: int, each: int) -> OfDraws:
+    kinds = documents({**CHOSEN_ON, **MORE_CHOSEN_ON}, each)
+    languages = [name for name in kinds if name in LANGUAGES]
+    others = [name for name in kinds if name not in LANGUAGES]
+    # As many as are there; a manual has fewer pages than a kind has files.
+    manuals = documents(MANUALS, each, fewest=40)
+
+    def part_of(name: str, size: float, generator: np.random.Generator) -> list[str]:
+        return [kinds[name][place] for place in generator.permutation(len(kinds[name]))[: int(size)]]
+
+    many: list[float] = []
+    few: list[float] = []
+    topics: list[float] = []
+    for draw in range(draws):
+        generator = np.random.default_rng((draw, 0))
+        count = int(generator.integers(8, 17))
+        spoken = round(count * generator.uniform(0.1, 0.3))
+        names = [*generator.choice(languages, spoken, False), *generator.choice(others, count - spoken, False)]
+        sizes = np.full(count, each) if draw % 2 == 0 else each * 5 ** -generator.uniform(size=count)
+        chosen = {name: part_of(name, size, generator) for name, size in zip(names, sizes, strict=True)}
+        many += of_kinds(chosen, 1).indices
+        names = list(generator.choice([*languages, *others], int(generator.integers(2, 6)), False))
+        sizes = each * 8 ** -generator.uniform(size=len(names))
+        sizes[0] = each
+        few += of_kinds(
+            {name: part_of(name, size, generator) for name, size in zip(names, sizes, strict=True)}, 1
+        ).indices
+        names = list(generator.choice(list(manuals), 6, False))
+        topics += of_kinds({name: manuals[name] for name in names}, 1).indices
+    return OfDraws(tuple(many), tuple(few), tuple(topics))
 
 
 @dataclass(frozen=True)
@@ -222,6 +268,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
     parser.add_argument("--each", type=int, default=400, help="documents of each kind")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--draws", type=int, default=40)
     parser.add_argument("--judged", nargs="*", choices=SETS, default=list(SETS), help="kinds that a proxy is tried on")
     parser.add_argument("--tokens", type=int, default=PROXY_TOKENS, help="that a proxy is trained on")
     parser.add_argument("--documents", type=int, default=1_000_000, help="synthetic ones")
@@ -238,6 +285,14 @@ def main() -> None:
             kept[f"kinds {name}"] = {"date": today, "each": options.each} | asdict(found)
             figures = (mean(found.indices), min(found.indices), max(found.indices))
             table.add_row(f"{len(found.kinds)}, {name}", f"{found.documents:,}", *(f"{each:.3f}" for each in figures))
+        console.print(table)
+    if "draws" in options.parts:
+        drawn = of_draws(options.draws, options.each)
+        kept["draws"] = {"date": today, "each": options.each} | asdict(drawn)
+        table = plain_table("draws", ">number", ">adjusted Rand index", ">standard error", ">lowest")
+        for name, values in asdict(drawn).items():
+            error = stdev(values) / len(values) ** 0.5
+            table.add_row(name, str(len(values)), *(f"{each:.3f}" for each in (mean(values), error, min(values))))
         console.print(table)
     if "proxy" in options.parts:
         table = plain_table("a proxy of", "kinds", ">adjusted Rand index", ">lowest", ">highest")

@@ -34,7 +34,7 @@ from proxies.errors import ProxyError
 from proxies.storage import write_whole
 
 # Raised when the same documents and settings give other domains.
-METHOD = 3
+METHOD = 4
 DOMAINS = 20
 LEAST_DOCUMENTS = 5  # that differ, for each domain, where nobody said how many
 MOST_DOMAINS = 1000  # of a study

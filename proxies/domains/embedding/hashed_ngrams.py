@@ -4,7 +4,8 @@ Latent semantic analysis (Deerwester et al. 1990, "Indexing by latent semantic a
 (Weinberger et al. 2009, "Feature hashing for large scale multitask learning") and a randomised decomposition (Halko,
 Martinsson, Tropp 2011, "Finding structure with randomness"). Nothing is downloaded; it is learned from the texts that
 are to be sorted, in three steps: in how many texts does a bucket occur; which directions do the weighted counts of
-buckets vary along; and from then on a text is a weighted sum of rows of one table, one row a bucket.
+buckets vary along, but for what all texts share; and from then on a text is a weighted sum of rows of one table, one
+row a bucket.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from proxies.errors import ProxyError
 from proxies.storage import write_whole
 
 # Raised when the same texts get other vectors.
-FORMAT = 1
+FORMAT = 2
 KIND = "ngrams"
 WIDTH = 64
 # Texts that are learned from, of more: the decomposition takes a millisecond for each.
@@ -67,7 +68,7 @@ class HashedNgrams:
     def learn(cls, texts: Sequence[str], width: int = WIDTH, seed: int = 0) -> Self:
         """
         Args:
-            texts: a sample, of which LEARNED_FROM are read, evenly spaced; the width is less than their number.
+            texts: a sample, of which LEARNED_FROM are read, evenly spaced; the width is at most their number.
 
         Raises:
             ProxyError: fewer than two texts, or no n-gram in any.
@@ -94,9 +95,12 @@ class HashedNgrams:
         # With one thread, as sums of several come in any order.
         with threadpool_limits(1):
             _, _, directions_EB = randomized_svd(
-                rows_NB, min(width, len(texts) - 1), random_state=seed, n_iter=POWER_ITERATIONS
+                rows_NB, min(width, len(texts)), random_state=seed, n_iter=POWER_ITERATIONS
             )
         table_BE = np.ascontiguousarray(directions_EB.T * rarity_B[:, None], dtype=np.float32)
+        # What all texts have in common tells none apart, and makes those alike that have little else: it is taken out.
+        shared_1E = _unit(_unit(_summed(table_BE, counted)).mean(axis=0, keepdims=True))
+        table_BE -= (table_BE @ shared_1E.T) * shared_1E
         # Texts differ most along few axes; what there is on the many others is mostly noise, which clusters would heed.
         spread_E = _unit(_summed(table_BE, counted)).std(axis=0)
         table_BE *= np.sqrt(spread_E / max(float(spread_E.max()), 1e-12))

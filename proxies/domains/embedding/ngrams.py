@@ -85,7 +85,7 @@ def excerpt(text: str) -> str:
 
 
 def count_ngrams(texts: Sequence[str]) -> Counted:
-    """The n-grams of each text's excerpt, of three and five bytes, and its words; hashed to BUCKETS."""
+    """The n-grams of each text's excerpt, of three bytes, and its words; hashed to BUCKETS."""
     buckets, counts, lengths = [], [], []
     for block in blocks([excerpt(text) for text in texts]):
         keys = np.sort(_keys(block))
@@ -163,13 +163,9 @@ def _keys(block: Block) -> NDArray[np.uint32]:
     inside = np.flatnonzero(bytes_M)
     wide = bytes_M.astype(np.uint32)
     three = wide[:-2] | (wide[1:-1] << np.uint32(8)) | (wide[2:] << np.uint32(16))
-    five = (three[:-2] * SPREAD_32) ^ ((three[2:] >> np.uint32(8)) + np.uint32(0x85EBCA6B))
-    text_M = block.text_M << np.uint32(BUCKET_BITS)
-    text = text_M[inside]
     words_W, text_W = block.words()
     keys = [
-        text | ((three[inside] * SPREAD_32) >> np.uint32(16)),
-        text | ((five[inside] * SPREAD_32) >> np.uint32(16)),
+        (block.text_M[inside] << np.uint32(BUCKET_BITS)) | ((three[inside] * SPREAD_32) >> np.uint32(16)),
         (text_W << np.uint32(BUCKET_BITS)) | _bucket(words_W),
     ]
     return np.concatenate(keys)

@@ -138,7 +138,7 @@ def test_a_small_heap_has_fewer_domains_and_what_is_not_read_of_it_is_told(tmp_p
 
 
 def test_documents_that_cannot_be_told_apart_are_one_group_without_a_warning(tmp_path: Path) -> None:
-    (tmp_path / "heap.jsonl").write_text('{"text": "abc"}\n{"text": "one two three"}\n')
+    (tmp_path / "heap.jsonl").write_text('{"text": "abc 1"}\n{"text": "abc 2"}\n')
     done = mixopt("domains", tmp_path / "heap.jsonl", "--count", 2, "--workers", 1, "-o", tmp_path / "pools")
     assert done.status == 2
     assert "the documents fall into one group, fewer than 2 domains" in done.stderr

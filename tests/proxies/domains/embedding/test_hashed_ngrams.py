@@ -29,6 +29,18 @@ def test_texts_of_one_kind_lie_closer_than_those_of_others(embedding: Embedding)
     assert within > across
 
 
+def test_what_all_texts_share_makes_none_alike() -> None:
+    licence = "Permission is hereby granted, free of charge, to any person who obtains a copy of this software. " * 3
+    kinds = [[licence + text for text in documents(kind, 30)] for kind in ("prose", "code")]
+    vectors = HashedNgrams.learn([text for texts in kinds for text in texts], width=16).embed
+    assert float((vectors(kinds[0]) @ vectors(kinds[1]).T).mean()) < 0
+
+
+def test_two_texts_are_enough_to_tell_them_apart() -> None:
+    one, other = HashedNgrams.learn(["abc", "one two three"]).embed(["abc", "one two three"])
+    assert one @ other < 0
+
+
 def test_vectors_have_length_1_and_what_width_says(embedding: Embedding) -> None:
     vectors = embedding.embed(["", "one", "日本語の文 \0 ends", "x" * 50_000])
     assert vectors.shape == (4, embedding.width)
