@@ -81,7 +81,7 @@ def one_seed(options: argparse.Namespace, kinds: Mapping[str, list[str]], seed: 
     for name in DOMAINS:
         study = SmallStudy(
             folder=folder,
-            name=name,
+            name=f"found-{found.inputs[:8]}" if name == "found" else name,  # other domains are another study
             seed=seed,
             domains={domain: f"{{paths: {path}}}" for domain, path in pools[name].items()},
             evaluation=evaluation,
