@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 DERIVED_TOKENS = 20_000_000_000
-PARTS = (16, 4, 1)  # of the derived batch
 LENGTH, VOCABULARY, DEPTH = 256, 4096, 2
 STEPS = 2
 
@@ -78,6 +77,8 @@ def one(rows: int, kind: str, whole: bool, memory: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memory", type=int, default=20 * 2**30, help="bytes that a step may take")
+    parser.add_argument("--kinds", nargs="+", choices=["dense", "moe"], default=["dense", "moe"])
+    parser.add_argument("--parts", nargs="+", type=int, default=[16, 4, 1], help="of the derived batch")
     parser.add_argument("--kind", choices=["dense", "moe"], help="of --measure")
     parser.add_argument("--measure", type=int, metavar="ROWS", help="two steps of so many rows, in this process")
     parser.add_argument("--whole", action="store_true", help="of --measure: as a whole")
@@ -92,8 +93,8 @@ def main() -> None:
 
     derived = recipe(model_size("dense", DEPTH, VOCABULARY, LENGTH), DERIVED_TOKENS).batch_rows
     rows = []
-    for kind in ("dense", "moe"):
-        for part in PARTS:
+    for kind in options.kinds:
+        for part in options.parts:
             for whole in (True, False):
                 rows.append(one(derived // part, kind, whole, options.memory))
                 print(rows[-1], flush=True)
