@@ -42,7 +42,13 @@ def domains(
         typer.Option(metavar="OLD,OLD=NEW", help="Of a study: domains that are to be one; repeatable."),
     ] = None,
     count: Annotated[int | None, typer.Option(help="How many domains; default: 20, fewer of a small heap.")] = None,
-    text: Annotated[str | None, typer.Option(metavar="FIELD", help="The field of records that holds the text.")] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD",
+            help="The field of records that holds the text. Default: text, or what it is called in the first file.",
+        ),
+    ] = None,
     embedding: Annotated[
         Path | None,
         typer.Option(
@@ -55,7 +61,10 @@ def domains(
         bool, typer.Option("--drop-duplicates", help="Leave out what is there already, or nearly.")
     ] = False,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out bad records and what of a file cannot be read, and say so.")
+        bool,
+        typer.Option(
+            "--skip-bad", help="Leave out bad records, links to nothing and what of a file cannot be read, and say so."
+        ),
     ] = False,
     sample: Annotated[int, typer.Option(help="Documents to learn from, at most.")] = 100_000,
     fine: Annotated[int, typer.Option(help="Fine clusters that are merged into domains, at most.")] = 1000,
