@@ -35,7 +35,7 @@ from mixopt.settings.reading import parse
 from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import domain_sources
 from mixopt.study.objective import objective_of
-from mixopt.study.record import HasNotRun, measured_corpus, read_record
+from mixopt.study.record import HasNotRun, measured_corpus, not_prepared, read_record
 from mixopt.study.stages import Stages
 from proxies.data.corpus import Corpus, told_when_full
 from proxies.data.held_out import measured_on
@@ -154,10 +154,7 @@ def _runs(file: StudyFile) -> tuple[list[Row], Corpus | None]:
         return [], None
     corpus = measured_corpus(file, record)
     if corpus is None:
-        raise ConfigError(
-            f"the tokens that study {file.study} was measured on are not prepared here, or its text has changed",
-            hint=f"refine it where it ran, or: mixopt prepare {file.file}",
-        )
+        raise not_prepared(file, "refine it where it ran")
     return rows, corpus
 
 
