@@ -42,7 +42,7 @@ from proxies.data.held_out import measured_on
 from proxies.data.sources import Source, find_files
 from proxies.domains.clusters import TooFew
 from proxies.domains.describing import LONGEST_NAME
-from proxies.domains.finding import Search, inputs_of
+from proxies.domains.finding import MOST_DOMAINS, Search, inputs_of
 from search.reuse import Changes, mixed_as_merged
 
 RESULT, RUNS, HELD_OUT = "refined.json", "runs.csv", "held-out"
@@ -58,14 +58,22 @@ def refinement(split: Sequence[str], merge: Sequence[str]) -> Refinement:
     merged: dict[str, tuple[str, ...]] = {}
     for text in split:
         name, _, count = text.partition("=")
-        if not (name and count.isdecimal()) or int(count) < 2 or name in parts:
+        if not (name and count.isdecimal()):
             raise ConfigError(f"--split {text} does not say how many parts", hint="write --split web=6, two at least")
+        if not 2 <= int(count) <= MOST_DOMAINS:
+            raise ConfigError(f"--split {text}: that many parts are not to be had", hint=f"ask for 2 to {MOST_DOMAINS}")
+        if name in parts:
+            raise ConfigError(f"--split {name}={parts[name]} and --split {text} are of one domain", hint="give one")
         parts[name] = int(count)
     for text in merge:
-        names, _, new = text.rpartition("=")
+        names, sign, new = text.rpartition("=")
         old = tuple(name.strip() for name in names.split(","))
-        if len(set(old)) < 2 or len(set(old)) < len(old) or not (new and all(old)) or new in merged:
+        if not (sign and new):
+            raise ConfigError(f"--merge {text} does not say the new name", hint="write --merge news,blogs=press")
+        if len(set(old)) < 2 or len(set(old)) < len(old) or not all(old):
             raise ConfigError(f"--merge {text} does not name two domains", hint="write --merge news,blogs=press")
+        if new in merged:
+            raise ConfigError(f"--merge {text}: {new} is given twice", hint="give each new domain another name")
         merged[new] = old
     return Refinement(parts, merged)
 

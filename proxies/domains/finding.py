@@ -68,7 +68,9 @@ class Search:
     def __post_init__(self) -> None:
         count = 2 if self.count is None else self.count
         if not 2 <= count <= MOST_DOMAINS:
-            raise ProxyError(f"count {count}: a mixture is of at least two domains", f"ask for 2 to {MOST_DOMAINS}")
+            least, most = "a mixture is of at least two domains", f"a study has {MOST_DOMAINS} domains at most"
+            why = least if count < 2 else most
+            raise ProxyError(f"count {count}: {why}", f"ask for 2 to {MOST_DOMAINS}")
         if self.sample < count:
             raise ProxyError(f"sample {self.sample}: fewer than {count} domains", hint="take at least one for each")
         if self.fine < count:

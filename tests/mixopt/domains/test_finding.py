@@ -241,6 +241,12 @@ def test_no_domains_are_not_the_usual_number(heap: Path, tmp_path: Path) -> None
     assert "count 0: a mixture is of at least two domains" in " ".join(done.stderr.split())
 
 
+def test_too_many_domains_are_told_by_the_right_bound(heap: Path, tmp_path: Path) -> None:
+    done = mixopt("domains", heap, "--count", 1001, "-o", tmp_path / "pools")
+    assert done.status == 2
+    assert "count 1001: a study has 1000 domains at most; ask for 2 to 1000" in " ".join(done.stderr.split())
+
+
 def test_an_answer_is_not_taken_from_a_folder_that_lacks_what_it_names(
     heap: Path, pools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

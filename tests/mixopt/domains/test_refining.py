@@ -263,11 +263,19 @@ def test_a_limit_that_a_merger_ends_is_told(tmp_path: Path) -> None:
     [
         ([], "nothing says what is to become of its domains; write --split web=6"),
         (["--split", "prose"], "--split prose does not say how many parts; write --split web=6"),
-        (["--split", "prose=1"], "--split prose=1 does not say how many parts"),
+        (["--split", "prose=1"], "--split prose=1: that many parts are not to be had; ask for 2 to 1000"),
         (["--split", "pros=3"], "has no domain pros; choose from prose, code, sums"),
         (["--split", "prose=300"], "ask for fewer parts with --split prose=N"),
         (["--split", "prose=3", "--count", "5"], "say how many parts in --split"),
         (["--split", "prose=3", "--merge", "prose,code=x"], "domain prose is to become several things"),
+        (
+            ["--split", "prose=2", "--split", "prose=3"],
+            "--split prose=2 and --split prose=3 are of one domain; give one",
+        ),
+        (["--split", "prose=5000"], "--split prose=5000: that many parts are not to be had; ask for 2 to 1000"),
+        (["--merge", "prose,code"], "--merge prose,code does not say the new name; write --merge news,blogs=press"),
+        (["--merge", "prose,code="], "--merge prose,code= does not say the new name"),
+        (["--merge", "prose,code=a b/c"], "a merged domain cannot be called a b/c; take at most 100 letters"),
         (["--merge", "prose=x"], "--merge prose=x does not name two domains"),
         (["--merge", "prose,code=sums"], "there is a domain sums already"),
         (
