@@ -142,3 +142,19 @@ def test_good_text_and_fields_are_relative_to_the_study(tmp_path: Path, monkeypa
     answer_of("quality", path, "-o", "elsewhere")
     assert (tmp_path / "elsewhere" / "prose" / "q1.jsonl").is_file()
     assert mixopt("validate", path.with_name("study-levels.yaml")).status == 0
+
+
+def test_good_text_that_is_the_pool_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asking(tmp_path, "{scorer: classifier, good: data/prose.jsonl, levels: 2}")
+    told = answer_of("quality", "study.yaml")
+    assert any("1 of the 1 files of the pool are classifier's good text as well" in note for note in told["notes"])
+
+
+def test_no_score_is_less_than_nothing_by_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asking(tmp_path, "{field: score, levels: 2}")
+    records = [{"text": f"document {number}", "score": -0.0 if number % 2 else -1} for number in range(50)]
+    Path("data/prose.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    done = mixopt("quality", "study.yaml")
+    assert done.status == 0 and "score 0 to 0" in done.stdout, done.stdout
