@@ -31,6 +31,7 @@ from mixopt.results.refined import RefinedStudy
 from mixopt.results.run_table import Row
 from mixopt.runs.table import METRIC, read_all
 from mixopt.runs.trials import csv_text, run_rows
+from mixopt.settings.editing import with_commands_on
 from mixopt.settings.reading import parse
 from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import domain_sources
@@ -126,7 +127,7 @@ def refine(
             write_text(folder / PAGE, page_of(found[each], parts))
         earlier = None if corpus is None else _earlier(file, asked, rows, corpus, output)
         pools_of = {each: _parts(file, result) for each, result in found.items()}
-        text = refined_text(file, asked, pools_of, name, earlier)
+        text = with_commands_on(refined_text(file, asked, pools_of, name, earlier), file.file.name, path.name)
         parse(text, path)
         write_text(path, text)
         result = RefinedStudy(

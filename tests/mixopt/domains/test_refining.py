@@ -212,6 +212,16 @@ def test_each_part_of_a_domain_is_to_be_cut_into_levels_of_its_own(tmp_path: Pat
     assert "domains prose and sums ask for other levels of quality; write the same" in unlike.stderr
 
 
+def test_the_first_lines_tell_the_commands_for_the_new_file(tmp_path: Path) -> None:
+    header = (
+        "# Domains.\n#   mixopt plan pools/study.yaml    what will run\n#   mixopt run study.yaml\n# mixopt schema\n\n"
+    )
+    study = write_study(tmp_path, header + STUDY)
+    assert refined(study, "--split", "prose=2").status == 0
+    said = study.with_name("study-finer.yaml").read_text()
+    assert said.startswith(header.replace("study.yaml", "study-finer.yaml"))
+
+
 def test_levels_of_quality_are_not_merged_out_of_their_order(tmp_path: Path) -> None:
     levels = "{quality: {}, parts: {q1: {paths: data/prose.jsonl}, q2: {paths: data/code.jsonl}}}"
     study = write_study(tmp_path, STUDY.replace("{paths: data/prose.jsonl}", levels))
