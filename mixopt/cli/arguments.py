@@ -36,6 +36,17 @@ def print_result(result: Result, view: RenderableType, as_json: bool) -> None:
         out.print(view, soft_wrap=not out.is_terminal)
 
 
+def named_path(text: str) -> Path:
+    """The parser of an option that names a file or folder: no name at all would be this folder.
+
+    Raises:
+        BadParameter: there is none.
+    """
+    if not text.strip():
+        raise typer.BadParameter("names nothing")
+    return Path(text)
+
+
 def check_output(path: Path, folder: bool = False, option: str = "--output") -> Path:
     """Where a command is to write: looked at before the work that would be lost.
 

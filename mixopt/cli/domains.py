@@ -10,7 +10,7 @@ import typer
 
 from mixopt.base.console import err, say_note
 from mixopt.base.errors import ConfigError
-from mixopt.cli.arguments import BEGIN, Json, print_result
+from mixopt.cli.arguments import BEGIN, Json, named_path, print_result
 
 app = typer.Typer()
 
@@ -30,9 +30,12 @@ def domains(
             show_default=False,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder: pools, study file, page.")] = Path(
-        "pools"
-    ),
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="PATH", parser=named_path, help="A new folder: pools, study file, page."
+        ),
+    ] = Path("pools"),
     split: Annotated[
         list[str] | None,
         typer.Option(metavar="DOMAIN=PARTS", help="Of a study: how many parts a domain is to have; repeatable."),

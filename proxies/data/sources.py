@@ -669,8 +669,11 @@ def _parsed(source: Source, file: SourceFile, place: str, text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
+        # Of a line that is named, what is left to say is the place in it.
+        where = f"character {error.colno}" if place else f"line {error.lineno}, character {error.colno}"
+        what = error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
         raise Unreadable(
-            f"{source.name}: {file.url}{place} is not JSON: {error}",
+            f"{source.name}: {file.url}{place} is not JSON: {what} at {where}",
             hint="every line is one JSON object, or the whole file one JSON list",
         ) from error
     except ValueError as error:
