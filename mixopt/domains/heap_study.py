@@ -53,7 +53,7 @@ def heap_study(domains: Mapping[str, Mapping[str, str]], sizes: Mapping[str, int
     length = _row(smallest // LEFT, usual)
     trials = max(FEWEST_TRIALS, RUNS_PER_DOMAIN * len(domains))
     each = f"{RUNS_PER_DOMAIN} trials for each domain"
-    why = each if trials == RUNS_PER_DOMAIN * len(domains) else f"{trials} trials at least, or {each}"
+    why = each if trials == RUNS_PER_DOMAIN * len(domains) else f"{each}, {trials} at least"
     most = max(MOST_PASSES * whole, length * 1000)
     if most < PROXY_TOKENS:
         passes = most // max(whole, 1)
