@@ -474,7 +474,8 @@ def _files_at(source: Source, path: str) -> _Below:
 
 
 def _is_broken_link(fs: fsspec.AbstractFileSystem, path: str) -> bool:
-    return isinstance(fs, LocalFileSystem) and Path(path).is_symlink() and not Path(path).exists()
+    # Of a name that is too long for any file, paths would raise.
+    return isinstance(fs, LocalFileSystem) and os.path.islink(path) and not os.path.exists(path)  # noqa: PTH110, PTH114
 
 
 def _matches(fs: fsspec.AbstractFileSystem, pattern: str) -> list[str]:

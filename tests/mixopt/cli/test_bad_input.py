@@ -572,14 +572,14 @@ WRONG_ARGUMENTS: dict[str, tuple[str, Spoil, str]] = {
     "domains: no text": (
         "domains data/prose.jsonl -o new",
         data('{"n": 1}\n{"n": 2}\n'),
-        "prose.jsonl: which field holds the text? it has none with text; write one",
+        "no file of records has a field with text in its first record",
     ),
     "domains: texts of several names": (
         "domains data/prose.jsonl -o new",
         data('{"title": "a", "said": "b"}\n'),
         "it has title, said; name it: --text FIELD",
     ),
-    "domains: no such field": ("domains data --text said -o new", none, "line 1 has no field said; name the text's"),
+    "domains: no such field": ("domains data --text said -o new", none, "has no field said, but text"),
     "domains: one document": (
         "domains data/prose.jsonl -o new",
         data('{"text": "alone"}\n'),
