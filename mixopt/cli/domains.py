@@ -78,7 +78,7 @@ def domains(
         unread_note,
     )
     from mixopt.domains.finding import find
-    from proxies.domains.finding import DOMAINS, Search
+    from proxies.domains.finding import Search
 
     search = partial(
         Search,
@@ -102,7 +102,7 @@ def domains(
     notes = [
         unread_note(found),
         skipped_note(found),
-        fewer_note(found, DOMAINS) if count is None else None,
+        fewer_note(found, count, fine),
         repeats_note(found),
     ]
     for note in notes:

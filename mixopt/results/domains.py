@@ -94,3 +94,13 @@ class FoundDomains(Result):
     """That were large enough to be merged into domains."""
     domains: Mapping[str, FoundDomain]
     """By falling share."""
+
+    def why_fewer(self, asked: int) -> str | None:
+        """Why there are fewer domains than so many; None where there are not."""
+        if len(self.domains) >= asked:
+            return None
+        small = "have too little text to be trained and measured on, and went to their neighbours"
+        if self.fine_clusters >= asked:
+            return f"the other groups of documents {small}"
+        groups = f"the documents fall into {self.fine_clusters} groups"
+        return groups + f", of which the smallest {small}" * (len(self.domains) < self.fine_clusters)

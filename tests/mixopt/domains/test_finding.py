@@ -14,6 +14,7 @@ import pytest
 
 import mixopt as library
 from mixopt.base.errors import ConfigError
+from mixopt.cli.tables.domains import fewer_note
 from mixopt.results.domains import FoundDomains
 from mixopt.settings.reading import load
 from tests.program import COMMAND, mixopt
@@ -133,8 +134,30 @@ def test_a_small_heap_has_fewer_domains_and_what_is_not_read_of_it_is_told(tmp_p
         (tmp_path / "heap" / name).write_text("")
     done = mixopt("domains", tmp_path / "heap", "--workers", 1, "-o", tmp_path / "pools")
     assert done.status == 0, done.stderr
-    assert "3 domains and not 20, as there are 15 documents that differ" in " ".join(done.stderr.split())
+    assert "3 domains and not 20, as there are 15 documents that differ, 5 or more for each; --count asks" in " ".join(
+        done.stderr.split()
+    )
     assert "3 files not read: .bin, .md, .txt" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "groups", "sampled", "says"),
+    [
+        (None, 3, 30, "3 domains and not 20, as the documents fall into 3 groups"),
+        (5, 3, 30, "3 domains and not 5, as the documents fall into 3 groups"),
+        (5, 4, 30, "as the documents fall into 4 groups, of which the smallest have too little text"),
+        (5, 9, 30, "3 domains and not 5, as the other groups of documents have too little text"),
+        (None, 3, 17, "as there are 17 documents that differ, 5 or more for each; --count asks for another number"),
+        (3, 3, 30, None),
+    ],
+)
+def test_why_there_are_fewer_domains(
+    pools: Path, asked: int | None, groups: int, sampled: int, says: str | None
+) -> None:
+    found = FoundDomains.model_validate_json((pools / "domains.json").read_text())
+    note = fewer_note(found.model_copy(update={"fine_clusters": groups, "sampled": sampled}), asked, 1000)
+    assert note is None if says is None else says in (note or "")
+    assert "--count" not in (note or "") or sampled == 17
 
 
 def test_documents_that_cannot_be_told_apart_are_one_group_without_a_warning(tmp_path: Path) -> None:

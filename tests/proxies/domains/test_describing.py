@@ -16,7 +16,7 @@ UKRAINIAN = "Це не найстаріший будинок у місті, і �
 
 def described(*domains: list[str]) -> tuple[Description, ...]:
     texts = [(text, number) for number, domain in enumerate(domains) for text in domain]
-    sample = [Sampled(place, place, text, f"line {place}") for place, (text, _) in enumerate(texts)]
+    sample = [Sampled(place, place, text, f"line {place}", len(text.encode())) for place, (text, _) in enumerate(texts)]
     return describe(sample, np.ones((len(texts), 2)), np.array([number for _, number in texts]), len(domains))
 
 
