@@ -38,6 +38,7 @@ METHOD = 5
 DOMAINS = 20
 DOCUMENTS_EACH = 5  # that differ, for each domain on average, where nobody said how many
 MOST_DOMAINS = 1000  # of a study
+HIGHEST_SEED = 2**32 - 1  # that scikit-learn takes
 EMBEDDED_AT_ONCE = 1024  # documents between two looks at how far it is
 
 
@@ -69,6 +70,8 @@ class Search:
         count = 2 if self.count is None else self.count
         if not 2 <= count <= MOST_DOMAINS:
             raise ProxyError(f"count {count}: a mixture is of at least two domains", f"ask for 2 to {MOST_DOMAINS}")
+        if not 0 <= self.seed <= HIGHEST_SEED:
+            raise ProxyError(f"seed {self.seed} is out of range", hint=f"choose one from 0 to {HIGHEST_SEED}")
         if self.sample < count:
             raise ProxyError(f"sample {self.sample}: fewer than {count} domains", hint="take at least one for each")
         if self.fine < count:

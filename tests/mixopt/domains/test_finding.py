@@ -185,6 +185,19 @@ def test_a_full_disk_is_told_and_then_gone_on_with(heap: Path, pools: Path, tmp_
     assert files_in(folder / "text") == files_in(pools / "text")
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32, 5_000_000_000])
+def test_a_seed_that_cannot_be_is_told_before_anything(heap: Path, tmp_path: Path, seed: int) -> None:
+    done = mixopt("domains", heap, "--seed", seed, "-o", tmp_path / "pools")
+    assert done.status == 2
+    assert f"seed {seed} is out of range; choose one from 0 to 4294967295" in " ".join(done.stderr.split())
+    assert done.stderr.count("\n") <= 3 and not (tmp_path / "pools").exists()
+
+
+def test_the_highest_seed_finds_domains(heap: Path, tmp_path: Path) -> None:
+    done = mixopt("domains", heap, "--seed", 2**32 - 1, "--count", 3, "--workers", 1, "-o", tmp_path / "pools")
+    assert done.status == 0, done.stderr
+
+
 def test_no_domains_are_not_the_usual_number(heap: Path, tmp_path: Path) -> None:
     done = mixopt("domains", heap, "--count", 0, "-o", tmp_path / "pools")
     assert done.status == 2
