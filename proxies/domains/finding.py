@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from proxies.data.intake import OnProgress, Progress
 from proxies.data.sources import Source, SourceFile
-from proxies.domains.clusters import Clusters, TooFew, room_in
+from proxies.domains.clusters import Clusters, NoDomains, TooFew, room_in
 from proxies.domains.describing import Description, describe
 from proxies.domains.duplicates import Duplicates
 from proxies.domains.embedding import Embedding
@@ -147,7 +147,8 @@ def find_domains(
         folder: for what is remembered; what is in it was made of the same inputs.
 
     Raises:
-        ProxyError: a file is broken or lacks the field, or there are too few documents that differ.
+        ProxyError: a file is broken or lacks the field.
+        NoDomains: there are too few documents that differ.
         OSError: something cannot be written.
     """
     workers = search.workers or cpu_count()
@@ -192,9 +193,9 @@ def _check_enough(read: Survey, count: int) -> None:
         some = f"{read.documents} document{'s' * (read.documents != 1)} with text"
         if read.bad:
             some += f", {read.bad:,} bad ones left out ({read.first_bad[0]})"
-        raise ProxyError(f"{some}; domains are made of at least two", hint="name a folder or file of more documents")
+        raise NoDomains(f"{some}; domains are made of at least two", hint="name a folder or file of more documents")
     if len(read.sample) == 1:
-        raise ProxyError(
+        raise NoDomains(
             f"all {read.documents:,} documents are alike", hint="there are no domains in copies of one document"
         )
     if len(read.sample) < count:

@@ -90,13 +90,36 @@ def test_what_was_begun_otherwise_is_not_gone_on_with(heap: Path, tmp_path: Path
     assert "holds what was begun with other documents or settings; choose another folder" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("texts", "options", "says"),
+    [
+        (["one"], [], "1 document with text"),
+        (["the same words again and again here"] * 9, [], "are alike"),
+        (["abc 1", "abc 2"], ["--count", 2], "the documents fall into one group, fewer than 2 domains"),
+        (["abc 1", "xyz 2"], ["--count", 3], "3 domains of 2 documents that differ"),
+    ],
+)
+def test_a_refused_call_leaves_nothing_behind(
+    tmp_path: Path, texts: list[str], options: list[object], says: str
+) -> None:
+    (tmp_path / "heap.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    (tmp_path / "mine").mkdir()
+    for folder in ("pools", "mine"):
+        done = mixopt("domains", tmp_path / "heap.jsonl", *options, "--workers", 1, "-o", tmp_path / folder)
+        assert done.status == 2
+        assert says in " ".join(done.stderr.split())
+        assert "Warning" not in done.stderr and "site-packages" not in done.stderr
+    assert not (tmp_path / "pools").exists()
+    assert not list((tmp_path / "mine").iterdir()), "a folder that was there stays"
+
+
 def test_after_a_mistake_the_same_folder_is_begun_anew(heap: Path, pools: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pools"
     wrong = mixopt("domains", heap, "--count", 500, "--workers", 1, "-o", folder)
     assert wrong.status == 2 and "ask for fewer domains with --count" in " ".join(wrong.stderr.split())
     done = mixopt("domains", heap, "--count", 3, "--workers", 1, "-o", folder)
     assert done.status == 0, done.stderr
-    assert "begun anew" in done.stderr
+    assert "begun anew" not in done.stderr
     assert files_in(folder / "text") == files_in(pools / "text")
 
 
@@ -158,14 +181,6 @@ def test_why_there_are_fewer_domains(
     note = fewer_note(found.model_copy(update={"fine_clusters": groups, "sampled": sampled}), asked, 1000)
     assert note is None if says is None else says in (note or "")
     assert "--count" not in (note or "") or sampled == 17
-
-
-def test_documents_that_cannot_be_told_apart_are_one_group_without_a_warning(tmp_path: Path) -> None:
-    (tmp_path / "heap.jsonl").write_text('{"text": "abc 1"}\n{"text": "abc 2"}\n')
-    done = mixopt("domains", tmp_path / "heap.jsonl", "--count", 2, "--workers", 1, "-o", tmp_path / "pools")
-    assert done.status == 2
-    assert "the documents fall into one group, fewer than 2 domains" in done.stderr
-    assert "Warning" not in done.stderr and "site-packages" not in done.stderr
 
 
 def test_a_full_disk_is_told_and_then_gone_on_with(heap: Path, pools: Path, tmp_path: Path) -> None:
