@@ -29,6 +29,7 @@ def domains_table(found: FoundDomains) -> RenderableType:
 
 def _parts_table(found: FoundDomains) -> Table:
     table = plain_table("domain", ">documents", ">share", ">mean bytes", "language", ">repeats", "its own words")
+    table.columns[0].no_wrap = True  # names are copied into study files
     for name, domain in found.domains.items():
         repeats = domain.exact_duplicates + domain.near_duplicates + domain.near_duplicates_elsewhere
         table.add_row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import resource
 import shutil
@@ -11,10 +12,11 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from rich.console import Console
 
 import mixopt as library
 from mixopt.base.errors import ConfigError
-from mixopt.cli.tables.domains import fewer_note
+from mixopt.cli.tables.domains import domains_table, fewer_note
 from mixopt.results.domains import FoundDomains
 from mixopt.settings.reading import load
 from tests.program import COMMAND, mixopt
@@ -161,6 +163,18 @@ def test_a_small_heap_has_fewer_domains_and_what_is_not_read_of_it_is_told(tmp_p
         done.stderr.split()
     )
     assert "3 files not read: .bin, .md, .txt" in done.stderr
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_names_can_be_copied_from_a_narrow_terminal(pools: Path, width: int) -> None:
+    found = FoundDomains.model_validate_json((pools / "domains.json").read_text())
+    names = ["resource_qualified_examples_of_things", "resource_qualifie", "d_examples"]
+    renamed = dict(zip(names, found.domains.values(), strict=True))
+    console = Console(width=width, file=io.StringIO())
+    console.print(domains_table(found.model_copy(update={"domains": renamed})))
+    assert isinstance(console.file, io.StringIO)
+    first_words = [line.split()[0] for line in console.file.getvalue().splitlines() if line.strip()]
+    assert set(names) <= set(first_words)
 
 
 @pytest.mark.parametrize(
