@@ -42,6 +42,8 @@ class FoundDomain(Part):
     """The share of its documents in each, by a guess of each one of a sample, highest first; code is in none."""
     script: str | None
     """Of most letters, such as Latin or Han."""
+    scripts: Mapping[str, float] = Field(default_factory=dict)
+    """The share of letters in each, highest first."""
     exact_duplicates: int
     """Documents of this domain whose text an earlier document has."""
     near_duplicates: int
@@ -53,12 +55,22 @@ class FoundDomain(Part):
     @property
     def spoken(self) -> str:
         """Its language as a table says it, with shares where less than MOST of its documents are in it."""
-        if self.language is None or not self.languages:
-            return self.language or self.script or "-"
-        if max(self.languages.values()) >= MOST:
-            return self.language
-        named = [(name, share) for name, share in self.languages.items() if share >= WORTH_SAYING]
-        return ", ".join(f"{name} {share:.0%}" for name, share in named) or self.language
+        if self.language is None:
+            return self.written or "-"
+        return _with_shares(self.language, self.languages)
+
+    @property
+    def written(self) -> str | None:
+        """Its script as a table says it, with shares where less than MOST of its letters are in it."""
+        return None if self.script is None else _with_shares(self.script, self.scripts)
+
+
+def _with_shares(most: str, shares: Mapping[str, float]) -> str:
+    """The one that most are in, and which others there are where it has no large majority."""
+    if not shares or max(shares.values()) >= MOST:
+        return most
+    named = [(name, share) for name, share in shares.items() if share >= WORTH_SAYING]
+    return ", ".join(f"{name} {share:.0%}" for name, share in named) or most
 
 
 class FoundDomains(Result):

@@ -35,7 +35,7 @@ def test_three_kinds_are_three_domains(tmp_path: Path) -> None:
     assert {domain.about.name: domain.documents for domain in found.domains} == dict.fromkeys(pools, 40)
     prose = next(domain for domain in found.domains if "river" in domain.about.terms)
     assert prose.about.language == "en" or prose.about.language is None
-    assert prose.about.script == "Latin"
+    assert list(prose.about.scripts) == ["Latin"]
     assert len(prose.about.typical) == 5
 
 
