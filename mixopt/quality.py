@@ -155,10 +155,9 @@ def _parts(folder: Path, new: Path, shares: Sequence[float]) -> tuple[PartOfDoma
 def _notes(file: StudyFile, scored: dict[str, Scored]) -> Iterator[str]:
     for name, each in scored.items():
         if each.levels < each.pool.levels:
-            yield (
-                f"{name}: {each.levels} levels in place of {each.pool.levels}: {each.largest_tie:.0%} of its text has "
-                "one and the same rank"
-            )
+            tie = f"{each.largest_tie:.0%} of its text has one and the same rank"
+            why = "a single text cannot be both trained and measured on" if each.joined else tie
+            yield f"{name}: {each.levels} levels in place of {each.pool.levels}: {why}"
         domain = file.domains[name]
         if domain.sample is not None and domain.tokens is None:
             yield f"{name}: only a sample was read; give the tokens of each of its levels, in the new study file"
