@@ -793,7 +793,7 @@ def find_domains(
         data: files, folders, globs, URLs or hub names.
         output: a new folder; or one in which an earlier call was killed, which is gone on with.
         count: of domains. Default: 20, fewer where there are less than 100 documents that differ.
-        text: the field of records that holds the text.
+        text: the field of records that holds the text. Default: text, or what it is called in the first file.
         embedding: the folder of a sentence-transformers model; or a study file, for the hidden states of its proxy,
             which is trained once more. Default: n-grams, learned from the documents.
         drop_duplicates: leave out what is there already, or nearly.

@@ -145,6 +145,11 @@ def _check_folder(file: StudyFile, pools: Mapping[str, Pool], folder: Path) -> N
             )
 
 
+def _real_files(source: Source) -> set[str]:
+    """Of a source, whatever links lead there."""
+    return {os.path.realpath(file.url) if file.is_local else file.url for file in find_files(source)}
+
+
 def _parts(folder: Path, new: Path, shares: Sequence[float]) -> tuple[PartOfDomain, ...]:
     base = os.path.relpath(folder.absolute(), new.absolute().parent)
     return tuple(
@@ -158,6 +163,13 @@ def _notes(file: StudyFile, scored: dict[str, Scored]) -> Iterator[str]:
             tie = f"{each.largest_tie:.0%} of its text has one and the same rank"
             why = "a single text cannot be both trained and measured on" if each.joined else tie
             yield f"{name}: {each.levels} levels in place of {each.pool.levels}: {why}"
+        pool = _real_files(each.pool.source)
+        for score in each.pool.scores:
+            if score.good is not None and (both := len(pool & _real_files(score.good))):
+                yield (
+                    f"{name}: {both} of the {len(pool)} files of the pool are {score.name}'s good text as well, so it "
+                    "knows them rather than what is good in them: name text from elsewhere in good"
+                )
         domain = file.domains[name]
         if domain.sample is not None and domain.tokens is None:
             yield f"{name}: only a sample was read; give the tokens of each of its levels, in the new study file"

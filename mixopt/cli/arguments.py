@@ -36,6 +36,20 @@ def print_result(result: Result, view: RenderableType, as_json: bool) -> None:
         out.print(view, soft_wrap=not out.is_terminal)
 
 
+def named_path(given: str | Path) -> Path:
+    """The parser of an option that names a file or folder: no name at all would be this folder.
+
+    Args:
+        given: a path where it is the default.
+
+    Raises:
+        BadParameter: there is none.
+    """
+    if not str(given).strip():
+        raise typer.BadParameter("names nothing")
+    return Path(given)
+
+
 def check_output(path: Path, folder: bool = False, option: str = "--output") -> Path:
     """Where a command is to write: looked at before the work that would be lost.
 

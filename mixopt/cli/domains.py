@@ -10,7 +10,7 @@ import typer
 
 from mixopt.base.console import err, say_note
 from mixopt.base.errors import ConfigError
-from mixopt.cli.arguments import BEGIN, Json, print_result
+from mixopt.cli.arguments import BEGIN, Json, named_path, print_result
 
 app = typer.Typer()
 
@@ -30,9 +30,12 @@ def domains(
             show_default=False,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder: pools, study file, page.")] = Path(
-        "pools"
-    ),
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="PATH", parser=named_path, help="A new folder: pools, study file, page."
+        ),
+    ] = Path("pools"),
     split: Annotated[
         list[str] | None,
         typer.Option(metavar="DOMAIN=PARTS", help="Of a study: how many parts a domain is to have; repeatable."),
@@ -42,7 +45,13 @@ def domains(
         typer.Option(metavar="OLD,OLD=NEW", help="Of a study: domains that are to be one; repeatable."),
     ] = None,
     count: Annotated[int | None, typer.Option(help="How many domains; default: 20, fewer of a small heap.")] = None,
-    text: Annotated[str | None, typer.Option(metavar="FIELD", help="The field of records that holds the text.")] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD",
+            help="The field of records that holds the text. Default: text, or what it is called in the first file.",
+        ),
+    ] = None,
     embedding: Annotated[
         Path | None,
         typer.Option(
@@ -55,7 +64,10 @@ def domains(
         bool, typer.Option("--drop-duplicates", help="Leave out what is there already, or nearly.")
     ] = False,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out bad records and what of a file cannot be read, and say so.")
+        bool,
+        typer.Option(
+            "--skip-bad", help="Leave out bad records, links to nothing and what of a file cannot be read, and say so."
+        ),
     ] = False,
     sample: Annotated[int, typer.Option(help="Documents to learn from, at most.")] = 100_000,
     fine: Annotated[int, typer.Option(help="Fine clusters that are merged into domains, at most.")] = 1000,

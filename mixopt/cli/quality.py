@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mixopt.base.console import err, say_note
-from mixopt.cli.arguments import BEGIN, Json, StudyArgument, check_output, print_result
+from mixopt.cli.arguments import BEGIN, Json, StudyArgument, check_output, named_path, print_result
 from mixopt.settings.schema import STUDY_FILE
 
 app = typer.Typer()
@@ -21,7 +21,13 @@ def quality(
     study: StudyArgument = STUDY_FILE,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="A folder, which gets one for each domain with a file for each level."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            parser=named_path,
+            help="A folder, which gets one for each domain with a file for each level.",
+        ),
     ] = Path("pools"),
     study_file: Annotated[
         Path | None,

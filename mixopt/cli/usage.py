@@ -83,7 +83,7 @@ def _given(param: Any) -> str:
         option, equals, value = word.partition("=")
         if option in param.opts:
             value = value if equals else " ".join(sys.argv[place + 1 : place + 2])
-            return f" {shown_name(value)}"
+            return f" {shown_name(value) or repr(value)}"
     return ""
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from rich.console import Console
 
+from mixopt.base.console import note
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import check_folder, write_text
 from mixopt.domains.heap_study import heap_study
@@ -28,7 +29,18 @@ from mixopt.settings.reading import load
 from mixopt.study.stages import Stages
 from proxies.data.corpus import told_when_full
 from proxies.data.intake import Progress
-from proxies.data.sources import DEFAULT_FIELD, Source, SourceFile, find_files, text_fields, unread
+from proxies.data.sources import (
+    DEFAULT_FIELD,
+    MOST_NAMED,
+    Source,
+    SourceFile,
+    broken_links,
+    find_files,
+    text_fields,
+    unread,
+    without_field,
+)
+from proxies.domains.chunks import NAMED
 from proxies.domains.finding import Domain, Found, Search, find_domains, inputs_of
 from proxies.errors import Unreadable
 
@@ -60,9 +72,14 @@ def _found_in(
 ) -> FoundDomains:
     check_folder(output, f"--output {output}")
     source = Source("data", tuple(map(str, data)))
-    source = Source("data", source.paths, text or _field_of(source, _files(source, output), search.skip_bad))
-    files = _files(source, output)
+    files = _files(source, output, search.skip_bad)
     check_mine(output, RESULT)
+    source = Source("data", source.paths, text or _field_of(source, files, search.skip_bad))
+    if text is not None or source.text_field != DEFAULT_FIELD:
+        files = _files(source, output, search.skip_bad)  # of plain text none has such a field
+    if text is None and source.text_field != DEFAULT_FIELD:
+        _say(console, f"text is taken from the field {source.text_field}; --text FIELD names another")
+    _check_field(source, files, search.skip_bad, console)
     search = with_embedding(search, console)
     inputs = inputs_of(source, files, search)
     if (known := _finished(output, inputs)) is not None:
@@ -71,7 +88,15 @@ def _found_in(
         found = find_into(output, source, files, search, work, stages)
         left = [path for path in unread(source) if not _lies_in(path, output)]
         endings = tuple(sorted({Path(path).suffix or Path(path).name for path in left}))
-        result = result_of(found, output, inputs).model_copy(update={"unread": len(left), "unread_endings": endings})
+        links = [each for each in broken_links(source) if search.skip_bad]
+        result = result_of(found, output, inputs).model_copy(
+            update={
+                "unread": len(left),
+                "unread_endings": endings,
+                "skipped": found.skipped + len(links),
+                "first_skipped": (*links, *found.first_skipped)[:NAMED],
+            }
+        )
         write_text(output / STUDY, _study(found, result, output, source.text_field))
         write_text(output / PAGE, page_of(result, found))
         write_text(output / RESULT, result.json_text() + "\n")
@@ -113,13 +138,14 @@ def find_into(
 
 
 def _field_of(source: Source, files: tuple[SourceFile, ...], skip_bad: bool) -> str:
-    """Which field of the records holds the text, by the first of them; that of texts where there are no records.
+    """Which field of the records holds the text, by the first that has any; that of texts where there are no records.
 
     Args:
-        skip_bad: ask the next file where one cannot be read.
+        skip_bad: ask the next file where one cannot be read, or has no field of a name that texts have.
     """
-    some, hint = "", ""
-    for file in (file for file in files if file.kind != "text"):
+    records = [file for file in files if file.kind != "text"]
+    unclear: tuple[str, tuple[str, ...]] | None = None
+    for file in records:
         try:
             fields = text_fields(source, file, skip_bad)
         except Unreadable:
@@ -129,19 +155,49 @@ def _field_of(source: Source, files: tuple[SourceFile, ...], skip_bad: bool) -> 
         found = next((name for name in (DEFAULT_FIELD, *TEXT_FIELDS) if name in fields), None)
         if found is not None:
             return found
-        if not some:
-            has = f"it has {', '.join(fields[:12])}" if fields else "it has none with text"
-            some, hint = f"{file.url}: which field holds the text? {has}", "name it: --text FIELD" if fields else ""
-        if not skip_bad:
-            break
-    if not some:
-        return DEFAULT_FIELD
-    raise ConfigError(some, hint=hint or "write one")
+        if fields and unclear is None:
+            unclear = (file.url, fields)
+            if not skip_bad:
+                break
+    if unclear is not None:
+        url, fields = unclear
+        has = f"it has {', '.join(fields[:MOST_NAMED])}"
+        raise ConfigError(f"{url}: which field holds the text? {has}", hint="name it: --text FIELD")
+    if records:
+        raise ConfigError(
+            f"no file of records has a field with text in its first record, such as {records[0].url}",
+            hint="name the field that holds it: --text FIELD",
+        )
+    return DEFAULT_FIELD
 
 
-def _files(source: Source, output: Path) -> tuple[SourceFile, ...]:
+def _check_field(source: Source, files: tuple[SourceFile, ...], skip_bad: bool, console: Console) -> None:
+    """Whether there are files of other fields: nothing of these is used, and one of them may be the one that is right.
+
+    Raises:
+        ConfigError: there are, and nobody said that what is bad is to be left out.
+    """
+    others = {file.url: fields for file in files if (fields := without_field(source, file))}
+    if not others:
+        return
+    url, fields = next(iter(others.items()))
+    has = f"has no field {source.text_field}, but {', '.join(fields[:MOST_NAMED])}"
+    if not skip_bad:
+        raise ConfigError(
+            f"{url} {has}; text is taken from one field of all files",
+            hint="name another with --text FIELD, or leave out what lacks it: --skip-bad",
+        )
+    more = "" if len(others) == 1 else f"; {len(others):,} files lack it"
+    _say(console, f"{url} {has}: all of it is left out{more}. --text FIELD names another field")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(note(text), soft_wrap=True)
+
+
+def _files(source: Source, output: Path, skip_bad: bool) -> tuple[SourceFile, ...]:
     """Those of the source but for what is written here: `mixopt domains .` writes into a folder of it."""
-    return tuple(file for file in find_files(source) if not (file.is_local and _lies_in(file.url, output)))
+    return tuple(file for file in find_files(source, skip_bad) if not (file.is_local and _lies_in(file.url, output)))
 
 
 def _lies_in(path: str, output: Path) -> bool:

@@ -56,7 +56,8 @@ def heap_study(
     # Half of what is left: tokens of a small heap may have twice the usual bytes.
     length = _row(min(smallest // LEFT, int(left / BYTES_PER_TOKEN / 2)), usual)
     trials = max(FEWEST_TRIALS, RUNS_PER_DOMAIN * len(domains))
-    why = f"{trials // len(domains)} trials for each domain"
+    each = f"{RUNS_PER_DOMAIN} trials for each domain"
+    why = each if trials == RUNS_PER_DOMAIN * len(domains) else f"{each}, {trials} at least"
     most = max(MOST_PASSES * whole, length * 1000)
     if most < PROXY_TOKENS:
         passes = most // max(whole, 1)

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from mixopt.base import plain_yaml
 from mixopt.base.errors import ConfigError
+from mixopt.base.shown import shown_name
 from mixopt.settings.editing import as_written, check_editable, with_setting, without_setting
 from mixopt.settings.levels import KIND_OF_TEXT, OF_POOL
-from mixopt.settings.schema import DomainSettings, StudyFile
+from mixopt.settings.schema import LONGEST_NAME, DomainSettings, Name, StudyFile
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,13 @@ def check(file: StudyFile, asked: Refinement) -> None:
         if name in {*file.reuse.keep} and (name not in asked.split or file.reuse.at):
             raise ConfigError(f"reuse.keep holds {name} as it is", hint="take it out of reuse.keep first")
     for new, old in asked.merged.items():
+        try:
+            TypeAdapter(Name).validate_python(new)
+        except ValidationError:
+            raise ConfigError(
+                f"a merged domain cannot be called {shown_name(new)}",
+                hint=f"take at most {LONGEST_NAME} letters, digits, _, . and -, the first a letter, a digit or _",
+            ) from None
         if len(old) < 2:
             raise ConfigError(f"{new} is to be of fewer than two domains", hint="name two at least")
         if new in levels or (new in file.domains and new not in old):

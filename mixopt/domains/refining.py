@@ -31,18 +31,19 @@ from mixopt.results.refined import RefinedStudy
 from mixopt.results.run_table import Row
 from mixopt.runs.table import METRIC, read_all
 from mixopt.runs.trials import csv_text, run_rows
+from mixopt.settings.editing import with_commands_on
 from mixopt.settings.reading import parse
 from mixopt.settings.schema import StudyFile
 from mixopt.study.corpus import domain_sources
 from mixopt.study.objective import objective_of
-from mixopt.study.record import HasNotRun, measured_corpus, read_record
+from mixopt.study.record import HasNotRun, measured_corpus, not_prepared, read_record
 from mixopt.study.stages import Stages
 from proxies.data.corpus import Corpus, told_when_full
 from proxies.data.held_out import measured_on
 from proxies.data.sources import Source, find_files
 from proxies.domains.clusters import NoDomains, TooFew
 from proxies.domains.describing import LONGEST_NAME
-from proxies.domains.finding import Search, inputs_of
+from proxies.domains.finding import MOST_DOMAINS, Search, inputs_of
 from search.reuse import Changes, mixed_as_merged
 
 RESULT, RUNS, HELD_OUT = "refined.json", "runs.csv", "held-out"
@@ -58,14 +59,22 @@ def refinement(split: Sequence[str], merge: Sequence[str]) -> Refinement:
     merged: dict[str, tuple[str, ...]] = {}
     for text in split:
         name, _, count = text.partition("=")
-        if not (name and count.isdecimal()) or int(count) < 2 or name in parts:
+        if not (name and count.isdecimal()):
             raise ConfigError(f"--split {text} does not say how many parts", hint="write --split web=6, two at least")
+        if not 2 <= int(count) <= MOST_DOMAINS:
+            raise ConfigError(f"--split {text}: that many parts are not to be had", hint=f"ask for 2 to {MOST_DOMAINS}")
+        if name in parts:
+            raise ConfigError(f"--split {name}={parts[name]} and --split {text} are of one domain", hint="give one")
         parts[name] = int(count)
     for text in merge:
-        names, _, new = text.rpartition("=")
+        names, sign, new = text.rpartition("=")
         old = tuple(name.strip() for name in names.split(","))
-        if len(set(old)) < 2 or len(set(old)) < len(old) or not (new and all(old)) or new in merged:
+        if not (sign and new):
+            raise ConfigError(f"--merge {text} does not say the new name", hint="write --merge news,blogs=press")
+        if len(set(old)) < 2 or len(set(old)) < len(old) or not all(old):
             raise ConfigError(f"--merge {text} does not name two domains", hint="write --merge news,blogs=press")
+        if new in merged:
+            raise ConfigError(f"--merge {text}: {new} is given twice", hint="give each new domain another name")
         merged[new] = old
     return Refinement(parts, merged)
 
@@ -118,7 +127,7 @@ def refine(
             write_text(folder / PAGE, page_of(found[each], parts))
         earlier = None if corpus is None else _earlier(file, asked, rows, corpus, output)
         pools_of = {each: _parts(file, result) for each, result in found.items()}
-        text = refined_text(file, asked, pools_of, name, earlier)
+        text = with_commands_on(refined_text(file, asked, pools_of, name, earlier), file.file.name, path.name)
         parse(text, path)
         write_text(path, text)
         result = RefinedStudy(
@@ -161,10 +170,7 @@ def _runs(file: StudyFile) -> tuple[list[Row], Corpus | None]:
         return [], None
     corpus = measured_corpus(file, record)
     if corpus is None:
-        raise ConfigError(
-            f"the tokens that study {file.study} was measured on are not prepared here, or its text has changed",
-            hint=f"refine it where it ran, or: mixopt prepare {file.file}",
-        )
+        raise not_prepared(file, "refine it where it ran")
     return rows, corpus
 
 

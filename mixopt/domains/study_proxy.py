@@ -16,7 +16,7 @@ from mixopt.base.errors import ConfigError
 from mixopt.settings.schema import StudyFile
 from mixopt.study.answer import answer_so_far
 from mixopt.study.planning import as_begun, plan_as_measured
-from mixopt.study.record import read_record
+from mixopt.study.record import not_prepared, read_record
 from mixopt.study.stages import Stages
 from proxies.domains.embedding.hidden_states import HiddenStates
 from proxies.errors import ProxyError
@@ -51,17 +51,25 @@ def proxy_of(file: StudyFile, stages: Stages) -> Path:
         )
     record = read_record(file)
     answer = answer_so_far(file, record)
-    plan = plan_as_measured(file, record)
-    if plan is None:
+    if not answer.ended:
+        stages.say_note(f"study {file.study} has not ended: its proxy is that of the answer so far, which may change")
+    mixture, proxies = Mixture.of(answer.mixture), (file.work_directory / PROXIES).absolute()
+    # The text, of which the plan is made, may be gone by now. Proxies of the target alone are kept.
+    for fidelity in {trial.fidelity for trial in record.history.trials}:
+        if _is_kept(kept := proxies / Trial(mixture, fidelity, SEARCH_SEED).id):
+            return kept
+    try:
+        plan = plan_as_measured(file, record)
+    except ProxyError as error:
         raise ConfigError(
-            f"the tokens that study {file.study} was measured on are not prepared here, or its text has changed",
-            hint=f"call it where the study ran, or: mixopt prepare {file.file}",
-        )
+            f"the proxy of study {file.study}'s answer is not in {proxies}, and cannot be trained: {error.message}",
+            hint="bring back the text, or name the folder of a proxy that is kept elsewhere",
+        ) from error
+    if plan is None:
+        raise not_prepared(file, f"copy {proxies} from where it ran and was named before")
     plan = as_begun(plan, record.subject)
-    trial = Trial(Mixture.of(answer.mixture), plan.problem.target, SEARCH_SEED, ORIGIN)
-    folder = (file.work_directory / PROXIES / trial.id).absolute()
-    if _is_kept(folder):
-        return folder
+    trial = Trial(mixture, plan.problem.target, SEARCH_SEED, ORIGIN)
+    folder = proxies / trial.id
     assert plan.corpus is not None, "only a foreign executor has none"
     folder.mkdir(parents=True, exist_ok=True)
     job = replace(

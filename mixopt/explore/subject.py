@@ -22,7 +22,7 @@ from mixopt.settings.schema import StudyFile
 from mixopt.study.budget import spent_budget
 from mixopt.study.clock import Seconds
 from mixopt.study.planning import plan_as_measured
-from mixopt.study.record import read_record
+from mixopt.study.record import not_prepared, read_record
 from mixopt.study.refit import refit
 from search.designs.baselines import EPOCHS
 from search.errors import TooFewMixtures
@@ -155,10 +155,7 @@ def of_study(file: StudyFile) -> Subject:
     record = read_record(file, apart_from="inventory")
     plan = plan_as_measured(file, record)
     if plan is None:
-        raise ConfigError(
-            f"the tokens of study {file.study} are not prepared here, or its text has changed",
-            hint=f"explore it where it ran, or: mixopt prepare {file.file}",
-        )
+        raise not_prepared(file, "explore it where it ran")
     history = record.history.without_running()
     recorded = record.written.get(keys.ANSWER)
     answer = None if recorded is None else Answer.read(recorded)

@@ -172,6 +172,10 @@ class ExportRequest:
                 f"{self.exporter.name} reads until every domain is read through, which is about {show_count(passes)} "
                 f"tokens by these weights{f', and the run {run}' if self.tokens else ''}: end it there, by max_steps"
             )
+        answer = known.answer
+        if answer is not None and not answer.ended and mixture.same_as(Mixture.of(answer.mixture)):
+            unsure = "" if answer.confirmed else ", unconfirmed"
+            found.append(f"study {self.file.study} has not ended: this is its answer so far{unsure}")
         return found
 
     def _drawn_in_a_pass(self, known: Known, mixture: Mixture) -> float:

@@ -12,7 +12,6 @@ from statistics import mean
 
 import numpy as np
 
-from mixopt.base.errors import ConfigError
 from mixopt.report.content import (
     OBJECTIVE,
     Agreement,
@@ -54,7 +53,7 @@ from mixopt.study.nearness import Samples
 from mixopt.study.plan import Plan
 from mixopt.study.planning import plan_as_measured
 from mixopt.study.predictions import confirmed_gains, judged, predictions_in
-from mixopt.study.record import journal_path
+from mixopt.study.record import journal_path, not_prepared
 from mixopt.study.refit import refit
 from search.errors import TooFewMixtures
 from search.fidelity import Fidelity
@@ -84,10 +83,7 @@ def report_content(file: StudyFile, record: Record) -> Content:
     """
     plan = plan_as_measured(file, record)
     if plan is None:
-        raise ConfigError(
-            f"the tokens of study {file.study} are not prepared here, or its text has changed",
-            hint=f"write the report where the study ran, or: mixopt prepare {file.file}",
-        )
+        raise not_prepared(file, "write the report where it ran")
     return summarise(plan, record.history, answer_so_far(file, record))
 
 

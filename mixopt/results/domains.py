@@ -93,7 +93,7 @@ class FoundDomains(Result):
     """Files in the folders that were not read, by their endings, or as records lie beside them."""
     unread_endings: tuple[str, ...] = ()
     skipped: int = 0
-    """Bad records that were left out, and rests of files that cannot be read."""
+    """Bad records that were left out, links to nothing, and rests of files that cannot be read."""
     first_skipped: tuple[str, ...] = ()
     """Where the first of them are, and what is wrong with them."""
     dropped: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from textwrap import indent
 from typing import Any
 
@@ -12,6 +12,9 @@ import yaml
 
 from mixopt.base import plain_yaml
 from mixopt.base.errors import ConfigError
+
+# In a comment, as files that mixopt writes begin.
+COMMAND = re.compile(r"#\s+mixopt \w+ (?P<file>\S+)")
 
 
 def check_editable(text: str, path: Path) -> None:
@@ -54,6 +57,19 @@ def with_setting(text: str, place: Sequence[str], value: Any) -> str:
         return text[: entry[0].start_mark.index] + written + text[_end_of(text, entry[1]) :]
     last = _end_of_line(text, _end_of(text, section.value[-1][1]))
     return text[:last].rstrip("\n") + f"\n{' ' * column}{written}\n" + text[last:].removeprefix("\n")
+
+
+def with_commands_on(text: str, old: str, new: str) -> str:
+    """The text whose first comment tells of commands on the file called `new`, where it did of the one called `old`."""
+    lines = text.splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        if line.strip() and not line.startswith("#"):
+            break
+        if found := COMMAND.match(line):
+            start, end = found.span("file")
+            if PurePath(line[start:end]).name == old:
+                lines[number] = line[:start] + str(PurePath(line[start:end]).with_name(new)) + line[end:]
+    return "".join(lines)
 
 
 def without_setting(text: str, place: Sequence[str]) -> str:

@@ -107,6 +107,18 @@ def require_subject(record: Record, file: StudyFile) -> None:
         record.subject.require(file.deciding())
 
 
+def not_prepared(file: StudyFile, elsewhere: str) -> ConfigError:
+    """What to say where `measured_corpus` finds none.
+
+    Args:
+        elsewhere: what else can be done, where the study ran.
+    """
+    return ConfigError(
+        f"the tokens of study {file.study} are not prepared here, or its text has changed, or was copied",
+        hint=f"of the same text they count again after: mixopt prepare {file.file}; else {elsewhere}",
+    )
+
+
 def measured_corpus(file: StudyFile, record: Record) -> Corpus | None:
     """The tokens that the study is about, where they are prepared here, and still those of its text; None otherwise.
 

@@ -13,6 +13,7 @@ from rich.progress import (
     TaskID,
 )
 
+from mixopt.base.console import note
 from mixopt.settings.units import show_count
 from mixopt.study.progress import _columns
 
@@ -60,6 +61,10 @@ class Stages(AbstractContextManager["Stages"]):
     def say(self, line: str) -> None:
         """A line above the bars."""
         self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def say_note(self, text: str) -> None:
+        """A note above the bars."""
+        self._progress.console.print(note(text), soft_wrap=True)
 
     def _finish(self) -> None:
         """The stage before is over, whatever its total was estimated at."""

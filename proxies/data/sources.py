@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -215,16 +215,41 @@ class Bad:
     end: Position
 
 
-def find_files(source: Source) -> tuple[SourceFile, ...]:
+class _Below(NamedTuple):
+    """What a path names.
+
+    Attributes:
+        files: that are read.
+        beside: in the same folders, not read as records lie beside them.
+        unknown: of no kind that is read.
+        broken: of links to nothing, what is wrong with each.
+    """
+
+    files: list[SourceFile]
+    beside: list[str]
+    unknown: list[str]
+    broken: list[str]
+
+
+def find_files(source: Source, skip_bad: bool = False) -> tuple[SourceFile, ...]:
     """The files that `source` names, each once, in the order in which they are read.
 
+    Args:
+        skip_bad: leave out links to nothing, see `broken_links`.
+
     Raises:
+        Unreadable: one is a link to nothing.
         ProxyError: a path matches nothing, has an ending that is not known, or cannot be reached.
     """
     found: dict[str, SourceFile] = {}
     for path in source.paths:
-        for file in [_hub_file(source, path)] if path.startswith("hf:") else _files_at(source, path)[0]:
-            found[file.url] = file
+        if path.startswith("hf:"):
+            found[path] = _hub_file(source, path)
+            continue
+        below = _files_at(source, path)
+        if below.broken and not skip_bad:
+            raise Unreadable(below.broken[0], hint="remove the link, or bring back what it leads to")
+        found |= {file.url: file for file in below.files}
     # A link to a file that is there as well is the same text once.
     real = {url: os.path.realpath(url) if "://" not in url and not url.startswith("hf:") else url for url in found}
     first = {real[url]: url for url in sorted(found, key=lambda url: (real[url] != url, url), reverse=True)}
@@ -242,11 +267,10 @@ def beside_records(source: Source) -> list[str]:
     Raises:
         ProxyError: see `find_files`.
     """
-    here = [path for path in source.paths if "://" not in path and not path.startswith("hf:")]
-    found = [_files_at(source, path) for path in here]
+    found = _found_here(source)
     # Another path may name one of them.
-    read = {file.url for files, _, _ in found for file in files}
-    return sorted({path for _, beside, _ in found for path in beside} - read)
+    read = {file.url for below in found for file in below.files}
+    return sorted({path for below in found for path in below.beside} - read)
 
 
 def unread(source: Source) -> list[str]:
@@ -255,10 +279,22 @@ def unread(source: Source) -> list[str]:
     Raises:
         ProxyError: see `find_files`.
     """
-    here = [path for path in source.paths if "://" not in path and not path.startswith("hf:")]
-    found = [_files_at(source, path) for path in here]
-    read = {file.url for files, _, _ in found for file in files}
-    return sorted({path for _, beside, unknown in found for path in (*beside, *unknown)} - read)
+    found = _found_here(source)
+    read = {file.url for below in found for file in below.files}
+    return sorted({path for below in found for path in (*below.beside, *below.unknown)} - read)
+
+
+def broken_links(source: Source) -> list[str]:
+    """Of links to nothing among the files on this machine that `source` names, what is wrong with each.
+
+    Raises:
+        ProxyError: see `find_files`.
+    """
+    return sorted({reason for below in _found_here(source) for reason in below.broken})
+
+
+def _found_here(source: Source) -> list[_Below]:
+    return [_files_at(source, path) for path in source.paths if "://" not in path and not path.startswith("hf:")]
 
 
 def would_read(source: Source, path: Path) -> bool:
@@ -309,6 +345,26 @@ def text_fields(source: Source, file: SourceFile, skip_bad: bool = False) -> tup
         return ()
     except (*READ_ERRORS, AttributeError) as error:
         raise error if isinstance(error, ProxyError) else located(error, source.name, file.url) from error
+
+
+def without_field(source: Source, file: SourceFile, looked_at: int = 100) -> tuple[str, ...]:
+    """The fields that the first records of a file have, where none of these has the text's field; else none.
+
+    Where the file cannot be read, none: whoever reads it will say so.
+    """
+    if file.kind == "text":
+        return ()
+    seen: dict[str, None] = {}
+    try:
+        if file.kind == "parquet":
+            seen = dict.fromkeys(_parquet_columns(file))
+        else:
+            for _, record in islice(_records(source, file, skip_bad=True), looked_at):
+                if isinstance(record, Mapping):
+                    seen |= dict.fromkeys(map(str, record))
+    except (*READ_ERRORS, ProxyError):
+        return ()
+    return () if source.text_field in seen else tuple(seen)
 
 
 def documents(source: Source, files: tuple[SourceFile, ...], start: Position = Position()) -> Iterator[Document]:
@@ -389,18 +445,21 @@ def _whole_records(
             yield text, record, f"{file.url} {place}"
 
 
-def _files_at(source: Source, path: str) -> tuple[list[SourceFile], list[str], list[str]]:
-    """The files that are read; those in the same folders that are not, as records lie beside them; and of no kind."""
+def _files_at(source: Source, path: str) -> _Below:
+    found = _Below([], [], [], [])
     try:
         fs, root = fsspec.core.url_to_fs(path, **url_options(path))
-        files: list[SourceFile] = []
-        beside: list[str] = []
-        unknown: list[str] = []
-        for match in [root] if fs.isdir(root) or fs.exists(root) else _matches(fs, root):
+        there = fs.isdir(root) or fs.exists(root) or _is_broken_link(fs, root)
+        for match in [root] if there else _matches(fs, root):
             chosen, left, other = _paths_below(source, fs, match) if fs.isdir(match) else ([match], [], [])
-            files += [_file(source, fs, each) for each in chosen]
-            beside += left
-            unknown += other
+            for each in chosen:
+                if _is_broken_link(fs, each):
+                    link = f"{source.name}: {each} is a link to {Path(each).readlink()}, which is not there"
+                    found.broken.append(link)
+                else:
+                    found.files.append(_file(source, fs, each))
+            found.beside.extend(left)
+            found.unknown.extend(other)
     except ProxyError:
         raise
     except ImportError as error:
@@ -409,9 +468,13 @@ def _files_at(source: Source, path: str) -> tuple[list[SourceFile], list[str], l
     except Exception as error:  # every file system has its own; the cause stays attached
         reason = " ".join(str(error).split())
         raise ProxyError(f"{source.name}: cannot list {path}: {reason}", hint="check address and access") from error
-    if not files:
+    if not found.files and not found.broken:
         raise ProxyError(f"{source.name}: no file matches {path}", hint="check the path")
-    return files, beside, unknown
+    return found
+
+
+def _is_broken_link(fs: fsspec.AbstractFileSystem, path: str) -> bool:
+    return isinstance(fs, LocalFileSystem) and Path(path).is_symlink() and not Path(path).exists()
 
 
 def _matches(fs: fsspec.AbstractFileSystem, pattern: str) -> list[str]:
@@ -606,8 +669,11 @@ def _parsed(source: Source, file: SourceFile, place: str, text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
+        # Of a line that is named, what is left to say is the place in it.
+        where = f"character {error.colno}" if place else f"line {error.lineno}, character {error.colno}"
+        what = error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
         raise Unreadable(
-            f"{source.name}: {file.url}{place} is not JSON: {error}",
+            f"{source.name}: {file.url}{place} is not JSON: {what} at {where}",
             hint="every line is one JSON object, or the whole file one JSON list",
         ) from error
     except ValueError as error:

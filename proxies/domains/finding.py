@@ -69,7 +69,9 @@ class Search:
     def __post_init__(self) -> None:
         count = 2 if self.count is None else self.count
         if not 2 <= count <= MOST_DOMAINS:
-            raise ProxyError(f"count {count}: a mixture is of at least two domains", f"ask for 2 to {MOST_DOMAINS}")
+            least, most = "a mixture is of at least two domains", f"a study has {MOST_DOMAINS} domains at most"
+            why = least if count < 2 else most
+            raise ProxyError(f"count {count}: {why}", f"ask for 2 to {MOST_DOMAINS}")
         if not 0 <= self.seed <= HIGHEST_SEED:
             raise ProxyError(f"seed {self.seed} is out of range", hint=f"choose one from 0 to {HIGHEST_SEED}")
         if self.sample < count:

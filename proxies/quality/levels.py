@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -34,6 +34,7 @@ CHUNK = 256  # documents that are scored at once
 # Beside the fields of each record.
 QUALITY_FIELD = "mixopt_quality"
 LARGEST = sys.float_info.max  # of a score
+LONGEST_SHOWN = 40  # characters of a text that should be a number
 # Fields in a message.
 MOST_NAMED = 12
 
@@ -142,7 +143,9 @@ def score_pool(pool: Pool, on_progress: OnProgress) -> Scored:
         on_progress(Progress(f"score {name}", read, _total(pool, files), "bytes"))
     if not len(size):
         raise ProxyError(f"{name}: no text in {len(files)} files", hint=f"check {', '.join(pool.source.paths)}")
-    return _levelled(pool, files, np.array(size, dtype=np.int64), np.array([np.array(each) for each in scores]))
+    return _levelled(
+        pool, files, np.array(size, dtype=np.int64), np.array([np.array(each) for each in scores]) + 0.0
+    )  # no -0
 
 
 def check_fields(pool: Pool) -> None:
@@ -292,11 +295,38 @@ def _number(source: Source, record: Record, field: str) -> float:
         raise ProxyError(f"{where} has no field {field}", f"every record needs a number there; this one has {some}")
     value = record.fields[field]
     if not isinstance(value, int | float) or isinstance(value, bool) or not -LARGEST <= value <= LARGEST:
-        found = f"{value}" if isinstance(value, float) else "nothing" if value is None else type(value).__name__
-        raise ProxyError(
-            f"{where}: field {field} holds {found}, not a finite number", "give every record one, or leave it out"
-        )
+        quoted = isinstance(value, str) and _is_number(value)
+        hint = "write it without quotes" if quoted else "give every record one, or leave it out"
+        raise ProxyError(f"{where}: field {field} holds {_shown(value)}, not a finite number", hint)
     return float(value)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _shown(value: object) -> str:
+    """What stands in the place of a number, for messages."""
+    match value:
+        case None:
+            return "nothing"
+        case str():
+            kind = "the quoted number" if _is_number(value) else "the text"
+            return f'{kind} "{value[:LONGEST_SHOWN]}{"..." * (len(value) > LONGEST_SHOWN)}"'
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value}"
+        case int():
+            return "a number of hundreds of digits"
+        case Mapping():
+            return "an object"
+        case Sequence():
+            return "a list"
+    return f"a {type(value).__name__}"
 
 
 def _line(scored: Scored, place: int, record: Record) -> bytes:

@@ -169,3 +169,19 @@ def test_three_texts_are_no_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert done.status == 2
     assert "prose: 3 texts make no two levels, of 2 texts each at least" in " ".join(done.stderr.split())
     assert not (tmp_path / "study-levels.yaml").exists()
+
+
+def test_good_text_that_is_the_pool_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asking(tmp_path, "{scorer: classifier, good: data/prose.jsonl, levels: 2}")
+    told = answer_of("quality", "study.yaml")
+    assert any("1 of the 1 files of the pool are classifier's good text as well" in note for note in told["notes"])
+
+
+def test_no_score_is_less_than_nothing_by_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asking(tmp_path, "{field: score, levels: 2}")
+    records = [{"text": f"document {number}", "score": -0.0 if number % 2 else -1} for number in range(50)]
+    Path("data/prose.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    done = mixopt("quality", "study.yaml")
+    assert done.status == 0 and "score 0 to 0" in done.stdout, done.stdout

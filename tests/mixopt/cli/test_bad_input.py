@@ -500,7 +500,7 @@ WRONG_ARGUMENTS: dict[str, tuple[str, Spoil, str]] = {
         quality("{field: score}"),
         "line 1 has no field score; every record needs a number",
     ),
-    "quality: a field of text": ("quality", quality("{field: text}"), "field text holds str, not a finite number"),
+    "quality: a field of text": ("quality", quality("{field: text}"), "field text holds the text"),
     "quality: the same for all": (
         "quality",
         after(data('{"text": "one", "s": 1}\n{"text": "two", "s": 1}\n'), quality("{field: s, levels: 2}")),

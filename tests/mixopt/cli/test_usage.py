@@ -38,6 +38,8 @@ from tests.program import mixopt
             "runs --unit nats",
             "mixopt runs: --unit nats: must be one of 'nats_per_token', 'bits_per_byte'; see mixopt runs --help",
         ),
+        ("domains x -o ", "mixopt domains: --output '': names nothing; see mixopt domains --help"),
+        ("quality --output=", "mixopt quality: --output '': names nothing; see mixopt quality --help"),
         ("run --\x1b[31m", r"mixopt run: no option --\x1b[31m; see mixopt run --help"),
     ],
 )

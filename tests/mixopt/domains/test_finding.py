@@ -153,6 +153,79 @@ def test_bad_records_are_left_out_on_demand_and_told(tmp_path: Path) -> None:
     assert sum(map(len, pool_records(output / "text").values())) == good
 
 
+def test_an_empty_file_is_passed_over_where_the_field_is_guessed(tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    write_heap(heap, each=5, field="body")
+    (heap / "0.jsonl").write_bytes(b"")
+    done = mixopt("domains", heap, "--count", 2, "--workers", 1, "-o", tmp_path / "pools")
+    assert done.status == 0, done.stderr
+    assert "text is taken from the field body; --text FIELD names another" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("name", ["0.jsonl", "0.parquet", "0.jsonl.gz", "0.jsonl.zst"])
+def test_a_file_that_cannot_be_read_is_left_out_and_counted(tmp_path: Path, name: str) -> None:
+    heap = tmp_path / "heap"
+    records = write_heap(heap, each=5, field="body")
+    (heap / name).write_bytes(b"[" + Random(0).randbytes(3000))
+    told = mixopt("domains", heap, "-o", tmp_path / "pools")
+    assert told.status == 2 and name in told.stderr and "--skip-bad" in told.stderr
+    done = mixopt("domains", heap, "--count", 2, "--workers", 1, "--skip-bad", "-o", tmp_path / "pools", "--json")
+    assert done.status == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["documents"] == len(records) and found["skipped"] >= 1 and name in found["first_skipped"][0]
+
+
+def test_without_any_text_the_option_is_named(tmp_path: Path) -> None:
+    (tmp_path / "heap").mkdir()
+    (tmp_path / "heap" / "a.jsonl").write_text('{"number": 1}\n')
+    for more in ([], ["--skip-bad"]):
+        told = mixopt("domains", tmp_path / "heap", "-o", tmp_path / "pools", *more)
+        assert told.status == 2 and "name the field that holds it: --text FIELD" in " ".join(told.stderr.split())
+
+
+def test_a_file_of_another_field_is_told_with_the_option_that_names_it(tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    records = write_heap(heap, each=5)
+    (heap / "0.jsonl").write_text('{"content": "one that says otherwise"}\n{"content": "and another one"}\n')
+    told = mixopt("domains", heap, "--workers", 1, "-o", tmp_path / "pools")
+    said = " ".join(told.stderr.split())
+    assert told.status == 2 and "has no field content, but" in said and "name another with --text FIELD" in said
+    done = mixopt("domains", heap, "--count", 2, "--workers", 1, "--skip-bad", "-o", tmp_path / "pools")
+    said = " ".join(done.stderr.split())
+    assert "has no field content, but" in said and "all of it is left out" in said
+    done = mixopt(
+        "domains",
+        heap,
+        "--count",
+        2,
+        "--workers",
+        1,
+        "--skip-bad",
+        "--text",
+        "text",
+        "-o",
+        tmp_path / "other",
+        "--json",
+    )
+    assert done.status == 0 and json.loads(done.stdout)["documents"] == len(records)
+    assert "0.jsonl has no field text, but content: all of it is left out" in " ".join(done.stderr.split())
+
+
+def test_a_link_to_nothing_is_named_and_left_out_on_demand(tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    records = write_heap(heap, each=5)
+    (heap / "gone.jsonl").symlink_to("nowhere.jsonl")
+    told = mixopt("domains", heap, "-o", tmp_path / "pools")
+    said = " ".join(told.stderr.split())
+    assert told.status == 2 and "gone.jsonl is a link to nowhere.jsonl, which is not there" in said
+    assert "--skip-bad" in said
+    done = mixopt("domains", heap, "--count", 2, "--workers", 1, "--skip-bad", "-o", tmp_path / "pools", "--json")
+    assert done.status == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["documents"], found["skipped"]) == (len(records), 1)
+    assert "gone.jsonl is a link to" in found["first_skipped"][0]
+
+
 def test_a_small_heap_has_fewer_domains_and_what_is_not_read_of_it_is_told(tmp_path: Path) -> None:
     write_heap(tmp_path / "heap", each=5)
     for name in ("README.md", "weights.bin", "empty.txt"):
@@ -231,6 +304,12 @@ def test_no_domains_are_not_the_usual_number(heap: Path, tmp_path: Path) -> None
     done = mixopt("domains", heap, "--count", 0, "-o", tmp_path / "pools")
     assert done.status == 2
     assert "count 0: a mixture is of at least two domains" in " ".join(done.stderr.split())
+
+
+def test_too_many_domains_are_told_by_the_right_bound(heap: Path, tmp_path: Path) -> None:
+    done = mixopt("domains", heap, "--count", 1001, "-o", tmp_path / "pools")
+    assert done.status == 2
+    assert "count 1001: a study has 1000 domains at most; ask for 2 to 1000" in " ".join(done.stderr.split())
 
 
 def test_an_answer_is_not_taken_from_a_folder_that_lacks_what_it_names(

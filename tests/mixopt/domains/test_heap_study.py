@@ -84,7 +84,7 @@ def test_rows_and_passes_fit_the_text(size: int, length: int, tokens: int) -> No
 
 def test_few_domains_have_enough_trials() -> None:
     text, file = studied(10**6, 10**6)
-    assert file.proxies["dense"].trials == 24 and "12 trials for each domain" in text
+    assert file.proxies["dense"].trials == 24 and "4 trials for each domain, 24 at least" in text
 
 
 def test_names_that_mean_something_else_in_yaml_stay_names() -> None:

@@ -212,6 +212,16 @@ def test_each_part_of_a_domain_is_to_be_cut_into_levels_of_its_own(tmp_path: Pat
     assert "domains prose and sums ask for other levels of quality; write the same" in unlike.stderr
 
 
+def test_the_first_lines_tell_the_commands_for_the_new_file(tmp_path: Path) -> None:
+    header = (
+        "# Domains.\n#   mixopt plan pools/study.yaml    what will run\n#   mixopt run study.yaml\n# mixopt schema\n\n"
+    )
+    study = write_study(tmp_path, header + STUDY)
+    assert refined(study, "--split", "prose=2").status == 0
+    said = study.with_name("study-finer.yaml").read_text()
+    assert said.startswith(header.replace("study.yaml", "study-finer.yaml"))
+
+
 def test_levels_of_quality_are_not_merged_out_of_their_order(tmp_path: Path) -> None:
     levels = "{quality: {}, parts: {q1: {paths: data/prose.jsonl}, q2: {paths: data/code.jsonl}}}"
     study = write_study(tmp_path, STUDY.replace("{paths: data/prose.jsonl}", levels))
@@ -263,11 +273,19 @@ def test_a_limit_that_a_merger_ends_is_told(tmp_path: Path) -> None:
     [
         ([], "nothing says what is to become of its domains; write --split web=6"),
         (["--split", "prose"], "--split prose does not say how many parts; write --split web=6"),
-        (["--split", "prose=1"], "--split prose=1 does not say how many parts"),
+        (["--split", "prose=1"], "--split prose=1: that many parts are not to be had; ask for 2 to 1000"),
         (["--split", "pros=3"], "has no domain pros; choose from prose, code, sums"),
         (["--split", "prose=300"], "ask for fewer parts with --split prose=N"),
         (["--split", "prose=3", "--count", "5"], "say how many parts in --split"),
         (["--split", "prose=3", "--merge", "prose,code=x"], "domain prose is to become several things"),
+        (
+            ["--split", "prose=2", "--split", "prose=3"],
+            "--split prose=2 and --split prose=3 are of one domain; give one",
+        ),
+        (["--split", "prose=5000"], "--split prose=5000: that many parts are not to be had; ask for 2 to 1000"),
+        (["--merge", "prose,code"], "--merge prose,code does not say the new name; write --merge news,blogs=press"),
+        (["--merge", "prose,code="], "--merge prose,code= does not say the new name"),
+        (["--merge", "prose,code=a b/c"], "a merged domain cannot be called a b/c; take at most 100 letters"),
         (["--merge", "prose=x"], "--merge prose=x does not name two domains"),
         (["--merge", "prose,code=sums"], "there is a domain sums already"),
         (
@@ -296,7 +314,7 @@ def test_a_study_whose_tokens_are_not_those_of_its_text_is_not_refined(study: Pa
     shutil.copytree(study.parent, tmp_path / "copy")
     (tmp_path / "copy" / "data" / "prose.jsonl").write_text('{"text": "another"}\n' * 50)
     done = refined(tmp_path / "copy" / "study.yaml", "--split", "code=2", output="other")
-    assert done.status == 2 and "or its text has changed" in " ".join(done.stderr.split())
+    assert done.status == 2 and "or its text has changed, or was copied" in " ".join(done.stderr.split())
 
 
 def test_each_domain_is_found_by_its_own_count(tmp_path: Path) -> None:

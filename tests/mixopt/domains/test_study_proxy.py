@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from mixopt.base.errors import ConfigError
 from mixopt.domains.study_proxy import proxy_of
 from mixopt.settings.reading import load
 from mixopt.study.stages import Stages
@@ -74,6 +78,48 @@ def test_made_anew_it_is_the_same_proxy(study: Path) -> None:
     (folder / "weights.npz").write_bytes((folder / "weights.npz").read_bytes()[:-100])
     assert proxy_of(load(study), Stages(Console(stderr=True))) == folder
     assert open_embedding(folder).identity == identity
+
+
+def test_what_is_kept_is_used_when_the_text_is_gone(study: Path, tmp_path: Path) -> None:
+    kept = proxy_of(load(study), Stages(Console(stderr=True)))
+    copied = Path(shutil.copytree(study.parent, tmp_path / "copy")) / study.name
+    shutil.rmtree(copied.parent / "data")
+    found = proxy_of(load(copied), Stages(Console(stderr=True)))
+    assert found == copied.parent / kept.relative_to(study.parent)
+    shutil.rmtree(found)
+    with pytest.raises(ConfigError, match=f"answer is not in {found.parent}, and cannot be trained: .*prose.jsonl"):
+        proxy_of(load(copied), Stages(Console(stderr=True)))
+
+
+def test_a_copy_of_other_times_is_mended_as_the_message_says(study: Path, heap: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(study.parent, tmp_path / "copy")) / study.name
+    shutil.rmtree(copied.parent / ".mixopt" / "small" / "proxies", ignore_errors=True)
+    for path in (copied.parent / "data").iterdir():
+        os.utime(path, (1, 1))  # as `cp -r` gives it another time
+    asked = ("domains", heap, "-o", tmp_path / "pools", "--count", 2, "--embedding", copied, "--workers", 1)
+    told = mixopt(*asked)
+    said = " ".join(told.stderr.split())
+    assert told.status == 2 and "or was copied; of the same text they count again after: mixopt prepare" in said
+    assert mixopt("prepare", copied).status == 0
+    assert (done := mixopt(*asked)).status == 0, done.stderr
+
+
+def test_of_a_study_that_goes_on_it_is_said_that_its_answer_may_change(study: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(study.parent, tmp_path / "copy")) / study.name
+    assert mixopt("prepare", copied).status == 0
+    journal = copied.parent / ".mixopt" / "small" / "journal.jsonl"
+    before_answer, _, _ = journal.read_text().partition('{"written":"mixopt.answer"')
+    journal.write_text(before_answer)
+    console = Console(stderr=True, file=io.StringIO())
+    proxy_of(load(copied), Stages(console))
+    assert isinstance(console.file, io.StringIO)
+    assert "study small has not ended: its proxy is that of the answer so far" in " ".join(
+        console.file.getvalue().split()
+    )
+    exported = mixopt("export", copied, "-o", tmp_path / "mix.yaml")
+    assert exported.status == 0
+    assert "study small has not ended: this is its answer so far, unconfirmed" in " ".join(exported.stderr.split())
+    assert "has not ended" not in mixopt("export", study, "-o", tmp_path / "mix.yaml").stderr
 
 
 def test_a_studys_domain_is_split_by_its_own_proxy(study: Path) -> None:

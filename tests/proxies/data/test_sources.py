@@ -215,7 +215,11 @@ def test_missing_and_wrong_fields(tmp_path: Path) -> None:
 
 def test_broken_json_names_the_line(tmp_path: Path) -> None:
     (tmp_path / "web.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n{"text": "c\n')
-    fails(source("web", tmp_path / "web.jsonl"), "web.jsonl line 3 is not JSON")
+    fails(
+        source("web", tmp_path / "web.jsonl"), "web.jsonl line 3 is not JSON: invalid control character at character 12"
+    )
+    (tmp_path / "no.jsonl").write_text("\nno\n")
+    fails(source("web", tmp_path / "no.jsonl"), "no.jsonl line 2 is not JSON: expecting value at character 1")
     (tmp_path / "deep.jsonl").write_text('{"text": "a"}\n{"text": ' + "[" * 200_000 + "\n")
     fails(source("web", tmp_path / "deep.jsonl"), "deep.jsonl line 2", "nested too deeply")
 
