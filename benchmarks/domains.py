@@ -92,10 +92,11 @@ def of_kinds(found: Mapping[str, list[str]], seeds: int, proxy: HiddenStates | N
     order = np.random.default_rng(0).permutation(len(texts))
     texts, kind_N = [texts[place] for place in order], kind_N[order]
     indices = []
+    bytes_N = np.array([len(text.encode()) for text in texts])
     of_proxy_NE = None if proxy is None else proxy.embed(texts)
     for seed in range(seeds):
         vectors_NE = HashedNgrams.learn(texts, seed=seed).embed(texts) if of_proxy_NE is None else of_proxy_NE
-        domain_N = Clusters.learn(vectors_NE, len(found), len(found), Search().fine, seed).domains_of(vectors_NE)
+        domain_N = Clusters.learn(vectors_NE, bytes_N, len(found), Search().fine, seed).domains_of(vectors_NE)
         indices.append(float(adjusted_rand_score(kind_N, domain_N)))
     table = np.zeros((len(found), len(found)), dtype=np.int64)
     np.add.at(table, (kind_N, domain_N), 1)

@@ -160,10 +160,9 @@ def _parts(folder: Path, new: Path, shares: Sequence[float]) -> tuple[PartOfDoma
 def _notes(file: StudyFile, scored: dict[str, Scored]) -> Iterator[str]:
     for name, each in scored.items():
         if each.levels < each.pool.levels:
-            yield (
-                f"{name}: {each.levels} levels in place of {each.pool.levels}: {each.largest_tie:.0%} of its text has "
-                "one and the same rank"
-            )
+            tie = f"{each.largest_tie:.0%} of its text has one and the same rank"
+            why = "a single text cannot be both trained and measured on" if each.joined else tie
+            yield f"{name}: {each.levels} levels in place of {each.pool.levels}: {why}"
         pool = _real_files(each.pool.source)
         for score in each.pool.scores:
             if score.good is not None and (both := len(pool & _real_files(score.good))):

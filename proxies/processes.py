@@ -33,6 +33,10 @@ _STARTING = threading.Lock()
 class Process(SpawnProcess):
     """As `multiprocessing.Process`, begun by spawning, without the program's main file."""
 
+    def start(self) -> None:
+        with _interrupts_blocked():  # it is known to have begun before anything interrupts this process
+            super().start()
+
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
         with _STARTING, _main_without_file(), _safe_path():
@@ -72,6 +76,9 @@ def process_pool(
         for process in context.started:
             if process.is_alive():
                 process.kill()
+        # What they were sending, or were being sent, would be waited for: these are the last ends of their pipes.
+        pool._result_queue._writer.close()  # type: ignore[attr-defined]
+        pool._call_queue._reader.close()  # type: ignore[attr-defined]
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -108,6 +115,7 @@ def begin_as_child(threads: int | None = None) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
     # Ctrl-C reaches every process of the terminal; the one that started this one answers it, and ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, name="parent's end", daemon=True).start()
 
 
@@ -131,6 +139,17 @@ def _safe_path() -> Iterator[None]:
             del os.environ["PYTHONSAFEPATH"]
         else:
             os.environ["PYTHONSAFEPATH"] = before
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """For this moment, Ctrl-C waits. A child inherits that; else it would answer one with a traceback until
+    `begin_as_child`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def domains(
     ] = False,
     sample: Annotated[int, typer.Option(help="Documents to learn from, at most.")] = 100_000,
     fine: Annotated[int, typer.Option(help="Fine clusters that are merged into domains, at most.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Another one gives other domains.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another one gives other domains; 0 to 4294967295.")] = 0,
     workers: Annotated[int | None, typer.Option(help="Processes; default: one a core.")] = None,
     json: Json = False,
 ) -> None:
@@ -90,7 +90,7 @@ def domains(
         unread_note,
     )
     from mixopt.domains.finding import find
-    from proxies.domains.finding import DOMAINS, Search
+    from proxies.domains.finding import Search
 
     search = partial(
         Search,
@@ -114,7 +114,7 @@ def domains(
     notes = [
         unread_note(found),
         skipped_note(found),
-        fewer_note(found, DOMAINS) if count is None else None,
+        fewer_note(found, count, fine),
         repeats_note(found),
     ]
     for note in notes:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Abort
 from typer.core import TyperGroup
 
 from mixopt.base.console import degrade, err
 from mixopt.base.errors import ClusterLost, error_lines
-from mixopt.base.interrupt import INTERRUPTED
+from mixopt.base.interrupt import INTERRUPTED, leaving_at_once
 from mixopt.base.shown import error_line
 from mixopt.base.version import VERSION
 from mixopt.cli import (
@@ -45,6 +46,10 @@ from tracking.errors import TrackingAway, WentOnElsewhere
 
 class _Commands(TyperGroup):
     """All commands: one that is interrupted says so."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with leaving_at_once():  # nothing was begun
+            return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -103,8 +108,13 @@ def main() -> None:
     # MLflow would tell its makers what it is used for.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     degrade()
+    with leaving_at_once():
+        command = typer.main.get_command(app)
     try:
-        status = app(prog_name="mixopt", standalone_mode=False)
+        status = command.main(prog_name="mixopt", standalone_mode=False)
+    except (KeyboardInterrupt, Abort):  # between the parts that answer it
+        err.print("interrupted")
+        sys.exit(INTERRUPTED)
     except UsageError as mistake:
         if not str(mistake):  # nothing was given, and help was shown
             sys.exit(USER_MISTAKE)

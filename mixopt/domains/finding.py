@@ -42,7 +42,7 @@ from proxies.data.sources import (
 )
 from proxies.domains.chunks import NAMED
 from proxies.domains.finding import Domain, Found, Search, find_domains, inputs_of
-from proxies.errors import ProxyError, Unreadable
+from proxies.errors import Unreadable
 
 TEXT, STUDY, PAGE, RESULT = "text", "study.yaml", "domains.html", "domains.json"
 SHOWN = 300  # characters of a typical document
@@ -97,7 +97,7 @@ def _found_in(
                 "first_skipped": (*links, *found.first_skipped)[:NAMED],
             }
         )
-        write_text(output / STUDY, _study(result, output, source.text_field))
+        write_text(output / STUDY, _study(found, result, output, source.text_field))
         write_text(output / PAGE, page_of(result, found))
         write_text(output / RESULT, result.json_text() + "\n")
     return result
@@ -262,7 +262,8 @@ def _domain(domain: Domain, output: Path, written: int) -> FoundDomain:
         terms=about.terms,
         language=about.language,
         languages=about.languages,
-        script=about.script,
+        script=next(iter(about.scripts), None),
+        scripts=about.scripts,
         exact_duplicates=domain.exact,
         near_duplicates=domain.near_within,
         near_duplicates_elsewhere=domain.near_across,
@@ -270,13 +271,10 @@ def _domain(domain: Domain, output: Path, written: int) -> FoundDomain:
     )
 
 
-def _study(result: FoundDomains, output: Path, field: str) -> str:
+def _study(found: Found, result: FoundDomains, output: Path, field: str) -> str:
     """The text of a study file over the pools."""
     named = {} if field == DEFAULT_FIELD else {"text": field}
-    domains = {name: {"paths": f"{TEXT}/{name}", **named} for name, each in result.domains.items() if each.documents}
-    if len(domains) < 2:
-        raise ProxyError(
-            f"{len(domains)} of {len(result.domains)} domains has a document that is no duplicate",
-            hint="keep the duplicates, or ask for fewer domains",
-        )
-    return heap_study(domains, {name: result.domains[name].bytes for name in domains}, output / STUDY, PAGE)
+    domains = {name: {"paths": f"{TEXT}/{name}", **named} for name in result.domains}
+    sizes = {name: each.bytes for name, each in result.domains.items()}
+    left = min(domain.left for domain in found.domains)
+    return heap_study(domains, sizes, left, output / STUDY, PAGE)

@@ -39,18 +39,22 @@ LEFT = 3
 SHORTEST_ROW = 16
 
 
-def heap_study(domains: Mapping[str, Mapping[str, str]], sizes: Mapping[str, int], output: Path, page: str) -> str:
+def heap_study(
+    domains: Mapping[str, Mapping[str, str]], sizes: Mapping[str, int], left: int, output: Path, page: str
+) -> str:
     """The text of a study file at `output`.
 
     Args:
         domains: settings of each.
         sizes: bytes of text.
+        left: bytes of it that the domain with the fewest has to train on, whatever is held out.
         page: file that tells of them.
     """
     tokens = {name: int(size / BYTES_PER_TOKEN) for name, size in sizes.items()}
     whole, smallest = sum(tokens.values()), min(tokens.values())
     usual = CorpusSettings().sequence_length
-    length = _row(smallest // LEFT, usual)
+    # Half of what is left: tokens of a small heap may have twice the usual bytes.
+    length = _row(min(smallest // LEFT, int(left / BYTES_PER_TOKEN / 2)), usual)
     trials = max(FEWEST_TRIALS, RUNS_PER_DOMAIN * len(domains))
     each = f"{RUNS_PER_DOMAIN} trials for each domain"
     why = each if trials == RUNS_PER_DOMAIN * len(domains) else f"{each}, {trials} at least"

@@ -10,6 +10,7 @@ from pathlib import Path
 from mixopt.base.console import say_note
 from mixopt.base.errors import ConfigError
 from mixopt.base.files import write_text
+from proxies.domains.clusters import NoDomains
 from proxies.lock import LockHeld, locked
 from proxies.storage import remove_partial
 
@@ -26,8 +27,10 @@ def gone_on_with(output: Path, inputs: str) -> Iterator[Path]:
     Raises:
         ConfigError: the folder holds something beside the work files of another call, which are given up, and not what
             was begun with these inputs; or somebody writes into it.
+        NoDomains: that of the caller: what was remembered is no use, and removed.
     """
     work = output / WORK
+    is_ours = not output.exists() or work.exists()
     _check(output, inputs)
     with ExitStack() as stack:
         work.mkdir(parents=True, exist_ok=True)
@@ -43,7 +46,14 @@ def gone_on_with(output: Path, inputs: str) -> Iterator[Path]:
             _empty(work)
         write_text(work / INPUTS, inputs)
         remove_partial(output)
-        yield work
+        try:
+            yield work
+        except NoDomains:
+            if all(path == work for path in output.iterdir()):
+                shutil.rmtree(work)
+                if is_ours:
+                    output.rmdir()
+            raise
         shutil.rmtree(work)
 
 

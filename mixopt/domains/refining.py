@@ -41,7 +41,7 @@ from mixopt.study.stages import Stages
 from proxies.data.corpus import Corpus, told_when_full
 from proxies.data.held_out import measured_on
 from proxies.data.sources import Source, find_files
-from proxies.domains.clusters import TooFew
+from proxies.domains.clusters import NoDomains, TooFew
 from proxies.domains.describing import LONGEST_NAME
 from proxies.domains.finding import MOST_DOMAINS, Search, inputs_of
 from search.reuse import Changes, mixed_as_merged
@@ -120,9 +120,9 @@ def refine(
             folder = output / each
             try:
                 parts = find_into(folder, source, files[each], searches[each], work / each, stages)
-            except TooFew as error:
-                hint = f"ask for fewer parts with --split {each}=N"
-                raise ConfigError(f"domain {each}: {error.message}", hint=hint) from error
+            except NoDomains as error:
+                hint = f"ask for fewer parts with --split {each}=N" if isinstance(error, TooFew) else error.hint
+                raise NoDomains(f"domain {each}: {error.message}", hint=hint) from error
             found[each] = result_of(parts, folder, inputs).model_copy(update={"study": str(path)})
             write_text(folder / PAGE, page_of(found[each], parts))
         earlier = None if corpus is None else _earlier(file, asked, rows, corpus, output)
@@ -141,10 +141,17 @@ def refine(
             earlier_runs=len(rows),
             counted_runs=0 if earlier is None else _counted(asked, earlier, output / RUNS),
             held_out={} if earlier is None else {each: str(_held_out(output, each)) for each in earlier.held_out},
-            notes=tuple(_notes(file, asked, earlier)),
+            notes=(*_fewer(asked, found), *_notes(file, asked, earlier)),
         )
         write_text(output / RESULT, result.json_text() + "\n")
     return result
+
+
+def _fewer(asked: Refinement, found: Mapping[str, FoundDomains]) -> Iterator[str]:
+    """What to say of domains that fell into fewer parts than were asked for."""
+    for name, count in asked.split.items():
+        if why := found[name].why_fewer(count):
+            yield f"{name}: {len(found[name].domains)} parts and not {count}, as {why}"
 
 
 def _runs(file: StudyFile) -> tuple[list[Row], Corpus | None]:

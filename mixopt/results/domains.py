@@ -42,6 +42,8 @@ class FoundDomain(Part):
     """The share of its documents in each, by a guess of each one of a sample, highest first; code is in none."""
     script: str | None
     """Of most letters, such as Latin or Han."""
+    scripts: Mapping[str, float] = Field(default_factory=dict)
+    """The share of letters in each, highest first."""
     exact_duplicates: int
     """Documents of this domain whose text an earlier document has."""
     near_duplicates: int
@@ -53,12 +55,22 @@ class FoundDomain(Part):
     @property
     def spoken(self) -> str:
         """Its language as a table says it, with shares where less than MOST of its documents are in it."""
-        if self.language is None or not self.languages:
-            return self.language or self.script or "-"
-        if max(self.languages.values()) >= MOST:
-            return self.language
-        named = [(name, share) for name, share in self.languages.items() if share >= WORTH_SAYING]
-        return ", ".join(f"{name} {share:.0%}" for name, share in named) or self.language
+        if self.language is None:
+            return self.written or "-"
+        return _with_shares(self.language, self.languages)
+
+    @property
+    def written(self) -> str | None:
+        """Its script as a table says it, with shares where less than MOST of its letters are in it."""
+        return None if self.script is None else _with_shares(self.script, self.scripts)
+
+
+def _with_shares(most: str, shares: Mapping[str, float]) -> str:
+    """The one that most are in, and which others there are where it has no large majority."""
+    if not shares or max(shares.values()) >= MOST:
+        return most
+    named = [(name, share) for name, share in shares.items() if share >= WORTH_SAYING]
+    return ", ".join(f"{name} {share:.0%}" for name, share in named) or most
 
 
 class FoundDomains(Result):
@@ -94,3 +106,13 @@ class FoundDomains(Result):
     """That were large enough to be merged into domains."""
     domains: Mapping[str, FoundDomain]
     """By falling share."""
+
+    def why_fewer(self, asked: int) -> str | None:
+        """Why there are fewer domains than so many; None where there are not."""
+        if len(self.domains) >= asked:
+            return None
+        small = "have too little text to be trained and measured on, and went to their neighbours"
+        if self.fine_clusters >= asked:
+            return f"the other groups of documents {small}"
+        groups = f"the documents fall into {self.fine_clusters} groups"
+        return groups + f", of which the smallest {small}" * (len(self.domains) < self.fine_clusters)

@@ -196,7 +196,7 @@ class Row:
     @property
     def page_label(self) -> str:
         """With spaces that a page does not run together."""
-        return self.label.replace("  ", "\N{NO-BREAK SPACE}" * 4)
+        return self.label.replace("  ", "\u00a0" * 4)
 
     def sum_in(self, shares: Mapping[str, float]) -> float:
         return math.fsum(shares[name] for name in self.domains)

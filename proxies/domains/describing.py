@@ -12,7 +12,7 @@ from math import log
 import numpy as np
 from jaxtyping import Float, Int
 
-from proxies.domains.languages import NAME_OF, WORD, language_of, languages_of, script_of, signs_of
+from proxies.domains.languages import NAME_OF, WORD, language_of, languages_of, scripts_of, signs_of
 from proxies.domains.survey import Sampled
 
 TERMS = 10
@@ -37,7 +37,7 @@ class Description:
         typical: the documents that lie nearest to its middle.
         language: ISO 639, a guess; None of code and tables.
         languages: the share of its documents in each, by a guess of each document, highest first.
-        script: such as Latin; None where there are no letters.
+        scripts: such as Latin: the share of its letters in each, highest first.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Description:
     typical: tuple[Sampled, ...]
     language: str | None
     languages: Mapping[str, float]
-    script: str | None
+    scripts: Mapping[str, float]
 
 
 def describe(
@@ -59,18 +59,19 @@ def describe(
     languages = [language_of(texts) for texts in guessed_by]
     common = _commonest(languages, members)
     for domain, (mine, texts) in enumerate(zip(members, guessed_by, strict=True)):
-        language, script, shares = languages[domain], script_of(texts), languages_of(texts)
+        language, scripts, shares = languages[domain], scripts_of(texts), languages_of(texts)
+        script = next(iter(scripts), None)
         if language is None or language == common:
             parts = _words(terms[domain])[:IN_NAME] or [NAME_OF.get(language or "", script or signs_of(texts)).lower()]
         else:
             spoken = [each for each, share in shares.items() if share >= SPOKEN] or [language]
             parts = [NAME_OF[each] for each in spoken[:IN_NAME]]
             if languages.count(language) > 1:
-                parts += _words(terms[domain])[:1]
+                parts += [word for word in _words(terms[domain]) if word not in parts][:1]
         name = _name(parts, [other.name for other in found])
         closeness_N = vectors_NE[mine] @ vectors_NE[mine].mean(axis=0)
         typical = tuple(sample[number] for number in mine[np.argsort(-closeness_N, kind="stable")[:TYPICAL]])
-        found.append(Description(name, terms[domain], typical, language, shares, script))
+        found.append(Description(name, terms[domain], typical, language, shares, scripts))
     return tuple(found)
 
 

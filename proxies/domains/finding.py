@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from proxies.data.intake import OnProgress, Progress
 from proxies.data.sources import Source, SourceFile
-from proxies.domains.clusters import Clusters, TooFew
+from proxies.domains.clusters import Clusters, NoDomains, TooFew, room_in
 from proxies.domains.describing import Description, describe
 from proxies.domains.duplicates import Duplicates
 from proxies.domains.embedding import Embedding
@@ -34,10 +34,11 @@ from proxies.errors import ProxyError
 from proxies.storage import write_whole
 
 # Raised when the same documents and settings give other domains.
-METHOD = 4
+METHOD = 5
 DOMAINS = 20
-LEAST_DOCUMENTS = 5  # that differ, for each domain, where nobody said how many
+DOCUMENTS_EACH = 5  # that differ, for each domain on average, where nobody said how many
 MOST_DOMAINS = 1000  # of a study
+HIGHEST_SEED = 2**32 - 1  # that scikit-learn takes
 EMBEDDED_AT_ONCE = 1024  # documents between two looks at how far it is
 
 
@@ -71,6 +72,8 @@ class Search:
             least, most = "a mixture is of at least two domains", f"a study has {MOST_DOMAINS} domains at most"
             why = least if count < 2 else most
             raise ProxyError(f"count {count}: {why}", f"ask for 2 to {MOST_DOMAINS}")
+        if not 0 <= self.seed <= HIGHEST_SEED:
+            raise ProxyError(f"seed {self.seed} is out of range", hint=f"choose one from 0 to {HIGHEST_SEED}")
         if self.sample < count:
             raise ProxyError(f"sample {self.sample}: fewer than {count} domains", hint="take at least one for each")
         if self.fine < count:
@@ -89,6 +92,7 @@ class Domain:
         documents, bytes: that its pool has; bytes of UTF-8 text.
         exact: documents, dropped or not, whose text an earlier one has.
         near_within, near_across: documents that are nearly an earlier one of this domain, or of another.
+        left: bytes to train on at least, whatever is held out; by the sample.
     """
 
     about: Description
@@ -97,6 +101,7 @@ class Domain:
     exact: int
     near_within: int
     near_across: int
+    left: int
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,11 @@ class Found:
     domains: tuple[Domain, ...]
 
 
+def usual_count(sampled: int, fine: int) -> int:
+    """Of domains, where nobody said how many."""
+    return min(DOMAINS, fine, max(2, sampled // DOCUMENTS_EACH))
+
+
 def inputs_of(source: Source, files: tuple[SourceFile, ...], search: Search) -> str:
     """A digest of all that decides the outcome."""
     how = asdict(search) | {"workers": None}
@@ -139,7 +149,8 @@ def find_domains(
         folder: for what is remembered; what is in it was made of the same inputs.
 
     Raises:
-        ProxyError: a file is broken or lacks the field, or there are too few documents that differ.
+        ProxyError: a file is broken or lacks the field.
+        NoDomains: there are too few documents that differ.
         OSError: something cannot be written.
     """
     workers = search.workers or cpu_count()
@@ -149,17 +160,18 @@ def find_domains(
     clusters_file = folder / "clusters.npz"
     with threadpool_limits(1):  # as sums of several threads come in any order
         texts = [each.text for each in read.sample]
+        bytes_N = np.array([each.bytes for each in read.sample], dtype=np.int64)
         on_progress(Progress("learn an embedding", 0, None, ""))
         embedding = _embedding(search, texts, place)
         vectors_NE = _vectors(embedding, texts, folder / "vectors.npy", on_progress)
         if not clusters_file.exists():
             on_progress(Progress("cluster", 0, None, ""))
-            count = search.count or min(DOMAINS, search.fine, max(2, len(texts) // LEAST_DOCUMENTS))
-            least = search.count or 2
-            Clusters.learn(vectors_NE, count, least, search.fine, search.seed).save(clusters_file)
+            count = search.count or usual_count(len(texts), search.fine)
+            Clusters.learn(vectors_NE, bytes_N, count, search.fine, search.seed).save(clusters_file)
         clusters = Clusters.open(clusters_file)
+        domain_N = clusters.domains_of(vectors_NE)
         on_progress(Progress("describe the domains", 0, None, ""))
-        about = describe(read.sample, vectors_NE, clusters.domains_of(vectors_NE), clusters.count)
+        about = describe(read.sample, vectors_NE, domain_N, clusters.count)
         names = [each.name for each in about]
         dropped = read.duplicates if search.drop_duplicates else None
         target = Pools(pools, names, place, clusters_file, dropped)
@@ -174,7 +186,7 @@ def find_domains(
         first_skipped=read.first_bad,
         sampled=len(read.sample),
         clusters=clusters,
-        domains=_domains(about, done, read.duplicates),
+        domains=_domains(about, done, read.duplicates, room_in(bytes_N, domain_N, clusters.count)[1]),
     )
 
 
@@ -183,9 +195,9 @@ def _check_enough(read: Survey, count: int) -> None:
         some = f"{read.documents} document{'s' * (read.documents != 1)} with text"
         if read.bad:
             some += f", {read.bad:,} bad ones left out ({read.first_bad[0]})"
-        raise ProxyError(f"{some}; domains are made of at least two", hint="name a folder or file of more documents")
+        raise NoDomains(f"{some}; domains are made of at least two", hint="name a folder or file of more documents")
     if len(read.sample) == 1:
-        raise ProxyError(
+        raise NoDomains(
             f"all {read.documents:,} documents are alike", hint="there are no domains in copies of one document"
         )
     if len(read.sample) < count:
@@ -224,7 +236,9 @@ def _vectors(
     return found
 
 
-def _domains(about: Sequence[Description], done: Sorted, duplicates: Duplicates) -> tuple[Domain, ...]:
+def _domains(
+    about: Sequence[Description], done: Sorted, duplicates: Duplicates, left_D: Int[np.ndarray, " D"]
+) -> tuple[Domain, ...]:
     count = len(about)
     repeats = np.flatnonzero(duplicates.repeats_N)
     mine, first = done.domain_N[repeats], done.domain_N[duplicates.of_N[repeats]]
@@ -236,8 +250,8 @@ def _domains(about: Sequence[Description], done: Sorted, duplicates: Duplicates)
 
     within, across = per_domain(~exact & (mine == first)), per_domain(~exact & (mine != first))
     return tuple(
-        Domain(each, int(documents), int(size), int(same), int(near), int(other))
-        for each, documents, size, same, near, other in zip(
-            about, done.documents_D, done.bytes_D, per_domain(exact), within, across, strict=True
+        Domain(each, int(documents), int(size), int(same), int(near), int(other), int(left))
+        for each, documents, size, same, near, other, left in zip(
+            about, done.documents_D, done.bytes_D, per_domain(exact), within, across, left_D, strict=True
         )
     )

@@ -74,14 +74,16 @@ NAME_OF = {
 # fmt: on
 WORD = re.compile(r"[^\W\d_]+")
 LEAST_SHARE = 0.1  # of all words; code with comments has less
+# Fewer may be a formula, or a few names.
+FEWEST_LETTERS, FEWEST_WORDS = 8, 3
 # Japanese is mostly written in Chinese characters.
 LEAST_KANA = 0.1
 
 
-def script_of(texts: Iterable[str]) -> str | None:
-    """That of most letters; None where there are none of a script that is known."""
+def scripts_of(texts: Iterable[str]) -> dict[str, float]:
+    """The share of letters in each script that is known, highest first."""
     letters = _letters(texts)
-    return letters.most_common(1)[0][0] if letters else None
+    return {script: times / letters.total() for script, times in letters.most_common()}
 
 
 def signs_of(texts: Iterable[str]) -> str:
@@ -99,10 +101,10 @@ def languages_of(texts: Sequence[str]) -> dict[str, float]:
 
 
 def language_of(texts: Iterable[str]) -> str | None:
-    """A guess, as ISO 639 has it; None of code, of tables, and of what is not known."""
+    """A guess, as ISO 639 has it; None of code, of tables, of a few letters, and of what is not known."""
     texts = tuple(texts)
     letters = _letters(texts)
-    if not letters:
+    if letters.total() < FEWEST_LETTERS:
         return None
     script = letters.most_common(1)[0][0]
     if letters["Kana"] > LEAST_KANA * letters.total() and script in ("Kana", "Han"):
@@ -113,7 +115,7 @@ def language_of(texts: Iterable[str]) -> str | None:
     words = Counter(word for text in texts for word in WORD.findall(text.lower()) if len(word) > 1 or word > "z")
     share = {name: sum(words[word] for word in common.split()) for name, common in COMMON.items()}
     best = max(sorted(share), key=lambda name: share[name])
-    return best if share[best] >= LEAST_SHARE * words.total() else None
+    return best if words.total() >= FEWEST_WORDS and share[best] >= LEAST_SHARE * words.total() else None
 
 
 def _letters(texts: Iterable[str]) -> Counter[str]:

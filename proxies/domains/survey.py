@@ -38,12 +38,14 @@ class Sampled:
     Attributes:
         number: among all documents with text.
         text: an excerpt.
+        bytes: of UTF-8, of all of its text.
     """
 
     hash: int
     number: int
     text: str
     place: str
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,9 @@ def _look_at(chunk: Chunk, highest: int) -> _Found:
     texts = [record.text for record in chunk.records]
     hashes_N = text_hashes(texts)
     candidates = [
-        Sampled(hash, chunk.first + place, excerpt(texts[place]), chunk.records[place].place)
+        Sampled(
+            hash, chunk.first + place, excerpt(texts[place]), chunk.records[place].place, len(texts[place].encode())
+        )
         for place, hash in enumerate(hashes_N.tolist())
         if hash < highest
     ]

@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxies.data.intake import OnProgress, Progress
-from proxies.data.sources import Record, Source, SourceFile, find_files, records
+from proxies.data.sources import LONGEST_PIECE, Record, Source, SourceFile, find_files, records
 from proxies.errors import ProxyError
 from proxies.quality.base import Scorer, sample
-from proxies.quality.ranks import levels, merged, ranks
+from proxies.quality.ranks import LEAST_PIECES, levels, merged, ranks
 from proxies.quality.scores import COMPARING, Score, scorer_of
 from proxies.storage import open_whole
 
@@ -83,6 +83,11 @@ class Scored:
         """Of the pool's bytes, in each level."""
         size_L = np.bincount(self.level_N, weights=self.size_N)
         return [float(size / size_L.sum()) for size in size_L]
+
+    @property
+    def joined(self) -> bool:
+        """Whether there are fewer levels as some would have had a single text."""
+        return int(levels(self.rank_N, self.size_N, self.pool.levels).max()) + 1 > self.levels
 
     @property
     def largest_tie(self) -> float:
@@ -232,7 +237,14 @@ def _levelled(
     rank_KN = np.array([ranks(sign * score_N, size_N) for sign, score_N in zip(sign_K, score_KN, strict=True)])
     weights = [score.weight for score in pool.scores]
     rank_N = merged(rank_KN, weights, size_N) if len(rank_KN) > 1 else rank_KN[0]
-    found = Scored(pool, files, size_N, score_KN, rank_N, levels(rank_N, size_N, pool.levels))
+    level_N = levels(rank_N, size_N, pool.levels, -(-size_N // LONGEST_PIECE))
+    found = Scored(pool, files, size_N, score_KN, rank_N, level_N)
+    if found.levels < 2 and found.joined:
+        raise ProxyError(
+            f"{name}: {len(size_N)} texts make no two levels, of {LEAST_PIECES} texts each at least: one to train on, "
+            "one to measure on",
+            hint="give it more text",
+        )
     if found.levels < 2:
         raise ProxyError(
             f"{name}: {found.largest_tie:.0%} of its text has one and the same score, which leaves a single level",

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 # Of what it would have if all had the same, the least that a level has.
 LEAST_PART = 0.25
+# One to train on, and one that is held out.
+LEAST_PIECES = 2
 
 
 def ranks(score_N: NDArray[np.float64], size_N: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -39,11 +41,17 @@ def merged(rank_KN: NDArray[np.float64], weights_K: Sequence[float], size_N: NDA
     return ranks(-mean_N, size_N)
 
 
-def levels(rank_N: NDArray[np.float64], size_N: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+def levels(
+    rank_N: NDArray[np.float64], size_N: NDArray[np.int64], count: int, pieces_N: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
     """The level of each text, 0 the best, [N]: cut at equal shares of the pool's bytes.
 
     Texts with one rank are in one level. Where these are so many that another level would have next to no text, it is
     joined with a neighbour, and there are fewer levels.
+
+    Args:
+        pieces_N: of each text, which are trained or measured on by themselves; a level has LEAST_PIECES. None: a level
+            may have one text.
     """
     # A rank is never 1: the worst text is in the last level.
     level_N = np.minimum((rank_N * count).astype(np.int64), count - 1)
@@ -51,8 +59,10 @@ def levels(rank_N: NDArray[np.float64], size_N: NDArray[np.int64], count: int) -
     while True:
         level_N = np.unique(level_N, return_inverse=True)[1].astype(np.int64)
         bytes_L = np.bincount(level_N, weights=size_N)
-        small = int(bytes_L.argmin())
-        if len(bytes_L) == 1 or bytes_L[small] >= least:
+        few_L = np.zeros(len(bytes_L), bool) if pieces_N is None else np.bincount(level_N, pieces_N) < LEAST_PIECES
+        small_L = few_L | (bytes_L < least)
+        if len(bytes_L) == 1 or not small_L.any():
             return level_N
+        small = int(np.where(small_L, bytes_L, np.inf).argmin())
         beside = [place for place in (small - 1, small + 1) if 0 <= place < len(bytes_L)]
         level_N[level_N == small] = min(beside, key=lambda place: float(bytes_L[place]))

@@ -144,6 +144,33 @@ def test_good_text_and_fields_are_relative_to_the_study(tmp_path: Path, monkeypa
     assert mixopt("validate", path.with_name("study-levels.yaml")).status == 0
 
 
+def few(folder: Path, texts: int) -> Path:
+    """A study that wants three levels of a pool of so few texts."""
+    path = asking(folder, "{field: score, levels: 3}")
+    write_records(folder / "data" / "prose.jsonl", good(texts, "few"), score=[float(place) for place in range(texts)])
+    return path
+
+
+def test_of_few_texts_there_are_no_levels_that_cannot_be_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    few(tmp_path, 5)
+    told = answer_of("quality", "study.yaml")
+    assert [level["documents"] for pool in told["pools"] for level in pool["levels"]] in ([2, 3], [3, 2])
+    assert "2 levels in place of 3: a single text cannot be both trained and measured on" in " ".join(told["notes"])
+    assert mixopt("prepare", "study-levels.yaml").status == 0
+
+
+def test_three_texts_are_no_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    few(tmp_path, 3)
+    done = mixopt("quality", "study.yaml")
+    assert done.status == 2
+    assert "prose: 3 texts make no two levels, of 2 texts each at least" in " ".join(done.stderr.split())
+    assert not (tmp_path / "study-levels.yaml").exists()
+
+
 def test_good_text_that_is_the_pool_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     asking(tmp_path, "{scorer: classifier, good: data/prose.jsonl, levels: 2}")

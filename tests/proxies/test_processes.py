@@ -65,6 +65,23 @@ def test_an_error_ends_what_is_still_computed() -> None:
     assert not multiprocessing.active_children()
 
 
+def much(size: int) -> bytes:
+    return bytes(size)
+
+
+@pytest.mark.timeout(60)
+def test_an_error_waits_for_nothing_that_was_half_sent() -> None:
+    """Results and tasks larger than a pipe are under way when their processes are killed."""
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt), process_pool(2) as pool:
+            taken = [pool.submit(len, bytes(2**24)) for _ in range(4)]
+            _ = [pool.submit(much, 2**26) for _ in range(4)]
+            taken[0].result()
+            time.sleep(0.05)
+            raise KeyboardInterrupt
+    assert not multiprocessing.active_children()
+
+
 UNGUARDED = """
 import os, sys, time
 from proxies.processes import process_pool
@@ -98,3 +115,22 @@ def test_a_killed_program_takes_its_processes_along(script: Path) -> None:
         os.kill(program.pid, signal.SIGKILL)
         psutil.wait_procs([child], timeout=30)
         assert not child.is_running()
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.1, 0.3])
+def test_a_process_that_only_starts_leaves_ctrl_c_to_its_parent(script: Path, seconds: float) -> None:
+    """A terminal tells all processes of a Ctrl-C, also those that have not begun yet."""
+    with subprocess.Popen(
+        [sys.executable, script, "forever"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as parent:
+        assert parent.stdout is not None and parent.stderr is not None
+        assert parent.stdout.readline() == "begun\n"
+        time.sleep(seconds)
+        os.killpg(parent.pid, signal.SIGINT)
+        said = parent.stderr.read()
+    assert parent.returncode == -signal.SIGINT
+    assert said.count("Traceback") == 1 and "spawn_main" not in said

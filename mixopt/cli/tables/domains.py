@@ -11,6 +11,7 @@ from mixopt.cli.tables.table import plain_table
 from mixopt.results.domains import FoundDomains
 from mixopt.results.refined import RefinedStudy
 from mixopt.settings.units import show_count
+from proxies.domains.finding import DOCUMENTS_EACH, DOMAINS, usual_count
 
 WORTH_A_NOTE = 0.01  # of the documents
 
@@ -28,6 +29,7 @@ def domains_table(found: FoundDomains) -> RenderableType:
 
 def _parts_table(found: FoundDomains) -> Table:
     table = plain_table("domain", ">documents", ">share", ">mean bytes", "language", ">repeats", "its own words")
+    table.columns[0].no_wrap = True  # names are copied into study files
     for name, domain in found.domains.items():
         repeats = domain.exact_duplicates + domain.near_duplicates + domain.near_duplicates_elsewhere
         table.add_row(
@@ -78,13 +80,18 @@ def unread_note(found: FoundDomains) -> str | None:
     return f"{files} not read: {', '.join(found.unread_endings)}"
 
 
-def fewer_note(found: FoundDomains, usual: int) -> str | None:
-    """That there are fewer domains than nobody asked for otherwise."""
-    if len(found.domains) >= usual:
+def fewer_note(found: FoundDomains, asked: int | None, fine: int) -> str | None:
+    """That there are fewer domains than were asked for, or than nobody asked for otherwise, and why."""
+    fewer = f"{len(found.domains)} domains and not {asked or DOMAINS}, as"
+    if why := found.why_fewer(asked or usual_count(found.sampled, fine)):
+        return f"{fewer} {why}"
+    if asked is not None or len(found.domains) >= DOMAINS:
         return None
+    if len(found.domains) == fine:
+        return f"{fewer} --fine {fine} leaves no more"
     return (
-        f"{len(found.domains)} domains and not {usual}, as there are {found.sampled:,} documents that differ; "
-        "--count asks for another number"
+        f"{fewer} there are {found.sampled:,} documents that differ, {DOCUMENTS_EACH} or more for each; --count asks "
+        "for another number"
     )
 
 

@@ -54,8 +54,9 @@ def asked_for_by(origin: str) -> str:
 class FittingTable(Table):
     """A table that loses nothing where the terminal is narrow.
 
-    Heads are wrapped first, then text, names within a word if it must be; numbers never. Where even so there is no room
-    for all columns side by side, the table is shown in parts, each with the first column.
+    Heads are wrapped first, then text, names within a word if it must be; numbers and columns of `no_wrap` never.
+    Where even so there is no room for all columns side by side, the table is shown in parts, each with the first
+    column.
     """
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -97,7 +98,7 @@ class FittingTable(Table):
         )
         for place in places:
             column = self.columns[place]
-            part.add_column(column.header, justify=column.justify, overflow="fold")
+            part.add_column(column.header, justify=column.justify, overflow="fold", no_wrap=column.no_wrap)
         cells = [list(self.columns[place].cells) for place in places]
         for row in zip(*cells, strict=True):
             part.add_row(*row)
@@ -122,7 +123,7 @@ class FittingTable(Table):
             if column.justify == "right":
                 widths.append(max(widest, min(words, LONGEST_HEAD)))
             else:
-                widths.append(min(max(widest, words), LEAST_TEXT))
+                widths.append(max(widest, words) if column.no_wrap else min(max(widest, words), LEAST_TEXT))
         return widths
 
     def _widest(self, console: Console, options: ConsoleOptions, cell: object) -> int:

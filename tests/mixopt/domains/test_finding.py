@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import resource
 import shutil
@@ -11,9 +12,11 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from rich.console import Console
 
 import mixopt as library
 from mixopt.base.errors import ConfigError
+from mixopt.cli.tables.domains import domains_table, fewer_note
 from mixopt.results.domains import FoundDomains
 from mixopt.settings.reading import load
 from tests.program import COMMAND, mixopt
@@ -89,13 +92,36 @@ def test_what_was_begun_otherwise_is_not_gone_on_with(heap: Path, tmp_path: Path
     assert "holds what was begun with other documents or settings; choose another folder" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("texts", "options", "says"),
+    [
+        (["one"], [], "1 document with text"),
+        (["the same words again and again here"] * 9, [], "are alike"),
+        (["abc 1", "abc 2"], ["--count", 2], "the documents fall into one group, fewer than 2 domains"),
+        (["abc 1", "xyz 2"], ["--count", 3], "3 domains of 2 documents that differ"),
+    ],
+)
+def test_a_refused_call_leaves_nothing_behind(
+    tmp_path: Path, texts: list[str], options: list[object], says: str
+) -> None:
+    (tmp_path / "heap.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    (tmp_path / "mine").mkdir()
+    for folder in ("pools", "mine"):
+        done = mixopt("domains", tmp_path / "heap.jsonl", *options, "--workers", 1, "-o", tmp_path / folder)
+        assert done.status == 2
+        assert says in " ".join(done.stderr.split())
+        assert "Warning" not in done.stderr and "site-packages" not in done.stderr
+    assert not (tmp_path / "pools").exists()
+    assert not list((tmp_path / "mine").iterdir()), "a folder that was there stays"
+
+
 def test_after_a_mistake_the_same_folder_is_begun_anew(heap: Path, pools: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pools"
     wrong = mixopt("domains", heap, "--count", 500, "--workers", 1, "-o", folder)
     assert wrong.status == 2 and "ask for fewer domains with --count" in " ".join(wrong.stderr.split())
     done = mixopt("domains", heap, "--count", 3, "--workers", 1, "-o", folder)
     assert done.status == 0, done.stderr
-    assert "begun anew" in done.stderr
+    assert "begun anew" not in done.stderr
     assert files_in(folder / "text") == files_in(pools / "text")
 
 
@@ -206,16 +232,42 @@ def test_a_small_heap_has_fewer_domains_and_what_is_not_read_of_it_is_told(tmp_p
         (tmp_path / "heap" / name).write_text("")
     done = mixopt("domains", tmp_path / "heap", "--workers", 1, "-o", tmp_path / "pools")
     assert done.status == 0, done.stderr
-    assert "3 domains and not 20, as there are 15 documents that differ" in " ".join(done.stderr.split())
+    assert "3 domains and not 20, as there are 15 documents that differ, 5 or more for each; --count asks" in " ".join(
+        done.stderr.split()
+    )
     assert "3 files not read: .bin, .md, .txt" in done.stderr
 
 
-def test_documents_that_cannot_be_told_apart_are_one_group_without_a_warning(tmp_path: Path) -> None:
-    (tmp_path / "heap.jsonl").write_text('{"text": "abc 1"}\n{"text": "abc 2"}\n')
-    done = mixopt("domains", tmp_path / "heap.jsonl", "--count", 2, "--workers", 1, "-o", tmp_path / "pools")
-    assert done.status == 2
-    assert "the documents fall into one group, fewer than 2 domains" in done.stderr
-    assert "Warning" not in done.stderr and "site-packages" not in done.stderr
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_names_can_be_copied_from_a_narrow_terminal(pools: Path, width: int) -> None:
+    found = FoundDomains.model_validate_json((pools / "domains.json").read_text())
+    names = ["resource_qualified_examples_of_things", "resource_qualifie", "d_examples"]
+    renamed = dict(zip(names, found.domains.values(), strict=True))
+    console = Console(width=width, file=io.StringIO())
+    console.print(domains_table(found.model_copy(update={"domains": renamed})))
+    assert isinstance(console.file, io.StringIO)
+    first_words = [line.split()[0] for line in console.file.getvalue().splitlines() if line.strip()]
+    assert set(names) <= set(first_words)
+
+
+@pytest.mark.parametrize(
+    ("asked", "groups", "sampled", "says"),
+    [
+        (None, 3, 30, "3 domains and not 20, as the documents fall into 3 groups"),
+        (5, 3, 30, "3 domains and not 5, as the documents fall into 3 groups"),
+        (5, 4, 30, "as the documents fall into 4 groups, of which the smallest have too little text"),
+        (5, 9, 30, "3 domains and not 5, as the other groups of documents have too little text"),
+        (None, 3, 17, "as there are 17 documents that differ, 5 or more for each; --count asks for another number"),
+        (3, 3, 30, None),
+    ],
+)
+def test_why_there_are_fewer_domains(
+    pools: Path, asked: int | None, groups: int, sampled: int, says: str | None
+) -> None:
+    found = FoundDomains.model_validate_json((pools / "domains.json").read_text())
+    note = fewer_note(found.model_copy(update={"fine_clusters": groups, "sampled": sampled}), asked, 1000)
+    assert note is None if says is None else says in (note or "")
+    assert "--count" not in (note or "") or sampled == 17
 
 
 def test_a_full_disk_is_told_and_then_gone_on_with(heap: Path, pools: Path, tmp_path: Path) -> None:
@@ -233,6 +285,19 @@ def test_a_full_disk_is_told_and_then_gone_on_with(heap: Path, pools: Path, tmp_
     again = mixopt("domains", heap, "--count", 3, "--workers", 1, "-o", folder)
     assert again.status == 0, again.stderr
     assert files_in(folder / "text") == files_in(pools / "text")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 5_000_000_000])
+def test_a_seed_that_cannot_be_is_told_before_anything(heap: Path, tmp_path: Path, seed: int) -> None:
+    done = mixopt("domains", heap, "--seed", seed, "-o", tmp_path / "pools")
+    assert done.status == 2
+    assert f"seed {seed} is out of range; choose one from 0 to 4294967295" in " ".join(done.stderr.split())
+    assert done.stderr.count("\n") <= 3 and not (tmp_path / "pools").exists()
+
+
+def test_the_highest_seed_finds_domains(heap: Path, tmp_path: Path) -> None:
+    done = mixopt("domains", heap, "--seed", 2**32 - 1, "--count", 3, "--workers", 1, "-o", tmp_path / "pools")
+    assert done.status == 0, done.stderr
 
 
 def test_no_domains_are_not_the_usual_number(heap: Path, tmp_path: Path) -> None:

@@ -37,4 +37,19 @@ def test_small_clusters_are_dissolved_but_not_below_what_is_asked_for() -> None:
 
 def test_vectors_that_are_alike_make_no_domains() -> None:
     with pytest.raises(ProxyError, match="fall into one group"):
-        Clusters.learn(np.ones((30, 4), dtype=np.float32), count=2, least=2, fine=10, seed=0)
+        Clusters.learn(np.ones((30, 4), dtype=np.float32), np.full(30, 100), count=2, fine=10, seed=0)
+
+
+def test_what_cannot_be_trained_and_measured_on_goes_to_its_neighbour() -> None:
+    groups = np.repeat([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0], [0.0, 11.0]], [9, 9, 2, 4], axis=0).astype(np.float32)
+    found = Clusters.learn(groups, np.full(24, 1000), count=4, fine=10, seed=0)
+    domains = found.domains_of(groups)
+    assert (found.count, found.found) == (3, 4)
+    assert Clusters.learn(groups[:18], np.full(18, 1000), count=5, fine=10, seed=0).count == 2, "there are two groups"
+    assert len(set(domains[18:])) == 1, "two documents are too few for a domain"
+    assert found.domain_F.tolist() == sorted(range(3)) and found.sizes_F.sum() == 24
+    # Two long documents, which may be held out, and seven of a word are too little text.
+    sizes = np.array([1000] * 9 + [4000, 4000] + [9] * 7 + [1000] * 6)
+    assert Clusters.learn(groups, sizes, count=4, fine=10, seed=0).count == 2
+    with pytest.raises(ProxyError, match="make no two domains"):
+        Clusters.learn(groups[7:11], np.full(4, 1000), count=2, fine=10, seed=0)

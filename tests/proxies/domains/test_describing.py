@@ -16,8 +16,14 @@ UKRAINIAN = "Це не найстаріший будинок у місті, і �
 
 def described(*domains: list[str]) -> tuple[Description, ...]:
     texts = [(text, number) for number, domain in enumerate(domains) for text in domain]
-    sample = [Sampled(place, place, text, f"line {place}") for place, (text, _) in enumerate(texts)]
+    sample = [Sampled(place, place, text, f"line {place}", len(text.encode())) for place, (text, _) in enumerate(texts)]
     return describe(sample, np.ones((len(texts), 2)), np.array([number for _, number in texts]), len(domains))
+
+
+def found_domain(**what: object) -> FoundDomain:
+    known = dict.fromkeys(("documents", "bytes", "share", "mean_bytes", "exact_duplicates"), 0)
+    about = {"terms": (), "near_duplicates": 0, "near_duplicates_elsewhere": 0, "typical": (), "path": "a"}
+    return FoundDomain.model_validate({**known, **about, "script": "Latin", **what})
 
 
 def test_other_languages_than_the_usual_one_are_names() -> None:
@@ -30,6 +36,20 @@ def test_other_languages_than_the_usual_one_are_names() -> None:
 def test_several_domains_of_a_language_have_a_word_of_their_own_each() -> None:
     names = [each.name for each in described([OF["en"]] * 9, [f"{OF['ja']} lu"], [f"{OF['ja']} git"])]
     assert names[1:] == ["japanese_lu", "japanese_git"]
+
+
+def test_a_name_does_not_say_its_language_twice() -> None:
+    found = described([OF["en"]] * 9, [f"{OF['de']} german lu"] * 2, [f"{OF['de']} git"] * 2)
+    assert found[1].terms[0] == "german"
+    assert [each.name for each in found[1:]] == ["german_lu", "german_git"]
+
+
+@pytest.mark.parametrize(
+    ("scripts", "says"),
+    [({"Latin": 0.52, "Cyrillic": 0.48}, "Latin 52%, Cyrillic 48%"), ({"Latin": 0.9, "Greek": 0.1}, "Latin")],
+)
+def test_a_table_says_how_much_is_in_a_script(scripts: dict[str, float], says: str) -> None:
+    assert found_domain(language=None, languages={}, scripts=scripts).spoken == says
 
 
 def test_a_domain_of_two_languages_says_both() -> None:
@@ -48,9 +68,4 @@ def test_a_domain_of_two_languages_says_both() -> None:
     ],
 )
 def test_a_table_says_how_much_is_in_a_language(language: str | None, languages: dict[str, float], says: str) -> None:
-    known = dict.fromkeys(("documents", "bytes", "share", "mean_bytes", "exact_duplicates"), 0)
-    about = {"terms": (), "near_duplicates": 0, "near_duplicates_elsewhere": 0, "typical": (), "path": "a"}
-    found = FoundDomain.model_validate(
-        {**known, **about, "language": language, "languages": languages, "script": "Latin"}
-    )
-    assert found.spoken == says
+    assert found_domain(language=language, languages=languages).spoken == says

@@ -10,7 +10,7 @@ from proxies.domains.languages import (
     NAME_OF,
     language_of,
     languages_of,
-    script_of,
+    scripts_of,
     signs_of,
 )
 
@@ -29,13 +29,22 @@ SENTENCES = {
 
 @pytest.mark.parametrize(("expected", "text"), SENTENCES.items(), ids=[language for language, _ in SENTENCES])
 def test_a_sentence_in_a_language(expected: tuple[str, str], text: str) -> None:
-    assert (language_of([text]), script_of([text])) == expected
+    assert (language_of([text]), next(iter(scripts_of([text])))) == expected
 
 
 def test_code_has_no_language_and_numbers_no_script() -> None:
     assert language_of(["for i in range(n):\n    if x is None or y not in z:\n        return self.f(i)"]) is None
-    assert script_of(["1 2 3 + 4"]) is None
+    assert scripts_of(["1 2 3 + 4"]) == {}
     assert language_of([""]) is None
+
+
+@pytest.mark.parametrize("text", ["a b c", "x = \u03b1 + \u03b2", "\u0430 \u0431 \u0432", "de", "\u65e5"])
+def test_a_handful_of_letters_is_no_language(text: str) -> None:
+    assert language_of([text]) is None
+
+
+def test_letters_are_counted_by_script() -> None:
+    assert scripts_of(["abc \u0431\u0432"]) == {"Latin": 0.6, "Cyrillic": 0.4}
 
 
 def test_texts_of_several_languages_are_counted_by_language() -> None:
