@@ -590,7 +590,11 @@ WRONG_ARGUMENTS: dict[str, tuple[str, Spoil, str]] = {
         data('{"text": "the same again and again"}\n' * 30),
         "all 30 documents are alike",
     ),
-    "domains: no embedding": ("domains data --embedding data -o new", none, "data holds no embedding; name the folder"),
+    "domains: no embedding": (
+        "domains data --embedding data -o new",
+        none,
+        "data holds no embedding; name a study file",
+    ),
     "submit: nowhere": ("submit", none, "no cluster is named; give --address http://head:8265"),
     "submit: to a port": ("submit --address head:8265", none, "is not the address of a cluster's head; write it as"),
     "status: a name": ("status small", none, "study small: one of this machine is known by its file"),
