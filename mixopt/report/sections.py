@@ -64,7 +64,7 @@ def _apart(content: Content) -> tuple[Section, ...]:
     if isinstance(agreement, Missing):
         said = f"Whether it helped to be near cannot be said: {agreement.reason}."
     else:
-        rows.append(("rank correlation", *(correlation(agreement.sets.get(judged)) for judged in shown), ""))
+        rows.append(("all: rank correlation", *(correlation(agreement.sets.get(judged)) for judged in shown), ""))
         said = (
             f"Being near {'helped' if agreement.helped else 'is not shown to help'} here: the rank correlation of a "
             "pool's distance with what more of it does to a set's loss, the set's own pool left out, has the mean "
@@ -618,7 +618,10 @@ def _reproduction(content: Content) -> Section:
 
 
 def _missing(name: str, title: str, what: str, missing: Missing) -> Section:
-    return Section(name, title, f"{what}: {missing.reason}.")
+    reason = missing.reason
+    if reason.endswith("."):  # a sentence, which others show by itself
+        reason = f"{reason[0].lower()}{reason[1:-1]}"
+    return Section(name, title, f"{what}: {reason}.")
 
 
 def _pairs(values: Mapping[str, str]) -> str:
