@@ -1,10 +1,10 @@
-"""Batches larger than memory: what a step takes in pieces, and as a whole.
+"""Batches larger than memory: what a step takes in micro-batches, and as a whole.
 
     python -m benchmarks.large_batches --json benchmarks/results/large_batches.json
 
 The batch that the step law derives for 20 billion tokens, 442k tokens, and parts of it; a model of two layers. Each
 step is a process of its own, with one thread and a limit on its memory: its seconds, the most memory that it had, and
-the losses of its first two steps, which have to be the same in pieces and as a whole.
+the losses of its first two steps, which have to be the same either way.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def measured(rows: int, kind: str, whole: bool, memory: int) -> None:
     """Two steps in this process; prints JSON."""
     import torch
 
-    from proxies import device, pieces
+    from proxies import device, micro_batches
     from proxies.models.size import model_size
     from proxies.pack import Pack
     from proxies.recipe import recipe
 
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     if whole:
-        pieces.CPU_BYTES = 2**60
+        micro_batches.CPU_BYTES = 2**60
     size = model_size("moe" if kind == "moe" else "dense", DEPTH, VOCABULARY, LENGTH)
     # In full precision, where the two differ by the order of sums alone.
     asked = recipe(size, DERIVED_TOKENS, batch_rows=rows, precision="fp32")
@@ -56,7 +56,7 @@ def measured(rows: int, kind: str, whole: bool, memory: int) -> None:
                 "losses": losses,
                 "seconds_a_step": (time.perf_counter() - began) / STEPS,
                 "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-                "piece_rows": pack.pieces.rows,
+                "micro_batch_rows": pack.micro_batches.rows,
             }
         )
     )
@@ -67,7 +67,7 @@ def one(rows: int, kind: str, whole: bool, memory: int) -> dict[str, Any]:
     command += ["--memory", str(memory), *(["--whole"] if whole else [])]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    row = {"kind": kind, "batch_tokens": rows * LENGTH, "in": "one piece" if whole else "pieces"}
+    row = {"kind": kind, "batch_tokens": rows * LENGTH, "in": "one" if whole else "micro-batches"}
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1]
         return row | {"failed": "out of memory" if "memory" in last.lower() else last}

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from proxies import compilation, device
 from proxies.errors import ProxyError
+from proxies.micro_batches import micro_batches
 from proxies.models.transformer import Losses, TokenLosses, Transformer
 from proxies.optimizer import MembersAdamW
-from proxies.pieces import pieces
 from proxies.recipe import Recipe
 from proxies.targets import IGNORED
 
@@ -29,11 +29,12 @@ MOST_GROUPS = 1023
 
 
 class _Whole(NamedTuple):
-    """The batch that a piece is of.
+    """The batch that a micro-batch is of.
 
     Attributes:
         predicted_M: how many of its targets count.
-        share_MLE: of its choices, those of each expert; None where the piece is all of it, or there are no experts.
+        share_MLE: of its choices, those of each expert; None where the micro-batch is all of it, or there are no
+            experts.
     """
 
     predicted_M: Tensor
@@ -49,10 +50,11 @@ def _training_losses(
     balance_loss: float,
     router_z_loss: float,
 ) -> tuple[Tensor, Losses]:
-    """What is minimised, a sum over members, and the losses that it is made of; over the pieces of a batch both add up.
+    """What is minimised, a sum over members, and the losses that it is made of; over the micro-batches of a batch
+    both add up.
 
     Args:
-        part: the piece's part of the batch's tokens.
+        part: of the batch's tokens, those of the micro-batch.
     """
     losses = model(inputs_MBT, targets_MBT, whole.share_MLE)
     losses = losses._replace(balance_loss_ML=part * losses.balance_loss_ML, z_loss_ML=part * losses.z_loss_ML)
@@ -85,7 +87,7 @@ class Pack:
         seeds: of each member's first weights.
 
     Attributes:
-        pieces: how a batch passes through the model.
+        micro_batches: how a batch passes through the model.
         not_compiled: why its steps are not compiled; None once they are.
         losses: those of the last step's batch.
         gradient_norm_M: before clipping, at the last step.
@@ -109,7 +111,7 @@ class Pack:
         self._model = Transformer(recipe.model, generators, dtype).to(recipe.device)
         self._weights = dict(self._model.named_parameters())
         self._optimizer = MembersAdamW(self._weights, recipe)
-        self.pieces = pieces(self._model, recipe)
+        self.micro_batches = micro_batches(self._model, recipe)
         self._added: list[Tensor] | None = None
         self._counted_before: Counter[str] = Counter()
 
@@ -128,7 +130,7 @@ class Pack:
             return
         before = compilation.counted()
         shape = (len(self), self.recipe.batch_rows, self.recipe.model.sequence_length)
-        what = f"{torch.__version__} {self.recipe.model} {self.recipe.precision} {shape} {self.pieces}"
+        what = f"{torch.__version__} {self.recipe.model} {self.recipe.precision} {shape} {self.micro_batches}"
         inputs_MBT = torch.zeros(shape, dtype=torch.int64, device=self.recipe.device)
         targets_MBT = inputs_MBT.clone()  # the same tensor twice would be compiled as such
         try:
@@ -136,8 +138,10 @@ class Pack:
             self._functions = _Functions(*(compilation.compile_function(each, mode) for each in EAGER))
             with compilation.compiling(what):
                 self._backward(inputs_MBT, targets_MBT)
-                piece_MBT = inputs_MBT.new_zeros(len(self), self.pieces.rows, self.recipe.model.sequence_length)
-                self.evaluated(piece_MBT, piece_MBT.clone())
+                micro_batch_MBT = inputs_MBT.new_zeros(
+                    len(self), self.micro_batches.rows, self.recipe.model.sequence_length
+                )
+                self.evaluated(micro_batch_MBT, micro_batch_MBT.clone())
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
@@ -182,14 +186,14 @@ class Pack:
 
     def _backward(self, inputs_MBT: Tensor, targets_MBT: Tensor) -> Tensor:
         """Gradients and losses of a batch; returns each member's nats per token, [M]."""
-        inputs, targets = (torch.split(rows, self.pieces.rows, dim=1) for rows in (inputs_MBT, targets_MBT))
+        inputs, targets = (torch.split(rows, self.micro_batches.rows, dim=1) for rows in (inputs_MBT, targets_MBT))
         predicted_M = (targets_MBT != IGNORED).sum(dim=(1, 2)).clamp(min=1)
         whole = _Whole(predicted_M, self._shares(inputs) if len(inputs) > 1 else None)
         parts = []
-        for inputs_MPT, targets_MPT in zip(inputs, targets, strict=True):
-            part = torch.full((), inputs_MPT.shape[1] / inputs_MBT.shape[1], device=inputs_MBT.device)
+        for part_inputs_MBT, part_targets_MBT in zip(inputs, targets, strict=True):
+            part = torch.full((), part_inputs_MBT.shape[1] / inputs_MBT.shape[1], device=inputs_MBT.device)
             loss, losses = self._functions.training_losses(
-                *(self._model, inputs_MPT, targets_MPT, whole, part),
+                *(self._model, part_inputs_MBT, part_targets_MBT, whole, part),
                 *(self.recipe.balance_loss, self.recipe.router_z_loss),
             )
             torch.autograd.backward(loss)
@@ -201,18 +205,16 @@ class Pack:
         self.losses = Losses(*(torch.stack(each).sum(dim=0) for each in zip(*parts, strict=True)))
         return self.losses.nats_M / predicted_M
 
-    def _shares(self, pieces: Sequence[Tensor]) -> Tensor | None:
+    def _shares(self, parts: Sequence[Tensor]) -> Tensor | None:
         """Of the choices of a batch, the share of each expert, [M, L, E]; None without experts."""
         if not self.recipe.model.expert_count:
             return None
         with torch.no_grad():
-            choices_MLE = torch.stack([self._functions.choices(self._model, piece).clone() for piece in pieces]).sum(
-                dim=0
-            )
+            choices_MLE = torch.stack([self._functions.choices(self._model, each).clone() for each in parts]).sum(dim=0)
         return choices_MLE / choices_MLE.sum(dim=2, keepdim=True)
 
     def _add_gradients(self) -> None:
-        """Put a piece's gradients by, out of the way of the next one's."""
+        """Accumulate the gradients of a micro-batch, out of the way of the next one's."""
         gradients = [weight.grad for weight in self._weights.values() if weight.grad is not None]
         if self._added is None:
             self._added = [gradient.clone() for gradient in gradients]

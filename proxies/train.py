@@ -80,7 +80,9 @@ def train_pack(
 
     with device.one_thread():
         pack = Pack(recipe, [member.seed for member in members])
-        sets = {name: EvaluationSet(tokens, recipe, pack.pieces.rows) for name, tokens in evaluation_sets.items()}
+        sets = {
+            name: EvaluationSet(tokens, recipe, pack.micro_batches.rows) for name, tokens in evaluation_sets.items()
+        }
         runs = [Run(member, pack, index, list(sets), checkpoint_seconds) for index, member in enumerate(members)]
         yield from ((run.index, run.end()) for run in runs if run.ended)
         active = [run for run in runs if not run.ended]

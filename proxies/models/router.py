@@ -6,8 +6,8 @@
     z loss = mean(logsumexp(x W)^2)          keeps the logits small, 2202.08906
 
 Both losses are means over all tokens of the optimizer's batch: an expert may take most of one row, as long as it does
-not take most of the batch. Where that passes through the model in pieces, f is the batch's, counted before, and the
-means of the pieces are those of the batch: P and the z loss are sums over tokens.
+not take most of the batch. Where that passes through the model in micro-batches, f is the batch's, counted before, and
+their means are those of the batch: P and the z loss are sums over tokens.
 
 M members, N tokens of each, D width, E experts, K experts for each token.
 """

@@ -124,7 +124,7 @@ class Transformer(nn.Module):
         """The loss of predicting `targets_MBT`, of which those that are IGNORED count nothing.
 
         Args:
-            share_MLE: where this is a piece of a batch, the share of that one's choices that falls on each expert.
+            share_MLE: where this is a micro-batch, the share of its batch's choices that falls on each expert.
         """
         hidden_MND, routings = self._hidden(inputs_MBT, share_MLE)
         targets_MN = targets_MBT.flatten(1)

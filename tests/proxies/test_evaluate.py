@@ -56,7 +56,7 @@ def test_every_token_counts_once_where_its_mask_is_1(
     mask_N[-1] = 1
 
     tokens = ToyTokens(tokens_N, mask_N if masked else None, bytes=77)
-    evaluations = evaluate(pack, {"set": EvaluationSet(tokens, pack.recipe, pack.pieces.rows)})
+    evaluations = evaluate(pack, {"set": EvaluationSet(tokens, pack.recipe, pack.micro_batches.rows)})
 
     for member, evaluation in enumerate(evaluations):
         nats = nats_of_each_token(pack, member, tokens_N) @ mask_N[1:]
@@ -69,7 +69,7 @@ def test_tokens_may_be_stored_in_few_bits_and_read_only() -> None:
     pack, tokens_N = toy_pack("dense"), np.arange(15, dtype=np.uint16)
     tokens_N.flags.writeable = False
     wide, narrow = (
-        EvaluationSet(ToyTokens(stored_N), pack.recipe, pack.pieces.rows)
+        EvaluationSet(ToyTokens(stored_N), pack.recipe, pack.micro_batches.rows)
         for stored_N in (tokens_N.astype(np.int64), tokens_N)
     )
     assert evaluate(pack, {"set": narrow}) == evaluate(pack, {"set": wide})
@@ -78,7 +78,7 @@ def test_tokens_may_be_stored_in_few_bits_and_read_only() -> None:
 def test_the_row_that_is_filled_up_does_not_count_in_the_routing() -> None:
     pack = toy_pack("moe")
     tokens_N = np.random.default_rng(0).integers(VOCABULARY, size=LENGTH + 3)
-    (evaluation,) = evaluate(pack, {"set": EvaluationSet(ToyTokens(tokens_N), pack.recipe, pack.pieces.rows)})
+    (evaluation,) = evaluate(pack, {"set": EvaluationSet(ToyTokens(tokens_N), pack.recipe, pack.micro_batches.rows)})
 
     shares = np.array([evaluation.routing[f"routing/set/layer1/expert{expert}"] for expert in range(8)])
     assignments = shares * (LENGTH + 2) * 2  # all predicted tokens, two experts each
@@ -99,7 +99,7 @@ def test_groups_of_documents_cost_what_their_tokens_do(kind: Kind) -> None:
     evaluations = evaluate(
         pack,
         {
-            name: EvaluationSet(each, pack.recipe, pack.pieces.rows)
+            name: EvaluationSet(each, pack.recipe, pack.micro_batches.rows)
             for name, each in {"a": tokens, "b": undivided}.items()
         },
     )

@@ -6,6 +6,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from mixopt.study.recording import begin
 from mixopt.study.status import build_status, status_of
 from mixopt.workers.messages import Event, Notice, TrialEnd, TrialProgress
 from proxies.data.corpus import Progress
+from proxies.device import SLOWER
 from search.seeds import is_of_search
 from search.trial import Failure, FailureKind, Measurement, Trial
 from tests.e2e.study import STUDY, write_study
@@ -251,3 +253,18 @@ def test_the_objective_is_that_of_the_file_where_only_the_record_is_at_hand(tmp_
 def test_settings_that_say_nothing_of_the_objective_give_none() -> None:
     assert objective_in(None) is None
     assert objective_in({}) is None
+
+
+def test_trials_that_trained_slower_than_asked_are_told_with_the_reason(tmp_path: Path) -> None:
+    def eager(trial: Trial) -> Measurement:
+        return replace(measured(trial), environment={SLOWER: "not compiled: a C++ compiler (g++)"})
+
+    plan = planned(tmp_path, STUDY)
+    drive(plan, Halfway(lambda _: None, becomes=eager))
+    status = status_of(plan.file)
+    assert len(status.slower) == 2, "a line for each proxy"
+    assert all("trained slower than asked: not compiled: a C++ compiler (g++)" in line for line in status.slower)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(status_table(status))
+    assert isinstance(console.file, io.StringIO)
+    assert "note: " + status.slower[0] in console.file.getvalue()

@@ -1,4 +1,4 @@
-"""A batch larger than memory passes through the model in pieces, and teaches the same."""
+"""A batch larger than memory passes through the model in micro-batches, and teaches the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from proxies import pieces
+from proxies import micro_batches
 from proxies.member import Member
 from proxies.models.size import Kind
 from proxies.pack import Pack
@@ -32,20 +32,20 @@ def results(recipe: Recipe) -> list[TrainingResult]:
 def bytes_of(recipe: Recipe, rows: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """Memory into which so many rows of the members fit."""
     for limit in (1 << power for power in range(10, 40)):
-        monkeypatch.setattr(pieces, "CPU_BYTES", limit)
-        if Pack(recipe, [1, 2]).pieces == pieces.Pieces(rows, False):
+        monkeypatch.setattr(micro_batches, "CPU_BYTES", limit)
+        if Pack(recipe, [1, 2]).micro_batches == micro_batches.MicroBatches(rows, False):
             return limit
     raise AssertionError(f"no memory is just enough for {rows} rows")
 
 
 @pytest.mark.parametrize("kind", ["dense", "moe"])
 @pytest.mark.parametrize("rows", [4, 2])
-def test_pieces_teach_what_the_batch_does(kind: Kind, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seven rows: the last piece is a smaller one. Balancing is over the batch, not over a piece."""
+def test_micro_batches_teach_what_the_batch_does(kind: Kind, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven rows: the last one is smaller. Balancing is over the batch, not over a micro-batch."""
     recipe = toy_recipe(kind, batch_rows=7, balance_loss=0.1, router_z_loss=0.01)
     whole = results(recipe)
 
-    monkeypatch.setattr(pieces, "CPU_BYTES", bytes_of(recipe, rows, monkeypatch))
+    monkeypatch.setattr(micro_batches, "CPU_BYTES", bytes_of(recipe, rows, monkeypatch))
     for ours, theirs in zip(results(recipe), whole, strict=True):
         assert ours.training_losses == pytest.approx(theirs.training_losses, rel=SAME)
         assert dict(ours.diagnostics) == pytest.approx(dict(theirs.diagnostics), rel=1e-3)
@@ -58,8 +58,8 @@ def test_where_not_even_a_row_fits_layers_are_computed_again(kind: Kind, monkeyp
     recipe = toy_recipe(kind, batch_rows=4)
     whole = results(recipe)
 
-    monkeypatch.setattr(pieces, "CPU_BYTES", 1)
-    assert Pack(recipe, [1, 2]).pieces == pieces.Pieces(1, True)
+    monkeypatch.setattr(micro_batches, "CPU_BYTES", 1)
+    assert Pack(recipe, [1, 2]).micro_batches == micro_batches.MicroBatches(1, True)
     for ours, theirs in zip(results(recipe), whole, strict=True):
         assert ours.training_losses == pytest.approx(theirs.training_losses, rel=SAME)
 
@@ -73,17 +73,17 @@ def test_masked_rows_count_as_in_the_whole_batch(monkeypatch: pytest.MonkeyPatch
     targets_MBT[:, 2, 3:] = IGNORED
     losses = []
     for limit in (2**30, 1):
-        monkeypatch.setattr(pieces, "CPU_BYTES", limit)
+        monkeypatch.setattr(micro_batches, "CPU_BYTES", limit)
         pack = Pack(recipe, [1])
         losses.append([pack.step(inputs_MBT, targets_MBT, [1e-2]).item() for _ in range(4)])
 
     assert losses[1] == pytest.approx(losses[0], rel=SAME)
 
 
-def test_a_batch_that_fits_is_one_piece() -> None:
+def test_a_batch_that_fits_is_not_divided() -> None:
     recipe = toy_recipe("dense")
-    assert Pack(recipe, [1]).pieces == pieces.Pieces(recipe.batch_rows, False)
-    assert Pack(replace(recipe, batch_rows=9), [1]).pieces.rows == 9
+    assert Pack(recipe, [1]).micro_batches == micro_batches.MicroBatches(recipe.batch_rows, False)
+    assert Pack(replace(recipe, batch_rows=9), [1]).micro_batches.rows == 9
 
 
 def test_a_pack_leaves_nothing_behind() -> None:

@@ -1,7 +1,7 @@
-"""How many rows of a batch pass through a model at once: a batch larger than memory is learned from in pieces.
+"""How many rows of a batch pass through a model at once: a batch larger than memory is learned from in micro-batches.
 
-What a piece keeps for its backward pass grows with its rows; the gradients of the pieces add up to those of the batch.
-On a CPU a piece is as large on one machine as on another, so that the numbers are the same too; on a GPU it fills half
+What a micro-batch keeps for its backward pass grows with its rows; gradients are accumulated, and are the batch's. On a
+CPU a micro-batch is as large on one machine as on another, so that the numbers are the same too; on a GPU it fills half
 of the memory that is free.
 """
 
@@ -23,18 +23,18 @@ PROBED_ROWS = 2
 
 
 @dataclass(frozen=True)
-class Pieces:
+class MicroBatches:
     """
     Attributes:
         rows: of each member, that pass through the model at once.
-        recomputed: the backward pass computes each layer again, for even one row keeps too much.
+        recomputed: layers are computed again for the backward pass (activation checkpointing): a row keeps too much.
     """
 
     rows: int
     recomputed: bool
 
 
-def pieces(model: Transformer, recipe: Recipe) -> Pieces:
+def micro_batches(model: Transformer, recipe: Recipe) -> MicroBatches:
     """The largest power of two of rows that fits, or the whole batch."""
     limit = _limit(model, recipe)
     for recomputed in (False, True):
@@ -43,12 +43,12 @@ def pieces(model: Transformer, recipe: Recipe) -> Pieces:
         if fitting >= 1:
             break
     if fitting >= recipe.batch_rows:
-        return Pieces(recipe.batch_rows, recomputed)
-    return Pieces(2 ** (max(fitting, 1).bit_length() - 1), recomputed)
+        return MicroBatches(recipe.batch_rows, recomputed)
+    return MicroBatches(2 ** (max(fitting, 1).bit_length() - 1), recomputed)
 
 
 def _limit(model: Transformer, recipe: Recipe) -> float:
-    """Bytes that a piece may keep."""
+    """Bytes that a micro-batch may keep."""
     if recipe.device == "cpu":
         return CPU_BYTES
     free, _ = torch.cuda.mem_get_info()
