@@ -182,12 +182,12 @@ class _Training:
         """Take steps until a look is due. Rows of the next ones are gathered meanwhile."""
         steps = min(run.steps_to_evaluation for _, run in self.active)
         inputs_SMBT, targets_SMBT = self._feed.take(self._wanted(), steps)
-        rates_SM = [[run.learning_rate(step) if run else 0.0 for run in self.slots] for step in range(len(inputs_SMBT))]
+        rates = [[run.learning_rate(step) if run else 0.0 for run in self.slots] for step in range(len(inputs_SMBT))]
+        # From memory that is not pinned, a GPU would be waited for.
+        rate_SM = torch.tensor(rates, pin_memory=inputs_SMBT.is_cuda).to(inputs_SMBT.device, non_blocking=True)
         losses_SM = [
             self._pack.step(inputs_MBT.long(), targets_MBT.long(), rate_M)
-            for inputs_MBT, targets_MBT, rate_M in zip(
-                inputs_SMBT, targets_SMBT, torch.tensor(rates_SM).to(inputs_SMBT.device), strict=True
-            )
+            for inputs_MBT, targets_MBT, rate_M in zip(inputs_SMBT, targets_SMBT, rate_SM, strict=True)
         ]
         for _, run in self.active:
             run.launched += len(losses_SM)
