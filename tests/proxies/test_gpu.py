@@ -21,7 +21,8 @@ from proxies.pack import Pack
 from proxies.pack_speed import pack_speeds
 from proxies.recipe import Recipe
 from proxies.result import TrainingResult
-from proxies.train import BLOCK_STEPS, train, train_pack
+from proxies.slots import BLOCK_STEPS
+from proxies.train import train, train_pack
 from tests.proxies.toy import EVALUATION_SETS, ToyStream, result_of, toy_recipe
 
 pytestmark = [

@@ -18,7 +18,8 @@ from proxies.models.size import Kind
 from proxies.pack import Pack
 from proxies.recipe import Recipe
 from proxies.result import CurvePoint, Diverged, TrainingProgress, TrainingResult
-from proxies.train import BLOCK_STEPS, UNREAD_BLOCKS, train_pack
+from proxies.slots import BLOCK_STEPS, UNREAD_BLOCKS
+from proxies.train import train_pack
 from tests.proxies.toy import EVALUATION_SETS, ToyRows, ToyStream, toy_recipe
 
 SAME = 1e-5  # relative; a float32 has 6e-8
