@@ -159,6 +159,11 @@ class Run:
         self._state.environment = self._environment()
 
     @property
+    def is_read(self) -> bool:
+        """Whether the losses of all steps that it was told to take have been read."""
+        return self._state.step == self.launched
+
+    @property
     def save_due(self) -> bool:
         """Whether it is time for a checkpoint. It is of one step, so that all losses have to be read before."""
         if self._member.checkpoint is None or self.failure is not None:
@@ -167,7 +172,7 @@ class Run:
 
     def save(self) -> None:
         """Begin to write the checkpoint; where it cannot be written, training is worth more than it."""
-        assert self._member.checkpoint is not None and self._state.step == self.launched
+        assert self._member.checkpoint is not None and self.is_read
         self._last_save = self._state.seconds
         state = self._pack.state(self._slot) | {"run": asdict(self._state)}
         self._writing.append(self._writer.save(self._member.checkpoint, self._identity, state))

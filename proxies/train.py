@@ -119,7 +119,7 @@ def train_pack(
 
             # 3. Save, report, and let go of those that have ended.
             for slot, run in training.active:
-                if run.save_due:
+                if run.save_due and run.is_read:
                     run.save()
                 if run.failure is None and (progress := run.report()) is not None:
                     yield run.index, progress

@@ -148,6 +148,26 @@ def test_where_one_ends_the_next_begins_and_learns_what_it_would_alone(
             assert_same(ours, theirs)
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.01])
+def test_blocks_whose_losses_are_read_late_are_saved_as_they_were(
+    pause: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saved is one step, whenever the time for it comes."""
+    recipe = toy_recipe("dense", steps=60)
+    whole = results(recipe, MEMBERS)
+    monkeypatch.setitem(BLOCK_STEPS, "cpu", 3)
+    monkeypatch.setitem(UNREAD_BLOCKS, "cpu", 1)
+    monkeypatch.setattr("proxies.run.CHECKPOINT_SHARE", 1e9)
+    for stopped_after in (5, 9):
+        begun = train_pack(recipe, kept_in(tmp_path), EVALUATION_SETS, slots=2, checkpoint_seconds=pause)
+        for _ in range(stopped_after):
+            next(begun)
+        begun.close()
+
+    for ours, theirs in zip(results(recipe, kept_in(tmp_path), slots=2), whole, strict=True):
+        assert_same(ours, theirs)
+
+
 def test_a_slot_is_not_left_idle_while_members_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four slots, members that end after one, two, three or four quarters of their steps."""
     recipe = toy_recipe("dense", steps=16, evaluations=4, decay_share=0.25)
