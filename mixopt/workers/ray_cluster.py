@@ -275,6 +275,11 @@ class RayCluster(Executor[Job]):
             jobs = [job for job in self._launched if job.fits(self._launched[0])][: self._pack]
             self._take_launched(jobs)
             self._start(jobs, self._pack, attempt=1)
+        if self._launched:
+            for running in self._running.values():
+                if running.inbox is not None and not running.jobs:  # it waits for jobs, and these for its room
+                    ray_inboxes.close(self._inboxes, running.inbox)
+                    running.inbox = None
 
     def _put(self, running: _Running, jobs: Sequence[Job]) -> bool:
         """Whether these jobs are the task's from now on."""

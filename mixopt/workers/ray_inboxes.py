@@ -42,8 +42,10 @@ class Inboxes:
         self._jobs.setdefault(task, []).extend(jobs)
         return True
 
-    def take(self, task: str, wanted: int, last: bool) -> list[bytes]:
-        """So many jobs at most; where there is none and this is the last look, the inbox is closed."""
+    def take(self, task: str, wanted: int, last: bool) -> list[bytes] | None:
+        """So many jobs at most, None once it is closed; where there is none and this is the last look, it is closed."""
+        if task in self._closed:
+            return None
         jobs = self._jobs.get(task, [])
         taken, self._jobs[task] = jobs[:wanted], jobs[wanted:]
         if last and not taken:
@@ -78,16 +80,16 @@ def taker(inboxes: Any, task: str) -> Callable[[int, bool], Sequence[Job]]:
         while True:
             last = idle and time.monotonic() > until
             try:
-                found: list[bytes] = ray.get(inboxes.take.remote(task, wanted, last), timeout=ANSWER_SECONDS)
+                found: list[bytes] | None = ray.get(inboxes.take.remote(task, wanted, last), timeout=ANSWER_SECONDS)
             except RayError:
                 return ()  # what the driver had put there, it begins again
-            if found or last or not idle:
-                return [pickle.loads(job) for job in found]
+            if found or found is None or last or not idle:
+                return [pickle.loads(job) for job in found or ()]
             time.sleep(LOOK_SECONDS)
 
     return take
 
 
 def close(inboxes: Any, task: str) -> None:
-    """The task takes nothing more."""
+    """Nothing is put there any more: the task need not wait for more."""
     inboxes.close.remote(task)

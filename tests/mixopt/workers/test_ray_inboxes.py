@@ -24,6 +24,7 @@ def test_an_inbox_is_closed_by_a_last_look_that_finds_nothing() -> None:
     assert inboxes.take("one", 1, last=False) == [B]
     assert inboxes.take("one", 1, last=True) == []
     assert not inboxes.put("one", [C])
+    assert inboxes.take("one", 1, last=False) is None
     inboxes.close("two")
     assert not inboxes.put("two", [C])
     assert inboxes.put("other", [C])
