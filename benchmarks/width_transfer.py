@@ -9,7 +9,7 @@ muP         G. Yang et al., "Tensor Programs V", 2203.03466: matrices learn more
 CompleteP   N. Dey et al., "Don't be lazy", 2505.01618: muP, and what a layer adds is smaller the deeper a model is
 
 rates       losses on the proportional mixture under each rule, over widths, depths and peak rates: does the best rate
-            stay where it is?
+            stay where it is? And where is it after more tokens?
 ladder      the mixtures of `benchmarks.fidelity_ladder` at small sizes and at a top one, under each rule: rank
             correlations with the tops and regrets, with 95% intervals by resampling the mixtures. A top has the best
             rate of a sweep at its own size; a small model has the rate that is best at the base, as its rule carries
@@ -72,8 +72,9 @@ BASE_WIDTH, BASE_DEPTH = 64, 2
 WIDTHS, DEPTHS = (32, 64, 128, 256), (2, 4, 8)  # widths at the base's depth, depths at the base's width
 RATES = tuple(1.25e-3 * 2**doublings for doublings in range(7))
 SWEEP_SEEDS = (1, 2)
-TOKENS = 131_072
-TOP_WIDTH, TOP_DEPTH, TOP_TOKENS = 256, 4, 262_144
+TOKENS, LONGER = 131_072, (524_288, 2_097_152)
+TOP_WIDTH, TOP_TOKENS = 256, 262_144
+TOP_RULES: tuple[Rule, ...] = ("one rate", "muP")  # CompleteP says the same of the base's depth
 WIDE = 170  # columns of the tables
 SMALL = ((32, 2), (64, 2), (128, 2), (64, 4))  # widths and depths
 
@@ -252,13 +253,14 @@ def sweeps(runs: Runs) -> list[dict[str, Any]]:
         for rule in ("one rate", "CompleteP")
         for depth in DEPTHS
     ]
+    lines += [sweep(runs, "one rate", width, BASE_DEPTH, tokens, (1,)) for width in (64, 128) for tokens in LONGER]
     return lines
 
 
 def ladder(runs: Runs) -> dict[str, Any]:
     base = sweep(runs, "one rate", BASE_WIDTH, BASE_DEPTH, TOKENS, SWEEP_SEEDS)
-    top_sweeps = [sweep(runs, rule, TOP_WIDTH, TOP_DEPTH, TOP_TOKENS, (1,)) for rule in RULES]
-    tops = {one["rule"]: Run(one["rule"], one["best"], TOP_WIDTH, TOP_DEPTH, TOP_TOKENS) for one in top_sweeps}
+    top_sweeps = [sweep(runs, rule, TOP_WIDTH, BASE_DEPTH, TOP_TOKENS, (1,)) for rule in TOP_RULES]
+    tops = {one["rule"]: Run(one["rule"], one["best"], TOP_WIDTH, BASE_DEPTH, TOP_TOKENS) for one in top_sweeps}
     at_top = {rule: runs.over_mixtures(run) for rule, run in tops.items()}
     lines: list[dict[str, Any]] = []
     by_way: dict[str, list[Compared]] = {}
@@ -359,7 +361,7 @@ def shown_sweeps(lines: Sequence[Mapping[str, Any]]) -> Table:
 
 def shown_ladder(lines: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(title=f"agreement with the tops, over {MIXTURES} mixtures: rank correlation (95%), better by, regret")
-    for column in ("way", "width", "depth", "rate", *(f"top of {rule}" for rule in RULES)):
+    for column in ("way", "width", "depth", "rate", *(f"top of {rule}" for rule in TOP_RULES)):
         table.add_column(column, no_wrap=True)
     for line in lines:
         cells = []
