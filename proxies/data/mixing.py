@@ -18,6 +18,7 @@ import heapq
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ from proxies.targets import IGNORED
 
 SUM_TOLERANCE = 1e-6
 FEISTEL_ROUNDS = 4
-BLOCK = 4096  # rows that a schedule grows by
+BLOCK = 4096  # rows that are reckoned at once
 
 Integers = NDArray[np.int64]
 
@@ -43,8 +44,8 @@ class Rows:
         domain_B: index into the corpus's domains.
     """
 
-    inputs_BT: Integers
-    targets_BT: Integers
+    inputs_BT: NDArray[np.int32]
+    targets_BT: NDArray[np.int32]
     domain_B: Integers
 
 
@@ -144,26 +145,24 @@ class MixedStream:
             min(chunks, max(1, available.get(name, chunks * sequence_length) // sequence_length))
             for name, chunks in zip(self._names, self._chunks_K, strict=True)
         ]
+        # A stream is read from front to back: a block and the next one of each domain.
+        self._block_chunks = lru_cache(2 * len(self._names))(self._permuted)
         used = zip(self._names, self._used_K, strict=True)
         self.used_tokens: Mapping[str, int] = {name: chunks * sequence_length for name, chunks in used}
 
     def rows(self, start: int, count: int) -> Rows:
         """The rows from `start` to `start + count`."""
         domain_B, nth_B = self._schedule.rows(start, start + count)
-        chunk_B = np.empty_like(nth_B)
-        for domain in np.unique(domain_B):
-            here_B = domain_B == domain
-            chunk_B[here_B] = self._chunks(int(domain), nth_B[here_B])
-
         length = self._sequence_length
-        inputs_BT = np.empty((count, length), dtype=np.int64)
-        targets_BT = np.empty((count, length), dtype=np.int64)
-        for row, (domain, chunk) in enumerate(zip(domain_B, chunk_B, strict=True)):
-            tokens = self._tokens[domain][chunk * length : (chunk + 1) * length + 1]
-            inputs_BT[row], targets_BT[row] = tokens[:-1], tokens[1:]
-            mask = self._masks[domain]
-            if mask is not None:
-                targets_BT[row][mask[chunk * length + 1 : (chunk + 1) * length + 1] == 0] = IGNORED
+        inputs_BT = np.empty((count, length), dtype=np.int32)
+        targets_BT = np.empty((count, length), dtype=np.int32)
+        for domain in np.unique(domain_B):
+            here = np.flatnonzero(domain_B == domain)
+            first_N = self._chunks(int(domain), nth_B[here]) * length
+            tokens_NT = self._tokens[domain].windows(first_N, length + 1)
+            inputs_BT[here], targets_BT[here] = tokens_NT[:, :-1], tokens_NT[:, 1:]
+            if (mask := self._masks[domain]) is not None:
+                targets_BT[here] = np.where(mask.windows(first_N + 1, length) == 0, IGNORED, targets_BT[here])
         return Rows(inputs_BT, targets_BT, self._index_K[domain_B])
 
     def realised(self, rows: int) -> tuple[dict[str, int], dict[str, float]]:
@@ -178,9 +177,18 @@ class MixedStream:
 
     def _chunks(self, domain: int, nth_B: Integers) -> Integers:
         """Which chunk of a domain its rows number `nth_B` are."""
-        name, used, chunks = self._names[domain], self._used_K[domain], self._chunks_K[domain]
-        epoch_B, position_B = np.divmod(nth_B, used)
         chunk_B = np.empty_like(nth_B)
+        block_B = nth_B // BLOCK
+        for block in np.unique(block_B):
+            here_B = block_B == block
+            chunk_B[here_B] = self._block_chunks(domain, int(block))[nth_B[here_B] - block * BLOCK]
+        return chunk_B
+
+    def _permuted(self, domain: int, block: int) -> Integers:
+        """Those of the rows number `block` x BLOCK on, [BLOCK]: all at once takes hardly longer than a few."""
+        name, used, chunks = self._names[domain], self._used_K[domain], self._chunks_K[domain]
+        epoch_B, position_B = np.divmod(np.arange(block * BLOCK, (block + 1) * BLOCK), used)
+        chunk_B = np.empty_like(position_B)
         for epoch in np.unique(epoch_B):
             here_B = epoch_B == epoch
             chunk_B[here_B] = permute(position_B[here_B], used, f"{self._seed} {epoch} {name}")

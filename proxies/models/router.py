@@ -14,13 +14,12 @@ M members, N tokens of each, D width, E experts, K experts for each token.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from proxies.models.linear import Linear
+from proxies.models.linear import Generators, Linear
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Routing:
 
 
 class Router(nn.Module):
-    def __init__(self, width: int, experts: int, top_k: int, generators: Sequence[torch.Generator]) -> None:
+    def __init__(self, width: int, experts: int, top_k: int, generators: Generators) -> None:
         super().__init__()
         self.top_k = top_k
         self.score = Linear(width, experts, generators)
