@@ -58,7 +58,7 @@ from proxies.data.mixing import MixedStream
 from proxies.evaluate import EvaluationSet, EvaluationTokens, evaluate
 from proxies.member import RowStream
 from proxies.models.size import ModelSize, model_size
-from proxies.optimizer import UNDECAYED, MembersAdamW
+from proxies.optimizer import UNDECAYED, AdamW
 from proxies.pack import Pack
 from proxies.recipe import Recipe, recipe, step_law_rate
 from proxies.schedule import learning_rate_share
@@ -107,20 +107,25 @@ def scales(rule: Rule, weight: str, size: ModelSize) -> Scales:
     return Scales(first, rate, 1 / rate)
 
 
-class ScaledAdamW(MembersAdamW):
-    """The product's optimizer, one for each pair of rate and decay."""
+class ScaledAdamW(AdamW):
+    """The product's optimizer, one for each pair of rate and decay, and one norm of all gradients."""
 
     def __init__(self, weights: Mapping[str, Tensor], recipe: Recipe, scales: Mapping[str, Scales]) -> None:
         super().__init__(weights, recipe)
-        self._parts: list[tuple[float, list[str], MembersAdamW]] = []
+        self._parts: list[tuple[float, list[str], AdamW]] = []
         for rate, decay in sorted({(each.rate, each.decay) for each in scales.values()}):
             part = {name: weight for name, weight in weights.items() if scales[name][1:] == (rate, decay)}
-            optimizer = MembersAdamW(part, replace(recipe, weight_decay=recipe.weight_decay * decay))
+            optimizer = AdamW(part, replace(recipe, weight_decay=recipe.weight_decay * decay))
             self._parts.append((rate, list(part), optimizer))
 
-    def step(self, gradients: Mapping[str, Tensor], learning_rates: Sequence[float]) -> None:
+    def step(self, gradients: Mapping[str, Tensor], rate_M: Tensor) -> Tensor:
+        norm: Tensor = torch.linalg.vector_norm(torch.stack([each.norm() for each in gradients.values()]))
+        # What is clipped as a whole is not clipped again in parts.
+        if norm > self._recipe.clip:
+            gradients = {name: each * (self._recipe.clip / norm) for name, each in gradients.items()}
         for rate, names, optimizer in self._parts:
-            optimizer.step({name: gradients[name] for name in names}, [rate * each for each in learning_rates])
+            optimizer.step({name: gradients[name] for name in names}, rate * rate_M)
+        return norm.view(1)
 
 
 class ScaledPack(Pack):
@@ -147,9 +152,9 @@ def train(pack: Pack, stream: RowStream, evaluation_sets: Mapping[str, Evaluatio
                 step, chosen.steps, warmup_share=chosen.warmup_share, decay_share=chosen.decay_share
             )
             inputs_MBT, targets_MBT = (torch.as_tensor(part)[None] for part in (rows.inputs_BT, rows.targets_BT))
-            pack.step(inputs_MBT, targets_MBT, [chosen.learning_rate * share])
-        (evaluation,) = evaluate(pack, sets)
-    return {name: loss.nats_per_token for name, loss in evaluation.losses.items()}
+            pack.step(inputs_MBT, targets_MBT, torch.tensor([chosen.learning_rate * share]))
+        losses = evaluate(pack, 0, sets).losses
+    return {name: loss.nats_per_token for name, loss in losses.items()}
 
 
 @dataclass(frozen=True)
