@@ -385,7 +385,7 @@ def shown_ladder(lines: Sequence[Mapping[str, Any]]) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=["rates", "ladder", []], help="default: both")
+    parser.add_argument("--only", choices=["rates", "ladder"], help="one of the two parts")
     parser.add_argument("--work", type=Path, required=True, help="folder of the demo's text and of finished runs")
     parser.add_argument("--json", type=Path, help="also write the figures, and every run, here")
     options = parser.parse_args()
@@ -396,10 +396,10 @@ def main() -> None:
         "torch": torch.__version__,
         "rates": list(RATES),
     }
-    if "rates" in options.parts or not options.parts:
+    if options.only != "ladder":
         document["sweeps"] = sweeps(runs)
         console.print(shown_sweeps(document["sweeps"]))
-    if "ladder" in options.parts or not options.parts:
+    if options.only != "rates":
         document["ladder"] = ladder(runs)
         console.print(shown_sweeps(document["ladder"]["tops"]))
         console.print(shown_ladder(document["ladder"]["rungs"]))
