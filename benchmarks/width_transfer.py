@@ -226,12 +226,12 @@ class Runs:
 
 
 def sweep(runs: Runs, rule: Rule, width: int, depth: int, tokens: int, seeds: Sequence[int]) -> dict[str, Any]:
-    """Objectives on the proportional mixture, by rate: means of seeds, nan where one diverged."""
+    """Objectives on the proportional mixture, by rate: means of seeds."""
     losses = [
         fmean(runs.objective(Run(rule, rate, width, depth, tokens, seed)) for seed in seeds)
         for rate in track(RATES, f"{rule}, width {width}, depth {depth}")
     ]
-    best = int(np.nanargmin(losses))
+    best = int(np.argmin(losses))
     vertex = float(best)
     if 0 < best < len(RATES) - 1:
         before, here, after = losses[best - 1 : best + 2]

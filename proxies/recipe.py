@@ -93,8 +93,8 @@ def recipe(model: ModelSize, tokens: int, *, device: Device = "cpu", **overrides
     Args:
         overrides: fields of `Recipe`, kept as given.
     """
-    # 1. The law's learning rate: while small models' batches do not grow as it assumes, up to several times the best one.
-    #    Which it is hardly changes how mixtures rank (docs/fidelity-ladder.md).
+    # 1. The law's learning rate: for the smallest models, whose batch does not grow with the tokens, up to several
+    #    times the best one. How mixtures rank hardly depends on it (docs/fidelity-ladder.md).
     learning_rate = min(MAX_LEARNING_RATE, step_law_rate(model, tokens))
     # 2. Batch 0.58 D^0.571 tokens, but enough rows to average over domains...
     batch_rows = max(MIN_BATCH_ROWS, round(0.58 * tokens**0.571 / model.sequence_length))
