@@ -68,7 +68,8 @@ def compiling(what: str) -> Iterator[None]:
     import torch._functorch.config
     import torch._inductor.config
 
-    folder, name = _own_folder(), hashlib.sha256(what.encode()).hexdigest()[:16]
+    bits = _loop_bits()
+    folder, name = _own_folder(), hashlib.sha256(f"{what} {bits}".encode()).hexdigest()[:16]
     with ExitStack() as stack:
         if folder is not None and not (folder / f"{name}.made").exists():
             with suppress(LockHeld):
@@ -77,12 +78,19 @@ def compiling(what: str) -> Iterator[None]:
         stack.enter_context(torch._functorch.config.patch(autograd_cache_allow_custom_autograd_functions=True))
         # Each recipe is a shape; beyond torch's eight it would fall back to slow steps, with a warning.
         stack.enter_context(torch._dynamo.config.patch(recompile_limit=1000, accumulated_recompile_limit=1000))
-        # With loops of 512 bits, torch 2.13's bf16 steps of some shapes (width 128, 256 positions) are NaN from the
-        # second on, on processors with AMX. The matrix products, most of a step, are the library's in any case.
-        stack.enter_context(torch._inductor.config.patch({"cpp.simdlen": 256}))
+        stack.enter_context(torch._inductor.config.patch({"cpp.simdlen": bits}))
         yield
         if folder is not None:
             (folder / f"{name}.made").touch()
+
+
+def _loop_bits() -> int | None:
+    """How wide the loops of compiled steps are; None for as wide as the processor has them.
+
+    With loops of 512 bits, torch 2.13's bf16 steps of some shapes (width 128, 256 positions) are NaN from the second
+    on, on processors with AMX. There the matrix products, most of a step, are the library's in any case.
+    """
+    return 256 if torch.cpu._is_amx_tile_supported() else None
 
 
 def counted() -> Counter[str]:

@@ -4,6 +4,12 @@ The logits of a batch are by far the largest tensor of a small model: N x V floa
 are made for a chunk of tokens at a time, and the chunk's gradients at once with its loss, because what the
 backward pass needs (softmax minus one-hot) is what the forward pass has just computed.
 
+    e = exp(logits - max)      t = sum of e      nats = log t + max - logit of the target
+    d = e, but for the target e - t              d_hidden = (d head) / t      d_head = d^T (hidden / t)
+
+Compiled, a chunk is read twice and written once: what is divided by t is small, and of the target t is taken off before
+its number is rounded, for p - 1 may be a thousandth of p.
+
 Evaluations need no gradients, and have the loss of each token apart (`cross_entropies`).
 
 M members, N tokens of each, D width, V vocabulary, C tokens of one chunk.
@@ -19,19 +25,16 @@ from torch import Tensor
 from proxies.models.linear import linear
 from proxies.targets import IGNORED
 
-# Logits of one chunk: on a CPU what fits a core's cache, on a GPU large products.
+# Logits of one chunk: on a CPU what stays in a core's cache, on a GPU large products.
 CHUNK_LOGITS = {"cpu": 2**21, "cuda": 2**27}
-MOST_COMPILED_CHUNKS = 16
-# Compiled, a CPU's chunks gain nothing until memory does: the plain loss is faster to compile, and to find again.
-PLAIN_LOGITS = 2**25
+# Each takes its second to compile.
+MOST_COMPILED_CHUNKS = 8
+# A compiled evaluation, which writes no logits, has no use for chunks until memory does.
+EVALUATED_AT_ONCE = 2**25
 
 
 def linear_cross_entropy(hidden_MND: Tensor, head_MVD: Tensor, targets_MN: Tensor) -> Tensor:
     """Summed nats of all targets but the IGNORED ones, [M]; logits are float32 whatever the dtype of `hidden_MND`."""
-    if _compiled_plainly(hidden_MND, head_MVD):
-        logits = linear(hidden_MND, head_MVD).float().flatten(0, 1)
-        nats = torch.nn.functional.cross_entropy(logits, targets_MN.flatten(), ignore_index=IGNORED, reduction="none")
-        return nats.view_as(targets_MN).sum(dim=1)
     counted_MN = targets_MN != IGNORED
     # A hidden state of zeros adds nothing to the head's gradient, and gets none itself.
     hidden_MND = hidden_MND * counted_MN.unsqueeze(2).to(hidden_MND.dtype)
@@ -44,9 +47,9 @@ def linear_cross_entropy(hidden_MND: Tensor, head_MVD: Tensor, targets_MN: Tenso
 def cross_entropies(hidden_MND: Tensor, head_MVD: Tensor, targets_MN: Tensor) -> Tensor:
     """Nats of each target, [M, N], 0 for those that are IGNORED."""
     head = head_MVD.to(hidden_MND.dtype)
-    chunk_tokens = targets_MN.shape[1]
-    if not _compiled_plainly(hidden_MND, head_MVD):
-        chunk_tokens = _chunk_tokens(hidden_MND, head)
+    chunk_tokens = _chunk_tokens(hidden_MND, head)
+    if torch.compiler.is_compiling() and not hidden_MND.is_cuda:
+        chunk_tokens = max(chunk_tokens, EVALUATED_AT_ONCE // (len(head) * head.shape[1]))
     counted_MN = targets_MN != IGNORED
     targets_MN1 = targets_MN.where(counted_MN, 0).unsqueeze(2)
     nats = []
@@ -55,12 +58,6 @@ def cross_entropies(hidden_MND: Tensor, head_MVD: Tensor, targets_MN: Tensor) ->
         log_p_MCV = torch.log_softmax(linear(hidden_MND[:, chunk], head), dim=-1, dtype=torch.float32)
         nats.append(-log_p_MCV.gather(2, targets_MN1[:, chunk]).squeeze(2))
     return torch.cat(nats, dim=1).where(counted_MN, 0)
-
-
-def _compiled_plainly(hidden_MND: Tensor, head_MVD: Tensor) -> bool:
-    members, tokens, _ = hidden_MND.shape
-    few = members * tokens * head_MVD.shape[1] <= PLAIN_LOGITS
-    return few and torch.compiler.is_compiling() and not hidden_MND.is_cuda
 
 
 def _chunk_tokens(hidden_MND: Tensor, head_MVD: Tensor) -> int:
@@ -78,21 +75,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         head = head_MVD.to(hidden_MND.dtype)
         chunk_tokens = _chunk_tokens(hidden_MND, head)
-        nats_M = torch.zeros(len(hidden_MND), device=hidden_MND.device)
-        if with_gradients:
-            d_hidden_MND, d_head_MVD = torch.empty_like(hidden_MND), torch.zeros_like(head_MVD)
-            ctx.save_for_backward(d_hidden_MND, d_head_MVD)
+        nats, d_hidden = [], []
+        d_head_MVD = torch.zeros_like(head_MVD)
         for start in range(0, targets_MN.shape[1], chunk_tokens):
             chunk = slice(start, start + chunk_tokens)
             hidden_MCD, target_MC1 = hidden_MND[:, chunk], targets_MN[:, chunk].unsqueeze(2)
-            log_p_MCV = torch.log_softmax(linear(hidden_MCD, head), dim=-1, dtype=torch.float32)
-            log_p_MC1 = log_p_MCV.gather(2, target_MC1)
-            nats_M -= (log_p_MC1.squeeze(2) * counted_MN[:, chunk]).sum(dim=1)
+            nats_MC1, d_MCV, total_MC1 = _loss_and_gradient(linear(hidden_MCD, head), target_MC1)
+            nats.append(nats_MC1.squeeze(2))
             if with_gradients:
-                d_logits_MCV = log_p_MCV.exp_().scatter_add_(2, target_MC1, -torch.ones_like(log_p_MC1)).to(head.dtype)
-                d_hidden_MND[:, chunk] = linear(d_logits_MCV, head.mT)
-                d_head_MVD += linear(d_logits_MCV.mT, hidden_MCD.mT)
-        return nats_M
+                d_hidden.append((linear(d_MCV, head.mT) / total_MC1).to(head.dtype))
+                d_head_MVD += linear(d_MCV.mT, (hidden_MCD / total_MC1).to(head.dtype).mT)
+        if with_gradients:
+            ctx.save_for_backward(torch.cat(d_hidden, dim=1), d_head_MVD)
+        return (torch.cat(nats, dim=1) * counted_MN).sum(dim=1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
@@ -100,3 +95,20 @@ class _LinearCrossEntropy(torch.autograd.Function):
         (d_nats_M,) = gradients
         d_nats_M11 = d_nats_M.view(-1, 1, 1)
         return d_hidden_MND * d_nats_M11.to(d_hidden_MND.dtype), d_head_MVD * d_nats_M11, None, None, None
+
+
+def _loss_and_gradient(logits_MCV: Tensor, target_MC1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Nats of each target, [M, C, 1], float32; `t` times their gradient, in the dtype of the logits; and `t`."""
+    dtype = logits_MCV.dtype
+    if not torch.compiler.is_compiling():  # torch's own softmax takes fewer passes than the formula
+        p_MCV = torch.log_softmax(logits_MCV, dim=-1, dtype=torch.float32)
+        nats_MC1 = -p_MCV.gather(2, target_MC1)
+        p_MCV = p_MCV.exp_().scatter_add_(2, target_MC1, -torch.ones_like(nats_MC1))
+        return nats_MC1, p_MCV.to(dtype), torch.ones_like(nats_MC1)
+    logits_MCV = logits_MCV.float()
+    most_MC1 = logits_MCV.amax(dim=-1, keepdim=True)
+    exp_MCV = (logits_MCV - most_MC1).exp()
+    total_MC1 = exp_MCV.sum(dim=-1, keepdim=True)
+    of_target_MC1 = logits_MCV.gather(2, target_MC1) - most_MC1
+    d_MCV = exp_MCV.to(dtype).scatter(2, target_MC1, (of_target_MC1.exp() - total_MC1).to(dtype))
+    return total_MC1.log() - of_target_MC1, d_MCV, total_MC1

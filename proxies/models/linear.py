@@ -6,6 +6,7 @@ M members, N tokens, I inputs, O outputs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +28,31 @@ def linear(x_MNI: Tensor, weight_MOI: Tensor) -> Tensor:
     """Each member's x W^T, [M, N, O]."""
     weight_MOI = weight_MOI.to(x_MNI.dtype)
     if len(weight_MOI) == 1:  # a plain product is faster than a batch of one
-        return nn.functional.linear(x_MNI[0], weight_MOI[0]).unsqueeze(0)
+        on_cpu_in_bf16 = not x_MNI.is_cuda and x_MNI.dtype == torch.bfloat16
+        product = _Product.apply if on_cpu_in_bf16 else nn.functional.linear
+        y_NO: Tensor = product(x_MNI[0], weight_MOI[0])
+        return y_NO.unsqueeze(0)
     return torch.bmm(x_MNI, weight_MOI.mT)
+
+
+class _Product(torch.autograd.Function):
+    """x W^T, of whose gradients that of W is made with the smaller of its two factors transposed: on a CPU it is the
+    transposed one that the library lays out anew, element by element."""
+
+    @staticmethod
+    def forward(ctx: Any, x_NI: Tensor, weight_OI: Tensor) -> Tensor:
+        ctx.save_for_backward(x_NI, weight_OI)
+        return nn.functional.linear(x_NI, weight_OI)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor]:
+        (d_y_NO,) = gradients
+        x_NI, weight_OI = ctx.saved_tensors
+        d_x_NI = d_y_NO @ weight_OI if ctx.needs_input_grad[0] else None
+        outputs, inputs = weight_OI.shape
+        if outputs > inputs:
+            return d_x_NI, (x_NI.mT @ d_y_NO).mT.contiguous()
+        return d_x_NI, d_y_NO.mT @ x_NI
 
 
 class Linear(nn.Module):

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from proxies.models.attention import Attention, causal_mask
+from proxies.models.attention import Attention
 from proxies.models.cross_entropy import cross_entropies, linear_cross_entropy
 from proxies.models.experts import ExpertLayer
 from proxies.models.feed_forward import FeedForward
@@ -77,8 +77,8 @@ class Block(nn.Module):
         else:
             self.feed_forward = FeedForward(size.width, size.feed_forward, generators, gain=gain)
 
-    def forward(self, x_MND: Tensor, mask_TT: Tensor | None, share_ME: Tensor | None) -> tuple[Tensor, Routing | None]:
-        x_MND = x_MND + self.attention(rms_norm(x_MND), mask_TT)
+    def forward(self, x_MND: Tensor, share_ME: Tensor | None) -> tuple[Tensor, Routing | None]:
+        x_MND = x_MND + self.attention(rms_norm(x_MND))
         if isinstance(self.feed_forward, FeedForward):
             return x_MND + self.feed_forward(rms_norm(x_MND)), None
         out_MND, routing = self.feed_forward(rms_norm(x_MND), share_ME)
@@ -166,15 +166,14 @@ class Transformer(nn.Module):
         first_M1 = torch.arange(members, device=tokens_MBT.device).unsqueeze(1) * vocabulary
         table_VD = self.embedding_MVD.view(-1, width)  # the members' tables above each other
         x_MND = nn.functional.embedding(tokens_MBT.flatten(1) + first_M1, table_VD).to(self.dtype)
-        mask_TT = causal_mask(x_MND, tokens_MBT.shape[2])
         routings: list[Routing] = []
         for block in self.blocks:
             has_experts = isinstance(block.feed_forward, ExpertLayer)
             share_ME = share_MLE[:, len(routings)] if has_experts and share_MLE is not None else None
             if self.recomputed and torch.is_grad_enabled():
-                x_MND, routing = checkpoint(block, x_MND, mask_TT, share_ME, use_reentrant=False)
+                x_MND, routing = checkpoint(block, x_MND, share_ME, use_reentrant=False)
             else:
-                x_MND, routing = block(x_MND, mask_TT, share_ME)
+                x_MND, routing = block(x_MND, share_ME)
             if routing is not None:
                 routings.append(routing)
         return rms_norm(x_MND), routings

@@ -87,6 +87,17 @@ def test_what_is_compiled_for_a_pack_serves_all_that_pass_through_its_slots() ->
         assert compiled.steps == eager.steps
 
 
+def test_loops_are_narrow_where_wide_ones_gave_nan(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import config
+
+    widths = []
+    for has_amx in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has_amx=has_amx: has_amx)
+        with compiling(f"loops with AMX: {has_amx}"):
+            widths.append(config.cpp.simdlen)
+    assert widths == [256, None]  # None: as wide as the processor has them
+
+
 @pytest.mark.slow
 @takes_a_minute
 def test_steps_of_a_usual_shape_are_numbers() -> None:

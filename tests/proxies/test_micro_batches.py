@@ -93,4 +93,4 @@ def test_a_pack_leaves_nothing_behind() -> None:
         Pack(recipe, [1, 2])
         gc.collect()
         tensors.append(sum(isinstance(each, torch.Tensor) for each in gc.get_objects()))
-    assert tensors[0] == tensors[1]
+    assert tensors[1] <= tensors[0]  # fewer where the first collection left some of what other tests had compiled

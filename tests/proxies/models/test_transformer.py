@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from proxies.models.attention import attend, causal_mask
+from proxies.models.attention import BLOCK, MOST_BLOCKS, attend
 from proxies.models.cross_entropy import CHUNK_LOGITS, linear_cross_entropy
+from proxies.models.linear import linear
 from proxies.models.norm import EPSILON, rms_norm
 from proxies.models.size import Kind, model_size
 from proxies.models.transformer import Transformer
@@ -97,13 +98,55 @@ def test_every_weight_learns(kind: Kind) -> None:
         assert weight.grad.abs().sum() > 0, name
 
 
-def test_attention_written_out_is_the_fused_one() -> None:
+@pytest.mark.parametrize("length", [LENGTH, BLOCK, 2 * BLOCK + 40, MOST_BLOCKS * BLOCK + 10])
+def test_attention_written_out_is_the_fused_one_and_so_are_its_gradients(length: int) -> None:
     """What a CPU computes by hand in bfloat16 is what the kernel computes."""
-    query, key, value = torch.randn(3, 2, 2, LENGTH, 16, generator=torch.Generator().manual_seed(1))
-    mask = causal_mask(torch.empty(1, 2 * LENGTH, 32, dtype=torch.bfloat16), LENGTH)
-    assert mask is not None
+    generator = torch.Generator().manual_seed(1)
+    query, key, value = torch.randn(3, 2, 2, length, 16, generator=generator)
+    inputs = [rms_norm(query) / 4, rms_norm(key), value]
+    weights = torch.randn(2, 2, length, 16, generator=generator)
 
-    torch.testing.assert_close(attend(query, key, value, mask), attend(query, key, value, None))
+    def mixed_and_gradients(past: torch.Tensor | None) -> list[torch.Tensor]:
+        leaves = [each.clone().requires_grad_() for each in inputs]
+        mixed = attend(leaves[0], leaves[1], leaves[2], past)
+        return [mixed, *torch.autograd.grad((weights * mixed).sum(), leaves)]
+
+    written, fused = mixed_and_gradients(torch.ones(length, length).tril()), mixed_and_gradients(None)
+
+    for ours, theirs in zip(written, fused, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-4)
+
+
+def test_attention_in_bf16_sees_no_future_in_any_block() -> None:
+    length = BLOCK + 30
+    model = Transformer(
+        model_size("dense", 1, VOCABULARY, length, width=32, heads=2, feed_forward=64),
+        [torch.Generator().manual_seed(0)],
+        torch.bfloat16,
+    )
+    tokens = torch.randint(VOCABULARY, (1, 2, length), generator=torch.Generator().manual_seed(0))
+    changed = tokens.clone()
+    changed[..., BLOCK + 9 :] = (changed[..., BLOCK + 9 :] + 1) % VOCABULARY
+
+    before, after = model.logits(tokens), model.logits(changed)
+
+    assert torch.equal(before[:, :, : BLOCK + 9], after[:, :, : BLOCK + 9])
+    assert not torch.allclose(before[:, :, BLOCK + 9 :], after[:, :, BLOCK + 9 :])
+
+
+@pytest.mark.parametrize("outputs", [4, 24])
+def test_a_product_in_bf16_has_the_gradients_that_autograd_derives(outputs: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 40, 8, generator=generator).bfloat16().requires_grad_()
+    weight = torch.randn(1, outputs, 8, generator=generator).requires_grad_()
+    factors = torch.randn(1, 40, outputs, generator=generator)
+
+    ours = torch.autograd.grad((factors * linear(x, weight)).sum(), (x, weight))
+    theirs = torch.autograd.grad((factors * (x.float() @ weight.bfloat16().float().mT)).sum(), (x, weight))
+
+    for our, their in zip(ours, theirs, strict=True):
+        assert our.is_contiguous()
+        torch.testing.assert_close(our, their, atol=0.1, rtol=0.02)
 
 
 def test_norm_has_the_gradient_that_autograd_derives() -> None:
@@ -143,3 +186,28 @@ def test_cross_entropy_in_chunks_and_as_compiled_has_the_loss_and_gradients_of_t
         strict=True,
     ):
         torch.testing.assert_close(our, their)
+
+
+@pytest.mark.parametrize("compiling", [False, True])
+def test_cross_entropy_of_what_is_nearly_known_is_precise_in_bf16(
+    compiling: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a target with a probability of .99 the gradient is the small difference to one, which rounding could drown."""
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
+    generator = torch.Generator().manual_seed(0)
+    head = torch.randn(1, 50, 64, generator=generator).bfloat16().float()
+    targets = torch.randint(50, (1, 200), generator=generator)
+    hidden = (0.18 * head[0, targets]).bfloat16()
+
+    leaves = [hidden.clone().requires_grad_(), head.clone().requires_grad_()]
+    exact_leaves = [hidden.double().requires_grad_(), head.double().requires_grad_()]
+    logits = (exact_leaves[0] @ exact_leaves[1].mT)[0]
+    exact = cross_entropy(logits, targets[0], reduction="sum")
+    nats = linear_cross_entropy(leaves[0], leaves[1], targets)
+
+    assert logits.softmax(dim=1).gather(1, targets.mT).median() > 0.99
+    assert nats.item() == pytest.approx(exact.item(), rel=0.02)
+    for our, their in zip(
+        torch.autograd.grad(nats.sum(), leaves), torch.autograd.grad(exact, exact_leaves), strict=True
+    ):
+        assert (our - their).norm() < 0.02 * their.norm()
