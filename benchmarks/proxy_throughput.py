@@ -2,11 +2,12 @@
 
     python -m benchmarks.proxy_throughput                                   the reference shape on this CPU
     python -m benchmarks.proxy_throughput --shape regmix-1m --device cuda --json benchmarks/results/throughput.json
-    python -m benchmarks.proxy_throughput --contenders mixopt --profile     where the time of a step goes
+    python -m benchmarks.proxy_throughput --contenders mixopt --profile     where a step's time goes, by product
 
 In every round each contender in turn trains for some seconds, in a process of its own with one thread, while all
 others wait; so does a process that multiplies matrices, for the peak of this device. All figures are medians over
-the rounds, ratios those of the ratio within a round. Model FLOPs are by formula, the same for all (proxies/flops.py).
+the rounds, ratios those of the ratio within a round. On a CPU seconds are CPU seconds, so that others may use the
+machine. Model FLOPs are by formula, the same for all (proxies/flops.py).
 Memory is what a process, or PyTorch on a GPU, held at its peak, beside what the formula of `formula_bytes` says.
 """
 
@@ -23,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import chain, cycle
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Any, get_args
@@ -127,10 +129,13 @@ class Training:
         """From the first line of the contender's code to the end of its first step; bytes held at the peak."""
         return {"first_step_seconds": self.first_step_seconds, "memory_bytes": peak_bytes(self._work.device)}
 
-    def profile(self) -> list[dict[str, Any]]:
-        """The operators that take longest, with their share of all operators' own time."""
-        with torch.profiler.profile() as profiler:
+    def profile(self) -> dict[str, list[dict[str, Any]]]:
+        """The operators that take longest, with their share of all operators' own time, and each matrix product."""
+        with torch.profiler.profile(record_shapes=True) as profiler:
             self._take(PROFILED_STEPS)
+        return {"operators": self._longest(profiler), "products": self._products(profiler)}
+
+    def _longest(self, profiler: torch.profiler.profile) -> list[dict[str, Any]]:
         on_gpu = self._work.device == "cuda"
         taken = {
             event: event.self_device_time_total if on_gpu else event.self_cpu_time_total  # microseconds
@@ -146,6 +151,24 @@ class Training:
             }
             for event in longest
         ]
+
+    def _products(self, profiler: torch.profiler.profile) -> list[dict[str, Any]]:
+        """By the shapes that are multiplied, those that take longest first."""
+        rows = []
+        for event in profiler.key_averages(group_by_input_shape=True):
+            if event.key not in ("aten::mm", "aten::bmm"):
+                continue
+            left, right = event.input_shapes[:2]
+            microseconds = event.device_time_total if self._work.device == "cuda" else event.self_cpu_time_total
+            rows.append(
+                {
+                    "product": f"{left} x {right}",
+                    "calls_a_step": event.count / PROFILED_STEPS,
+                    "ms_a_step": microseconds / 1000 / PROFILED_STEPS,
+                    "flops_per_second": 2 * prod(left) * right[-1] * event.count / (microseconds / 1e6),
+                }
+            )
+        return sorted(rows, key=lambda row: -row["ms_a_step"])
 
 
 class MatrixProducts:
@@ -178,19 +201,23 @@ class MatrixProducts:
 
 
 def seconds_per_call(function: Callable[[], Any], device: Device, seconds: float) -> float:
-    """The mean over as many calls as should take `seconds`, after two that tell how long one takes."""
+    """The mean over as many calls as should take `seconds`, after two that tell how long one takes.
+
+    On a CPU seconds of its one thread: what others do on a shared machine would make wall time another one's.
+    """
+    clock = time.perf_counter if device == "cuda" else time.process_time
     for _ in range(2):
         synchronize(device)
-        began = time.perf_counter()
+        began = clock()
         function()
         synchronize(device)
-        expected = time.perf_counter() - began
+        expected = clock() - began
     calls = max(1, round(seconds / expected))
-    began = time.perf_counter()
+    began = clock()
     for _ in range(calls):
         function()
     synchronize(device)
-    return (time.perf_counter() - began) / calls
+    return (clock() - began) / calls
 
 
 def synchronize(device: Device) -> None:
@@ -302,11 +329,25 @@ def shown(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
     return table
 
 
-def profile(contender: Contender, work: Work) -> list[dict[str, Any]]:
+def profile(contender: Contender, work: Work) -> dict[str, list[dict[str, Any]]]:
     training = Apart(Training, contender, work, True)
-    rows: list[dict[str, Any]] = training.call("profile")
+    taken: dict[str, list[dict[str, Any]]] = training.call("profile")
     training.end()
-    return rows
+    return taken
+
+
+def products_shown(rows: Sequence[Mapping[str, Any]], peak: float) -> Table:
+    table = Table(title="its matrix products", title_justify="left", box=None, pad_edge=False)
+    table.add_column("shapes")
+    for heading in ("ms a step", "calls a step", "GFLOP/s", "of the peak"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            row["product"],
+            *(f"{row['ms_a_step']:.2f}", f"{row['calls_a_step']:g}"),
+            *(f"{row['flops_per_second'] / 1e9:,.0f}", f"{row['flops_per_second'] / peak:.0%}"),
+        )
+    return table
 
 
 def profile_shown(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
@@ -372,7 +413,8 @@ def main() -> None:
     console.print(f"peak of a matrix product: {best[1] / 1e9:,.0f} GFLOP/s at {best[0]}")
     if options.profile:
         document["profile"] = profile(contenders[0], work)
-        console.print(profile_shown(document["profile"], f"a step of {contenders[0].name}"))
+        console.print(profile_shown(document["profile"]["operators"], f"a step of {contenders[0].name}"))
+        console.print(products_shown(document["profile"]["products"], best[1]))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(document, indent=2) + "\n")
