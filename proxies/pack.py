@@ -110,6 +110,8 @@ class Pack:
         dtype = device.dtype_of(recipe.precision)
         self._model = Transformer(recipe.model, generators, dtype).to(recipe.device)
         self._weights = dict(self._model.named_parameters())
+        # With what is no weight of the optimizer's: the routers' biases.
+        self._kept = self._model.state_dict()
         self._optimizer = MembersAdamW(self._weights, recipe)
         self.micro_batches = micro_batches(self._model, recipe)
         self._added: list[Tensor] | None = None
@@ -172,6 +174,9 @@ class Pack:
         gradients = {name: weight.grad for name, weight in self._weights.items() if weight.grad is not None}
         self.gradient_norm_M = self._clip(list(gradients.values()))
         self._optimizer.step(gradients, learning_rates)
+        if self.recipe.model.experts is not None and self.recipe.model.experts.has_bias:
+            rates = [self.recipe.bias_rate if rate > 0 else 0.0 for rate in learning_rates]
+            self._model.update_router_biases(self.losses.load_MLE, torch.tensor(rates, device=self.recipe.device))
         self._model.zero_grad()
         return mean_M
 
@@ -206,8 +211,8 @@ class Pack:
         return self.losses.nats_M / predicted_M
 
     def _shares(self, parts: Sequence[Tensor]) -> Tensor | None:
-        """Of the choices of a batch, the share of each expert, [M, L, E]; None without experts."""
-        if not self.recipe.model.expert_count:
+        """Of the choices of a batch, the share of each expert, [M, L, E]; None where no loss is made of it."""
+        if not self.recipe.model.expert_count or not self.recipe.balance_loss:
             return None
         with torch.no_grad():
             choices_MLE = torch.stack([self._functions.choices(self._model, each).clone() for each in parts]).sum(dim=0)
@@ -236,9 +241,9 @@ class Pack:
         )
 
     def weights(self, member: int) -> dict[str, Tensor]:
-        """A copy of one member's weights."""
+        """A copy of one member's weights, its routers' biases included."""
         # A view would be saved with all that it is a view of.
-        return {name: weight.detach()[member].clone() for name, weight in self._weights.items()}
+        return {name: weight[member].clone() for name, weight in self._kept.items()}
 
     def state(self, member: int) -> dict[str, Any]:
         """One member's weights and moments, as it would have them alone."""
@@ -246,7 +251,7 @@ class Pack:
 
     @torch.no_grad()
     def restore(self, member: int, state: dict[str, Any]) -> None:
-        for name, weight in self._weights.items():
+        for name, weight in self._kept.items():
             weight[member].copy_(state["weights"][name])
         self._optimizer.restore(member, state["moments"])
 
