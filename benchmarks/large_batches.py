@@ -47,7 +47,7 @@ def measured(rows: int, kind: str, whole: bool, memory: int) -> None:
         tokens = [torch.randint(VOCABULARY, shape, generator=generator) for _ in range(2 * STEPS)]
         began = time.perf_counter()
         losses = [
-            pack.step(inputs, targets, [asked.learning_rate]).item()
+            pack.step(inputs, targets, torch.tensor([asked.learning_rate])).item()
             for inputs, targets in zip(tokens[::2], tokens[1::2], strict=True)
         ]
     print(

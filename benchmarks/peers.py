@@ -86,9 +86,11 @@ def mixopt(work: Work, *, compiled: bool = True) -> StepFunction:
     if compiled and pack.not_compiled is not None:
         warnings.warn(f"mixopt runs uncompiled: {pack.not_compiled}", stacklevel=1)
 
+    rate_M = torch.full((work.members,), LEARNING_RATE, device=work.device)
+
     def step(inputs: Tensor, targets: Tensor) -> Tensor:
         inputs_MBT, targets_MBT = (rows.view(work.members, work.batch_rows, -1) for rows in (inputs, targets))
-        return pack.step(inputs_MBT, targets_MBT, [LEARNING_RATE] * work.members)
+        return pack.step(inputs_MBT, targets_MBT, rate_M)
 
     return step
 

@@ -1,10 +1,14 @@
-"""Checkpoints of a run: written whole or not at all, and read back only by the run that wrote them."""
+"""Checkpoints of a run: written whole or not at all, by a thread, and read back only by the run that wrote them."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
+from time import perf_counter
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -26,6 +30,28 @@ def save(place: str | Path, identity: str, state: dict[str, Any]) -> None:
     with buffer.getbuffer() as content:
         content[:DIGEST_BYTES] = _digest(identity, content[DIGEST_BYTES:])
     storage.write(place, buffer.getvalue())
+
+
+class Writer(AbstractContextManager["Writer"]):
+    """Saves one state after the other while training goes on; whatever was begun is written when the context ends."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown()
+
+    def save(self, place: str | Path, identity: str, state: dict[str, Any]) -> Future[float]:
+        """`save` a state that nobody changes from now on; gives the seconds that it took."""
+
+        def write() -> float:
+            began = perf_counter()
+            save(place, identity, state)
+            return perf_counter() - began
+
+        return self._thread.submit(write)
 
 
 def load(place: str | Path, identity: str) -> dict[str, Any] | None:

@@ -72,6 +72,6 @@ def environment(device: Device, precision: Precision) -> dict[str, str]:
         "device": device,
         "processor": torch.cuda.get_device_name() if device == "cuda" else torch.cpu.get_capabilities()["cpu_name"],
         "precision": precision,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "threads": "1",
     }

@@ -1,10 +1,10 @@
-"""The losses of a pack on evaluation sets, in nats per token and bits per byte.
+"""The losses of a member of a pack on evaluation sets, in nats per token and bits per byte.
 
 A set is cut into rows of the model's length: every token is predicted once, from those before it in its row,
 and counted where its loss mask is 1. The first token of the set has nothing before it and is not predicted. Where a
 set's documents are divided into groups, what each group costs is told as well; the sums of all are the set's.
 
-M members, N tokens, X batches of B rows, S sets, T positions, G groups of documents, L expert layers, E experts.
+N tokens, X batches of B rows, S sets, T positions, G groups of documents, L expert layers, E experts.
 """
 
 from __future__ import annotations
@@ -98,56 +98,53 @@ class EvaluationSet:
         self.bytes = tokens.bytes
         self.bytes_G = tuple(tokens.bytes_G)
         # All batches have one shape: a second one would be compiled for itself.
-        shape = (-1, 1, batch_rows, recipe.model.sequence_length)
-        self.inputs_X1BT = inputs_BT.to(recipe.device).view(shape)
-        self.targets_X1BT = targets_BT.to(recipe.device).view(shape)
+        shape = (-1, batch_rows, recipe.model.sequence_length)
+        self.inputs_XBT = inputs_BT.to(recipe.device).view(shape)
+        self.targets_XBT = targets_BT.to(recipe.device).view(shape)
         group_BT = _groups(tokens, targets_BT)
         self.tokens_G = tuple(np.bincount(group_BT[targets_BT != IGNORED], minlength=len(self.bytes_G)).tolist())
-        self.group_X1BT = group_BT.to(recipe.device).view(shape)
+        self.group_XBT = group_BT.to(recipe.device).view(shape)
 
-    def summed(self, nats_MBT: Tensor, batch: int) -> Tensor:
-        """Each member's nats of a batch, by group, [M, G]; the whole batch is one where the set is not divided."""
-        nats_MN = nats_MBT.flatten(1).double()
+    def summed(self, nats_BT: Tensor, batch: int) -> Tensor:
+        """The nats of a batch by group, [G]; the whole batch is one where the set is not divided."""
+        nats_N = nats_BT.flatten().double()
         if not self.bytes_G:
-            return nats_MN.sum(dim=1, keepdim=True)
+            return nats_N.sum().unsqueeze(0)
         # A product, because a GPU that adds where an index says does so in any order.
-        groups_G = torch.arange(len(self.bytes_G), device=nats_MN.device)
-        return nats_MN @ (self.group_X1BT[batch].flatten().unsqueeze(1) == groups_G).double()
+        groups_G = torch.arange(len(self.bytes_G), device=nats_N.device)
+        return nats_N @ (self.group_XBT[batch].flatten().unsqueeze(1) == groups_G).double()
 
     def groups(self, nats_G: Sequence[float]) -> GroupLosses | None:
-        """Of one member, whose nats these are; None where the set is not divided."""
+        """Of the member whose nats these are; None where the set is not divided."""
         if not self.bytes_G:
             return None
         return GroupLosses(tuple(nats_G), self.tokens_G, self.bytes_G)
 
 
-def evaluate(pack: Pack, sets: Mapping[str, EvaluationSet]) -> list[Evaluation]:
-    """Measure each member on all sets; the device is waited for only at the end."""
+def evaluate(pack: Pack, slot: int, sets: Mapping[str, EvaluationSet]) -> Evaluation:
+    """Measure the member in this slot on all sets; the device is waited for only at the end."""
     totals = []
     for evaluation_set in sets.values():
         batches = [
-            pack.evaluated(inputs_1BT.repeat(len(pack), 1, 1), targets_1BT.repeat(len(pack), 1, 1))
-            for inputs_1BT, targets_1BT in zip(evaluation_set.inputs_X1BT, evaluation_set.targets_X1BT, strict=True)
+            pack.evaluated(slot, inputs_BT, targets_BT)
+            for inputs_BT, targets_BT in zip(evaluation_set.inputs_XBT, evaluation_set.targets_XBT, strict=True)
         ]
-        nats_XMG = torch.stack([evaluation_set.summed(losses.nats_MBT, at) for at, losses in enumerate(batches)])
-        totals.append((nats_XMG.sum(dim=0), torch.stack([losses.load_MLE for losses in batches]).sum(dim=0)))
-    nats_SMG = [nats_MG.tolist() for nats_MG, _ in totals]
-    load_SMLE = torch.stack([load_MLE for _, load_MLE in totals]).cpu()
+        nats_XG = torch.stack([evaluation_set.summed(losses.nats_BT, at) for at, losses in enumerate(batches)])
+        totals.append((nats_XG.sum(dim=0), torch.stack([losses.load_LE for losses in batches]).sum(dim=0)))
+    nats_SG = [nats_G.tolist() for nats_G, _ in totals]
+    load_SLE = torch.stack([load_LE for _, load_LE in totals]).cpu()
 
-    evaluations = []
-    for member in range(len(pack)):
-        losses: dict[str, EvaluationLoss] = {}
-        groups: dict[str, GroupLosses] = {}
-        routing: dict[str, float] = {}
-        for (name, evaluation_set), nats_MG, load_MLE in zip(sets.items(), nats_SMG, load_SMLE, strict=True):
-            nats = math.fsum(nats_MG[member])
-            if (of_groups := evaluation_set.groups(nats_MG[member])) is not None:
-                groups[name] = of_groups
-            losses[name] = EvaluationLoss(nats / evaluation_set.predicted, nats / math.log(2) / evaluation_set.bytes)
-            shares = _routing(load_MLE[member], pack.recipe.model.expert_layers)
-            routing |= {f"routing/{name}/{key}": value for key, value in shares.items()}
-        evaluations.append(Evaluation(losses, groups, routing))
-    return evaluations
+    losses: dict[str, EvaluationLoss] = {}
+    groups: dict[str, GroupLosses] = {}
+    routing: dict[str, float] = {}
+    for (name, evaluation_set), nats_G, load_LE in zip(sets.items(), nats_SG, load_SLE, strict=True):
+        nats = math.fsum(nats_G)
+        if (of_groups := evaluation_set.groups(nats_G)) is not None:
+            groups[name] = of_groups
+        losses[name] = EvaluationLoss(nats / evaluation_set.predicted, nats / math.log(2) / evaluation_set.bytes)
+        shares = _routing(load_LE, pack.recipe.model.expert_layers)
+        routing |= {f"routing/{name}/{key}": value for key, value in shares.items()}
+    return Evaluation(losses, groups, routing)
 
 
 def _routing(load_LE: Tensor, layers: Sequence[int]) -> dict[str, float]:

@@ -2,8 +2,9 @@
 
 Every member has its own first weights, rows and learning rate, and learns what it would learn alone: no sum runs over
 members. On a GPU their products are batched; on a CPU a pack gains nothing, and each proxy trains alone on its core.
+Where a member ends another may begin in its slot, so that what is compiled for M members serves a whole study.
 
-M members, B rows of each, T positions.
+M members, one in each slot; B rows of each, T positions.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from proxies import compilation, device
 from proxies.errors import ProxyError
 from proxies.micro_batches import micro_batches
 from proxies.models.transformer import Losses, TokenLosses, Transformer
-from proxies.optimizer import MembersAdamW
+from proxies.optimizer import AdamW, update
 from proxies.recipe import Recipe
 from proxies.targets import IGNORED
 
@@ -70,8 +71,20 @@ def _choices(model: Transformer, inputs_MBT: Tensor) -> Tensor:
     return model.choices(inputs_MBT)
 
 
+class MemberLosses(NamedTuple):
+    """What each target of a batch cost one member.
+
+    Attributes:
+        nats_BT: 0 for targets that are IGNORED.
+        load_LE: how many choices fell on each expert of each expert layer, of tokens with a target.
+    """
+
+    nats_BT: Tensor
+    load_LE: Tensor
+
+
 class _Functions(NamedTuple):
-    """What a pack computes with its model, compiled or not."""
+    """What a pack computes, compiled or not."""
 
     training_losses: Callable[..., tuple[Tensor, Losses]]
     evaluation_losses: Callable[[Transformer, Tensor, Tensor], TokenLosses]
@@ -84,7 +97,7 @@ EAGER = _Functions(_training_losses, _evaluation_losses, _choices)
 class Pack:
     """
     Args:
-        seeds: of each member's first weights.
+        seeds: of the first weights in each slot; None where a member is yet to `begin`.
 
     Attributes:
         micro_batches: how a batch passes through the model.
@@ -96,7 +109,7 @@ class Pack:
         ProxyError: a GPU cannot multiply so many experts at once.
     """
 
-    def __init__(self, recipe: Recipe, seeds: Sequence[int]) -> None:
+    def __init__(self, recipe: Recipe, seeds: Sequence[int | None]) -> None:
         groups = len(seeds) * recipe.model.expert_count
         if recipe.device == "cuda" and groups > MOST_GROUPS:
             raise ProxyError(
@@ -106,19 +119,32 @@ class Pack:
         self.recipe = recipe
         self.not_compiled: str | None = "not asked for"
         self._functions = EAGER
-        generators = [_generator(seed) for seed in seeds]
-        dtype = device.dtype_of(recipe.precision)
-        self._model = Transformer(recipe.model, generators, dtype).to(recipe.device)
+        self._model = self._drawn(seeds).to(recipe.device)
+        # Evaluations are of one member at a time, for members are seldom due together.
+        self._alone = self._model if len(seeds) == 1 else self._drawn([None]).to(recipe.device).requires_grad_(False)
         self._weights = dict(self._model.named_parameters())
-        # With what is no weight of the optimizer's: the routers' biases.
+        # All of a member's: also what no gradient changes, its routers' biases.
         self._kept = self._model.state_dict()
-        self._optimizer = MembersAdamW(self._weights, recipe)
+        self._optimizer = AdamW(self._weights, recipe)
         self.micro_batches = micro_batches(self._model, recipe)
         self._added: list[Tensor] | None = None
         self._counted_before: Counter[str] = Counter()
 
+    def _drawn(self, seeds: Sequence[int | None]) -> Transformer:
+        """A model for each seed, with the first weights that it gives."""
+        generators = [None if seed is None else _generator(seed) for seed in seeds]
+        return Transformer(self.recipe.model, generators, device.dtype_of(self.recipe.precision))
+
     def __len__(self) -> int:
         return self._model.members
+
+    @torch.no_grad()
+    def begin(self, slot: int, seed: int) -> None:
+        """Another proxy begins in this slot."""
+        drawn = self._drawn([seed]).state_dict()
+        for name, weight in self._kept.items():
+            weight[slot] = drawn[name][0]
+        self._optimizer.reset(slot)
 
     def compile(self) -> None:
         """Compile its step and its evaluation as its recipe asks, or find what an earlier process compiled.
@@ -138,21 +164,21 @@ class Pack:
         try:
             mode = compilation.mode(self.recipe)
             self._functions = _Functions(*(compilation.compile_function(each, mode) for each in EAGER))
+            # No CUDA graph: it would copy the weights, which are changed in place.
+            self._optimizer.update = compilation.compile_function(update, None)
             with compilation.compiling(what):
-                self._backward(inputs_MBT, targets_MBT)
-                micro_batch_MBT = inputs_MBT.new_zeros(
-                    len(self), self.micro_batches.rows, self.recipe.model.sequence_length
-                )
-                self.evaluated(micro_batch_MBT, micro_batch_MBT.clone())
+                # No step is taken: a rate of 0 moves nothing.
+                self.step(inputs_MBT, targets_MBT, inputs_MBT.new_zeros(len(self), dtype=torch.float32))
+                micro_batch_BT = inputs_MBT.new_zeros(self.micro_batches.rows, self.recipe.model.sequence_length)
+                self.evaluated(0, micro_batch_BT, micro_batch_BT.clone())
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
             # A full disk, a compiler that breaks: whatever it was, the same steps run without being compiled.
             self.not_compiled = f"compiling failed: {next(iter(str(error).splitlines()), type(error).__name__)}"
-            self._functions, self._added = EAGER, None
+            self._functions, self._optimizer.update, self._added = EAGER, update, None
         # What is compiled from here on was not meant to be.
         self._counted_before = Counter(before | {"compilations": compilation.counted()["compilations"]})
-        self._model.zero_grad()
 
     @property
     def slower(self) -> str:
@@ -164,30 +190,19 @@ class Pack:
         slips = compilation.counted() - self._counted_before
         return ", ".join(f"{often} {what if often > 1 else what[:-1]}" for what, often in sorted(slips.items()))
 
-    def step(self, inputs_MBT: Tensor, targets_MBT: Tensor, learning_rates: Sequence[float]) -> Tensor:
+    def step(self, inputs_MBT: Tensor, targets_MBT: Tensor, rate_M: Tensor) -> Tensor:
         """Take one step; returns each member's mean nats per token before it, [M], on the device.
 
         Args:
-            learning_rates: of each member; 0 leaves it as it is.
+            rate_M: each member's learning rate; 0 leaves it as it is.
         """
         mean_M = self._backward(inputs_MBT, targets_MBT)
         gradients = {name: weight.grad for name, weight in self._weights.items() if weight.grad is not None}
-        self.gradient_norm_M = self._clip(list(gradients.values()))
-        self._optimizer.step(gradients, learning_rates)
-        if self.recipe.model.experts is not None and self.recipe.model.experts.has_bias:
-            rates = [self.recipe.bias_rate if rate > 0 else 0.0 for rate in learning_rates]
-            self._model.update_router_biases(self.losses.load_MLE, torch.tensor(rates, device=self.recipe.device))
+        self.gradient_norm_M = self._optimizer.step(gradients, rate_M)
+        if self.recipe.model.has_bias:
+            self._model.update_router_biases(self.losses.load_MLE, self.recipe.bias_rate * (rate_M > 0))
         self._model.zero_grad()
         return mean_M
-
-    def _clip(self, gradients: Sequence[Tensor]) -> Tensor:
-        """Scale each member's gradients down to the recipe's norm; returns their norms before, [M]."""
-        norms = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients]
-        norm_M: Tensor = torch.linalg.vector_norm(torch.stack(norms), dim=0)
-        factor_M = (self.recipe.clip / (norm_M + 1e-6)).clamp(max=1.0)
-        for gradient in gradients:
-            gradient.mul_(factor_M.view(-1, *[1] * (gradient.dim() - 1)))
-        return norm_M
 
     def _backward(self, inputs_MBT: Tensor, targets_MBT: Tensor) -> Tensor:
         """Gradients and losses of a batch; returns each member's nats per token, [M]."""
@@ -234,26 +249,28 @@ class Pack:
             self._added = None
 
     @torch.no_grad()
-    def evaluated(self, inputs_MBT: Tensor, targets_MBT: Tensor) -> TokenLosses:
-        """Each member's losses on a batch, which teach it nothing."""
-        return TokenLosses(
-            *(part.clone() for part in self._functions.evaluation_losses(self._model, inputs_MBT, targets_MBT))
-        )
+    def evaluated(self, slot: int, inputs_BT: Tensor, targets_BT: Tensor) -> MemberLosses:
+        """One member's losses on a batch, which teach it nothing."""
+        if self._alone is not self._model:
+            for name, weight in self._alone.state_dict().items():
+                weight.copy_(self._kept[name][slot : slot + 1])
+        found = self._functions.evaluation_losses(self._alone, inputs_BT.unsqueeze(0), targets_BT.unsqueeze(0))
+        return MemberLosses(*(part[0].clone() for part in found))
 
-    def weights(self, member: int) -> dict[str, Tensor]:
+    def weights(self, slot: int) -> dict[str, Tensor]:
         """A copy of one member's weights, its routers' biases included."""
         # A view would be saved with all that it is a view of.
-        return {name: weight[member].clone() for name, weight in self._kept.items()}
+        return {name: weight[slot].clone() for name, weight in self._kept.items()}
 
-    def state(self, member: int) -> dict[str, Any]:
-        """One member's weights and moments, as it would have them alone."""
-        return {"weights": self.weights(member), "moments": self._optimizer.state(member)}
+    def state(self, slot: int) -> dict[str, Any]:
+        """A copy of one member's weights and moments, as it would have them alone."""
+        return {"weights": self.weights(slot), "moments": self._optimizer.state(slot)}
 
     @torch.no_grad()
-    def restore(self, member: int, state: dict[str, Any]) -> None:
+    def restore(self, slot: int, state: dict[str, Any]) -> None:
         for name, weight in self._kept.items():
-            weight[member].copy_(state["weights"][name])
-        self._optimizer.restore(member, state["moments"])
+            weight[slot] = state["weights"][name]
+        self._optimizer.restore(slot, state["moments"])
 
 
 def _generator(seed: int) -> torch.Generator:

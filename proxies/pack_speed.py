@@ -60,12 +60,12 @@ def _speed(recipe: Recipe, members: int, seconds: float, compiled: bool = True) 
     inputs_MBT, targets_MBT = (
         torch.randint(recipe.model.vocabulary, shape, generator=generator).to(recipe.device) for _ in range(2)
     )
-    rates = [recipe.learning_rate] * members
+    rate_M = torch.full((members,), recipe.learning_rate, device=recipe.device)
     for _ in range(3):
-        pack.step(inputs_MBT, targets_MBT, rates).tolist()
+        pack.step(inputs_MBT, targets_MBT, rate_M).tolist()
     began = perf_counter()
     for steps in count(1):
-        losses_M = pack.step(inputs_MBT, targets_MBT, rates)
+        losses_M = pack.step(inputs_MBT, targets_MBT, rate_M)
         if steps % 16 == 0 or recipe.device == "cpu":
             losses_M.tolist()  # waits for the device
             if perf_counter() - began > seconds:

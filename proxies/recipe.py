@@ -104,8 +104,12 @@ def recipe(model: ModelSize, tokens: int, *, device: Device = "cpu", **overrides
     # 4. ...and, which matters more, enough steps to learn at all.
     batch_rows = max(1, min(batch_rows, tokens // (MIN_STEPS * model.sequence_length)))
     derived: dict[str, Any] = {"learning_rate": learning_rate, "batch_rows": batch_rows}
-    if model.experts is not None and model.experts.has_bias:
+    # 5. Where a bias balances the experts, no loss does.
+    if model.has_bias:
         derived["balance_loss"] = 0.0
+    # 6. A sigmoid's scores have no common sum that a z loss would keep small.
+    if model.experts is not None and model.experts.scores == "sigmoid":
+        derived["router_z_loss"] = 0.0
     if "precision" not in overrides:
         derived["precision"] = native_precision(device)
     return Recipe(model=model, tokens=tokens, device=device, **(derived | overrides))

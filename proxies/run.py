@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from time import perf_counter
+from typing import Any
 
 from proxies import checkpoint as checkpoints
 from proxies import device
 from proxies.errors import ProxyError
 from proxies.evaluate import Evaluation, EvaluationLoss, GroupLosses
 from proxies.flops import training_flops
-from proxies.member import Member, Rows
+from proxies.member import Member
 from proxies.models.size import ModelSize
 from proxies.models.transformer import Losses
 from proxies.pack import Pack
 from proxies.recipe import Recipe
 from proxies.result import CurvePoint, Diverged, TrainingProgress, TrainingResult
+from proxies.row_feed import Wanted
 from proxies.schedule import learning_rate_share
 
 PROGRESS_SECONDS = 1.0
@@ -29,6 +31,7 @@ PROGRESS_SECONDS = 1.0
 CHECKPOINT_SECONDS = 5.0
 CHECKPOINT_SHARE = 0.02
 UNWRITTEN = "checkpoint/unwritten"
+FORMAT = 2  # of checkpoints: one of another is replaced
 
 
 @dataclass
@@ -42,76 +45,103 @@ class _State:
     curve: list[CurvePoint] = field(default_factory=list)
     groups: dict[str, GroupLosses] = field(default_factory=dict)  # at the last evaluation
     diagnostics: dict[str, float] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)  # of where it ended
 
 
 class Run:
-    """Member number `index` of a pack, from its checkpoint where it has one.
+    """A member in training, from its checkpoint where it has one.
 
     Attributes:
+        index: which member it is, in the order in which they began.
+        launched: steps that its slot was told to take; their losses may not have been read yet.
         failure: how it diverged, if it did.
     """
 
     def __init__(
-        self, member: Member, pack: Pack, index: int, evaluation_sets: Sequence[str], checkpoint_seconds: float
+        self,
+        index: int,
+        member: Member,
+        recipe: Recipe,
+        evaluation_sets: Sequence[str],
+        writer: checkpoints.Writer,
+        checkpoint_seconds: float,
     ) -> None:
         self.index = index
         self.failure: Diverged | None = None
-        self._member, self._pack = member, pack
-        self._recipe: Recipe = pack.recipe
-        self._peak = member.learning_rate or pack.recipe.learning_rate
+        self._member, self._recipe, self._writer = member, recipe, writer
+        self._peak = member.learning_rate or recipe.learning_rate
         self._identity = (
             # Compiled or not, it is the same run: only roundings differ.
-            f"{replace(pack.recipe, compiled=False)}, learning rate {self._peak}, seed {member.seed}, "
+            f"format {FORMAT}, {replace(recipe, compiled=False)}, learning rate {self._peak}, seed {member.seed}, "
             f"trained on {member.data}, evaluated on {sorted(evaluation_sets)}"
         )
         self._state = _State()
+        self._saved: dict[str, Any] | None = None  # weights and moments to go on from, until they are in a slot
         if member.checkpoint is not None:
             self._resume(member.checkpoint)
+        self.launched = self._state.step
+        self._writing: Future[float] | None = None
         self._checkpoint_seconds = checkpoint_seconds
-        self._next_save = self._state.seconds + checkpoint_seconds
+        self._last_save = self._state.seconds
+        self._next_save = self._last_save + checkpoint_seconds
         self._reported = self._state.seconds
         self._reported_step = self._state.step
+
+    def take_slot(self, pack: Pack, slot: int) -> None:
+        """Its weights and moments go into this slot of the pack, where it trains until it ends."""
+        self._pack, self._slot = pack, slot
+        if self._saved is None:
+            pack.begin(slot, self._member.seed)
+        else:
+            pack.restore(slot, self._saved)
+            self._saved = None
 
     @property
     def ended(self) -> bool:
         return self._state.ended or self.failure is not None
 
-    def steps_to_evaluation(self, ahead: int) -> int | None:
-        """How many steps lie before its next evaluation, `ahead` of where the run is; None where none is left."""
-        here = self._state.step + ahead
-        later = [step - here for step in self._recipe.evaluation_steps if step > here]
-        return later[0] if later and not self.ended else None
+    @property
+    def steps_to_evaluation(self) -> int:
+        """How many steps it may be told to take before its losses on the evaluation sets are measured."""
+        return self._recipe.evaluation_steps[len(self._state.curve)] - self.launched
 
-    def rows(self, ahead: int, steps: int) -> Rows:
-        """The rows of some steps, [steps x B, T]; where none is left its first ones, to learn nothing from."""
-        start = 0 if self.steps_to_evaluation(ahead) is None else self._state.step + ahead
-        return self._member.stream.rows(start * self._recipe.batch_rows, steps * self._recipe.batch_rows)
+    @property
+    def wanted(self) -> Wanted | None:
+        """The rows that it trains on next; None where it has no steps left."""
+        if self.ended or self.launched == self._recipe.steps:
+            return None
+        return Wanted(self._member.stream, self.launched)
 
     def learning_rate(self, ahead: int) -> float:
-        """That of the step `ahead` of where the run is; 0 once it has ended."""
-        step = self._state.step + ahead
-        if self.ended:
-            return 0.0
+        """That of the step `ahead` of those it was told to take; above 0."""
         return self._peak * learning_rate_share(
-            step, self._recipe.steps, warmup_share=self._recipe.warmup_share, decay_share=self._recipe.decay_share
+            self.launched + ahead,
+            self._recipe.steps,
+            warmup_share=self._recipe.warmup_share,
+            decay_share=self._recipe.decay_share,
         )
 
-    def trained(self, losses: Sequence[float], seconds: float) -> None:
-        """It has taken steps, one for each of `losses`."""
-        self._state.seconds += seconds
+    def trained(self, losses: Sequence[float]) -> None:
+        """The losses of its next steps were read."""
         for loss in losses:
+            if self.ended:
+                return  # its slot went on, for nothing
             self._state.step += 1
             self._state.training_losses.append(loss)
             if not loss <= 2 * math.log(self._recipe.model.vocabulary):  # so written, nan is caught
                 self.failure = Diverged(self._state.step, loss, self._state.seconds)
-                return
+
+    def spent(self, seconds: float) -> None:
+        """Time passed while it had its slot."""
+        self._state.seconds += seconds
 
     @property
     def evaluation_due(self) -> bool:
-        return not self.ended and self._state.step in self._recipe.evaluation_steps
+        """Whether the steps that it was told to take end where its losses on the evaluation sets are measured."""
+        return not self.ended and self.steps_to_evaluation == 0
 
-    def evaluated(self, evaluation: Evaluation, losses: Losses, gradient_norm: float, seconds: float) -> None:
-        self._state.seconds += seconds
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """Its losses on the evaluation sets, after the last step that it was told to take."""
         for loss in evaluation.losses.values():
             if not math.isfinite(loss.nats_per_token):
                 self.failure = Diverged(self._state.step, loss.nats_per_token, self._state.seconds)
@@ -119,30 +149,49 @@ class Run:
         point = CurvePoint(self._state.step * self._recipe.batch_tokens, evaluation.losses)
         self._state.curve.append(point)
         self._state.groups = dict(evaluation.groups)
-        self._state.diagnostics |= {"gradient_norm": gradient_norm, **evaluation.routing}
-        self._state.diagnostics |= _load_diagnostics(losses, self.index, self._recipe.model)
+        norm = self._pack.gradient_norm_M[self._slot].item()
+        self._state.diagnostics |= {"gradient_norm": norm, **evaluation.routing}
+        self._state.diagnostics |= _load_diagnostics(self._pack.losses, self._slot, self._recipe.model)
         hopeless = self._member.hopeless
         last = self._state.step == self._recipe.steps
         self._state.ended = last or (hopeless is not None and hopeless(point))
+        self._state.environment = self._environment()
+
+    @property
+    def save_due(self) -> bool:
+        """Whether it is time for a checkpoint. It is of one step, so that all losses have to be read before."""
+        if self._member.checkpoint is None or self.failure is not None:
+            return False
+        return self._state.ended or (self._has_written() and self._state.seconds >= self._next_save)
 
     def save(self) -> None:
-        """Write the checkpoint, where it is time to; where it cannot be written, training is worth more than it."""
-        place = self._member.checkpoint
-        if place is None or (not self.ended and self._state.seconds < self._next_save):
-            return
-        began = perf_counter()
+        """Begin to write the checkpoint; where it cannot be written, training is worth more than it."""
+        assert self._member.checkpoint is not None and self._state.step == self.launched
+        self._has_written(wait=True)
+        self._last_save = self._state.seconds
+        state = self._pack.state(self._slot) | {"run": asdict(self._state)}
+        self._writing = self._writer.save(self._member.checkpoint, self._identity, state)
+
+    def _has_written(self, wait: bool = False) -> bool:
+        """Whether nothing is being written; what was, is taken note of."""
+        if self._writing is None:
+            return True
+        if not wait and not self._writing.done():
+            return False
+        seconds = 0.0
         try:
-            checkpoints.save(place, self._identity, self._pack.state(self.index) | {"run": asdict(self._state)})
+            seconds = self._writing.result() * len(self._pack)  # the others write theirs too
         except ProxyError:
             self._state.diagnostics[UNWRITTEN] = self._state.diagnostics.get(UNWRITTEN, 0.0) + 1
-        written = (perf_counter() - began) * len(self._pack)  # the others write theirs too
-        self._next_save = self._state.seconds + max(self._checkpoint_seconds, written / CHECKPOINT_SHARE)
+        self._next_save = self._last_save + max(self._checkpoint_seconds, seconds / CHECKPOINT_SHARE)
+        self._writing = None
+        return True
 
     def report(self) -> TrainingProgress | None:
         """How far it is, where it is time to tell, or it has just measured its losses."""
         state = self._state
         steps, seconds = state.step - self._reported_step, state.seconds - self._reported
-        point = state.curve[-1] if state.step in self._recipe.evaluation_steps else None
+        point = state.curve[-1] if state.curve and state.step in self._recipe.evaluation_steps else None
         if not steps or (point is None and seconds < PROGRESS_SECONDS):
             return None
         self._reported, self._reported_step = state.seconds, state.step
@@ -156,21 +205,21 @@ class Run:
             slower=self._pack.slower,
         )
 
-    def end(self) -> TrainingResult | Diverged:
-        """What became of a run that has ended; its weights go to whoever keeps them."""
+    def end(self) -> None:
+        """It leaves its slot; its weights go to whoever keeps them."""
+        if self.failure is None and self._member.keep is not None:
+            weights = self._saved["weights"] if self._saved is not None else self._pack.weights(self._slot)
+            self._member.keep({name: weight.cpu() for name, weight in weights.items()})
+
+    def outcome(self, wait: bool) -> TrainingResult | Diverged | None:
+        """What became of a run that has ended; None while its last checkpoint is being written."""
         if self.failure is not None:
             return self.failure
-        if self._member.keep is not None:
-            self._member.keep({name: weight.cpu() for name, weight in self._pack.weights(self.index).items()})
-        return self._result()
+        return self._result() if self._has_written(wait) else None
 
     def _result(self) -> TrainingResult:
         state, recipe = self._state, self._recipe
         tokens = state.step * recipe.batch_tokens
-        environment = device.environment(recipe.device, recipe.precision) | {"pack": str(len(self._pack))}
-        environment["steps"] = "compiled" if self._pack.not_compiled is None else "eager"
-        if slower := self._pack.slower:
-            environment[device.SLOWER] = slower
         return TrainingResult(
             losses=state.curve[-1].losses,
             groups=state.groups,
@@ -181,8 +230,15 @@ class Run:
             flops=training_flops(recipe.model, tokens),
             seconds=state.seconds,
             diagnostics=state.diagnostics,
-            environment=environment,
+            environment=state.environment,
         )
+
+    def _environment(self) -> dict[str, str]:
+        environment = device.environment(self._recipe.device, self._recipe.precision) | {"pack": str(len(self._pack))}
+        environment["steps"] = "compiled" if self._pack.not_compiled is None else "eager"
+        if slower := self._pack.slower:
+            environment[device.SLOWER] = slower
+        return environment
 
     def _resume(self, place: str | Path) -> None:
         try:
@@ -192,7 +248,7 @@ class Run:
         if saved is None:
             self._state.diagnostics["checkpoint/replaced"] = 1.0
             return
-        self._pack.restore(self.index, saved)
+        self._saved = saved
         self._state = _State(**saved["run"])
         self._state.curve = [
             CurvePoint(point["tokens"], {name: EvaluationLoss(**loss) for name, loss in point["losses"].items()})

@@ -43,8 +43,8 @@ class Rows:
         domain_B: index into the corpus's domains.
     """
 
-    inputs_BT: Integers
-    targets_BT: Integers
+    inputs_BT: NDArray[np.int32]
+    targets_BT: NDArray[np.int32]
     domain_B: Integers
 
 
@@ -150,20 +150,16 @@ class MixedStream:
     def rows(self, start: int, count: int) -> Rows:
         """The rows from `start` to `start + count`."""
         domain_B, nth_B = self._schedule.rows(start, start + count)
-        chunk_B = np.empty_like(nth_B)
-        for domain in np.unique(domain_B):
-            here_B = domain_B == domain
-            chunk_B[here_B] = self._chunks(int(domain), nth_B[here_B])
-
         length = self._sequence_length
-        inputs_BT = np.empty((count, length), dtype=np.int64)
-        targets_BT = np.empty((count, length), dtype=np.int64)
-        for row, (domain, chunk) in enumerate(zip(domain_B, chunk_B, strict=True)):
-            tokens = self._tokens[domain][chunk * length : (chunk + 1) * length + 1]
-            inputs_BT[row], targets_BT[row] = tokens[:-1], tokens[1:]
-            mask = self._masks[domain]
-            if mask is not None:
-                targets_BT[row][mask[chunk * length + 1 : (chunk + 1) * length + 1] == 0] = IGNORED
+        inputs_BT = np.empty((count, length), dtype=np.int32)
+        targets_BT = np.empty((count, length), dtype=np.int32)
+        for domain in np.unique(domain_B):
+            here = np.flatnonzero(domain_B == domain)
+            first_N = self._chunks(int(domain), nth_B[here]) * length
+            tokens_NT = self._tokens[domain].windows(first_N, length + 1)
+            inputs_BT[here], targets_BT[here] = tokens_NT[:, :-1], tokens_NT[:, 1:]
+            if (mask := self._masks[domain]) is not None:
+                targets_BT[here] = np.where(mask.windows(first_N + 1, length) == 0, IGNORED, targets_BT[here])
         return Rows(inputs_BT, targets_BT, self._index_K[domain_B])
 
     def realised(self, rows: int) -> tuple[dict[str, int], dict[str, float]]:

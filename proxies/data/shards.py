@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from proxies.data.tokenizer import TokenisedDocument
@@ -177,6 +178,20 @@ class TokenArray:
             parts.append(self._map(number)[start - first : end - first])
             start = end
         return np.concatenate(parts)
+
+    def windows(self, start_N: NDArray[np.int64], length: int) -> NDArray[Any]:
+        """`length` tokens from each of these on, [N, length]."""
+        found_NL = np.empty((len(start_N), length), self.dtype)
+        number_N = np.searchsorted(self._ends, start_N, side="right")
+        for number in np.unique(number_N):
+            here = np.flatnonzero(number_N == number)
+            whole = start_N[here] + length <= self._ends[number]
+            if (within := here[whole]).size:
+                first = self._ends[number - 1] if number else 0
+                found_NL[within] = sliding_window_view(self._map(int(number)), length)[start_N[within] - first]
+            for row in here[~whole]:  # it goes on in the next shard
+                found_NL[row] = self[int(start_N[row]) : int(start_N[row]) + length]
+        return found_NL
 
     def _mapped(self, number: int) -> NDArray[Any]:
         before = int(self._ends[number - 1]) if number else 0

@@ -6,12 +6,10 @@ D = H C width, P = C / 2 rotated pairs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from proxies.models.linear import Linear
+from proxies.models.linear import Generators, Linear
 from proxies.models.norm import rms_norm
 from proxies.models.size import ModelSize
 
@@ -34,7 +32,7 @@ class Attention(nn.Module):
     cos_TP: Tensor
     sin_TP: Tensor
 
-    def __init__(self, size: ModelSize, generators: Sequence[torch.Generator], *, gain: float) -> None:
+    def __init__(self, size: ModelSize, generators: Generators, *, gain: float) -> None:
         super().__init__()
         self.heads = size.heads
         self.query_key_value = Linear(size.width, size.width, generators, parts=3)

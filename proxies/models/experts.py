@@ -11,7 +11,6 @@ R rows of all slices, F hidden width of an expert.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from proxies.models.feed_forward import FeedForward, swiglu
-from proxies.models.linear import draw_weights
+from proxies.models.linear import Generators, draw_weights
 from proxies.models.router import Router, Routing, one_hot
 from proxies.models.size import Experts
 
@@ -56,7 +55,7 @@ def layout(experts_MA: Tensor, experts: int) -> Layout:
 
 
 class ExpertLayer(nn.Module):
-    def __init__(self, width: int, size: Experts, generators: Sequence[torch.Generator], *, gain: float) -> None:
+    def __init__(self, width: int, size: Experts, generators: Generators, *, gain: float) -> None:
         super().__init__()
         self.experts = size.count
         self.router = Router(width, size, generators)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor, nn
 
-from proxies.models.linear import Linear
+from proxies.models.linear import Generators, Linear
 
 
 def swiglu(gate_and_up: Tensor) -> Tensor:
@@ -17,7 +14,7 @@ def swiglu(gate_and_up: Tensor) -> Tensor:
 
 
 class FeedForward(nn.Module):
-    def __init__(self, width: int, hidden: int, generators: Sequence[torch.Generator], *, gain: float) -> None:
+    def __init__(self, width: int, hidden: int, generators: Generators, *, gain: float) -> None:
         super().__init__()
         self.gate_and_up = Linear(width, hidden, generators, parts=2)
         self.down = Linear(hidden, width, generators, gain=gain)

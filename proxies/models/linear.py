@@ -10,10 +10,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+# Where each member's first weights come from; None leaves room for those of a member that is yet to begin.
+Generators = Sequence[torch.Generator | None]
 
-def draw_weights(shape: tuple[int, ...], scale: float, generators: Sequence[torch.Generator]) -> nn.Parameter:
+
+def draw_weights(shape: tuple[int, ...], scale: float, generators: Generators) -> nn.Parameter:
     """Normal weights, [M, *shape]: each member's come from its own generator, as they would for it alone."""
-    return nn.Parameter(torch.stack([torch.randn(shape, generator=generator) * scale for generator in generators]))
+    return nn.Parameter(
+        torch.stack(
+            [torch.zeros(shape) if each is None else torch.randn(shape, generator=each) * scale for each in generators]
+        )
+    )
 
 
 def linear(x_MNI: Tensor, weight_MOI: Tensor) -> Tensor:
@@ -31,9 +38,7 @@ class Linear(nn.Module):
         parts: how many matrices of `outputs` rows stand above each other; one product for all of them is faster.
     """
 
-    def __init__(
-        self, inputs: int, outputs: int, generators: Sequence[torch.Generator], *, gain: float = 1.0, parts: int = 1
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, generators: Generators, *, gain: float = 1.0, parts: int = 1) -> None:
         super().__init__()
         self.weight_MOI = draw_weights((parts * outputs, inputs), gain * inputs**-0.5, generators)
 

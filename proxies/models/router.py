@@ -20,13 +20,12 @@ M members, N tokens of each, D width, E experts, K experts for each token.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from proxies.models.linear import Linear
+from proxies.models.linear import Generators, Linear
 from proxies.models.size import Experts
 
 
@@ -48,12 +47,12 @@ class Router(nn.Module):
 
     bias_ME: Tensor | None
 
-    def __init__(self, width: int, size: Experts, generators: Sequence[torch.Generator]) -> None:
+    def __init__(self, width: int, size: Experts, generators: Generators) -> None:
         super().__init__()
         self.top_k = size.top_k
         self.scores = size.scores
         self.score = Linear(width, size.count, generators)
-        self.register_buffer("bias_ME", torch.zeros(len(generators), size.count) if size.has_bias else None)
+        self.register_buffer("bias_ME", torch.zeros(len(generators), size.count) if size.balancing == "bias" else None)
 
     def forward(self, x_MND: Tensor, share_ME: Tensor | None = None) -> Routing:
         """`share_ME`: of the batch's assignments, those that fall on each expert; None where these are all of them."""

@@ -32,10 +32,6 @@ class Experts:
     balancing: Balancing = "loss"
 
     @property
-    def has_bias(self) -> bool:
-        return self.balancing == "bias"
-
-    @property
     def sparsity(self) -> float:
         """Of the routed experts, the share that a token does not meet."""
         return 1 - self.top_k / self.count
@@ -98,6 +94,11 @@ class ModelSize:
     @property
     def expert_count(self) -> int:
         return self.experts.count if self.experts else 0
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether experts are chosen with a bias that balances them."""
+        return self.experts is not None and self.experts.balancing == "bias"
 
     @property
     def embedding_parameters(self) -> int:

@@ -28,7 +28,7 @@ from proxies.models.attention import Attention, causal_mask
 from proxies.models.cross_entropy import cross_entropies, linear_cross_entropy
 from proxies.models.experts import ExpertLayer
 from proxies.models.feed_forward import FeedForward
-from proxies.models.linear import Linear, draw_weights
+from proxies.models.linear import Generators, Linear, draw_weights
 from proxies.models.norm import rms_norm
 from proxies.models.router import Routing, one_hot
 from proxies.models.size import ModelSize
@@ -66,7 +66,7 @@ class TokenLosses(NamedTuple):
 
 
 class Block(nn.Module):
-    def __init__(self, size: ModelSize, layer: int, generators: Sequence[torch.Generator]) -> None:
+    def __init__(self, size: ModelSize, layer: int, generators: Generators) -> None:
         super().__init__()
         # 2 depth branches are added up: with this gain their sum has the variance of one.
         gain = (2 * size.depth) ** -0.5
@@ -94,9 +94,7 @@ class Transformer(nn.Module):
         recomputed: the backward pass computes each block again, and little is kept for it.
     """
 
-    def __init__(
-        self, size: ModelSize, generators: Sequence[torch.Generator], dtype: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, size: ModelSize, generators: Generators, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.size = size
         self.dtype = dtype

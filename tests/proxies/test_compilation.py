@@ -198,5 +198,5 @@ def test_what_compiled_steps_lose_is_told(compiled: tuple[Recipe, TrainingResult
     pack.compile()
     assert pack.slower == ""
     fewer_MBT = torch.zeros(1, recipe.batch_rows - 1, recipe.model.sequence_length, dtype=torch.int64)
-    pack.step(fewer_MBT, fewer_MBT.clone(), [1e-3])
+    pack.step(fewer_MBT, fewer_MBT.clone(), torch.tensor([1e-3]))
     assert pack.slower == "1 compilation"

@@ -56,9 +56,10 @@ def test_every_token_counts_once_where_its_mask_is_1(
     mask_N[-1] = 1
 
     tokens = ToyTokens(tokens_N, mask_N if masked else None, bytes=77)
-    evaluations = evaluate(pack, {"set": EvaluationSet(tokens, pack.recipe, pack.micro_batches.rows)})
+    sets = {"set": EvaluationSet(tokens, pack.recipe, pack.micro_batches.rows)}
 
-    for member, evaluation in enumerate(evaluations):
+    for member in range(len(pack)):
+        evaluation = evaluate(pack, member, sets)
         nats = nats_of_each_token(pack, member, tokens_N) @ mask_N[1:]
         loss = evaluation.losses["set"]
         assert loss.nats_per_token == pytest.approx(nats / mask_N[1:].sum(), rel=1e-5)
@@ -72,13 +73,13 @@ def test_tokens_may_be_stored_in_few_bits_and_read_only() -> None:
         EvaluationSet(ToyTokens(stored_N), pack.recipe, pack.micro_batches.rows)
         for stored_N in (tokens_N.astype(np.int64), tokens_N)
     )
-    assert evaluate(pack, {"set": narrow}) == evaluate(pack, {"set": wide})
+    assert evaluate(pack, 0, {"set": narrow}) == evaluate(pack, 0, {"set": wide})
 
 
 def test_the_row_that_is_filled_up_does_not_count_in_the_routing() -> None:
     pack = toy_pack("moe")
     tokens_N = np.random.default_rng(0).integers(VOCABULARY, size=LENGTH + 3)
-    (evaluation,) = evaluate(pack, {"set": EvaluationSet(ToyTokens(tokens_N), pack.recipe, pack.micro_batches.rows)})
+    evaluation = evaluate(pack, 0, {"set": EvaluationSet(ToyTokens(tokens_N), pack.recipe, pack.micro_batches.rows)})
 
     shares = np.array([evaluation.routing[f"routing/set/layer1/expert{expert}"] for expert in range(8)])
     assignments = shares * (LENGTH + 2) * 2  # all predicted tokens, two experts each
@@ -96,15 +97,13 @@ def test_groups_of_documents_cost_what_their_tokens_do(kind: Kind) -> None:
     tokens = ToyTokens(tokens_N, mask_N, bytes=90, group_N=group_N, bytes_G=(20, 60, 0, 10))
 
     undivided = ToyTokens(tokens_N, mask_N, bytes=90)
-    evaluations = evaluate(
-        pack,
-        {
-            name: EvaluationSet(each, pack.recipe, pack.micro_batches.rows)
-            for name, each in {"a": tokens, "b": undivided}.items()
-        },
-    )
+    sets = {
+        name: EvaluationSet(each, pack.recipe, pack.micro_batches.rows)
+        for name, each in {"a": tokens, "b": undivided}.items()
+    }
 
-    for member, evaluation in enumerate(evaluations):
+    for member in range(len(pack)):
+        evaluation = evaluate(pack, member, sets)
         assert evaluation.groups.keys() == {"a"}
         groups, nats_N = evaluation.groups["a"], nats_of_each_token(pack, member, tokens_N) * mask_N[1:]
         assert groups.nats_G == pytest.approx(np.bincount(group_N[1:], weights=nats_N).tolist(), rel=1e-5)

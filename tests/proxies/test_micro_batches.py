@@ -75,7 +75,7 @@ def test_masked_rows_count_as_in_the_whole_batch(monkeypatch: pytest.MonkeyPatch
     for limit in (2**30, 1):
         monkeypatch.setattr(micro_batches, "CPU_BYTES", limit)
         pack = Pack(recipe, [1])
-        losses.append([pack.step(inputs_MBT, targets_MBT, [1e-2]).item() for _ in range(4)])
+        losses.append([pack.step(inputs_MBT, targets_MBT, torch.tensor([1e-2])).item() for _ in range(4)])
 
     assert losses[1] == pytest.approx(losses[0], rel=SAME)
 

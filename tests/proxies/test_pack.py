@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
 from proxies.member import Member
 from proxies.models.size import Kind
+from proxies.pack import Pack
 from proxies.recipe import Recipe
 from proxies.result import CurvePoint, Diverged, TrainingProgress, TrainingResult
-from proxies.train import BLOCK_STEPS, train_pack
+from proxies.train import BLOCK_STEPS, UNREAD_BLOCKS, train_pack
 from tests.proxies.toy import EVALUATION_SETS, ToyRows, ToyStream, toy_recipe
 
 SAME = 1e-5  # relative; a float32 has 6e-8
@@ -28,15 +31,15 @@ MEMBERS = (
 kinds = pytest.mark.parametrize("kind", ["dense", "moe"])
 
 
-def outcomes(recipe: Recipe, members: Sequence[Member]) -> list[TrainingResult | Diverged]:
+def outcomes(recipe: Recipe, members: Sequence[Member], slots: int | None = None) -> list[TrainingResult | Diverged]:
     """The last thing that each member yields."""
-    events = train_pack(recipe, members, EVALUATION_SETS, checkpoint_seconds=0)
+    events = train_pack(recipe, members, EVALUATION_SETS, slots=slots, checkpoint_seconds=0)
     last = {index: event for index, event in events if not isinstance(event, TrainingProgress)}
     return [last[index] for index in range(len(members))]
 
 
-def results(recipe: Recipe, members: Sequence[Member]) -> list[TrainingResult]:
-    return [event for event in outcomes(recipe, members) if isinstance(event, TrainingResult)]
+def results(recipe: Recipe, members: Sequence[Member], slots: int | None = None) -> list[TrainingResult]:
+    return [event for event in outcomes(recipe, members, slots) if isinstance(event, TrainingResult)]
 
 
 def assert_same(ours: TrainingResult, theirs: TrainingResult) -> None:
@@ -115,6 +118,78 @@ def test_blocks_of_steps_measure_what_single_steps_do(kind: Kind, monkeypatch: p
         assert_same(ours, alone)
 
 
+@kinds
+@pytest.mark.parametrize(("block_steps", "unread_blocks"), [(1, 0), (5, 1)])
+def test_where_one_ends_the_next_begins_and_learns_what_it_would_alone(
+    kind: Kind, block_steps: int, unread_blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven members in two slots: one diverges, two are stopped, one was finished before. As a CPU does it, and as a
+    GPU does, which is told of some steps while the losses of others are not read yet."""
+    recipe = toy_recipe(kind)
+    members = [
+        replace(MEMBERS[0], hopeless=lambda point: point.tokens >= 3 * recipe.batch_tokens),
+        MEMBERS[1],
+        replace(MEMBERS[2], learning_rate=1e30),
+        Member(ToyStream(4), seed=4),
+        Member(ToyStream(5), seed=5, hopeless=lambda point: point.tokens >= 6 * recipe.batch_tokens),
+        Member(ToyStream(6), seed=6),
+        Member(ToyStream(7), seed=7, learning_rate=2e-3),
+    ]
+    alone = [outcomes(recipe, [member])[0] for member in members]
+
+    monkeypatch.setitem(BLOCK_STEPS, "cpu", block_steps)
+    monkeypatch.setitem(UNREAD_BLOCKS, "cpu", unread_blocks)
+    for ours, theirs in zip(outcomes(recipe, members, slots=2), alone, strict=True):
+        if isinstance(theirs, Diverged):
+            assert isinstance(ours, Diverged) and (ours.step, str(ours)) == (theirs.step, str(theirs))
+        else:
+            assert isinstance(ours, TrainingResult)
+            assert_same(ours, theirs)
+
+
+def test_a_slot_is_not_left_idle_while_members_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four slots, members that end after one, two, three or four quarters of their steps."""
+    recipe = toy_recipe("dense", steps=16, evaluations=4, decay_share=0.25)
+    quarters = [1, 2, 3, 4] * 4
+    members = [
+        Member(ToyStream(seed), seed=seed, hopeless=partial(_is_after, recipe, quarter))
+        for seed, quarter in enumerate(quarters)
+    ]
+    rates: list[list[float]] = []
+    step = Pack.step
+
+    def watched(pack: Pack, inputs_MBT: Tensor, targets_MBT: Tensor, rate_M: Tensor) -> Tensor:
+        rates.append(rate_M.tolist())
+        return step(pack, inputs_MBT, targets_MBT, rate_M)
+
+    monkeypatch.setattr(Pack, "step", watched)
+    assert [result.steps for result in results(recipe, members, slots=4)] == [4 * quarter for quarter in quarters]
+
+    taken = sum(4 * quarter for quarter in quarters)
+    assert sum(rate > 0 for rate_M in rates for rate in rate_M) == taken
+    idle = [rate_M for rate_M in rates if 0 in rate_M]
+    assert len(rates) - len(idle) >= 0.8 * taken / 4, "only at the end, when nobody waits any more"
+    assert idle == rates[-len(idle) :]
+
+
+def _is_after(recipe: Recipe, quarters: int, point: CurvePoint) -> bool:
+    return point.tokens >= quarters * recipe.steps // 4 * recipe.batch_tokens
+
+
+def test_members_may_come_while_others_train() -> None:
+    recipe, coming, asked = toy_recipe("dense"), [MEMBERS[1], MEMBERS[2]], list[tuple[int, bool]]()
+
+    def more(wanted: int, idle: bool) -> list[Member]:
+        asked.append((wanted, idle))
+        return [coming.pop(0)] if coming and len(asked) > 3 else []
+
+    events = list(train_pack(recipe, MEMBERS[:1], EVALUATION_SETS, slots=2, more=more))
+    last = {index: event for index, event in events if isinstance(event, TrainingResult)}
+    for index, member in enumerate(MEMBERS):
+        assert_same(last[index], results(recipe, [member])[0])
+    assert asked[0] == (1, False) and asked[-1] == (2, True)
+
+
 def test_whether_it_is_hopeless_is_asked_at_each_evaluation_but_the_last() -> None:
     asked: list[CurvePoint] = []
 
@@ -171,14 +246,15 @@ def test_members_go_on_together_from_where_each_of_them_was(
     recipe, members = toy_recipe(kind), kept_in(tmp_path)
     for member, steps in ((members[0], 2), (members[1], 7)):
         # Rows are prepared a step before they are trained on.
-        stream = WatchedStream(member.seed, last=(steps + 1) * recipe.batch_rows)
+        stream = WatchedStream(member.seed, last=steps * recipe.batch_rows)
         with pytest.raises(Interrupted):
             results(recipe, [replace(member, stream=stream)])
 
     streams, members = watched(members)
     together = results(recipe, members)
 
-    assert [stream.asked[0] // recipe.batch_rows for stream in streams] == [2, 7, 0]
+    first, second, third = (stream.asked[0] // recipe.batch_rows for stream in streams)
+    assert 0 < first <= 2 and 0 < second <= 7 and third == 0
     for member, result in zip(MEMBERS, together, strict=True):
         (whole,) = results(recipe, [member])
         assert_same(result, whole)

@@ -1,0 +1,110 @@
+"""The rows of the steps to come, gathered by a thread while a device is busy with those before.
+
+They lie in a ring of two blocks, as small integers, in memory that a GPU reads by itself.
+
+S steps, M members, B rows of each, T positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+from proxies.member import RowStream
+from proxies.recipe import Recipe
+from proxies.targets import IGNORED
+
+BLOCKS = 2
+BLOCK_TOKENS = 2**23
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The rows of one slot: those of `stream` from `step` on."""
+
+    stream: RowStream
+    step: int
+
+
+class _Block:
+    """Room for the rows of some steps of all members; `copied` tells when a GPU has read them."""
+
+    def __init__(self, recipe: Recipe, members: int, steps: int) -> None:
+        shape = (steps, members, recipe.batch_rows, recipe.model.sequence_length)
+        on_gpu = recipe.device == "cuda"
+        self.inputs_SMBT = torch.zeros(shape, dtype=torch.int32, pin_memory=on_gpu)
+        self.targets_SMBT = torch.full(shape, IGNORED, dtype=torch.int32, pin_memory=on_gpu)
+        self.copied = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
+
+
+class RowFeed(AbstractContextManager["RowFeed"]):
+    """
+    Args:
+        steps: of a block, at most; fewer where a block would be too large.
+    """
+
+    def __init__(self, recipe: Recipe, members: int, steps: int) -> None:
+        self._recipe = recipe
+        steps = max(1, min(steps, BLOCK_TOKENS // (members * recipe.batch_tokens)))
+        self._steps = steps
+        self._ring = [_Block(recipe, members, steps) for _ in range(BLOCKS)]
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
+        self._ahead: tuple[list[Wanted | None], Future[None]] | None = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def prepare(self, wanted: Sequence[Wanted | None]) -> None:
+        """Begin to gather the rows that will most likely be asked for next; None is a slot without a member."""
+        slots = list(wanted)
+        if any(slots):
+            self._ahead = slots, self._thread.submit(self._gather, slots, range(len(slots)), self._steps)
+
+    def settle(self) -> None:
+        """Wait until nothing is being gathered: from then on, streams may be asked by others."""
+        if self._ahead is not None:
+            self._ahead[1].exception()
+
+    def take(self, wanted: Sequence[Wanted | None], steps: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of so many steps at most, of one at least, [S, M, B, T] int32, on the recipe's device.
+
+        What was not prepared is gathered now.
+        """
+        slots, left, steps = list(wanted), list(range(len(wanted))), min(steps, self._steps)
+        if self._ahead is not None:
+            prepared, gathering = self._ahead
+            gathering.result()
+            left = [slot for slot in left if slots[slot] != prepared[slot]]
+        self._ahead = None
+        self._gather(slots, left, steps)
+        block = self._ring[0]
+        self._ring.reverse()
+        inputs_SMBT, targets_SMBT = (
+            rows_SMBT[:steps].to(self._recipe.device, non_blocking=True)
+            for rows_SMBT in (block.inputs_SMBT, block.targets_SMBT)
+        )
+        if block.copied is not None:
+            block.copied.record()
+        return inputs_SMBT, targets_SMBT
+
+    def _gather(self, wanted: Sequence[Wanted | None], slots: Sequence[int], steps: int) -> None:
+        """Rows of these slots, into the block that is taken next."""
+        block = self._ring[0]
+        if block.copied is not None:
+            block.copied.synchronize()
+        batch, shape = self._recipe.batch_rows, (steps, self._recipe.batch_rows, -1)
+        for slot in slots:
+            if (one := wanted[slot]) is None:
+                block.targets_SMBT[:, slot] = IGNORED
+                continue
+            rows = one.stream.rows(one.step * batch, steps * batch)
+            block.inputs_SMBT[:steps, slot] = torch.as_tensor(rows.inputs_BT).view(shape)
+            block.targets_SMBT[:steps, slot] = torch.as_tensor(rows.targets_BT).view(shape)
