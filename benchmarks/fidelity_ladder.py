@@ -90,7 +90,11 @@ RUNGS = (
 )
 
 AS_BUILT: dict[str, Any] = {
-    **{"kind": "moe", "scores": "sigmoid", "balancing": "bias", "sparsity": 0.875, "granularity": 2},
+    "kind": "moe",
+    "scores": "sigmoid",
+    "balancing": "bias",
+    "sparsity": 0.875,
+    "granularity": 2,
 }
 MOE_RUNGS = (
     Rung("moe top", width=128, tokens=524_288, **AS_BUILT),

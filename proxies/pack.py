@@ -226,7 +226,10 @@ class Pack:
         return self.losses.nats_M / predicted_M
 
     def _shares(self, parts: Sequence[Tensor]) -> Tensor | None:
-        """Of the choices of a batch, the share of each expert, [M, L, E]; None where no loss is made of it."""
+        """Of the choices of a batch, the share of each expert, [M, L, E]; None where nothing is learned from it.
+
+        Without it the balance loss that is told is the mean of the micro-batches' own.
+        """
         if not self.recipe.model.expert_count or not self.recipe.balance_loss:
             return None
         with torch.no_grad():

@@ -2,7 +2,7 @@
 
     s = softmax(x W), or sigmoid(x W)        in float32, over all experts
     chosen = the k largest s + b             b: the bias of balancing "bias", 2408.15664; no gradient passes through it
-    weights = the s of the chosen, divided by their sum; a single one's s as it is, so that the router learns, 2101.03961
+    weights = the s of the chosen, divided by their sum; of a single one s itself, so that the router learns, 2101.03961
     balance loss = E sum_e f_e P_e           f: share of assignments, P: mean s / sum(s);  1 where even, 2101.03961
     z loss = mean(logsumexp(x W)^2)          keeps the logits small, 2202.08906
 

@@ -12,6 +12,7 @@ Scores = Literal["softmax", "sigmoid"]
 Balancing = Literal["loss", "bias"]
 
 HEAD_WIDTH = 64
+MOST_EXPERTS = 10_000  # of a layer; they would find no memory
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,11 @@ class ModelSize:
         if self.depth < 2:
             raise ProxyError(
                 "model size: an moe of depth 1 has no experts, its first layer is dense", hint="let depth be 2 or more"
+            )
+        if experts.count > MOST_EXPERTS:
+            raise ProxyError(
+                f"model size: {experts.count:,} experts in a layer",
+                hint=f"let it be {MOST_EXPERTS:,} or less: lower experts, sparsity or granularity",
             )
         if experts.top_k > experts.count:
             raise ProxyError(
