@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Rows(Protocol):
-    """A batch of [B, T] int64 tokens; targets are -100 where no loss is taken."""
+    """A batch of [B, T] tokens, whole numbers; targets are -100 where no loss is taken."""
 
     @property
     def inputs_BT(self) -> Any: ...

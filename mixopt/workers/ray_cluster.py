@@ -1,9 +1,10 @@
 """Trials as Ray tasks, on this machine or on a cluster: trials in, results out.
 
-A task trains a pack of trials, on a CPU a pack of one, and streams their progress and outcomes. Ray itself retries
-nothing. When a worker dies or falls silent, its unfinished jobs are launched again here, resume from their checkpoints,
-and after `attempts` starts are failures. When the cluster itself is gone (ray_link.py), that is no trial's failure:
-what ran begins again from its checkpoints once there is one. How much room there is for trials, ray_room.py says.
+A task trains a pack of trials, on a CPU a pack of one, and streams progress and outcomes; where a trial ends, the next
+one that fits goes to its slot (ray_inboxes.py). Ray itself retries nothing. When a worker dies or falls silent, its
+unfinished jobs are launched again here, resume from their checkpoints, and after `attempts` starts are failures. When
+the cluster itself is gone (ray_link.py), that is no trial's failure: what ran begins again from its checkpoints once
+there is one. How much room there is for trials, ray_room.py says.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from mixopt.workers import ray_inboxes
 from mixopt.workers.executor import Executor, Unwanted
 from mixopt.workers.messages import Event, Notice, TrialEnd, TrialRestart
 from mixopt.workers.ray_connection import WAIT_SECONDS
@@ -53,12 +56,14 @@ class _CompilerDied(Exception):
 class _Running:
     """A task's jobs by trial id, those that are not closed.
 
-    `started`: where it runs, once it does; `heard`: when it last said something; `ended`: when it was ended for its
-    silence.
+    `inbox`: the name under which it takes more jobs like `first`, if it does; `started`: where it runs, once it does;
+    `heard`: when it last said something; `ended`: when it was ended for its silence.
     """
 
     jobs: dict[str, Job]
     attempt: int
+    first: Job
+    inbox: str | None = None
     started: _Started | None = None
     heard: float = 0.0
     ended: float | None = None
@@ -94,7 +99,7 @@ class RayCluster(Executor[Job]):
         patience: float = 600.0,
     ) -> None:
         self._attempts = attempts
-        self._pack = pack
+        self._pack = min(pack, slots or pack)
         self._patience = patience
         self._launched: list[Job] = []  # until there is room for a task, which then takes all that it can
         self._running: dict[Any, _Running] = {}  # the task's generator -> its jobs
@@ -103,7 +108,8 @@ class RayCluster(Executor[Job]):
         self._news: list[str] = []  # of the machines, that nobody was told yet
         self._resources: dict[str, Any] = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial, "max_retries": 0}
         self._task: Any = ray.remote(num_returns="streaming", **self._resources)(_run_in_worker)
-        size = TaskSize(cpus_per_trial, gpus_per_trial, pack)
+        self._inboxes: Any = None  # of tasks that train packs
+        size = TaskSize(cpus_per_trial, gpus_per_trial, self._pack)
         self._room = Room(study, size, most=slots, shared=address is not None)
         self._link = Link(address)
         try:
@@ -146,8 +152,8 @@ class RayCluster(Executor[Job]):
             Gone: the cluster.
             Unwanted: it is not wanted any more.
         """
-        pack = min(self._pack, self.slots)
-        compiling: Any = ray.remote(num_returns="streaming", **self._resources)(_compile_in_worker).remote(recipe, pack)
+        compile_in_worker = ray.remote(num_returns="streaming", **self._resources)(_compile_in_worker)
+        compiling: Any = compile_in_worker.remote(recipe, self._pack)
         deadline = None  # it may wait long for room, beside other studies
         while deadline is None or time.monotonic() < deadline:
             self._look(begins=True)
@@ -251,16 +257,30 @@ class RayCluster(Executor[Job]):
         return sum(len(running.jobs) for running in self._running.values()) + len(self._launched)
 
     def _start_launched(self) -> None:
+        """Jobs go to tasks that have a slot for them, and begin others where there is room."""
+        for running in self._running.values():
+            if running.inbox is not None and (free := self._pack - len(running.jobs)):
+                jobs = [job for job in self._launched if job.fits(running.first)][:free]
+                if jobs and ray_inboxes.put(self._inboxes, running.inbox, jobs):
+                    self._take_launched(jobs)
+                    running.jobs |= {job.trial.id: job for job in jobs}
         tasks = -(-self.slots // self._pack)
         while self._launched and len(self._running) < tasks:
             jobs = [job for job in self._launched if job.fits(self._launched[0])][: self._pack]
-            started = {job.trial.id for job in jobs}
-            self._launched = [job for job in self._launched if job.trial.id not in started]
+            self._take_launched(jobs)
             self._start(jobs, attempt=1)
 
+    def _take_launched(self, jobs: Sequence[Job]) -> None:
+        taken = {job.trial.id for job in jobs}
+        self._launched = [job for job in self._launched if job.trial.id not in taken]
+
     def _start(self, jobs: Sequence[Job], attempt: int) -> None:
-        running = _Running({job.trial.id: job for job in jobs}, attempt)
-        self._running[self._task.remote(jobs)] = running
+        # What died is not asked to do more.
+        inbox = uuid4().hex if self._pack > 1 and attempt == 1 else None
+        if inbox is not None and self._inboxes is None:
+            self._inboxes = ray_inboxes.start()
+        running = _Running({job.trial.id: job for job in jobs}, attempt, jobs[0], inbox)
+        self._running[self._task.remote(jobs, self._pack, self._inboxes, inbox)] = running
 
     def _heard_from(self, generators: Sequence[Any]) -> Iterator[Event]:
         """What these tasks have to say.
@@ -280,7 +300,9 @@ class RayCluster(Executor[Job]):
                     yield TrialEnd(job.trial, Failure(FailureKind.ERROR, cause, traceback=str(error)))
             except (RayError, StopIteration) as error:
                 self._link.require_local_raylet(error)
-                self._died.append((self._running.pop(generator), error))
+                del self._running[generator]
+                if running.jobs:
+                    self._died.append((running, error))
             else:
                 running.heard = time.monotonic()
                 if isinstance(event, _Started):
@@ -291,7 +313,7 @@ class RayCluster(Executor[Job]):
                 if isinstance(event, TrialEnd):
                     self._link.has_served()
                     del running.jobs[event.trial.id]
-                    if not running.jobs:
+                    if not running.jobs and running.inbox is None:
                         del self._running[generator]
                 yield event
 
@@ -333,7 +355,8 @@ class RayCluster(Executor[Job]):
         Raises:
             ClusterLost: it was lost too often.
         """
-        self._again += [*self._running.values(), *(running for running, _ in self._died)]
+        self._again += [each for each in (*self._running.values(), *(one for one, _ in self._died)) if each.jobs]
+        self._inboxes = None
         self._running.clear()
         self._died.clear()
         self._link.lose(why, self._news.append)
@@ -352,10 +375,13 @@ class RayCluster(Executor[Job]):
         self._news += ["Ray is there again; the trials go on", *news]
 
 
-def _run_in_worker(jobs: Sequence[Job]) -> Iterator[Event | _Started]:
+def _run_in_worker(jobs: Sequence[Job], slots: int, inboxes: Any, inbox: str | None) -> Iterator[Event | _Started]:
     yield _Started(ray.get_runtime_context().get_node_id(), os.getpid())
     keep_freed_memory()
-    yield from run_trials(jobs)
+    if inbox is None:
+        yield from run_trials(jobs, slots)
+    else:
+        yield from run_trials(jobs, slots, ray_inboxes.taker(inboxes, inbox))
 
 
 def _compile_in_worker(recipe: Recipe, members: int) -> Iterator[_Started | str | None]:

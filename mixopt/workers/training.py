@@ -1,14 +1,14 @@
 """What a worker does with trials: train their proxies, say how it goes, and end each with an outcome.
 
-On a CPU it is one trial at a time; on a GPU several of one recipe side by side. A trial never raises: whatever kills
-it becomes a Failure, and the study goes on.
+On a CPU it is one trial at a time; on a GPU several of one recipe side by side, and where one ends, the next begins. A
+trial never raises: whatever kills it becomes a Failure, and the study goes on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
@@ -86,18 +86,36 @@ def seed_for(study_seed: int, replicate: int, purpose: str) -> int:
 def compile_ahead(recipe: Recipe, members: int) -> str | None:
     """Compile the steps of a pack of this recipe for the trials to come; returns why that failed, if it did."""
     with one_thread():
-        pack = Pack(recipe, range(members))
+        pack = Pack(recipe, [None] * members)
         pack.compile()
         return pack.not_compiled
 
 
-def run_trials(jobs: Sequence[Job]) -> Iterator[Event]:
-    """Train trials that fit each other side by side; the last event of each is its outcome."""
-    began = perf_counter()
+# Asked for further jobs that fit: how many there is room for, and whether nobody trains, so that it may wait for some.
+More = Callable[[int, bool], Sequence[Job]]
+
+
+def _none(wanted: int, idle: bool) -> Sequence[Job]:
+    return ()
+
+
+def run_trials(jobs: Sequence[Job], slots: int | None = None, more: More = _none) -> Iterator[Event]:
+    """Train trials that fit each other side by side; the last event of each is its outcome.
+
+    Args:
+        slots: how many train at a time; None is all of `jobs`.
+    """
+    began, slots = perf_counter(), slots or len(jobs)
     open_jobs = {job.trial.id: job for job in jobs}
+
+    def more_noted(wanted: int, idle: bool) -> Sequence[Job]:
+        come = more(wanted, idle)
+        open_jobs.update({job.trial.id: job for job in come})
+        return come
+
     failure = None
     try:
-        for event in _train(jobs):
+        for event in _train(jobs, slots, more_noted):
             if isinstance(event, TrialEnd):
                 del open_jobs[event.trial.id]
             yield event
@@ -107,13 +125,16 @@ def run_trials(jobs: Sequence[Job]) -> Iterator[Event]:
     if failure is None:
         return
     left = list(open_jobs.values())
-    if failure.kind is FailureKind.OUT_OF_MEMORY and len(left) > 1:
-        # Only here, where the error is gone, has the pack that it came from given its memory back.
-        torch.cuda.empty_cache()
-        yield from run_trials(left[: len(left) // 2])
-        yield from run_trials(left[len(left) // 2 :])
-    else:
+    if failure.kind is not FailureKind.OUT_OF_MEMORY:
         yield from (TrialEnd(job.trial, failure) for job in left)
+        return
+    # Only here, where the error is gone, has the pack that it came from given its memory back.
+    torch.cuda.empty_cache()
+    slots = min(slots, len(left))
+    if slots == 1:
+        yield TrialEnd(left.pop(0).trial, failure)
+    if left:
+        yield from run_trials(left, max(1, slots // 2), more)
 
 
 def _failure(error: Exception, seconds: float) -> Failure:
@@ -128,24 +149,32 @@ def _failure(error: Exception, seconds: float) -> Failure:
     return Failure(FailureKind.ERROR, message, seconds, whole)
 
 
-def _train(jobs: Sequence[Job]) -> Iterator[Event]:
+def _train(jobs: Sequence[Job], slots: int, more: More) -> Iterator[Event]:
     recipe = jobs[0].recipe
-    assert all(job.fits(jobs[0]) for job in jobs)
     corpus = yield from _corpus(jobs[0].corpus, jobs[0].corpus_fingerprint)
-    streams = [_stream(job, corpus) for job in jobs]
-    members = [_member(job, stream, corpus) for job, stream in zip(jobs, streams, strict=True)]
+    begun: list[tuple[Trial, MixedStream]] = []  # of each member, by its index
+
+    def members(jobs: Sequence[Job]) -> list[Member]:
+        assert all(job.recipe == recipe for job in jobs)
+        streams = [_stream(job, corpus) for job in jobs]
+        begun.extend((job.trial, stream) for job, stream in zip(jobs, streams, strict=True))
+        return [_member(job, stream, corpus) for job, stream in zip(jobs, streams, strict=True)]
+
+    def more_members(wanted: int, idle: bool) -> list[Member]:
+        return members(more(wanted, idle))
+
     # A confirmation is measured on documents that chose nothing, as its seeds chose nothing.
     tokens_of = corpus.evaluation if is_of_search(jobs[0].trial.seed) else corpus.confirmation
     evaluation_sets = {name: tokens_of(name) for name in corpus.evaluation_sets}
-    for index, step in train_pack(recipe, members, evaluation_sets):
-        trial = jobs[index].trial
+    for index, step in train_pack(recipe, members(jobs), evaluation_sets, slots=slots, more=more_members):
+        trial, stream = begun[index]
         match step:
             case TrainingProgress():
                 losses = _losses(step.evaluation.losses) if step.evaluation else None
                 speed = step.tokens_per_second
                 yield TrialProgress(trial, step.tokens, step.training_loss, speed, losses, step.slower)
             case TrainingResult():
-                yield TrialEnd(trial, _measurement(step, recipe, streams[index], corpus))
+                yield TrialEnd(trial, _measurement(step, recipe, stream, corpus))
             case Diverged():
                 yield TrialEnd(trial, _failure(step, step.seconds))
 

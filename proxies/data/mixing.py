@@ -18,6 +18,7 @@ import heapq
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ from proxies.targets import IGNORED
 
 SUM_TOLERANCE = 1e-6
 FEISTEL_ROUNDS = 4
-BLOCK = 4096  # rows that a schedule grows by
+BLOCK = 4096  # rows that are reckoned at once
 
 Integers = NDArray[np.int64]
 
@@ -144,6 +145,8 @@ class MixedStream:
             min(chunks, max(1, available.get(name, chunks * sequence_length) // sequence_length))
             for name, chunks in zip(self._names, self._chunks_K, strict=True)
         ]
+        # A stream is read from front to back: a block and the next one of each domain.
+        self._block_chunks = lru_cache(2 * len(self._names))(self._permuted)
         used = zip(self._names, self._used_K, strict=True)
         self.used_tokens: Mapping[str, int] = {name: chunks * sequence_length for name, chunks in used}
 
@@ -174,9 +177,18 @@ class MixedStream:
 
     def _chunks(self, domain: int, nth_B: Integers) -> Integers:
         """Which chunk of a domain its rows number `nth_B` are."""
-        name, used, chunks = self._names[domain], self._used_K[domain], self._chunks_K[domain]
-        epoch_B, position_B = np.divmod(nth_B, used)
         chunk_B = np.empty_like(nth_B)
+        block_B = nth_B // BLOCK
+        for block in np.unique(block_B):
+            here_B = block_B == block
+            chunk_B[here_B] = self._block_chunks(domain, int(block))[nth_B[here_B] - block * BLOCK]
+        return chunk_B
+
+    def _permuted(self, domain: int, block: int) -> Integers:
+        """Those of the rows number `block` x BLOCK on, [BLOCK]: all at once takes hardly longer than a few."""
+        name, used, chunks = self._names[domain], self._used_K[domain], self._chunks_K[domain]
+        epoch_B, position_B = np.divmod(np.arange(block * BLOCK, (block + 1) * BLOCK), used)
+        chunk_B = np.empty_like(position_B)
         for epoch in np.unique(epoch_B):
             here_B = epoch_B == epoch
             chunk_B[here_B] = permute(position_B[here_B], used, f"{self._seed} {epoch} {name}")

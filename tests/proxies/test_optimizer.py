@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ def reference(recipe: Recipe, member: int) -> dict[str, Tensor]:
     """By torch's own classes, step by step."""
     weights = {name: torch.nn.Parameter(weight) for name, weight in drawn(member).items()}
     decayed = [weight for name, weight in weights.items() if name != UNDECAYED]
-    groups = [{"params": decayed}, {"params": [weights[UNDECAYED]], "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": [weights[UNDECAYED]], "weight_decay": 0.0}]
     adamw = torch.optim.AdamW(groups, lr=RATES[member], betas=recipe.betas, weight_decay=recipe.weight_decay)
     for step in range(STEPS):
         for name, gradient in gradients(member, step).items():

@@ -172,15 +172,39 @@ def test_a_pack_that_memory_has_no_room_for_is_trained_in_halves(
 ) -> None:
     sizes = []
 
-    def short_of_memory(recipe: Recipe, members: Sequence[Member], sets: Any) -> Any:
-        sizes.append(len(members))
-        if len(members) > 1:
+    def short_of_memory(recipe: Recipe, members: Sequence[Member], sets: Any, *, slots: int, more: Any) -> Any:
+        sizes.append((len(members), slots))
+        if slots > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return train_pack(recipe, members, sets)
+        return train_pack(recipe, members, sets, slots=slots, more=more)
 
     monkeypatch.setattr("mixopt.workers.training.train_pack", short_of_memory)
     assert all(isinstance(outcome, Measurement) for outcome in outcomes(jobs).values())
-    assert sizes == [3, 1, 2, 1, 1]
+    assert sizes == [(3, 3), (3, 1)]
+
+
+def test_a_trial_that_memory_has_no_room_for_is_a_failure_and_the_next_is_tried(
+    jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short_of_memory(recipe: Recipe, members: Sequence[Member], sets: Any, *, slots: int, more: Any) -> Any:
+        if len(members) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train_pack(recipe, members, sets, slots=slots, more=more)
+
+    monkeypatch.setattr("mixopt.workers.training.train_pack", short_of_memory)
+    first, second, third = outcomes(jobs).values()
+    assert isinstance(first, Failure) and first.kind is FailureKind.OUT_OF_MEMORY
+    assert isinstance(second, Failure) and isinstance(third, Measurement)
+
+
+def test_trials_may_come_while_others_train(jobs: list[Job]) -> None:
+    coming = jobs[1:]
+
+    def more(wanted: int, idle: bool) -> list[Job]:
+        return [coming.pop()] if coming and idle else []
+
+    ended = [event.trial.id for event in run_trials(jobs[:1], slots=2, more=more) if isinstance(event, TrialEnd)]
+    assert ended == [job.trial.id for job in (jobs[0], jobs[2], jobs[1])]
 
 
 def test_what_kills_the_process_of_a_pack_is_the_failure_of_each(jobs: list[Job]) -> None:
