@@ -108,7 +108,18 @@ MOE_RUNGS = (
     Rung("dense, 4 x the tokens", tokens=524_288),
     Rung("moe as the top, 4 x the tokens", tokens=524_288, **AS_BUILT),
     Rung("moe top, another seed", width=128, tokens=524_288, seed=2, **AS_BUILT),
+    Rung("dense top", width=128, tokens=524_288),
 )
+# Rungs that are compared with another one as well: does the mixture of experts rank better than the dense model?
+BESIDE = {
+    "moe as the top": "dense",
+    "moe as the top, another seed": "dense, another seed",
+    "moe as the top, balanced by a loss": "dense",
+    "moe as the top, softmax": "dense",
+    "moe, the default": "dense",
+    "moe as the top, 4 x the tokens": "dense, 4 x the tokens",
+    "moe top, another seed": "dense top",
+}
 # Of each ladder the first rung is the top.
 LADDERS = {"size": RUNGS, "moe": MOE_RUNGS}
 
@@ -199,11 +210,23 @@ def climb(work: Path, processes: int, rungs: Sequence[Rung]) -> list[dict[str, A
 
 def correlation(one_N: Float[np.ndarray, " N"], other_N: Float[np.ndarray, " N"]) -> tuple[float, float, float]:
     """Spearman's, and the bounds of its 95% interval over resampled mixtures."""
-    generator = np.random.default_rng(0)
-    picks_RN = generator.integers(len(one_N), size=(RESAMPLES, len(one_N)))
-    resampled = [spearmanr(one_N[pick_N], other_N[pick_N]).statistic for pick_N in picks_RN]
-    low, high = np.nanquantile(resampled, [0.025, 0.975])
+    low, high = np.nanquantile(_resampled(one_N, other_N), [0.025, 0.975])
     return float(spearmanr(one_N, other_N).statistic), float(low), float(high)
+
+
+def advantage(
+    one_N: Float[np.ndarray, " N"], other_N: Float[np.ndarray, " N"], top_N: Float[np.ndarray, " N"]
+) -> tuple[float, float, float]:
+    """How much better one agrees with the top than the other, and the bounds of the 95% interval of that."""
+    found = float(spearmanr(one_N, top_N).statistic - spearmanr(other_N, top_N).statistic)
+    low, high = np.nanquantile(_resampled(one_N, top_N) - _resampled(other_N, top_N), [0.025, 0.975])
+    return found, float(low), float(high)
+
+
+def _resampled(one_N: Float[np.ndarray, " N"], other_N: Float[np.ndarray, " N"]) -> Float[np.ndarray, " R"]:
+    """Rank correlations over resampled mixtures, the same ones for every pair."""
+    picks_RN = np.random.default_rng(0).integers(len(one_N), size=(RESAMPLES, len(one_N)))
+    return np.array([spearmanr(one_N[pick_N], other_N[pick_N]).statistic for pick_N in picks_RN])
 
 
 def compared(rows: list[dict[str, Any]], rungs: Sequence[Rung]) -> list[dict[str, Any]]:
@@ -238,6 +261,7 @@ def compared(rows: list[dict[str, Any]], rungs: Sequence[Rung]) -> list[dict[str
                 "regret_nats": float(top_N[own_N.argmin()] - top_N.min()),
                 "loss": float(own_N.mean()),
                 "spread": float(own_N.std()),
+                "advantage": advantage(own_N, objective(BESIDE[rung.name]), top_N) if rung.name in BESIDE else None,
                 "seconds": fmean(row["seconds"] for row in at[rung.name]),
             }
         )
@@ -246,7 +270,16 @@ def compared(rows: list[dict[str, Any]], rungs: Sequence[Rung]) -> list[dict[str
 
 def shown(lines: list[dict[str, Any]]) -> Table:
     table = Table(title=f"agreement with the top rung, over {MIXTURES} mixtures")
-    for column in ("rung", "cost", "rank correlation", "95%", "mean of the sets", "regret, nats", "peak rate"):
+    for column in (
+        "rung",
+        "cost",
+        "rank correlation",
+        "95%",
+        "mean of the sets",
+        "regret, nats",
+        "peak rate",
+        "beside dense",
+    ):
         table.add_column(column, justify="left" if column == "rung" else "right")
     for line in lines:
         low, high = line["interval"]
@@ -258,6 +291,7 @@ def shown(lines: list[dict[str, Any]]) -> Table:
             f"{line['spearman_of_sets']:.3f}",
             f"{line['regret_nats']:.3f}",
             f"{line['learning_rate']:.2g}",
+            "" if line["advantage"] is None else "{:+.3f} ({:+.2f} to {:+.2f})".format(*line["advantage"]),
         )
     return table
 
