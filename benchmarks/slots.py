@@ -26,13 +26,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from proxies import train
+from proxies import slots
 from proxies.evaluate import EvaluationTokens
 from proxies.member import Member
 from proxies.models.size import model_size
 from proxies.pack import Pack
 from proxies.recipe import Recipe, recipe
 from proxies.result import CurvePoint, TrainingResult
+from proxies.train import train_pack
 
 TRIALS, SLOTS, QUARTERS = 64, 16, 4
 VOCABULARY, LENGTH, ROWS, STEPS = 512, 64, 4, 400
@@ -101,7 +102,7 @@ def measured(asked: Recipe, is_refilled: bool) -> dict[str, float]:
     steps = 0
     try:
         for wave in waves:
-            for _, event in train.train_pack(asked, wave, sets, slots=SLOTS):
+            for _, event in train_pack(asked, wave, sets, slots=SLOTS):
                 steps += event.steps if isinstance(event, TrainingResult) else 0
     finally:
         Pack.step = plain  # type: ignore[method-assign]
@@ -126,7 +127,7 @@ def main() -> None:
     asked = recipe(size, STEPS * ROWS * LENGTH, evaluations=QUARTERS, **settings)
     ways = {"step by step": (1, 0), "in blocks": (32, 1)} if options.device == "cpu" else {"in blocks": (32, 1)}
     rows: list[dict[str, Any]] = []
-    for way, (train.BLOCK_STEPS[options.device], train.UNREAD_BLOCKS[options.device]) in ways.items():
+    for way, (slots.BLOCK_STEPS[options.device], slots.UNREAD_BLOCKS[options.device]) in ways.items():
         for name, is_refilled in (("waves", False), ("refilled", True)):
             rows.append({"taken": way, "slots": name, **measured(asked, is_refilled)})
     table = Table("steps", "slots", "idle while others wait", "idle in all", "steps of the pack", "s")

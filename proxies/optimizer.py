@@ -98,7 +98,7 @@ class AdamW:
             self._second[name][member] = state["second"][name]
 
     def reset(self, member: int) -> None:
-        """Another proxy begins in its place."""
+        """Another proxy begins in its slot."""
         self._step_M[member] = 0
         for moments in (self._first, self._second):
             for moment in moments.values():

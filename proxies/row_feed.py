@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
 
 import torch
 from torch import Tensor
@@ -43,7 +41,7 @@ class _Block:
         self.copied = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
 
 
-class RowFeed(AbstractContextManager["RowFeed"]):
+class RowFeed:
     """
     Args:
         steps: of a block, at most; fewer where a block would be too large.
@@ -57,9 +55,8 @@ class RowFeed(AbstractContextManager["RowFeed"]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
         self._ahead: tuple[list[Wanted | None], Future[None]] | None = None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Nothing is gathered any more."""
         self._thread.shutdown(cancel_futures=True)
 
     def prepare(self, wanted: Sequence[Wanted | None]) -> None:

@@ -6,6 +6,7 @@ The loop that advances it is `proxies.train`.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
@@ -80,7 +81,7 @@ class Run:
         if member.checkpoint is not None:
             self._resume(member.checkpoint)
         self.launched = self._state.step
-        self._writing: Future[float] | None = None
+        self._writing: deque[Future[float]] = deque()
         self._checkpoint_seconds = checkpoint_seconds
         self._last_save = self._state.seconds
         self._next_save = self._last_save + checkpoint_seconds
@@ -158,6 +159,11 @@ class Run:
         self._state.environment = self._environment()
 
     @property
+    def is_read(self) -> bool:
+        """Whether the losses of all steps that it was told to take have been read."""
+        return self._state.step == self.launched
+
+    @property
     def save_due(self) -> bool:
         """Whether it is time for a checkpoint. It is of one step, so that all losses have to be read before."""
         if self._member.checkpoint is None or self.failure is not None:
@@ -166,25 +172,22 @@ class Run:
 
     def save(self) -> None:
         """Begin to write the checkpoint; where it cannot be written, training is worth more than it."""
-        assert self._member.checkpoint is not None and self._state.step == self.launched
-        self._has_written(wait=True)
+        assert self._member.checkpoint is not None and self.is_read
         self._last_save = self._state.seconds
         state = self._pack.state(self._slot) | {"run": asdict(self._state)}
-        self._writing = self._writer.save(self._member.checkpoint, self._identity, state)
+        self._writing.append(self._writer.save(self._member.checkpoint, self._identity, state))
 
     def _has_written(self, wait: bool = False) -> bool:
         """Whether nothing is being written; what was, is taken note of."""
-        if self._writing is None:
-            return True
-        if not wait and not self._writing.done():
-            return False
-        seconds = 0.0
-        try:
-            seconds = self._writing.result() * len(self._pack)  # the others write theirs too
-        except ProxyError:
-            self._state.diagnostics[UNWRITTEN] = self._state.diagnostics.get(UNWRITTEN, 0.0) + 1
-        self._next_save = self._last_save + max(self._checkpoint_seconds, seconds / CHECKPOINT_SHARE)
-        self._writing = None
+        while self._writing:
+            if not wait and not self._writing[0].done():
+                return False
+            seconds = 0.0
+            try:
+                seconds = self._writing.popleft().result() * len(self._pack)  # the others write theirs too
+            except ProxyError:
+                self._state.diagnostics[UNWRITTEN] = self._state.diagnostics.get(UNWRITTEN, 0.0) + 1
+            self._next_save = self._last_save + max(self._checkpoint_seconds, seconds / CHECKPOINT_SHARE)
         return True
 
     def report(self) -> TrainingProgress | None:

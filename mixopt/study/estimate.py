@@ -92,7 +92,7 @@ def estimate(plan: Plan, probe: bool, gpu: str | None = None) -> PlanEstimate:
         trials=sum(each.search_trials + each.confirmation_trials for each in proxies),
         total_tokens=sum(each.total_tokens for each in proxies),
         total_flops=flops,
-        notes=(*plan.notes, *slower, *_few_mixtures(plan), *_resolution(plan)),
+        notes=(*plan.notes, *slower, *_few_mixtures(plan), *_idle_slots(plan), *_resolution(plan)),
         training_seconds=training,
         wall_seconds=None if training is None or at_a_time is None else training / at_a_time,
         gpu_hours=gpu_hours,
@@ -149,6 +149,17 @@ def _few_mixtures(plan: Plan) -> list[str]:
     return [
         f"the search has {mixtures} mixtures at most, too few for a regression, {FEWEST_RUNS} the least: its answer "
         "will be the best that was tried; raise the trials of the proxies"
+    ]
+
+
+def _idle_slots(plan: Plan) -> list[str]:
+    """A note for each proxy that has fewer trials than a pack has slots."""
+    pack, expected = plan.file.executor.pack, plan.strategy.expected
+    few = {rung.fidelity.proxy: trials for rung in plan.problem.rungs if (trials := expected[rung.fidelity]) < pack}
+    return [
+        f"proxy {proxy} has {trials} trials in the search, fewer than the {pack} slots of a pack: the empty ones cost "
+        "their share of each step for nothing; lower executor.pack"
+        for proxy, trials in few.items()
     ]
 
 

@@ -16,11 +16,12 @@ import torch
 
 from proxies import device
 from proxies.compilation import compiling, missing
+from proxies.member import Member
 from proxies.models.size import model_size
 from proxies.pack import Pack
 from proxies.recipe import Recipe, recipe
 from proxies.result import TrainingProgress, TrainingResult
-from proxies.train import train
+from proxies.train import train, train_pack
 from tests.proxies.toy import EVALUATION_SETS, ToyRows, ToyStream, ToyTokens, numbers, result_of, toy_recipe
 
 # Relative, of losses after twelve steps: in bfloat16 a compiler keeps in float32 what eager steps round in between.
@@ -61,6 +62,29 @@ def test_compiled_steps_learn_what_eager_ones_do(compiled: tuple[Recipe, Trainin
     assert result.training_losses == pytest.approx(eager.training_losses, rel=TOLERANCE)
     for name, loss in eager.losses.items():
         assert result.losses[name].nats_per_token == pytest.approx(loss.nats_per_token, rel=TOLERANCE)
+
+
+@pytest.mark.slow
+@takes_a_minute
+def test_what_is_compiled_for_a_pack_serves_all_that_pass_through_its_slots() -> None:
+    asked = toy_recipe("dense", precision="bf16", compiled=True)
+    if (lacking := missing(asked)) is not None:
+        pytest.skip(f"to compile, this machine lacks {lacking}")
+    members = [
+        Member(ToyStream(1), seed=1, hopeless=lambda point: point.tokens >= 3 * asked.batch_tokens),
+        Member(ToyStream(2), seed=2),
+        Member(ToyStream(3), seed=3, learning_rate=2e-3),
+    ]
+
+    def results(recipe: Recipe) -> list[TrainingResult]:
+        events = train_pack(recipe, members, EVALUATION_SETS, slots=2)
+        ended = {index: event for index, event in events if isinstance(event, TrainingResult)}
+        return [ended[index] for index in range(len(members))]
+
+    for compiled, eager in zip(results(asked), results(replace(asked, compiled=False)), strict=True):
+        assert compiled.environment["steps"] == "compiled" and device.SLOWER not in compiled.environment
+        assert compiled.training_losses == pytest.approx(eager.training_losses, rel=TOLERANCE)
+        assert compiled.steps == eager.steps
 
 
 @pytest.mark.slow

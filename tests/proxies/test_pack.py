@@ -18,7 +18,8 @@ from proxies.member import Member
 from proxies.pack import Pack
 from proxies.recipe import Recipe
 from proxies.result import CurvePoint, Diverged, TrainingProgress, TrainingResult
-from proxies.train import BLOCK_STEPS, UNREAD_BLOCKS, train_pack
+from proxies.slots import BLOCK_STEPS, UNREAD_BLOCKS
+from proxies.train import train_pack
 from tests.proxies.models.kinds import kinds
 from tests.proxies.toy import EVALUATION_SETS, ToyRows, ToyStream, toy_recipe
 
@@ -161,6 +162,26 @@ def test_where_one_ends_the_next_begins_and_learns_what_it_would_alone(
         else:
             assert isinstance(ours, TrainingResult)
             assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.01])
+def test_blocks_whose_losses_are_read_late_are_saved_as_they_were(
+    pause: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saved is one step, whenever the time for it comes."""
+    recipe = toy_recipe("dense", steps=60)
+    whole = results(recipe, MEMBERS)
+    monkeypatch.setitem(BLOCK_STEPS, "cpu", 3)
+    monkeypatch.setitem(UNREAD_BLOCKS, "cpu", 1)
+    monkeypatch.setattr("proxies.run.CHECKPOINT_SHARE", 1e9)
+    for stopped_after in (5, 9):
+        begun = train_pack(recipe, kept_in(tmp_path), EVALUATION_SETS, slots=2, checkpoint_seconds=pause)
+        for _ in range(stopped_after):
+            next(begun)
+        begun.close()
+
+    for ours, theirs in zip(results(recipe, kept_in(tmp_path), slots=2), whole, strict=True):
+        assert_same(ours, theirs)
 
 
 def test_a_slot_is_not_left_idle_while_members_wait(monkeypatch: pytest.MonkeyPatch) -> None:

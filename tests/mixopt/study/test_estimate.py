@@ -55,6 +55,15 @@ def test_earlier_runs_are_mixtures_too(folder: Path) -> None:
     assert not notes(planned(folder, dense=7, moe=3, more="reuse: {runs: earlier.csv}\n"), "regression")
 
 
+def test_a_pack_of_more_slots_than_trials_is_told(folder: Path) -> None:
+    assert notes(planned(folder, dense=8, moe=3), "slots of a pack") == []
+    text = (folder / "study.yaml").read_text()
+    (folder / "study.yaml").write_text(text.replace("{kind: in_process}", "{gpus_per_trial: 1, pack: 7}"))
+    file = load(folder / "study.yaml")
+    [note] = notes(make_plan(file, prepare_corpus(file, lambda progress: None)), "slots of a pack")
+    assert note.startswith("proxy moe has 5 trials in the search, fewer than the 7 slots of a pack")
+
+
 def test_much_evaluation_is_told(folder: Path) -> None:
     """Three sets of some 500 tokens, twice, beside 4,000 training tokens."""
     told = notes(planned(folder, dense=8, moe=3), "evaluation")

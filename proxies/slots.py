@@ -1,0 +1,106 @@
+"""The slots of a pack: who trains in each, and the steps that all of them take together.
+
+Runs begin and end at any time, each at its own step. S steps of a block, M slots, B rows, T positions.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import AbstractContextManager
+from time import perf_counter
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+from proxies.pack import Pack
+from proxies.recipe import Recipe
+from proxies.row_feed import RowFeed, Wanted
+from proxies.run import Run
+
+# Steps that a GPU is told to take at once, and how many such blocks it may be behind: to wait for it is to leave it
+# idle. A CPU is not behind.
+BLOCK_STEPS = {"cpu": 1, "cuda": 32}
+UNREAD_BLOCKS = {"cpu": 0, "cuda": 1}
+
+
+class Slots(AbstractContextManager["Slots"]):
+    """
+    Attributes:
+        pack: what trains in them.
+    """
+
+    def __init__(self, recipe: Recipe, count: int) -> None:
+        self.pack = Pack(recipe, [None] * count)
+        self._runs: list[Run | None] = [None] * count
+        self._feed = RowFeed(recipe, count, BLOCK_STEPS[recipe.device])
+        self._unread: deque[tuple[list[Run | None], Tensor]] = deque()
+        self._is_compiled = False
+        self._since = perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._feed.close()
+
+    @property
+    def active(self) -> list[tuple[int, Run]]:
+        """The runs that have a slot, each with its own."""
+        return [(slot, run) for slot, run in enumerate(self._runs) if run is not None]
+
+    @property
+    def free(self) -> int:
+        """How many slots no run has."""
+        return self._runs.count(None)
+
+    def begin(self, run: Run) -> None:
+        """It takes the first slot that is free."""
+        if not self._is_compiled:
+            self.pack.compile()
+            self._is_compiled = True
+        slot = self._runs.index(None)
+        run.take_slot(self.pack, slot)
+        self._runs[slot] = run
+
+    def take_steps(self) -> None:
+        """Take steps until a look is due. Rows of the next ones are gathered meanwhile."""
+        steps = min(run.steps_to_evaluation for _, run in self.active)
+        inputs_SMBT, targets_SMBT = self._feed.take(self._wanted(), steps)
+        rates = [[run.learning_rate(step) if run else 0.0 for run in self._runs] for step in range(len(inputs_SMBT))]
+        # From memory that is not pinned, a GPU would be waited for.
+        rate_SM = torch.tensor(rates, pin_memory=inputs_SMBT.is_cuda).to(inputs_SMBT.device, non_blocking=True)
+        losses_SM = [
+            self.pack.step(inputs_MBT.long(), targets_MBT.long(), rate_M)
+            for inputs_MBT, targets_MBT, rate_M in zip(inputs_SMBT, targets_SMBT, rate_SM, strict=True)
+        ]
+        for _, run in self.active:
+            run.launched += len(losses_SM)
+        self._feed.prepare(self._wanted())
+        self._unread.append((list(self._runs), torch.stack(losses_SM, dim=1)))
+        is_looked_at = any(run.evaluation_due or run.save_due for _, run in self.active)
+        while len(self._unread) > (0 if is_looked_at else UNREAD_BLOCKS[self.pack.recipe.device]):
+            runs, losses_MS = self._unread.popleft()
+            losses = losses_MS.tolist()
+            self.lap()
+            for one, losses_S in zip(runs, losses, strict=True):
+                if one is not None:
+                    one.trained(losses_S)
+
+    def _wanted(self) -> list[Wanted | None]:
+        return [None if run is None else run.wanted for run in self._runs]
+
+    def leave(self, slot: int) -> None:
+        """Its run has ended."""
+        self._feed.settle()  # it may have gathered for this run, whose stream is asked by others from now on
+        self._runs[slot] = None
+
+    def lap(self) -> None:
+        """The time since the last lap was that of the runs that have a slot."""
+        now = perf_counter()
+        for _, run in self.active:
+            run.spent(now - self._since)
+        self._since = now
+
+    def skip(self) -> None:
+        """The time since the last lap was the caller's."""
+        self._since = perf_counter()
