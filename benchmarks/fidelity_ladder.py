@@ -306,7 +306,7 @@ def main() -> None:
     rungs = LADDERS[options.ladder]
     rows = climb(options.work, options.processes, rungs)
     lines = compared(rows, rungs)
-    Console().print(shown(lines))
+    Console(width=160).print(shown(lines))
     if options.json:
         import torch
 
