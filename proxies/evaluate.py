@@ -125,10 +125,7 @@ def evaluate(pack: Pack, slot: int, sets: Mapping[str, EvaluationSet]) -> Evalua
     """Measure the member in this slot on all sets; the device is waited for only at the end."""
     totals = []
     for evaluation_set in sets.values():
-        batches = [
-            pack.evaluated(slot, inputs_BT, targets_BT)
-            for inputs_BT, targets_BT in zip(evaluation_set.inputs_XBT, evaluation_set.targets_XBT, strict=True)
-        ]
+        batches = pack.evaluated(slot, evaluation_set.inputs_XBT, evaluation_set.targets_XBT)
         nats_XG = torch.stack([evaluation_set.summed(losses.nats_BT, at) for at, losses in enumerate(batches)])
         totals.append((nats_XG.sum(dim=0), torch.stack([losses.load_LE for losses in batches]).sum(dim=0)))
     nats_SG = [nats_G.tolist() for nats_G, _ in totals]

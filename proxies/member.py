@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -53,3 +53,7 @@ class Member:
     checkpoint: str | Path | None = None
     hopeless: Callable[[CurvePoint], bool] | None = None
     keep: Callable[[Mapping[str, Tensor]], None] | None = None
+
+
+# Asked for more members: for how many there is room, and whether nobody trains, so that it may wait for some.
+More = Callable[[int, bool], Sequence[Member]]

@@ -84,11 +84,11 @@ class AdamW:
             )
 
     def state(self, member: int) -> dict[str, Any]:
-        """A member's moments and steps, as it would have them alone."""
+        """A copy of a member's moments and steps, as it would have them alone, on the CPU."""
         return {
-            "step": self._step_M[member].clone(),
-            "first": {name: moment[member].clone() for name, moment in self._first.items()},
-            "second": {name: moment[member].clone() for name, moment in self._second.items()},
+            "step": self._step_M[member].to("cpu", copy=True),
+            "first": {name: moment[member].to("cpu", copy=True) for name, moment in self._first.items()},
+            "second": {name: moment[member].to("cpu", copy=True) for name, moment in self._second.items()},
         }
 
     def restore(self, member: int, state: Mapping[str, Any]) -> None:

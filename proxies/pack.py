@@ -125,8 +125,9 @@ class Pack:
         self._weights = dict(self._model.named_parameters())
         # All of a member's: also what no gradient changes, its routers' biases.
         self._kept = self._model.state_dict()
-        self._optimizer = AdamW(self._weights, recipe)
+        # Before there are moments: what they will take is reckoned with.
         self.micro_batches = micro_batches(self._model, recipe)
+        self._optimizer = AdamW(self._weights, recipe)
         self._added: list[Tensor] | None = None
         self._counted_before: Counter[str] = Counter()
 
@@ -170,13 +171,14 @@ class Pack:
                 # No step is taken: a rate of 0 moves nothing.
                 self.step(inputs_MBT, targets_MBT, inputs_MBT.new_zeros(len(self), dtype=torch.float32))
                 micro_batch_BT = inputs_MBT.new_zeros(self.micro_batches.rows, self.recipe.model.sequence_length)
-                self.evaluated(0, micro_batch_BT, micro_batch_BT.clone())
+                self.evaluated(0, micro_batch_BT.unsqueeze(0), micro_batch_BT.clone().unsqueeze(0))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
             # A full disk, a compiler that breaks: whatever it was, the same steps run without being compiled.
             self.not_compiled = f"compiling failed: {next(iter(str(error).splitlines()), type(error).__name__)}"
             self._functions, self._optimizer.update, self._added = EAGER, update, None
+            self._model.zero_grad()
         # What is compiled from here on was not meant to be.
         self._counted_before = Counter(before | {"compilations": compilation.counted()["compilations"]})
 
@@ -252,21 +254,24 @@ class Pack:
             self._added = None
 
     @torch.no_grad()
-    def evaluated(self, slot: int, inputs_BT: Tensor, targets_BT: Tensor) -> MemberLosses:
-        """One member's losses on a batch, which teach it nothing."""
+    def evaluated(self, slot: int, inputs_XBT: Tensor, targets_XBT: Tensor) -> list[MemberLosses]:
+        """One member's losses on X batches, which teach it nothing."""
         if self._alone is not self._model:
             for name, weight in self._alone.state_dict().items():
                 weight.copy_(self._kept[name][slot : slot + 1])
-        found = self._functions.evaluation_losses(self._alone, inputs_BT.unsqueeze(0), targets_BT.unsqueeze(0))
-        return MemberLosses(*(part[0].clone() for part in found))
+        losses = []
+        for batch in zip(inputs_XBT, targets_XBT, strict=True):
+            found = self._functions.evaluation_losses(self._alone, *(tokens_BT.unsqueeze(0) for tokens_BT in batch))
+            losses.append(MemberLosses(*(part[0].clone() for part in found)))
+        return losses
 
     def weights(self, slot: int) -> dict[str, Tensor]:
-        """A copy of one member's weights, its routers' biases included."""
+        """A copy of one member's weights, its routers' biases included, on the CPU."""
         # A view would be saved with all that it is a view of.
-        return {name: weight[slot].clone() for name, weight in self._kept.items()}
+        return {name: weight[slot].to("cpu", copy=True) for name, weight in self._kept.items()}
 
     def state(self, slot: int) -> dict[str, Any]:
-        """A copy of one member's weights and moments, as it would have them alone."""
+        """A copy of one member's weights and moments, as it would have them alone, on the CPU."""
         return {"weights": self.weights(slot), "moments": self._optimizer.state(slot)}
 
     @torch.no_grad()

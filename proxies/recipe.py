@@ -95,21 +95,28 @@ def recipe(model: ModelSize, tokens: int, *, device: Device = "cpu", **overrides
     Args:
         overrides: fields of `Recipe`, kept as given.
     """
-    # 1. N counts all experts, and neither embedding nor head, as in the law's own fits.
-    parameters = model.total_parameters - model.embedding_parameters
-    # 2. Learning rate 1.79 N^-0.713 D^0.307: for the smallest models several times the best rate.
-    learning_rate = min(MAX_LEARNING_RATE, 1.79 * parameters**-0.713 * tokens**0.307)
-    # 3. Batch 0.58 D^0.571 tokens, but enough rows to average over domains...
+    # 1. The law's learning rate: for the smallest models, whose batch does not grow with the tokens, up to several
+    #    times the best one. How mixtures rank hardly depends on it (docs/fidelity-ladder.md).
+    learning_rate = min(MAX_LEARNING_RATE, step_law_rate(model, tokens))
+    # 2. Batch 0.58 D^0.571 tokens, but enough rows to average over domains...
     batch_rows = max(MIN_BATCH_ROWS, round(0.58 * tokens**0.571 / model.sequence_length))
-    # 4. ...and, which matters more, enough steps to learn at all.
+    # 3. ...and, which matters more, enough steps to learn at all.
     batch_rows = max(1, min(batch_rows, tokens // (MIN_STEPS * model.sequence_length)))
     derived: dict[str, Any] = {"learning_rate": learning_rate, "batch_rows": batch_rows}
-    # 5. Where a bias balances the experts, no loss does.
+    # 4. Where a bias balances the experts, no loss does.
     if model.has_bias:
         derived["balance_loss"] = 0.0
-    # 6. A sigmoid's scores have no common sum that a z loss would keep small.
+    # 5. A sigmoid's scores have no common sum that a z loss would keep small.
     if model.experts is not None and model.experts.scores == "sigmoid":
         derived["router_z_loss"] = 0.0
     if "precision" not in overrides:
         derived["precision"] = native_precision(device)
     return Recipe(model=model, tokens=tokens, device=device, **(derived | overrides))
+
+
+def step_law_rate(model: ModelSize, tokens: int) -> float:
+    """The Step law's peak learning rate 1.79 N^-0.713 D^0.307, as it is."""
+    # N counts all experts, and neither embedding nor head, as in the law's own fits.
+    parameters = model.total_parameters - model.embedding_parameters
+    rate: float = 1.79 * parameters**-0.713 * tokens**0.307
+    return rate

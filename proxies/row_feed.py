@@ -53,22 +53,21 @@ class RowFeed:
         self._steps = steps
         self._ring = [_Block(recipe, members, steps) for _ in range(BLOCKS)]
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
-        self._ahead: tuple[list[Wanted | None], Future[None]] | None = None
+        self._ahead: tuple[list[Wanted | None], int, Future[None]] | None = None
 
     def close(self) -> None:
         """Nothing is gathered any more."""
         self._thread.shutdown(cancel_futures=True)
 
-    def prepare(self, wanted: Sequence[Wanted | None]) -> None:
+    def prepare(self, wanted: Sequence[Wanted | None], steps: int) -> None:
         """Begin to gather the rows that will most likely be asked for next; None is a slot without a member."""
-        slots = list(wanted)
-        if any(slots):
-            self._ahead = slots, self._thread.submit(self._gather, slots, range(len(slots)), self._steps)
+        slots, steps = list(wanted), min(steps, self._steps)
+        self._ahead = slots, steps, self._thread.submit(self._gather, slots, range(len(slots)), steps)
 
     def settle(self) -> None:
         """Wait until nothing is being gathered: from then on, streams may be asked by others."""
         if self._ahead is not None:
-            self._ahead[1].exception()
+            self._ahead[2].exception()
 
     def take(self, wanted: Sequence[Wanted | None], steps: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets of so many steps at most, of one at least, [S, M, B, T] int32, on the recipe's device.
@@ -77,13 +76,15 @@ class RowFeed:
         """
         slots, left, steps = list(wanted), list(range(len(wanted))), min(steps, self._steps)
         if self._ahead is not None:
-            prepared, gathering = self._ahead
+            prepared, prepared_steps, gathering = self._ahead
             gathering.result()
+            steps = min(steps, prepared_steps)
             left = [slot for slot in left if slots[slot] != prepared[slot]]
         self._ahead = None
         self._gather(slots, left, steps)
         block = self._ring[0]
         self._ring.reverse()
+        # On a CPU these are the block itself, which is filled again only after the next one.
         inputs_SMBT, targets_SMBT = (
             rows_SMBT[:steps].to(self._recipe.device, non_blocking=True)
             for rows_SMBT in (block.inputs_SMBT, block.targets_SMBT)

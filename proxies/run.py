@@ -52,10 +52,13 @@ class _State:
 class Run:
     """A member in training, from its checkpoint where it has one.
 
+    It is told of steps (`told`), whose losses are read then or later (`trained`); evaluated when a step for that has
+    come (`evaluation_due`, `evaluated`); saved when it is time and all losses are read (`save_due`, `save`); and once
+    it has `ended`, its `outcome` is known as soon as its checkpoints are written.
+
     Attributes:
         index: which member it is, in the order in which they began.
-        launched: steps that its slot was told to take; their losses may not have been read yet.
-        failure: how it diverged, if it did.
+        failure: what it died of, if it did.
     """
 
     def __init__(
@@ -68,7 +71,9 @@ class Run:
         checkpoint_seconds: float,
     ) -> None:
         self.index = index
-        self.failure: Diverged | None = None
+        self.failure: Exception | None = None
+        self._pack: Pack | None = None
+        self._slot = -1
         self._member, self._recipe, self._writer = member, recipe, writer
         self._peak = member.learning_rate or recipe.learning_rate
         self._identity = (
@@ -79,8 +84,11 @@ class Run:
         self._state = _State()
         self._saved: dict[str, Any] | None = None  # weights and moments to go on from, until they are in a slot
         if member.checkpoint is not None:
-            self._resume(member.checkpoint)
-        self.launched = self._state.step
+            try:
+                self._resume(member.checkpoint)
+            except ProxyError as error:
+                self.failure = error
+        self._told = self._state.step
         self._writing: deque[Future[float]] = deque()
         self._checkpoint_seconds = checkpoint_seconds
         self._last_save = self._state.seconds
@@ -102,21 +110,24 @@ class Run:
         return self._state.ended or self.failure is not None
 
     @property
-    def steps_to_evaluation(self) -> int:
-        """How many steps it may be told to take before its losses on the evaluation sets are measured."""
-        return self._recipe.evaluation_steps[len(self._state.curve)] - self.launched
+    def steps_to_evaluation(self) -> int | None:
+        """How many steps lie before the next evaluation after those that it was told of; None where none follows."""
+        later = (step for step in self._recipe.evaluation_steps if step > self._told)
+        return None if self.ended or (step := next(later, None)) is None else step - self._told
 
     @property
     def wanted(self) -> Wanted | None:
         """The rows that it trains on next; None where it has no steps left."""
-        if self.ended or self.launched == self._recipe.steps:
-            return None
-        return Wanted(self._member.stream, self.launched)
+        return None if self.steps_to_evaluation is None else Wanted(self._member.stream, self._told)
+
+    def told(self, steps: int) -> None:
+        """Its slot takes so many steps."""
+        self._told += steps
 
     def learning_rate(self, ahead: int) -> float:
-        """That of the step `ahead` of those it was told to take; above 0."""
+        """That of the step `ahead` of those that it was told of; above 0."""
         return self._peak * learning_rate_share(
-            self.launched + ahead,
+            self._told + ahead,
             self._recipe.steps,
             warmup_share=self._recipe.warmup_share,
             decay_share=self._recipe.decay_share,
@@ -138,11 +149,13 @@ class Run:
 
     @property
     def evaluation_due(self) -> bool:
-        """Whether the steps that it was told to take end where its losses on the evaluation sets are measured."""
-        return not self.ended and self.steps_to_evaluation == 0
+        """Whether the steps that it was told of end where its losses on the evaluation sets are measured."""
+        steps, measured = self._recipe.evaluation_steps, len(self._state.curve)
+        return not self.ended and measured < len(steps) and steps[measured] == self._told
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        """Its losses on the evaluation sets, after the last step that it was told to take."""
+        """Its losses on the evaluation sets, after the last step that it was told of."""
+        assert self._pack is not None
         for loss in evaluation.losses.values():
             if not math.isfinite(loss.nats_per_token):
                 self.failure = Diverged(self._state.step, loss.nats_per_token, self._state.seconds)
@@ -160,31 +173,32 @@ class Run:
 
     @property
     def is_read(self) -> bool:
-        """Whether the losses of all steps that it was told to take have been read."""
-        return self._state.step == self.launched
+        """Whether the losses of all steps that it was told of have been read."""
+        return self._state.step == self._told
 
     @property
     def save_due(self) -> bool:
         """Whether it is time for a checkpoint. It is of one step, so that all losses have to be read before."""
         if self._member.checkpoint is None or self.failure is not None:
             return False
-        return self._state.ended or (self._has_written() and self._state.seconds >= self._next_save)
+        return self._state.ended or (not self._writing and self._state.seconds >= self._next_save)
 
     def save(self) -> None:
         """Begin to write the checkpoint; where it cannot be written, training is worth more than it."""
-        assert self._member.checkpoint is not None and self.is_read
+        assert self._member.checkpoint is not None and self._pack is not None and self.is_read
         self._last_save = self._state.seconds
         state = self._pack.state(self._slot) | {"run": asdict(self._state)}
         self._writing.append(self._writer.save(self._member.checkpoint, self._identity, state))
 
-    def _has_written(self, wait: bool = False) -> bool:
-        """Whether nothing is being written; what was, is taken note of."""
+    def note_written(self, wait: bool = False) -> bool:
+        """Take note of checkpoints that are written by now; whether all are."""
+        members = 1 if self._pack is None else len(self._pack)
         while self._writing:
             if not wait and not self._writing[0].done():
                 return False
             seconds = 0.0
             try:
-                seconds = self._writing.popleft().result() * len(self._pack)  # the others write theirs too
+                seconds = self._writing.popleft().result() * members  # the others write theirs too
             except ProxyError:
                 self._state.diagnostics[UNWRITTEN] = self._state.diagnostics.get(UNWRITTEN, 0.0) + 1
             self._next_save = self._last_save + max(self._checkpoint_seconds, seconds / CHECKPOINT_SHARE)
@@ -197,6 +211,7 @@ class Run:
         point = state.curve[-1] if state.curve and state.step in self._recipe.evaluation_steps else None
         if not steps or (point is None and seconds < PROGRESS_SECONDS):
             return None
+        assert self._pack is not None
         self._reported, self._reported_step = state.seconds, state.step
         return TrainingProgress(
             step=state.step,
@@ -209,16 +224,24 @@ class Run:
         )
 
     def end(self) -> None:
-        """It leaves its slot; its weights go to whoever keeps them."""
-        if self.failure is None and self._member.keep is not None:
-            weights = self._saved["weights"] if self._saved is not None else self._pack.weights(self._slot)
-            self._member.keep({name: weight.cpu() for name, weight in weights.items()})
+        """It has ended; its weights go to whoever keeps them."""
+        if self.failure is not None or self._member.keep is None:
+            return
+        if self._saved is not None:  # it was finished before, and had no slot
+            weights = self._saved["weights"]
+        else:
+            assert self._pack is not None
+            weights = self._pack.weights(self._slot)
+        try:
+            self._member.keep(weights)
+        except Exception as error:  # whatever it was, it is this member's: the others go on
+            self.failure = error
 
-    def outcome(self, wait: bool) -> TrainingResult | Diverged | None:
-        """What became of a run that has ended; None while its last checkpoint is being written."""
-        if self.failure is not None:
-            return self.failure
-        return self._result() if self._has_written(wait) else None
+    def outcome(self, wait: bool) -> TrainingResult | Exception | None:
+        """What became of a run that has ended; None while a checkpoint of it is being written."""
+        if not self.note_written(wait):
+            return None
+        return self._result() if self.failure is None else self.failure
 
     def _result(self) -> TrainingResult:
         state, recipe = self._state, self._recipe
@@ -237,6 +260,7 @@ class Run:
         )
 
     def _environment(self) -> dict[str, str]:
+        assert self._pack is not None
         environment = device.environment(self._recipe.device, self._recipe.precision) | {"pack": str(len(self._pack))}
         environment["steps"] = "compiled" if self._pack.not_compiled is None else "eager"
         if slower := self._pack.slower:

@@ -34,7 +34,7 @@ class Slots(AbstractContextManager["Slots"]):
         self.pack = Pack(recipe, [None] * count)
         self._runs: list[Run | None] = [None] * count
         self._feed = RowFeed(recipe, count, BLOCK_STEPS[recipe.device])
-        self._unread: deque[tuple[list[Run | None], Tensor]] = deque()
+        self._unread: deque[tuple[list[Run | None], _OnItsWay]] = deque()
         self._is_compiled = False
         self._since = perf_counter()
 
@@ -64,8 +64,7 @@ class Slots(AbstractContextManager["Slots"]):
 
     def take_steps(self) -> None:
         """Take steps until a look is due. Rows of the next ones are gathered meanwhile."""
-        steps = min(run.steps_to_evaluation for _, run in self.active)
-        inputs_SMBT, targets_SMBT = self._feed.take(self._wanted(), steps)
+        inputs_SMBT, targets_SMBT = self._feed.take(self._wanted(), self._steps_to_evaluation())
         rates = [[run.learning_rate(step) if run else 0.0 for run in self._runs] for step in range(len(inputs_SMBT))]
         # From memory that is not pinned, a GPU would be waited for.
         rate_SM = torch.tensor(rates, pin_memory=inputs_SMBT.is_cuda).to(inputs_SMBT.device, non_blocking=True)
@@ -73,15 +72,19 @@ class Slots(AbstractContextManager["Slots"]):
             self.pack.step(inputs_MBT.long(), targets_MBT.long(), rate_M)
             for inputs_MBT, targets_MBT, rate_M in zip(inputs_SMBT, targets_SMBT, rate_SM, strict=True)
         ]
+        self._unread.append((list(self._runs), _OnItsWay(torch.stack(losses_SM, dim=1))))
         for _, run in self.active:
-            run.launched += len(losses_SM)
-        self._feed.prepare(self._wanted())
-        self._unread.append((list(self._runs), torch.stack(losses_SM, dim=1)))
+            run.told(len(losses_SM))
+        if any(wanted := self._wanted()):
+            self._feed.prepare(wanted, self._steps_to_evaluation())
+
+        for _, run in self.active:
+            run.note_written()
         is_looked_at = any(run.evaluation_due or run.save_due for _, run in self.active)
         while len(self._unread) > (0 if is_looked_at else UNREAD_BLOCKS[self.pack.recipe.device]):
             runs, losses_MS = self._unread.popleft()
-            losses = losses_MS.tolist()
-            self.lap()
+            losses = losses_MS.read()
+            self.count_time()
             for one, losses_S in zip(runs, losses, strict=True):
                 if one is not None:
                     one.trained(losses_S)
@@ -89,18 +92,40 @@ class Slots(AbstractContextManager["Slots"]):
     def _wanted(self) -> list[Wanted | None]:
         return [None if run is None else run.wanted for run in self._runs]
 
+    def _steps_to_evaluation(self) -> int:
+        return min(steps for _, run in self.active if (steps := run.steps_to_evaluation) is not None)
+
     def leave(self, slot: int) -> None:
         """Its run has ended."""
         self._feed.settle()  # it may have gathered for this run, whose stream is asked by others from now on
         self._runs[slot] = None
 
-    def lap(self) -> None:
-        """The time since the last lap was that of the runs that have a slot."""
+    def count_time(self) -> None:
+        """The time since it was last counted, or left out, was that of the runs that have a slot."""
         now = perf_counter()
         for _, run in self.active:
             run.spent(now - self._since)
         self._since = now
 
-    def skip(self) -> None:
-        """The time since the last lap was the caller's."""
+    def leave_out_time(self) -> None:
+        """The time since it was last counted was the caller's."""
         self._since = perf_counter()
+
+
+class _OnItsWay:
+    """Losses that a GPU has been told to send. To ask it for them later would wait for what it was told since."""
+
+    def __init__(self, losses_MS: Tensor) -> None:
+        if not losses_MS.is_cuda:
+            self._losses_MS, self._sent = losses_MS, None
+            return
+        self._losses_MS = torch.empty(losses_MS.shape, dtype=losses_MS.dtype, pin_memory=True)
+        self._losses_MS.copy_(losses_MS, non_blocking=True)
+        self._sent = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._sent.record()
+
+    def read(self) -> list[list[float]]:
+        if self._sent is not None:
+            self._sent.synchronize()
+        losses: list[list[float]] = self._losses_MS.tolist()
+        return losses

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -21,13 +22,13 @@ from proxies import device
 from proxies.checkpoint import Writer
 from proxies.errors import ProxyError
 from proxies.evaluate import EvaluationSet, EvaluationTokens, evaluate
-from proxies.member import Member, RowStream
+from proxies.member import Member, More, RowStream
 from proxies.recipe import Recipe
-from proxies.result import Diverged, TrainingProgress, TrainingResult
+from proxies.result import TrainingProgress, TrainingResult
 from proxies.run import CHECKPOINT_SECONDS, Run
 from proxies.slots import Slots
 
-Event = TrainingProgress | TrainingResult | Diverged
+Event = TrainingProgress | TrainingResult | Exception
 
 
 def train(
@@ -47,16 +48,16 @@ def train(
 
     Raises:
         Diverged: the loss exploded.
-        ProxyError: there is no such device here, or nothing to evaluate on.
+        ProxyError: there is no such device here, nothing to evaluate on, or the checkpoint cannot be read.
     """
     member = Member(stream, seed, data, checkpoint=checkpoint)
     for _, event in train_pack(recipe, [member], evaluation_sets, checkpoint_seconds=checkpoint_seconds):
-        if isinstance(event, Diverged):
+        if isinstance(event, Exception):
             raise event
         yield event
 
 
-def _nobody(wanted: int, idle: bool) -> Sequence[Member]:
+def _no_more(wanted: int, idle: bool) -> Sequence[Member]:
     return ()
 
 
@@ -66,17 +67,18 @@ def train_pack(
     evaluation_sets: Mapping[str, EvaluationTokens],
     *,
     slots: int | None = None,
-    more: Callable[[int, bool], Sequence[Member]] = _nobody,
+    more: More = _no_more,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Generator[tuple[int, Event]]:
     """Train several proxies side by side; what is yielded comes with the index of the member that it is about.
 
-    The last thing that a member yields is its result, or how it diverged, which does not touch the others.
+    The last thing that a member yields is its result, or what it died of, which does not touch the others: Diverged, or
+    that its checkpoint cannot be read, or whatever kept its weights from being kept.
 
     Args:
         slots: how many train at a time, the others wait; None is all of them.
-        more: asked for members beyond these wherever slots are free that nobody waits for: how many there is room for,
-            and whether nobody trains, so that it may wait for some. Their indices follow those of the others.
+        more: asked for members beyond these wherever slots are free that nobody waits for. Their indices follow those
+            of the others.
 
     Raises:
         ProxyError: there is no such device here, or nothing to evaluate on.
@@ -85,48 +87,71 @@ def train_pack(
     if not evaluation_sets:
         raise ProxyError("there is no evaluation set to measure the loss on", hint="name at least one")
 
+    leaving: list[Run] = []
     with device.one_thread(), Writer() as writer, Slots(recipe, slots or len(members)) as training:
-        pack = training.pack
         sets = {
-            name: EvaluationSet(tokens, recipe, pack.micro_batches.rows) for name, tokens in evaluation_sets.items()
+            name: EvaluationSet(tokens, recipe, training.pack.micro_batches.rows)
+            for name, tokens in evaluation_sets.items()
         }
-        waiting, index, leaving = deque(members), count(), list[Run]()
-        while True:
-            # 1. Members begin in the slots that are free.
-            while free := training.free:
-                if not waiting:
-                    yield from _outcomes(leaving, wait=not training.active)
-                    waiting.extend(more(free, not training.active))
-                if not waiting:
-                    break
-                run = Run(next(index), waiting.popleft(), recipe, list(sets), writer, checkpoint_seconds)
-                if run.ended:
-                    run.end()
-                    leaving.append(run)
-                else:
-                    training.begin(run)
-            yield from _outcomes(leaving, wait=not training.active)
-            if not training.active:
-                return
-            training.skip()  # what the caller did meanwhile is not these runs' time
+        begin = partial(
+            Run, recipe=recipe, evaluation_sets=list(sets), writer=writer, checkpoint_seconds=checkpoint_seconds
+        )
+        try:
+            yield from _train(training, begin, deque(members), more, sets, leaving)
+        except Exception:
+            yield from _outcomes(leaving, wait=True)  # those of runs that had ended before
+            raise
 
-            # 2. Steps, and at some, the losses that count.
-            training.take_steps()
-            for slot, run in training.active:
-                if run.evaluation_due:
-                    run.evaluated(evaluate(pack, slot, sets))
-            training.lap()
 
-            # 3. Save, report, and let go of those that have ended.
-            for slot, run in training.active:
-                if run.save_due and run.is_read:
-                    run.save()
-                if run.failure is None and (progress := run.report()) is not None:
-                    yield run.index, progress
-                if run.ended:
-                    run.end()
-                    training.leave(slot)
-                    leaving.append(run)
+def _train(
+    training: Slots,
+    begin: Callable[[int, Member], Run],
+    waiting: deque[Member],
+    more: More,
+    sets: Mapping[str, EvaluationSet],
+    leaving: list[Run],
+) -> Generator[tuple[int, Event]]:
+    """
+    Args:
+        leaving: runs that have ended, and whose outcome is yet to be told.
+    """
+    index = count()
+    while True:
+        # 1. Members begin in the slots that are free.
+        while free := training.free:
+            if not waiting:
+                yield from _outcomes(leaving, wait=not training.active)
+                waiting.extend(more(free, not training.active))
+            if not waiting:
+                break
+            run = begin(next(index), waiting.popleft())
+            if run.ended:  # before it was killed, or its checkpoint cannot be read
+                run.end()
+                leaving.append(run)
+            else:
+                training.begin(run)
+        yield from _outcomes(leaving, wait=not training.active)
+        if not training.active:
+            return
+        training.leave_out_time()
+
+        # 2. Steps, and at some, the losses that count.
+        training.take_steps()
+        for slot, run in training.active:
+            if run.evaluation_due:
+                run.evaluated(evaluate(training.pack, slot, sets))
+        training.count_time()
+
+        # 3. Save, report, and let go of those that have ended.
+        for slot, run in training.active:
+            if run.save_due and run.is_read:
+                run.save()
+            if run.failure is None and (progress := run.report()) is not None:
+                yield run.index, progress
+            if run.ended:
+                training.leave(slot)
+                run.end()
+                leaving.append(run)
 
 
 def _outcomes(leaving: list[Run], wait: bool) -> Iterable[tuple[int, Event]]:

@@ -61,6 +61,7 @@ class _Running:
     """
 
     jobs: dict[str, Job]
+    slots: int
     attempt: int
     first: Job
     inbox: str | None = None
@@ -258,29 +259,53 @@ class RayCluster(Executor[Job]):
 
     def _start_launched(self) -> None:
         """Jobs go to tasks that have a slot for them, and begin others where there is room."""
+        tasks = -(-self.slots // self._pack)
+        eligible = self._launched
+        if len(self._running) >= tasks:
+            # What fits no task that runs waits for one to end: jobs that came later do not keep it going.
+            fits = [any(job.fits(each.first) for each in self._running.values()) for job in self._launched]
+            eligible = self._launched[: fits.index(False)] if False in fits else self._launched
         for running in self._running.values():
-            if running.inbox is not None and (free := self._pack - len(running.jobs)):
-                jobs = [job for job in self._launched if job.fits(running.first)][:free]
-                if jobs and ray_inboxes.put(self._inboxes, running.inbox, jobs):
+            if running.inbox is not None and running.ended is None and (free := self._pack - len(running.jobs)):
+                jobs = [job for job in eligible if job.fits(running.first) and job in self._launched][:free]
+                if jobs and self._put(running, jobs):
                     self._take_launched(jobs)
                     running.jobs |= {job.trial.id: job for job in jobs}
-        tasks = -(-self.slots // self._pack)
         while self._launched and len(self._running) < tasks:
             jobs = [job for job in self._launched if job.fits(self._launched[0])][: self._pack]
             self._take_launched(jobs)
-            self._start(jobs, attempt=1)
+            self._start(jobs, self._pack, attempt=1)
+        if self._launched:
+            for running in self._running.values():
+                if running.inbox is not None and not running.jobs:  # it waits for jobs, and these for its room
+                    ray_inboxes.close(self._inboxes, running.inbox)
+                    running.inbox = None
+
+    def _put(self, running: _Running, jobs: Sequence[Job]) -> bool:
+        """Whether these jobs are the task's from now on."""
+        assert running.inbox is not None
+        accepted = ray_inboxes.put(self._inboxes, running.inbox, jobs)
+        if accepted is None:
+            # They may be there. If not, they are begun again when the task ends; it is asked no more.
+            self._inboxes, running.inbox = None, None
+        return accepted is not False
 
     def _take_launched(self, jobs: Sequence[Job]) -> None:
         taken = {job.trial.id for job in jobs}
         self._launched = [job for job in self._launched if job.trial.id not in taken]
 
-    def _start(self, jobs: Sequence[Job], attempt: int) -> None:
+    def _start(self, jobs: Sequence[Job], slots: int, attempt: int) -> None:
+        """
+        Raises:
+            Gone: the cluster.
+        """
         # What died is not asked to do more.
-        inbox = uuid4().hex if self._pack > 1 and attempt == 1 else None
+        inbox = uuid4().hex if slots > 1 and attempt == 1 else None
         if inbox is not None and self._inboxes is None:
+            self._link.await_head()
             self._inboxes = ray_inboxes.start()
-        running = _Running({job.trial.id: job for job in jobs}, attempt, jobs[0], inbox)
-        self._running[self._task.remote(jobs, self._pack, self._inboxes, inbox)] = running
+        running = _Running({job.trial.id: job for job in jobs}, slots, attempt, jobs[0], inbox)
+        self._running[self._task.remote(jobs, slots, self._inboxes, inbox)] = running
 
     def _heard_from(self, generators: Sequence[Any]) -> Iterator[Event]:
         """What these tasks have to say.
@@ -312,7 +337,8 @@ class RayCluster(Executor[Job]):
                     continue
                 if isinstance(event, TrialEnd):
                     self._link.has_served()
-                    del running.jobs[event.trial.id]
+                    if running.jobs.pop(event.trial.id, None) is None:
+                        continue  # it was begun again elsewhere
                     if not running.jobs and running.inbox is None:
                         del self._running[generator]
                 yield event
@@ -342,7 +368,7 @@ class RayCluster(Executor[Job]):
         if running.attempt < self._attempts:
             # In halves: together they may have been too much.
             for half in filter(None, (jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :])):
-                self._start(half, running.attempt + 1)
+                self._start(half, len(half), running.attempt + 1)
             yield from (TrialRestart(job.trial, running.attempt + 1, reason) for job in jobs)
             return
         kind = FailureKind.OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else FailureKind.LOST_WORKER
@@ -371,7 +397,7 @@ class RayCluster(Executor[Job]):
             return
         again, self._again = self._again, []
         for running in again:
-            self._start(list(running.jobs.values()), running.attempt)
+            self._start(list(running.jobs.values()), running.slots, running.attempt)
         self._news += ["Ray is there again; the trials go on", *news]
 
 
@@ -380,8 +406,9 @@ def _run_in_worker(jobs: Sequence[Job], slots: int, inboxes: Any, inbox: str | N
     keep_freed_memory()
     if inbox is None:
         yield from run_trials(jobs, slots)
-    else:
-        yield from run_trials(jobs, slots, ray_inboxes.taker(inboxes, inbox))
+        return
+    yield from run_trials(jobs, slots, ray_inboxes.taker(inboxes, inbox))
+    ray_inboxes.close(inboxes, inbox)  # where the trials failed, its last look may be yet to come
 
 
 def _compile_in_worker(recipe: Recipe, members: int) -> Iterator[_Started | str | None]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from statistics import fmean
 from threading import Thread
@@ -69,8 +69,12 @@ class Job:
     keep: str | None = None
 
     def fits(self, other: Job) -> bool:
-        """Whether the two can share a pack: the same recipe, and measured on the same documents."""
-        return self.recipe == other.recipe and is_of_search(self.trial.seed) == is_of_search(other.trial.seed)
+        """Whether the two can share a pack: the same recipe and text, and measured on the same documents."""
+        return (
+            self.recipe == other.recipe
+            and self.corpus_fingerprint == other.corpus_fingerprint
+            and is_of_search(self.trial.seed) == is_of_search(other.trial.seed)
+        )
 
 
 def seed_for(study_seed: int, replicate: int, purpose: str) -> int:
@@ -91,22 +95,22 @@ def compile_ahead(recipe: Recipe, members: int) -> str | None:
         return pack.not_compiled
 
 
-# Asked for further jobs that fit: how many there is room for, and whether nobody trains, so that it may wait for some.
-More = Callable[[int, bool], Sequence[Job]]
+# Asked for more jobs that fit: for how many there is room, and whether nobody trains, so that it may wait for some.
+MoreJobs = Callable[[int, bool], Sequence[Job]]
 
 
-def _none(wanted: int, idle: bool) -> Sequence[Job]:
+def _no_more(wanted: int, idle: bool) -> Sequence[Job]:
     return ()
 
 
-def run_trials(jobs: Sequence[Job], slots: int | None = None, more: More = _none) -> Iterator[Event]:
+def run_trials(jobs: Sequence[Job], slots: int | None = None, more: MoreJobs = _no_more) -> Iterator[Event]:
     """Train trials that fit each other side by side; the last event of each is its outcome.
 
     Args:
         slots: how many train at a time; None is all of `jobs`.
     """
     began, slots = perf_counter(), slots or len(jobs)
-    open_jobs = {job.trial.id: job for job in jobs}
+    open_jobs = {job.trial.id: job for job in jobs}  # in the order in which they begin
 
     def more_noted(wanted: int, idle: bool) -> Sequence[Job]:
         come = more(wanted, idle)
@@ -130,8 +134,7 @@ def run_trials(jobs: Sequence[Job], slots: int | None = None, more: More = _none
         return
     # Only here, where the error is gone, has the pack that it came from given its memory back.
     torch.cuda.empty_cache()
-    slots = min(slots, len(left))
-    if slots == 1:
+    if slots == 1:  # even alone, the one that trained found none
         yield TrialEnd(left.pop(0).trial, failure)
     if left:
         yield from run_trials(left, max(1, slots // 2), more)
@@ -144,21 +147,31 @@ def _failure(error: Exception, seconds: float) -> Failure:
     whole = "".join(traceback.format_exception(error))
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
         return Failure(FailureKind.OUT_OF_MEMORY, str(error) or "no memory left", seconds, whole)
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    message = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+    message = f"{type(error).__name__}: {error}"
+    if places := traceback.extract_tb(error.__traceback__):
+        message += f" ({Path(places[-1].filename).name}:{places[-1].lineno})"
     return Failure(FailureKind.ERROR, message, seconds, whole)
 
 
-def _train(jobs: Sequence[Job], slots: int, more: More) -> Iterator[Event]:
+def _train(jobs: Sequence[Job], slots: int, more: MoreJobs) -> Iterator[Event]:
     recipe = jobs[0].recipe
     corpus = yield from _corpus(jobs[0].corpus, jobs[0].corpus_fingerprint)
-    begun: list[tuple[Trial, MixedStream]] = []  # of each member, by its index
+    number = count()
+    training: dict[int, tuple[Trial, MixedStream]] = {}  # by the member's index
+    stillborn: list[TrialEnd] = []
 
     def members(jobs: Sequence[Job]) -> list[Member]:
-        assert all(job.recipe == recipe for job in jobs)
-        streams = [_stream(job, corpus) for job in jobs]
-        begun.extend((job.trial, stream) for job, stream in zip(jobs, streams, strict=True))
-        return [_member(job, stream, corpus) for job, stream in zip(jobs, streams, strict=True)]
+        made = []
+        for job in jobs:
+            assert job.fits(jobs[0]) and job.recipe == recipe
+            try:
+                stream = _stream(job, corpus)
+            except ProxyError as error:  # this trial's alone: the others go on
+                stillborn.append(TrialEnd(job.trial, _failure(error, 0.0)))
+                continue
+            made.append(_member(job, stream, corpus))
+            training[next(number)] = job.trial, stream
+        return made
 
     def more_members(wanted: int, idle: bool) -> list[Member]:
         return members(more(wanted, idle))
@@ -167,16 +180,27 @@ def _train(jobs: Sequence[Job], slots: int, more: More) -> Iterator[Event]:
     tokens_of = corpus.evaluation if is_of_search(jobs[0].trial.seed) else corpus.confirmation
     evaluation_sets = {name: tokens_of(name) for name in corpus.evaluation_sets}
     for index, step in train_pack(recipe, members(jobs), evaluation_sets, slots=slots, more=more_members):
-        trial, stream = begun[index]
+        yield from _emptied(stillborn)
+        trial, stream = training[index]
         match step:
             case TrainingProgress():
                 losses = _losses(step.evaluation.losses) if step.evaluation else None
                 speed = step.tokens_per_second
                 yield TrialProgress(trial, step.tokens, step.training_loss, speed, losses, step.slower)
+                continue
             case TrainingResult():
                 yield TrialEnd(trial, _measurement(step, recipe, stream, corpus))
             case Diverged():
                 yield TrialEnd(trial, _failure(step, step.seconds))
+            case Exception():
+                yield TrialEnd(trial, _failure(step, 0.0))
+        del training[index]
+    yield from _emptied(stillborn)
+
+
+def _emptied(ends: list[TrialEnd]) -> Iterator[TrialEnd]:
+    while ends:
+        yield ends.pop(0)
 
 
 def _corpus(place: str, fingerprint: str) -> Generator[Fetching, None, Corpus]:

@@ -175,6 +175,7 @@ class Corpus:
             for name, entry in held_out.items()
             if self.has_confirmation_sets
         }
+        self._train_arrays: dict[tuple[str, str], TokenArray] = {}
         self._portraits = {
             name: Portrait.from_plain(entry["portrait"]) for name, entry in held_out.items() if entry.get("portrait")
         }
@@ -284,12 +285,11 @@ class Corpus:
 
     def train_tokens(self, domain: str) -> TokenArray:
         """The training tokens of `domain`, all documents one after the other."""
-        return self._array(self._train[domain], ".tokens", self._dtype)
+        return self._train_array(domain, ".tokens", self._dtype)
 
     def train_loss_mask(self, domain: str) -> TokenArray | None:
         """1 where a training token carries loss; None where all do."""
-        shards = self._train[domain]
-        return self._array(shards, ".mask", np.dtype(np.uint8)) if shards[0].masked else None
+        return self._train_array(domain, ".mask", np.dtype(np.uint8)) if self._train[domain][0].masked else None
 
     def searched_hashes(self, name: str) -> NDArray[np.uint64]:
         """The content hashes of the documents that the search ranks mixtures by, of one evaluation set, [N]."""
@@ -330,6 +330,12 @@ class Corpus:
             mask_N = np.concatenate([np.zeros(1, np.uint8), self._array([shard], ".mask", np.dtype(np.uint8))[:]])
         opened_N = np.concatenate([np.array([self.end_of_text_id], self._dtype), tokens_N])
         return EvaluationTokens(opened_N, mask_N, loss_bytes)
+
+    def _train_array(self, domain: str, ending: str, dtype: np.dtype[Any]) -> TokenArray:
+        """One for all that read it: each holds files open."""
+        if (domain, ending) not in self._train_arrays:
+            self._train_arrays[domain, ending] = self._array(self._train[domain], ending, dtype)
+        return self._train_arrays[domain, ending]
 
     def _array(self, shards: Sequence[Shard], ending: str, dtype: np.dtype[Any]) -> TokenArray:
         files = [self.directory / (shard.name + ending) for shard in shards]

@@ -18,7 +18,6 @@ import heapq
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,8 +144,7 @@ class MixedStream:
             min(chunks, max(1, available.get(name, chunks * sequence_length) // sequence_length))
             for name, chunks in zip(self._names, self._chunks_K, strict=True)
         ]
-        # A stream is read from front to back: a block and the next one of each domain.
-        self._block_chunks = lru_cache(2 * len(self._names))(self._permuted)
+        self._blocks: dict[tuple[int, int], Integers] = {}
         used = zip(self._names, self._used_K, strict=True)
         self.used_tokens: Mapping[str, int] = {name: chunks * sequence_length for name, chunks in used}
 
@@ -183,6 +181,15 @@ class MixedStream:
             here_B = block_B == block
             chunk_B[here_B] = self._block_chunks(domain, int(block))[nth_B[here_B] - block * BLOCK]
         return chunk_B
+
+    def _block_chunks(self, domain: int, block: int) -> Integers:
+        """As `_permuted`; the last ones are kept, for a stream is read from front to back."""
+        key = domain, block
+        if key not in self._blocks:
+            if len(self._blocks) == 2 * len(self._names):
+                del self._blocks[next(iter(self._blocks))]
+            self._blocks[key] = self._permuted(domain, block)
+        return self._blocks[key]
 
     def _permuted(self, domain: int, block: int) -> Integers:
         """Those of the rows number `block` x BLOCK on, [BLOCK]: all at once takes hardly longer than a few."""

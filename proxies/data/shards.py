@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -162,7 +161,7 @@ class TokenArray:
         self._files = tuple(files)
         self._ends = np.cumsum(lengths, dtype=np.int64)
         # A map holds its file open, and a large corpus has more shards than a process may.
-        self._map = lru_cache(OPEN_MAPS)(self._mapped)
+        self._maps: dict[int, NDArray[Any]] = {}
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -192,6 +191,13 @@ class TokenArray:
             for row in here[~whole]:  # it goes on in the next shard
                 found_NL[row] = self[int(start_N[row]) : int(start_N[row]) + length]
         return found_NL
+
+    def _map(self, number: int) -> NDArray[Any]:
+        if number not in self._maps:
+            if len(self._maps) == OPEN_MAPS:
+                del self._maps[next(iter(self._maps))]
+            self._maps[number] = self._mapped(number)
+        return self._maps[number]
 
     def _mapped(self, number: int) -> NDArray[Any]:
         before = int(self._ends[number - 1]) if number else 0

@@ -84,6 +84,6 @@ class LanguageModel(Scorer):
             bytes_B[row] = max(each.text_bytes * len(tokens_N) / max(len(each.tokens_N) - 1, 1), 1)
         targets_BT = torch.as_tensor(np.where(counted_BT, rows_BT[:, 1:], IGNORED))
         with device.one_thread():
-            losses = self._pack.evaluated(0, torch.as_tensor(rows_BT[:, :-1]), targets_BT)
+            (losses,) = self._pack.evaluated(0, torch.as_tensor(rows_BT[None, :, :-1]), targets_BT[None])
         nats_B = (losses.nats_BT * torch.as_tensor(counted_BT)).double().sum(dim=1).numpy()
         return np.asarray(-nats_B / bytes_B, dtype=np.float64)

@@ -54,12 +54,13 @@ def test_trials_of_one_proxy_share_a_task_and_each_is_closed_once(tmp_path: Path
     dense, moe = (rung.fidelity for rung in plan.problem.rungs)
     shares = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
     mixtures = [Mixture.of({"prose": share, "code": 0.3, "sums": 0.7 - share}) for share in shares]
-    trials = [*(Trial(each, dense, seed=0) for each in mixtures), Trial(mixtures[0], moe, seed=0)]
+    trials = [Trial(each, dense, seed=0) for each in mixtures]
+    trials.insert(2, Trial(mixtures[0], moe, seed=0))
 
     ended: dict[str, Measurement] = {}
     waiting = deque(trials)
-    with RayCluster("packs", slots=4, pack=2) as cluster:
-        assert cluster.slots in (2, 4)
+    with RayCluster("packs", slots=2, pack=2) as cluster:
+        assert cluster.slots == 2
         in_flight = 0
         while waiting or in_flight:
             # As a study does: every slot that comes free is filled at once.
@@ -75,6 +76,7 @@ def test_trials_of_one_proxy_share_a_task_and_each_is_closed_once(tmp_path: Path
 
     packs = [ended[trial.id].environment["pack"] for trial in trials]
     assert packs == ["2"] * 8, "what is compiled once serves all trials of a proxy"
+    assert list(ended).index(trials[2].id) < 5, "trials of the other proxy that came later do not keep it waiting"
 
 
 def test_a_worker_that_falls_silent_is_ended_and_its_trial_goes_on(tmp_path: Path) -> None:

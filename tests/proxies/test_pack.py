@@ -31,7 +31,7 @@ MEMBERS = (
 )
 
 
-def outcomes(recipe: Recipe, members: Sequence[Member], slots: int | None = None) -> list[TrainingResult | Diverged]:
+def outcomes(recipe: Recipe, members: Sequence[Member], slots: int | None = None) -> list[TrainingResult | Exception]:
     """The last thing that each member yields."""
     events = train_pack(recipe, members, EVALUATION_SETS, slots=slots, checkpoint_seconds=0)
     last = {index: event for index, event in events if not isinstance(event, TrainingProgress)}
@@ -153,6 +153,7 @@ def test_where_one_ends_the_next_begins_and_learns_what_it_would_alone(
         Member(ToyStream(7), seed=7, learning_rate=2e-3),
     ]
     alone = [outcomes(recipe, [member])[0] for member in members]
+    assert isinstance(alone[2], Diverged)
 
     monkeypatch.setitem(BLOCK_STEPS, "cpu", block_steps)
     monkeypatch.setitem(UNREAD_BLOCKS, "cpu", unread_blocks)
@@ -160,7 +161,7 @@ def test_where_one_ends_the_next_begins_and_learns_what_it_would_alone(
         if isinstance(theirs, Diverged):
             assert isinstance(ours, Diverged) and (ours.step, str(ours)) == (theirs.step, str(theirs))
         else:
-            assert isinstance(ours, TrainingResult)
+            assert isinstance(ours, TrainingResult) and isinstance(theirs, TrainingResult)
             assert_same(ours, theirs)
 
 

@@ -99,7 +99,8 @@ def outcomes(jobs: list[Job]) -> dict[str, Measurement | Failure]:
     events: list[Event] = list(run_trials(jobs))
     closed = [event for event in events if isinstance(event, TrialEnd)]
     assert len(closed) == len(jobs)
-    return {event.trial.id: event.outcome for event in closed}
+    found = {event.trial.id: event.outcome for event in closed}
+    return {job.trial.id: found[job.trial.id] for job in jobs}
 
 
 def losses(outcome: Measurement | Failure) -> list[float]:
@@ -180,7 +181,7 @@ def test_a_pack_that_memory_has_no_room_for_is_trained_in_halves(
 
     monkeypatch.setattr("mixopt.workers.training.train_pack", short_of_memory)
     assert all(isinstance(outcome, Measurement) for outcome in outcomes(jobs).values())
-    assert sizes == [(3, 3), (3, 1)]
+    assert sizes == [(3, 3), (3, 1)], "half as many at a time, the others wait"
 
 
 def test_a_trial_that_memory_has_no_room_for_is_a_failure_and_the_next_is_tried(
@@ -193,8 +194,63 @@ def test_a_trial_that_memory_has_no_room_for_is_a_failure_and_the_next_is_tried(
 
     monkeypatch.setattr("mixopt.workers.training.train_pack", short_of_memory)
     first, second, third = outcomes(jobs).values()
-    assert isinstance(first, Failure) and first.kind is FailureKind.OUT_OF_MEMORY
-    assert isinstance(second, Failure) and isinstance(third, Measurement)
+    for failed in (first, second):
+        assert isinstance(failed, Failure) and failed.kind is FailureKind.OUT_OF_MEMORY
+    assert isinstance(third, Measurement)
+
+
+def test_one_trial_in_many_slots_is_tried_in_fewer(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def short_of_memory(recipe: Recipe, members: Sequence[Member], sets: Any, *, slots: int, more: Any) -> Any:
+        tried.append(slots)
+        if slots > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train_pack(recipe, members, sets, slots=slots, more=more)
+
+    monkeypatch.setattr("mixopt.workers.training.train_pack", short_of_memory)
+    [end] = [event for event in run_trials(jobs[:1], slots=16) if isinstance(event, TrialEnd)]
+    assert isinstance(end.outcome, Measurement) and tried == [16, 8, 4, 2]
+
+
+def test_a_trial_that_cannot_begin_takes_no_other_with_it(jobs: list[Job], tmp_path: Path) -> None:
+    """Neither one whose rows cannot be made, nor one whose checkpoint cannot be read."""
+    strange = Mixture.of({"prose": 0.5, "nowhere": 0.5})
+    (tmp_path / "folder").mkdir()
+    ended = outcomes(
+        [
+            replace(jobs[0], trial=replace(jobs[0].trial, mixture=strange)),
+            replace(jobs[1], checkpoint=str(tmp_path / "folder")),
+            jobs[2],
+        ]
+    )
+    first, second, third = ended.values()
+    assert isinstance(first, Failure) and "no domain nowhere" in first.message
+    assert isinstance(second, Failure) and "folder" in second.message
+    assert isinstance(third, Measurement)
+
+
+def test_a_trial_that_had_ended_is_no_failure_where_another_breaks(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while its last checkpoint is being written."""
+    whole = MixedStream.rows
+    streams: list[MixedStream] = []
+
+    def breaks(stream: MixedStream, start: int, count: int) -> Any:
+        if not any(stream is each for each in streams):
+            streams.append(stream)
+        if len(streams) > 1:
+            time.sleep(0.05)
+            raise OSError("the disk is gone")
+        return whole(stream, start, count)
+
+    monkeypatch.setattr(MixedStream, "rows", breaks)
+    kept = [replace(job, checkpoint=str(tmp_path / job.trial.id)) for job in jobs[:2]]
+    ended = {event.trial.id: event.outcome for event in run_trials(kept, slots=1) if isinstance(event, TrialEnd)}
+    assert isinstance(ended[jobs[0].trial.id], Measurement)
+    broken = ended[jobs[1].trial.id]
+    assert isinstance(broken, Failure) and "the disk is gone" in broken.message
 
 
 def test_trials_may_come_while_others_train(jobs: list[Job]) -> None:
