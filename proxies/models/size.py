@@ -13,6 +13,8 @@ Balancing = Literal["loss", "bias"]
 
 HEAD_WIDTH = 64
 MOST_EXPERTS = 10_000  # of a layer; they would find no memory
+# Grouped matrix products on GPUs read rows that start at multiples of 16 bytes: 8 numbers of bfloat16.
+NARROWEST_EXPERT = 8
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,11 @@ class ModelSize:
                 f"model size: each token chooses {experts.top_k} of {experts.count} experts",
                 hint=f"let top_k be {experts.count} or less",
             )
-        # Grouped matrix products on GPUs read rows that start at multiples of 16 bytes: 8 numbers of bfloat16.
         for name, value in (("width", self.width), ("experts.feed_forward", experts.feed_forward)):
-            if value % 8:
-                raise ProxyError(f"model size: {name} of an moe is {value}", hint="let it be a multiple of 8")
+            if value % NARROWEST_EXPERT:
+                raise ProxyError(
+                    f"model size: {name} of an moe is {value}", hint=f"let it be a multiple of {NARROWEST_EXPERT}"
+                )
 
     @property
     def expert_layers(self) -> range:
@@ -152,8 +155,8 @@ def model_size(
 
     Args:
         sparsity: in place of `experts`: of the routed experts, the share that a token does not meet.
-        granularity: into how many the experts are split (2401.06066): so many times `experts` and `top_k`, each so
-            many times narrower.
+        granularity: into how many the experts are split (2401.06066): so many times `experts` and `top_k`, and each so
+            many times narrower, where `expert_feed_forward` is not given.
 
     Raises:
         ProxyError: no such model can be built, or an expert's shape is given to a dense one.
@@ -186,9 +189,14 @@ def model_size(
     granularity = 1 if granularity is None else granularity
     _check_whole("granularity", granularity)
     experts, top_k = granularity * experts, granularity * top_k
+    if granularity > 1 and expert_feed_forward is None and feed_forward < 2 * top_k * NARROWEST_EXPERT:
+        raise ProxyError(
+            f"model size: granularity {granularity} leaves experts narrower than {NARROWEST_EXPERT}",
+            hint="lower granularity or top_k, or raise feed_forward",
+        )
     # 6. A token's experts and the shared one do together what the dense feed-forward layer does, about half each.
     if expert_feed_forward is None:
-        expert_feed_forward = _rounded(feed_forward / 2 / max(1, top_k), 16 if granularity == 1 else 8)
+        expert_feed_forward = _rounded(feed_forward / 2 / max(1, top_k), 16 if granularity == 1 else NARROWEST_EXPERT)
     if shared_feed_forward is None:
         shared_feed_forward = max(16, feed_forward - top_k * expert_feed_forward)
     chosen = Experts(

@@ -89,6 +89,10 @@ def test_finer_experts_are_more_and_cost_as_much(granularity: int) -> None:
         (lambda: model_size("moe", 2, 100, 16, sparsity=1.0), "sparsity is 1.0"),
         (lambda: model_size("moe", 2, 100, 16, sparsity=0.99999), "200,000 experts in a layer"),
         (lambda: model_size("moe", 2, 100, 16, granularity=0), "granularity is 0"),
+        (
+            lambda: model_size("moe", 2, 100, 16, width=64, granularity=8),
+            "granularity 8 leaves experts narrower than 8",
+        ),
         (lambda: model_size("dense", 2, 100, 16, balancing="bias"), "dense model has no experts"),
         (lambda: ModelSize(2, 16, 2, 8, 100, 16, Experts(4, 2, 8, 8, balancing="los")), "experts.balancing is 'los'"),  # type: ignore[arg-type]
         (lambda: ModelSize(2, 12, 2, 8, 100, 16, Experts(4, 2, 8, 8)), "width of an moe is 12"),
