@@ -123,6 +123,8 @@ class Pack:
         # Evaluations are of one member at a time, for members are seldom due together.
         self._alone = self._model if len(seeds) == 1 else self._drawn([None]).to(recipe.device).requires_grad_(False)
         self._weights = dict(self._model.named_parameters())
+        # All of a member's: also what no gradient changes, its routers' biases.
+        self._kept = self._model.state_dict()
         # Before there are moments: what they will take is reckoned with.
         self.micro_batches = micro_batches(self._model, recipe)
         self._optimizer = AdamW(self._weights, recipe)
@@ -140,8 +142,8 @@ class Pack:
     @torch.no_grad()
     def begin(self, slot: int, seed: int) -> None:
         """Another proxy begins in this slot."""
-        drawn = dict(self._drawn([seed]).named_parameters())
-        for name, weight in self._weights.items():
+        drawn = self._drawn([seed]).state_dict()
+        for name, weight in self._kept.items():
             weight[slot] = drawn[name][0]
         self._optimizer.reset(slot)
 
@@ -199,6 +201,8 @@ class Pack:
         mean_M = self._backward(inputs_MBT, targets_MBT)
         gradients = {name: weight.grad for name, weight in self._weights.items() if weight.grad is not None}
         self.gradient_norm_M = self._optimizer.step(gradients, rate_M)
+        if self.recipe.model.has_bias:
+            self._model.update_router_biases(self.losses.load_MLE, self.recipe.bias_rate * (rate_M > 0))
         self._model.zero_grad()
         return mean_M
 
@@ -224,8 +228,11 @@ class Pack:
         return self.losses.nats_M / predicted_M
 
     def _shares(self, parts: Sequence[Tensor]) -> Tensor | None:
-        """Of the choices of a batch, the share of each expert, [M, L, E]; None without experts."""
-        if not self.recipe.model.expert_count:
+        """Of the choices of a batch, the share of each expert, [M, L, E]; None where nothing is learned from it.
+
+        Without it the balance loss that is told is the mean of the micro-batches' own.
+        """
+        if not self.recipe.model.expert_count or not self.recipe.balance_loss:
             return None
         with torch.no_grad():
             choices_MLE = torch.stack([self._functions.choices(self._model, each).clone() for each in parts]).sum(dim=0)
@@ -250,8 +257,8 @@ class Pack:
     def evaluated(self, slot: int, inputs_XBT: Tensor, targets_XBT: Tensor) -> list[MemberLosses]:
         """One member's losses on X batches, which teach it nothing."""
         if self._alone is not self._model:
-            for name, weight in self._alone.named_parameters():
-                weight.copy_(self._weights[name][slot : slot + 1])
+            for name, weight in self._alone.state_dict().items():
+                weight.copy_(self._kept[name][slot : slot + 1])
         losses = []
         for batch in zip(inputs_XBT, targets_XBT, strict=True):
             found = self._functions.evaluation_losses(self._alone, *(tokens_BT.unsqueeze(0) for tokens_BT in batch))
@@ -259,9 +266,9 @@ class Pack:
         return losses
 
     def weights(self, slot: int) -> dict[str, Tensor]:
-        """A copy of one member's weights, on the CPU."""
+        """A copy of one member's weights, its routers' biases included, on the CPU."""
         # A view would be saved with all that it is a view of.
-        return {name: weight.detach()[slot].to("cpu", copy=True) for name, weight in self._weights.items()}
+        return {name: weight[slot].to("cpu", copy=True) for name, weight in self._kept.items()}
 
     def state(self, slot: int) -> dict[str, Any]:
         """A copy of one member's weights and moments, as it would have them alone, on the CPU."""
@@ -269,7 +276,7 @@ class Pack:
 
     @torch.no_grad()
     def restore(self, slot: int, state: dict[str, Any]) -> None:
-        for name, weight in self._weights.items():
+        for name, weight in self._kept.items():
             weight[slot] = state["weights"][name]
         self._optimizer.restore(slot, state["moments"])
 

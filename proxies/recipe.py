@@ -25,6 +25,7 @@ class Recipe:
         clip: gradients are scaled down to this norm.
         balance_loss: weight of the experts' load-balancing loss.
         router_z_loss: weight of the router's z loss.
+        bias_rate: how far a step moves the biases that experts are chosen with, where these balance them.
         evaluations: how often the loss is measured, the last time at the end.
         compiled: compile the step where the machine can; its losses differ by rounding.
 
@@ -45,11 +46,12 @@ class Recipe:
     clip: float = 1.0
     balance_loss: float = 0.01
     router_z_loss: float = 0.001
+    bias_rate: float = 0.01
     evaluations: int = 4
     compiled: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("batch_rows", "learning_rate", "clip", "evaluations"):
+        for name in ("batch_rows", "learning_rate", "clip", "evaluations", "bias_rate"):
             self._require(name, getattr(self, name) > 0, "a number above 0")
         for name in ("weight_decay", "balance_loss", "router_z_loss"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
@@ -101,6 +103,12 @@ def recipe(model: ModelSize, tokens: int, *, device: Device = "cpu", **overrides
     # 3. ...and, which matters more, enough steps to learn at all.
     batch_rows = max(1, min(batch_rows, tokens // (MIN_STEPS * model.sequence_length)))
     derived: dict[str, Any] = {"learning_rate": learning_rate, "batch_rows": batch_rows}
+    # 4. Where a bias balances the experts, no loss does.
+    if model.has_bias:
+        derived["balance_loss"] = 0.0
+    # 5. A sigmoid's scores have no common sum that a z loss would keep small.
+    if model.experts is not None and model.experts.scores == "sigmoid":
+        derived["router_z_loss"] = 0.0
     if "precision" not in overrides:
         derived["precision"] = native_precision(device)
     return Recipe(model=model, tokens=tokens, device=device, **(derived | overrides))

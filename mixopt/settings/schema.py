@@ -294,6 +294,13 @@ class CorpusSettings(Section):
     """Tokenising processes. Default: one per core."""
 
 
+# Of a proxy that is a mixture of experts.
+EXPERTS = (
+    *("experts", "top_k", "sparsity", "granularity", "expert_feed_forward", "shared_feed_forward"),
+    *("scores", "balancing"),
+)
+
+
 class ProxySettings(Section):
     """A small model that stands for the large one. `depth` derives the rest; any value can be set."""
 
@@ -317,10 +324,19 @@ class ProxySettings(Section):
     """moe: routed experts a layer."""
     top_k: Annotated[Count, Field(le=10_000)] | None = None
     """moe: routed experts a token."""
+    sparsity: Share | None = None
+    """moe, in place of experts: the share of them that a token does not meet."""
+    granularity: Annotated[Count, Field(le=1000)] | None = None
+    """moe: into how many smaller ones each expert is split; a token meets so many times as many (2401.06066)."""
     expert_feed_forward: Annotated[Count, Field(le=1_000_000)] | None = None
     """moe: hidden width of one routed expert."""
     shared_feed_forward: Annotated[Count, Field(le=1_000_000)] | None = None
     """moe: hidden width of the shared expert."""
+    scores: Literal["softmax", "sigmoid"] | None = None
+    """moe: what the router makes of its logits. Default: softmax."""
+    balancing: Literal["loss", "bias"] | None = None
+    """moe: what keeps the experts' load even: a term of the loss, or a bias that experts are chosen with (2408.15664).
+    Default: loss."""
     learning_rate: Annotated[Number, Field(gt=0)] | None = None
     """Peak learning rate. Default: step law (2503.04715), clamped."""
     batch_rows: Annotated[Count, Field(le=1_000_000)] | None = None
@@ -332,9 +348,11 @@ class ProxySettings(Section):
 
     @model_validator(mode="after")
     def _experts_only_for_moe(self) -> Self:
-        for field in ("experts", "top_k", "expert_feed_forward", "shared_feed_forward"):
+        for field in EXPERTS:
             if self.kind == "dense" and getattr(self, field) is not None:
                 raise ValueError(f"{field} belongs to kind: moe; remove it or set kind: moe")
+        if self.experts is not None and self.sparsity is not None:
+            raise ValueError("experts and sparsity both say how many experts there are; remove one of them")
         return self
 
 
@@ -531,8 +549,8 @@ PLACES = ("mixture_file", "out", "folder", "trial", "seed", "proxy", "params", "
 PLACEHOLDER = re.compile(r"(?<!\$)\{([a-z_]+)\}")
 # Of a proxy that it trains.
 SHAPE = {
-    *("kind", "depth", "width", "heads", "feed_forward", "experts", "top_k", "expert_feed_forward"),
-    *("shared_feed_forward", "learning_rate", "batch_rows", "evaluations", "precision"),
+    *("kind", "depth", "width", "heads", "feed_forward", *EXPERTS),
+    *("learning_rate", "batch_rows", "evaluations", "precision"),
 }
 
 

@@ -110,11 +110,24 @@ class Plan:
         Whether steps are compiled changes roundings, and may differ when a study goes on elsewhere: each trial's record
         says how it was trained.
         """
-        recipes = {name: asdict(recipe) for name, recipe in self.recipes.items()}
-        for recipe in recipes.values():
-            del recipe["compiled"]
-        return self.file.deciding() | {"recipes": recipes}
+        return self.file.deciding() | {"recipes": {name: _deciding(recipe) for name, recipe in self.recipes.items()}}
 
     @property
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(self.deciding(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _deciding(recipe: Recipe) -> dict[str, Any]:
+    """Of a recipe, what decides a trial's numbers.
+
+    What recipes had not from the beginning is left out where it is as it was then: studies begun earlier go on.
+    """
+    told = asdict(recipe)
+    del told["compiled"]
+    if not recipe.model.has_bias:
+        del told["bias_rate"]
+    if recipe.model.experts is not None:
+        for name, before in (("scores", "softmax"), ("balancing", "loss")):
+            if told["model"]["experts"][name] == before:
+                del told["model"]["experts"][name]
+    return told

@@ -15,7 +15,7 @@ from mixopt.base.errors import ConfigError, all_at_once
 from mixopt.runs import table as run_table
 from mixopt.runs.taken import Taken
 from mixopt.settings.reading import place_in
-from mixopt.settings.schema import ProxySettings, StudyFile
+from mixopt.settings.schema import EXPERTS, ProxySettings, StudyFile
 from mixopt.settings.space import has_supply, space_declared, space_of
 from mixopt.study.corpus import relative_to_study
 from mixopt.study.inventory import inventory_of
@@ -60,10 +60,7 @@ if TYPE_CHECKING:
 
 
 # Settings of a proxy that its model takes as they are.
-MODEL_SETTINGS = {
-    *("width", "heads", "feed_forward"),
-    *("experts", "top_k", "expert_feed_forward", "shared_feed_forward"),
-}
+MODEL_SETTINGS = {"width", "heads", "feed_forward", *EXPERTS}
 
 
 # Cold, compiling takes as long as some thousand eager steps, and then saves about every third second.

@@ -58,7 +58,7 @@ class ExpertLayer(nn.Module):
     def __init__(self, width: int, size: Experts, generators: Generators, *, gain: float) -> None:
         super().__init__()
         self.experts = size.count
-        self.router = Router(width, size.count, size.top_k, generators)
+        self.router = Router(width, size, generators)
         self.shared = FeedForward(width, size.shared_feed_forward, generators, gain=gain)
         self.gate_and_up_MEDF = draw_weights((size.count, width, 2 * size.feed_forward), width**-0.5, generators)
         self.down_MEFD = draw_weights(

@@ -150,6 +150,17 @@ class Transformer(nn.Module):
         _, routings = self._hidden(inputs_MBT)
         return self._load(routings, torch.zeros_like(inputs_MBT).flatten(1))
 
+    def update_router_biases(self, load_MLE: Tensor, rate_M: Tensor) -> None:
+        """After a step, where a bias balances the experts.
+
+        Args:
+            load_MLE: as in `Losses`, of the whole batch.
+            rate_M: how far each member's biases move; 0 leaves them as they are.
+        """
+        layers = [block.feed_forward for block in self.blocks if isinstance(block.feed_forward, ExpertLayer)]
+        for layer, load_ME in zip(layers, load_MLE.unbind(1), strict=True):
+            layer.router.update_bias(load_ME, rate_M)
+
     def _load(self, routings: Sequence[Routing], targets_MN: Tensor) -> Tensor:
         """How many choices fell on each expert, of tokens with a target, [M, L, E]."""
         if not routings:

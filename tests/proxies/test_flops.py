@@ -8,8 +8,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from proxies.flops import training_flops, training_flops_per_token
 from proxies.models.experts import SLICE_ROWS
-from proxies.models.size import Kind, model_size
+from proxies.models.size import model_size
 from proxies.models.transformer import Transformer
+from tests.proxies.models.kinds import kinds, small
 
 
 def grouped_flops(a_shape: torch.Size, b_shape: torch.Size, *_: Any, out_shape: torch.Size, **__: Any) -> int:
@@ -17,10 +18,10 @@ def grouped_flops(a_shape: torch.Size, b_shape: torch.Size, *_: Any, out_shape: 
     return 2 * a_shape[0] * a_shape[1] * b_shape[-1]
 
 
-@pytest.mark.parametrize("kind", ["dense", "moe"])
+@kinds
 @pytest.mark.parametrize("depth", [2, 3])
-def test_flops_by_formula_are_those_of_the_operations(kind: Kind, depth: int) -> None:
-    size = model_size(kind, depth, 99, 32, width=32, heads=2, feed_forward=64)
+def test_flops_by_formula_are_those_of_the_operations(kind: str, depth: int) -> None:
+    size = small(kind, 99, 32, depth=depth)
     # In bfloat16, since the counter does not know the fused attention of a CPU.
     model = Transformer(size, [torch.Generator().manual_seed(0)], torch.bfloat16)
     tokens = torch.randint(99, (1, 6, 33), generator=torch.Generator().manual_seed(0))

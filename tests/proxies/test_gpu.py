@@ -16,13 +16,13 @@ import torch
 from proxies import device, micro_batches
 from proxies.compilation import missing
 from proxies.member import Member
-from proxies.models.size import Kind
 from proxies.pack import Pack
 from proxies.pack_speed import pack_speeds
 from proxies.recipe import Recipe
 from proxies.result import TrainingResult
 from proxies.slots import BLOCK_STEPS
 from proxies.train import train, train_pack
+from tests.proxies.models.kinds import kinds
 from tests.proxies.toy import EVALUATION_SETS, ToyStream, result_of, toy_recipe
 
 pytestmark = [
@@ -31,14 +31,13 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"),
     pytest.mark.timeout(900),
 ]
-kinds = pytest.mark.parametrize("kind", ["dense", "moe"])
 # Relative. Kernels of other shapes add in another order, and in bfloat16 that shows.
 ALIKE = {"fp32": 1e-4, "bf16": 0.02}
 
 
-def gpu_recipe(kind: Kind, steps: int = 100, **overrides: Any) -> Recipe:
+def gpu_recipe(kind: str, steps: int = 100, **overrides: Any) -> Recipe:
     # A GPU multiplies the experts of several members in bfloat16 only.
-    precision = "bf16" if kind == "moe" else "fp32"
+    precision = "fp32" if kind == "dense" else "bf16"
     return toy_recipe(kind, steps, **({"device": "cuda", "precision": precision} | overrides))
 
 
@@ -70,14 +69,14 @@ def memory_is_given_back() -> Iterator[None]:
 
 
 @kinds
-def test_it_learns_what_a_cpu_does(kind: Kind) -> None:
+def test_it_learns_what_a_cpu_does(kind: str) -> None:
     on_gpu = gpu_recipe(kind, steps=20)
     on_cpu = replace(on_gpu, device="cpu")
     assert_alike(result_of(on_gpu), result_of(on_cpu), 10 * ALIKE[on_gpu.precision])
 
 
 @kinds
-def test_members_in_two_slots_learn_what_they_would_alone(kind: Kind) -> None:
+def test_members_in_two_slots_learn_what_they_would_alone(kind: str) -> None:
     """Blocks end where one is stopped and the next takes its slot."""
     recipe = gpu_recipe(kind)
     assert recipe.steps > 3 * BLOCK_STEPS["cuda"]
@@ -88,7 +87,7 @@ def test_members_in_two_slots_learn_what_they_would_alone(kind: Kind) -> None:
 
 @kinds
 @pytest.mark.parametrize("slots", [1, 2])
-def test_compiled_steps_are_cuda_graphs_and_learn_what_eager_ones_do(kind: Kind, slots: int) -> None:
+def test_compiled_steps_are_cuda_graphs_and_learn_what_eager_ones_do(kind: str, slots: int) -> None:
     asked = gpu_recipe(kind, steps=40, precision="bf16", compiled=True)
     if (lacking := missing(asked)) is not None:
         pytest.skip(f"to compile, this machine lacks {lacking}")
@@ -106,7 +105,7 @@ def test_bf16_learns_what_fp32_does() -> None:
 
 
 @kinds
-def test_a_run_closed_midway_goes_on_to_the_same_losses(kind: Kind, tmp_path: Path) -> None:
+def test_a_run_closed_midway_goes_on_to_the_same_losses(kind: str, tmp_path: Path) -> None:
     recipe = gpu_recipe(kind)
     begun = train(recipe, ToyStream(), EVALUATION_SETS, seed=1, checkpoint=tmp_path / "run", checkpoint_seconds=0)
     next(begun)
@@ -116,7 +115,7 @@ def test_a_run_closed_midway_goes_on_to_the_same_losses(kind: Kind, tmp_path: Pa
 
 
 @kinds
-def test_a_batch_larger_than_free_memory_is_divided(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_larger_than_free_memory_is_divided(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = gpu_recipe(kind, steps=20)
     whole = result_of(recipe)
     monkeypatch.setattr(micro_batches, "GPU_SHARE", 1e-12)

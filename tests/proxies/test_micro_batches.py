@@ -10,12 +10,12 @@ import torch
 
 from proxies import micro_batches
 from proxies.member import Member
-from proxies.models.size import Kind
 from proxies.pack import Pack
 from proxies.recipe import Recipe
 from proxies.result import TrainingProgress, TrainingResult
 from proxies.targets import IGNORED
 from proxies.train import train_pack
+from tests.proxies.models.kinds import kinds
 from tests.proxies.toy import EVALUATION_SETS, ToyStream, toy_recipe
 
 MEMBERS = (Member(ToyStream(1), seed=1), Member(ToyStream(2), seed=2, learning_rate=3e-3))
@@ -38,9 +38,9 @@ def bytes_of(recipe: Recipe, rows: int, monkeypatch: pytest.MonkeyPatch) -> int:
     raise AssertionError(f"no memory is just enough for {rows} rows")
 
 
-@pytest.mark.parametrize("kind", ["dense", "moe"])
+@kinds
 @pytest.mark.parametrize("rows", [4, 2])
-def test_micro_batches_teach_what_the_batch_does(kind: Kind, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_micro_batches_teach_what_the_batch_does(kind: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seven rows: the last one is smaller. Balancing is over the batch, not over a micro-batch."""
     recipe = toy_recipe(kind, batch_rows=7, balance_loss=0.1, router_z_loss=0.01)
     whole = results(recipe)
@@ -53,8 +53,8 @@ def test_micro_batches_teach_what_the_batch_does(kind: Kind, rows: int, monkeypa
             assert ours.losses[name].nats_per_token == pytest.approx(loss.nats_per_token, rel=SAME)
 
 
-@pytest.mark.parametrize("kind", ["dense", "moe"])
-def test_where_not_even_a_row_fits_layers_are_computed_again(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+@kinds
+def test_where_not_even_a_row_fits_layers_are_computed_again(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = toy_recipe(kind, batch_rows=4)
     whole = results(recipe)
 

@@ -11,15 +11,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from torch import Tensor
 
 from proxies.member import Member
-from proxies.models.size import Kind
 from proxies.pack import Pack
 from proxies.recipe import Recipe
 from proxies.result import CurvePoint, Diverged, TrainingProgress, TrainingResult
 from proxies.slots import BLOCK_STEPS, UNREAD_BLOCKS
 from proxies.train import train_pack
+from tests.proxies.models.kinds import kinds
 from tests.proxies.toy import EVALUATION_SETS, ToyRows, ToyStream, toy_recipe
 
 SAME = 1e-5  # relative; a float32 has 6e-8
@@ -28,8 +29,6 @@ MEMBERS = (
     Member(ToyStream(2), seed=2, learning_rate=3e-3),
     Member(ToyStream(3), seed=3, learning_rate=2e-2),
 )
-
-kinds = pytest.mark.parametrize("kind", ["dense", "moe"])
 
 
 def outcomes(recipe: Recipe, members: Sequence[Member], slots: int | None = None) -> list[TrainingResult | Exception]:
@@ -55,7 +54,7 @@ def assert_same(ours: TrainingResult, theirs: TrainingResult) -> None:
 
 
 @kinds
-def test_each_member_learns_what_it_would_alone(kind: Kind) -> None:
+def test_each_member_learns_what_it_would_alone(kind: str) -> None:
     together = results(toy_recipe(kind), MEMBERS)
 
     for member, result in zip(MEMBERS, together, strict=True):
@@ -65,8 +64,25 @@ def test_each_member_learns_what_it_would_alone(kind: Kind) -> None:
 
 
 @kinds
+def test_a_rate_of_0_leaves_a_member_as_it_is(kind: str) -> None:
+    """Also the bias that its experts are chosen with."""
+    recipe = toy_recipe(kind)
+    pack, rows = Pack(recipe, [1, 2]), ToyStream().rows(0, 2 * recipe.batch_rows)
+    inputs_MBT, targets_MBT = (
+        torch.as_tensor(part).view(2, recipe.batch_rows, -1) for part in (rows.inputs_BT, rows.targets_BT)
+    )
+    before = [pack.weights(slot) for slot in range(2)]
+
+    for _ in range(3):
+        pack.step(inputs_MBT, targets_MBT, torch.tensor([0.0, 1e-2]))
+
+    assert all(torch.equal(weight, before[0][name]) for name, weight in pack.weights(0).items())
+    assert not any(torch.equal(weight, before[1][name]) for name, weight in pack.weights(1).items())
+
+
+@kinds
 @pytest.mark.parametrize("learning_rate", [1e3, 1e30])
-def test_a_member_that_diverges_does_not_touch_the_others(kind: Kind, learning_rate: float) -> None:
+def test_a_member_that_diverges_does_not_touch_the_others(kind: str, learning_rate: float) -> None:
     """Neither where its loss is merely large, nor where it is not a number."""
     diverging = replace(MEMBERS[0], learning_rate=learning_rate)
     recipe = toy_recipe(kind)
@@ -81,7 +97,7 @@ def test_a_member_that_diverges_does_not_touch_the_others(kind: Kind, learning_r
 
 
 @kinds
-def test_a_hopeless_member_ends_early_and_the_others_go_on(kind: Kind) -> None:
+def test_a_hopeless_member_ends_early_and_the_others_go_on(kind: str) -> None:
     recipe = toy_recipe(kind)
     stopped = replace(MEMBERS[1], hopeless=lambda point: point.tokens >= 6 * recipe.batch_tokens)
 
@@ -99,7 +115,7 @@ def test_a_hopeless_member_ends_early_and_the_others_go_on(kind: Kind) -> None:
 
 
 @kinds
-def test_blocks_of_steps_measure_what_single_steps_do(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_steps_measure_what_single_steps_do(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU takes many steps between two looks at the losses; one member diverges, one is stopped in the middle."""
     recipe = toy_recipe(kind)
     members = [
@@ -122,7 +138,7 @@ def test_blocks_of_steps_measure_what_single_steps_do(kind: Kind, monkeypatch: p
 @kinds
 @pytest.mark.parametrize(("block_steps", "unread_blocks"), [(1, 0), (5, 1)])
 def test_where_one_ends_the_next_begins_and_learns_what_it_would_alone(
-    kind: Kind, block_steps: int, unread_blocks: int, monkeypatch: pytest.MonkeyPatch
+    kind: str, block_steps: int, unread_blocks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seven members in two slots: one diverges, two are stopped, one was finished before. As a CPU does it, and as a
     GPU does, which is told of some steps while the losses of others are not read yet."""
@@ -262,7 +278,7 @@ def kept_in(folder: Path) -> list[Member]:
 
 @kinds
 def test_members_go_on_together_from_where_each_of_them_was(
-    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("proxies.run.CHECKPOINT_SHARE", 1e9)  # a checkpoint at every step
     recipe, members = toy_recipe(kind), kept_in(tmp_path)

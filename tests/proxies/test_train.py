@@ -5,21 +5,31 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from proxies.errors import ProxyError
-from proxies.models.size import Kind
+from proxies.models.size import Balancing, Scores, model_size
+from proxies.recipe import recipe
 from proxies.result import Diverged, TrainingProgress, TrainingResult
 from proxies.train import train
-from tests.proxies.toy import EVALUATION_SETS, ToyStream, ToyTokens, numbers, result_of, toy_recipe
-
-kinds = pytest.mark.parametrize("kind", ["dense", "moe"])
+from tests.proxies.models.kinds import kinds
+from tests.proxies.toy import (
+    EVALUATION_SETS,
+    LENGTH,
+    VOCABULARY,
+    ToyStream,
+    ToyTokens,
+    numbers,
+    result_of,
+    toy_recipe,
+)
 
 
 @kinds
-def test_a_learnable_language_is_learnt(kind: Kind) -> None:
+def test_a_learnable_language_is_learnt(kind: str) -> None:
     result = result_of(toy_recipe(kind, steps=120))
 
     assert result.training_losses[0] > 3
@@ -32,7 +42,7 @@ def test_a_learnable_language_is_learnt(kind: Kind) -> None:
 
 @kinds
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_same_seed_gives_the_same_bits_and_another_does_not(kind: Kind, precision: str) -> None:
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(kind: str, precision: str) -> None:
     recipe = toy_recipe(kind, precision=precision)
     first = result_of(recipe)
 
@@ -41,13 +51,13 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(kind: Kind, prec
 
 
 @kinds
-def test_bf16_trains_as_fp32_does(kind: Kind) -> None:
+def test_bf16_trains_as_fp32_does(kind: str) -> None:
     exact, rounded = (result_of(toy_recipe(kind, steps=30, precision=precision)) for precision in ("fp32", "bf16"))
     assert rounded.losses["low"].nats_per_token == pytest.approx(exact.losses["low"].nats_per_token, rel=0.05)
 
 
 @kinds
-def test_a_run_closed_midway_goes_on_to_the_same_bits(kind: Kind, tmp_path: Path) -> None:
+def test_a_run_closed_midway_goes_on_to_the_same_bits(kind: str, tmp_path: Path) -> None:
     recipe = toy_recipe(kind)
     whole = result_of(recipe)
 
@@ -131,6 +141,19 @@ def test_progress_tells_where_the_run_is() -> None:
     assert [report.evaluation for report in reports if report.evaluation] == list(result.curve)
     assert reports[-1].step == reports[-1].steps == result.steps
     assert all(report.tokens == report.step * 128 and report.tokens_per_second > 0 for report in reports)
+
+
+@pytest.mark.parametrize("scores", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("balancing", ["loss", "bias"])
+def test_a_load_that_is_skewed_without_balancing_becomes_even_with_it(scores: Scores, balancing: Balancing) -> None:
+    def busiest(balancing: Balancing, **overrides: Any) -> float:
+        """How many times the mean load the busiest expert has at the end."""
+        size = model_size("moe", 2, VOCABULARY, LENGTH, width=32, heads=2, scores=scores, balancing=balancing)
+        chosen = recipe(size, 15_360, batch_rows=8, learning_rate=1e-2, precision="fp32", **overrides)
+        return result_of(chosen).diagnostics["expert_load/layer1/max_over_mean"]
+
+    assert busiest("loss", balance_loss=0.0) > 1.7
+    assert busiest(balancing) < 1.5
 
 
 def test_an_moe_tells_which_experts_read_what() -> None:

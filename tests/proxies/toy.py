@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxies.evaluate import EvaluationTokens
-from proxies.models.size import Kind, model_size
 from proxies.recipe import Recipe, recipe
 from proxies.result import TrainingResult
 from proxies.train import train
+from tests.proxies.models.kinds import small
 
 VOCABULARY, LENGTH = 37, 16
 
@@ -59,10 +59,9 @@ EVALUATION_SETS = {
 }
 
 
-def toy_recipe(kind: Kind, steps: int = 12, **overrides: Any) -> Recipe:
-    size = model_size(kind, 2, VOCABULARY, LENGTH, width=32, heads=2, feed_forward=64)
+def toy_recipe(kind: str, steps: int = 12, **overrides: Any) -> Recipe:
     settings: dict[str, Any] = {"batch_rows": 8, "learning_rate": 1e-2, "precision": "fp32"} | overrides
-    return recipe(size, steps * 8 * LENGTH, **settings)
+    return recipe(small(kind, VOCABULARY, LENGTH), steps * 8 * LENGTH, **settings)
 
 
 def result_of(

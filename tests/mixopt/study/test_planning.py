@@ -173,6 +173,28 @@ def test_a_study_goes_on_in_the_number_format_that_it_began_in(
     assert ("longer" in note) == (began == "bf16")
 
 
+def test_a_mixture_of_experts_is_built_as_the_study_file_says(folder: Path) -> None:
+    changed = plan(
+        folder,
+        ("experts: 4,", "sparsity: 90%, granularity: 2, scores: sigmoid, balancing: bias,"),
+    )
+    experts = changed.recipes["moe"].model.experts
+    assert experts is not None
+    assert (experts.count, experts.top_k, experts.scores, experts.balancing) == (40, 4, "sigmoid", "bias")
+    assert changed.recipes["moe"].balance_loss == 0
+    with pytest.raises(ConfigError, match=r"proxies.moe.*sparsity is 1\.0"):
+        check_settings(study(folder, ("experts: 4,", "sparsity: 100%,")))
+
+
+def test_a_study_that_was_begun_before_experts_had_scores_and_a_bias_goes_on(folder: Path) -> None:
+    begun = plan(folder).deciding()["recipes"]
+    assert "bias_rate" not in begun["dense"] | begun["moe"]
+    assert begun["moe"]["model"]["experts"].keys() == {"count", "top_k", "feed_forward", "shared_feed_forward"}
+
+    changed = plan(folder, ("experts: 4,", "experts: 4, balancing: bias,")).deciding()["recipes"]["moe"]
+    assert "bias_rate" in changed and changed["model"]["experts"]["balancing"] == "bias"
+
+
 def test_pools_that_are_not_what_they_seem_are_noted(tmp_path: Path) -> None:
     write_study(tmp_path)
     (tmp_path / "data" / "copy.jsonl").write_bytes((tmp_path / "data" / "code.jsonl").read_bytes())

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from torch.nn.functional import silu
 
 from proxies.models.experts import SLICE_ROWS, ExpertLayer, layout
-from proxies.models.router import Routing, balance_loss
-from proxies.models.size import Experts
+from proxies.models.router import Router, Routing, balance_loss
+from proxies.models.size import Balancing, Experts, Scores
 
 
-def build(members: int = 1) -> ExpertLayer:
+def build(members: int = 1, top_k: int = 2, scores: Scores = "softmax", balancing: Balancing = "loss") -> ExpertLayer:
     generators = [torch.Generator().manual_seed(member) for member in range(members)]
-    return ExpertLayer(16, Experts(4, 2, 8, 8), generators, gain=1.0)
+    return ExpertLayer(16, Experts(4, top_k, 8, 8, scores, balancing), generators, gain=1.0)
 
 
 def tokens(members: int, count: int) -> torch.Tensor:
@@ -128,3 +128,56 @@ def test_the_balance_loss_is_that_of_the_whole_batch_not_of_its_rows() -> None:
 
     assert balance_loss(probabilities, chosen).item() == pytest.approx(1)
     assert balance_loss(probabilities[:, :3], chosen[:, :3]).item() == pytest.approx(2)
+
+
+def biased(router: Router) -> torch.Tensor:
+    assert router.bias_ME is not None
+    return router.bias_ME
+
+
+@pytest.mark.parametrize("scores", ["softmax", "sigmoid"])
+def test_a_bias_decides_who_is_chosen_and_not_what_they_weigh(scores: Scores) -> None:
+    x = tokens(2, 100)
+    plainly, router = build(2, 1, scores).router, build(2, 1, scores, "bias").router
+    torch.testing.assert_close(router(x).experts_MNK, plainly(x).experts_MNK)
+
+    biased(router)[0, 3] = 2.0  # above any score: only the first member's, and only where experts are chosen
+    routing = router(x)
+
+    logits = router.score(x)
+    expected = logits.sigmoid() if scores == "sigmoid" else logits.softmax(dim=2)
+    assert (routing.experts_MNK[0] == 3).all()
+    torch.testing.assert_close(routing.experts_MNK[1], plainly(x).experts_MNK[1])
+    torch.testing.assert_close(routing.weights_MNK[0], expected[0, :, 3:])
+    torch.testing.assert_close(build(2, 2, scores, "bias").router(x).weights_MNK.sum(2), torch.ones(2, 100))
+
+
+@pytest.mark.parametrize("scores", ["softmax", "sigmoid"])
+def test_the_bias_rises_where_load_is_missing_until_it_is_even(scores: Scores) -> None:
+    """Of the first member; the second's rate is 0."""
+    router, x = build(2, 2, scores, "bias").router, tokens(2, 400) + 1  # tokens that have much in common
+
+    def load() -> torch.Tensor:
+        return torch.stack([chosen.flatten().bincount(minlength=4) for chosen in router(x).experts_MNK])
+
+    before = load()
+    router.update_bias(before, torch.tensor([0.01, 0.0]))
+    assert biased(router)[0].tolist() == pytest.approx((0.01 * (200 - before[0]).sign()).tolist())
+    for _ in range(100):
+        router.update_bias(load(), torch.tensor([0.01, 0.0]))
+
+    assert before[0].max() > 280 and before[1].max() > 280
+    assert load()[0].max() < 220
+    assert torch.equal(load()[1], before[1])
+
+
+@pytest.mark.parametrize("top_k", [1, 2])
+@pytest.mark.parametrize("scores", ["softmax", "sigmoid"])
+def test_the_router_learns_from_what_its_experts_make(top_k: int, scores: Scores) -> None:
+    """Also where a token has a single expert, whose share of the chosen ones' sum would be 1 whatever it scores."""
+    layer = build(top_k=top_k, scores=scores)
+    out, _ = layer(tokens(1, 30))
+    out.square().sum().backward()
+
+    gradient = layer.router.score.weight_MOI.grad
+    assert gradient is not None and gradient.abs().max() > 1e-3

@@ -53,6 +53,29 @@ def test_what_is_given_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sparsity", "top_k", "count"), [(0.0, None, 2), (0.75, None, 8), (0.9, None, 20), (0.875, 4, 32), (0.99, 1, 100)]
+)
+def test_sparsity_says_how_many_experts_there_are(sparsity: float, top_k: int | None, count: int) -> None:
+    experts = model_size("moe", 2, 1000, 128, sparsity=sparsity, top_k=top_k).experts
+    assert experts is not None
+    assert experts.count == count
+    assert experts.sparsity == pytest.approx(sparsity)
+
+
+@pytest.mark.parametrize("granularity", [2, 3, 4])
+def test_finer_experts_are_more_and_cost_as_much(granularity: int) -> None:
+    coarse = model_size("moe", 4, 1000, 128, experts=16)
+    fine = model_size("moe", 4, 1000, 128, experts=16, granularity=granularity)
+
+    assert coarse.experts is not None and fine.experts is not None
+    assert (fine.experts.count, fine.experts.top_k) == (16 * granularity, 2 * granularity)
+    assert fine.experts.sparsity == coarse.experts.sparsity
+    routers = 3 * fine.width * (fine.expert_count - coarse.expert_count)
+    assert fine.active_parameters == coarse.active_parameters + routers
+    assert fine.total_parameters == pytest.approx(coarse.total_parameters, rel=0.1)
+
+
+@pytest.mark.parametrize(
     ("build", "complaint"),
     [
         (lambda: model_size("dense", 0, 100, 16), "depth is 0"),
@@ -62,6 +85,16 @@ def test_what_is_given_is_kept() -> None:
         (lambda: model_size("dense", 2, 100, 16, top_k=2), "dense model has no experts"),
         (lambda: model_size("moe", 1, 100, 16), "depth 1"),
         (lambda: model_size("moe", 2, 100, 16, experts=4, top_k=5), "5 of 4 experts"),
+        (lambda: model_size("moe", 2, 100, 16, experts=4, sparsity=0.5), "experts and sparsity"),
+        (lambda: model_size("moe", 2, 100, 16, sparsity=1.0), "sparsity is 1.0"),
+        (lambda: model_size("moe", 2, 100, 16, sparsity=0.99999), "200,000 experts in a layer"),
+        (lambda: model_size("moe", 2, 100, 16, granularity=0), "granularity is 0"),
+        (
+            lambda: model_size("moe", 2, 100, 16, width=64, granularity=8),
+            "granularity 8 leaves experts narrower than 8",
+        ),
+        (lambda: model_size("dense", 2, 100, 16, balancing="bias"), "dense model has no experts"),
+        (lambda: ModelSize(2, 16, 2, 8, 100, 16, Experts(4, 2, 8, 8, balancing="los")), "experts.balancing is 'los'"),  # type: ignore[arg-type]
         (lambda: ModelSize(2, 12, 2, 8, 100, 16, Experts(4, 2, 8, 8)), "width of an moe is 12"),
     ],
 )

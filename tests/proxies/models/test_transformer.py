@@ -12,16 +12,16 @@ from proxies.models.attention import BLOCK, MOST_BLOCKS, attend
 from proxies.models.cross_entropy import CHUNK_LOGITS, linear_cross_entropy
 from proxies.models.linear import linear
 from proxies.models.norm import EPSILON, rms_norm
-from proxies.models.size import Kind, model_size
+from proxies.models.size import model_size
 from proxies.models.transformer import Transformer
 from proxies.targets import IGNORED
+from tests.proxies.models.kinds import kinds, small
 
 VOCABULARY, LENGTH = 50, 12
 
 
-def build(kind: Kind, dtype: torch.dtype = torch.float32, seeds: Sequence[int] = (0,)) -> Transformer:
-    size = model_size(kind, 2, VOCABULARY, LENGTH, width=32, heads=2, feed_forward=64)
-    return Transformer(size, [torch.Generator().manual_seed(seed) for seed in seeds], dtype)
+def build(kind: str, dtype: torch.dtype = torch.float32, seeds: Sequence[int] = (0,)) -> Transformer:
+    return Transformer(small(kind, VOCABULARY, LENGTH), [torch.Generator().manual_seed(seed) for seed in seeds], dtype)
 
 
 def batch(rows: int = 3, members: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -30,11 +30,8 @@ def batch(rows: int = 3, members: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
     return tokens[:, :, :-1], tokens[:, :, 1:]
 
 
-kinds = pytest.mark.parametrize("kind", ["dense", "moe"])
-
-
 @kinds
-def test_the_future_does_not_change_the_past(kind: Kind) -> None:
+def test_the_future_does_not_change_the_past(kind: str) -> None:
     model, (inputs, _) = build(kind), batch()
     changed = inputs.clone()
     changed[..., 7:] = (changed[..., 7:] + 1) % VOCABULARY
@@ -46,7 +43,7 @@ def test_the_future_does_not_change_the_past(kind: Kind) -> None:
 
 
 @kinds
-def test_the_order_of_the_past_matters(kind: Kind) -> None:
+def test_the_order_of_the_past_matters(kind: str) -> None:
     model, (inputs, _) = build(kind), batch()
     swapped = inputs.clone()
     swapped[..., [0, 1]] = inputs[..., [1, 0]]
@@ -55,7 +52,7 @@ def test_the_order_of_the_past_matters(kind: Kind) -> None:
 
 
 @kinds
-def test_the_loss_is_the_cross_entropy_of_the_logits(kind: Kind) -> None:
+def test_the_loss_is_the_cross_entropy_of_the_logits(kind: str) -> None:
     model, (inputs, targets) = build(kind, seeds=(0, 1)), batch(members=2)
     targets = targets.clone()
     targets[0, 0, :5] = IGNORED
@@ -67,7 +64,7 @@ def test_the_loss_is_the_cross_entropy_of_the_logits(kind: Kind) -> None:
 
 
 @kinds
-def test_a_member_is_the_model_that_it_is_alone(kind: Kind) -> None:
+def test_a_member_is_the_model_that_it_is_alone(kind: str) -> None:
     """Its weights to the bit, and what it computes but for the order of sums."""
     pack, (inputs, targets) = build(kind, seeds=(3, 1, 2)), batch(members=3)
     together = pack(inputs, targets)
@@ -81,7 +78,7 @@ def test_a_member_is_the_model_that_it_is_alone(kind: Kind) -> None:
 
 
 @kinds
-def test_bf16_agrees_with_fp32(kind: Kind) -> None:
+def test_bf16_agrees_with_fp32(kind: str) -> None:
     inputs, targets = batch(rows=8)
     exact, rounded = (build(kind, dtype)(inputs, targets).nats_M.item() for dtype in (torch.float32, torch.bfloat16))
     assert rounded == pytest.approx(exact, rel=5e-3)
@@ -89,7 +86,7 @@ def test_bf16_agrees_with_fp32(kind: Kind) -> None:
 
 
 @kinds
-def test_every_weight_learns(kind: Kind) -> None:
+def test_every_weight_learns(kind: str) -> None:
     model, (inputs, targets) = build(kind), batch(rows=16)
     losses = model(inputs, targets)
     (losses.nats_M + losses.z_loss_ML.sum(dim=1)).sum().backward()

@@ -12,26 +12,26 @@ from proxies.data.tokenizer import train_tokenizer
 from proxies.domains.embedding import hidden_states
 from proxies.domains.embedding.opening import open_embedding
 from proxies.errors import ProxyError
-from proxies.models.size import Kind, ModelSize, model_size
 from proxies.pack import Pack
 from proxies.recipe import recipe
+from tests.proxies.models.kinds import KINDS as MODELS
+from tests.proxies.models.kinds import small
 from tests.text import documents
 
 KINDS = ("prose", "code", "sums")
 TEXTS = [text for kind in KINDS for text in documents(kind, 40)]
 
 
-def kept(folder: Path, kind: Kind, seed: int = 0) -> Path:
+def kept(folder: Path, kind: str, seed: int = 0) -> Path:
     """A proxy of random weights: already these tell texts of other words apart."""
     tokenizer = train_tokenizer(TEXTS, 400)
-    options = {"experts": 4} if kind == "moe" else {}
-    size: ModelSize = model_size(kind, 2, tokenizer.vocabulary, 32, width=32, heads=2, **options)
+    size = small(kind, tokenizer.vocabulary, 32)
     weights = Pack(recipe(size, 40_000), [seed]).weights(0)
     hidden_states.keep(folder, size, {name: each.numpy() for name, each in weights.items()}, tokenizer, TEXTS)
     return folder
 
 
-@pytest.fixture(scope="module", params=["dense", "moe"])
+@pytest.fixture(scope="module", params=MODELS)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return kept(tmp_path_factory.mktemp("proxy"), request.param)
 
