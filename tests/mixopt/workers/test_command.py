@@ -229,6 +229,7 @@ def test_a_process_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     plan = make_plan(load(write_command(tmp_path, run="sleep 300")), None)
     order = plan.order(plan.problem.baseline_trials[0])
     other = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    time.sleep(0.05)  # a process's beginning is told in hundredths of a second
     try:
         command = Command("sleep 300", tmp_path, slots=1, attempts=1, patience=5)
         command.launch(order)
