@@ -84,9 +84,10 @@ class Study:
             gpu: the name of one that is not here, whose hours are told by an assumed speed.
         """
         from mixopt.run import prepared
-        from mixopt.study.estimate import estimate
+        from mixopt.study.estimate import estimate, measures
         from mixopt.study.from_store import planned
 
+        measures(self.file, probe, gpu)
         return estimate(planned(self.file, prepared(self.file, err)), probe, gpu)
 
     def distances(self) -> Distances:

@@ -14,12 +14,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from proxies.errors import ProxyError
 from proxies.member import RowStream
 from proxies.recipe import Recipe
 from proxies.targets import IGNORED
 
 BLOCKS = 2
 BLOCK_TOKENS = 2**23
+
+# By the slot, why its rows could not be had.
+Errors = dict[int, Exception]
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class RowFeed:
         self._steps = steps
         self._ring = [_Block(recipe, members, steps) for _ in range(BLOCKS)]
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
-        self._ahead: tuple[list[Wanted | None], int, Future[None]] | None = None
+        self._ahead: tuple[list[Wanted | None], int, Future[Errors]] | None = None
 
     def close(self) -> None:
         """Nothing is gathered any more."""
@@ -69,19 +73,20 @@ class RowFeed:
         if self._ahead is not None:
             self._ahead[2].exception()
 
-    def take(self, wanted: Sequence[Wanted | None], steps: int) -> tuple[Tensor, Tensor]:
+    def take(self, wanted: Sequence[Wanted | None], steps: int) -> tuple[Tensor, Tensor, Errors]:
         """Inputs and targets of so many steps at most, of one at least, [S, M, B, T] int32, on the recipe's device.
 
-        What was not prepared is gathered now.
+        What was not prepared is gathered now. The third: slots whose rows could not be had, and have no targets.
         """
+        errors: Errors = {}
         slots, left, steps = list(wanted), list(range(len(wanted))), min(steps, self._steps)
         if self._ahead is not None:
             prepared, prepared_steps, gathering = self._ahead
-            gathering.result()
             steps = min(steps, prepared_steps)
             left = [slot for slot in left if slots[slot] != prepared[slot]]
+            errors = {slot: error for slot, error in gathering.result().items() if slot not in left}
         self._ahead = None
-        self._gather(slots, left, steps)
+        errors |= self._gather(slots, left, steps)
         block = self._ring[0]
         self._ring.reverse()
         # On a CPU these are the block itself, which is filled again only after the next one.
@@ -91,18 +96,40 @@ class RowFeed:
         )
         if block.copied is not None:
             block.copied.record()
-        return inputs_SMBT, targets_SMBT
+        return inputs_SMBT, targets_SMBT, errors
 
-    def _gather(self, wanted: Sequence[Wanted | None], slots: Sequence[int], steps: int) -> None:
+    def _gather(self, wanted: Sequence[Wanted | None], slots: Sequence[int], steps: int) -> Errors:
         """Rows of these slots, into the block that is taken next."""
-        block = self._ring[0]
+        block, errors = self._ring[0], Errors()
         if block.copied is not None:
             block.copied.synchronize()
-        batch, shape = self._recipe.batch_rows, (steps, self._recipe.batch_rows, -1)
         for slot in slots:
+            block.targets_SMBT[:, slot] = IGNORED
             if (one := wanted[slot]) is None:
-                block.targets_SMBT[:, slot] = IGNORED
                 continue
-            rows = one.stream.rows(one.step * batch, steps * batch)
-            block.inputs_SMBT[:steps, slot] = torch.as_tensor(rows.inputs_BT).view(shape)
-            block.targets_SMBT[:steps, slot] = torch.as_tensor(rows.targets_BT).view(shape)
+            try:
+                inputs_SBT, targets_SBT = self._rows(one, steps)
+            except Exception as error:  # whatever it was, it is this member's: the others go on
+                errors[slot] = error
+                continue
+            block.inputs_SMBT[:steps, slot], block.targets_SMBT[:steps, slot] = inputs_SBT, targets_SBT
+        return errors
+
+    def _rows(self, wanted: Wanted, steps: int) -> tuple[Tensor, Tensor]:
+        """
+        Raises:
+            ProxyError: there are tokens that the model does not know, which in a pack would be another member's.
+        """
+        batch = self._recipe.batch_rows
+        rows = wanted.stream.rows(wanted.step * batch, steps * batch)
+        parts = []
+        for name, tokens, least in (("inputs", rows.inputs_BT, 0), ("targets", rows.targets_BT, IGNORED)):
+            tokens_SBT = torch.as_tensor(tokens).view(steps, batch, -1)
+            lowest, highest = (int(each) for each in tokens_SBT.aminmax())
+            if lowest < least or highest >= self._recipe.model.vocabulary:
+                raise ProxyError(
+                    f"the {name} of a row are tokens from {lowest} to {highest}, and the model knows 0 to "
+                    f"{self._recipe.model.vocabulary - 1}"
+                )
+            parts.append(tokens_SBT)
+        return parts[0], parts[1]

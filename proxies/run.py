@@ -19,6 +19,7 @@ from proxies.errors import ProxyError
 from proxies.evaluate import Evaluation, EvaluationLoss, GroupLosses
 from proxies.flops import training_flops
 from proxies.member import Member
+from proxies.micro_batches import MicroBatches
 from proxies.models.size import ModelSize
 from proxies.models.transformer import Losses
 from proxies.pack import Pack
@@ -166,10 +167,12 @@ class Run:
         norm = self._pack.gradient_norm_M[self._slot].item()
         self._state.diagnostics |= {"gradient_norm": norm, **evaluation.routing}
         self._state.diagnostics |= _load_diagnostics(self._pack.losses, self._slot, self._recipe.model)
-        hopeless = self._member.hopeless
         last = self._state.step == self._recipe.steps
-        self._state.ended = last or (hopeless is not None and hopeless(point))
         self._state.environment = self._environment()
+        try:
+            self._state.ended = last or (self._member.hopeless is not None and self._member.hopeless(point))
+        except Exception as error:  # whatever it was, it is this member's: the others go on
+            self.failure = error
 
     @property
     def is_read(self) -> bool:
@@ -263,6 +266,8 @@ class Run:
         assert self._pack is not None
         environment = device.environment(self._recipe.device, self._recipe.precision) | {"pack": str(len(self._pack))}
         environment["steps"] = "compiled" if self._pack.not_compiled is None else "eager"
+        if (micro := self._pack.micro_batches) != MicroBatches(self._recipe.batch_rows, False):
+            environment["micro_batches"] = f"{micro.rows} rows" + (", layers recomputed" if micro.recomputed else "")
         if slower := self._pack.slower:
             environment[device.SLOWER] = slower
         return environment

@@ -64,17 +64,21 @@ class Slots(AbstractContextManager["Slots"]):
 
     def take_steps(self) -> None:
         """Take steps until a look is due. Rows of the next ones are gathered meanwhile."""
-        inputs_SMBT, targets_SMBT = self._feed.take(self._wanted(), self._steps_to_evaluation())
-        rates = [[run.learning_rate(step) if run else 0.0 for run in self._runs] for step in range(len(inputs_SMBT))]
+        inputs_SMBT, targets_SMBT, errors = self._feed.take(self._wanted(), self._steps_to_evaluation())
+        for slot, run in self.active:
+            run.failure = errors.get(slot)
+        runs = [run if run is not None and not run.ended else None for run in self._runs]
+        rates = [[run.learning_rate(step) if run else 0.0 for run in runs] for step in range(len(inputs_SMBT))]
         # From memory that is not pinned, a GPU would be waited for.
         rate_SM = torch.tensor(rates, pin_memory=inputs_SMBT.is_cuda).to(inputs_SMBT.device, non_blocking=True)
         losses_SM = [
             self.pack.step(inputs_MBT.long(), targets_MBT.long(), rate_M)
             for inputs_MBT, targets_MBT, rate_M in zip(inputs_SMBT, targets_SMBT, rate_SM, strict=True)
         ]
-        self._unread.append((list(self._runs), _OnItsWay(torch.stack(losses_SM, dim=1))))
-        for _, run in self.active:
-            run.told(len(losses_SM))
+        self._unread.append((runs, _OnItsWay(torch.stack(losses_SM, dim=1))))
+        for each in runs:
+            if each is not None:
+                each.told(len(losses_SM))
         if any(wanted := self._wanted()):
             self._feed.prepare(wanted, self._steps_to_evaluation())
 

@@ -72,8 +72,8 @@ def train_pack(
 ) -> Generator[tuple[int, Event]]:
     """Train several proxies side by side; what is yielded comes with the index of the member that it is about.
 
-    The last thing that a member yields is its result, or what it died of, which does not touch the others: Diverged, or
-    that its checkpoint cannot be read, or whatever kept its weights from being kept.
+    The last thing that a member yields is its result, or what it died of, which does not touch the others: Diverged,
+    that its checkpoint cannot be read, or whatever its stream, its `hopeless` or its `keep` raised.
 
     Args:
         slots: how many train at a time, the others wait; None is all of them.
@@ -81,14 +81,17 @@ def train_pack(
             of the others.
 
     Raises:
-        ProxyError: there is no such device here, or nothing to evaluate on.
+        ProxyError: there is no such device here, nothing to evaluate on, or no slot.
     """
     device.require(recipe.device)
+    slots = len(members) if slots is None else slots
+    if slots < 1:
+        raise ProxyError(f"a pack of {slots} slots trains nothing", hint="give it members, or slots of 1 or more")
     if not evaluation_sets:
         raise ProxyError("there is no evaluation set to measure the loss on", hint="name at least one")
 
     leaving: list[Run] = []
-    with device.one_thread(), Writer() as writer, Slots(recipe, slots or len(members)) as training:
+    with device.one_thread(), Writer() as writer, Slots(recipe, slots) as training:
         sets = {
             name: EvaluationSet(tokens, recipe, training.pack.micro_batches.rows)
             for name, tokens in evaluation_sets.items()

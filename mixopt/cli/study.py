@@ -92,14 +92,12 @@ def plan(
     """Show what will run: trials, tokens, FLOPs, and the time it will take."""
     from mixopt.cli.tables.study import plan_table
     from mixopt.run import prepared
-    from mixopt.settings.gpus import assumed_flops
-    from mixopt.study.estimate import estimate
+    from mixopt.study.estimate import estimate, measures
     from mixopt.study.from_store import planned
     from mixopt.study.wishes import driver
 
     file = load_study(study)
-    if gpu is not None:
-        assumed_flops(gpu)  # before the text is read
+    measures(file, probe, gpu)
     plan = planned(file, prepared(file, err))
     if probe and (runs := driver(file.work_directory)) is not None:
         say_note(f"the study is being run by {runs}; speeds are those beside it")

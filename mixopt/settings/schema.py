@@ -592,7 +592,7 @@ class ExecutorSettings(Section):
     @model_validator(mode="after")
     def _fields_of_its_kind(self) -> Self:
         if self.pack > 1 and self.kind == "in_process":
-            raise ValueError("pack is for kind: ray; in_process trains one trial at a time")
+            raise ValueError("pack is for kind: ray; in_process trains one trial at a time; remove one of them")
         if (self.kind == "command") != (self.run is not None):
             raise ValueError(
                 "run belongs to kind: command; remove it or set kind: command"

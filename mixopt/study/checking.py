@@ -183,7 +183,7 @@ def _check_gpus(file: StudyFile) -> None:
         have = f"this machine has {there}" if there else "torch finds no GPU here"
         raise ConfigError(
             f"{place_in(file, 'executor', 'gpus_per_trial')}: a trial asks for {asked:g}, and {have}",
-            hint=f"lower it; mixopt doctor looks for GPUs; {FOR_A_CLUSTER}",
+            hint=f"lower it, or remove it to train on CPUs; mixopt doctor looks for GPUs; {FOR_A_CLUSTER}",
         )
 
 

@@ -12,6 +12,9 @@ from joblib import cpu_count
 from mixopt.base.errors import ConfigError
 from mixopt.results.plan import PackSpeed, PlanEstimate, PlannedDomain, PlannedLevel, ProxyPlan
 from mixopt.settings.gpus import assumed_flops, assumption
+from mixopt.settings.reading import place_in
+from mixopt.settings.schema import StudyFile
+from mixopt.settings.units import show_count
 from mixopt.study.plan import Plan
 from mixopt.workers.messages import TrialEnd, TrialProgress
 from mixopt.workers.training import run_trials
@@ -29,6 +32,28 @@ from search.trial import Failure, Trial
 PROBE_SECONDS = 4.0
 
 
+def measures(file: StudyFile, probe: bool, gpu: str | None) -> bool:
+    """Whether proxies will be trained for a moment; told before the text is read.
+
+    Raises:
+        ConfigError: there is no GPU here to measure them on, or no such GPU is known.
+    """
+    if gpu is not None:
+        assumed_flops(gpu)
+    on_gpu = file.executor.gpus_per_trial > 0
+    probe = probe and not file.executor.is_foreign and not (gpu and on_gpu)
+    if probe and on_gpu:
+        import torch
+
+        if not torch.cuda.is_available():
+            place = place_in(file, "executor", "gpus_per_trial")
+            raise ConfigError(
+                f"{place} asks for GPUs, and this machine has none to measure on",
+                hint="plan where the GPUs are, or name the one that you mean: mixopt plan --gpu h100",
+            )
+    return probe
+
+
 def estimate(plan: Plan, probe: bool, gpu: str | None = None) -> PlanEstimate:
     """What will run, at most; with `probe`, each proxy that mixopt trains is trained for a moment and nothing kept.
 
@@ -39,17 +64,7 @@ def estimate(plan: Plan, probe: bool, gpu: str | None = None) -> PlanEstimate:
     Raises:
         ConfigError: a proxy does not train, there is no GPU here to measure it on, or no such GPU is known.
     """
-    if gpu is not None:
-        assumed_flops(gpu)
-    probe = probe and not plan.file.executor.is_foreign and not (gpu and plan.file.executor.gpus_per_trial > 0)
-    if probe and plan.file.executor.gpus_per_trial > 0:
-        import torch
-
-        if not torch.cuda.is_available():
-            raise ConfigError(
-                "executor.gpus_per_trial asks for GPUs, and this machine has none to measure on",
-                hint="plan where the GPUs are, or name the one that you mean: mixopt plan --gpu h100",
-            )
+    probe = measures(plan.file, probe, gpu)
     searched = plan.strategy.expected
     target = plan.problem.target.proxy
     proxies: list[ProxyPlan] = []
@@ -92,7 +107,7 @@ def estimate(plan: Plan, probe: bool, gpu: str | None = None) -> PlanEstimate:
         trials=sum(each.search_trials + each.confirmation_trials for each in proxies),
         total_tokens=sum(each.total_tokens for each in proxies),
         total_flops=flops,
-        notes=(*plan.notes, *slower, *_few_mixtures(plan), *_idle_slots(plan), *_resolution(plan)),
+        notes=(*plan.notes, *slower, *_experts(plan), *_few_mixtures(plan), *_idle_slots(plan), *_resolution(plan)),
         training_seconds=training,
         wall_seconds=None if training is None or at_a_time is None else training / at_a_time,
         gpu_hours=gpu_hours,
@@ -149,6 +164,17 @@ def _few_mixtures(plan: Plan) -> list[str]:
     return [
         f"the search has {mixtures} mixtures at most, too few for a regression, {FEWEST_RUNS} the least: its answer "
         "will be the best that was tried; raise the trials of the proxies"
+    ]
+
+
+def _experts(plan: Plan) -> list[str]:
+    """What the settings of experts come to."""
+    return [
+        f"proxy {proxy}: {experts.count} experts in each layer but the first, of which a token meets {experts.top_k} "
+        f"({experts.sparsity:.1%} sparse), beside a shared one; {show_count(recipe.model.total_parameters)} parameters "
+        "in all, embeddings included"
+        for proxy, recipe in plan.recipes.items()
+        if (experts := recipe.model.experts) is not None
     ]
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from proxies.errors import ProxyError
 from proxies.member import Member
 from proxies.pack import Pack
 from proxies.recipe import Recipe
@@ -228,6 +229,43 @@ def test_members_may_come_while_others_train() -> None:
     assert asked[0] == (1, False) and asked[-1] == (2, True)
 
 
+def _raise(point: CurvePoint) -> bool:
+    raise Interrupted
+
+
+@dataclass(frozen=True)
+class Strange(ToyStream):
+    """Tokens of another vocabulary."""
+
+    def rows(self, start: int, count: int) -> ToyRows:
+        rows = super().rows(start, count)
+        return ToyRows(rows.inputs_BT + 37, rows.targets_BT)
+
+
+@kinds
+def test_what_one_member_brings_along_breaks_no_other(kind: str) -> None:
+    """Beside each other, tokens beyond the vocabulary would be looked up among another member's."""
+    recipe = toy_recipe(kind)
+    broken = {
+        0: replace(MEMBERS[0], stream=WatchedStream(1, last=3 * recipe.batch_rows)),
+        1: replace(MEMBERS[0], hopeless=_raise),
+        2: replace(MEMBERS[0], stream=Strange(1)),
+    }
+    ended = outcomes(recipe, [*broken.values(), MEMBERS[1]])
+
+    assert isinstance(ended[0], Interrupted) and isinstance(ended[1], Interrupted)
+    assert isinstance(ended[2], ProxyError) and "the model knows 0 to 36" in str(ended[2])
+    (alone,) = results(recipe, [MEMBERS[1]])
+    assert isinstance(ended[3], TrainingResult)
+    assert_same(ended[3], alone)
+
+
+def test_a_pack_without_a_slot_is_refused() -> None:
+    for slots in (0, -1):
+        with pytest.raises(ProxyError, match="trains nothing"):
+            outcomes(toy_recipe("dense"), MEMBERS, slots=slots)
+
+
 def test_whether_it_is_hopeless_is_asked_at_each_evaluation_but_the_last() -> None:
     asked: list[CurvePoint] = []
 
@@ -283,10 +321,9 @@ def test_members_go_on_together_from_where_each_of_them_was(
     monkeypatch.setattr("proxies.run.CHECKPOINT_SHARE", 1e9)  # a checkpoint at every step
     recipe, members = toy_recipe(kind), kept_in(tmp_path)
     for member, steps in ((members[0], 2), (members[1], 7)):
-        # Rows are prepared a step before they are trained on.
         stream = WatchedStream(member.seed, last=steps * recipe.batch_rows)
-        with pytest.raises(Interrupted):
-            results(recipe, [replace(member, stream=stream)])
+        (broken,) = outcomes(recipe, [replace(member, stream=stream)])
+        assert isinstance(broken, Interrupted)
 
     streams, members = watched(members)
     together = results(recipe, members)

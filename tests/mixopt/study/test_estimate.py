@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
+import mixopt
+from mixopt.base.errors import ConfigError
 from mixopt.settings.reading import load
 from mixopt.study.corpus import prepare_corpus
 from mixopt.study.estimate import estimate
@@ -62,6 +65,22 @@ def test_a_pack_of_more_slots_than_trials_is_told(folder: Path) -> None:
     file = load(folder / "study.yaml")
     [note] = notes(make_plan(file, prepare_corpus(file, lambda progress: None)), "slots of a pack")
     assert note.startswith("proxy moe has 5 trials in the search, fewer than the 7 slots of a pack")
+
+
+def test_what_the_settings_of_experts_come_to_is_told(folder: Path) -> None:
+    [note] = notes(planned(folder, dense=8, moe=3), "experts")
+    assert note.startswith("proxy moe: ") and "experts in each layer but the first, of which a token meets" in note
+
+
+def test_a_study_for_a_gpu_is_refused_before_its_text_is_read(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    executor = "{gpus_per_trial: 1, pack: 3}"
+    study = write_study(tmp_path, STUDY.replace("{kind: in_process}", executor))
+    with pytest.raises(ConfigError, match=r"study.yaml:\d+: executor.gpus_per_trial asks for GPUs") as refused:
+        mixopt.Study(study).plan()
+    assert "--gpu h100" in str(refused.value.hint)
+    assert not (tmp_path / ".mixopt").exists()
 
 
 def test_much_evaluation_is_told(folder: Path) -> None:
