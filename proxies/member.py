@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from proxies.errors import ProxyError
 from proxies.result import CurvePoint
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class Member:
         hopeless: asked at each evaluation but the last; where it says so, the run ends there, with a result of the
             tokens it has trained on.
         keep: given its weights by name once it has ended, on the CPU; nobody keeps them else.
+
+    Raises:
+        ProxyError: a learning rate of 0 or less.
     """
 
     stream: RowStream
@@ -53,6 +57,10 @@ class Member:
     checkpoint: str | Path | None = None
     hopeless: Callable[[CurvePoint], bool] | None = None
     keep: Callable[[Mapping[str, Tensor]], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise ProxyError(f"member: learning_rate is {self.learning_rate}", hint="let it be a number above 0")
 
 
 # Asked for more members: for how many there is room, and whether nobody trains, so that it may wait for some.

@@ -81,12 +81,15 @@ def train_pack(
             of the others.
 
     Raises:
-        ProxyError: there is no such device here, nothing to evaluate on, or no slot.
+        ProxyError: there is no such device here, nothing to evaluate on, no slot, or one checkpoint for two members.
     """
     device.require(recipe.device)
     slots = len(members) if slots is None else slots
     if slots < 1:
         raise ProxyError(f"a pack of {slots} slots trains nothing", hint="give it members, or slots of 1 or more")
+    places = [str(member.checkpoint) for member in members if member.checkpoint is not None]
+    if len(set(places)) < len(places):
+        raise ProxyError("two members have the same checkpoint", hint="give each its own")
     if not evaluation_sets:
         raise ProxyError("there is no evaluation set to measure the loss on", hint="name at least one")
 

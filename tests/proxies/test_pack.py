@@ -260,6 +260,15 @@ def test_what_one_member_brings_along_breaks_no_other(kind: str) -> None:
     assert_same(ended[3], alone)
 
 
+def test_members_that_cannot_train_are_refused(tmp_path: Path) -> None:
+    for rate in (0.0, -1.0, float("nan")):
+        with pytest.raises(ProxyError, match="learning_rate is"):
+            Member(ToyStream(), seed=1, learning_rate=rate)
+    twice = [replace(member, checkpoint=tmp_path / "run") for member in MEMBERS]
+    with pytest.raises(ProxyError, match="the same checkpoint"):
+        outcomes(toy_recipe("dense"), twice)
+
+
 def test_a_pack_without_a_slot_is_refused() -> None:
     for slots in (0, -1):
         with pytest.raises(ProxyError, match="trains nothing"):
