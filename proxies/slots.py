@@ -66,19 +66,20 @@ class Slots(AbstractContextManager["Slots"]):
         """Take steps until a look is due. Rows of the next ones are gathered meanwhile."""
         inputs_SMBT, targets_SMBT, errors = self._feed.take(self._wanted(), self._steps_to_evaluation())
         for slot, run in self.active:
-            run.failure = errors.get(slot)
-        runs = [run if run is not None and not run.ended else None for run in self._runs]
-        rates = [[run.learning_rate(step) if run else 0.0 for run in runs] for step in range(len(inputs_SMBT))]
+            if slot in errors:
+                run.failure = errors[slot]
+        learning = [run if run is not None and not run.ended else None for run in self._runs]
+        rates = [[run.learning_rate(step) if run else 0.0 for run in learning] for step in range(len(inputs_SMBT))]
         # From memory that is not pinned, a GPU would be waited for.
         rate_SM = torch.tensor(rates, pin_memory=inputs_SMBT.is_cuda).to(inputs_SMBT.device, non_blocking=True)
         losses_SM = [
             self.pack.step(inputs_MBT.long(), targets_MBT.long(), rate_M)
             for inputs_MBT, targets_MBT, rate_M in zip(inputs_SMBT, targets_SMBT, rate_SM, strict=True)
         ]
-        self._unread.append((runs, _OnItsWay(torch.stack(losses_SM, dim=1))))
-        for each in runs:
-            if each is not None:
-                each.told(len(losses_SM))
+        self._unread.append((learning, _OnItsWay(torch.stack(losses_SM, dim=1))))
+        for one in learning:
+            if one is not None:
+                one.told(len(losses_SM))
         if any(wanted := self._wanted()):
             self._feed.prepare(wanted, self._steps_to_evaluation())
 
@@ -86,10 +87,10 @@ class Slots(AbstractContextManager["Slots"]):
             run.note_written()
         is_looked_at = any(run.evaluation_due or run.save_due for _, run in self.active)
         while len(self._unread) > (0 if is_looked_at else UNREAD_BLOCKS[self.pack.recipe.device]):
-            runs, losses_MS = self._unread.popleft()
-            losses = losses_MS.read()
+            learnt, sent = self._unread.popleft()
+            losses_MS = sent.read()
             self.count_time()
-            for one, losses_S in zip(runs, losses, strict=True):
+            for one, losses_S in zip(learnt, losses_MS, strict=True):
                 if one is not None:
                     one.trained(losses_S)
 

@@ -258,7 +258,13 @@ class RayCluster(Executor[Job]):
         return sum(len(running.jobs) for running in self._running.values()) + len(self._launched)
 
     def _start_launched(self) -> None:
-        """Jobs go to tasks that have a slot for them, and begin others where there is room."""
+        """Jobs go to tasks that have a slot for them, and begin others where there is room.
+
+        Raises:
+            Gone: the cluster.
+        """
+        if self._launched and self._pack > 1 and self._inboxes is None and self._link.require_head():
+            self._inboxes = ray_inboxes.start()
         tasks = -(-self.slots // self._pack)
         eligible = self._launched
         if len(self._running) >= tasks:
@@ -295,15 +301,8 @@ class RayCluster(Executor[Job]):
         self._launched = [job for job in self._launched if job.trial.id not in taken]
 
     def _start(self, jobs: Sequence[Job], slots: int, attempt: int) -> None:
-        """
-        Raises:
-            Gone: the cluster.
-        """
         # What died is not asked to do more.
-        inbox = uuid4().hex if slots > 1 and attempt == 1 else None
-        if inbox is not None and self._inboxes is None:
-            self._link.await_head()
-            self._inboxes = ray_inboxes.start()
+        inbox = uuid4().hex if slots > 1 and attempt == 1 and self._inboxes is not None else None
         running = _Running({job.trial.id: job for job in jobs}, slots, attempt, jobs[0], inbox)
         self._running[self._task.remote(jobs, slots, self._inboxes, inbox)] = running
 

@@ -114,7 +114,7 @@ def test_trials_outlive_the_ray_that_this_machine_started(tmp_path: Path, monkey
     trials = [Trial(mixture, plan.problem.rungs[0].fidelity, seed=0) for mixture in mixtures]
     jobs = [plan.job(trial, History()) for trial in trials]
     seen: list[Event] = []
-    with RayCluster("outlived", attempts=1) as cluster:
+    with RayCluster("outlived", attempts=1, pack=2) as cluster:
         for job in jobs:
             cluster.launch(replace(job, recipe=replace(job.recipe, compiled=False)))
         while sum(isinstance(event, TrialEnd) for event in seen) < len(jobs):
